@@ -1,0 +1,225 @@
+"""The command's root: which nouns there are, how a failure becomes an exit code. Loads a noun only when it is asked for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+import typer.core
+import typer.main
+
+from ryla_gen.errors import InternalError, InvalidInputError, JobCanceledError, RylaGenError
+from ryla_gen.version import __version__
+
+from .common import DEBUG
+from .screen import Screen
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+NOUNS = {
+    "run": ("run", "Run a workflow and save what it makes."),
+    "submit": ("submit", "Hand in a workflow and get its job's id at once."),
+    "batch": ("batch", "Run a list of workflows; run it again for what is missing."),
+    "jobs": ("jobs", "List, watch and cancel jobs; fetch their results."),
+    "rerun": ("rerun", "Run again what made a saved picture or video."),
+    "workflows": ("workflows", "List the workflows; show one's fields, weights and schema."),
+    "graph": ("graphs", "Run or check a ComfyUI graph of your own."),
+    "weights": ("weights", "List, bring and check the model files that workflows need."),
+    "deploy": ("deploy", "Put the GPU side onto Modal."),
+    "warm": ("fleet:warming", "Keep containers of a family running on Modal."),
+    "cool": ("fleet:cooling", "Let a family's containers on Modal end when idle."),
+    "doctor": ("doctor", "Check that the backend works; say what to do where not."),
+    "emulator": ("emulator", "Serve an emulated ComfyUI for any client."),
+    "config": ("config", "Show and change the settings."),
+}
+"""Command → module of this package (and what it calls its app), and the line that ``--help`` says of it."""
+
+GROUPS = frozenset({"workflows", "graph", "jobs", "weights", "config"})
+"""Nouns whose verb is part of the command's name in the last line of ``--json``."""
+
+EPILOG = '\b\nExample:\n  ryla-gen run flux-dev "a lighthouse at dusk, red roof" -o lighthouse.png'
+
+FAILED, USAGE = 1, 2
+"""Exit codes; an end by a signal is 128 and its number, as shells count."""
+
+ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""Signals after which the work is cancelled too, before the process ends: asked to stop, and the terminal closed."""
+
+AGAIN = "Run it again if you still want it."
+
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
+"""What typer raises for a wrong command line. Some versions of typer bring click along, others depend on it: ask neither."""
+
+
+class Ended(KeyboardInterrupt):
+    """The process was asked to end: like Ctrl-C, with another exit code."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class Interrupted(Exception):  # noqa: N818 - an outcome, not an error
+    """Carries an interrupt past typer, which would turn it into an exit code without a word."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Nouns(typer.core.TyperGroup):
+    """A group that imports a command's module when the command is used."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Name every command."""
+        return list(NOUNS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Load one command."""
+        if cmd_name not in NOUNS:
+            return None
+        module, _, name = NOUNS[cmd_name][0].partition(":")
+        return typer.main.get_command(getattr(import_module(f".{module}", __package__), name or "app"))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Find the command, or offer the nearest one."""
+        self.commands = dict.fromkeys(NOUNS)  # type: ignore[assignment]  # typer looks here for close names
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list of commands without loading one."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in NOUNS.items()])
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; an interrupt keeps its kind."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            raise Interrupted(128 + (stop.number if isinstance(stop, Ended) else signal.SIGINT)) from None
+
+
+app = typer.Typer(
+    name="ryla-gen",
+    cls=Nouns,
+    rich_markup_mode=None,
+    add_completion=True,
+    no_args_is_help=True,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Generate images and videos with typed ComfyUI workflows: on Modal, on a server of your own, or on the embedded emulator.",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"ryla-gen {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    """Hold the options that come before any command."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; no exception but an interrupt while loading gets out."""
+    _fill_streams()
+    with _signals():
+        return _run(arguments)
+
+
+def _fill_streams() -> None:
+    """Put something where a stream was closed by whoever started us: else the next file or socket gets its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - open to the end
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Turn requests to end into an exception; one that somebody ignores for us (nohup) stays ignored."""
+    taken = [number for number in ENDINGS if signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    raise Ended(number)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    screen = Screen(command_of(arguments), as_json=wants_json(arguments))
+    try:
+        result = typer.main.get_command(app).main(list(arguments), prog_name="ryla-gen", standalone_mode=False, obj=screen)
+        code = result if isinstance(result, int) else 0
+    except Interrupted as stop:
+        screen.fail(JobCanceledError("Stopped by you; the work was cancelled." if screen.working else "Stopped.", AGAIN))
+        code = stop.code
+    except RylaGenError as error:
+        screen.fail(error)
+        code = USAGE if isinstance(error, InvalidInputError) else FAILED
+    except Exception as error:
+        code = _unexpected(screen, error)
+    return screen.close(code)
+
+
+def _unexpected(screen: Screen, error: Exception) -> int:
+    """What is not ours: typer's usage errors and, in the end, faults of this package."""
+    if isinstance(error, USAGE_ERROR):
+        return _usage(screen, error)
+    if isinstance(error, typer.Abort):
+        screen.fail(JobCanceledError("Stopped.", AGAIN))
+        return FAILED
+    if isinstance(error, BrokenPipeError):
+        return FAILED
+    if os.environ.get(DEBUG) == "1":
+        traceback.print_exc()
+    hint = f"Please report it with the command you ran; {DEBUG}=1 shows where it happened."
+    screen.fail(InternalError(f"{type(error).__name__}: {error}", hint))
+    return FAILED
+
+
+def _usage(screen: Screen, error: Any) -> int:
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError" and context is not None and not screen.json:
+        typer.echo(context.get_help(), err=True)
+        return USAGE
+    path = context.command_path if context is not None else "ryla-gen"
+    text = " ".join(str(error.format_message()).split())
+    hint = f"See: {path} --help"
+    words = {item.name for item in getattr(getattr(context, "command", None), "params", ())}
+    if "unexpected extra argument" in text and "prompt_argument" in words:
+        hint = f"Put the prompt in quotes. {hint}"
+    screen.fail(InvalidInputError(text, hint))
+    return USAGE
+
+
+def command_of(arguments: Sequence[str]) -> str:
+    """The command's name in the last line of ``--json``: ``run``, ``workflows list``."""
+    words = [word for word in arguments[:2] if not word.startswith("-")]
+    if not words or words[0] not in NOUNS:
+        return ""
+    return " ".join(words) if words[0] in GROUPS else words[0]
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Whether a command line asks for JSON, as far as one can tell before it is understood."""
+    options = list(arguments)
+    return "--json" in (options[: options.index("--")] if "--" in options else options)

@@ -1,0 +1,34 @@
+"""Asks before something that costs or cannot be undone; where nobody can answer, the command line has to say yes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ryla_gen.errors import InvalidInputError
+
+from .screen import Screen
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def sure(screen: Screen, question: str, *, yes: bool) -> None:
+    """Go on when the person agrees.
+
+    Args:
+        screen: where the question stands.
+        question: one sentence that ends in a question mark.
+        yes: whether the command line agreed already.
+
+    Raises:
+        InvalidInputError: nobody can be asked.
+        typer.Abort: the person said no.
+    """
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise InvalidInputError(f"{question} Nobody can be asked here.", "Say so on the command line: --yes")
+    if not typer.confirm(question, err=True):
+        raise typer.Abort

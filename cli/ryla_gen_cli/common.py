@@ -1,0 +1,61 @@
+"""The options that several commands share. Types only: builds and runs nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .screen import Screen
+
+if TYPE_CHECKING:
+    from ryla_gen.settings import Settings
+
+DEBUG = "RYLA_GEN_DEBUG"
+"""Variable that asks for the traceback of a fault of this package."""
+
+Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout: for programs.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks.")]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="PATH",
+        help="File, folder, or template such as {workflow}-{seed}-{index}.png; - writes to stdout. Chosen for you when absent.",
+    ),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")]
+Backend = Annotated[str | None, typer.Option("--backend", metavar="NAME", help="Where to run, such as emulator or comfyui.")]
+Url = Annotated[str | None, typer.Option("--url", metavar="URL", help="Address of a ComfyUI server of your own.")]
+Timeout = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", help="How long the graph may run.")]
+Tag = Annotated[
+    list[str] | None, typer.Option("--tag", metavar="WORD", help="Word under which the job is found again; repeatable.")
+]
+
+
+def screen_of(context: typer.Context, *, as_json: bool, quiet: bool = False) -> Screen:
+    """The screen of this command line, now that its options are understood."""
+    screen = context.find_object(Screen) or Screen(context.command_path)
+    screen.json, screen.quiet = as_json, quiet
+    return screen
+
+
+def example(line: str) -> str:
+    """The end of a command's help. The mark in front keeps click from wrapping the lines."""
+    return f"\b\nExample:\n  {line}"
+
+
+def own_warnings(settings: Settings) -> list[str]:
+    """What the settings warn of, less the variable that is the command's own."""
+    return [text for text in settings.warnings if DEBUG not in text]
+
+
+def group(text: str, epilog: str) -> typer.Typer:
+    """A noun with verbs."""
+    return typer.Typer(help=text, epilog=epilog, rich_markup_mode=None, add_completion=False, no_args_is_help=True)
+
+
+def single() -> typer.Typer:
+    """A noun that is a command itself."""
+    return typer.Typer(rich_markup_mode=None, add_completion=False)

@@ -1,0 +1,100 @@
+"""``ryla-gen config``: shows where each setting comes from, and writes config.toml. Shows no secret."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ryla_gen.settings import Settings, home_folder, set_value, unset_value
+
+from .common import Json, example, group, own_warnings, screen_of
+from .screen import filled, table, width
+
+app = group("Show and change the settings.", example("ryla-gen config set comfyui.url http://127.0.0.1:8188"))
+
+CONFIG_FILE = "config.toml"
+
+Key = Annotated[str, typer.Argument(metavar="KEY", help="Dotted name, such as comfyui.url.", show_default=False)]
+
+
+@app.command(epilog=example("ryla-gen config show"))
+def show(context: typer.Context, as_json: Json = False) -> None:
+    """Show every setting with where its value comes from. Families' settings that nobody set are left out."""
+    screen = screen_of(context, as_json=as_json)
+    settings = Settings.load()
+    items = [{"key": key, "value": _plain(value), "origin": origin} for key, value, origin in settings.entries()]
+    secret = settings.runpod_api_key is not None
+    items.append(
+        {
+            "key": "runpod.api_key",
+            "value": "set (not shown)" if secret else None,
+            "origin": "environment RUNPOD_API_KEY" if secret else "default",
+        }
+    )
+    rows = [
+        (item["key"], _said(item["value"]), item["origin"])
+        for item in items
+        if item["origin"] != "default" or "families" not in item["key"]
+    ]
+    data = {"items": items, "path": str(settings.config_path), "backend_reason": settings.backend_reason}
+    room = width()
+    lines = [
+        table(("key", "value", "from"), rows, room),
+        "",
+        filled(settings.backend_reason, room, ""),
+        f"File: {settings.config_path}",
+    ]
+    screen.result(data, "\n".join(lines))
+    for text in own_warnings(settings):
+        screen.note(f"warning: {text}")
+
+
+@app.command(epilog=example("ryla-gen config path"))
+def path(context: typer.Context, as_json: Json = False) -> None:
+    """Show the path of the configuration file, there or not."""
+    screen = screen_of(context, as_json=as_json)
+    found = home_folder() / CONFIG_FILE
+    screen.result({"path": str(found), "exists": found.exists()}, str(found))
+
+
+@app.command("set", epilog=example("ryla-gen config set backend emulator"))
+def set_(
+    context: typer.Context,
+    key: Key,
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="The value; lists are separated by commas.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Write a setting into the configuration file; comments and order stay."""
+    screen = screen_of(context, as_json=as_json)
+    file = set_value(key, value)
+    screen.result({"key": key, "path": str(file)}, f"{key} = {value}  ({file})")
+    _overruled(screen_key=key, value=value, note=screen.note)
+
+
+@app.command(epilog=example("ryla-gen config unset backend"))
+def unset(context: typer.Context, key: Key, as_json: Json = False) -> None:
+    """Take a setting out of the configuration file."""
+    screen = screen_of(context, as_json=as_json)
+    file = unset_value(key)
+    screen.result({"key": key, "path": str(file)}, f"{key} is not set any more  ({file})")
+
+
+def _overruled(*, screen_key: str, value: str, note: Any) -> None:
+    """Say when the environment hides what was just written."""
+    origin = Settings.load().origin(screen_key)
+    if origin.startswith("environment"):
+        note(f"warning: {origin.removeprefix('environment ')} is set and wins over {screen_key} = {value}.")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, Path) else value
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)

@@ -1,0 +1,64 @@
+"""``ryla-gen doctor``: checks the backend that is chosen, line by line, and says what to do. The checks are in ``examinations``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from ryla_gen.errors import ServerUnhealthyError
+from ryla_gen.portal import Portal
+from ryla_gen.workflows.registry import workflow_class
+
+from .attached import settings_for
+from .common import Backend, Json, Url, example, own_warnings, screen_of, single
+from .examinations import Check, examined
+from .screen import filled, width
+
+app = single()
+
+
+@app.command("doctor", epilog=example("ryla-gen doctor flux flux-dev"))
+def doctor(
+    context: typer.Context,
+    workflows: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[WORKFLOW]...", help="Workflows that have to work; any will do when absent.", show_default=False),
+    ] = None,
+    backend: Backend = None,
+    url: Url = None,
+    generate: Annotated[
+        bool, typer.Option("--generate", help="Make a small picture too, which on Modal costs some cents.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check that the backend works: credentials, versions, weights, nodes. The emulator makes a small picture."""
+    screen = screen_of(context, as_json=as_json)
+    wanted = tuple(dict.fromkeys(workflow_class(name).name for name in workflows or ()))
+    settings = settings_for(backend, url)
+    screen.note(settings.backend_reason)
+    for text in own_warnings(settings):
+        screen.note(f"warning: {text}")
+    checks: list[Check] = []
+    portal = Portal()
+    try:
+        for check in portal.iterate(lambda: examined(settings, wanted, generate=generate)):
+            checks.append(check)
+            screen.say(_line(check))
+    finally:
+        portal.close()
+    failed = [check for check in checks if check.state == "failed"]
+    data = {"backend": settings.backend_names[0], "ok": not failed, "items": [asdict(check) for check in checks]}
+    if not failed:
+        screen.result(data)
+        return
+    text = f"{len(failed)} of {len(checks)} checks failed: {', '.join(check.name for check in failed)}."
+    screen.fail(ServerUnhealthyError(text, failed[0].hint), data)
+    raise typer.Exit(1)
+
+
+def _line(check: Check) -> str:
+    room = width()
+    text = filled(f"{check.state:8}{check.name}: {check.message}", room, "")
+    return f"{text}\n{filled(check.hint, room, '        ')}" if check.hint else text

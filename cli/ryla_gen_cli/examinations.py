@@ -1,0 +1,228 @@
+"""What ``doctor`` looks at, backend by backend, each check in words with what to do. Prints nothing and mends nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ryla_gen.backends import BUILT
+from ryla_gen.client import AsyncClient
+from ryla_gen.comfy.client import ComfyClient
+from ryla_gen.errors import RylaGenError
+from ryla_gen.remote.variants import default_of
+from ryla_gen.settings import Settings
+from ryla_gen.workflows.flux import Flux
+from ryla_gen.workflows.registry import BUILT_IN, workflow_class
+from ryla_gen.workflows.schemas import COMFYUI_VERSION
+from ryla_gen.workflows.tables import packs_for
+
+State = Literal["ok", "failed", "skipped"]
+
+PICTURE = Flux(prompt="a red fox in the snow", width=256, height=256, steps=1, seed=1)
+"""The smallest picture that says whether everything works."""
+SHOWN = 3
+"""Names listed before "and so many more"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    state: State
+    message: str
+    hint: str = ""
+    """What to do."""
+
+
+def failed(name: str, error: RylaGenError) -> Check:
+    """A check that ended with an error."""
+    return Check(name, "failed", error.message, error.hint)
+
+
+async def examined(settings: Settings, workflows: Sequence[str], *, generate: bool) -> AsyncIterator[Check]:
+    """Yield every check of the chosen backend, as they come.
+
+    Args:
+        settings: where to look.
+        workflows: those that have to work; when there are none, it is enough that some do.
+        generate: whether a picture may be made where that costs something.
+    """
+    yield _home(settings)
+    name = settings.backend_names[0]
+    if name == "modal":
+        checks = _modal(settings, workflows)
+    elif name == "comfyui":
+        checks = _comfyui(settings, workflows)
+    elif name == "emulator":
+        checks, generate = _nothing(), True
+    else:
+        yield Check("backend", "failed", f"{name} is not part of this version.", f"Use one of: {', '.join(BUILT)}")
+        return
+    broken = False
+    async for check in checks:
+        broken |= check.state == "failed"
+        yield check
+    yield await _picture(settings, generate=generate, broken=broken)
+
+
+async def _nothing() -> AsyncIterator[Check]:
+    """The emulator has nothing but its pictures."""
+    none: tuple[Check, ...] = ()
+    for check in none:
+        yield check
+
+
+def _home(settings: Settings) -> Check:
+    """Journal and results need folders that can be written."""
+    for folder in (settings.home, settings.output_dir):
+        there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            hint = "Choose another: RYLA_GEN_HOME=DIR, or ryla-gen config set output_dir DIR"
+            return Check("folders", "failed", f"{folder} cannot be written.", hint)
+    return Check("folders", "ok", f"settings and journal in {settings.home}, results in {settings.output_dir}")
+
+
+async def _picture(settings: Settings, *, generate: bool, broken: bool) -> Check:
+    if broken:
+        return Check("picture", "skipped", "something above failed")
+    if not generate:
+        return Check("picture", "skipped", "it would use a GPU", "Make one: ryla-gen doctor --generate")
+    client = AsyncClient(settings=settings)
+    try:
+        made = await client.run(PICTURE, tags=("doctor",))
+    except RylaGenError as error:
+        return failed("picture", error)
+    finally:
+        await client.close()
+    size = f"{made.outputs[0].width}×{made.outputs[0].height}"
+    return Check("picture", "ok", f"{size} in {made.timings.total:.1f} s, ${made.cost.total_usd:.4f}")
+
+
+# -- a ComfyUI server of one's own ---------------------------------------------------------------------
+
+
+async def _comfyui(settings: Settings, workflows: Sequence[str]) -> AsyncIterator[Check]:
+    if not settings.comfyui_url:
+        hint = "Name it: ryla-gen config set comfyui.url http://127.0.0.1:8188"
+        yield Check("server", "failed", "No address is set.", hint)
+        return
+    try:
+        async with ComfyClient(settings.comfyui_url) as client:
+            stats = await client.system_stats()
+            yield Check("server", "ok", f"{client.address} answers")
+            yield _version(stats)
+            queue = await client.queue()
+            yield Check("queue", "ok", f"{len(queue.running)} running, {len(queue.pending)} waiting")
+            for check in _nodes(await client.object_info(), workflows):
+                yield check
+    except RylaGenError as error:
+        yield failed("server", error)
+
+
+def _version(stats: dict[str, Any]) -> Check:
+    found = str((stats.get("system") or {}).get("comfyui_version") or "unknown")
+    devices = ", ".join(str(item.get("name", "")) for item in stats.get("devices") or () if isinstance(item, dict))
+    text = f"ComfyUI {found}{f' on {devices}' if devices else ''}"
+    if _parts(found) < _parts(COMFYUI_VERSION):
+        return Check("version", "failed", f"{text} is older than {COMFYUI_VERSION}.", "Update ComfyUI on the server.")
+    return Check("version", "ok", text)
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("+")[0].removeprefix("v").split(".") if part.isdecimal())
+
+
+def _nodes(known: dict[str, Any], workflows: Sequence[str]) -> list[Check]:
+    """Which workflows the server has the nodes for."""
+    checks = [_nodes_of(name, known, required=name in workflows) for name in workflows or _built_in()]
+    if not workflows and all(check.state != "ok" for check in checks):
+        checks.append(
+            Check("workflows", "failed", "The server has the nodes of no workflow.", "Install or update ComfyUI on the server.")
+        )
+    return checks
+
+
+def _nodes_of(name: str, known: dict[str, Any], *, required: bool) -> Check:
+    title = f"nodes of {name.replace('_', '-')}"
+    missing = frozenset(default_of(workflow_class(name)).required_nodes() - set(known))
+    if not missing:
+        return Check(title, "ok", "all there")
+    packs = packs_for(missing)
+    hint = "; ".join(f"install {pack.name} at {pack.commit[:12]}: {pack.repo}" for pack in packs) or "Update ComfyUI on the server."
+    return Check(title, "failed" if required else "skipped", f"missing: {_some(sorted(missing))}", hint)
+
+
+def _built_in() -> list[str]:
+    return [name for name in BUILT_IN if name != "workflow"]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"
+
+
+# -- Modal ---------------------------------------------------------------------------------------------
+
+
+async def _modal(settings: Settings, workflows: Sequence[str]) -> AsyncIterator[Check]:
+    from ryla_gen import fleet  # Modal's client, which the other backends do not need
+
+    try:
+        yield _workspace(await fleet.workspace(), settings)
+    except RylaGenError as error:
+        yield failed("token", error)
+        return
+    try:
+        missing = await fleet.missing_classes(settings)
+    except RylaGenError as error:
+        yield failed("app", error)
+        return
+    if missing:
+        text = f"{settings.modal_app} lacks {', '.join(missing)}: it is older than this package."
+        yield Check("app", "failed", text, "Deploy it again: ryla-gen deploy")
+        return
+    yield Check("app", "ok", f"{settings.modal_app} is deployed, with every class")
+    try:
+        await fleet.probe_queue(settings)
+        yield Check("queue", "ok", "progress of jobs arrives")
+    except RylaGenError as error:
+        yield failed("queue", error)
+    try:
+        # One call of the CPU class: it costs a fraction of a cent, and its answer tells the contract and the weights.
+        report = await fleet.weights(settings, "status", workflows or _built_in())
+        yield Check("call", "ok", "the app answers and speaks this package's contract")
+    except RylaGenError as error:
+        yield failed("call", error)
+        return
+    for check in _stock({item["file"]: item["state"] for item in report["files"]}, workflows):
+        yield check
+
+
+def _workspace(found: str, settings: Settings) -> Check:
+    wanted = settings.modal_workspace
+    if wanted and wanted != found:
+        text = f"It belongs to the workspace {found!r}, but MODAL_WORKSPACE is {wanted!r}."
+        return Check("token", "failed", text, f"Choose the right one: modal profile activate {wanted}")
+    return Check("token", "ok", f"of the workspace {found}")
+
+
+def _stock(states: dict[str, str], workflows: Sequence[str]) -> list[Check]:
+    """Which workflows have their weights on the volume."""
+    checks = []
+    for name in workflows or _built_in():
+        rows = default_of(workflow_class(name)).required_weights()
+        missing = [label for row in rows if states.get(label := f"{row.folder}/{row.name}") not in ("present", "unverified")]
+        title = f"weights of {name.replace('_', '-')}"
+        if not missing:
+            checks.append(Check(title, "ok", f"{len(rows)} files on the volume"))
+            continue
+        hint = f"Bring them: ryla-gen weights sync {name.replace('_', '-')}"
+        checks.append(Check(title, "failed" if name in workflows else "skipped", f"not there: {_some(missing)}", hint))
+    if not workflows and all(check.state != "ok" for check in checks):
+        checks.append(
+            Check("weights", "failed", "No workflow has its weights on the volume.", "Begin with: ryla-gen weights sync flux")
+        )
+    return checks

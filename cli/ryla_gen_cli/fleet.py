@@ -1,0 +1,64 @@
+"""``ryla-gen warm`` and ``ryla-gen cool``: how many containers stay up on Modal although nothing runs. Deploys nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from ryla_gen import fleet
+from ryla_gen.errors import InvalidInputError
+from ryla_gen.names import CLASS_OF_FAMILY
+from ryla_gen.remote.config import deployed
+from ryla_gen.settings import Settings
+
+from .asking import Yes, sure
+from .common import Json, example, screen_of, single
+from .deploy import Environment, hourly
+
+warming, cooling = single(), single()
+
+Family = Annotated[str, typer.Argument(metavar="FAMILY", help=f"One of {', '.join(CLASS_OF_FAMILY)}.", show_default=False)]
+
+
+@warming.command("warm", epilog=example("ryla-gen warm flux --containers 1"))
+def warm(
+    context: typer.Context,
+    family: Family,
+    containers: Annotated[int, typer.Option("--containers", metavar="NUMBER", min=1, help="How many stay up.")] = 1,
+    environment: Environment = None,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Keep containers of a family running, so that no request waits for a start. They cost until you cool the family."""
+    screen = screen_of(context, as_json=as_json)
+    settings = _settings(family, environment)
+    config = deployed(family, settings)
+    if containers > config.max_containers:
+        hint = f"Allow more first: ryla-gen deploy --family {family} --max-containers {containers}"
+        raise InvalidInputError(f"{CLASS_OF_FAMILY[family]} has at most {config.max_containers} containers.", hint)
+    cost = hourly(config.gpu[0], containers)
+    what = f"{containers} container{'' if containers == 1 else 's'} of {CLASS_OF_FAMILY[family]}"
+    sure(screen, f"Keep {what} up, for about ${cost:.2f} an hour ({config.gpu[0]})?", yes=yes)
+    asyncio.run(fleet.scale(settings, family, containers))
+    data = {"family": family, "containers": containers, "hourly_usd": cost}
+    screen.result(data, f"{what} stay up, for about ${cost:.2f} an hour. End it: ryla-gen cool {family}")
+
+
+@cooling.command("cool", epilog=example("ryla-gen cool flux"))
+def cool(context: typer.Context, family: Family, environment: Environment = None, yes: Yes = False, as_json: Json = False) -> None:
+    """Let a family's containers end when they are idle. What runs is finished."""
+    screen = screen_of(context, as_json=as_json)
+    settings = _settings(family, environment)
+    sure(screen, f"Let idle containers of {CLASS_OF_FAMILY[family]} end, so that the next request waits for a start?", yes=yes)
+    asyncio.run(fleet.scale(settings, family, 0))
+    screen.result({"family": family, "containers": 0}, f"Idle containers of {CLASS_OF_FAMILY[family]} end now.")
+
+
+def _settings(family: str, environment: str | None) -> Settings:
+    if family not in CLASS_OF_FAMILY:
+        raise InvalidInputError(f"There is no family {family!r}.", f"Families: {', '.join(CLASS_OF_FAMILY)}")
+    settings = Settings.load()
+    return replace(settings, modal_environment=environment) if environment else settings

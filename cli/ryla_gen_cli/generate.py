@@ -1,0 +1,225 @@
+"""Runs one workflow for a command: checks where its files go, follows it, saves them, says what came out. Knows no option."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ryla_gen import media
+from ryla_gen.client import Client
+from ryla_gen.contract import reply
+from ryla_gen.errors import InvalidInputError, RylaGenError, StorageError, StorageFailedError
+from ryla_gen.results import TEMPLATE_FIELDS, Generation
+from ryla_gen.workflows.base import Workflow
+
+from .common import own_warnings
+from .how import How
+from .progress import following
+from .screen import Screen
+
+STDOUT = "-"
+FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".mp4": "mp4"}
+"""File suffix → the value of ``output_format`` or ``format`` that makes it."""
+FORMAT_FIELDS = ("output_format", "format")
+MOST_NAMES = 10_000
+"""Numbers tried behind a taken file name; beyond it the folder is no place for another file."""
+
+
+def with_format(cls: type[Workflow], fields: dict[str, Any], output: str | None) -> dict[str, Any]:
+    """Let the suffix of the output file choose its format, where the workflow has a choice.
+
+    Raises:
+        InvalidInputError: the workflow cannot make such a file, or another format was asked for.
+
+    """
+    suffix = Path(output).suffix.lower() if output else ""
+    name = next((name for name in FORMAT_FIELDS if name in cls.model_fields), None)
+    if not suffix or name is None or output == STDOUT or os.path.isdir(str(output)):  # noqa: PTH112 - never raises
+        return fields
+    wanted = FORMATS.get(suffix)
+    choices = _formats(cls, name, fields)
+    if cls.name == "workflow":  # a graph may end in anything: only a re-encoded picture can be meant
+        return {name: wanted, **fields} if wanted in ("jpeg", "webp") else fields
+    if wanted not in choices:
+        known = ", ".join(ending for ending, value in FORMATS.items() if value in choices)
+        raise InvalidInputError(f"{cls.name} cannot make a {suffix} file.", f"Name it with one of: {known}", {"output": output})
+    if wanted == "mp4" and name == "output_format":  # SeedVR2 makes a video of a video, whatever its pictures are
+        return fields
+    if fields.get(name, wanted) != wanted:
+        text = f"{output} would hold {fields[name]}, not {wanted}."
+        raise InvalidInputError(text, f"Leave out --{name.replace('_', '-')}, or name the file to match.")
+    return {**fields, name: wanted}
+
+
+def _formats(cls: type[Workflow], name: str, fields: dict[str, Any]) -> tuple[str, ...]:
+    from typing import get_args
+
+    if "video" in cls.media_fields():
+        return ("mp4",) if fields.get("video") is not None else get_args(cls.model_fields[name].annotation)
+    return get_args(cls.model_fields[name].annotation)
+
+
+def generate(screen: Screen, workflow: Workflow, how: How) -> None:
+    """Run a workflow and save its files.
+
+    Raises:
+        RylaGenError: see ``ryla_gen.errors``; a target that cannot be used is refused before anything is spent.
+
+    """
+    check_before(screen, workflow, how)
+    with Client(how.backend, url=how.url) as client:
+        for text in own_warnings(client.settings):
+            screen.note(f"warning: {text}")
+        if how.output is None:
+            _check_folder(client.settings.output_dir)
+        with following(screen, workflow.name.replace("_", "-")) as follower:
+            generation = client.run(workflow, on_event=follower.event, timeout=how.timeout, tags=how.tags)
+        paths = saved(screen, generation, how, client.settings.output_dir)
+    screen.result(summary(generation, paths), "\n".join(str(path) for path in paths))
+    tell(screen, generation)
+
+
+def summary(generation: Generation, paths: Sequence[Path | None]) -> dict[str, Any]:
+    """A generation for ``--json``: the contract's, each file's place instead of its bytes."""
+    data: dict[str, Any] = reply(generation)["generation"]
+    for item, path in zip(data["outputs"], [*paths, *[None] * len(data["outputs"])], strict=False):
+        item["bytes"] = len(item.pop("data"))
+        item["path"] = str(path) if path is not None else None
+    return data
+
+
+def check_before(screen: Screen, workflow: Workflow, how: How) -> None:
+    """Refuse what cannot be saved before anything is spent.
+
+    Raises:
+        RylaGenError: the target cannot be used, or the time limit is none.
+
+    """
+    if how.timeout is not None and not 0 < how.timeout < float("inf"):
+        raise InvalidInputError(f"--timeout {how.timeout:g} must be more than 0.", "Leave it out for the workflow's own limit.")
+    if how.output == STDOUT:
+        _check_stdout(screen, workflow)
+    elif how.output is not None:
+        _check_target(how.output, workflow, overwrite=how.overwrite)
+
+
+def _check_target(output: str, workflow: Workflow, *, overwrite: bool) -> None:
+    text = _filled(output, workflow)
+    target = Path(text).expanduser()
+    _check_place(target)
+    _check_folder(target if text.endswith(("/", "\\")) else target.parent)
+    several = "batch_size" in type(workflow).model_fields and getattr(workflow, "batch_size", 1) > 1
+    drawn = "{seed" in output and getattr(workflow, "seed", None) is None
+    if text.endswith(("/", "\\")) or target.is_dir() or several or drawn or "{job" in output:
+        return  # its names are known only with the result
+    if not target.suffix:
+        target = target.with_name(target.name + _suffix(workflow))
+    media.check_target(target, overwrite=overwrite)
+
+
+def _suffix(workflow: Workflow) -> str:
+    """The suffix that a name without one will get, as far as the request tells."""
+    if workflow.name == "workflow":
+        return ""
+    made = getattr(workflow, "output_format", None) or getattr(workflow, "format", "")
+    made = "mp4" if getattr(workflow, "video", None) is not None else made
+    return next((suffix for suffix, value in FORMATS.items() if value == made), "")
+
+
+def _filled(template: str, workflow: Workflow) -> str:
+    """The output's name as far as it is known now; a template that cannot be filled in is refused before anything is spent."""
+    if "{" not in template:
+        return template
+    words = {"workflow": workflow.name, "seed": getattr(workflow, "seed", None) or 0, "index": 0, "job": "0", "name": workflow.name}
+    try:
+        return template.format_map(words)
+    except (KeyError, ValueError, IndexError, AttributeError, TypeError):
+        known = ", ".join(f"{{{word}}}" for word in TEMPLATE_FIELDS)
+        raise InvalidInputError(f"The file name {template!r} cannot be filled in.", f"It may use {known}.") from None
+
+
+def _check_place(target: Path) -> None:
+    """Refuse a name that the file system does not take, and devices."""
+    try:
+        mode = target.stat().st_mode
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise StorageFailedError(f"{target} is too long a name.", "Choose a shorter one: -o PATH") from None
+        return  # not there, or out of reach: writing it tells
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise StorageFailedError(f"{target} is no regular file.", "Choose another name; -o - writes to stdout.")
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be written before anything is spent; one that is not there yet is made later."""
+    folder = Path(os.path.abspath(folder))  # noqa: PTH100 - Path.resolve would follow links
+    found = next(place for place in (folder, *folder.parents) if os.path.exists(place))  # noqa: PTH110 - never raises
+    if not found.is_dir():
+        raise StorageFailedError(f"{found} is a file, not a folder.", "Choose another place: -o PATH", {"file": str(found)})
+    if not os.access(found, os.W_OK | os.X_OK):
+        raise StorageFailedError(f"The folder {found} is not writable.", "Choose another place: -o PATH", {"file": str(found)})
+
+
+def _check_stdout(screen: Screen, workflow: Workflow) -> None:
+    if screen.json:
+        raise InvalidInputError("-o - and --json both want stdout.", "Give -o FILE with --json.")
+    if sys.stdout.isatty():
+        raise InvalidInputError("stdout is a terminal, which shows no pictures.", "Pipe it on, or give -o FILE.")
+    if "batch_size" in type(workflow).model_fields and workflow.family != "upscale" and getattr(workflow, "batch_size", 1) > 1:
+        raise InvalidInputError("-o - takes one file, and this makes several.", "Give -o FOLDER/, or leave out --batch-size.")
+
+
+def saved(screen: Screen, generation: Generation, how: How, folder: Path) -> list[Path]:
+    """Save the files where the caller wants them, else under free names in the folder.
+
+    Raises:
+        StorageError: they cannot go there; where they were kept instead is in the error's hint.
+
+    """
+    if how.output == STDOUT:
+        screen.raw(generation.output.data)
+        rest = generation.outputs[1:]
+        for path in (paths := [item.save(_free(folder / item.name)) for item in rest]):
+            screen.note(f"saved: {path}")
+        return paths[:0]
+    try:
+        if how.output is not None:
+            return generation.save(how.output, overwrite=how.overwrite)
+        return [item.save(_free(folder / item.name)) for item in generation.outputs]
+    except RylaGenError as error:
+        raise _rescued(generation, error) from None
+
+
+def _rescued(generation: Generation, error: RylaGenError) -> RylaGenError:
+    """Keep what was paid for: files that cannot go where they should go to a temporary folder."""
+    try:
+        kept = generation.save(f"{tempfile.mkdtemp(prefix='ryla-gen-')}/")
+    except (StorageError, OSError):
+        return error
+    error.hint = f"The result was kept: {', '.join(map(str, kept))}. {error.hint}"
+    error.details["kept"] = [str(path) for path in kept]
+    return error
+
+
+def _free(path: Path) -> Path:
+    """A name that no file has: the path itself, or with -1, -2, … behind."""
+    for number in range(MOST_NAMES):
+        candidate = path if not number else path.with_name(f"{path.stem}-{number}{path.suffix}")
+        if not candidate.exists():
+            return candidate
+    return path
+
+
+def tell(screen: Screen, generation: Generation) -> None:
+    """Say what came out, in one line, and what to know about it."""
+    cost = f" · ${generation.cost.total_usd:.4f}" if generation.cost.total_usd else ""
+    where = "emulated, not made by a model" if generation.backend == "emulator" else generation.backend
+    screen.note(f"{generation.workflow.name} · seed {generation.seed} · {generation.timings.total:.1f} s{cost} · {where}")
+    for notice in generation.warnings:
+        screen.note(f"warning[{notice.code}]: {notice.message}")

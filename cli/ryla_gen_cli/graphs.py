@@ -1,0 +1,80 @@
+"""``ryla-gen graph``: runs or checks a ComfyUI graph in the API format. What is wrong with a graph is found in ``checks``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ryla_gen.errors import InvalidInputError, WorkflowInvalidError
+from ryla_gen.workflows.custom import CustomWorkflow
+
+from .checks import Finding, check, schemas_of
+from .common import Backend, Json, Output, Overwrite, Quiet, Tag, Timeout, Url, example, group, screen_of
+from .generate import generate, with_format
+from .how import How
+from .options import fields_of, prompt
+from .screen import filled, width
+
+app = group("Run or check a ComfyUI graph of your own.", example("ryla-gen graph validate graph_api.json"))
+
+File = Annotated[Path, typer.Argument(metavar="FILE.json", help="The graph in ComfyUI's API format.", show_default=False)]
+
+
+@app.command(epilog=example('ryla-gen graph run graph_api.json --prompt "a fox" --image portrait.png=face.png -o fox.png'))
+def run(
+    context: typer.Context,
+    file: File,
+    text: Annotated[str | None, typer.Option("--prompt", help="Text for the positive prompt; - reads standard input.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed for every sampler.")] = None,
+    image: Annotated[list[str] | None, typer.Option("--image", metavar="NAME=FILE", help="Picture for a LoadImage node.")] = None,
+    limit: Annotated[float | None, typer.Option("--limit", metavar="SECONDS", help="How long the graph may run; 120.")] = None,
+    output: Output = None,
+    overwrite: Overwrite = False,
+    backend: Backend = None,
+    url: Url = None,
+    timeout: Timeout = None,
+    tag: Tag = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a graph; prompt, seed and pictures replace the graph's own."""
+    screen = screen_of(context, as_json=as_json, quiet=quiet)
+    given = {"prompt": prompt(None, text), "seed": seed, "limit": limit}
+    fields = {name: value for name, value in given.items() if value is not None}
+    if image:
+        fields["images"] = fields_of(CustomWorkflow)["images"].read(image)
+    fields = with_format(CustomWorkflow, fields, output)
+    workflow = CustomWorkflow.from_file(file, **fields)
+    generate(screen, workflow, How(output, overwrite, backend, url, timeout, tag or ()))
+
+
+@app.command(epilog=example("ryla-gen graph validate graph_api.json --url http://127.0.0.1:8188"))
+def validate(context: typer.Context, file: File, url: Url = None, as_json: Json = False) -> None:
+    """Check a graph: against ComfyUI's own nodes and those of the built-in workflows, or with --url against a server's."""
+    screen = screen_of(context, as_json=as_json)
+    if not file.is_file():
+        raise InvalidInputError(f"There is no file {file}.", "Name a JSON file that exists.")
+    try:
+        graph = CustomWorkflow.from_file(file).graph
+    except InvalidInputError as error:
+        raise WorkflowInvalidError(f"{file} is no graph that can run: {error.message}", error.hint, error.details) from None
+    findings = check(graph, schemas_of(url), offline=url is None)
+    data = {"valid": not any(item.level == "error" for item in findings), "findings": [asdict(item) for item in findings]}
+    room = width()
+    screen.say("\n".join(filled(_line(item), room, "") for item in findings))
+    if data["valid"]:
+        screen.result(data, f"{file}: valid, {len(graph)} nodes.")
+        return
+    count = sum(item.level == "error" for item in findings)
+    hint = "Each line names the node and its input." if not as_json else "data.findings names each node and its input."
+    screen.fail(WorkflowInvalidError(f"{file} has {count} {'error' if count == 1 else 'errors'}.", hint), data)
+    raise typer.Exit(1)
+
+
+def _line(item: Finding) -> str:
+    place = f"node {item.node} ({item.class_type}){f' input {item.input}' if item.input else ''}: " if item.node else ""
+    close = f" Did you mean {', '.join(item.closest)}?" if item.closest else ""
+    return f"{item.level}: {place}{item.message}{close}"

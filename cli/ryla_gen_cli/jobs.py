@@ -1,0 +1,172 @@
+"""``ryla-gen jobs``: reads the journal of this machine; the verbs that ask a backend are in ``live``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import typer
+
+from ryla_gen.errors import JobNotFoundError
+from ryla_gen.history import History, Record
+from ryla_gen.settings import Settings
+
+from .common import Json, Output, Overwrite, Quiet, Url, example, group, screen_of
+from .screen import Screen, filled, shortened, table, width
+
+SHORT_ID = 8
+"""Characters of a job id that a list shows; ``jobs show`` takes them."""
+State = Literal["queued", "running", "succeeded", "failed", "canceled", "expired"]
+
+app = group("List the jobs of this machine; watch, fetch and cancel them.", example("ryla-gen jobs list --limit 5"))
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The job's id, the beginning of it, or its handle.", show_default=False)]
+Wait = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", help="How long to wait here; the job goes on.")]
+
+
+@app.command("list", epilog=example("ryla-gen jobs list --workflow flux-dev --state failed"))
+def list_(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option("--limit", metavar="NUMBER", min=1, help="At most so many.")] = 20,
+    workflow: Annotated[str | None, typer.Option("--workflow", metavar="NAME", help="Only of this workflow.")] = None,
+    state: Annotated[State | None, typer.Option("--state", help="Only in this state.")] = None,
+    tag: Annotated[list[str] | None, typer.Option("--tag", metavar="WORD", help="Only with this tag; repeatable.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List jobs, the newest first."""
+    screen = screen_of(context, as_json=as_json)
+    name = workflow.replace("-", "_") if workflow else None
+    with _journal(screen) as history:
+        found = history.list(limit=limit, workflow=name, state=state, tags=tag or ())
+    rows = [_row(item) for item in found]
+    text = table(("id", "when", "workflow", "state", "seconds", "cost", "prompt"), rows, width()) if rows else "No jobs yet."
+    screen.result({"items": [asdict(item) for item in found]}, text)
+
+
+@app.command(epilog=example("ryla-gen jobs show 7f0c4a1e"))
+def show(
+    context: typer.Context,
+    job: Id,
+    as_json: Json = False,
+) -> None:
+    """Show everything the journal knows of a job."""
+    screen = screen_of(context, as_json=as_json)
+    with _journal(screen) as history:
+        found = history.get(job)
+    if found is None:
+        raise JobNotFoundError(f"No job {job!r} is in the journal of this machine.")
+    screen.result(asdict(found), _page(found))
+
+
+@app.command(epilog=example("ryla-gen jobs status 7f0c4a1e"))
+def status(context: typer.Context, job: Id, url: Url = None, as_json: Json = False) -> None:
+    """Say where a job is, as the place where it runs sees it."""
+    from . import live  # the backends and their HTTP, which reading the journal does not need
+
+    live.status(screen_of(context, as_json=as_json), job, url)
+
+
+@app.command(epilog=example("ryla-gen jobs watch 7f0c4a1e"))
+def watch(context: typer.Context, job: Id, url: Url = None, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Show a job's progress until it ends, whichever process started it. Ctrl-C stops the watching only."""
+    from . import live
+
+    live.watch(screen_of(context, as_json=as_json, quiet=quiet), job, url)
+
+
+@app.command(epilog=example("ryla-gen jobs wait 7f0c4a1e --timeout 600"))
+def wait(context: typer.Context, job: Id, timeout: Wait = None, url: Url = None, as_json: Json = False) -> None:
+    """Wait until a job ends; exit 1 when it failed."""
+    from . import live
+
+    live.wait(screen_of(context, as_json=as_json), job, url, timeout)
+
+
+@app.command(epilog=example("ryla-gen jobs result 7f0c4a1e -o lighthouse.png"))
+def result(
+    context: typer.Context,
+    job: Id,
+    output: Output = None,
+    overwrite: Overwrite = False,
+    timeout: Wait = None,
+    url: Url = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Save what a job made; waits until it has ended."""
+    from . import live
+
+    live.result(screen_of(context, as_json=as_json, quiet=quiet), job, url, timeout, output, overwrite=overwrite)
+
+
+@app.command(epilog=example("ryla-gen jobs cancel 7f0c4a1e"))
+def cancel(context: typer.Context, job: Id, url: Url = None, as_json: Json = False) -> None:
+    """Stop a job, queued or running; its neighbours go on."""
+    from . import live
+
+    live.cancel(screen_of(context, as_json=as_json), job, url)
+
+
+@contextmanager
+def _journal(screen: Screen) -> Iterator[History]:
+    with closing(History(Settings.load().history_path)) as history:
+        yield history
+    for text in history.warnings:
+        screen.note(f"warning: {text}")
+
+
+def _row(item: Record) -> tuple[Any, ...]:
+    short = shortened(str(item.inputs.get("prompt") or ""))
+    took = f"{item.gpu_seconds:.1f}" if item.gpu_seconds is not None else ""
+    cost = f"${item.cost_usd:.4f}" if item.cost_usd else ""
+    return item.id[:SHORT_ID], _local(item.created_at), item.workflow.replace("_", "-"), item.state, took, cost, short
+
+
+def _local(instant: str) -> str:
+    """An instant in the time of this machine, to the minute."""
+    try:
+        return datetime.fromisoformat(instant).astimezone().strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return instant
+
+
+def _page(item: Record) -> str:
+    room = width()
+    data = asdict(item)
+    lines = [f"{item.id}  {item.workflow.replace('_', '-')}  {item.state}"]
+    if item.error:
+        lines += [filled(f"error[{item.error.get('code')}]: {item.error.get('message')}", room)]
+        lines += [filled(str(item.error["hint"]), room)] if item.error.get("hint") else []
+    for name in (
+        "backend",
+        "handle",
+        "seed",
+        "created_at",
+        "started_at",
+        "finished_at",
+        "gpu",
+        "gpu_seconds",
+        "cost_usd",
+        "parent",
+    ):
+        if data[name] is not None:
+            lines.append(filled(f"{name}: {data[name]}", room))
+    lines += [filled(f"tags: {', '.join(item.tags)}", room)] if item.tags else []
+    lines += [
+        filled(f"output: {out.get('name')} ({out.get('media_type')}, {out.get('bytes')} bytes)", room) for out in item.outputs
+    ]
+    lines += [
+        "",
+        "Fields",
+        *(filled(f"{name}: {_shown(value)}", room) for name, value in item.inputs.items() if value not in (None, "", [])),
+    ]
+    return "\n".join(lines)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict) and set(value) == {"sha256", "bytes"}:
+        return f"a file of {value['bytes']} bytes, sha256 {str(value['sha256'])[:16]}… (not kept)"
+    return str(value)

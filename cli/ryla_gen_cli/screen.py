@@ -1,0 +1,178 @@
+"""What the commands say, and where: results on stdout, everything for people on stderr, or JSON. Knows no command."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import textwrap
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import IO, TYPE_CHECKING, Any
+
+from ryla_gen.version import __version__
+
+if TYPE_CHECKING:
+    from ryla_gen.errors import RylaGenError
+    from ryla_gen.events import Event
+
+NARROWEST_COLUMN = 24
+"""Columns of text below which the last column of a table is unreadable and its rows are written as blocks."""
+SHORT = 60
+"""Columns of a prompt or a default in an overview."""
+
+
+class Screen:
+    """One command's two streams.
+
+    Args:
+        command: the command's name in the last line of ``--json``.
+        as_json: whether stdout is for programs.
+
+    """
+
+    def __init__(self, command: str, *, as_json: bool = False) -> None:
+        self.command = command
+        self.json = as_json
+        self.quiet = False
+        self.working = False
+        """Whether a job is under way, which an interrupt then cancels."""
+        self._closed: set[int] = set()
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                # A prompt may hold what the terminal's encoding lacks, or bytes that are no text.
+                stream.reconfigure(errors="backslashreplace")
+
+    def say(self, text: str) -> None:
+        """Write a result for people to stdout."""
+        if not self.json and text:
+            self._write(sys.stdout, f"{text}\n")
+
+    def note(self, text: str) -> None:
+        """Write a remark for people to stderr, unless they want quiet."""
+        if not self.quiet and text:
+            self._write(sys.stderr, f"{text}\n")
+
+    def event(self, event: Event) -> None:
+        """Write an event as one line of JSON; never a preview."""
+        if self.json and event.type != "preview":
+            self._line(event.to_data())
+
+    def result(self, data: Mapping[str, Any], text: str = "") -> None:
+        """Write what the command found: the last line of ``--json``, or the text."""
+        if self.json:
+            self._line(self._envelope(True, data, None))
+        else:
+            self.say(text)
+
+    def fail(self, error: RylaGenError, data: Mapping[str, Any] | None = None) -> None:
+        """Write why the command failed; for people on stderr, with a hint what to do."""
+        if self.json:
+            self._line(self._envelope(False, data, error.to_data()))
+        hint = error.hint.strip()
+        self._write(sys.stderr, f"error[{error.code}]: {error.message}\n{f'  hint: {hint}' + chr(10) if hint else ''}")
+
+    def raw(self, data: bytes) -> None:
+        """Write a file to stdout."""
+        try:
+            sys.stdout.flush()
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            self._gone(sys.stdout, error)
+
+    def close(self, code: int) -> int:
+        """Flush, and return the exit code: a reader that left makes a success a failure, without a word."""
+        for stream in (sys.stdout, sys.stderr):
+            self._write(stream, "")
+        return code or int(1 in self._closed)
+
+    def _envelope(self, ok: bool, data: Mapping[str, Any] | None, error: Mapping[str, Any] | None) -> dict[str, Any]:
+        return {"ok": ok, "command": self.command, "version": __version__, "data": data, "error": error}
+
+    def _line(self, data: Mapping[str, Any]) -> None:
+        self._write(sys.stdout, json.dumps(data, default=str) + "\n")
+
+    def _write(self, stream: IO[str], text: str) -> None:
+        try:
+            stream.write(text)
+            stream.flush()
+        except OSError as error:
+            self._gone(stream, error)
+
+    def _gone(self, stream: IO[str], error: OSError) -> None:
+        """The reader left, or the disk is full: what is buffered goes nowhere, so that Python's last flush is quiet too."""
+        number = stream.fileno()
+        self._closed.add(number)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)
+        if not isinstance(error, BrokenPipeError) and stream is sys.stdout:
+            self._write(sys.stderr, f"error[storage_failed]: stdout could not be written: {error.strerror}.\n")
+
+
+def fancy() -> bool:
+    """Whether stderr may be painted on: a terminal that understands control codes, and nobody asked for plain text."""
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def width() -> int | None:
+    """Columns of stdout; None when it is a pipe or a file, where a row stays one line."""
+    if os.environ.get("COLUMNS", "").isdecimal() or sys.stdout.isatty():
+        return max(20, shutil.get_terminal_size().columns)
+    return None
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[object]], room: int | None = None) -> str:
+    """Lay out rows; the last column is wrapped to fit, and when there is no room for it every row becomes a block.
+
+    Args:
+        titles: heads of the columns.
+        rows: the cells; None is an empty one.
+        room: columns of the terminal, None for no limit.
+
+    """
+    lines = [[*titles], *(["" if cell is None else str(cell) for cell in row] for row in rows)]
+    wide = [max(map(columns, column)) for column in zip(*lines, strict=True)]
+    left = sum(wide[:-1]) + 2 * (len(wide) - 1)
+    if room is not None and left + wide[-1] > room and room - left < NARROWEST_COLUMN:
+        return "\n\n".join(_block(titles, line, room) for line in lines[1:])
+    out = []
+    for line in lines:
+        start = "".join(_padded(cell, size + 2) for cell, size in zip(line[:-1], wide[:-1], strict=True))
+        wrapped = textwrap.wrap(line[-1], room - left) if room is not None and line[-1] else [line[-1]]
+        out += [(start + wrapped[0]).rstrip(), *(" " * left + more for more in wrapped[1:])]
+    return "\n".join(out)
+
+
+def columns(text: str) -> int:
+    """Columns a text takes on a terminal: East Asian wide characters take two, combining ones none."""
+    return sum(0 if unicodedata.combining(sign) else 2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text)
+
+
+def shortened(text: str, room: int = SHORT) -> str:
+    """One line of a text, cut at so many columns."""
+    text = " ".join(text.split())
+    if columns(text) <= room:
+        return text
+    end = 0
+    while columns(text[: end + 1]) < room:
+        end += 1
+    return f"{text[:end]}…"
+
+
+def _padded(text: str, size: int) -> str:
+    return text + " " * (size - columns(text))
+
+
+def _block(titles: Sequence[str], line: Sequence[str], room: int) -> str:
+    pairs = zip(titles[1:], line[1:], strict=True)
+    return "\n".join([line[0], *(filled(f"{title}: {cell}", room) for title, cell in pairs if cell)])
+
+
+def filled(text: str, room: int | None, indent: str = "  ") -> str:
+    """Wrap one paragraph, indented."""
+    if room is None:
+        return indent + text
+    return textwrap.fill(text, room, initial_indent=indent, subsequent_indent=indent + "  ")

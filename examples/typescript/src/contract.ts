@@ -1,0 +1,278 @@
+/** Plain data ↔ typed objects: the request, the reply, the events, as docs/contract.md fixes them. Carries nothing. */
+import { RylaError, type ErrorCode } from "./errors.js";
+
+export const CONTRACT = 1;
+/** Says who sent a request. */
+export const SDK = "typescript-0.1.0";
+
+export type JobState = "queued" | "running" | "succeeded" | "failed" | "canceled" | "expired";
+
+/** One file a job made. */
+export interface Output {
+  kind: "image" | "video" | (string & {});
+  mediaType: string;
+  name: string;
+  data: Buffer;
+  width?: number;
+  height?: number;
+  frames?: number;
+  fps?: number;
+}
+
+/** US dollars, and the GPU they were paid for. */
+export interface Cost {
+  totalUsd: number;
+  gpuUsd: number;
+  cpuUsd: number;
+  memoryUsd: number;
+  gpu: string | undefined;
+  gpuSeconds: number;
+  pricesAsOf: string | undefined;
+}
+
+/** Seconds. */
+export interface Timings {
+  queued: number;
+  coldStart: number;
+  running: number;
+  total: number;
+}
+
+export interface Warning {
+  code: string;
+  message: string;
+}
+
+/** A finished generation. */
+export interface Result {
+  workflow: string;
+  job: string;
+  /** Repeats the result. A bigint when it is above 2^53. */
+  seed: number | bigint;
+  /** The first picture, if there is one. */
+  image?: Buffer;
+  images: Buffer[];
+  /** The first video, if there is one. */
+  video?: Buffer;
+  videos: Buffer[];
+  /** Every file with its name, type and size. */
+  outputs: Output[];
+  costUsd: number;
+  cost: Cost;
+  timings: Timings;
+  warnings: Warning[];
+  /** The fields the job ran with, as the app names them; pictures as hash and size. */
+  inputs: Record<string, unknown>;
+  /** What ComfyUI ran, in its API format. */
+  graph: Record<string, unknown>;
+  /** Versions, GPU and container. */
+  server: Record<string, unknown>;
+}
+
+/** What happens to a job while it runs. Decoration: a lost event loses nothing. */
+export type RylaEvent = { job: string; seq: number; at: string } & (
+  | { type: "queued"; position: number }
+  | { type: "started"; coldStart: number }
+  | { type: "progress"; fraction: number; step: number; steps: number; node: string }
+  | { type: "preview"; mediaType: string; data: Buffer }
+  | { type: "finished"; state: JobState }
+);
+
+export interface RequestOptions {
+  events: boolean;
+  previews: boolean;
+  measureConsistency: boolean;
+}
+
+type Plain = Record<string, unknown>;
+
+/** Write the one argument of every remote method. */
+export function writeRequest(options: object, job: string, asked: RequestOptions): Plain {
+  return { contract: CONTRACT, sdk: SDK, job, inputs: snakeKeys(plainObject(options, "")), options: snakeKeys({ ...asked }) };
+}
+
+/** `negativePrompt` → `negative_prompt`; only the names of fields, never the keys inside a graph. */
+function snakeKeys(data: Plain): Plain {
+  return Object.fromEntries(Object.entries(data).map(([key, value]) => [snake(key), value]));
+}
+
+export function snake(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+function plainObject(data: object, path: string): Plain {
+  const given = Object.entries(data).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(given.map(([key, value]) => [key, plain(value, path ? `${path}.${key}` : key)]));
+}
+
+/** Copy plain data for CBOR: undefined is dropped, and whole numbers above 2^32 become bigints, or they would travel as floats. */
+function plain(value: unknown, path: string): unknown {
+  if (value === null || typeof value === "string" || typeof value === "boolean" || value instanceof Uint8Array) return value;
+  if (typeof value === "number") return plainNumber(value, path);
+  if (typeof value === "bigint") {
+    if (value < 2n ** 64n && value >= -(2n ** 63n)) return value;
+    throw invalid(`${path} is outside 64 bits: ${value}`, "Seeds go from 0 to 18446744073709551615n.");
+  }
+  if (Array.isArray(value)) return value.map((item, index) => plain(item, `${path}[${index}]`));
+  if (typeof value === "object" && isPlainObject(value)) return plainObject(value, path);
+  throw invalid(`${path} is no plain data (${describe(value)})`, "Give text, numbers, booleans, lists, objects, or the bytes of a file as a Buffer.");
+}
+
+function plainNumber(value: number, path: string): number | bigint {
+  if (!Number.isFinite(value)) throw invalid(`${path} is ${value}`, "Give a finite number.");
+  if (!Number.isInteger(value) || Math.abs(value) < 2 ** 32) return value;
+  if (Number.isSafeInteger(value)) return BigInt(value);
+  throw invalid(`${path} is above 2^53, where a JavaScript number is no longer exact: ${value}`, `Write it as a bigint, with an n at its end.`);
+}
+
+function isPlainObject(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || prototype === Object.prototype;
+}
+
+function describe(value: unknown): string {
+  return typeof value === "object" && value !== null ? (value.constructor?.name ?? "object") : typeof value;
+}
+
+function invalid(message: string, hint: string): RylaError {
+  return new RylaError({ code: "invalid_input", message, hint });
+}
+
+/**
+ * Turn a reply into the result it holds.
+ * @throws RylaError the reply is an error, or it is no reply of this contract
+ */
+export function readReply(data: unknown): Result {
+  const reply = object(data, "The reply");
+  checkContract(reply);
+  if (reply["ok"] !== true) throw readError(reply["error"]);
+  const found = object(simple(reply["generation"]), "generation");
+  const outputs = list(found["outputs"]).map(readOutput);
+  const images = outputs.filter((output) => output.kind === "image").map((output) => output.data);
+  const videos = outputs.filter((output) => output.kind === "video").map((output) => output.data);
+  const cost = readCost(optional(found["cost"]));
+  return {
+    workflow: text(found["workflow"]),
+    job: text(found["job"]),
+    seed: typeof found["seed"] === "bigint" ? found["seed"] : number(found["seed"]),
+    ...(images[0] && { image: images[0] }),
+    images,
+    ...(videos[0] && { video: videos[0] }),
+    videos,
+    outputs,
+    costUsd: cost.totalUsd,
+    cost,
+    timings: readTimings(optional(found["timings"])),
+    warnings: list(found["warnings"]).map((item) => ({ code: text(optional(item)["code"]), message: text(optional(item)["message"]) })),
+    inputs: optional(found["inputs"]),
+    graph: optional(found["graph"]),
+    server: optional(found["server"]),
+  };
+}
+
+function checkContract(reply: Plain): void {
+  const theirs = number(reply["contract"] ?? CONTRACT);
+  if (theirs === CONTRACT) return;
+  const hint = theirs < CONTRACT ? "The app is older: ryla-gen deploy" : "This module is older: take ryla.ts from the version that you deployed.";
+  throw mismatch(`The app speaks contract ${theirs}, this side ${CONTRACT}.`, hint, { contract: CONTRACT, theirs });
+}
+
+function mismatch(message: string, hint: string, details: Plain = {}): RylaError {
+  return new RylaError({ code: "contract_mismatch" satisfies ErrorCode, message, hint, details });
+}
+
+function readError(data: unknown): RylaError {
+  const error = object(simple(data), "error");
+  const status = error["http_status"];
+  return new RylaError({
+    code: text(error["code"]) || "internal",
+    message: text(error["message"]),
+    hint: text(error["hint"]),
+    details: optional(error["details"]),
+    ...(typeof status === "number" && { httpStatus: status }),
+  });
+}
+
+function readOutput(data: unknown): Output {
+  const output = object(data, "An output");
+  const sizes = ["width", "height", "frames", "fps"].filter((name) => typeof output[name] === "number");
+  return {
+    kind: text(output["kind"]),
+    mediaType: text(output["media_type"]),
+    name: text(output["name"]),
+    data: bytes(output["data"]),
+    ...Object.fromEntries(sizes.map((name) => [name, output[name]])),
+  };
+}
+
+function readCost(data: Plain): Cost {
+  return {
+    totalUsd: number(data["total_usd"]),
+    gpuUsd: number(data["gpu_usd"]),
+    cpuUsd: number(data["cpu_usd"]),
+    memoryUsd: number(data["memory_usd"]),
+    gpu: text(data["gpu"]) || undefined,
+    gpuSeconds: number(data["gpu_seconds"]),
+    pricesAsOf: text(data["prices_as_of"]) || undefined,
+  };
+}
+
+function readTimings(data: Plain): Timings {
+  return { queued: number(data["queued"]), coldStart: number(data["cold_start"]), running: number(data["running"]), total: number(data["total"]) };
+}
+
+/** Read an event; undefined for a kind that a newer app sends. Unknown keys are ignored. */
+export function readEvent(data: unknown): RylaEvent | undefined {
+  const event = optional(simple(data));
+  const base = { job: text(event["job"]), seq: number(event["seq"]), at: text(event["at"]) };
+  switch (event["type"]) {
+    case "queued":
+      return { ...base, type: "queued", position: number(event["position"]) };
+    case "started":
+      return { ...base, type: "started", coldStart: number(event["cold_start"]) };
+    case "progress": {
+      const { fraction, step, steps, node } = event;
+      return { ...base, type: "progress", fraction: number(fraction), step: number(step), steps: number(steps), node: text(node) };
+    }
+    case "preview":
+      return { ...base, type: "preview", mediaType: text(event["media_type"]), data: bytes(event["data"]) };
+    case "finished":
+      return { ...base, type: "finished", state: text(event["state"]) as JobState };
+    default:
+      return undefined;
+  }
+}
+
+/** CBOR brings 64-bit whole numbers as bigints; those that a number can hold exactly become numbers again, however deep. */
+function simple(value: unknown): unknown {
+  if (typeof value === "bigint") return BigInt.asIntN(54, value) === value ? Number(value) : value;
+  if (Array.isArray(value)) return value.map(simple);
+  if (typeof value !== "object" || value === null || value instanceof Uint8Array) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, simple(item)]));
+}
+
+function object(value: unknown, what: string): Plain {
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Plain;
+  throw mismatch(`${what} is no object, but ${describe(value)}.`, "Is this method one of ryla-gen's? Deploy the app: ryla-gen deploy");
+}
+
+function optional(value: unknown): Plain {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Plain) : {};
+}
+
+function list(value: unknown): unknown[] {
+  return Array.isArray(value) ? value : [];
+}
+
+function text(value: unknown): string {
+  return typeof value === "string" ? value : "";
+}
+
+function number(value: unknown): number {
+  return typeof value === "number" || typeof value === "bigint" ? Number(value) : 0;
+}
+
+function bytes(value: unknown): Buffer {
+  if (!(value instanceof Uint8Array)) throw mismatch(`A file arrived as ${describe(value)}, not as bytes.`, "Deploy the app: ryla-gen deploy");
+  return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+}

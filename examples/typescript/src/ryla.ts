@@ -1,0 +1,244 @@
+/**
+ * ryla-gen from TypeScript: typed options in, Buffers out, through Modal's own SDK. Knows no GPU code and no ComfyUI.
+ *
+ * @example
+ * const ryla = new ModalClient();
+ * const { image, seed, costUsd } = await ryla.generateFluxDev({ prompt: "a fox in the snow", seed: 7 });
+ */
+import { randomUUID } from "node:crypto";
+import { ModalClient as Modal, type Function_ } from "modal";
+import { cancelCall, eventsOf, outcome, persistently, Waiting, type Limits, type Listening } from "./calls.js";
+import { writeRequest, type Result } from "./contract.js";
+import { RylaError, translated } from "./errors.js";
+import type {
+  FluxDevOptions, FluxInstantIDOptions, FluxLoraOptions, FluxOptions, FluxPulidOptions, InstantIDOptions, OptionsOf, SeedVR2Options,
+  Wan2Options, WorkflowName, WorkflowOptions,
+} from "./options.js";
+
+export * from "./contract.js";
+export * from "./errors.js";
+export * from "./options.js";
+
+/** RYLA's own limit for a request. */
+const TIMEOUT_MS = 180_000;
+/** For videos and upscales, which take minutes by nature: the container keeps the tighter limit. */
+const LONG_TIMEOUT_MS = 3_600_000;
+/** GPUs can be scarce for many minutes, and waiting costs nothing. */
+const QUEUE_TIMEOUT_MS = 1_800_000;
+
+/** Workflow → the Modal class whose method of that name serves it. */
+const CLASS_OF = {
+  flux: "Flux",
+  flux_dev: "Flux",
+  flux_lora: "Flux",
+  instantid: "Faces",
+  flux_instantid: "Faces",
+  flux_pulid: "Faces",
+  wan2: "Video",
+  seedvr2: "Upscale",
+  workflow: "Custom",
+} as const satisfies Record<WorkflowName, string>;
+
+export interface ClientOptions {
+  /** Name of the deployed app. */
+  app?: string;
+  /** Modal environment; MODAL_ENVIRONMENT, or the profile's, when absent. */
+  environment?: string;
+  /** Modal workspace the token must belong to; MODAL_WORKSPACE when absent. Modal cannot select one by name, only compare. */
+  workspace?: string;
+  /** How long a job may run; MODAL_TIMEOUT (milliseconds), or three minutes, when absent. */
+  timeoutMs?: number;
+  /** How long a job may wait for a container; half an hour when absent. */
+  queueTimeoutMs?: number;
+  /** A client of Modal's SDK to use; one is made, and closed with this client, when absent. */
+  modal?: Modal;
+}
+
+export interface WaitOptions extends Listening {
+  /** How long the job may run, from its start; it is cancelled then. */
+  timeoutMs?: number | undefined;
+}
+
+export interface SubmitOptions {
+  /** Preview pictures among the events. */
+  previews?: boolean | undefined;
+  /** Measure how like the reference the face is. */
+  measureConsistency?: boolean | undefined;
+}
+
+export type CallOptions = WaitOptions & SubmitOptions;
+
+/** Names a submitted job: keep both to find it again from another process. */
+export interface Submitted {
+  job: string;
+  callId: string;
+}
+
+/** Where a submitted job is. */
+export type Poll =
+  | { state: "queued" }
+  | { state: "running"; fraction: number }
+  | { state: "succeeded"; result: Result }
+  | { state: "failed" | "canceled" | "expired"; error: RylaError };
+
+export type PictureResult = Result & { image: Buffer };
+export type VideoResult = Result & { video: Buffer };
+type ResultOf<W extends WorkflowName> = W extends "wan2" ? VideoResult : W extends "seedvr2" | "workflow" ? Result : PictureResult;
+
+/** Runs workflows on the deployed app. Every method throws RylaError, and nothing else. */
+export class ModalClient {
+  readonly #modal: Modal;
+  readonly #options: ClientOptions;
+  readonly #where: { environment?: string };
+  readonly #methods = new Map<WorkflowName, Promise<Function_>>();
+
+  constructor(options: ClientOptions = {}) {
+    this.#options = options;
+    this.#modal = options.modal ?? new Modal();
+    this.#where = options.environment === undefined ? {} : { environment: options.environment };
+  }
+
+  /** FLUX.1 schnell: a picture in four steps. */
+  generateFlux(options: FluxOptions, call?: CallOptions): Promise<PictureResult> {
+    return this.generate("flux", options, call);
+  }
+
+  /** FLUX.1 dev. */
+  generateFluxDev(options: FluxDevOptions, call?: CallOptions): Promise<PictureResult> {
+    return this.generate("flux_dev", options, call);
+  }
+
+  /** FLUX.1 dev with one or several stored LoRAs. */
+  generateFluxLoRA(options: FluxLoraOptions, call?: CallOptions): Promise<PictureResult> {
+    return this.generate("flux_lora", options, call);
+  }
+
+  /** SDXL with InstantID: the face of the reference image in a new picture. */
+  generateInstantID(options: InstantIDOptions, call?: CallOptions): Promise<PictureResult> {
+    return this.generate("instantid", options, call);
+  }
+
+  /** An InstantID picture, refined by FLUX.1 dev. */
+  generateFluxInstantID(options: FluxInstantIDOptions, call?: CallOptions): Promise<PictureResult> {
+    return this.generate("flux_instantid", options, call);
+  }
+
+  /** FLUX.1 dev with PuLID: the identity inside FLUX itself. */
+  generateFluxPuLID(options: FluxPulidOptions, call?: CallOptions): Promise<PictureResult> {
+    return this.generate("flux_pulid", options, call);
+  }
+
+  /** Wan2.1: a short video. */
+  generateWan2(options: Wan2Options, call?: CallOptions): Promise<VideoResult> {
+    return this.generate("wan2", options, call);
+  }
+
+  /** SeedVR2: a picture or a video, enlarged. */
+  generateSeedVR2(options: SeedVR2Options, call?: CallOptions): Promise<Result> {
+    return this.generate("seedvr2", options, call);
+  }
+
+  /** A graph of your own, in ComfyUI's API format. */
+  generateWorkflow(options: WorkflowOptions, call?: CallOptions): Promise<Result> {
+    return this.generate("workflow", options, call);
+  }
+
+  /** Submit a workflow by its name and wait for its result. */
+  async generate<W extends WorkflowName>(workflow: W, options: OptionsOf[W], call: CallOptions = {}): Promise<ResultOf<W>> {
+    const submitted = await this.submit(workflow, options, call);
+    const result = await this.wait(submitted, { ...call, timeoutMs: call.timeoutMs ?? this.#usualTimeout(workflow, options) });
+    const wanted = workflow === "wan2" ? "video" : workflow === "seedvr2" || workflow === "workflow" ? undefined : "image";
+    if (wanted && result[wanted] === undefined) {
+      throw new RylaError({ code: "internal", message: `The reply to ${workflow} holds no ${wanted}.`, hint: "Please report it.", details: { ...submitted } });
+    }
+    return result as ResultOf<W>;
+  }
+
+  /** Submit a workflow and return at once. After an ambiguous failure it is sent again: a claimed job never runs twice. */
+  async submit<W extends WorkflowName>(workflow: W, options: OptionsOf[W], call: SubmitOptions = {}): Promise<Submitted> {
+    const job = randomUUID();
+    const asked = { events: true, previews: call.previews ?? false, measureConsistency: call.measureConsistency ?? false };
+    const request = writeRequest(options, job, asked);
+    try {
+      const method = await this.#method(workflow);
+      const spawned = await persistently(() => method.spawn([request]));
+      return { job, callId: spawned.functionCallId };
+    } catch (error) {
+      this.#methods.delete(workflow); // the app may have been deployed anew
+      throw translated(error, `Calling ${workflow}`);
+    }
+  }
+
+  /** Wait for a job that was submitted here or in another process. It is cancelled when its time runs out or the signal says so. */
+  async wait({ job, callId }: Submitted, options: WaitOptions = {}): Promise<Result> {
+    const limits: Limits = { timeoutMs: options.timeoutMs ?? this.#timeoutMs, queueTimeoutMs: this.#options.queueTimeoutMs ?? QUEUE_TIMEOUT_MS };
+    return new Waiting(this.#modal, this.#where, job, callId, limits, options).result();
+  }
+
+  /**
+   * Say where a submitted job is, and return its result when it is done.
+   * @param job tells waiting from running; without it an unfinished call counts as running
+   * @throws RylaError Modal could not be asked
+   */
+  async poll(callId: string, job?: string): Promise<Poll> {
+    try {
+      const result = await outcome(this.#modal, callId, 0);
+      return result ? { state: "succeeded", result } : await this.#unfinished(job);
+    } catch (thrown) {
+      const error = translated(thrown, `The call ${callId}`);
+      if (["backend_unreachable", "not_authorized", "contract_mismatch"].includes(error.code)) throw error;
+      const states = { job_canceled: "canceled", job_expired: "expired", result_expired: "expired" } as const;
+      return { state: states[error.code as keyof typeof states] ?? "failed", error };
+    }
+  }
+
+  /** Cancel a submitted job, queued or running. */
+  cancel(callId: string): Promise<void> {
+    return cancelCall(this.#modal, callId);
+  }
+
+  /** Let go of the connection; jobs go on. */
+  close(): void {
+    if (!this.#options.modal) this.#modal.close();
+  }
+
+  get #timeoutMs(): number {
+    return this.#options.timeoutMs ?? (Number(process.env["MODAL_TIMEOUT"]) || TIMEOUT_MS);
+  }
+
+  #usualTimeout<W extends WorkflowName>(workflow: W, options: OptionsOf[W]): number {
+    if (workflow === "wan2" || workflow === "seedvr2") return Math.max(this.#timeoutMs, LONG_TIMEOUT_MS);
+    return "limit" in options && options.limit ? Math.max(this.#timeoutMs, options.limit * 1000) : this.#timeoutMs;
+  }
+
+  async #unfinished(job: string | undefined): Promise<Poll> {
+    if (job === undefined) return { state: "running", fraction: 0 };
+    let state: Poll = { state: "queued" };
+    for await (const event of eventsOf(this.#modal, this.#where, job, () => true)) {
+      if (event.type === "started") state = { state: "running", fraction: 0 };
+      if (event.type === "progress") state = { state: "running", fraction: event.fraction };
+    }
+    return state;
+  }
+
+  #method(workflow: WorkflowName): Promise<Function_> {
+    const known = this.#methods.get(workflow) ?? this.#found(workflow);
+    this.#methods.set(workflow, known);
+    return known;
+  }
+
+  async #found(workflow: WorkflowName): Promise<Function_> {
+    await this.#checkWorkspace();
+    const cls = await persistently(() => this.#modal.cls.fromName(this.#options.app ?? "ryla-comfyui", CLASS_OF[workflow], this.#where));
+    return (await cls.instance()).method(workflow);
+  }
+
+  async #checkWorkspace(): Promise<void> {
+    const wanted = this.#options.workspace ?? process.env["MODAL_WORKSPACE"];
+    if (!wanted) return;
+    const { workspaceName } = await persistently(() => this.#modal.cpClient.workspaceNameLookup({}));
+    if (!workspaceName || workspaceName === wanted) return;
+    const message = `The Modal token belongs to the workspace ${workspaceName}, not to ${wanted}.`;
+    throw new RylaError({ code: "not_authorized", message, hint: `Choose the right token: modal profile activate ${wanted}`, details: { workspace: workspaceName } });
+  }
+}

@@ -1,0 +1,94 @@
+"""Typed requests in, images and videos out, on whichever GPU you have.
+
+>>> from ryla_gen import Client
+>>> generation = Client().flux_dev(prompt="a lighthouse at dusk, red roof")
+>>> generation.save("lighthouse.png")
+
+Everything is loaded when it is first used: importing this package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from .version import __version__
+
+TYPE_CHECKING = False  # type checkers take it for true; importing it from typing would cost a third of our import time
+if TYPE_CHECKING:
+    from typing import Any
+
+    from . import errors
+    from .client import AsyncClient, AsyncJob, Client, Job
+    from .errors import RylaGenError
+    from .events import Event, Finished, Preview, Progress, Queued, Started
+    from .results import Cost, Generation, Output, Timings, load
+    from .settings import Settings
+    from .workflows.base import Workflow
+    from .workflows.custom import CustomWorkflow
+    from .workflows.faces import FluxInstantID, FluxPulid, InstantID
+    from .workflows.flux import Flux, FluxDev, FluxLora, Lora
+    from .workflows.seedvr2 import SeedVR2
+    from .workflows.wan2 import Wan2
+
+_PLACES = {
+    "client": ("AsyncClient", "AsyncJob", "Client", "Job"),
+    "errors": ("RylaGenError",),
+    "events": ("Event", "Finished", "Preview", "Progress", "Queued", "Started"),
+    "results": ("Cost", "Generation", "Output", "Timings", "load"),
+    "settings": ("Settings",),
+    "workflows.base": ("Workflow",),
+    "workflows.custom": ("CustomWorkflow",),
+    "workflows.faces": ("FluxInstantID", "FluxPulid", "InstantID"),
+    "workflows.flux": ("Flux", "FluxDev", "FluxLora", "Lora"),
+    "workflows.seedvr2": ("SeedVR2",),
+    "workflows.wan2": ("Wan2",),
+}
+_MODULE_OF = {name: module for module, names in _PLACES.items() for name in names}
+
+__all__ = [
+    "AsyncClient",
+    "AsyncJob",
+    "Client",
+    "Cost",
+    "CustomWorkflow",
+    "Event",
+    "Finished",
+    "Flux",
+    "FluxDev",
+    "FluxInstantID",
+    "FluxLora",
+    "FluxPulid",
+    "Generation",
+    "InstantID",
+    "Job",
+    "Lora",
+    "Output",
+    "Preview",
+    "Progress",
+    "Queued",
+    "RylaGenError",
+    "SeedVR2",
+    "Settings",
+    "Started",
+    "Timings",
+    "Wan2",
+    "Workflow",
+    "__version__",
+    "errors",
+    "load",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return import_module(".errors", __name__)
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{module}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,44 @@
+"""Backends: where a job runs. Each is loaded only when it is chosen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import BackendNotConfiguredError
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+    from .base import Backend
+
+BUILT = ("emulator", "comfyui", "modal")
+"""Backends that this version can run."""
+
+
+def create(name: str, settings: Settings) -> Backend:
+    """Make the backend of that name; it connects at its first job.
+
+    Raises:
+        BackendNotConfiguredError: the backend is not part of this version, or lacks a setting.
+
+    """
+    if name == "emulator":
+        from .emulator import EmulatorBackend
+
+        return EmulatorBackend(settings.home)
+    if name == "comfyui":
+        from .comfyui import ComfyBackend
+
+        if not settings.comfyui_url:
+            raise BackendNotConfiguredError(
+                "The comfyui backend has no server.",
+                "Name it: ryla-gen config set comfyui.url http://HOST:8188, or set COMFYUI_POD_URL.",
+            )
+        return ComfyBackend(settings.comfyui_url, hourly_usd=settings.comfyui_hourly_usd)
+    if name == "modal":
+        from .modal import ModalBackend
+
+        return ModalBackend(settings)
+    raise BackendNotConfiguredError(
+        f"The backend {name!r} is not part of this version.",
+        f"Use one of: {', '.join(BUILT)}; for example: ryla-gen config set backend emulator (or RYLA_GEN_BACKEND=emulator)",
+    )

@@ -1,0 +1,140 @@
+"""What a backend is: it takes a job and hands back a ticket to follow, await and cancel it. Protocols; carries nothing itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from ..events import Event, Finished, Preview, Queued, Started, State
+from ..results import Generation
+from ..workflows.base import Workflow
+
+
+class Ticket(Protocol):
+    """One job on its way through a backend."""
+
+    @property
+    def handle(self) -> str:
+        """Backend and its own id of the job, such as ``comfyui:<prompt id>``: valid on any machine that reaches it."""
+        ...
+
+    @property
+    def state(self) -> State:
+        """Where the job is, as far as this process has heard."""
+        ...
+
+    def events(self, *, previews: bool = True) -> AsyncIterator[Event]:
+        """Every event from the first one on, then the end. Several readers may follow one job."""
+        ...
+
+    async def result(self) -> Generation:
+        """Wait for the result, or raise its typed error. May be awaited more than once."""
+        ...
+
+    async def cancel(self) -> None:
+        """Stop the job, queued or running, and nothing else. Cancelling a finished job does nothing."""
+        ...
+
+
+class Backend(Protocol):
+    """A place where engines live."""
+
+    name: str
+
+    def usd_per_second(self, workflow: Workflow) -> float:
+        """What a second of running costs here, in US dollars; 0 is free."""
+        ...
+
+    async def submit(self, workflow: Workflow, *, job: str, timeout: float | None = None) -> Ticket:
+        """Take a resolved and seeded workflow; return as soon as it is on its way.
+
+        Args:
+            workflow: what to run, its pictures read into bytes.
+            job: the id under which the caller journaled it.
+            timeout: seconds of running, instead of the workflow's own limit.
+
+        Raises:
+            BackendError: it refused before anything started.
+
+        """
+        ...
+
+    async def attach(self, handle: str, workflow: Workflow, *, job: str) -> Ticket:
+        """Find a job again that another process submitted.
+
+        Raises:
+            JobExpiredError: the backend no longer knows it.
+
+        """
+        ...
+
+    async def find(self, job: str) -> str | None:
+        """Return the handle of a job whose caller died before it heard one; None when the job never arrived."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything. Jobs that live elsewhere go on."""
+        ...
+
+
+class EventLog:
+    """The events of one job: every reader sees all of them; of the previews, only the newest."""
+
+    def __init__(self, job: str) -> None:
+        self.job = job
+        self.state: State = "queued"
+        self._events: list[Event] = []
+        self._preview: Preview | None = None
+        self._seq = 0
+        self._changed = asyncio.Event()
+        self._fraction = 0.0
+        self.started_at: float | None = None
+        """When the graph began, on the event loop's clock; None before that."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last event has been added."""
+        return bool(self._events) and isinstance(self._events[-1], Finished)
+
+    def add(self, kind: type[Event], **fields: object) -> None:
+        """Append an event with the next number; nothing after the last one, and fractions never fall."""
+        if "fraction" in fields:
+            self._fraction = fields["fraction"] = max(self._fraction, float(str(fields["fraction"])))
+        self.put(kind(job=self.job, seq=self._seq, **fields))  # type: ignore[arg-type]
+
+    def put(self, event: Event) -> None:
+        """Append an event that was numbered elsewhere; one that came before is dropped, and so is all after the last one."""
+        if self.finished or event.seq < self._seq or self._repeats(event):
+            return
+        self._seq = event.seq + 1
+        if isinstance(event, Started):
+            self.state, self.started_at = "running", asyncio.get_running_loop().time()
+        if isinstance(event, Preview):
+            self._preview = event
+        else:
+            self._events.append(event)
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _repeats(self, event: Event) -> bool:
+        """Whether the server says again what was said before: the same place in the queue."""
+        last = self._events[-1] if self._events else None
+        return isinstance(event, Queued) and isinstance(last, Queued) and last.position == event.position
+
+    async def read(self, *, previews: bool = True) -> AsyncIterator[Event]:
+        """Yield every event so far, then those that come, until the job is finished."""
+        at, told = 0, -1
+        while True:
+            changed, preview = self._changed, self._preview if previews else None
+            ahead = self._events[at].seq if at < len(self._events) else None
+            if preview is not None and preview.seq > told and not self.finished and (ahead is None or preview.seq < ahead):
+                told = preview.seq
+                yield preview
+            elif ahead is not None:
+                told, at = ahead, at + 1
+                yield self._events[at - 1]
+            elif self.finished:
+                return
+            else:
+                await changed.wait()

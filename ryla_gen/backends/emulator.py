@@ -1,0 +1,69 @@
+"""The embedded emulator as a backend: a ComfyUI look-alike in this process, started at the first job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import JobExpiredError
+from ..faces import require_face
+from ..workflows.base import Workflow
+from ..workflows.faces import FluxPulid
+from .base import Ticket
+from .comfyui import ComfyBackend
+
+if TYPE_CHECKING:
+    from ..emulator.server import Emulator
+
+
+class EmulatorBackend(ComfyBackend):
+    """Runs jobs on an emulated server that ends with this backend.
+
+    Args:
+        home: folder of the configuration; LoRAs in its ``emulator/models/loras`` are known to the emulator.
+
+    """
+
+    name = "emulator"
+
+    def __init__(self, home: Path) -> None:
+        super().__init__("")
+        self._home = home
+        self._emulator: Emulator | None = None
+
+    async def submit(self, workflow: Workflow, *, job: str, timeout: float | None = None) -> Ticket:
+        """Start the engine on this job.
+
+        Raises:
+            FaceNotFoundError: PuLID's reference shows no face; its node would only warn.
+        """
+        if isinstance(workflow, FluxPulid) and isinstance(workflow.reference_image, bytes):
+            require_face(workflow.reference_image, emulated=True, models=self._home)
+        return await super().submit(workflow, job=job, timeout=timeout)
+
+    async def attach(self, handle: str, workflow: Workflow, *, job: str) -> Ticket:
+        """Refuse: an emulated job ends with its process.
+
+        Raises:
+            JobExpiredError: always.
+
+        """
+        raise JobExpiredError(f"The job {job} ran on the in-process emulator and ended with its process.")
+
+    async def find(self, job: str) -> str | None:
+        """Return None: an emulated job ends with its process."""
+        return None
+
+    async def close(self) -> None:
+        """Close the connection and stop the emulator."""
+        await super().close()
+        emulator, self._emulator = self._emulator, None
+        if emulator is not None:
+            emulator.close()
+
+    async def _address(self) -> str:
+        if self._emulator is None:
+            from ..emulator.server import Emulator
+
+            self._emulator = Emulator(models_folder=self._home / "emulator" / "models")
+        return self._emulator.start()

@@ -1,0 +1,65 @@
+"""What Modal's exceptions mean to our callers. Pure: exceptions in, typed errors out; calls nothing."""
+
+from __future__ import annotations
+
+import modal.exception as raised
+
+from ..errors import (
+    BackendUnreachableError,
+    GenerationTimeoutError,
+    InternalError,
+    JobExpiredError,
+    NotAuthorizedError,
+    NotDeployedError,
+    ResultExpiredError,
+    RylaGenError,
+    ServerUnhealthyError,
+)
+
+AMBIGUOUS = (raised.ConnectionError, raised.ServiceError, raised.TimeoutError, ConnectionError, OSError)
+"""After one of these nobody knows whether the call was taken. A claimed job never runs twice, so it may be sent again."""
+
+TOKEN_HINT = "Make one: modal token new (or set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET)."  # noqa: S105 - words about tokens
+
+
+def translated(error: BaseException, what: str, *, deploy: str = "ryla-gen deploy") -> RylaGenError:
+    """Turn an exception of Modal's client into ours.
+
+    Args:
+        error: what was raised.
+        what: what was being done, as the beginning of a sentence: "Calling flux_dev".
+        deploy: the command that deploys the app.
+    """
+    if isinstance(error, RylaGenError):
+        return error
+    said = _said(error)
+    if isinstance(error, raised.AuthError):
+        missing = "token missing" in said.lower() or "could not authenticate" in said.lower()
+        text = "There is no Modal token on this machine." if missing else f"Modal refused the token: {said}"
+        return NotAuthorizedError(text, TOKEN_HINT)
+    if isinstance(error, raised.PermissionDeniedError):
+        return NotAuthorizedError(f"Modal does not allow this: {said}", "Use a token of the workspace that owns the app.")
+    if isinstance(error, raised.OutputExpiredError):
+        return ResultExpiredError("Modal no longer keeps this result (it does for 7 days).")
+    if isinstance(error, raised.FunctionTimeoutError):
+        return GenerationTimeoutError(f"{what}: the container's own time limit ran out. {said}", f"Raise the limit: {deploy}")
+    if isinstance(error, raised.NotFoundError):
+        return NotDeployedError(f"{what}: {said}", f"Deploy the app: {deploy}")
+    if isinstance(error, raised.InvalidError):
+        return NotDeployedError(f"{what}: {said}", f"The deployed app may be older than this package. Deploy again: {deploy}")
+    if isinstance(error, raised.VersionError):
+        return BackendUnreachableError(f"Modal refuses this version of its client: {said}", "pip install -U modal")
+    if isinstance(error, AMBIGUOUS):
+        return BackendUnreachableError(
+            f"{what}: Modal does not answer. {said}", "Check the network: https://status.modal.com, then try again."
+        )
+    if isinstance(error, raised.RemoteError | raised.InternalError | raised.ExecutionError):
+        return ServerUnhealthyError(f"{what}: the container failed. {said}", "See its log: modal app logs ryla-comfyui")
+    if isinstance(error, raised.DeserializationError | raised.DataLossError):
+        return JobExpiredError(f"{what}: the result cannot be read. {said}", "Run it again.")
+    return InternalError(f"{what}: {type(error).__name__}: {said}")
+
+
+def _said(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text[:500] or type(error).__name__

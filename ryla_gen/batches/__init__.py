@@ -1,0 +1,133 @@
+"""Many workflows into one folder, resumable: what was done is written down beside the results and is not done again.
+
+Knows no list's file format and prints nothing: checked rows come in, one outcome for each goes out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Iterable, Sequence
+from pathlib import Path
+
+from .. import media
+from ..client import IN_FLIGHT, AsyncClient
+from ..errors import JobError, RylaGenError
+from ..jobs import AsyncJob
+from ..results import Generation
+from .base import Entry, Outcome, Problem, Row, RowState, below, chosen_name, numbered
+from .checking import checked
+from .manifest import MANIFEST, Manifest
+
+__all__ = ["MANIFEST", "Batch", "Entry", "Manifest", "Outcome", "Problem", "Row", "RowState", "checked"]
+
+HOPELESS = frozenset({"backend_not_configured", "backend_unreachable", "not_authorized", "not_deployed", "contract_mismatch"})
+"""Errors that every further row would meet too: nothing more is sent after one."""
+
+
+class Batch:
+    """Runs rows, a few at a time.
+
+    Args:
+        client: what runs them.
+        manifest: the folder's memory, held by the caller.
+        in_flight: how many may be under way at once.
+        overwrite: whether files that are not the batch's own may be replaced.
+        timeout: seconds each graph may run, instead of its workflow's own limit.
+        tags: words under which the jobs are found again.
+    """
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        manifest: Manifest,
+        *,
+        in_flight: int = IN_FLIGHT,
+        overwrite: bool = False,
+        timeout: float | None = None,
+        tags: Sequence[str] = (),
+    ) -> None:
+        self._client = client
+        self._manifest = manifest
+        self._in_flight = in_flight
+        self._overwrite = overwrite
+        self._timeout = timeout
+        self._tags = tuple(tags)
+        self.stopped: RylaGenError | None = None
+        """Why nothing more was sent, when an error came that every further row would meet."""
+
+    async def run(self, rows: Iterable[Row]) -> AsyncIterator[Outcome]:
+        """Run the rows and yield each outcome as it comes. Leaving early cancels what runs and keeps what is done.
+
+        Raises:
+            StorageFailedError: results cannot be kept, so that going on would waste them; the row can be fetched by the next run.
+        """
+        source, pending = iter(rows), set[asyncio.Task[Outcome]]()
+        try:
+            while True:
+                while self.stopped is None and len(pending) < self._in_flight and (row := next(source, None)) is not None:
+                    pending.add(asyncio.create_task(self._one(row), name=f"ryla-gen batch line {row.line}"))
+                if not pending:
+                    return
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    yield task.result()
+        finally:
+            for task in pending:
+                task.cancel()
+            if pending:
+                await asyncio.wait(pending)
+
+    async def _one(self, row: Row) -> Outcome:
+        try:
+            generation = await self._generation(row)
+        except RylaGenError as error:
+            if error.code in HOPELESS:
+                self.stopped = error
+            self._manifest.add(row.key, "failed", line=row.line, error=error.to_data())
+            return Outcome(row, "failed", error=error)
+        return await asyncio.shield(self._kept(row, generation))
+
+    async def _generation(self, row: Row) -> Generation:
+        job_id = self._manifest.unfinished(row.key)
+        if job_id is not None:
+            # Whoever started it was killed, but where it ran it may have gone on: what is paid for is fetched.
+            with contextlib.suppress(JobError):
+                return await self._followed(row, await self._client.jobs.get(job_id))
+        job = await self._client.submit(row.workflow, timeout=self._timeout, tags=self._tags)
+        return await self._followed(row, job)
+
+    async def _followed(self, row: Row, job: AsyncJob) -> Generation:
+        try:
+            self._manifest.add(row.key, "sent", job=job.id, line=row.line)
+            return await job.result()
+        except asyncio.CancelledError:
+            await asyncio.shield(job.cancel())
+            self._manifest.add(row.key, "canceled", job=job.id, line=row.line)
+            raise
+
+    async def _kept(self, row: Row, generation: Generation) -> Outcome:
+        folder = self._manifest.folder
+        paths = self._places(row, generation)
+        names = [below(path, folder) for path in paths]
+        told = {"line": row.line, "job": generation.job}
+        # Claimed before they are written: after a crash in between, the next run knows whose they are.
+        self._manifest.add(row.key, "saving", **told, claims=names)
+        for path, item in zip(paths, generation.outputs, strict=True):
+            await asyncio.to_thread(media.save_atomically, path, item.data, overwrite=True)
+        files = [{"name": name, "bytes": len(item.data)} for name, item in zip(names, generation.outputs, strict=True)]
+        cost, seconds = generation.cost.total_usd, generation.timings.total
+        self._manifest.add(row.key, "done", **told, seed=generation.seed, cost_usd=cost, seconds=seconds, files=files)
+        return Outcome(row, "succeeded", generation.job, tuple(names), generation.seed, cost, seconds)
+
+    def _places(self, row: Row, generation: Generation) -> list[Path]:
+        """The row's own names; where somebody took one meanwhile, names that only this row can have."""
+        folder, count = self._manifest.folder, len(generation.outputs)
+        suffixes = [item.suffix for item in generation.outputs]
+        own = [numbered(folder / row.target, index, count, suffix) for index, suffix in enumerate(suffixes)]
+        chosen = chosen_name(row.line, row.workflow, row.key)
+        strange = [path for path in own if os.path.lexists(path) and not self._manifest.claims(row.key, below(path, folder))]
+        if self._overwrite or not strange or row.target == chosen:
+            return own
+        return [numbered(folder / chosen, index, count, suffix) for index, suffix in enumerate(suffixes)]

@@ -1,0 +1,95 @@
+"""What a batch is made of: a row as it was written, a row that can run, what became of it. Pure data: reads and runs nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..errors import PlainData, RylaGenError
+from ..workflows.base import Workflow
+
+SHOWN_KEY = 8
+"""Digits of the key in a file name that nobody chose."""
+
+RowState = Literal["succeeded", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row as it was written."""
+
+    line: int
+    """Where it stands in the list, for people."""
+    workflow: Workflow
+    output: str | None = None
+    """Name of its file below the folder; chosen when absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row that can run."""
+
+    line: int
+    workflow: Workflow
+    key: str
+    """Hash of its content, pictures by their bytes; rows that are equal are told apart by their order."""
+    target: str
+    """Name of its file below the folder, perhaps without a suffix yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One row that cannot run."""
+
+    line: int
+    error: RylaGenError
+
+    def to_data(self) -> PlainData:
+        """The problem as plain data."""
+        return {"line": self.line, **self.error.to_data()}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one row."""
+
+    row: Row
+    state: RowState
+    job: str | None = None
+    files: tuple[str, ...] = ()
+    """Names below the folder."""
+    seed: int | None = None
+    cost_usd: float = 0.0
+    seconds: float = 0.0
+    error: RylaGenError | None = None
+
+    def to_data(self) -> PlainData:
+        """The outcome as plain data."""
+        return {
+            "line": self.row.line,
+            "workflow": self.row.workflow.name,
+            "state": self.state,
+            "job": self.job,
+            "files": list(self.files),
+            "seed": self.seed,
+            "cost_usd": self.cost_usd,
+            "seconds": self.seconds,
+            "error": self.error.to_data() if self.error else None,
+        }
+
+
+def chosen_name(line: int, workflow: Workflow, key: str) -> str:
+    """A name that tells people which row it was, and that no other row can get, even after rows were added in between."""
+    digest, _, number = key.partition("-")
+    return f"{line:04d}-{workflow.name}-{digest[:SHOWN_KEY]}{f'-{number}' if number else ''}"
+
+
+def numbered(path: Path, index: int, count: int, suffix: str) -> Path:
+    """The file of one of several outputs, as ``Generation.save`` names them."""
+    return path.with_name(f"{path.stem}{f'-{index}' if count > 1 else ''}{path.suffix or suffix}")
+
+
+def below(path: Path, folder: Path) -> str:
+    """A file's name below the folder, the same on every system."""
+    return path.relative_to(folder).as_posix()

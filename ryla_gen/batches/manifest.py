@@ -1,0 +1,145 @@
+"""The memory of a batch's folder: an append-only file that says what was sent and what is done. Knows no workflow."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ..errors import InvalidInputError, PlainData, StorageFailedError
+from ..events import now
+
+MANIFEST = "batch.jsonl"
+"""File in the folder that remembers what was done: one JSON object a line, only ever appended to."""
+LOCK = ".batch.lock"
+"""Held while a batch runs: two at once would pay for every row twice."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """What the manifest says of one key."""
+
+    done: PlainData | None = None
+    sent: str | None = None
+    """Job of a run that never ended, as far as anybody wrote down."""
+    claimed: set[str] = field(default_factory=set)
+    """File names that runs of this key chose: whatever lies there is ours."""
+
+
+class Manifest:
+    """The memory of a folder.
+
+    Args:
+        folder: where the results go; need not exist yet.
+
+    Raises:
+        InvalidInputError: a file of the manifest's name lies there that is none.
+        StorageFailedError: it cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / MANIFEST
+        self._known: dict[str, _Known] = {}
+        self._whole = True
+        self._read()
+
+    def finished(self, key: str) -> PlainData | None:
+        """What was written when the row was done, if its files are still there, as long as they were."""
+        done = self._of(key).done
+        if done is None:
+            return None
+        there = all(_size(self.folder / item["name"]) == item["bytes"] for item in done["files"])
+        return done if there else None
+
+    def unfinished(self, key: str) -> str | None:
+        """Job of a run of this row whose end nobody wrote down: its process was killed."""
+        return self._of(key).sent
+
+    def claims(self, key: str, name: str) -> bool:
+        """Whether a file of that name would be this row's own."""
+        return name in self._of(key).claimed
+
+    def add(self, key: str, state: str, **more: Any) -> None:
+        """Write down what happened to a row, at once and for good.
+
+        Raises:
+            StorageFailedError: it cannot be written.
+        """
+        entry = {"key": key, "state": state, "at": now(), **more}
+        line = ("" if self._whole else "\n") + json.dumps(entry, separators=(",", ":"), default=str) + "\n"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise StorageFailedError(f"{self.path} could not be written: {error.strerror or error}.") from None
+        self._whole = True
+        self._take(entry)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other batches out of the folder.
+
+        Raises:
+            StorageFailedError: one runs there, or the folder cannot be used.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder / LOCK, timeout=0):
+                yield
+        except Timeout:
+            text = f"Another batch runs in {self.folder}."
+            raise StorageFailedError(text, "Wait until it ends, or choose another folder: -o DIR") from None
+        except OSError as error:
+            raise StorageFailedError(f"The folder {self.folder} cannot be used: {error.strerror or error}.") from None
+
+    def _of(self, key: str) -> _Known:
+        return self._known.get(key, _Known())
+
+    def _read(self) -> None:
+        try:
+            text = self.path.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StorageFailedError(f"{self.path} cannot be read: {error.strerror or error}.") from None
+        self._whole = not text or text.endswith("\n")
+        entries = [entry for line in text.splitlines() if (entry := _entry(line)) is not None]
+        if any(not isinstance(entry.get("key"), str) for entry in entries) or (text.strip() and not entries):
+            hint = "Choose another folder: -o DIR. The list itself must not be called so in its own folder."
+            raise InvalidInputError(f"{self.path} is not the memory of a batch.", hint, {"file": str(self.path)})
+        for entry in entries:
+            self._take(entry)
+
+    def _take(self, entry: Mapping[str, Any]) -> None:
+        known = self._known.setdefault(entry["key"], _Known())
+        known.claimed |= set(entry.get("claims", ()))
+        known.sent = entry.get("job") if entry.get("state") in ("sent", "saving") else None
+        if entry.get("state") == "done":
+            known.done = dict(entry)
+            known.claimed |= {item["name"] for item in entry["files"]}
+
+
+def _entry(line: str) -> PlainData | None:
+    """One line of the manifest; None for one that was torn when a machine died."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1

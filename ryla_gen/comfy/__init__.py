@@ -1,0 +1,1 @@
+"""Speaking with one ComfyUI server: protocol, messages, node schemas. Knows no workflow and no cost."""

@@ -1,0 +1,365 @@
+"""The ComfyUI client: speaks the protocol. Knows no workflow, no cost, no retry of a submit."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+import re
+import ssl as tls
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import aiohttp
+
+from ..errors import (
+    BackendUnreachableError,
+    ContractMismatchError,
+    InvalidInputError,
+    LoraNotFoundError,
+    ModelNotFoundError,
+    PlainData,
+    ResultExpiredError,
+    RylaGenError,
+    ServerUnhealthyError,
+    WorkflowInvalidError,
+)
+from . import errors_map
+from .following import Feed, Follower, Links, Whereabouts
+from .messages import clean
+from .transport import Transport
+
+log = logging.getLogger("ryla_gen.comfy")
+
+BODY_LIMIT = 104_857_600
+"""ComfyUI's default --max-upload-size; the server's own value replaces it when it says one."""
+FILE_LIMIT = 4 * 2**30
+"""Longest result file, in bytes."""
+_PROMPT_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The server took the prompt."""
+
+    prompt_id: str
+    number: float | None = None
+    """Its place in the order of all prompts; None when the connection was lost before the server could say it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What the server runs and will run."""
+
+    running: tuple[str, ...]
+    """Prompt ids; at most one with a stock server."""
+    pending: tuple[str, ...]
+    """Prompt ids, the next one first."""
+
+
+class ComfyClient:
+    """One ComfyUI server, over HTTP and one websocket. Use it in one event loop, as ``async with ComfyClient(url) as client``.
+
+    Args:
+        url: Address of the server: ``http``, ``https``, ``ws`` or ``wss``, with or without a path; ``user:password@`` becomes basic
+            authorization and appears in no message.
+        headers: Sent with every request, such as ``{"Authorization": "Bearer …"}``.
+        ssl: Certificate checks of https, as aiohttp takes them.
+        connect_timeout: Seconds to reach the server.
+        answer_timeout: Seconds of silence within one HTTP answer. Following a prompt has no such limit: loading a model is silent.
+        gone_after: Seconds of refused reconnects after which the server counts as dead.
+        settle_after: Seconds to look for a prompt whose submit was not answered.
+        silence: Seconds without a message after a reconnect, until the server is asked about its prompts: the socket may be deaf.
+
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        ssl: tls.SSLContext | bool = True,
+        connect_timeout: float = 10.0,
+        answer_timeout: float = 60.0,
+        gone_after: float = 10.0,
+        settle_after: float = 5.0,
+        silence: float = 5.0,
+    ) -> None:
+        self.client_id = uuid.uuid4().hex
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout, sock_read=answer_timeout)
+        self._transport = Transport(url, headers or {}, ssl, timeout)
+        self.address = self._transport.address
+        """The server's address without credentials, fit for messages."""
+        self._settle_after = settle_after
+        self._nodes: PlainData | None = None
+        self._nodes_lock = asyncio.Lock()
+        links = Links(lambda: self._transport.websocket(self.client_id), self.locate, self.interrupt)
+        self._feed = Feed(links, gone_after=gone_after, silence=silence)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the sockets and end every follower; prompts on the server go on."""
+        await self._feed.close()
+        await self._transport.close()
+
+    # Prompts
+
+    def follow(self, prompt_id: str, *, resume: bool = False) -> Follower:
+        """Follow a prompt. Call it *before* ``submit``, so that nothing is missed.
+
+        ::
+
+            async with client.follow(prompt_id) as follower:
+                await client.submit(graph, prompt_id=prompt_id)
+                async for message in follower: ...
+
+        Args:
+            prompt_id: The id that ``submit`` will be given.
+            resume: The prompt was submitted earlier, perhaps by another process: its end is learnt from the server's queue and
+                history, looked at every few seconds; outputs are complete, progress is not.
+
+        """
+        return self._feed.follow(_checked(prompt_id), resume=resume)
+
+    async def submit(
+        self, graph: Mapping[str, Any], *, prompt_id: str, extra_pnginfo: Mapping[str, Any] | None = None
+    ) -> Submitted:
+        """Hand a graph to the server, once. When the answer is lost, the queue and the history say whether it was taken.
+
+        Args:
+            graph: API format.
+            prompt_id: Chosen by the caller; never used twice.
+            extra_pnginfo: Further text chunks of the PNGs it saves, by name.
+
+        Raises:
+            ModelNotFoundError, LoraNotFoundError, WorkflowInvalidError, InvalidInputError: The server refused it; nothing runs.
+            BackendUnreachableError: Nothing was started (``details["sent"]`` is false).
+            ServerUnhealthyError: It was sent, and the server is gone or does not have it.
+
+        """
+        body = self._body(graph, _checked(prompt_id), extra_pnginfo)
+        if self._feed.find(prompt_id) is not None:
+            await self._feed.open()
+        try:
+            submitted = await self._submit(body, prompt_id)
+        except asyncio.CancelledError:
+            # Nobody may be left who knows of it: what the server took after all is taken back.
+            self._feed.spawn(self._withdraw(prompt_id))
+            raise
+        return submitted
+
+    def _body(self, graph: Mapping[str, Any], prompt_id: str, extra: Mapping[str, Any] | None) -> bytes:
+        request: PlainData = {"prompt": graph, "client_id": self.client_id, "prompt_id": prompt_id}
+        if extra:
+            request["extra_data"] = {"extra_pnginfo": extra}
+        try:
+            body = json.dumps(request, allow_nan=False, separators=(",", ":")).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise WorkflowInvalidError(f"The graph is not plain JSON: {clean(error, 200)}") from None
+        limit = self._feed.features.get("max_upload_size")
+        limit = limit if isinstance(limit, int) and limit > 0 else BODY_LIMIT
+        if len(body) > limit:
+            raise errors_map.too_large(f"{len(body):,} bytes, over its limit of {limit:,}.")
+        return body
+
+    async def _submit(self, body: bytes, prompt_id: str) -> Submitted:
+        try:
+            answer = await self._transport.call(
+                "POST", "/prompt", data=io.BytesIO(body), headers={"Content-Type": "application/json"}
+            )
+        except BackendUnreachableError as error:
+            if not error.details["sent"]:
+                raise
+            return await self._taken_anyway(prompt_id, error)
+        if answer.from_gateway:
+            return await self._taken_anyway(prompt_id, errors_map.http_error(answer, self.address))
+        if answer.status != 200:
+            raise await self._with_names(errors_map.submit_error(answer, self.address))
+        reply = answer.json()
+        if not isinstance(reply, dict) or not isinstance(reply.get("prompt_id"), str):
+            raise errors_map.not_comfyui(self.address, "its answer to a prompt has no prompt id", {"sent": True})
+        return await self._taken(reply, prompt_id)
+
+    async def _taken(self, reply: PlainData, prompt_id: str) -> Submitted:
+        if reply["prompt_id"] != prompt_id:
+            await self._withdraw(reply["prompt_id"], at_once=True)
+            hint = "Update ComfyUI on the server: this package is made for 0.3.71."
+            raise ContractMismatchError("The server is too old: it does not take a prompt id from its client.", hint)
+        self._feed.submitted(prompt_id)
+        if reply.get("node_errors"):
+            # The server dropped the outputs that do not fit and runs the rest, as if that were what was asked for.
+            await self._withdraw(prompt_id, at_once=True)
+            raise await self._with_names(errors_map.refusal(reply))
+        number = reply.get("number")
+        return Submitted(prompt_id, number if isinstance(number, int | float) else None)
+
+    async def _taken_anyway(self, prompt_id: str, error: RylaGenError) -> Submitted:
+        """The answer to a submit was lost: find out whether the server has the prompt. It may still be validating it."""
+        if await self._appears(prompt_id):
+            log.debug("the answer to prompt %s was lost (%s), but the server has it", prompt_id, error.message)
+            self._feed.submitted(prompt_id)
+            return Submitted(prompt_id)
+        self._feed.spawn(self._withdraw(prompt_id, at_once=True))
+        message = f"The graph was sent, but the server does not have it. {error.message}"
+        raise ServerUnhealthyError(message, "It may be sent again under a new id.", {**error.details, "sent": True})
+
+    async def _appears(self, prompt_id: str) -> bool:
+        deadline, pause = time.monotonic() + self._settle_after, 0.05
+        while True:
+            follower = self._feed.find(prompt_id)
+            if follower is not None and (follower.started or follower.ended):
+                return follower.started
+            try:
+                async with asyncio.timeout(max(deadline - time.monotonic(), 0.05)):
+                    found = await self.locate([prompt_id])
+                if found[prompt_id].place != "absent":
+                    return True
+            except (RylaGenError, TimeoutError) as error:
+                log.debug("looking for prompt %s: %s", prompt_id, clean(error, 200))
+            if time.monotonic() + pause > deadline:
+                return False
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 1.0)
+
+    async def _withdraw(self, prompt_id: str, *, at_once: bool = False) -> None:
+        """Take a prompt back as well as possible; what the caller is told does not depend on it."""
+        try:
+            if at_once or await self._appears(prompt_id):
+                await self.cancel(prompt_id)
+        except RylaGenError as error:
+            log.debug("could not withdraw prompt %s: %s", prompt_id, error.message)
+
+    async def _with_names(self, error: RylaGenError) -> RylaGenError:
+        """ComfyUI leaves out lists of more than 20 files: ask for them, for the closest name."""
+        if not isinstance(error, ModelNotFoundError) or error.details["available"] or not error.details["folder"]:
+            return error
+        try:
+            names = await self.models(error.details["folder"])
+        except RylaGenError:
+            return error
+        return errors_map.missing_file(
+            error.details, error.details["file"], error.details["folder"], names, lora=isinstance(error, LoraNotFoundError)
+        )
+
+    async def interrupt(self, prompt_id: str) -> None:
+        """Stop this prompt if it runs; its neighbours go on."""
+        # Without an id ComfyUI stops whatever runs.
+        await self._transport.json("POST", "/interrupt", json={"prompt_id": _checked(prompt_id)}, empty=True)
+
+    async def delete(self, prompt_id: str) -> None:
+        """Take this prompt out of the queue if it waits there."""
+        await self._transport.json("POST", "/queue", json={"delete": [_checked(prompt_id)]}, empty=True)
+
+    async def cancel(self, prompt_id: str) -> None:
+        """Stop this prompt, waiting or running; its follower ends with ExecutionInterrupted. Nothing happens to a finished one."""
+        follower = self._feed.find(prompt_id)
+        if follower is not None:
+            follower.cancelled = True
+        # In this order: it may begin to run in between, and never the other way round.
+        await self.delete(prompt_id)
+        await self.interrupt(prompt_id)
+        if follower is not None and not follower.started:
+            await self._feed.look()
+
+    async def queue(self) -> Queue:
+        """The running and the waiting prompts."""
+        body = await self._transport.json("GET", "/queue")
+        # The pending list is the server's heap: only its first entry is in order.
+        return Queue(_ids(body.get("queue_running")), _ids(body.get("queue_pending")))
+
+    async def history(self, prompt_id: str) -> PlainData | None:
+        """The history entry of a finished prompt: outputs, status, messages; None when there is none."""
+        entry = (await self._transport.json("GET", f"/history/{_checked(prompt_id)}")).get(prompt_id)
+        return entry if isinstance(entry, dict) else None
+
+    async def locate(self, prompt_ids: Sequence[str]) -> dict[str, Whereabouts]:
+        """Where these prompts are. Asks the queue first, then the history: prompts move that way and no other."""
+        queue = await self.queue()
+        found: dict[str, Whereabouts] = {}
+        for prompt_id in prompt_ids:
+            if prompt_id in queue.running:
+                found[prompt_id] = Whereabouts("running")
+            elif prompt_id in queue.pending:
+                found[prompt_id] = Whereabouts("pending", len(queue.running) + queue.pending.index(prompt_id))
+            else:
+                entry = await self.history(prompt_id)
+                found[prompt_id] = Whereabouts("absent") if entry is None else Whereabouts("finished", entry=entry)
+        return found
+
+    # Files
+
+    async def upload(self, data: bytes, name: str, *, subfolder: str = "", overwrite: bool = False) -> str:
+        """Store an input file; returns the name for LoadImage, which need not be the one asked for."""
+        form = aiohttp.FormData()
+        # A stream: aiohttp writes large bytes in one piece, which holds up the event loop.
+        form.add_field("image", io.BytesIO(data), filename=name, content_type="application/octet-stream")
+        form.add_field("type", "input")
+        form.add_field("subfolder", subfolder)
+        form.add_field("overwrite", "true" if overwrite else "false")
+        answer = await self._transport.call("POST", "/upload/image", data=form)
+        if answer.status == 400:
+            raise InvalidInputError(f"The server refused the file name {name!r} in {subfolder!r}.", "Use a plain file name.")
+        body = self._transport.object(answer)
+        stored, folder = body.get("name"), body.get("subfolder") or ""
+        if not isinstance(stored, str) or not stored or not isinstance(folder, str):
+            raise errors_map.not_comfyui(self.address, "its answer to an upload has no name")
+        return f"{folder}/{stored}" if folder else stored
+
+    async def view(self, filename: str, subfolder: str = "", type: str = "output") -> bytes:  # noqa: A002 - the server's word
+        """Read a result file, as ``executed`` named it."""
+        params = {"filename": filename, "subfolder": subfolder, "type": type}
+        answer = await self._transport.call("GET", "/view", params=params, limit=FILE_LIMIT)
+        if answer.status == 404:
+            hint = (
+                "ComfyUI repeats the cached result of an equal graph; when its file is gone, change the seed or restart the server."
+            )
+            raise ResultExpiredError(f"The server no longer has the result {clean(filename, 200)!r}.", hint, {"file": filename})
+        if answer.status != 200:
+            raise errors_map.http_error(answer, self.address)
+        return answer.body
+
+    # The server
+
+    async def object_info(self, *, refresh: bool = False) -> PlainData:
+        """Every node class with its inputs; asked for once per client unless ``refresh``."""
+        async with self._nodes_lock:
+            if self._nodes is None or refresh:
+                self._nodes = await self._transport.json("GET", "/object_info")
+            return self._nodes
+
+    async def system_stats(self) -> PlainData:
+        """Versions and devices. An answer is no proof of life: the prompt worker may be dead behind it."""
+        return await self._transport.json("GET", "/system_stats")
+
+    async def models(self, folder: str) -> list[str]:
+        """File names in one of the server's model folders, such as ``loras``; empty when the server knows no such folder."""
+        answer = await self._transport.call("GET", f"/models/{quote(folder, safe='')}")
+        if answer.status == 404:
+            return []
+        if answer.status != 200:
+            raise errors_map.http_error(answer, self.address)
+        names = answer.json()
+        return [clean(name, 300) for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+
+def _checked(prompt_id: str) -> str:
+    if not _PROMPT_ID.fullmatch(prompt_id):
+        raise InvalidInputError("A prompt id is 1 to 128 letters, digits, - and _.", "Use str(uuid.uuid4()).")
+    return prompt_id
+
+
+def _ids(entries: object) -> tuple[str, ...]:
+    items = [entry for entry in entries if isinstance(entry, list) and len(entry) > 1] if isinstance(entries, list) else []
+    numbered = [(entry[0], entry[1]) for entry in items if isinstance(entry[0], int | float) and isinstance(entry[1], str)]
+    return tuple(prompt_id for _, prompt_id in sorted(numbered))

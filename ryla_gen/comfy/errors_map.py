@@ -1,0 +1,268 @@
+"""ComfyUI's refusals and exceptions as our typed errors.
+
+Pure: answers and messages in, errors out. Knows no socket, no workflow. Server text is cleaned and bounded before it is shown.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import (
+    BackendUnreachableError,
+    FaceNotFoundError,
+    GpuOutOfMemoryError,
+    InvalidInputError,
+    LoraNotFoundError,
+    ModelNotFoundError,
+    NodeFailedError,
+    NotAuthorizedError,
+    PlainData,
+    RylaGenError,
+    ServerUnhealthyError,
+    StorageFailedError,
+    WorkflowInvalidError,
+)
+from .messages import ExecutionError, clean
+
+FOLDERS = {
+    "ckpt_name": "checkpoints",
+    "clip_name": "text_encoders",
+    "clip_name1": "text_encoders",
+    "clip_name2": "text_encoders",
+    "clip_name3": "text_encoders",
+    "clip_name4": "text_encoders",
+    "control_net_name": "controlnet",
+    "instantid_file": "instantid",
+    "lora_name": "loras",
+    "pulid_file": "pulid",
+    "style_model_name": "style_models",
+    "unet_name": "diffusion_models",
+    "vae_name": "vae",
+}
+"""Inputs that take a weights file, and the server's folder for it (node_schemas_0.3.71)."""
+_FOLDERS_OF_CLASS = {("CLIPVisionLoader", "clip_name"): "clip_vision", ("UpscaleModelLoader", "model_name"): "upscale_models"}
+_WEIGHTS = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf", ".onnx")
+AVAILABLE_LIMIT = 50
+"""At most so many names of available files go into an error."""
+_OOM_TYPES = {"torch.OutOfMemoryError", "torch.cuda.OutOfMemoryError", "OutOfMemoryError"}
+_OUT_OF_MEMORY = re.compile(r"\bout of memory\b|\bAllocation on device\b", re.IGNORECASE)
+_NO_ROOM = re.compile(r"\[Errno (?:27|28|122)\]|No space left on device|Disk quota exceeded|File too large")
+"""EFBIG, ENOSPC and EDQUOT, as Python words them."""
+_NO_FACE = re.compile(r"\bno faces? (?:was |were |is |are )?(?:detected|found)\b", re.IGNORECASE)
+_NO_CLASS = re.compile(r"\bnode (\S+) does not exist\b|\bNode '([^']+)' not found\b")
+_NODE_ID = re.compile(r"Node ID '#([^']*)'")
+_GATEWAY = frozenset({502, 503, 504, 520, 521, 522, 523, 524})
+"""What proxies answer when the server behind them is not there or is too slow (520–524: Cloudflare, before RunPod pods)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer, read to its end."""
+
+    status: int
+    body: bytes
+    media_type: str = ""
+
+    def json(self) -> Any:
+        """The body as JSON, or None when it is none."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+    @property
+    def from_gateway(self) -> bool:
+        """Whether a proxy answered in the server's place, so that nobody knows what the server did."""
+        return self.status in _GATEWAY
+
+
+def submit_error(answer: Answer, address: str) -> RylaGenError:
+    """The error behind an answer to ``POST /prompt`` that is not a success."""
+    body = answer.json()
+    if answer.status == 400 and isinstance(body, dict):
+        return refusal(body)
+    if answer.status == 413:
+        return too_large(clean(answer.body[:1000].decode("utf-8", "replace"), 300))
+    if answer.status == 500 and answer.media_type == "text/plain":
+        return WorkflowInvalidError(
+            "ComfyUI could not read the graph (500).",
+            'Send a graph in API format, as the menu item "Workflow > Export (API)" writes it; the plain export is another format.',
+            {"status": 500},
+        )
+    return http_error(answer, address)
+
+
+def too_large(said: str) -> InvalidInputError:
+    """The request is over what the server takes (ComfyUI: 100 MB)."""
+    hint = "Upload pictures as files instead of writing them into the graph, or start ComfyUI with a larger --max-upload-size."
+    return InvalidInputError(f"The request is too large for the server: {said}", hint, {"status": 413})
+
+
+def http_error(answer: Answer, address: str) -> RylaGenError:
+    """The error behind any other HTTP answer that is not a success."""
+    status, details = answer.status, {"status": answer.status, "sent": True}
+    if status in (401, 403, 407):
+        return NotAuthorizedError(f"The server at {address} refused the credentials ({status}).", "", details)
+    if answer.from_gateway:
+        return BackendUnreachableError(f"A proxy answered for the server at {address} ({status}).", "", details)
+    if status == 413:
+        return too_large(clean(answer.body[:1000].decode("utf-8", "replace"), 300))
+    if 300 <= status < 400:
+        hint = "Use the address it redirects to; redirects are not followed, so that credentials stay where they belong."
+        return BackendUnreachableError(f"The server at {address} redirects elsewhere ({status}).", hint, details)
+    if status >= 500:
+        return ServerUnhealthyError(f"The server at {address} failed to answer ({status}).", "", details)
+    return not_comfyui(address, f"it answered {status}", details)
+
+
+def not_comfyui(address: str, why: str, details: Mapping[str, Any] | None = None) -> BackendUnreachableError:
+    """Something answers at the address, and it is not ComfyUI."""
+    return BackendUnreachableError(f"No ComfyUI at {address}: {why}.", "", details)
+
+
+def refusal(body: Mapping[str, Any]) -> RylaGenError:
+    """The error behind ``{"error": …, "node_errors": …}``, of a 400 or of a 200 that dropped outputs."""
+    faults = list(_faults(body.get("node_errors")))
+    whole = body.get("error")
+    whole = whole if isinstance(whole, dict) else {}
+    if faults:
+        chosen = min(faults, key=_urgency)
+        return _fault_error(chosen, faults)
+    return _whole_error(whole)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """One entry of ``node_errors``."""
+
+    node_id: str
+    class_type: str
+    kind: str
+    message: str
+    about: str
+    input: str
+    received: Any
+    options: tuple[str, ...] | None
+
+    @property
+    def folder(self) -> str:
+        """The server folder of the weights file that is missing; empty when it is not known."""
+        return _FOLDERS_OF_CLASS.get((self.class_type, self.input)) or FOLDERS.get(self.input, "")
+
+    @property
+    def is_missing_file(self) -> bool:
+        """Whether a weights file is named that the server does not have."""
+        named = isinstance(self.received, str) and self.received.lower().endswith(_WEIGHTS)
+        return self.kind == "value_not_in_list" and (named or bool(self.folder))
+
+    @property
+    def is_missing_lora(self) -> bool:
+        """Whether that file is a LoRA."""
+        return self.is_missing_file and ("lora" in self.input.lower() or "lora" in self.class_type.lower())
+
+    def details(self) -> PlainData:
+        """Which node, class and input."""
+        return {"node_id": self.node_id, "class_type": self.class_type, "input": self.input, "error_type": self.kind}
+
+
+def _urgency(fault: _Fault) -> int:
+    # One missing file explains the faults that follow from it; a wrong link is named last because ComfyUI blames it at random.
+    return 0 if fault.is_missing_file else 2 if fault.kind == "exception_during_inner_validation" else 1
+
+
+def _faults(node_errors: object) -> Iterator[_Fault]:
+    for node_id, entry in node_errors.items() if isinstance(node_errors, dict) else ():
+        errors = entry.get("errors") if isinstance(entry, dict) else None
+        for error in errors if isinstance(errors, list) else ():
+            if isinstance(error, dict):
+                yield _fault(clean(node_id, 200), clean(entry.get("class_type") or "", 200), error)
+
+
+def _fault(node_id: str, class_type: str, error: Mapping[str, Any]) -> _Fault:
+    extra = error.get("extra_info")
+    extra = extra if isinstance(extra, dict) else {}
+    return _Fault(
+        node_id,
+        class_type,
+        clean(error.get("type") or "", 100),
+        clean(error.get("message") or "", 300),
+        clean(error.get("details") or "", 300),
+        clean(extra.get("input_name") or "", 200),
+        extra.get("received_value"),
+        _options(extra.get("input_config")),
+    )
+
+
+def _options(config: object) -> tuple[str, ...] | None:
+    # Two dialects: [["a", "b"], {…}] and ["COMBO", {"options": […]}]; None when ComfyUI left out a long list (over 20).
+    match config:
+        case [list(names), *_] | [_, {"options": list(names)}, *_]:
+            return tuple(clean(name, 300) for name in names)
+    return None
+
+
+def _fault_error(fault: _Fault, faults: Sequence[_Fault]) -> RylaGenError:
+    others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    if fault.is_missing_file:
+        return missing_file(fault.details(), clean(fault.received, 300), fault.folder, fault.options, lora=fault.is_missing_lora)
+    where = f"node {fault.node_id} ({fault.class_type}), input {fault.input}" if fault.input else f"node {fault.node_id}"
+    # Without the blame for a broken link the details are a bare Python exception, such as '99'.
+    message = f"ComfyUI refused the graph: {where}: {fault.message}: {fault.about}{others}"
+    return WorkflowInvalidError(message, "", {**fault.details(), "errors": [item.details() for item in faults[:20]]})
+
+
+def missing_file(
+    details: Mapping[str, Any], file: str, folder: str, available: Sequence[str] | None, *, lora: bool
+) -> ModelNotFoundError:
+    """The error for a weights file that the server does not have; ``available`` is None when the server did not list its files."""
+    close = difflib.get_close_matches(file, available or (), n=1, cutoff=0.5)
+    place = f"models/{folder}" if folder else "its models folder"
+    hint = f"Put the file into {place} of the server."
+    if close:
+        hint += f" Closest name there: {close[0]}"
+    elif available is not None and not available:
+        hint += " That folder is empty."
+    data = {**details, "file": file, "folder": folder, "available": list(available or ())[:AVAILABLE_LIMIT]}
+    cls, noun = (LoraNotFoundError, "LoRA") if lora else (ModelNotFoundError, "weights file")
+    return cls(f"The server has no {noun} {file!r} (asked for by node {details.get('node_id')}).", hint, data)
+
+
+def _whole_error(error: Mapping[str, Any]) -> RylaGenError:
+    kind, said, about = (clean(error.get(key) or "", 300) for key in ("type", "message", "details"))
+    extra = error.get("extra_info")
+    extra = extra if isinstance(extra, dict) else {}
+    missing = _NO_CLASS.search(said)
+    node = _NODE_ID.search(about)
+    class_type = clean(extra.get("class_type") or "", 200) or (missing and (missing[1] or missing[2])) or ""
+    details = {"node_id": clean(extra.get("node_id") or "", 200) or (node[1] if node else ""), "class_type": class_type}
+    details["error_type"] = kind
+    if class_type and (missing or kind == "missing_node_type"):
+        hint = f"Install the node pack that provides {class_type} on the server (ComfyUI-Manager finds it), and restart it."
+        return WorkflowInvalidError(f"The server has no node class {class_type}.", hint, details)
+    if kind == "prompt_no_outputs":
+        hint = "Add a node that saves or shows something, such as SaveImage."
+        return WorkflowInvalidError("The graph has no output node.", hint, details)
+    message = "ComfyUI refused the graph: " + ": ".join(text for text in dict.fromkeys((said, about)) if text)
+    return WorkflowInvalidError(message if said or about else "ComfyUI refused the graph without a reason.", "", details)
+
+
+def node_error(error: ExecutionError) -> RylaGenError:
+    """The typed error of a node that raised."""
+    kind = error.exception_type
+    details = {"node_id": error.node_id, "class_type": error.node_type, "input": "", "exception_type": kind}
+    said = error.exception_message
+    what = ": ".join(part for part in (kind, said.partition("\n")[0]) if part) or "it raised without a message"
+    where = f"Node {error.node_id} ({error.node_type}) failed" if error.node_id else "The graph failed"
+    if kind in _OOM_TYPES or kind.endswith(".OutOfMemoryError") or _OUT_OF_MEMORY.search(said):
+        return GpuOutOfMemoryError(f"{where}: the GPU is out of memory: {said.partition(chr(10))[0] or kind}", "", details)
+    if _NO_FACE.search(said):
+        return FaceNotFoundError(f"{where}: {said}", "", details)
+    if _NO_ROOM.search(said):
+        return StorageFailedError(f"{where}: the server could not store a file: {said}", "Make room on the server's disk.", details)
+    hint = "The server's own memory (RAM) is full: restart it, or use a machine with more." if kind == "MemoryError" else ""
+    return NodeFailedError(f"{where}: {what}", hint, {**details, "exception_message": said})

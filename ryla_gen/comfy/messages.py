@@ -1,0 +1,333 @@
+"""What a ComfyUI server says about a prompt, as a closed set of dataclasses made for ``match``.
+
+Pure: bytes and text in, messages out. Knows no socket and no error class. Everything the server says is untrusted:
+what does not fit is dropped (None), text is cleaned of control characters and bounded in length.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+PlainData = dict[str, Any]
+
+TEXT_LIMIT = 2_000
+"""Longest server text we keep; a ComfyUI message with its tips has about 300 characters."""
+TRACEBACK_LINES = 40
+"""A traceback of a node has 5 to 15 entries; custom nodes with wrappers some more."""
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+"""ANSI sequences: colours and cursor moves (CSI), titles and links (OSC), two-character ones."""
+_CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Control characters but the line feed, and those that turn the direction of text around."""
+
+
+def clean(text: object, limit: int = TEXT_LIMIT) -> str:
+    """Server text made safe for a terminal and a log: no escapes, no control characters, at most ``limit`` characters."""
+    raw = str(text)[: limit * 4]  # cut before the substitutions: the input may be megabytes
+    tidy = _CONTROLS.sub(" ", _ESCAPES.sub("", raw.replace("\r\n", "\n"))).strip()
+    return tidy if len(tidy) <= limit else tidy[: limit - 1] + "…"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What all messages share."""
+
+    prompt_id: str
+    """The prompt it is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePosition(Message):
+    """The prompt waits; made by the client from ``/queue`` when the server says that its queue changed."""
+
+    position: int
+    """How many prompts are before it, the running one included."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionStart(Message):
+    """The prompt began to run."""
+
+    at: float = 0.0
+    """Server clock, Unix seconds; 0 when the server did not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionCached(Message):
+    """These nodes will not run: their results are cached."""
+
+    nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeExecuting(Message):
+    """A node began to run."""
+
+    node: str
+    """Id of the node in the submitted graph (for a node that another one expanded into: the id of that other one)."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeProgress(Message):
+    """A node got further."""
+
+    node: str
+    value: float
+    maximum: float
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewImage(Message):
+    """A small picture of an unfinished result; older ones are dropped when nobody reads them."""
+
+    node: str
+    """Empty when the server speaks the old dialect and it is not known which node runs."""
+    media_type: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFrame(Message):
+    """A whole result picture sent over the websocket (SaveImageWebsocket); never dropped."""
+
+    node: str
+    media_type: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeExecuted(Message):
+    """An output node finished, and this is what it saved."""
+
+    node: str
+    output: PlainData = field(default_factory=dict)
+    """Such as ``{"images": [{"filename", "subfolder", "type"}], "animated": [true]}``; videos come under ``images`` too."""
+    display_node: str = ""
+    """The node of the submitted graph that it belongs to; differs from ``node`` only for expanded nodes."""
+
+
+@dataclass(frozen=True, slots=True)
+class End(Message):
+    """The last message of a prompt; one of the three classes below."""
+
+    at: float = 0.0
+    """Server clock, Unix seconds; 0 when the server did not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionSuccess(End):
+    """All nodes ran."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionInterrupted(End):
+    """Somebody stopped the prompt, or took it out of the queue (then without a node)."""
+
+    node_id: str = ""
+    node_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionError(End):
+    """A node raised; ``errors_map.node_error`` makes a typed error of it."""
+
+    node_id: str = ""
+    node_type: str = ""
+    exception_type: str = ""
+    exception_message: str = ""
+    """May be empty: some exceptions have no text."""
+    traceback: tuple[str, ...] = field(default=(), repr=False)
+    current_inputs: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The node's inputs as shortened text; tensors are not carried around."""
+
+
+@dataclass(frozen=True, slots=True)
+class Idle(Message):
+    """``executing`` with node null: the server is done with the prompt and its history entry exists. Not given to readers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The server's queue changed."""
+
+    queue_remaining: int
+    """Running and pending prompts together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What the server can do."""
+
+    flags: Mapping[str, Any]
+
+
+def parse_text(text: str) -> Message | Status | Features | None:
+    """Read a text frame; None for what is unknown, broken, or about no prompt."""
+    try:
+        frame = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(frame, dict) or not isinstance(frame.get("data"), dict):
+        return None
+    return parse(str(frame.get("type")), frame["data"])
+
+
+def parse(kind: str, data: Mapping[str, Any]) -> Message | Status | Features | None:
+    """Read the type and the data of a message, from the websocket or from a history entry."""
+    if kind == "status":
+        return _status(data)
+    if kind == "feature_flags":
+        return Features(dict(data))
+    reader = _READERS.get(kind)
+    prompt_id = data.get("prompt_id")
+    # Without a prompt id (the server repeats its current node so to a socket that comes back) it says nothing we need.
+    if reader is None or not isinstance(prompt_id, str) or not prompt_id:
+        return None
+    try:
+        return reader(prompt_id, data)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _status(data: Mapping[str, Any]) -> Status | None:
+    try:
+        return Status(int(data["status"]["exec_info"]["queue_remaining"]))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def _at(data: Mapping[str, Any]) -> float:
+    stamp = data.get("timestamp")  # milliseconds
+    return stamp / 1000 if isinstance(stamp, int | float) and not isinstance(stamp, bool) else 0.0
+
+
+def _node(value: object) -> str:
+    if not isinstance(value, str | int):
+        raise TypeError("a node id is text")
+    return clean(value, 200)
+
+
+def _shown(data: Mapping[str, Any]) -> str:
+    return _node(data.get("display_node") or data.get("node"))
+
+
+def _start(prompt_id: str, data: Mapping[str, Any]) -> Message:
+    return ExecutionStart(prompt_id, _at(data))
+
+
+def _cached(prompt_id: str, data: Mapping[str, Any]) -> Message:
+    return ExecutionCached(prompt_id, tuple(_node(node) for node in data.get("nodes") or ()))
+
+
+def _executing(prompt_id: str, data: Mapping[str, Any]) -> Message:
+    return Idle(prompt_id) if data.get("node") is None else NodeExecuting(prompt_id, _shown(data))
+
+
+def _progress(prompt_id: str, data: Mapping[str, Any]) -> Message:
+    return NodeProgress(prompt_id, _node(data.get("node")), float(data["value"]), float(data["max"]))
+
+
+def _executed(prompt_id: str, data: Mapping[str, Any]) -> Message:
+    output = data.get("output")  # None for an output node without anything to show
+    return NodeExecuted(prompt_id, _node(data.get("node")), output if isinstance(output, dict) else {}, _shown(data))
+
+
+def _success(prompt_id: str, data: Mapping[str, Any]) -> Message:
+    return ExecutionSuccess(prompt_id, _at(data))
+
+
+def _interrupted(prompt_id: str, data: Mapping[str, Any]) -> Message:
+    return ExecutionInterrupted(
+        prompt_id, _at(data), clean(data.get("node_id") or "", 200), clean(data.get("node_type") or "", 200)
+    )
+
+
+def _error(prompt_id: str, data: Mapping[str, Any]) -> Message:
+    traceback, inputs = data.get("traceback"), data.get("current_inputs")
+    return ExecutionError(
+        prompt_id,
+        _at(data),
+        clean(data.get("node_id") or "", 200),
+        clean(data.get("node_type") or "", 200),
+        clean(data.get("exception_type") or "", 200),
+        clean(data.get("exception_message") or ""),
+        tuple(clean(line, 500) for line in traceback[-TRACEBACK_LINES:]) if isinstance(traceback, list) else (),
+        {clean(k, 200): clean(v, 200) for k, v in list(inputs.items())[:100]} if isinstance(inputs, dict) else {},
+    )
+
+
+_READERS: dict[str, Callable[[str, Mapping[str, Any]], Message]] = {
+    "execution_start": _start,
+    "execution_cached": _cached,
+    "executing": _executing,
+    "progress": _progress,
+    "executed": _executed,
+    "execution_success": _success,
+    "execution_interrupted": _interrupted,
+    "execution_error": _error,
+}
+
+
+_PREVIEW, _PREVIEW_WITH_METADATA = 1, 4
+"""First four bytes of a binary frame, big-endian (observed on 0.3.64)."""
+_FORMATS = {1: "image/jpeg", 2: "image/png"}
+"""Second four bytes of an old-dialect frame."""
+
+
+def parse_binary(frame: bytes, prompt_id: str, node: str) -> PreviewImage | ImageFrame | None:
+    """Read a binary frame of either dialect; ``prompt_id`` and ``node`` are what runs now, for the dialect that does not say."""
+    if len(frame) < 8:
+        return None
+    kind, second = int.from_bytes(frame[:4], "big"), int.from_bytes(frame[4:8], "big")
+    if kind == _PREVIEW and second in _FORMATS and prompt_id:
+        return _picture(prompt_id, node, _FORMATS[second], frame[8:])
+    if kind == _PREVIEW_WITH_METADATA and second <= len(frame) - 8:
+        try:
+            about = json.loads(frame[8 : 8 + second])
+            owner = about["prompt_id"]
+            shown = _node(about.get("display_node_id") or about.get("node_id"))
+        except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+            return None
+        media_type = clean(about.get("image_type") or "image/jpeg", 100)
+        return _picture(owner, shown, media_type, frame[8 + second :]) if isinstance(owner, str) else None
+    return None
+
+
+def _picture(prompt_id: str, node: str, media_type: str, data: bytes) -> PreviewImage | ImageFrame | None:
+    # Nothing else tells a result from a preview: samplers preview in JPEG, SaveImageWebsocket sends PNG, under both dialects.
+    made = ImageFrame if media_type == "image/png" else PreviewImage
+    return made(prompt_id, node, media_type, data) if data else None
+
+
+def messages_from_history(prompt_id: str, entry: Mapping[str, Any]) -> list[Message]:
+    """What the websocket would have said, as far as ``/history/{id}`` keeps it: start, ``executed`` per output node, the end."""
+    status = entry.get("status")
+    said = [_recalled(prompt_id, item) for item in (status.get("messages") or () if isinstance(status, dict) else ())]
+    start = [message for message in said if isinstance(message, ExecutionStart)][:1]
+    ends = [message for message in said if isinstance(message, End)][-1:]
+    completed = not isinstance(status, dict) or bool(status.get("completed", True))
+    default: End = ExecutionSuccess(prompt_id) if completed else ExecutionError(prompt_id)
+    return [*start, *_recalled_outputs(prompt_id, entry), *(ends or [default])]
+
+
+def _recalled(prompt_id: str, item: object) -> Message | Status | Features | None:
+    match item:
+        case [str(kind), dict(data)]:
+            return parse(kind, {**data, "prompt_id": prompt_id})
+    return None
+
+
+def _recalled_outputs(prompt_id: str, entry: Mapping[str, Any]) -> list[Message]:
+    outputs, meta = entry.get("outputs"), entry.get("meta")
+    if not isinstance(outputs, dict):
+        return []
+    known = meta if isinstance(meta, dict) else {}
+    shown = {node: known[node].get("display_node") for node in outputs if isinstance(known.get(node), dict)}
+    return [
+        NodeExecuted(prompt_id, clean(node, 200), output, clean(shown.get(node) or node, 200))
+        for node, output in outputs.items()
+        if isinstance(output, dict)
+    ]

@@ -1,0 +1,217 @@
+"""The ComfyUI process: start it, wait until it really works, watch it, end it. Knows no workflow, no job and no container."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from ..errors import BackendUnreachableError, RylaGenError, ServerUnhealthyError
+from .client import ComfyClient
+from .messages import ExecutionError, ExecutionSuccess, clean
+
+PROBE = {
+    "1": {"class_type": "EmptyImage", "inputs": {"width": 16, "height": 16, "batch_size": 1, "color": 0}},
+    "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+}
+"""The smallest graph that runs: two core nodes, no weights, no GPU."""
+READY_SECONDS = 300.0
+"""A first start with cold disks and several node packs; measured without packs and warm it is 4.4 s."""
+PROBE_SECONDS = 30.0
+"""How long the probe may take once HTTP answers; it takes milliseconds, unless packs still load something."""
+LOOK = 0.05
+"""Seconds between two looks at a server that is starting."""
+TERM_SECONDS = 5.0
+"""How long a server may take to end by itself."""
+TAIL_LINES = 60
+"""Lines of the log that are kept for an error message."""
+LONGEST_LINE = 2000
+"""Characters of a kept line: progress bars write without an end of line."""
+
+
+class ComfyServer:
+    """A ComfyUI server as a child process; start it again after it died and it is a new one, under a new port.
+
+    Args:
+        command: the program and its arguments; ``{port}`` stands for the port.
+        folder: working folder of the process.
+        environment: its whole environment; None is this process's.
+        log: takes each line it writes.
+        ready_within: seconds it may take to start.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        log: Callable[[str], None] | None = None,
+        ready_within: float = READY_SECONDS,
+    ) -> None:
+        self._command = tuple(command)
+        self._folder = folder
+        self._environment = environment
+        self._log = log
+        self._ready_within = ready_within
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._lines: deque[str] = deque(maxlen=TAIL_LINES)
+        self.url = ""
+        """Where it listens, once started."""
+
+    @property
+    def pid(self) -> int | None:
+        """Process id; None before the first start."""
+        return self._process.pid if self._process else None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process is there. It may still hang: only progress is proof of life."""
+        return self._process is not None and self._process.returncode is None
+
+    @property
+    def tail(self) -> str:
+        """The last lines it wrote."""
+        return "\n".join(self._lines)
+
+    async def start(self) -> float:
+        """Start it and wait until it has run a graph; returns the seconds that took.
+
+        Raises:
+            ServerUnhealthyError: it ended, or does not run the graph in time. The end of its log is in ``details``, and nothing is
+                left running.
+        """
+        began = time.monotonic()
+        await self._spawn()
+        try:
+            async with asyncio.timeout(self._ready_within):
+                await self._ready()
+        except TimeoutError:
+            await self.kill()
+            raise self._unhealthy(f"ComfyUI was not ready within {self._ready_within:g} s.") from None
+        except BaseException:
+            await self.kill()
+            raise
+        return time.monotonic() - began
+
+    async def wait(self) -> int:
+        """Wait until the process has ended; its exit code, negative for a signal."""
+        assert self._process is not None, "start() comes first"
+        return await self._process.wait()
+
+    async def stop(self) -> None:
+        """Ask it to end, and end it when it does not. Stopping twice is the same as once."""
+        if self._process is not None and self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.terminate()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), TERM_SECONDS)
+        await self.kill()
+
+    async def kill(self) -> None:
+        """End it at once, with every process it started."""
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        await self._process.wait()
+        if self._reader is not None:
+            await self._reader
+
+    async def _spawn(self) -> None:
+        if self.alive:
+            raise ServerUnhealthyError("This server runs already.", "Stop it first.")
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        command = [part.replace("{port}", str(port)) for part in self._command]
+        self._lines.clear()
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *command,
+                cwd=self._folder,
+                env=None if self._environment is None else dict(self._environment),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,  # so that killing it reaches what it started
+            )
+        except OSError as error:
+            raise ServerUnhealthyError(f"ComfyUI could not be started: {error}.", "Check the command and its folder.") from None
+        self._reader = asyncio.create_task(self._read(self._process), name="comfyui-log")
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        """Keep reading: a full pipe would stop the server."""
+        assert process.stdout is not None, "it is a pipe"
+        rest = ""
+        while data := await process.stdout.read(65536):
+            *lines, rest = (rest + data.decode(errors="replace")).replace("\r", "\n").split("\n")
+            for line in lines:
+                self._note(line)
+            rest = rest[-LONGEST_LINE:]
+        self._note(rest)
+
+    def _note(self, line: str) -> None:
+        if line.strip():
+            self._lines.append(line[:LONGEST_LINE])
+            if self._log is not None:
+                self._log(line)
+
+    async def _ready(self) -> None:
+        async with ComfyClient(self.url, connect_timeout=2.0) as client:
+            while True:
+                if not self.alive:
+                    assert self._process is not None, "it was spawned"
+                    raise self._unhealthy(f"ComfyUI ended while it started (exit code {self._process.returncode}).")
+                try:
+                    await client.system_stats()
+                    break
+                except BackendUnreachableError:
+                    await asyncio.sleep(LOOK)
+            await self._probe(client)
+
+    async def _probe(self, client: ComfyClient) -> None:
+        """An answer over HTTP is no proof of life: the thread that runs prompts may be dead behind it."""
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await run_probe(client)
+        except (TimeoutError, RylaGenError) as error:
+            why = "it took too long" if isinstance(error, TimeoutError) else error.message
+            raise self._unhealthy(f"ComfyUI answers, but does not run the smallest graph: {why}") from None
+
+    def _unhealthy(self, message: str) -> ServerUnhealthyError:
+        last = f" Its last words: {clean(self._lines[-1], 300)}" if self._lines else ""
+        return ServerUnhealthyError(message + last, "", {"log": self.tail})
+
+
+async def run_probe(client: ComfyClient) -> None:
+    """Run the smallest graph to its end.
+
+    Raises:
+        ServerUnhealthyError: it failed.
+        RylaGenError: it was refused, or the server is gone.
+    """
+    prompt_id = str(uuid.uuid4())
+    async with client.follow(prompt_id) as follower:
+        await client.submit(PROBE, prompt_id=prompt_id)
+        async for message in follower:
+            if isinstance(message, ExecutionError):
+                raise ServerUnhealthyError(f"{message.node_type} raised {message.exception_type}: {message.exception_message}")
+            if isinstance(message, ExecutionSuccess):
+                return
+    raise ServerUnhealthyError("The probe was interrupted.")
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on at this moment."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port

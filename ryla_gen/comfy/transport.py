@@ -1,0 +1,153 @@
+"""HTTP and the websocket handshake with one ComfyUI server. Knows no prompt, no message.
+
+Every failure leaves here as one of our errors, without the credentials that aiohttp's exceptions carry.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import ssl as tls
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import aiohttp
+from yarl import URL
+
+from ..errors import BackendUnreachableError, InvalidInputError, PlainData
+from . import errors_map
+from .errors_map import Answer
+from .messages import clean
+
+log = logging.getLogger("ryla_gen.comfy")
+
+HEARTBEAT = 40.0
+"""Seconds between pings. A server that loads a model may hold Python's lock for long; it has half of this to answer."""
+KEEP_ALIVE = 4.0
+"""Seconds an idle connection is reused: less than the 5 s after which common proxies close theirs while we write to it."""
+ANSWER_LIMIT = 512 * 2**20
+"""Longest JSON answer, in bytes; /queue repeats every graph, and a graph may hold 100 MB."""
+
+
+class Transport:
+    """Requests to one server. Makes its session when first used, inside the running loop."""
+
+    def __init__(self, url: str, headers: Mapping[str, str], ssl: tls.SSLContext | bool, timeout: aiohttp.ClientTimeout) -> None:
+        base, authorization = _split(url)
+        self.address = str(base).rstrip("/")
+        self._headers = {**authorization, **headers}
+        self._ssl = ssl
+        self._timeout = timeout
+        self._http: aiohttp.ClientSession | None = None
+        self._closed = False
+
+    async def close(self) -> None:
+        """Close every connection."""
+        self._closed = True
+        if self._http is not None:
+            await self._http.close()
+
+    async def json(self, method: str, path: str, *, json: object = None, empty: bool = False) -> PlainData:
+        """Ask, and take a JSON object for an answer; ``empty`` expects no body."""
+        answer = await self.call(method, path, json=json)
+        return {} if empty and answer.status == 200 else self.object(answer)
+
+    def object(self, answer: Answer) -> PlainData:
+        """The JSON object of a successful answer."""
+        if answer.status != 200:
+            raise errors_map.http_error(answer, self.address)
+        body = answer.json()
+        if not isinstance(body, dict):
+            raise errors_map.not_comfyui(self.address, "it answers something that is no JSON object")
+        return body
+
+    async def call(self, method: str, path: str, *, limit: int = ANSWER_LIMIT, **options: Any) -> Answer:
+        """Ask, and read the whole answer; ``options`` are aiohttp's."""
+        try:
+            async with self._session().request(
+                method, URL(self.address + path, encoded=True), allow_redirects=False, **options
+            ) as response:
+                return Answer(response.status, await self._read(response, limit), response.content_type)
+        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+            raise self._unreachable(error) from None  # aiohttp keeps the request's headers, and so the credentials
+
+    async def _read(self, response: aiohttp.ClientResponse, limit: int) -> bytes:
+        chunks, size = [], 0
+        async for chunk in response.content.iter_any():
+            size += len(chunk)
+            if size > limit:
+                raise errors_map.not_comfyui(self.address, f"its answer is longer than {limit:,} bytes")
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    async def websocket(self, client_id: str) -> aiohttp.ClientWebSocketResponse:
+        """Open the websocket. Its errors say ``sent: False``: nothing was started by it."""
+        try:
+            socket = await self._session().ws_connect(
+                URL(f"{self.address}/ws?clientId={client_id}", encoded=True),
+                max_msg_size=0,  # aiohttp's 4 MiB would close it at the first large picture
+                heartbeat=HEARTBEAT,
+                timeout=aiohttp.ClientWSTimeout(ws_receive=None, ws_close=1.0),
+            )
+        except aiohttp.WSServerHandshakeError as error:
+            refused = errors_map.http_error(Answer(error.status, b""), self.address)
+            raise type(refused)(refused.message, refused.hint, {**refused.details, "sent": False}) from None
+        except (aiohttp.ClientError, OSError) as error:
+            lost = self._unreachable(error)
+            raise BackendUnreachableError(lost.message, "", {**lost.details, "sent": False}) from None
+        try:
+            # First of all: only then previews say which prompt and node they belong to.
+            await socket.send_json({"type": "feature_flags", "data": {"supports_preview_metadata": True}})
+        except (aiohttp.ClientError, OSError):
+            log.debug("the websocket closed at once")
+        return socket
+
+    def _session(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise BackendUnreachableError("This client was closed.", "", {"sent": False})
+        if self._http is None:
+            refusing = aiohttp.TraceConfig()
+            refusing.on_request_redirect.append(_refuse_redirect)
+            self._http = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=self._ssl, keepalive_timeout=KEEP_ALIVE),
+                headers=self._headers,
+                timeout=self._timeout,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trace_configs=[refusing],
+                trust_env=False,
+            )
+        return self._http
+
+    def _unreachable(self, error: BaseException) -> BackendUnreachableError:
+        sent = not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+        silent = isinstance(error, TimeoutError) and sent
+        why = "it does not answer" if silent else clean(error, 200) or type(error).__name__
+        details = {"sent": sent, "silent": silent, "exception_type": type(error).__name__}
+        return BackendUnreachableError(f"Cannot reach ComfyUI at {self.address}: {why}.", "", details)
+
+
+async def _refuse_redirect(
+    session: aiohttp.ClientSession, context: SimpleNamespace, params: aiohttp.TraceRequestRedirectParams
+) -> NoReturn:
+    # ws_connect has no allow_redirects, and our headers (tokens) must not follow to another host.
+    params.response.close()
+    raise aiohttp.ClientConnectionError(f"it redirects elsewhere ({params.response.status}); use the address it redirects to")
+
+
+def _split(url: str) -> tuple[URL, dict[str, str]]:
+    """The address without credentials, and the authorization header made of them. The url itself is never shown."""
+    try:
+        parsed = URL(url.strip() if "://" in url else f"http://{url.strip()}")
+        scheme = {"ws": "http", "wss": "https"}.get(parsed.scheme, parsed.scheme)
+        fits = scheme in ("http", "https") and bool(parsed.host) and not parsed.query_string and parsed.port
+    except ValueError:
+        fits = None
+    if not fits:
+        raise InvalidInputError("The address of the ComfyUI server does not fit.", "Write it like http://127.0.0.1:8188")
+    header = {}
+    if parsed.user or parsed.password:
+        pair = f"{parsed.user or ''}:{parsed.password or ''}".encode()
+        header = {"Authorization": "Basic " + base64.b64encode(pair).decode()}
+    # Port by port: ws and http, wss and https share their default ports.
+    return parsed.with_scheme(scheme).with_user(None).with_fragment(None), header

@@ -1,0 +1,156 @@
+"""Puts the app onto Modal: ``modal deploy -m ryla_gen.remote.app`` in a process of its own, told what to deploy by variables.
+
+Knows no screen: lines of progress go to a callback. A process of its own, since the app reads its settings when it is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from .backends.modal_errors import TOKEN_HINT
+from .errors import BackendUnreachableError, InvalidInputError, NotAuthorizedError, NotDeployedError, RylaGenError
+from .names import CLASS_OF_FAMILY
+from .prices import GPU_USD_PER_SECOND
+from .remote.config import REGION_VARIABLE, FamilyConfig, deployed
+from .settings import Settings
+
+MODULE = "ryla_gen.remote.app"
+"""What Modal's own command is told to deploy."""
+KEPT_LINES = 40
+"""Last lines of the output that go into an error: a build's failure is at its end."""
+END_SECONDS = 10.0
+"""How long Modal's command may take to stop when it is interrupted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a deploy shall differ in from ``config.toml``; None leaves what stands there."""
+
+    families: tuple[str, ...] = tuple(CLASS_OF_FAMILY)
+    """Families that the values below are for."""
+    gpu: tuple[str, ...] | None = None
+    """GPUs in order of preference."""
+    min_containers: int | None = None
+    max_containers: int | None = None
+    scaledown_window: int | None = None
+    """Seconds that an idle container stays."""
+    region: str | None = None
+    """Region, or several with commas; of all families, as Modal places volumes and containers alike."""
+    environment: str | None = None
+    """Modal environment."""
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment variables that tell the app.
+
+        Raises:
+            InvalidInputError: a family or a GPU does not exist.
+        """
+        given = {
+            "GPU": ",".join(self.gpu) if self.gpu else None,
+            "MIN_CONTAINERS": self.min_containers,
+            "MAX_CONTAINERS": self.max_containers,
+            "SCALEDOWN_WINDOW": self.scaledown_window,
+        }
+        for family in self.families:
+            if family not in CLASS_OF_FAMILY:
+                raise InvalidInputError(f"There is no family {family!r}.", f"Families: {', '.join(CLASS_OF_FAMILY)}")
+        for gpu in self.gpu or ():
+            if gpu.partition(":")[0].upper() not in GPU_USD_PER_SECOND:
+                raise InvalidInputError(f"Modal has no GPU {gpu!r}.", f"GPUs: {', '.join(GPU_USD_PER_SECOND)}")
+        told = {
+            f"RYLA_GEN_MODAL_FAMILIES_{family.upper()}_{name}": str(value)
+            for family in self.families
+            for name, value in given.items()
+            if value is not None
+        }
+        told |= {REGION_VARIABLE: self.region} if self.region else {}
+        return told | ({"RYLA_GEN_MODAL_ENVIRONMENT": self.environment} if self.environment else {})
+
+    def settings(self, env: Mapping[str, str] | None = None) -> Settings:
+        """Return the settings under this plan.
+
+        Raises:
+            InvalidInputError: a value does not fit.
+        """
+        return Settings.load({**(os.environ if env is None else env), **self.variables()})
+
+    def configs(self, env: Mapping[str, str] | None = None) -> list[FamilyConfig]:
+        """Return every class as it will be deployed.
+
+        Raises:
+            InvalidInputError: a value does not fit.
+        """
+        told = {**(os.environ if env is None else env), **self.variables()}
+        return [deployed(family, self.settings(env), told) for family in CLASS_OF_FAMILY]
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A deploy that worked."""
+
+    app: str
+    environment: str | None
+    seconds: float
+    url: str | None
+    """Its page at Modal."""
+
+
+def deploy(plan: Plan, on_line: Callable[[str], None]) -> Deployment:
+    """Deploy the app and wait until it is there; the first time builds images, which takes a quarter of an hour.
+
+    Args:
+        plan: what to deploy.
+        on_line: called with each line of Modal's own progress.
+
+    Raises:
+        NotAuthorizedError: there is no token, or it was refused.
+        BackendUnreachableError: Modal does not answer.
+        NotDeployedError: it failed; ``details["output"]`` ends with the reason.
+    """
+    began, settings = time.monotonic(), plan.settings()
+    command = [sys.executable, "-m", "modal", "deploy", "-m", MODULE]
+    command += ["--env", settings.modal_environment] if settings.modal_environment else []
+    environment = {**os.environ, **plan.variables(), "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "NO_COLOR": "1"}
+    kept: deque[str] = deque(maxlen=KEPT_LINES)
+    url = None
+    with subprocess.Popen(command, stdout=-1, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment) as process:  # noqa: S603 - our own words
+        try:
+            assert process.stdout is not None
+            for raw in process.stdout:
+                line = raw.decode("utf-8", "replace").rstrip()
+                kept.append(line)
+                url = found[0] if (found := re.search(r"https://modal\.com/apps/\S+", line)) else url
+                on_line(line)
+            code = process.wait()
+        except BaseException:
+            _end(process)
+            raise
+    if code:
+        raise _failure("\n".join(kept))
+    return Deployment(settings.modal_app, settings.modal_environment, time.monotonic() - began, url)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def _failure(output: str) -> RylaGenError:
+    """What Modal's own words mean; its exit code says nothing more than that it failed."""
+    words, details = output.lower(), {"output": output}
+    last = next((line.strip(" │╰╯─") for line in reversed(output.splitlines()) if line.strip(" │╰╯─╭╮")), "it said nothing.")
+    if "token" in words and any(sign in words for sign in ("missing", "authenticate", "invalid", "not valid", "unauthenticated")):
+        return NotAuthorizedError(f"Modal refused the deploy: {last}", TOKEN_HINT, details)
+    if any(sign in words for sign in ("could not connect", "connection refused", "deadline exceeded", "connecterror")):
+        return BackendUnreachableError(f"Modal does not answer: {last}", "Check the network: https://status.modal.com", details)
+    return NotDeployedError(f"The deploy failed: {last}", "The lines above say where; mend that and deploy again.", details)

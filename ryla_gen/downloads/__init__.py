@@ -1,0 +1,22 @@
+"""Weights into a folder: parallel, resumed, verified; on Modal and on people's machines alike. Knows no workflow and no volume."""
+
+from __future__ import annotations
+
+from .base import FileProgress, FileReport, FileStatus, Outcome, Progress, Report, Stage, State, label
+from .checking import status, verify
+from .syncing import sync
+
+__all__ = [
+    "FileProgress",
+    "FileReport",
+    "FileStatus",
+    "Outcome",
+    "Progress",
+    "Report",
+    "Stage",
+    "State",
+    "label",
+    "status",
+    "sync",
+    "verify",
+]

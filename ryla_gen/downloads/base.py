@@ -1,0 +1,190 @@
+"""What a download is made of: where a file goes, in which state it is, what was done. Pure data: no connection, no hashing."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from ..errors import InvalidInputError, PlainData, RylaGenError, StorageFailedError
+from ..workflows.tables import Weights
+
+State = Literal["present", "missing", "partial", "wrong_size", "wrong_hash", "unverified"]
+"""present: its hash was checked once and its size still fits. unverified: there, but nobody has checked its hash.
+partial: begun, and continued by the next sync. wrong_hash: found by ``verify``, or the table names another file now."""
+
+Stage = Literal["waiting", "checking", "downloading", "done", "failed"]
+"""What a file is at while a sync runs."""
+
+Outcome = Literal["already", "verified", "copied", "downloaded", "resumed", "failed"]
+"""already: nothing to do. verified: it was there and only had to be hashed. copied: taken from the hub cache of this machine."""
+
+PRIVATE = ".ryla"
+"""Folder inside ``models`` for recorded hashes and locks; ComfyUI looks only into the folders it knows by name."""
+
+
+def label(row: Weights) -> str:
+    """Name of a file below ``models``; what reports, records and screens call it."""
+    return f"{row.folder}/{row.name}"
+
+
+def distinct(rows: Iterable[Weights]) -> list[Weights]:
+    """The rows without repetition: several workflows share files."""
+    return list({label(row): row for row in rows}.values())
+
+
+def target(row: Weights, models: Path) -> Path:
+    """Where the file belongs. Raises InvalidInputError for a name that leaves the folder (rows may come from plug-ins)."""
+    name = PurePosixPath(label(row))
+    if name.is_absolute() or ".." in name.parts or "\\" in str(name):
+        raise InvalidInputError(f"The weights name {label(row)!r} leaves the models folder.", details={"file": label(row)})
+    return models.joinpath(*name.parts)
+
+
+def part_path(path: Path, identity: str) -> Path:
+    """Temporary name of a file: beside it, so that the rename stays on one filesystem even if a folder is a link to another."""
+    return path.with_name(f".{path.name}.{identity}.part")
+
+
+def parts_of(path: Path) -> list[Path]:
+    """Every unfinished download of this file, of whatever revision."""
+    return sorted(path.parent.glob(f".{glob.escape(path.name)}.*.part"))
+
+
+@dataclass(frozen=True, slots=True)
+class FileStatus:
+    """One file of a models folder, as it was found."""
+
+    row: Weights
+    path: Path
+    state: State
+    bytes: int
+    """On disk; of an unfinished download what is there so far."""
+    expected_bytes: int | None
+    sha256: str | None
+    """What the hash must be: the table's, else the one recorded at the first download. None: not known yet."""
+    actual_sha256: str | None = None
+    """What it is, where it was computed."""
+
+    def to_data(self) -> PlainData:
+        """The status as plain data."""
+        return {
+            "file": label(self.row),
+            "repo": self.row.repo,
+            "state": self.state,
+            "bytes": self.bytes,
+            "expected_bytes": self.expected_bytes,
+            "sha256": self.sha256,
+            "actual_sha256": self.actual_sha256,
+            "gated": self.row.gated,
+            "licence": self.row.licence,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class FileProgress:
+    """One file while a sync or a verification runs."""
+
+    file: str
+    stage: Stage
+    bytes: int
+    total: int | None
+
+    def to_data(self) -> PlainData:
+        """The same as plain data."""
+        return {"file": self.file, "stage": self.stage, "bytes": self.bytes, "total": self.total}
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The whole, at most ten times a second, always from the caller's own thread."""
+
+    bytes: int
+    """In place or checked, of all files."""
+    total: int
+    """Of all files whose size is known and that did not fail; grows while sizes are looked up."""
+    bytes_per_second: float
+    """Over the last seconds; bytes that were on disk before do not count."""
+    seconds_left: float | None
+    """None as long as nothing moves."""
+    files: tuple[FileProgress, ...]
+
+    def to_data(self) -> PlainData:
+        """The same as plain data."""
+        return {
+            "bytes": self.bytes,
+            "total": self.total,
+            "bytes_per_second": self.bytes_per_second,
+            "seconds_left": self.seconds_left,
+            "files": [item.to_data() for item in self.files],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class FileReport:
+    """What a sync did about one file."""
+
+    row: Weights
+    path: Path
+    outcome: Outcome
+    downloaded: int = 0
+    """Bytes that came over the network."""
+    seconds: float = 0.0
+    error: RylaGenError | None = None
+
+    def to_data(self) -> PlainData:
+        """The same as plain data."""
+        return {
+            "file": label(self.row),
+            "repo": self.row.repo,
+            "outcome": self.outcome,
+            "downloaded": self.downloaded,
+            "seconds": self.seconds,
+            "error": self.error.to_data() if self.error else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a sync did, file by file, in the order of the rows."""
+
+    files: tuple[FileReport, ...]
+    seconds: float
+
+    @property
+    def failures(self) -> tuple[FileReport, ...]:
+        """The files that are not in place, each with its error."""
+        return tuple(item for item in self.files if item.error is not None)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every file is in place and verified."""
+        return not self.failures
+
+    @property
+    def downloaded(self) -> int:
+        """Bytes that came over the network."""
+        return sum(item.downloaded for item in self.files)
+
+    def raise_for_failures(self) -> None:
+        """Raise the error of the one file that failed, or one error that names every failure."""
+        if len(self.failures) == 1 and self.failures[0].error is not None:
+            raise self.failures[0].error
+        if self.failures:
+            lines = "\n".join(f"  {label(item.row)}: {item.error.message}" for item in self.failures if item.error)
+            hints = dict.fromkeys(item.error.hint for item in self.failures if item.error)
+            data = [item.to_data() for item in self.failures]
+            raise StorageFailedError(
+                f"{len(data)} of {len(self.files)} files failed:\n{lines}", "\n  ".join(hints), {"failures": data}
+            )
+
+    def to_data(self) -> PlainData:
+        """The same as plain data."""
+        return {
+            "ok": self.ok,
+            "seconds": self.seconds,
+            "downloaded": self.downloaded,
+            "files": [item.to_data() for item in self.files],
+        }

@@ -1,0 +1,111 @@
+"""Looking at a models folder: what is there, what is missing, what is wrong. Downloads nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..errors import StorageFailedError
+from ..workflows.tables import Weights
+from .base import FileStatus, Progress, State, distinct, label, parts_of, target
+from .board import Board
+from .flow import Stop, sha256_of
+from .records import Record, Records
+
+HASHERS = 2
+"""Files hashed at once by ``verify``: SHA-256 runs at the speed of a disk, and a second file fills its pauses."""
+
+
+def look(row: Weights, models: Path, record: Record | None) -> FileStatus:
+    """One file by size and recorded hash, without reading it."""
+    path = target(row, models)
+    held = record if record is not None and record.holds(row) else None
+    sha256 = row.sha256 or (held.sha256 if held else None)
+    expected = row.bytes if row.bytes is not None else held.bytes if held else None
+
+    def found(state: State, size: int) -> FileStatus:
+        return FileStatus(row, path, state, size, expected, sha256)
+
+    if not path.is_file():
+        begun = sum(part.stat().st_size for part in parts_of(path))
+        return found("partial" if begun else "missing", begun)
+    size = path.stat().st_size
+    if expected is not None and size != expected:
+        return found("wrong_size", size)
+    if (record is not None and held is None and row.sha256) or (held is not None and not held.sound):
+        return found("wrong_hash", size)
+    if held is not None and size == held.bytes:
+        return found("present", size)
+    return found("unverified", size)
+
+
+def status(rows: Iterable[Weights], models: Path) -> list[FileStatus]:
+    """Say in which state each file is, by its size and by the hash recorded when it came; hashes nothing, so it is fast.
+
+    Args:
+        rows: The files to look for; repetitions are dropped.
+        models: ComfyUI's models folder; need not exist.
+
+    """
+    records = Records(models).all()
+    return [look(row, models, records.get(label(row))) for row in distinct(rows)]
+
+
+def examine(row: Weights, models: Path, records: Records, seen: Callable[[int], None], stop: Stop) -> FileStatus:
+    """Hash one file that is there, and record what came out. Without any known hash it stays ``unverified``."""
+    known = records.all().get(label(row))
+    held = known if known is not None and known.holds(row) else None
+    found = look(row, models, known)
+    if found.state not in ("present", "unverified", "wrong_hash"):
+        return found
+    actual = sha256_of(found.path, seen, stop)
+    if found.sha256 is None:
+        return replace(found, actual_sha256=actual)
+    right = actual == found.sha256
+    if held is not None and held.sound != right:
+        records.put(row, replace(held, sound=right), stop)
+    if held is None and right:
+        records.put(row, Record(row.repo, row.revision, row.file, found.bytes, actual, "table", now()), stop)
+    return replace(found, state="present" if right else "wrong_hash", actual_sha256=actual)
+
+
+def verify(rows: Iterable[Weights], models: Path, progress: Callable[[Progress], None] | None = None) -> list[FileStatus]:
+    """Hash every file that is there, whatever was recorded, and say what is right, wrong or missing; changes no model file.
+
+    Args:
+        rows: The files to check.
+        models: ComfyUI's models folder.
+        progress: Called from this thread, at most ten times a second.
+
+    Raises:
+        StorageFailedError: a file cannot be read.
+
+    """
+    wanted, records, stop = distinct(rows), Records(models), Stop()
+    board = Board(progress)
+    for item in status(wanted, models):
+        there = item.state not in ("missing", "partial")
+        board.add(label(item.row), item.bytes if there else 0)
+
+    def one(row: Weights) -> FileStatus:
+        board.stage(label(row), "checking")
+        try:
+            found = examine(row, models, records, lambda size: board.moved(label(row), size), stop)
+        except OSError as error:
+            raise StorageFailedError(f"{label(row)} cannot be read: {error}", details={"file": label(row)}) from error
+        board.stage(label(row), "done" if found.state == "present" else "failed")
+        return found
+
+    with ThreadPoolExecutor(HASHERS, "ryla-verify") as pool:
+        futures = [pool.submit(one, row) for row in wanted]
+        board.watch(futures, stop)
+    board.show(last=True)
+    return [future.result() for future in futures]
+
+
+def now() -> str:
+    """Say what time it is, as records keep it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,81 @@
+"""The ground of a running sync: stopping it, trying again after a passing fault, hashing in pieces. Knows neither hub nor table."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from ..errors import BackendUnreachableError
+
+T = TypeVar("T")
+
+BLOCK = 1 << 20
+"""Bytes hashed at once: large enough that the loop costs nothing, small enough that Ctrl-C is felt."""
+FIRST_WAIT = 0.5
+"""Seconds before the second try; doubled each time."""
+LONGEST_WAIT = 60.0
+"""Seconds that a server may ask us to stay away; a longer wish is cut to this, and we ask again."""
+
+
+class StoppedError(Exception):
+    """The caller of the sync gave up; never leaves this package."""
+
+
+class PassingError(Exception):
+    """A fault that may be gone at the next try; ``error`` is what to raise when it is not."""
+
+    def __init__(self, error: BackendUnreachableError, wait: float | None = None) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.wait = wait
+
+
+class Stop:
+    """One flag that every thread of a sync looks at."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        """Ask everything to stop."""
+        self._event.set()
+
+    def check(self) -> None:
+        """Raise StoppedError when somebody asked to stop."""
+        if self._event.is_set():
+            raise StoppedError
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but no longer than until somebody asks to stop."""
+        self._event.wait(seconds)
+        self.check()
+
+
+def patiently(action: Callable[[], T], moved: Callable[[], int], tries: int, stop: Stop) -> T:
+    """Repeat ``action`` after passing faults; give up after ``tries`` in a row in which ``moved()`` did not grow."""
+    fruitless, reached = 0, moved()
+    while True:
+        stop.check()
+        try:
+            return action()
+        except PassingError as fault:
+            if moved() > reached:
+                fruitless, reached = 0, moved()
+            fruitless += 1
+            if fruitless >= tries:
+                raise fault.error from None
+            stop.sleep(min(fault.wait if fault.wait is not None else FIRST_WAIT * 2 ** (fruitless - 1), LONGEST_WAIT))
+
+
+def sha256_of(path: Path, seen: Callable[[int], None], stop: Stop) -> str:
+    """Hash a file; ``seen`` is told how many bytes each step read."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            stop.check()
+            digest.update(block)
+            seen(len(block))
+    return digest.hexdigest()

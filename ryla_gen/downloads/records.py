@@ -1,0 +1,104 @@
+"""The hashes of a models folder: what was verified once, kept in ``.ryla/weights.json``, held to afterwards. Knows no network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from filelock import FileLock, Timeout
+
+from ..errors import StorageFailedError
+from ..workflows.tables import Weights
+from .base import PRIVATE, label
+from .flow import Stop
+
+VERSION = 1
+"""Of the file's shape."""
+POLL = 0.2
+"""Seconds between two tries for a lock that another process holds; short enough for Ctrl-C."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One file that was hashed in this folder and found right."""
+
+    repo: str
+    revision: str | None
+    """Commit that it came from; a row without a commit stays with this one."""
+    file: str
+    bytes: int
+    sha256: str
+    source: str
+    """Who said that this hash is right: ``table``, ``hub``, or ``first`` (nobody: it is what came at the first download)."""
+    at: str
+    sound: bool = True
+    """False after ``verify`` found other bytes than these; the next sync replaces the file."""
+
+    def holds(self, row: Weights) -> bool:
+        """Whether this is still the file that the row asks for."""
+        if row.sha256:
+            return row.sha256 == self.sha256
+        return (row.repo, row.file) == (self.repo, self.file) and row.revision in (None, self.revision)
+
+
+class Records:
+    """The recorded hashes of one models folder; several processes may write at once."""
+
+    def __init__(self, models: Path) -> None:
+        self.path = models / PRIVATE / "weights.json"
+        self.locks = models / PRIVATE / "locks"
+        self.written = 0
+        """Records put through this object."""
+
+    def all(self) -> dict[str, Record]:
+        """Every record by the file's label; empty where nothing was ever recorded."""
+        try:
+            data = json.loads(self.path.read_text(encoding="utf-8"))
+            return {name: _record(item) for name, item in data["files"].items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            hint = f"Move {self.path} away and run `ryla-gen weights verify`: it hashes every file and writes it anew."
+            raise StorageFailedError(f"The recorded hashes in {self.path} cannot be read: {error}", hint) from error
+
+    def put(self, row: Weights, record: Record, stop: Stop) -> None:
+        """Add or replace one record."""
+        with self.lock("records", stop):
+            everything = {**self.all(), label(row): record}
+            data = {"version": VERSION, "files": {name: asdict(item) for name, item in sorted(everything.items())}}
+            fresh = self.path.with_name(f"{self.path.name}.{uuid4().hex[:8]}.part")
+            try:
+                fresh.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+                fresh.replace(self.path)
+                self.written += 1
+            except OSError:
+                fresh.unlink(missing_ok=True)
+                raise
+
+    @contextmanager
+    def lock(self, name: str, stop: Stop) -> Iterator[None]:
+        """Keep other processes and threads from the same file; the system frees it when its holder dies."""
+        self.locks.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.locks / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock")
+        while True:
+            stop.check()
+            try:
+                lock.acquire(timeout=POLL, poll_interval=POLL / 4)
+                break
+            except Timeout:
+                continue
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _record(data: dict[str, Any]) -> Record:
+    known = {field.name for field in fields(Record)}
+    return Record(**{name: value for name, value in data.items() if name in known})

@@ -1,0 +1,254 @@
+"""Weights into a folder: find out what is missing, see that there is room, bring it in parallel, report file by file.
+
+Knows no workflow and no volume: rows come in, a report goes out.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import RylaGenError, StorageFailedError
+from ..workflows.tables import Weights
+from .base import FileReport, FileStatus, Outcome, Progress, Report, distinct, label
+from .board import Board
+from .checking import examine, look, now
+from .flow import Stop, patiently, sha256_of
+from .records import Record, Records
+from .sources import GITHUB, Sources, with_details
+from .transfer import Arrived, Plan, adopt, fetch
+
+WORKERS = 4
+"""Files at once: the hub gives one connection some 50-200 MB/s, and four fill a cloud machine's network."""
+TRIES = 5
+"""Passing faults in a row, with waits of 0.5, 1, 2 and 4 s between them: outlives a restarted router, not a cut cable."""
+MARGIN = 1 << 20
+"""Bytes that stay free beside the files, for records, locks and directory entries."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """A file that needs no download, or cannot have one."""
+
+    outcome: Outcome
+    error: RylaGenError | None = None
+
+
+class _Sync:
+    """One sync: what its threads share."""
+
+    def __init__(self, models: Path, sources: Sources, cache: Path | None, tries: int, board: Board) -> None:
+        self.models, self.sources, self.cache, self.tries, self.board = models, sources, cache, tries, board
+        self.records, self.stop = Records(models), Stop()
+
+    def look(self, row: Weights) -> FileStatus:
+        return look(row, self.models, self.records.all().get(label(row)))
+
+    def prepare(self, row: Weights) -> Plan | _Settled:
+        """Find out whether the file has to come, and then from where; never raises for the fault of one file."""
+        try:
+            found = self.look(row)
+            if found.state == "unverified" and found.sha256 is not None:
+                found = self._examined(row)
+                if found.state == "present":
+                    return self._settled(row, "verified", found.bytes)
+            if found.state == "present":
+                return self._settled(row, "already", found.bytes)
+            return self._plan(row, found)
+        except RylaGenError as error:
+            return self._failed(row, error)
+        except OSError as error:
+            return self._failed(row, StorageFailedError(f"{label(row)} cannot be read: {error}"))
+
+    def _examined(self, row: Weights) -> FileStatus:
+        self.board.stage(label(row), "checking")
+        found = examine(row, self.models, self.records, lambda size: self.board.moved(label(row), size), self.stop)
+        self.board.stage(label(row), "waiting", bytes=0)
+        return found
+
+    def _plan(self, row: Weights, found: FileStatus) -> Plan | _Settled:
+        record = self.records.all().get(label(row))
+        known = record.revision if record and record.holds(row) else None
+        origin = patiently(lambda: self.sources.probe(row, known), lambda: 0, self.tries, self.stop)
+        size = found.expected_bytes if found.expected_bytes is not None else origin.size
+        plan = Plan(row, origin, found.path, found.sha256 or origin.sha256, size)
+        _same_as_told(plan)
+        if found.state == "unverified" and (plan.sha256 is not None or record is None) and self._takes(plan):
+            return self._settled(row, "verified", found.bytes)
+        self.board.stage(label(row), "waiting", bytes=0, total=plan.size)
+        return plan
+
+    def _takes(self, plan: Plan) -> bool:
+        """Whether a file that somebody put there is the one; of a file whose hash nobody ever said, only the size can speak."""
+        self.board.stage(label(plan.row), "checking", total=plan.size)
+        actual = sha256_of(plan.path, lambda size: self.board.moved(label(plan.row), size), self.stop)
+        size = plan.path.stat().st_size
+        if size != plan.size or (plan.sha256 or actual) != actual:
+            return False
+        self._record(plan, Arrived(size, actual, 0, False))
+        return True
+
+    def bring(self, plan: Plan) -> FileReport:
+        """Download one file; never raises for its fault."""
+        row, began = plan.row, time.monotonic()
+        try:
+            with self.records.lock(label(row), self.stop):
+                found = self.look(row)
+                if found.state == "present":  # another process was faster
+                    self._settled(row, "already", found.bytes)
+                    return FileReport(row, plan.path, "already", 0, time.monotonic() - began)
+                arrived, outcome = self._arrive(plan)
+                self._record(plan, arrived)
+            self._settled(row, outcome, arrived.bytes)
+            return FileReport(row, plan.path, outcome, arrived.downloaded, time.monotonic() - began)
+        except RylaGenError as error:
+            return FileReport(row, plan.path, "failed", 0, time.monotonic() - began, self._failed(row, error).error)
+        except OSError as error:
+            failure = self._failed(row, StorageFailedError(f"{label(row)} could not be stored: {error}"))
+            return FileReport(row, plan.path, "failed", 0, time.monotonic() - began, failure.error)
+
+    def _arrive(self, plan: Plan) -> tuple[Arrived, Outcome]:
+        name = label(plan.row)
+        if self.cache is not None:
+            self.board.stage(name, "checking")
+            if taken := adopt(plan, self.cache, lambda size: self.board.moved(name, size), self.stop):
+                return taken, "copied"
+        self.board.stage(name, "downloading", bytes=0)
+        arrived = fetch(plan, self.sources, lambda size, came: self.board.moved(name, size, flow=came), self.tries, self.stop)
+        return arrived, "resumed" if arrived.resumed else "downloaded"
+
+    def _record(self, plan: Plan, arrived: Arrived) -> None:
+        row, origin = plan.row, plan.origin
+        source = "table" if row.sha256 else "hub" if origin.sha256 else "first"
+        self.records.put(row, Record(row.repo, origin.commit, row.file, arrived.bytes, arrived.sha256, source, now()), self.stop)
+
+    def _settled(self, row: Weights, outcome: Outcome, size: int) -> _Settled:
+        self.board.stage(label(row), "done", bytes=size, total=size)
+        return _Settled(outcome)
+
+    def _failed(self, row: Weights, error: RylaGenError) -> _Settled:
+        self.board.stage(label(row), "failed")
+        # Reports travel; frames and requests (with the token) stay here.
+        error.__cause__ = error.__context__ = error.__traceback__ = None
+        return _Settled("failed", with_details(error, row))
+
+
+def _same_as_told(plan: Plan) -> None:
+    """Refuse a file before its first byte when its publisher already says that it is another one than was asked for."""
+    for kind, expected, actual in (("bytes", plan.size, plan.origin.size), ("sha256", plan.sha256, plan.origin.sha256)):
+        if expected is not None and actual is not None and expected != actual:
+            message = f"{plan.row.repo} holds another {label(plan.row)} now: {kind} {actual} instead of {expected}."
+            hint = f"Nothing was downloaded. Compare {plan.row.repo} with the row in weights.json; correct it if that is meant."
+            raise StorageFailedError(message, hint, {"expected": expected, "actual": actual, "revision": plan.origin.commit})
+
+
+def _room(plans: Iterable[Plan]) -> None:
+    """Raise StorageFailedError when the files do not fit on their disks."""
+    needs: dict[int, int] = defaultdict(int)
+    places: dict[int, Path] = {}
+    for plan in plans:
+        place = next(folder for folder in plan.path.parents if folder.exists())
+        device = place.stat().st_dev
+        begun = plan.part.stat().st_size if plan.part.exists() else 0
+        needs[device] += max((plan.size or 0) - begun, 0)
+        places[device] = place
+    for device, need in needs.items():
+        disk = shutil.disk_usage(places[device])
+        if disk.total and need + MARGIN > disk.free:  # some network volumes say 0 of everything
+            message = f"{places[device]} has {_size(disk.free)} free, and the downloads need {_size(need)} more."
+            hint = "Free some room, choose another folder, or sync fewer workflows. Nothing was downloaded."
+            raise StorageFailedError(message, hint, {"needed": need, "free": disk.free, "folder": str(places[device])})
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def sync(
+    rows: Iterable[Weights],
+    models: Path,
+    *,
+    token: str | None = None,
+    workers: int = WORKERS,
+    progress: Callable[[Progress], None] | None = None,
+    cache: Path | None = None,
+    commit: Callable[[], None] | None = None,
+    tries: int = TRIES,
+    endpoint: str | None = None,
+    github: str = GITHUB,
+) -> Report:
+    """Bring every file that is missing, half there or wrong into a models folder, verified by size and sha256.
+
+    A file is continued where an earlier sync stopped, even one that was killed; under its own name it appears whole or not at all.
+    A hash that nobody published is recorded at the first download and held to afterwards. Files that are in place cost no request.
+    Two syncs at once share the work. What fails is in the report and does not stop the others.
+
+    Args:
+        rows: The files; repetitions are dropped.
+        models: ComfyUI's models folder; made when it is not there.
+        token: Hugging Face token for gated files; sent to the hub only, and none is looked up elsewhere.
+        workers: Files at once.
+        progress: Called from this thread, at most ten times a second.
+        cache: A hub cache (``HF_HOME/hub``) to take files from before downloading them; never written to.
+        commit: Called from this thread after files were put in place (on Modal: the volume's commit).
+        tries: Passing faults in a row, without a byte in between, before a file is given up.
+        endpoint: Address of the hub; by default HF_ENDPOINT, else huggingface.co.
+        github: Address of GitHub, for rows whose ``repo`` is ``github:owner/name``.
+
+    Raises:
+        StorageFailedError: before the first byte, when the files do not fit on the disk, or the recorded hashes cannot be read.
+
+    """
+    began, wanted = time.monotonic(), distinct(rows)
+    board = Board(progress)
+    run = _Sync(models, Sources(token, endpoint, github), cache, tries, board)
+    recorded = run.records.all()  # unreadable hashes are a fault of the whole folder, not of one file
+    for row in wanted:
+        board.add(label(row), row.bytes or (recorded[label(row)].bytes if label(row) in recorded else None))
+    _make(models)
+    committed = _committer(run.records, commit)
+    with ThreadPoolExecutor(max(workers, 1), "ryla-sync") as pool:
+        prepared = [pool.submit(run.prepare, row) for row in wanted]
+        board.watch(prepared, run.stop, committed)
+        plans = {label(row): future.result() for row, future in zip(wanted, prepared, strict=True)}
+        _room(plan for plan in plans.values() if isinstance(plan, Plan))
+        coming = {name: pool.submit(run.bring, plan) for name, plan in plans.items() if isinstance(plan, Plan)}
+        board.watch(coming.values(), run.stop, committed)
+    board.show(last=True)
+    files = (
+        coming[name].result() if name in coming else _unmoved(row, models, plans[name]) for row in wanted for name in (label(row),)
+    )
+    return Report(tuple(files), time.monotonic() - began)
+
+
+def _unmoved(row: Weights, models: Path, plan: Plan | _Settled) -> FileReport:
+    """Report on a file that needed no download, or could not have one; one with an impossible name stays without a place."""
+    assert isinstance(plan, _Settled)
+    return FileReport(row, models / label(row), plan.outcome, error=plan.error)
+
+
+def _make(models: Path) -> None:
+    try:
+        models.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageFailedError(f"The folder {models} cannot be made: {error.strerror or error}.") from error
+
+
+def _committer(records: Records, commit: Callable[[], None] | None) -> Callable[[], None] | None:
+    """Call ``commit`` only when something was put in place or recorded since the last time."""
+    if commit is None:
+        return None
+    committed = 0
+
+    def finished() -> None:
+        nonlocal committed
+        if records.written > committed:
+            committed = records.written
+            commit()
+
+    return finished

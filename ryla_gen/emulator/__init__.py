@@ -1,0 +1,1 @@
+"""The embedded ComfyUI look-alike. Knows no workflow, no client, no cost."""

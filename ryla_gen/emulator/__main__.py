@@ -1,0 +1,43 @@
+"""``python -m ryla_gen.emulator``: the emulator in the foreground, for whoever supervises it in ComfyUI's place.
+
+People start it with ``ryla-gen emulator``, which speaks to them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import fields
+from pathlib import Path
+
+from .knobs import Knobs
+from .server import Emulator
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Serve until interrupted or terminated.
+
+    Args:
+        arguments: as on the command line; None is this process's.
+    """
+    parser = argparse.ArgumentParser(prog="python -m ryla_gen.emulator", description="Serve the embedded ComfyUI look-alike.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=0, help="port; 0 takes a free one")
+    parser.add_argument("--folder", type=Path, help="keeps input, output, temp and models here")
+    parser.add_argument("--stored-models-only", action="store_true", help="only the files in models are there, as with ComfyUI")
+    parser.add_argument(
+        "--knob", action="append", default=[], metavar="NAME=JSON", help="a fault from the start: delay_per_node=0.2"
+    )
+    given = parser.parse_args(arguments)
+    server = Emulator(given.folder, host=given.host, port=given.port, models={} if given.stored_models_only else None)
+    known = {item.name for item in fields(Knobs)}
+    for knob in given.knob:
+        name, _, value = knob.partition("=")
+        if name not in known:
+            parser.error(f"there is no knob {name!r}; there are: {', '.join(sorted(known))}")
+        setattr(server.knobs, name, json.loads(value))
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""What an emulated node is: a plain function of its inputs and a context. Knows no HTTP, no queue, no other node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class Interrupted(Exception):  # noqa: N818 - ComfyUI says it so
+    """Raised inside a node, by ``Context.progress``, when its prompt was interrupted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where the emulated server keeps its files."""
+
+    input: Path
+    output: Path
+    temp: Path
+    models: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a node may know about the run it is part of."""
+
+    node_id: str
+    folders: Folders
+    prompt: Mapping[str, Any]
+    """The whole graph, for PNG metadata."""
+    extra_pnginfo: Mapping[str, Any]
+    """Further PNG text chunks the caller asked for."""
+    report: Callable[[int, int, Callable[[], Image] | None], None]
+    """Takes (value, maximum, preview); the preview is only drawn when somebody watches. Raises Interrupted."""
+    send_image: Callable[[Image], None]
+    """Sends one whole picture over the websocket (SaveImageWebsocket)."""
+
+    def progress(self, value: int, maximum: int, preview: Callable[[], Image] | None = None) -> None:
+        """Say how far this node is; raises :class:`Interrupted` when it should stop."""
+        self.report(value, maximum, preview)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeResult:
+    """What a node returns: its output slots, and what ``executed`` reports for an output node."""
+
+    outputs: tuple[Any, ...] = ()
+    ui: Mapping[str, Any] = field(default_factory=dict)
+
+
+NodeFunction = Callable[..., NodeResult]
+"""``function(context, **inputs)``, inputs under the names of the node's schema, links resolved to values."""
+
+Fingerprint = Callable[..., str]
+"""``fingerprint(folders, **literal inputs)``: changes when a file the node reads changed (ComfyUI's IS_CHANGED)."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeClass:
+    """One emulated node class."""
+
+    run: NodeFunction
+    fingerprint: Fingerprint | None = None
+
+
+NODES: dict[str, NodeClass] = {}
+"""Every emulated node class by its ComfyUI name; filled by the ``node`` decorator."""
+
+
+def node(class_type: str, *, fingerprint: Fingerprint | None = None) -> Callable[[NodeFunction], NodeFunction]:
+    """Register a function as the emulation of one ComfyUI node class."""
+
+    def register(function: NodeFunction) -> NodeFunction:
+        NODES[class_type] = NodeClass(function, fingerprint)
+        return function
+
+    return register

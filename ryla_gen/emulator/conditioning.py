@@ -1,0 +1,69 @@
+"""What steers a picture: encoded prompts, LoRA looks, faces. Plain frozen data; knows no arithmetic and no nodes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Look:
+    """A LoRA: a style drawn from its content, and how strongly it is applied."""
+
+    key: int
+    strength: float
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """A reference face: the picture it is in, as a small thumbnail, and how strongly it counts."""
+
+    thumbnail: Array
+    """RGB 0..1, [H, W, 3], at most 96 pixels a side."""
+    identity: float
+    """How far colours and features follow the reference."""
+    placement: float
+    """How far the place of the head follows the reference."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """One encoded prompt, with everything nodes may hang on it."""
+
+    texts: tuple[tuple[str, float], ...] = (("", 1.0),)
+    """Texts and their shares; more than one after ConditioningAverage."""
+    guidance: float | None = None
+    """Flux's distilled guidance; none means the model's default."""
+    looks: tuple[Look, ...] = ()
+    """LoRAs of the text encoder that made it."""
+    faces: tuple[Face, ...] = ()
+    strength: float = 1.0
+    """Its share among combined prompts."""
+    start: float = 0.0
+    end: float = 1.0
+    """The part of the sampling it acts in, from 0 (noise) to 1 (picture)."""
+    zeroed: bool = False
+    """ConditioningZeroOut: says nothing at all."""
+
+    def altered(self, **changes: object) -> Prompt:
+        """A copy with some fields replaced."""
+        return replace(self, **changes)  # type: ignore[arg-type]  # checked by the dataclass itself
+
+    def joined_text(self) -> str:
+        """Its texts as one, for what needs only words."""
+        return "" if self.zeroed else " ".join(text for text, _ in self.texts)
+
+
+Conditioning = tuple[Prompt, ...]
+"""What ComfyUI calls CONDITIONING: prompts whose predictions are averaged."""
+
+
+def stable_key(data: bytes | str) -> int:
+    """A 64-bit number that is the same in every process (Python's own ``hash`` is not)."""
+    raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+    return int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "big")

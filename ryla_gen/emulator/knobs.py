@@ -1,0 +1,49 @@
+"""Faults that a test may ask a running emulator for, and counts of what happened. Plain data; acts nowhere itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class OutOfMemoryError(RuntimeError):
+    """What PyTorch raises when the GPU's memory is full, under its name."""
+
+    __module__ = "torch"
+
+
+@dataclass(slots=True)
+class Knobs:
+    """What should go wrong. Turn them while the server runs; all off by default."""
+
+    drop_websocket_after: int | None = None
+    """Cut a websocket without a goodbye after it was sent this many messages; once, then the knob is None again."""
+    delay_per_node: float = 0.0
+    """Seconds that every node takes longer; an interrupt ends them."""
+    silent_seconds: float = 0.0
+    """Seconds of silence after ``execution_start``, as while a cold model loads."""
+    refuse_prompts: int | None = None
+    """HTTP status that ``POST /prompt`` answers instead of accepting."""
+    die_on_prompt: bool = False
+    """Vanish when the next prompt begins to run, as after kill -9: connections break, nothing answers any more."""
+    lose_history: bool = False
+    """``GET /history`` stays empty."""
+    out_of_memory_at: str | None = None
+    """Class of the node that raises as a GPU does when its memory is full."""
+    partial_node_errors: bool = False
+    """Answer an accepted prompt with ``node_errors``, as if some of its outputs had been dropped."""
+
+
+@dataclass(slots=True)
+class Stats:
+    """What the server counted since it started."""
+
+    prompts: int = 0
+    """Prompts accepted."""
+    executed: int = 0
+    """Nodes that ran; cached ones do not count."""
+    previews: int = 0
+    """Previews drawn."""
+    sockets: int = 0
+    """Websockets open now."""
+    requests: int = 0
+    """HTTP requests answered, websockets included."""

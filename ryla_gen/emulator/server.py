@@ -1,0 +1,261 @@
+"""The embedded ComfyUI look-alike: starts, owns and stops the server, its worker and its folders.
+
+Listens on the loopback unless told otherwise, and refuses requests that a foreign web page makes. Knows no workflow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import itertools
+import logging
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from .base import Folders
+from .catalog import Catalog, builtin_models
+from .executor import Executor
+from .knobs import Knobs, Stats
+from .queue import PromptQueue
+from .routes import MAX_BODY, Routes
+from .sockets import Hub
+
+_log = logging.getLogger(__name__)
+
+STOP_SECONDS = 5.0
+"""How long ``close`` waits for a node that is deep in arithmetic; its thread is a daemon and ends with the process."""
+
+
+class Emulator:
+    """A ComfyUI server in this process, without a GPU and without models.
+
+    >>> with Emulator() as server:
+    ...     print(server.url)
+    """
+
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        models: Mapping[str, Sequence[str]] | None = None,
+        schemas: Mapping[str, dict[str, Any]] | None = None,
+        plain_previews: bool = False,
+        models_folder: Path | None = None,
+    ) -> None:
+        """``folder`` holds input, output, temp and models; without one a temporary folder is made, and removed by ``close``.
+
+        ``models`` names the weights that are there (models folder to file names); the files of the weights table otherwise.
+        ``models_folder`` holds weights and LoRAs that outlive this server; ``folder/models`` otherwise.
+        ``schemas`` adds node classes of your own, which you register with the ``node`` decorator.
+        ``plain_previews`` sends previews also to clients that do not ask for metadata. ComfyUI sends them none either
+        unless started with ``--preview-method``, and simple clients take every binary frame for a result.
+        """
+        self.host = host
+        self.port = port
+        self.knobs = Knobs()
+        self.stats = Stats()
+        self.folder = Path(tempfile.mkdtemp(prefix="ryla-emulator-")) if folder is None else Path(folder)
+        self._clean: Callable[[], object] = lambda: None
+        if folder is None:  # also when the process ends without close()
+            self._clean = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+        models_at = models_folder or self.folder / "models"
+        self.folders = Folders(self.folder / "input", self.folder / "output", self.folder / "temp", models_at)
+        for path in (self.folders.input, self.folders.output, self.folders.temp, *(() if models_folder else (models_at,))):
+            path.mkdir(parents=True, exist_ok=True)
+        self.catalog = Catalog(builtin_models() if models is None else models, self.folders, schemas)
+        self._numbers = itertools.count()
+        self._loop = asyncio.new_event_loop()
+        self.hub = Hub(self._loop, self.knobs, self.stats, plain_previews)
+        self.queue = PromptQueue(lambda: self.hub.send("status", {"status": self.status()}, None))
+        self.executor = Executor(self.queue, self.hub, self.folders, self.knobs, self.stats)
+        self.executor.schemas = self.schemas
+        self.executor.die = self._vanish
+        self._runner: web.AppRunner | None = None
+        self._listening: asyncio.Server | None = None
+        self._stop = asyncio.Event()
+        self._threads: list[threading.Thread] = []
+        self._state = threading.Lock()
+        self._closed = False
+
+    # Life --------------------------------------------------------------------------------------------------------
+
+    def start(self) -> str:
+        """Start serving on threads of its own; returns the URL. Starting twice is the same as once."""
+        with self._state:
+            if self._closed:
+                raise RuntimeError("this emulator was closed; make a new one")
+            if not self._threads:
+                self._launch()
+        return self.url
+
+    @property
+    def url(self) -> str:
+        """Where the server listens, such as ``http://127.0.0.1:41234``."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    def _launch(self) -> None:
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        listener = socket.create_server((self.host, self.port), family=family, backlog=128)
+        self.port = listener.getsockname()[1]
+        ready = threading.Event()
+        server = threading.Thread(target=self._serve, args=(listener, ready), name="ryla-emulator", daemon=True)
+        worker = threading.Thread(target=self.executor.work, name="ryla-emulator-worker", daemon=True)
+        self._threads = [server, worker]
+        server.start()
+        ready.wait()
+        worker.start()
+
+    def _serve(self, listener: socket.socket, ready: threading.Event) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._live(listener, ready))
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        finally:
+            self._loop.close()
+
+    async def _live(self, listener: socket.socket, ready: threading.Event) -> None:
+        try:
+            await self._open(listener)
+        finally:
+            ready.set()
+        await self._stop.wait()
+        await self._shut()
+
+    async def _open(self, listener: socket.socket) -> None:
+        app = web.Application(client_max_size=MAX_BODY, middlewares=[self._guard])
+        app.add_routes(Routes(self).table())
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        await self._runner.setup()
+        # Not a SockSite: vanishing needs the listener and the connections at hand.
+        assert self._runner.server is not None, "setup() makes it"
+        self._listening = await self._loop.create_server(self._runner.server, sock=listener)
+
+    async def _shut(self) -> None:
+        if self._listening is not None:
+            self._listening.close()
+            for _ in range(3):  # a connection accepted a moment ago becomes one that cleanup() knows, and closes
+                await asyncio.sleep(0)
+        await self.hub.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+        await asyncio.sleep(0)  # transports close their sockets one turn later
+
+    def close(self) -> None:
+        """Stop everything and leave nothing: no thread, no socket, no temporary file. Closing twice is the same as once."""
+        with self._state:
+            if self._closed:
+                return
+            self._closed = True
+        self.queue.close()
+        if self._threads:
+            with contextlib.suppress(RuntimeError):  # the loop ended by itself: the server had vanished
+                self._loop.call_soon_threadsafe(self._stop.set)
+            for thread in self._threads:
+                thread.join(STOP_SECONDS)
+        else:
+            self._loop.close()
+        self._clean()
+
+    def serve_forever(self) -> None:
+        """Start and stay until interrupted (Ctrl-C, or SIGTERM from whoever supervises it), then close."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+        self.start()
+        try:
+            while self._threads[0].is_alive():
+                self._threads[0].join(1.0)
+        except KeyboardInterrupt:
+            return
+        finally:
+            self.close()
+
+    def _vanish(self) -> None:
+        """End as abruptly as a killed process would; called by the worker."""
+        self._loop.call_soon_threadsafe(self._break_everything)
+
+    def _break_everything(self) -> None:
+        if self._listening is not None:
+            self._listening.close()
+        for connection in self._runner.server.connections if self._runner and self._runner.server else ():
+            if isinstance(connection.transport, asyncio.WriteTransport):
+                connection.transport.abort()
+        self._stop.set()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    # What the routes and the worker ask --------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """ComfyUI's status block."""
+        return {"exec_info": {"queue_remaining": self.queue.remaining()}}
+
+    def next_number(self) -> int:
+        """The place of a new prompt in the queue."""
+        return next(self._numbers)
+
+    def schemas(self, graph: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Schemas, as they are now, of the classes that a graph uses."""
+        classes = (node.get("class_type") for node in graph.values())
+        return self.catalog.object_info(name for name in classes if isinstance(name, str))
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Refuse foreign web pages, and turn a stumble into ComfyUI's 500."""
+        self.stats.requests += 1
+        if is_foreign(request.headers, self.host):
+            return web.Response(status=403, text="requests from other sites are refused")
+        try:
+            return await handler(request)
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            _log.debug("%s %s", request.method, request.path, exc_info=True)
+            return web.Response(status=500, text="500 Internal Server Error\n\nServer got itself in trouble")
+
+
+def is_foreign(headers: Mapping[str, str], bound_to: str) -> bool:
+    """True for a request that a page of another site makes, directly or through a name that it points at this machine."""
+    host = headers.get("Host", "")
+    if _is_local(bound_to) and not _is_address(_hostname(host)):
+        return True
+    if headers.get("Sec-Fetch-Site") == "cross-site":
+        return True
+    origin = headers.get("Origin")
+    return origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+
+
+def _hostname(host: str) -> str:
+    return (urlsplit(f"//{host}").hostname or "").lower()
+
+
+def _is_address(name: str) -> bool:
+    if name == "localhost":
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_local(name: str) -> bool:
+    return name == "localhost" or (_is_address(name) and ipaddress.ip_address(name).is_loopback)

@@ -1,0 +1,385 @@
+"""Runs one workflow on one ComfyUI server: upload, build, check, submit, follow, collect. Knows no backend and no journal."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from . import media
+from .comfy import schema
+from .comfy.client import ComfyClient
+from .comfy.errors_map import node_error, refusal
+from .comfy.messages import (
+    End,
+    ExecutionCached,
+    ExecutionError,
+    ExecutionInterrupted,
+    ExecutionStart,
+    ExecutionSuccess,
+    ImageFrame,
+    Message,
+    NodeExecuted,
+    NodeExecuting,
+    NodeProgress,
+    PreviewImage,
+    QueuePosition,
+)
+from .comfy.oddities import oddities
+from .errors import (
+    BackendError,
+    GenerationTimeoutError,
+    InvalidInputError,
+    JobCanceledError,
+    JobExpiredError,
+    RylaGenError,
+    ServerUnhealthyError,
+    WorkflowInvalidError,
+)
+from .events import Preview, Progress, Queued, Started
+from .outputs import as_output, blank_notice
+from .results import METADATA_KEY, Cost, Generation, Output, Timings, metadata, require_outputs
+from .running import Emit, Run
+from .workflows.base import Files, Notice, Workflow
+from .workflows.custom import CustomWorkflow, graph_seed
+from .workflows.faces import FluxPulid
+from .workflows.flux import FluxLora
+
+UPLOAD_FOLDER = "ryla"
+"""Subfolder of the server's input folder for what we upload."""
+
+REMEMBERED_UPLOADS = 256
+"""Uploads an engine remembers, so that one reference picture in a thousand requests travels once."""
+
+
+class Engine:
+    """Drives one ComfyUI server through its client.
+
+    Args:
+        client: the server.
+        backend: name that results carry.
+        hourly_usd: what an hour of the server costs, for the cost of a result.
+        gpu: kind of GPU, when it is known.
+
+    """
+
+    def __init__(self, client: ComfyClient, *, backend: str, hourly_usd: float = 0.0, gpu: str | None = None) -> None:
+        self._client = client
+        self._backend = backend
+        self._hourly_usd = hourly_usd
+        self._gpu = gpu
+        self._uploads: dict[str, str] = {}
+        self._server: dict[str, Any] | None = None
+
+    async def run(
+        self, workflow: Workflow, *, job: str, emit: Emit, timeout: float | None = None, loras: Mapping[str, str] | None = None
+    ) -> Generation:
+        """Run a resolved and seeded workflow to its end.
+
+        Args:
+            workflow: the request; its pictures are bytes.
+            job: id of the job, also the prompt's id on the server.
+            emit: takes the job's events.
+            timeout: seconds from the start of the graph, instead of the workflow's own limit.
+            loras: the server's name of each LoRA id that the caller knows; the others are looked for.
+
+        Raises:
+            WorkflowError, ModelNotFoundError, InvalidInputError: the request was at fault.
+            GenerationTimeoutError: it ran too long and was stopped.
+            BackendUnreachableError, ServerUnhealthyError: the server was at fault; ``details["produced"]``: something was saved.
+
+        """
+        began = time.monotonic()
+        graph, notices = await self._prepared(workflow, job, loras or {})
+        run = Run(graph, emit, submitted=began)
+        limit = workflow.time_limit() if timeout is None else timeout
+        seed = used_seed(workflow, graph)
+        extra = {METADATA_KEY: metadata(workflow, seed, job)}
+        try:
+            async with self._client.follow(job) as follower:
+                try:
+                    await self._client.submit(graph, prompt_id=job, extra_pnginfo=extra)
+                except WorkflowInvalidError as error:
+                    if not self._forgot_uploads(error):
+                        raise
+                    # The server was given an empty input folder since: upload again. It refused, so nothing ran.
+                    graph, notices = await self._prepared(workflow, job, loras or {})
+                    run.graph = graph
+                    await self._client.submit(graph, prompt_id=job, extra_pnginfo=extra)
+                await self._followed(follower, run, job, limit)
+            outputs = await self._collected(run, workflow, seed, job)
+        except BackendError as error:
+            error.details["produced"] = bool(run.files or run.frames)
+            raise
+        finally:
+            for _, task in run.files:
+                task.cancel()
+        return await self._stamped(workflow, run, outputs, notices, seed=seed, job=job, began=began)
+
+    async def knows(self, job: str) -> bool:
+        """Whether the server has this job: waiting, running or in its history."""
+        return (await self._client.locate([job]))[job].place != "absent"
+
+    async def resume(self, workflow: Workflow, *, job: str, emit: Emit, timeout: float | None = None) -> Generation:
+        """Follow a job that an earlier process submitted to this server, to its end.
+
+        Raises:
+            JobExpiredError: the server knows nothing of it (any more).
+            RylaGenError: as :meth:`run`.
+
+        """
+        began = time.monotonic()
+        try:
+            place = (await self._client.locate([job]))[job].place
+        except asyncio.CancelledError:
+            await asyncio.shield(self._client.cancel(job))
+            raise
+        if place == "absent":
+            raise JobExpiredError(f"The server {self._client.address} does not know the job {job} (any more).")
+        run = Run(workflow.build().to_api(), emit, submitted=began)
+        if place == "running":
+            self._start(run)
+        try:
+            async with self._client.follow(job, resume=True) as follower:
+                await self._followed(follower, run, job, timeout or workflow.time_limit())
+            entry = await self._client.history(job)
+            run.graph = entry["prompt"][2] if entry else run.graph
+            seed = used_seed(workflow, run.graph)
+            outputs = await self._collected(run, workflow, seed, job)
+        finally:
+            for _, task in run.files:
+                task.cancel()
+        return await self._stamped(workflow, run, outputs, workflow.notices(), seed=seed, job=job, began=began)
+
+    async def _prepared(self, workflow: Workflow, job: str, loras: Mapping[str, str]) -> tuple[dict[str, Any], tuple[Notice, ...]]:
+        """Upload, build and check; nothing of this is worth money."""
+        uploads = asyncio.ensure_future(self._uploaded(workflow))
+        try:
+            schemas = await self._client.object_info()
+            files = Files(prefix=f"ryla/{job}/{workflow.name}", media=await uploads, loras=loras)
+        finally:
+            uploads.cancel()
+        graph = workflow.build(await self._with_loras(files, workflow, schemas)).to_api()
+        if hopeless(schema.validate(graph, schemas)):
+            # Nodes may have come since the schemas were read: look again once before refusing.
+            schemas = await self._client.object_info(refresh=True)
+            verdict = schema.validate(graph, schemas)
+            if hopeless(verdict):
+                raise refusal({"error": verdict.error or {}, "node_errors": verdict.node_errors})
+        notices = [*workflow.notices()]
+        if isinstance(workflow, CustomWorkflow):
+            notices += [Notice("odd_input", text) for text in oddities(graph, schemas)]
+        if isinstance(workflow, FluxPulid) and self._backend == "comfyui":
+            text = (
+                "Nobody looked for a face in the reference image: PuLID only logs that there is none, and then paints a stranger."
+            )
+            notices.append(Notice("face_unchecked", text))
+        return graph, tuple(notices)
+
+    async def _uploaded(self, workflow: Workflow) -> dict[str, str]:
+        names: dict[str, str] = {}
+        for name in workflow.media_fields():
+            value = getattr(workflow, name)
+            for key, data in value.items() if isinstance(value, Mapping) else ((None, value),):
+                if data is not None:
+                    names[name if key is None else f"{name}[{key}]"] = await self._upload(data, name)
+        return names
+
+    async def _upload(self, data: object, name: str) -> str:
+        """Store bytes on the server under the name of their hash; what is there already is not sent again."""
+        if not isinstance(data, bytes):
+            raise InvalidInputError(
+                f"{name} has not been read yet.", "Call `await workflow.resolved()` before handing it to an engine."
+            )
+        digest = hashlib.sha256(data).hexdigest()
+        if digest not in self._uploads:
+            suffix = media.SUFFIXES.get(media.sniff_media_type(data) or "", ".png")
+            if len(self._uploads) >= REMEMBERED_UPLOADS:
+                del self._uploads[next(iter(self._uploads))]
+            self._uploads[digest] = await self._client.upload(data, f"{digest[:32]}{suffix}", subfolder=UPLOAD_FOLDER)
+        return self._uploads[digest]
+
+    def _forgot_uploads(self, error: RylaGenError) -> bool:
+        """Whether the server misses a file that we once stored there; if so, forget all of them."""
+        missing = any(name in error.message for name in self._uploads.values())
+        if missing:
+            self._uploads.clear()
+        return missing
+
+    async def _with_loras(self, files: Files, workflow: Workflow, schemas: Mapping[str, Any]) -> Files:
+        if not isinstance(workflow, FluxLora):
+            return files
+        wanted = [lora.id for lora in workflow.chosen() if lora.id not in files.loras]
+        stored = stored_loras(wanted, schemas)
+        if len(stored) < len(set(wanted)):
+            stored = stored_loras(wanted, await self._client.object_info(refresh=True))
+        return replace(files, loras={**stored, **files.loras})
+
+    async def _followed(self, follower: Any, run: Run, job: str, limit: float) -> None:
+        """Read the prompt's messages to its end; stop it when it takes too long or when nobody wants it any more."""
+        try:
+            async with asyncio.timeout(None) as clock:
+                async for message in follower:
+                    self._note(message, run)
+                    if isinstance(message, ExecutionStart):
+                        clock.reschedule(asyncio.get_running_loop().time() + limit)
+        except TimeoutError:
+            await self._client.cancel(job)
+            text = f"The graph ran longer than {limit:g} s and was stopped (at {run.fraction():.0%})."
+            raise GenerationTimeoutError(text, "", {"job": job, "limit": limit}) from None
+        except asyncio.CancelledError:
+            await asyncio.shield(self._client.cancel(job))
+            raise
+        run.gap = follower.gap
+        if run.started is None:  # everything was cached, or the start was missed in a reconnect
+            self._start(run)
+        run.ended = time.monotonic()
+
+    def _note(self, message: Message, run: Run) -> None:
+        if isinstance(message, End):
+            run.server_clock = (run.server_clock[0], message.at)
+        match message:
+            case QueuePosition(position=position):
+                run.emit(Queued, position=position)
+            case ExecutionStart(at=at):
+                run.server_clock = (at, 0.0)
+                self._start(run)
+            case ExecutionCached(nodes=nodes):
+                run.done.update(nodes)
+            case NodeExecuting(node=node):
+                run.enter(node)
+                self._progress(run, 0, 0)
+            case NodeProgress(node=node, value=value, maximum=maximum):
+                run.node, run.part = node, value / maximum if maximum else 0.0
+                self._progress(run, int(value), int(maximum))
+            case PreviewImage(media_type=media_type, data=data):
+                run.emit(Preview, media_type=media_type, data=data)
+            case NodeExecuted(output=output):
+                self._fetch(output, run)
+            case ImageFrame(data=data):
+                run.frames.append(data)
+            case ExecutionError():
+                raise node_error(message)
+            case ExecutionInterrupted():
+                raise JobCanceledError("The prompt was interrupted on the server.")
+            case ExecutionSuccess():
+                run.enter("")
+
+    def _start(self, run: Run) -> None:
+        if run.started is None:
+            run.started = time.monotonic()
+            run.emit(Started, cold_start=0.0)
+
+    def _progress(self, run: Run, step: int, steps: int) -> None:
+        kind = run.graph.get(run.node, {}).get("class_type", "")
+        run.emit(Progress, fraction=round(run.fraction(), 4), step=step, steps=steps, node=kind)
+
+    def _fetch(self, output: Mapping[str, Any], run: Run) -> None:
+        """Fetch a saved file while the rest of the graph still runs."""
+        known = {(ref["subfolder"], ref["filename"], ref["type"]) for ref, _ in run.files}
+        for refs in output.values():
+            for ref in refs if isinstance(refs, list | tuple) else ():
+                if not isinstance(ref, Mapping) or "filename" not in ref:
+                    continue
+                place = {
+                    "filename": str(ref["filename"]),
+                    "subfolder": str(ref.get("subfolder", "")),
+                    "type": str(ref.get("type", "output")),
+                }
+                if (place["subfolder"], place["filename"], place["type"]) not in known:
+                    run.files.append((place, asyncio.ensure_future(self._client.view(**place))))
+
+    async def _collected(self, run: Run, workflow: Workflow, seed: int, job: str) -> tuple[Output, ...]:
+        saved = [item for item in run.files if item[0]["type"] == "output"] or run.files
+        data = [await task for _, task in saved] + run.frames
+        names = [place["filename"] for place, _ in saved] + ["frame.png"] * len(run.frames)
+        texts = {METADATA_KEY: json.dumps(metadata(workflow, seed, job)), "prompt": json.dumps(run.graph)}
+        outputs = tuple(
+            as_output(item, name, f"{workflow.name}-{seed}-{index}", getattr(workflow, "output_format", "png"), texts)
+            for index, (item, name) in enumerate(zip(data, names, strict=True))
+        )
+        if not outputs and run.gap:
+            text = "The connection was lost while the graph ran, and the pictures that it sent over the websocket with it."
+            raise ServerUnhealthyError(text, "Let the graph end in SaveImage, whose files wait on the server, and run it again.")
+        require_outputs(outputs, workflow.name)
+        return outputs
+
+    async def _stamped(
+        self,
+        workflow: Workflow,
+        run: Run,
+        outputs: tuple[Output, ...],
+        notices: tuple[Notice, ...],
+        *,
+        seed: int,
+        job: str,
+        began: float,
+    ) -> Generation:
+        started = run.started or run.submitted
+        running = max(0.0, (run.ended or started) - started)
+        if run.gap and all(run.server_clock):  # the start was before our time, or was missed
+            running = max(0.0, run.server_clock[1] - run.server_clock[0])
+        now = time.monotonic()
+        timings = Timings(queued=max(0.0, started - run.submitted), running=running, total=now - began)
+        usd = running * self._hourly_usd / 3600
+        cost = Cost(total_usd=usd, gpu_usd=usd, gpu=self._gpu, gpu_seconds=0.0 if self._backend == "emulator" else running)
+        return Generation(
+            workflow=workflow,
+            outputs=outputs,
+            seed=seed,
+            job=job,
+            backend=self._backend,
+            timings=timings,
+            cost=cost,
+            warnings=notices + blank_notice(outputs),
+            graph=run.graph,
+            server=await self._about_server(),
+        )
+
+    async def _about_server(self) -> dict[str, Any]:
+        """Versions and GPU, asked once per engine; a server that will not say is no reason to lose a result."""
+        if self._server is None:
+            try:
+                stats = await self._client.system_stats()
+            except RylaGenError:
+                return {}
+            devices = stats.get("devices") or [{}]
+            self._server = {"comfyui": stats.get("system", {}).get("comfyui_version"), "gpu": devices[0].get("name")}
+        return self._server
+
+
+FINAL_VERDICTS = frozenset({"required_input_missing", "bad_linked_input", "dependency_cycle"})
+"""What no server accepts. The rest (lists, bounds, types) a custom node may judge by rules of its own: the server decides."""
+
+
+def hopeless(verdict: schema.Verdict) -> bool:
+    """Whether a graph need not be sent at all."""
+    if verdict.error is not None and verdict.error.get("type") in ("invalid_prompt", "prompt_no_outputs"):
+        return True
+    kinds = {error["type"] for entry in verdict.node_errors.values() for error in entry["errors"]}
+    return bool(kinds & FINAL_VERDICTS)
+
+
+def used_seed(workflow: Workflow, graph: Mapping[str, Any]) -> int:
+    """The seed a run used: the request's, or for a custom graph the first one it names."""
+    seed = getattr(workflow, "seed", None)
+    if seed is None:
+        return graph_seed(graph) if isinstance(workflow, CustomWorkflow) else 0
+    return int(seed)
+
+
+def stored_loras(wanted: list[str], schemas: Mapping[str, Any]) -> dict[str, str]:
+    """Find the file of each LoRA id among the names the server lists: ``<id>/<file>`` before a plain ``<id>.safetensors``."""
+    specs = schema.input_specs(schemas.get("LoraLoader", {}))
+    names = [str(name) for name in (specs["lora_name"].options or ())] if "lora_name" in specs else []
+    found: dict[str, str] = {}
+    for lora_id in wanted:
+        stored = [name for name in names if name.replace("\\", "/").startswith(f"{lora_id}/") and name.endswith(".safetensors")]
+        plain = [name for name in names if name == f"{lora_id}.safetensors"]
+        if stored or plain:
+            found[lora_id] = (stored or plain)[-1]
+    return found

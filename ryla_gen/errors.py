@@ -1,0 +1,293 @@
+"""Every error this package raises: what happened, a stable code, and the command that mends it.
+
+The whole tree::
+
+    RylaGenError                       code
+    ├── InvalidInputError              invalid_input          a field of a request does not fit (also a ValueError)
+    ├── WorkflowError                                         the graph could not run; never retried
+    │   ├── WorkflowInvalidError       workflow_invalid       the server refused the graph
+    │   ├── NodeFailedError            node_failed            a node of the graph raised
+    │   ├── FaceNotFoundError          face_not_found         no face in the reference image
+    │   ├── GpuOutOfMemoryError        out_of_memory          the graph needs more VRAM than the GPU has
+    │   └── LoraIncompatibleError      lora_incompatible      a LoRA for another base model
+    ├── ModelNotFoundError             model_not_found        a weights file is missing on the server
+    │   └── LoraNotFoundError          lora_not_found         no LoRA is stored under that id
+    ├── GenerationTimeoutError         generation_timeout     it ran longer than its limit (also a TimeoutError)
+    ├── JobError                                              about one job
+    │   ├── JobNotFoundError           job_not_found          no such job
+    │   ├── JobCanceledError           job_canceled           somebody cancelled it
+    │   ├── JobExpiredError            job_expired            the process or server that held it is gone
+    │   ├── ResultExpiredError         result_expired         it finished, but its result was thrown away
+    │   └── AlreadyClaimedError        already_claimed        another call already runs this job
+    ├── BackendError                                          the place where engines live cannot be used
+    │   ├── BackendNotConfiguredError  backend_not_configured nothing says where to run
+    │   ├── BackendUnreachableError    backend_unreachable    no answer on the network
+    │   ├── NotAuthorizedError         not_authorized         the credentials were refused
+    │   ├── NotDeployedError           not_deployed           the app, or a part of it, is not there
+    │   ├── ContractMismatchError      contract_mismatch      the two sides speak different contracts
+    │   └── ServerUnhealthyError       server_unhealthy       ComfyUI died or hangs
+    ├── BudgetExceededError            budget_exceeded        it would cost more than you allowed
+    ├── StorageError
+    │   ├── OutputExistsError          output_exists          a file of that name is there already
+    │   └── StorageFailedError         storage_failed         a file could not be written or read
+    └── InternalError                  internal               our fault; please report it
+
+Catch :class:`RylaGenError` for all of them. Codes are never renamed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+PlainData = dict[str, Any]
+"""Plain data as CONTRACT defines it: dict, list, str, int, float, bool, None and bytes."""
+
+
+class RylaGenError(Exception):
+    """Base of every error of this package."""
+
+    code: ClassVar[str] = "internal"
+    """Stable name for programs; never renamed."""
+    http_status: ClassVar[int] = 500
+    """What a caller that answers HTTP itself should send."""
+    default_hint: ClassVar[str] = ""
+    """What to do when the place that raised knew nothing better."""
+
+    def __init__(self, message: str, hint: str = "", details: Mapping[str, Any] | None = None) -> None:
+        # Positional on purpose: pickle, and so Modal, rebuilds an exception from its args.
+        super().__init__(message, hint, dict(details or {}))
+        self.message = message
+        self.hint = hint or self.default_hint
+        self.details: PlainData = dict(details or {})
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+    def to_data(self) -> PlainData:
+        """The error as the contract's plain data."""
+        return {
+            "code": self.code,
+            "http_status": self.http_status,
+            "message": self.message,
+            "hint": self.hint,
+            "details": self.details,
+        }
+
+
+class InvalidInputError(RylaGenError, ValueError):
+    """A field of a request does not fit; nothing was sent."""
+
+    code = "invalid_input"
+    http_status = 400
+    default_hint = "See the fields and their ranges: ryla-gen workflows show NAME"
+
+
+class WorkflowError(RylaGenError):
+    """The graph could not run. Sending it again would fail again."""
+
+    default_hint = "Check the graph: ryla-gen graph validate FILE.json"
+
+
+class WorkflowInvalidError(WorkflowError):
+    """The graph does not fit the server's node schemas."""
+
+    code = "workflow_invalid"
+    http_status = 400
+
+
+class NodeFailedError(WorkflowError):
+    """A node raised while the graph ran; ``details`` names it."""
+
+    code = "node_failed"
+    default_hint = "See the server's log. A graph of your own is checked by: ryla-gen graph validate FILE.json"
+
+
+class FaceNotFoundError(WorkflowError):
+    """No face was found in the reference image."""
+
+    code = "face_not_found"
+    http_status = 400
+    default_hint = "Use a picture of one person, face to the camera, with some room around the head."
+
+
+class GpuOutOfMemoryError(WorkflowError):
+    """The graph needs more video memory than the GPU has."""
+
+    code = "out_of_memory"
+    default_hint = "Ask for fewer pixels, frames or images at once, or use a GPU with more memory."
+
+
+class LoraIncompatibleError(WorkflowError):
+    """The LoRA was made for another base model."""
+
+    code = "lora_incompatible"
+    http_status = 400
+    default_hint = "Use a LoRA that was trained on the workflow's own base model."
+
+
+class ModelNotFoundError(RylaGenError):
+    """A weights file that the graph names is not on the server."""
+
+    code = "model_not_found"
+    http_status = 404
+    default_hint = "List what a workflow needs: ryla-gen workflows show NAME"
+
+
+class LoraNotFoundError(ModelNotFoundError):
+    """No LoRA is stored under that id."""
+
+    code = "lora_not_found"
+    default_hint = "Put the LoRA's .safetensors file into the server's models/loras folder, under its id."
+
+
+class GenerationTimeoutError(RylaGenError, TimeoutError):
+    """The generation ran longer than its limit and was stopped."""
+
+    code = "generation_timeout"
+    http_status = 504
+    default_hint = "Give it more time (timeout=SECONDS, --timeout SECONDS) or ask for less."
+
+
+class JobError(RylaGenError):
+    """Something about one job."""
+
+
+class JobNotFoundError(JobError):
+    """No job of that id is known here."""
+
+    code = "job_not_found"
+    http_status = 404
+    default_hint = "See the jobs of this machine: ryla-gen jobs list"
+
+
+class JobCanceledError(JobError):
+    """The job was cancelled before it finished."""
+
+    code = "job_canceled"
+    http_status = 409
+    default_hint = "Submit it again if you still want it."
+
+
+class JobExpiredError(JobError):
+    """The process or server that held the job is gone, and the job with it."""
+
+    code = "job_expired"
+    http_status = 404
+    default_hint = "Submit it again; a job on the in-process emulator ends with its process."
+
+
+class ResultExpiredError(JobError):
+    """The job finished, but its result is no longer kept."""
+
+    code = "result_expired"
+    http_status = 404
+    default_hint = "Run it again: the journal keeps its fields (ryla-gen jobs show ID)."
+
+
+class AlreadyClaimedError(JobError):
+    """Another call already runs this job; ``details["handle"]`` names it."""
+
+    code = "already_claimed"
+    http_status = 409
+    default_hint = "Wait for the call that owns the job."
+
+
+class BackendError(RylaGenError):
+    """The place where engines live cannot be used."""
+
+    http_status = 503
+
+
+class BackendNotConfiguredError(BackendError):
+    """Nothing says where to run, or what is said is incomplete."""
+
+    code = "backend_not_configured"
+    default_hint = "Choose one: ryla-gen config set backend emulator"
+
+
+class BackendUnreachableError(BackendError):
+    """The backend did not answer on the network."""
+
+    code = "backend_unreachable"
+    default_hint = "Check that the server runs and that its address is right: ryla-gen config show"
+
+
+class NotAuthorizedError(BackendError):
+    """The backend refused the credentials."""
+
+    code = "not_authorized"
+    default_hint = "Check the token of the backend in your environment."
+
+
+class NotDeployedError(BackendError):
+    """The app, or the part of it that was asked for, is not deployed."""
+
+    code = "not_deployed"
+    default_hint = "Deploy it: ryla-gen deploy"
+
+
+class ContractMismatchError(BackendError):
+    """The two sides speak different versions of the contract."""
+
+    code = "contract_mismatch"
+    http_status = 500
+    default_hint = "Update this package, or deploy the app again from this version."
+
+
+class ServerUnhealthyError(BackendError):
+    """ComfyUI died, hangs, or lost the prompt."""
+
+    code = "server_unhealthy"
+    default_hint = "Restart ComfyUI and look at its log; the request was not the cause."
+
+
+class BudgetExceededError(RylaGenError):
+    """The call would cost more than was allowed; nothing was spent."""
+
+    code = "budget_exceeded"
+    http_status = 402
+    default_hint = "Allow more: RYLA_GEN_MAX_USD, RYLA_GEN_MAX_USD_PER_DAY, or ryla-gen config set max_usd 1.00"
+
+
+class StorageError(RylaGenError):
+    """A file could not be used."""
+
+
+class OutputExistsError(StorageError):
+    """A file of that name exists and may not be overwritten."""
+
+    code = "output_exists"
+    http_status = 409
+    default_hint = "Choose another name, or allow it: overwrite=True, --overwrite"
+
+
+class StorageFailedError(StorageError):
+    """A file could not be written or read; nothing half-written was left behind."""
+
+    code = "storage_failed"
+    default_hint = "Check that the folder exists, is writable and has room."
+
+
+class InternalError(RylaGenError):
+    """A fault of this package."""
+
+    code = "internal"
+    default_hint = "Please report it with the message above."
+
+
+def _concrete(cls: type[RylaGenError]) -> Iterator[type[RylaGenError]]:
+    for sub in cls.__subclasses__():
+        if "code" in vars(sub):
+            yield sub
+        yield from _concrete(sub)
+
+
+ERRORS: dict[str, type[RylaGenError]] = {cls.code: cls for cls in _concrete(RylaGenError)}
+"""Every code and its one class."""
+
+
+def error_from_data(data: Mapping[str, Any]) -> RylaGenError:
+    """Build the typed error that ``to_data`` described; a code from a newer side becomes its nearest base."""
+    cls = ERRORS.get(str(data.get("code")), RylaGenError)
+    return cls(str(data.get("message", "")), str(data.get("hint", "")), data.get("details") or {})

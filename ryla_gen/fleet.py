@@ -1,0 +1,207 @@
+"""The deployed app as its owner sees it: whose it is, what it has, its weights, how many containers stay. Runs no generation."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import warnings
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Literal, TypeVar
+
+import modal
+import modal.exception
+
+from . import contract
+from .backends.modal_errors import AMBIGUOUS, translated
+from .errors import BackendUnreachableError, InvalidInputError, NotDeployedError, PlainData, error_from_data
+from .events import CONTRACT
+from .names import CLASS_OF_FAMILY, EVENTS_QUEUE, HUGGINGFACE_SECRET
+from .settings import Settings
+
+T = TypeVar("T")
+log = logging.getLogger("ryla_gen.modal")
+
+WEIGHTS_CLASS = "Weights"
+"""The CPU class that keeps the volume's files."""
+ANSWER_SECONDS = 30.0
+"""In which Modal must answer a question; its own client tries a first connection for a minute without a word."""
+POLL_SECONDS = 15.0
+"""Longest single wait for a report; a dropped connection is noticed after it."""
+ATTEMPTS = 5
+"""Times in a row that Modal may fail to answer while a report is awaited: bringing weights takes many minutes."""
+LISTEN_SECONDS = 86_400.0
+"""How long to listen for progress without a word: as long as a Modal function may run."""
+PROBE_SECONDS = 60
+"""How long the probe of the queue may live, should nobody take it out."""
+
+Action = Literal["sync", "verify", "status"]
+
+
+async def workspace() -> str:
+    """Return the name of the workspace that the token belongs to.
+
+    Raises:
+        NotAuthorizedError: there is no token, or Modal refuses it.
+        BackendUnreachableError: Modal does not answer.
+    """
+    found = await _asked(lambda: modal.Workspace.from_context().hydrate.aio(), "Asking Modal for the token's workspace")
+    return str(found.name or "")
+
+
+async def missing_classes(settings: Settings) -> list[str]:
+    """Return the classes that this package calls and the deployed app does not have.
+
+    Raises:
+        NotDeployedError: the app has none of them.
+        BackendError: Modal cannot be asked.
+    """
+    wanted = [*CLASS_OF_FAMILY.values(), WEIGHTS_CLASS]
+    missing = []
+    for name in wanted:
+        try:
+            await _found(settings, name)
+        except NotDeployedError:
+            missing.append(name)
+    if len(missing) == len(wanted):
+        where = f" in the environment {settings.modal_environment}" if settings.modal_environment else ""
+        raise NotDeployedError(f"The app {settings.modal_app} is not deployed{where}.", f"Deploy it: {_deploy(settings)}")
+    return missing
+
+
+async def scale(settings: Settings, family: str, containers: int) -> None:
+    """Set how many containers of a family stay up although nothing runs; the next deploy sets it back.
+
+    Raises:
+        InvalidInputError: there is no such family.
+        BackendError: the app is not deployed, or Modal cannot be asked.
+    """
+    if family not in CLASS_OF_FAMILY:
+        raise InvalidInputError(f"There is no family {family!r}.", f"Families: {', '.join(CLASS_OF_FAMILY)}")
+    found: Any = (await _found(settings, CLASS_OF_FAMILY[family]))()
+    with warnings.catch_warnings():
+        # Modal 1.6.4 calls this outdated in favour of something that instances of a class do not have yet.
+        warnings.filterwarnings("ignore", r".*update_autoscaler")
+        what = f"Scaling {CLASS_OF_FAMILY[family]}"
+        await _asked(lambda: found.update_autoscaler.aio(min_containers=containers), what, settings)
+
+
+async def probe_queue(settings: Settings) -> None:
+    """Put something into the queue of events and take it out again.
+
+    Raises:
+        BackendError: that does not work, so that jobs would run without telling their progress.
+    """
+    partition, item = f"doctor-{contract.new_job_id()}", {"type": "probe"}
+    queue = modal.Queue.from_name(EVENTS_QUEUE, environment_name=settings.modal_environment, create_if_missing=True)
+
+    async def there_and_back() -> Any:
+        await queue.put.aio(item, partition=partition, partition_ttl=PROBE_SECONDS)
+        return await queue.get.aio(partition=partition, timeout=ANSWER_SECONDS / 2)
+
+    if await _asked(there_and_back, "Using the queue of events", settings) != item:
+        raise BackendUnreachableError("The queue of events loses what is put into it.", "See https://status.modal.com")
+
+
+async def weights(
+    settings: Settings,
+    action: Action,
+    workflows: Sequence[str],
+    *,
+    variants: bool = False,
+    progress: Callable[[PlainData], None] | None = None,
+) -> PlainData:
+    """Let the app bring, check or list the weights of some workflows; cancelling this stops it.
+
+    Args:
+        settings: which app, and where.
+        action: what to do.
+        workflows: names of the workflows.
+        variants: also what only some of their options need.
+        progress: called with the contract's weights events, as they come.
+
+    Raises:
+        RylaGenError: the report is an error, or the app cannot be asked.
+    """
+    found = await _found(settings, WEIGHTS_CLASS)
+    if action == "sync" and (secret := await _secret(settings)) is not None:
+        found = found.with_options(secrets=[secret])  # reaches this class only, and no container of a GPU
+    job = contract.new_job_id()
+    request = {"contract": CONTRACT, "job": job, "workflows": list(workflows), "variants": variants}
+    method = getattr(found(), action)
+    call = await _asked(lambda: method.spawn.aio(request), f"Calling {WEIGHTS_CLASS}.{action}", settings)
+    told = asyncio.create_task(_told(settings, job, progress)) if progress is not None else None
+    try:
+        reply = await _replied(call, settings)
+    except asyncio.CancelledError:
+        await asyncio.shield(_asked(lambda: call.cancel.aio(), "Cancelling", settings))
+        raise
+    finally:
+        if told is not None:
+            told.cancel()
+            await asyncio.wait([told])
+    contract.check_version(reply, theirs="app")
+    if reply.get("ok") is not True:
+        raise error_from_data(reply.get("error") or {})
+    report: PlainData = reply["report"]
+    return report
+
+
+async def _replied(call: Any, settings: Settings) -> PlainData:
+    failures = 0
+    while True:
+        try:
+            reply: PlainData = await call.get.aio(timeout=POLL_SECONDS)
+            return reply
+        except (modal.exception.FunctionTimeoutError, modal.exception.OutputExpiredError) as error:
+            raise translated(error, f"Calling {WEIGHTS_CLASS}", deploy=_deploy(settings)) from None
+        except TimeoutError:
+            failures = 0  # it answered: not done yet
+        except AMBIGUOUS as error:
+            failures += 1
+            if failures >= ATTEMPTS:
+                raise translated(error, f"Calling {WEIGHTS_CLASS}", deploy=_deploy(settings)) from None
+            await asyncio.sleep(failures)
+        except modal.exception.Error as error:
+            raise translated(error, f"Calling {WEIGHTS_CLASS}", deploy=_deploy(settings)) from None
+
+
+async def _told(settings: Settings, job: str, progress: Callable[[PlainData], None]) -> None:
+    """Pass the progress on; whatever happens here loses nothing."""
+    queue = modal.Queue.from_name(EVENTS_QUEUE, environment_name=settings.modal_environment, create_if_missing=True)
+    try:
+        async with contextlib.aclosing(queue.iterate.aio(partition=job, item_poll_timeout=LISTEN_SECONDS)) as items:
+            async for item in items:
+                if isinstance(item, dict) and item.get("type") == "weights":
+                    progress(item)
+    except (modal.exception.Error, OSError, TypeError, ValueError) as error:
+        log.debug("no progress of %s: %s", job, error)
+
+
+async def _secret(settings: Settings) -> modal.Secret | None:
+    """Return the secret with the Hugging Face token, if the owner of the workspace made one."""
+    secret = modal.Secret.from_name(HUGGINGFACE_SECRET, environment_name=settings.modal_environment)
+    with contextlib.suppress(NotDeployedError):
+        await _asked(lambda: secret.hydrate.aio(), "Looking for the secret", settings)
+        return secret
+    return None
+
+
+async def _found(settings: Settings, name: str) -> Any:
+    found = modal.Cls.from_name(settings.modal_app, name, environment_name=settings.modal_environment)
+    await _asked(lambda: found.hydrate.aio(), f"Looking for {name} in the app {settings.modal_app}", settings)
+    return found
+
+
+async def _asked(call: Callable[[], Awaitable[T]], what: str, settings: Settings | None = None) -> T:
+    deploy = _deploy(settings) if settings is not None else "ryla-gen deploy"
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await call()
+    except (modal.exception.Error, OSError) as error:  # the builtin TimeoutError is an OSError
+        raise translated(error, what, deploy=deploy) from None
+
+
+def _deploy(settings: Settings) -> str:
+    environment = settings.modal_environment
+    return f"ryla-gen deploy --environment {environment}" if environment else "ryla-gen deploy"

@@ -1,0 +1,375 @@
+"""The journal: every job of this machine and what it cost, in one SQLite file that several processes share.
+
+A job is written here before anything is spent. Nothing here may cost a generation: what cannot be written is kept in
+memory, said once, and written when the file works again. Holds no picture, only hashes and sizes. Knows no backend.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ..errors import InternalError, InvalidInputError
+from ..events import FINAL_STATES, now
+from .base import COLUMNS, JSON_COLUMNS, NUMBER_COLUMNS, Record, Records, instant, record_of, stored, text
+
+__all__ = ["History", "Record", "Records"]
+
+SCHEMA = 1
+"""Version of the table, in ``PRAGMA user_version``."""
+BUSY_SECONDS = 2.0
+"""How long a write waits for another process; writes take under a millisecond, so this is a stuck one."""
+BUSY_SECONDS_AGAIN = 0.05
+"""How long it waits after that failed once, so that a stuck process does not slow every call."""
+MOST_FRESH_STARTS = 3
+"""Corrupt files that are set aside in one process: a disk that spoils every file is no place for a journal."""
+KEPT = 1000
+"""Writes kept in memory while the file cannot be written."""
+
+_CREATE = """
+CREATE TABLE IF NOT EXISTS jobs (
+    id TEXT PRIMARY KEY, handle TEXT, backend TEXT NOT NULL, workflow TEXT NOT NULL, inputs TEXT NOT NULL, state TEXT NOT NULL,
+    error TEXT, seed TEXT, created_at TEXT NOT NULL, started_at TEXT, finished_at TEXT, gpu TEXT, gpu_seconds REAL, cost_usd REAL,
+    outputs TEXT, tags TEXT NOT NULL, parent TEXT
+);
+CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (created_at);
+CREATE INDEX IF NOT EXISTS jobs_by_handle ON jobs (handle);
+"""
+MIGRATIONS: dict[int, str] = {0: _CREATE}
+"""SQL that takes a file from a version to the next one."""
+
+_FREE_TEXT = frozenset({"handle", "backend", "state", "seed", "started_at", "finished_at", "gpu", "parent"})
+_CHANGEABLE = _FREE_TEXT | JSON_COLUMNS | NUMBER_COLUMNS
+
+_CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_log = logging.getLogger(__name__)
+
+_inherited: list[sqlite3.Connection | None] = []
+"""Connections of a parent process, kept so that they are not closed here: that would drop the parent's locks (SQLite, "How To
+Corrupt", 2.2 and 2.6)."""
+
+_Write = tuple[str, tuple[Any, ...]]
+
+
+class History:
+    """The journal in one file. Opened at the first use; every method may be called from any thread, and is quick.
+
+    Args:
+        path: the SQLite file; made when it is not there, readable by its owner only.
+
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.warnings: list[str] = []
+        """What went wrong with the file, each trouble once."""
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._process = 0
+        self._waiting: deque[_Write] = deque(maxlen=KEPT)
+        self._newer = False
+        self._patience = BUSY_SECONDS
+        self._fresh_starts = 0
+
+    def record(
+        self,
+        job: str,
+        *,
+        backend: str,
+        workflow: str,
+        inputs: Mapping[str, Any],
+        seed: int | None = None,
+        tags: Iterable[str] = (),
+        parent: str | None = None,
+        handle: str | None = None,
+    ) -> None:
+        """Write a job down before it is submitted; a job that is there already stays as it is.
+
+        Args:
+            job: its uuid4.
+            backend: where it will be sent.
+            workflow: name of its workflow.
+            inputs: its fields; bytes and data URLs become their hash and size.
+            seed: its seed, when it has one.
+            tags: words under which it is found again.
+            parent: the job that it belongs to.
+            handle: the backend's own name for it, when it is known already.
+
+        """
+        row: dict[str, Any] = {"id": job, "handle": handle, "backend": backend, "workflow": workflow, "inputs": dict(inputs)}
+        row |= {"state": "queued", "seed": seed, "created_at": now(), "tags": list(tags), "parent": parent}
+        marks = ", ".join("?" * len(row))
+        sql = f"INSERT INTO jobs ({', '.join(row)}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 - our own names
+        self._write(sql, tuple(stored(name, value) for name, value in row.items()))
+
+    def update(self, job: str, **columns: Any) -> None:
+        """Write down what became of a job. A job that has ended is not set back to running by a late event.
+
+        Args:
+            job: its uuid4.
+            columns: new values by column name.
+
+        Raises:
+            InternalError: there is no such column, or it is fixed when the job is recorded.
+
+        """
+        unknown = set(columns) - _CHANGEABLE
+        if unknown:
+            raise InternalError(f"The journal has no changeable column {', '.join(sorted(unknown))}.")
+        if not columns:
+            return
+        values = {name: stored(name, value) for name, value in columns.items()}
+        changes = dict.fromkeys(values, "?")
+        if "state" in values and values["state"] not in FINAL_STATES:
+            changes["state"] = f"CASE WHEN state IN ({', '.join(map(repr, sorted(FINAL_STATES)))}) THEN state ELSE ? END"
+        sets = ", ".join(f"{name} = {mark}" for name, mark in changes.items())
+        self._write(f"UPDATE jobs SET {sets} WHERE id = ?", (*values.values(), text(job)))  # noqa: S608 - our own names
+
+    def get(self, id: str) -> Record | None:  # noqa: A002 - the column's own name
+        """Find a job by its id, its handle, or a beginning of its id that no other has.
+
+        Raises:
+            InvalidInputError: several jobs begin so.
+
+        """
+        sought = text(id.strip()) if id else ""
+        if not sought:
+            return None
+        found = self._read("WHERE id = ? OR handle = ? LIMIT 1", (sought.lower(), sought))
+        if found:
+            return found[0]
+        beginning = sought.lower()
+        found = self._read("WHERE id >= ? AND id < ? ORDER BY created_at DESC LIMIT 4", (beginning, beginning + "\U0010ffff"))
+        if len(found) > 1:
+            ids = ", ".join(item.id for item in found[:3])
+            raise InvalidInputError(
+                f"Several jobs begin with {id!r}: {ids}{' …' if len(found) > 3 else ''}.", "Write more of the id."
+            )
+        return found[0] if found else None
+
+    def list(
+        self,
+        *,
+        limit: int | None = 50,
+        workflow: str | None = None,
+        backend: str | None = None,
+        state: str | None = None,
+        since: str | datetime | None = None,
+        tags: Iterable[str] = (),
+        parent: str | None = None,
+    ) -> Records:
+        """List jobs, the newest first.
+
+        Args:
+            limit: at most so many; None is all.
+            workflow: only of this workflow.
+            backend: only of this backend.
+            state: only in this state.
+            since: only those submitted then or later.
+            tags: only those that have every one of these.
+            parent: only those that belong to this job.
+
+        Raises:
+            InvalidInputError: ``since`` is no instant.
+
+        """
+        given = {"workflow": workflow, "backend": backend, "state": state, "parent": parent}
+        terms = [(f"{name} = ?", text(value)) for name, value in given.items() if value is not None]
+        if since is not None:
+            terms.append(("created_at >= ?", instant(since)))
+        terms += [("EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)", text(tag)) for tag in tags]
+        where = "WHERE " + " AND ".join(term for term, _ in terms) if terms else ""
+        values = (*(value for _, value in terms), -1 if limit is None else limit)
+        return self._read(f"{where} ORDER BY created_at DESC, rowid DESC LIMIT ?", values)
+
+    def spent_usd(self, since: str | datetime) -> float:
+        """Sum up the cost of all jobs submitted then or later, in US dollars.
+
+        Raises:
+            InvalidInputError: ``since`` is no instant.
+
+        """
+        rows = self._select("SELECT TOTAL(cost_usd) FROM jobs WHERE created_at >= ?", (instant(since),))
+        return float(rows[0][0]) if rows else 0.0
+
+    def close(self) -> None:
+        """Close the file. A later call opens it again."""
+        with self._lock:
+            if self._waiting:
+                self._flush()
+            self._disconnect()
+
+    # -- the file ------------------------------------------------------------------------------------------------------
+
+    def _write(self, sql: str, values: tuple[Any, ...]) -> None:
+        with self._lock:
+            self._waiting.append((sql, values))
+            self._flush()
+
+    def _flush(self) -> None:
+        """Write all that waits, in one transaction; what cannot be written goes on waiting."""
+        with self._trouble("written"):
+            connection = self._open()
+            if connection is None:
+                return
+            with _transaction(connection):
+                for sql, values in self._waiting:
+                    try:
+                        connection.execute(sql, values)
+                    except sqlite3.IntegrityError as error:  # of this job alone; the others must not wait for it for ever
+                        self._warn(f"The journal does not take a job: {error}.")
+            self._waiting.clear()
+            self._be_patient(connection, patient=True)
+
+    def _read(self, where: str, values: Sequence[Any]) -> Records:
+        return [record_of(row) for row in self._select(f"SELECT {', '.join(COLUMNS)} FROM jobs {where}", values)]  # noqa: S608
+
+    def _select(self, sql: str, values: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
+        rows: Sequence[tuple[Any, ...]] = ()
+        with self._lock, self._trouble("read"):
+            if self._waiting:
+                self._flush()
+            connection = self._open()
+            if connection is not None:
+                rows = connection.execute(sql, values).fetchall()
+        return rows
+
+    @contextmanager
+    def _trouble(self, doing: str) -> Iterator[None]:
+        """Turn any failure of the file into one warning. A corrupt file is set aside, and a fresh one takes what waits."""
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the kind, the rest its variety
+            if code in _CORRUPT and self._fresh_starts < MOST_FRESH_STARTS and self._set_aside(error):
+                if self._waiting:
+                    self._flush()
+                return
+            self._be_patient(self._connection, patient=False)
+            self._warn(f"The journal {self.path} could not be {doing}: {error}. Generations go on without it.")
+
+    def _be_patient(self, connection: sqlite3.Connection | None, *, patient: bool) -> None:
+        """Wait long for a lock, or short after that was in vain."""
+        seconds = BUSY_SECONDS if patient else BUSY_SECONDS_AGAIN
+        if seconds != self._patience and connection is not None:
+            with suppress(sqlite3.Error):
+                connection.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
+        self._patience = seconds
+
+    def _warn(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
+            _log.warning(text)
+
+    def _open(self) -> sqlite3.Connection | None:
+        """Return the connection of this process, or None when the file belongs to a newer version."""
+        if self._process != os.getpid():  # after a fork the parent's connection must not be used, nor closed
+            _inherited.append(self._connection)
+            self._connection, self._process = None, os.getpid()
+        if self._connection is None and not self._newer:
+            self._make_private()
+            connection = sqlite3.connect(self.path, timeout=self._patience, isolation_level=None, check_same_thread=False)
+            try:
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        if self._newer:
+            self._waiting.clear()
+            return None
+        return self._connection
+
+    def _make_private(self) -> None:
+        """Make folder and file readable by their owner only: prompts are private."""
+        folder = self.path.parent
+        if not folder.exists():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        self._newer = _version(connection) > SCHEMA
+        if self._newer:
+            known = "it is left alone. Update this one: pip install -U ryla-gen"
+            self._warn(f"The journal {self.path} belongs to a newer version of ryla-gen; {known}")
+            return
+        _use_wal(connection, self._patience)
+        connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last writes, never the file
+        if _version(connection) < SCHEMA:
+            with _transaction(connection):  # asked again inside: another process may have been first
+                for version in range(_version(connection), SCHEMA):
+                    for statement in filter(str.strip, MIGRATIONS[version].split(";")):
+                        connection.execute(statement)
+                    connection.execute(f"PRAGMA user_version = {version + 1}")
+
+    def _disconnect(self) -> None:
+        if self._connection is not None and self._process == os.getpid():
+            with suppress(sqlite3.Error):
+                self._connection.close()
+        self._connection = None
+
+    def _set_aside(self, error: Exception) -> bool:
+        """Move a corrupt file out of the way, and tell whether that worked."""
+        self._disconnect()
+        self._fresh_starts += 1
+        aside = self.path.with_name(f"{self.path.stem}.corrupt-{time.time_ns() // 1_000_000}{self.path.suffix}")
+        try:
+            if not _is_corrupt(self.path):  # another process has set it aside already
+                return True
+            for tail in ("", "-wal", "-shm"):
+                with suppress(FileNotFoundError):
+                    self.path.with_name(self.path.name + tail).rename(aside.with_name(aside.name + tail))
+        except (OSError, sqlite3.Error):
+            return False
+        self._warn(f"The journal {self.path} is corrupt ({error}); it was set aside as {aside.name}, and a new one begun.")
+        return True
+
+
+def _is_corrupt(path: Path) -> bool:
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
+    try:
+        answer = connection.execute("PRAGMA quick_check(1)").fetchone()
+        return answer is None or answer[0] != "ok"
+    except sqlite3.DatabaseError as error:
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF in _CORRUPT
+    finally:
+        connection.close()
+
+
+def _use_wal(connection: sqlite3.Connection, patience: float) -> None:
+    """Switch to WAL, so that readers and a writer do not wait for each other. SQLite does not wait at this switch: we do."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise

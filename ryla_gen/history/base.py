@@ -1,0 +1,124 @@
+"""One job of the journal: its fields, and how they are kept in SQLite's columns. Opens no file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from .. import media
+from ..errors import InvalidInputError
+
+JSON_COLUMNS = frozenset({"inputs", "error", "outputs", "tags"})
+"""Columns that hold JSON."""
+NUMBER_COLUMNS = frozenset({"gpu_seconds", "cost_usd"})
+"""Columns that hold numbers; all others hold text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One job as the journal knows it."""
+
+    id: str
+    """The job's uuid4."""
+    handle: str | None
+    """The backend's own name for it, once it has it."""
+    backend: str
+    """Where it was sent."""
+    workflow: str
+    """Name of its workflow."""
+    inputs: dict[str, Any]
+    """Its fields; a picture is ``{"sha256", "bytes"}``."""
+    state: str
+    """Where it is, as far as this machine was told."""
+    error: dict[str, Any] | None
+    """What went wrong, as the contract writes errors."""
+    seed: int | None
+    """Its seed."""
+    created_at: str
+    """When it was submitted; ISO 8601 UTC, as all instants."""
+    started_at: str | None
+    """When the graph began to run."""
+    finished_at: str | None
+    """When it ended."""
+    gpu: str | None
+    """Name of the GPU."""
+    gpu_seconds: float | None
+    """Seconds that the graph held the GPU."""
+    cost_usd: float | None
+    """US dollars."""
+    outputs: list[Any] = field(default_factory=list)
+    """Its files: name, media type, size."""
+    tags: list[str] = field(default_factory=list)
+    """Words under which it is found again."""
+    parent: str | None = None
+    """The job that it belongs to."""
+
+
+Records = list[Record]
+"""Outside of History, whose method ``list`` hides the builtin."""
+COLUMNS = tuple(Record.__dataclass_fields__)
+
+
+def instant(when: str | datetime) -> str:
+    """Write an instant as the journal does, so that texts compare as times; without a zone it is local time.
+
+    Raises:
+        InvalidInputError: it is no instant.
+
+    """
+    try:
+        moment = datetime.fromisoformat(when) if isinstance(when, str) else when
+        return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except (ValueError, OverflowError):
+        raise InvalidInputError(f"{when!r} is no instant.", "Write it as 2026-01-31 or 2026-01-31T18:30:00Z.") from None
+
+
+def text(value: Any) -> str:
+    """Write a value as text that SQLite takes."""
+    return str(value).encode("utf-8", "replace").decode()  # SQLite refuses lone surrogates
+
+
+def stored(name: str, value: Any) -> Any:
+    """Turn a field into what its column holds."""
+    if value is None:
+        return None
+    if name in JSON_COLUMNS:
+        return json.dumps(_plain(value), separators=(",", ":"))
+    if name in NUMBER_COLUMNS:
+        return float(value)
+    return text(value)  # the seed too: 2**64 - 1 is beyond SQLite's integers
+
+
+def _plain(value: Any) -> Any:
+    """Plain data without bytes: hash and size stand for a picture, however it got here."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return media.describe(bytes(value))
+    if isinstance(value, str):
+        return media.describe(value.encode("utf-8", "replace")) if value[:5].lower() == "data:" else value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return str(value)
+
+
+def record_of(row: tuple[Any, ...]) -> Record:
+    """Read a row of :data:`COLUMNS`."""
+    held = dict(zip(COLUMNS, row, strict=True))
+    for name, empty in (("inputs", {}), ("error", None), ("outputs", []), ("tags", [])):
+        held[name] = _loaded(held[name], empty)
+    held["seed"] = int(held["seed"]) if str(held["seed"]).isdecimal() else None
+    return Record(**held)
+
+
+def _loaded(held: str | None, empty: Any) -> Any:
+    try:
+        return json.loads(held) if held else empty
+    except ValueError:
+        return empty

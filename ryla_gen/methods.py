@@ -1,0 +1,63 @@
+"""The client's typed methods, one line per workflow, without writing a field twice. Knows no backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+from .workflows.base import Workflow
+from .workflows.custom import CustomWorkflow
+from .workflows.faces import FluxInstantID, FluxPulid, InstantID
+from .workflows.flux import Flux, FluxDev, FluxLora
+from .workflows.seedvr2 import SeedVR2
+from .workflows.wan2 import Wan2
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Runner(Generic[R]):
+    """Something that runs a workflow and gives an ``R``: a generation, or an awaitable of one."""
+
+    def _run(self, workflow: Workflow) -> R:
+        raise NotImplementedError
+
+
+class method(Generic[P]):  # noqa: N801 - used like a decorator
+    """A workflow class as a method: the class's own fields are its parameters."""
+
+    def __init__(self, workflow: Callable[P, Workflow]) -> None:
+        self._workflow = workflow
+        self.__doc__ = workflow.__doc__
+
+    @overload
+    def __get__(self, runner: None, owner: type) -> method[P]: ...
+
+    @overload
+    def __get__(self, runner: Runner[R], owner: type) -> Callable[P, R]: ...
+
+    def __get__(self, runner: Runner[R] | None, owner: type) -> method[P] | Callable[P, R]:
+        if runner is None:
+            return self
+
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            return runner._run(self._workflow(*args, **kwargs))
+
+        described: Any = call
+        described.__doc__ = self.__doc__
+        described.__signature__ = getattr(self._workflow, "__signature__", None)  # notebooks complete from it
+        return call
+
+
+class Methods(Runner[R]):
+    """Every built-in workflow as a method; its parameters are the workflow's fields."""
+
+    flux = method(Flux)
+    flux_dev = method(FluxDev)
+    flux_lora = method(FluxLora)
+    instantid = method(InstantID)
+    flux_instantid = method(FluxInstantID)
+    flux_pulid = method(FluxPulid)
+    wan2 = method(Wan2)
+    seedvr2 = method(SeedVR2)
+    workflow = method(CustomWorkflow)

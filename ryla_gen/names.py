@@ -1,0 +1,22 @@
+"""Names that both sides of the remote call must agree on: app, classes, volumes, queue, dict, secret."""
+
+from __future__ import annotations
+
+APP = "ryla-comfyui"
+"""The Modal app that holds every class."""
+CLASS_OF_FAMILY = {
+    "flux": "Flux",
+    "faces": "Faces",
+    "video": "Video",
+    "upscale": "Upscale",
+    "custom": "Custom",
+}
+"""One Modal class per model family, so that a container keeps one family's weights in VRAM."""
+MODELS_VOLUME = "ryla-models"
+"""Volume with the weights and the LoRAs."""
+EVENTS_QUEUE = "ryla-events"
+"""Queue with one partition of events per job."""
+CLAIMS_DICT = "ryla-claims"
+"""Dict in which a job is claimed before it runs, so that it runs once."""
+HUGGINGFACE_SECRET = "huggingface"  # noqa: S105 - the name of a secret, not a secret
+"""Optional secret with HF_TOKEN, for gated weights."""

@@ -1,0 +1,44 @@
+"""What a ComfyUI server saved, as outputs: media types, sizes, re-encoding, and a look for blank pictures. Fetches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from . import media
+from .results import Output
+from .workflows.base import Notice
+
+
+def as_output(data: bytes, filename: str, name: str, output_format: str, texts: Mapping[str, str]) -> Output:
+    """Describe one file of a result; a PNG becomes the format the request asked for, its texts kept in EXIF."""
+    media_type = media.sniff_media_type(data)
+    if media_type == "image/png" and output_format in ("jpeg", "webp"):
+        data = media.convert_image(data, cast(Any, output_format), texts)
+        media_type = f"image/{output_format}"
+    suffix = media.SUFFIXES.get(media_type or "") or (f".{filename.rpartition('.')[2]}" if "." in filename else ".bin")
+    named = f"{name}{suffix}"
+    if media_type is not None and media_type.startswith("image/"):
+        info = media.probe_image(data)
+        if not info.animated:
+            return Output("image", media_type, named, data, info.width, info.height)
+    if media_type is not None and media_type.startswith(("video/", "image/")):
+        video = media.probe_video(data)
+        return Output("video", media_type, named, data, video.width, video.height, video.frames, video.fps)
+    return Output("file", media_type or "application/octet-stream", named, data)
+
+
+BLANK_BYTES_PER_PIXEL = 0.006
+"""A one-coloured PNG is smaller than this; the emulator's flattest picture has ten times as much."""
+
+
+def blank_notice(outputs: tuple[Output, ...]) -> tuple[Notice, ...]:
+    """Say when a picture is all black: a model that produced NaN ends "well" in ComfyUI."""
+    for item in outputs:
+        pixels = (item.width or 0) * (item.height or 0)
+        if item.kind == "image" and pixels and len(item.data) < 4096 + BLANK_BYTES_PER_PIXEL * pixels:
+            extrema = item.image().convert("RGB").getextrema()
+            if all(high == 0 for _, high in cast(Any, extrema)):
+                text = f"{item.name} is all black: the model probably produced NaN (try other weights, precision or steps)."
+                return (Notice("black_image", text),)
+    return ()

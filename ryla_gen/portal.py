@@ -1,0 +1,128 @@
+"""A private event loop on its own thread, so that plain functions can drive async code, also inside Jupyter. Knows no job."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any, TypeVar
+
+from .errors import InternalError
+
+T = TypeVar("T")
+
+STOP_SECONDS = 10.0
+"""How long an interrupted call may take to cancel its work: one HTTP round trip is milliseconds, a pod far away is seconds."""
+
+FINISH_SECONDS = 2.0
+"""How long the end of a program, or the garbage collector, waits for a client that nobody closed."""
+
+
+class Portal:
+    """Runs coroutines on one event loop in a daemon thread."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine to its end and return its result; Ctrl-C cancels it, waits for that, and goes on up."""
+        loop = self._running()
+        if threading.current_thread() is self._thread:
+            work.close()
+            raise InternalError("The plain client cannot be used from inside its own event loop.", "Use AsyncClient there.")
+        future = asyncio.run_coroutine_threadsafe(work, loop)
+        try:
+            return future.result()
+        except BaseException:
+            if not future.done():
+                future.cancel()
+                self._drain()
+            raise
+
+    def iterate(self, source: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
+        """Walk through an async iterator from plain code; leaving early closes it."""
+        holder: list[AsyncIterator[T]] = []
+
+        async def advance() -> T:
+            if not holder:
+                holder.append(source())
+            return await anext(holder[0])
+
+        try:
+            while True:
+                try:
+                    yield self.call(advance())
+                except StopAsyncIteration:
+                    return
+        finally:
+            closing = getattr(holder[0], "aclose", None) if holder else None
+            if closing is not None:
+                self.call(closing())
+
+    def close(self) -> None:
+        """Stop the loop and its thread. Calling it twice is fine."""
+        with self._lock:
+            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+        if loop is None or thread is None:
+            return
+        asyncio.run_coroutine_threadsafe(_cancel_rest(), loop).result(STOP_SECONDS)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(STOP_SECONDS)
+
+    def finish(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run one last coroutine and stop: what remains when nobody closed. Safe wherever the garbage collector runs."""
+        with self._lock:
+            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+        if loop is None or thread is None or not loop.is_running():
+            return
+        asyncio.run_coroutine_threadsafe(_finish(last, loop), loop)
+        if threading.current_thread() is not thread:
+            thread.join(FINISH_SECONDS)
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=_serve, args=(self._loop,), name="ryla-gen", daemon=True)
+                self._thread.start()
+            return self._loop
+
+    def _drain(self) -> None:
+        """Give cancelled work the time to tell its server."""
+        loop = self._loop
+        if loop is not None:
+            asyncio.run_coroutine_threadsafe(_settle(), loop).result(STOP_SECONDS + 1)
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+async def _finish(last: Callable[[], Coroutine[Any, Any, None]], loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        await last()
+        await _cancel_rest()
+    finally:
+        loop.stop()
+
+
+async def _settle() -> None:
+    """Wait until the tasks that are being cancelled have ended."""
+    ending = [task for task in asyncio.all_tasks() if task is not asyncio.current_task() and task.cancelling()]
+    if ending:
+        await asyncio.wait(ending, timeout=STOP_SECONDS)
+
+
+async def _cancel_rest() -> None:
+    rest = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in rest:
+        task.cancel()
+    if rest:
+        await asyncio.wait(rest, timeout=STOP_SECONDS / 2)

@@ -1,0 +1,181 @@
+"""The Modal app: thin classes that callers reach by name, one per model family. Each method is one line into the worker.
+
+Deploy it with ``ryla-gen deploy`` or ``modal deploy -m ryla_gen.remote.app``. Anyone calls it, with or without this SDK:
+``modal.Cls.from_name("ryla-comfyui", "Flux")().flux_dev.remote({"inputs": {"prompt": "a fox"}})``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import modal
+
+from ..names import APP, MODELS_VOLUME
+from ..settings import Settings
+from . import config, image
+from .places import HUB_VOLUME, VOLUME_ROOT
+
+if TYPE_CHECKING:
+    from .weights import Keeper
+    from .worker import Worker
+
+# In a container there is no config.toml, and what was deployed is known already.
+SETTINGS = Settings.load() if modal.is_local() else Settings.load({"HOME": "/root"})
+
+app = modal.App(SETTINGS.modal_app or APP, include_source=False)
+models = modal.Volume.from_name(MODELS_VOLUME, create_if_missing=True)
+hub_cache = modal.Volume.from_name(HUB_VOLUME, create_if_missing=True)
+
+Mounts = dict[str | PurePosixPath, modal.Volume | modal.CloudBucketMount]
+MODELS_MOUNT: Mounts = {f"{VOLUME_ROOT}/{MODELS_VOLUME}": models}
+WEIGHTS_MOUNTS: Mounts = {**MODELS_MOUNT, f"{VOLUME_ROOT}/{HUB_VOLUME}": hub_cache}
+
+
+def family(name: str) -> dict[str, Any]:
+    """Return the arguments of ``app.cls`` for a GPU family."""
+    chosen = config.deployed(name, SETTINGS) if modal.is_local() else config.FAMILIES[name]
+    return {"image": built(lambda: image.family_image(chosen)), "volumes": MODELS_MOUNT, **config.class_options(chosen)}
+
+
+def built(make: Callable[[], modal.Image]) -> modal.Image:
+    """Return an image where it is deployed; inside a container, which runs on it already, something in its place."""
+    return make() if modal.is_local() else modal.Image.debian_slim()
+
+
+class Served:
+    """What the GPU classes share: ComfyUI, from the start of a container to its end."""
+
+    family = ""
+
+    @modal.enter()
+    async def start(self) -> None:
+        """Start ComfyUI and wait until it is ready."""
+        from .worker import Worker
+
+        self.worker: Worker = Worker(self.family)
+        await self.worker.start()
+
+    @modal.exit()
+    async def stop(self) -> None:
+        """End ComfyUI."""
+        await self.worker.stop()
+
+
+@app.cls(**family("flux"))
+@modal.concurrent(max_inputs=config.INPUTS)
+class Flux(Served):
+    """FLUX.1: schnell, dev, dev with LoRAs."""
+
+    family = "flux"
+
+    @modal.method()
+    async def flux(self, request: dict[str, Any]) -> dict[str, Any]:
+        """FLUX.1 schnell."""
+        return await self.worker.run("flux", request)
+
+    @modal.method()
+    async def flux_dev(self, request: dict[str, Any]) -> dict[str, Any]:
+        """FLUX.1 dev."""
+        return await self.worker.run("flux_dev", request)
+
+    @modal.method()
+    async def flux_lora(self, request: dict[str, Any]) -> dict[str, Any]:
+        """FLUX.1 dev with LoRAs."""
+        return await self.worker.run("flux_lora", request)
+
+
+@app.cls(**family("faces"))
+@modal.concurrent(max_inputs=config.INPUTS)
+class Faces(Served):
+    """The face of a reference picture in a new one."""
+
+    family = "faces"
+
+    @modal.method()
+    async def instantid(self, request: dict[str, Any]) -> dict[str, Any]:
+        """SDXL with InstantID."""
+        return await self.worker.run("instantid", request)
+
+    @modal.method()
+    async def flux_instantid(self, request: dict[str, Any]) -> dict[str, Any]:
+        """An InstantID picture refined by FLUX.1 dev."""
+        return await self.worker.run("flux_instantid", request)
+
+    @modal.method()
+    async def flux_pulid(self, request: dict[str, Any]) -> dict[str, Any]:
+        """FLUX.1 dev with PuLID."""
+        return await self.worker.run("flux_pulid", request)
+
+
+@app.cls(**family("video"))
+@modal.concurrent(max_inputs=config.INPUTS)
+class Video(Served):
+    """Wan2.1: short videos."""
+
+    family = "video"
+
+    @modal.method()
+    async def wan2(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Text to video."""
+        return await self.worker.run("wan2", request)
+
+
+@app.cls(**family("upscale"))
+@modal.concurrent(max_inputs=config.INPUTS)
+class Upscale(Served):
+    """SeedVR2: larger pictures and videos."""
+
+    family = "upscale"
+
+    @modal.method()
+    async def seedvr2(self, request: dict[str, Any]) -> dict[str, Any]:
+        """A picture or a video, enlarged."""
+        return await self.worker.run("seedvr2", request)
+
+
+@app.cls(**family("custom"))
+@modal.concurrent(max_inputs=config.INPUTS)
+class Custom(Served):
+    """Any graph, with every node pack; and the workflows of plug-ins."""
+
+    family = "custom"
+
+    @modal.method()
+    async def workflow(self, request: dict[str, Any]) -> dict[str, Any]:
+        """A graph in ComfyUI's API format."""
+        return await self.worker.run("workflow", request)
+
+    @modal.method()
+    async def generate(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The workflow that the request names."""
+        return await self.worker.run(None, request)
+
+
+@app.cls(image=built(image.weights_image), volumes=WEIGHTS_MOUNTS, cpu=4.0, memory=4096, timeout=config.LONGEST_TIMEOUT)
+@modal.concurrent(max_inputs=config.INPUTS)
+class Weights:
+    """The files on the volume. ``HF_TOKEN`` is attached at call time (``with_options(secrets=…)``), and to nothing else."""
+
+    @modal.enter()
+    async def start(self) -> None:
+        """Open the volume."""
+        from .weights import Keeper
+
+        self.keeper: Keeper = Keeper()
+
+    @modal.method()
+    async def sync(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Bring what is missing."""
+        return await self.keeper.run("sync", request)
+
+    @modal.method()
+    async def verify(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Hash what is there."""
+        return await self.keeper.run("verify", request)
+
+    @modal.method()
+    async def status(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Say what is there, by size."""
+        return await self.keeper.run("status", request)

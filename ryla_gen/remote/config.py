@@ -1,0 +1,142 @@
+"""What each Modal class runs on: GPUs, memory, windows, limits. Overridden at deploy time; knows no job and no ComfyUI.
+
+``ryla-gen deploy`` and plain ``modal deploy -m ryla_gen.remote.app`` read the same places: ``config.toml``
+(``[modal.families.flux]``), its variables (``RYLA_GEN_MODAL_FAMILIES_FLUX_GPU=H100,L40S``), and for all families at once
+``RYLA_DEPLOY_REGION`` and ``RYLA_PRELOAD``. What was decided travels into the containers in one variable.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from ..errors import InvalidInputError
+from ..names import CLASS_OF_FAMILY
+from ..settings import FamilySettings, Settings
+
+INPUTS = 5
+"""Requests a container holds at once. The GPU runs one; uploads, checks and downloads of the others overlap with it."""
+LONGEST_TIMEOUT = 86_400
+"""Seconds a Modal function may run at most."""
+SCALEDOWN_WINDOW = 300
+"""Seconds an idle container stays: a cold start costs about a minute, so a pause for thought should not cause one."""
+FAMILY_VARIABLE = "RYLA_FAMILY"
+"""Tells a container what its class was deployed with."""
+REGION_VARIABLE = "RYLA_DEPLOY_REGION"
+PRELOAD_VARIABLE = "RYLA_PRELOAD"
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyConfig:
+    """One Modal class."""
+
+    family: str
+    limit: float
+    """Seconds one graph may run at most, whatever its request asks for."""
+    load: float
+    """Seconds ComfyUI and the family's largest weights may take to come up."""
+    stall: float
+    """Seconds without progress, while something should run, after which ComfyUI counts as wedged. Loading a model is silent."""
+    memory: int
+    """MiB asked for; more may be used."""
+    preload: str
+    """Workflow whose weights are loaded at the start, when that is wanted."""
+    cpu: float = 4.0
+    """Physical cores asked for: one drives the GPU, the others encode, decode and upload."""
+    gpu: tuple[str, ...] = ("L40S",)
+    """GPUs in order of preference."""
+    min_containers: int = 0
+    max_containers: int = 10
+    """A bound against a runaway bill, not a target."""
+    scaledown_window: int = SCALEDOWN_WINDOW
+    region: tuple[str, ...] = ()
+    """Where to run; empty is anywhere, which is the cheapest."""
+    preloads: bool = False
+    """Whether a new container runs one step of ``preload`` before it takes requests."""
+
+    @property
+    def timeout(self) -> int:
+        """Modal's function timeout: every request of a full container may use up its limit, after everything was loaded."""
+        return min(LONGEST_TIMEOUT, int(INPUTS * self.limit + self.load))
+
+
+FAMILIES = {
+    item.family: item
+    for item in (
+        # Limits: the workflows' own (120 s an image) with room for large sizes and batches. Memory: two fp8 Flux checkpoints of
+        # 17 GB, or Wan 14B with its text encoder, wait in RAM while others are in VRAM.
+        FamilyConfig("flux", limit=900, load=300, stall=240, memory=40_960, preload="flux_dev"),
+        FamilyConfig("faces", limit=900, load=300, stall=240, memory=49_152, preload="flux_instantid"),
+        FamilyConfig("video", limit=3600, load=420, stall=900, memory=49_152, preload="wan2"),
+        FamilyConfig("upscale", limit=3600, load=300, stall=900, memory=32_768, preload="seedvr2"),
+        FamilyConfig("custom", limit=3600, load=420, stall=900, memory=49_152, preload="flux"),
+    )
+}
+"""Every family as it is deployed when nothing says otherwise. Stall times are bounds, not measured."""
+
+assert set(FAMILIES) == set(CLASS_OF_FAMILY), "names.py and this table name the same families"
+
+
+def deployed(family: str, settings: Settings | None = None, env: Mapping[str, str] | None = None) -> FamilyConfig:
+    """Return a family as this deploy registers it.
+
+    Args:
+        family: name of the family.
+        settings: config.toml and its variables; read when absent.
+        env: the environment; None is this process's.
+
+    Raises:
+        InvalidInputError: a setting does not fit.
+    """
+    env = os.environ if env is None else env
+    settings = Settings.load(env) if settings is None else settings
+    chosen = settings.modal_families.get(family, FamilySettings())
+    given = {name: value for name, value in _fields(chosen).items() if value is not None}
+    config = replace(FAMILIES[family], **given)
+    if region := env.get(REGION_VARIABLE, "").strip():
+        config = replace(config, region=tuple(part.strip() for part in region.split(",") if part.strip()))
+    if preload := env.get(PRELOAD_VARIABLE, "").strip():
+        config = replace(config, preloads=preload not in ("0", "false", "no"))
+    if config.min_containers > config.max_containers:
+        text = f"{family}: min_containers is {config.min_containers} and max_containers {config.max_containers}."
+        hint = f"Raise the second: ryla-gen config set modal.families.{family}.max_containers {config.min_containers}"
+        raise InvalidInputError(text, hint)
+    return config
+
+
+def inside(family: str, env: Mapping[str, str] | None = None) -> FamilyConfig:
+    """Return a family as the container that asks was deployed with."""
+    env = os.environ if env is None else env
+    told: dict[str, Any] = json.loads(env.get(FAMILY_VARIABLE) or "{}")
+    typed: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
+    preload = env.get(PRELOAD_VARIABLE, "").strip()
+    config = replace(FAMILIES[family], **typed)
+    return replace(config, preloads=preload not in ("0", "false", "no")) if preload else config
+
+
+def container_environment(config: FamilyConfig) -> dict[str, str]:
+    """Return the variables that tell a container what it was deployed with: only what differs from the table."""
+    usual, own = asdict(FAMILIES[config.family]), asdict(config)
+    return {FAMILY_VARIABLE: json.dumps({name: value for name, value in own.items() if value != usual[name]}, sort_keys=True)}
+
+
+def class_options(config: FamilyConfig) -> dict[str, Any]:
+    """Return the arguments of ``App.cls`` for a family."""
+    return {
+        "gpu": list(config.gpu) if len(config.gpu) > 1 else config.gpu[0],
+        "cpu": config.cpu,
+        "memory": config.memory,
+        "min_containers": config.min_containers,
+        "max_containers": config.max_containers,
+        "scaledown_window": config.scaledown_window,
+        "timeout": config.timeout,
+        "startup_timeout": int(config.load) + 300,  # pulling an image of some 10 GB comes before the load
+        "region": list(config.region) or None,
+    }
+
+
+def _fields(chosen: FamilySettings) -> dict[str, Any]:
+    return {name: getattr(chosen, name) for name in ("gpu", "min_containers", "max_containers", "scaledown_window")}

@@ -1,0 +1,73 @@
+"""Are the weights of a request on the volume? Looked at first, for an error that says what to do. Downloads nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from ..errors import ModelNotFoundError
+from ..workflows.base import Workflow
+from ..workflows.tables import Weights
+from .places import Places
+
+log = logging.getLogger("ryla_gen.remote")
+
+
+class Stock:
+    """The weights that a container sees.
+
+    Args:
+        volume: name of the volume.
+        places: where it is mounted, and where ComfyUI's own models are.
+    """
+
+    def __init__(self, volume: str, places: Places) -> None:
+        import modal
+
+        self._volume = modal.Volume.from_name(volume, create_if_missing=True)
+        self._places = places
+        self._seen: set[tuple[str, str]] = set()
+        self._lock = asyncio.Lock()
+
+    async def require(self, workflow: Workflow) -> None:
+        """Make sure that every file is there; look at the volume's newest state before saying that it is not.
+
+        Raises:
+            ModelNotFoundError: files are missing; ``details["stale"]`` says that this container could not look again.
+        """
+        rows = workflow.required_weights()
+        if not self._missing(rows):
+            return
+        async with self._lock:
+            stale = not await self._reloaded()
+            missing = self._missing(rows)
+        if missing:
+            first, names = missing[0], ", ".join(f"{row.folder}/{row.name}" for row in missing)
+            again = " If they were synced a moment ago, send the request again." if stale else ""
+            raise ModelNotFoundError(
+                f"{workflow.name} needs weights that are not on the volume: {names}.",
+                f"Bring them there: ryla-gen weights sync {workflow.name}{again}",
+                {"file": first.name, "folder": first.folder, "repo": first.repo, "stale": stale},
+            )
+
+    def _missing(self, rows: tuple[Weights, ...]) -> list[Weights]:
+        return [row for row in rows if not self._there(row)]
+
+    def _there(self, row: Weights) -> bool:
+        """A file that was seen once is not asked for again: a look at a network disk takes milliseconds."""
+        key = (row.folder, row.name)
+        if key not in self._seen and any(
+            (folder / row.folder / row.name).is_file() for folder in (self._places.models, self._places.comfyui / "models")
+        ):
+            self._seen.add(key)
+        return key in self._seen
+
+    async def _reloaded(self) -> bool:
+        try:
+            reload: Any = self._volume.reload  # modal types it without its .aio
+            await reload.aio()
+        except Exception as error:  # Modal refuses while ComfyUI keeps files of the volume open
+            log.warning("the volume could not be reloaded: %s", error)
+            return False
+        return True

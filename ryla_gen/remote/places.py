@@ -1,0 +1,139 @@
+"""Where things are in a container: volumes, ComfyUI, its working folder, its command. One place, so that one variable moves each.
+
+On Modal the defaults hold. A test, or a machine without mounts, says otherwise through the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..names import MODELS_VOLUME
+from ..workflows.tables import all_weights
+
+VOLUME_ROOT = "/volumes"
+"""Each volume is mounted below this, under its own name."""
+COMFYUI_FOLDER = "/root/comfy/ComfyUI"
+WORK_FOLDER = "/tmp/ryla"  # noqa: S108 - the container's own disk, which nobody else has
+HUB_VOLUME = "hf-hub-cache"
+"""Volume with the Hugging Face hub's cache."""
+LINKED = ("insightface", "facexlib")
+"""Folders that node packs look for below ComfyUI's own ``models`` only, whatever extra_model_paths.yaml says."""
+ALIASES = {"SEEDVR2": "seedvr2"}
+"""Names under which a pack registers its folder, where it differs from the folder's."""
+HIDDEN = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MODAL_TOKEN", "MODAL_AUTH", "MODAL_SERVER", "MODAL_CONTAINER", "MODAL_OVERRIDE")
+"""Beginnings of the variables that ComfyUI and its node packs never see: they are other people's code."""
+
+COMMAND = (
+    "{python} main.py --listen 127.0.0.1 --port {port} --disable-auto-launch --disable-api-nodes --preview-method auto "
+    "--extra-model-paths-config {work}/extra_model_paths.yaml --input-directory {work}/input --output-directory {work}/output "
+    "--temp-directory {work}/temp --user-directory {work}/user --cache-lru 100"
+)
+"""How ComfyUI is started. ``--cache-lru``: the default cache keeps the last prompt's nodes only, so that two alternating
+workflows would load their models every time (3.31 s against 0.72 s with tiny weights). API nodes cost start time and would call
+third parties."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The folders of one container, and how ComfyUI is started there."""
+
+    volumes: Path = Path(VOLUME_ROOT)
+    comfyui: Path = Path(COMFYUI_FOLDER)
+    work: Path = Path(WORK_FOLDER)
+    command: str = COMMAND
+    container: str | None = None
+    """Modal's name of this container."""
+    stall: float | None = None
+    """Seconds after which ComfyUI counts as wedged, instead of the family's."""
+    checks_weights: bool = False
+    """Whether weights are looked for on the volume although an emulator, which needs none, stands in for ComfyUI."""
+
+    @classmethod
+    def from_environment(cls, env: Mapping[str, str] | None = None) -> Places:
+        """Read the environment of a container.
+
+        ``RYLA_VOLUME_ROOT``, ``RYLA_COMFYUI_FOLDER`` and ``RYLA_WORK_FOLDER`` are folders; ``RYLA_COMFYUI_COMMAND`` starts ComfyUI,
+        with ``{port}``, ``{python}``, ``{work}`` and ``{models}`` filled in; ``RYLA_STALL_SECONDS`` and ``RYLA_CHECK_WEIGHTS`` are
+        the last two fields.
+        """
+        env = os.environ if env is None else env
+        container = env.get("MODAL_TASK_ID")
+        # Under the container's name: on Modal the disk is its own, elsewhere several may share one.
+        work = Path(env.get("RYLA_WORK_FOLDER") or WORK_FOLDER) / (container or "container")
+        return cls(
+            Path(env.get("RYLA_VOLUME_ROOT") or VOLUME_ROOT),
+            Path(env.get("RYLA_COMFYUI_FOLDER") or COMFYUI_FOLDER),
+            work,
+            env.get("RYLA_COMFYUI_COMMAND") or COMMAND,
+            container,
+            float(env["RYLA_STALL_SECONDS"]) if env.get("RYLA_STALL_SECONDS") else None,
+            env.get("RYLA_CHECK_WEIGHTS") == "1",
+        )
+
+    @property
+    def models(self) -> Path:
+        """The mounted volume with the weights."""
+        return self.volumes / MODELS_VOLUME
+
+    @property
+    def hub_cache(self) -> Path:
+        """The mounted hub cache."""
+        return self.volumes / HUB_VOLUME
+
+    @property
+    def loras(self) -> Path:
+        """LoRAs on the container's own disk."""
+        return self.work / "models" / "loras"
+
+    def arguments(self) -> list[str]:
+        """ComfyUI's command, all but its port filled in."""
+        known = {"python": sys.executable, "work": str(self.work), "models": str(self.models)}
+        return [_filled(part, known) for part in shlex.split(self.command)]
+
+    def environment(self, env: Mapping[str, str] | None = None) -> dict[str, str]:
+        """What ComfyUI sees of the environment: no secret, no way to Modal, and no reason to download anything."""
+        env = os.environ if env is None else env
+        kept = {name: value for name, value in env.items() if not name.startswith(HIDDEN)}
+        return kept | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+
+    def prepare(self) -> None:
+        """Make the working folders, write extra_model_paths.yaml and link what the packs look for in ComfyUI's own folder."""
+        for name in ("input", "output", "temp", "user"):
+            (self.work / name).mkdir(parents=True, exist_ok=True)
+        self.loras.mkdir(parents=True, exist_ok=True)
+        (self.work / "extra_model_paths.yaml").write_text(self.model_paths(), encoding="utf-8")
+        if self.comfyui.is_dir():
+            for name in LINKED:
+                _link(self.comfyui / "models" / name, self.models / name)
+
+    def model_paths(self) -> str:
+        """The text of extra_model_paths.yaml: the container's own LoRAs first, then the volume."""
+        folders = sorted({row.folder for row in all_weights()} | {"loras"})
+        own = ["container:", f"  base_path: {self.work / 'models'}", "  is_default: true", "  loras: loras"]
+        volume = ["volume:", f"  base_path: {self.models}"]
+        volume += [f"  {ALIASES.get(name, name)}: {name}" for name in folders if name not in LINKED]
+        return "\n".join([*own, *volume, ""])
+
+
+def _filled(part: str, known: Mapping[str, str]) -> str:
+    for name, value in known.items():
+        part = part.replace(f"{{{name}}}", value)
+    return part
+
+
+def _link(link: Path, target: Path) -> None:
+    """Put a link where a pack made an empty folder, or nothing yet. A folder with files in it is somebody's choice and stays."""
+    if link.is_symlink():
+        link.unlink()
+    elif link.is_dir():
+        if any(path.is_file() for path in link.rglob("*")):
+            return
+        shutil.rmtree(link)
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(target, target_is_directory=True)

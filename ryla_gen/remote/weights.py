@@ -1,0 +1,117 @@
+"""What the CPU class does: bring the weights of named workflows onto the volume, check them, say what is there. Knows no GPU.
+
+Requests and replies are plain data, like a generation's: ``{"workflows": ["flux_dev"], "variants": false, "job": "…"}`` in,
+``{"contract": 1, "ok": true, "report": {…}}`` or the contract's error out. Progress goes to the queue partition of ``job``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import modal
+
+from .. import contract, downloads
+from ..errors import InvalidInputError, JobCanceledError, PlainData, RylaGenError
+from ..events import CONTRACT, now
+from ..names import EVENTS_QUEUE, MODELS_VOLUME
+from ..workflows.registry import workflow_class
+from ..workflows.tables import Weights
+from .places import Places
+from .publish import Outbox, Put
+from .variants import default_of, variants
+
+log = logging.getLogger("ryla_gen.remote")
+
+Action = Literal["sync", "verify", "status"]
+Show = Callable[[downloads.Progress], None]
+
+
+class Keeper:
+    """The volume's weights, seen from one CPU container.
+
+    Args:
+        places: where the volumes are; read from the environment when absent.
+    """
+
+    def __init__(self, places: Places | None = None) -> None:
+        self._places = places or Places.from_environment()
+        self._volume = modal.Volume.from_name(MODELS_VOLUME, create_if_missing=True)
+        self._events = modal.Queue.from_name(EVENTS_QUEUE, create_if_missing=True)
+
+    async def run(self, action: Action, request: PlainData) -> PlainData:
+        """Serve one request: the one line behind every method of the class."""
+        try:
+            contract.check_version(request, theirs="caller")
+            rows = wanted(request)
+            await self._reload()
+            job = str(request.get("job") or contract.new_job_id())
+            report = await self._shown(job, lambda show: self._done(action, rows, show))
+        except RylaGenError as error:
+            return contract.error_reply(error)
+        return {"contract": CONTRACT, "ok": True, "report": contract.plain(report)}
+
+    async def _reload(self) -> None:
+        """See what other containers committed meanwhile."""
+        try:
+            reload: Any = self._volume.reload  # modal types it without its .aio
+            await reload.aio()
+        except Exception as error:  # Modal refuses while another request here writes; what it sees then is its own, and newest
+            log.info("the volume was not reloaded: %s", error)
+
+    def _done(self, action: Action, rows: tuple[Weights, ...], show: Show) -> PlainData:
+        """Do it; called in a thread."""
+        models = self._places.models
+        if action != "sync":
+            found = downloads.verify(rows, models, show) if action == "verify" else downloads.status(rows, models)
+            return {"ok": all(item.state == "present" for item in found), "files": [item.to_data() for item in found]}
+        cache = self._places.hub_cache / "hub"
+        token = os.environ.get("HF_TOKEN") or None
+        report = downloads.sync(rows, models, token=token, progress=show, cache=cache, commit=self._volume.commit)
+        report.raise_for_failures()
+        return report.to_data()
+
+    async def _shown(self, job: str, work: Callable[[Show], PlainData]) -> PlainData:
+        loop, outbox, stopped = asyncio.get_running_loop(), Outbox(self._put(job)), threading.Event()
+        numbers = iter(range(2**31))
+
+        def item(progress: downloads.Progress) -> PlainData:
+            return {"contract": CONTRACT, "job": job, "seq": next(numbers), "at": now(), "type": "weights", **progress.to_data()}
+
+        def show(progress: downloads.Progress) -> None:
+            if stopped.is_set():  # a thread cannot be cancelled: it has to notice
+                raise JobCanceledError(f"The request {job} was cancelled.")
+            loop.call_soon_threadsafe(outbox.add, lambda: item(progress), "progress")
+
+        try:
+            return await asyncio.to_thread(work, show)
+        finally:
+            stopped.set()
+            await outbox.close()
+
+    def _put(self, job: str) -> Put:
+        async def put(items: list[PlainData]) -> None:
+            await self._events.put_many.aio(items, block=False, partition=job)
+
+        return put
+
+
+def wanted(request: Mapping[str, Any]) -> tuple[Weights, ...]:
+    """Return the files that a request is about.
+
+    Raises:
+        InvalidInputError: it names no workflow, or one that does not exist.
+    """
+    names = request.get("workflows")
+    if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
+        raise InvalidInputError("workflows must be a list of workflow names.", "See them all: ryla-gen workflows list")
+    rows: dict[str, Weights] = {}
+    for name in names:
+        cls = workflow_class(name)
+        chosen = variants(cls) if request.get("variants") else (default_of(cls),)
+        rows |= {downloads.label(row): row for workflow in chosen for row in workflow.required_weights()}
+    return tuple(rows.values())

@@ -1,0 +1,250 @@
+"""What runs in a GPU container: a request in plain data, a reply in plain data; between them the engine on a supervised ComfyUI.
+
+Faults of the request are replies; faults of the machine are raised, so that Modal counts a failure. Knows no caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+from dataclasses import replace
+from typing import Any
+
+import modal
+
+from .. import contract
+from ..comfy.server import ComfyServer
+from ..errors import (
+    BackendUnreachableError,
+    GenerationTimeoutError,
+    InternalError,
+    JobCanceledError,
+    ModelNotFoundError,
+    PlainData,
+    RylaGenError,
+    ServerUnhealthyError,
+    StorageFailedError,
+)
+from ..events import Preview, Progress, Queued, Started, State
+from ..faces import require_face
+from ..names import CLAIMS_DICT, EVENTS_QUEUE, MODELS_VOLUME
+from ..results import Generation
+from ..running import Emit
+from ..version import __version__
+from ..workflows.base import Notice, Workflow
+from ..workflows.faces import FluxPulid
+from ..workflows.flux import FluxLora
+from . import costs
+from .claims import ModalClaims, claim
+from .config import INPUTS, inside
+from .loras import LoraCopies, ModalShelf
+from .missing import Stock
+from .places import Places
+from .preload import preload
+from .publish import Publisher, Put
+from .supervision import Session, Supervisor
+
+LOADED = time.monotonic()
+"""When Python had come this far in a new container: the cold start counts from here."""
+COLD_SECONDS = 2.0
+"""Requests that arrive so soon after the start, before any was served, had been waiting for it."""
+MACHINE_FAULTS = (ServerUnhealthyError, BackendUnreachableError, StorageFailedError, InternalError)
+
+log = logging.getLogger("ryla_gen.remote")
+
+
+class Worker:
+    """The life of one container.
+
+    Args:
+        family: the family it serves.
+        places: where things are; read from the environment when absent.
+    """
+
+    def __init__(self, family: str, places: Places | None = None) -> None:
+        self._config = inside(family)
+        self._places = places or Places.from_environment()
+        server = ComfyServer(
+            self._places.arguments(),
+            folder=self._places.comfyui if self._places.comfyui.is_dir() else self._places.work,
+            environment=self._places.environment(),
+            log=_to_container_log,
+            ready_within=self._config.load,
+        )
+        self._supervisor = Supervisor(server, stall=self._places.stall or self._config.stall)
+        self._claims = ModalClaims(CLAIMS_DICT)
+        self._events = modal.Queue.from_name(EVENTS_QUEUE, create_if_missing=True)
+        self._loras = LoraCopies(ModalShelf(MODELS_VOLUME), self._places.loras)
+        self._stock = Stock(MODELS_VOLUME, self._places)
+        self._emulated = False
+        self._device: str | None = None
+        self._version: str | None = None
+        self._ready = 0.0
+        self._cold_start = 0.0
+        self._served = False
+
+    async def start(self) -> None:
+        """Bring ComfyUI up, and when that is wanted the weights into VRAM.
+
+        Raises:
+            ServerUnhealthyError: ComfyUI does not come up.
+        """
+        self._places.prepare()
+        session = await self._supervisor.session()
+        stats = await session.client.system_stats()
+        system = stats.get("system", {})
+        self._emulated = "emulator" in system
+        self._version = system.get("comfyui_version")
+        self._device = next((str(device.get("name")) for device in stats.get("devices") or ()), None)
+        if self._config.preloads:
+            await preload(session.engine, self._config.preload)
+        self._ready = time.monotonic()
+        self._cold_start = self._ready - LOADED
+        log.info("ready for %s after %.1f s", self._config.family, self._cold_start)
+
+    async def stop(self) -> None:
+        """End ComfyUI."""
+        await self._supervisor.stop()
+
+    async def run(self, name: str | None, request: PlainData) -> PlainData:
+        """Serve one request: the one line behind every remote method.
+
+        Args:
+            name: the workflow the method serves; None when the request names it.
+            request: as CONTRACT.md says.
+
+        Raises:
+            ServerUnhealthyError: ComfyUI died, and died again.
+            BackendUnreachableError, StorageFailedError: this container cannot work.
+        """
+        cold = self._cold_start if not self._served and time.monotonic() - self._ready < COLD_SECONDS else 0.0
+        try:
+            read = contract.read_request(request, name)
+            await claim(self._claims, read.job, modal.current_function_call_id() or "")
+        except MACHINE_FAULTS:
+            raise
+        except RylaGenError as error:
+            return contract.error_reply(error)
+        publisher = Publisher(read.job, self._put(read.job) if read.options.events else None, previews=read.options.previews)
+        publisher.emit(Queued, position=0)
+        state: State = "failed"
+        try:
+            generation = await self._generation(read.workflow, read.job, publisher, cold)
+            reply, state = contract.reply(generation), "succeeded"
+        except (asyncio.CancelledError, JobCanceledError) as error:
+            state = "canceled"
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            reply = contract.error_reply(error)
+        except MACHINE_FAULTS:
+            raise
+        except RylaGenError as error:
+            reply = contract.error_reply(error)
+        finally:
+            self._served = True
+            await publisher.finish(state)
+        return reply
+
+    def _put(self, job: str) -> Put:
+        async def put(items: list[PlainData]) -> None:
+            await self._events.put_many.aio(items, block=False, partition=job)
+
+        return put
+
+    async def _generation(self, workflow: Workflow, job: str, publisher: Publisher, cold: float) -> Generation:
+        workflow = await workflow.resolved()
+        notices = await self._checked(workflow)
+        loras = await self._brought(workflow)
+        generation = await self._alive(workflow, job, publisher, cold, loras)
+        return self._stamped(generation, cold, notices)
+
+    async def _checked(self, workflow: Workflow) -> tuple[Notice, ...]:
+        """What ComfyUI would not say, or only after minutes: missing weights, and a picture without a face."""
+        try:
+            if self._places.checks_weights or not self._emulated:
+                await self._stock.require(workflow)
+        except ModelNotFoundError as error:
+            if error.details.get("stale"):
+                await self._take_no_more("it cannot see weights that came after its start")
+            raise
+        if not isinstance(workflow, FluxPulid) or not isinstance(workflow.reference_image, bytes):
+            return ()
+        verdict = await asyncio.to_thread(
+            require_face, workflow.reference_image, emulated=self._emulated, models=self._places.models
+        )
+        text = "Nobody looked for a face in the reference image; without one the result shows a stranger."
+        return (Notice("face_unchecked", text),) if verdict == "unknown" else ()
+
+    async def _brought(self, workflow: Workflow) -> dict[str, str]:
+        if not isinstance(workflow, FluxLora):
+            return {}
+        names = {lora.id: await self._loras.bring(lora.id, "flux") for lora in workflow.chosen()}
+        return {lora_id: name for lora_id, name in names.items() if name is not None}
+
+    async def _alive(self, workflow: Workflow, job: str, publisher: Publisher, cold: float, loras: dict[str, str]) -> Generation:
+        """Run the workflow; once more when ComfyUI died under it. One that only waited when ComfyUI died is not to blame."""
+        deaths = waited = 0
+        while True:
+            session = await self._session()
+            begun: list[bool] = []
+            try:
+                return await self._once(session, workflow, job, _emitter(session, publisher, cold, begun), loras)
+            except (ServerUnhealthyError, BackendUnreachableError) as error:
+                await session.end(error.message)
+                deaths, waited = deaths + bool(begun), waited + (not begun)
+                if deaths > 1 or waited > INPUTS or error.details.get("produced"):
+                    await self._take_no_more("ComfyUI died again")
+                    raise self._supervisor.unhealthy(f"ComfyUI died while it ran the job {job}", error) from None
+                log.warning("job %s is submitted again: %s", job, error.message)
+
+    async def _once(self, session: Session, workflow: Workflow, job: str, emit: Emit, loras: dict[str, str]) -> Generation:
+        limit = min(workflow.time_limit(), self._config.limit)
+        with session.busy():
+            try:
+                return await session.engine.run(workflow, job=job, emit=emit, timeout=limit, loras=loras)
+            except (GenerationTimeoutError, asyncio.CancelledError):
+                session.release(job)
+                raise
+
+    async def _session(self) -> Session:
+        try:
+            return await self._supervisor.session()
+        except ServerUnhealthyError:
+            await self._take_no_more("ComfyUI does not start again")
+            raise
+
+    async def _take_no_more(self, why: str) -> None:
+        log.error("this container takes no further requests: %s", why)
+        await modal.experimental.stop_fetching_inputs.aio()
+
+    def _stamped(self, generation: Generation, cold: float, notices: tuple[Notice, ...]) -> Generation:
+        config = self._config
+        gpu = costs.gpu_name(self._device, config.gpu)
+        spent = generation.timings.running
+        return replace(
+            generation,
+            timings=replace(generation.timings, cold_start=cold),
+            cost=costs.cost_of(spent, gpu, count=costs.gpu_count(config.gpu), cpu=config.cpu, memory=config.memory),
+            warnings=generation.warnings + notices,
+            server={"comfyui": self._version, "gpu": gpu, "container": self._places.container, "app": __version__},
+        )
+
+
+def _emitter(session: Session, publisher: Publisher, cold: float, begun: list[bool]) -> Emit:
+    """Pass the engine's events on, and take them as signs of life."""
+
+    def emit(kind: Any, **fields: Any) -> None:
+        if kind in (Started, Progress, Preview):
+            session.sign()
+        if kind is Started:
+            begun.append(True)
+            fields["cold_start"] = cold
+        publisher.emit(kind, **fields)
+
+    return emit
+
+
+def _to_container_log(line: str) -> None:
+    sys.stderr.write(f"comfyui: {line}\n")

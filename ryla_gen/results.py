@@ -1,0 +1,327 @@
+"""What a finished job gives: outputs, seed, timings, cost, graph, warnings. Saves files; runs nothing."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from html import escape
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from . import media
+from .errors import InvalidInputError, StorageFailedError, WorkflowError
+from .workflows.base import Notice
+from .workflows.registry import workflow_class
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from .workflows.base import Workflow
+
+METADATA_KEY = "ryla"
+"""PNG text chunk (or EXIF field) that holds the workflow, its fields and the seed."""
+
+TEMPLATE_FIELDS = ("workflow", "seed", "index", "job", "name")
+"""Words that may stand in braces in a file name."""
+_FIELD = re.compile("{(" + "|".join(TEMPLATE_FIELDS) + ")}")
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where the time went, in seconds."""
+
+    queued: float = 0.0
+    """Waiting behind other work."""
+    cold_start: float = 0.0
+    """Until the server was up; 0 when it was warm."""
+    running: float = 0.0
+    """The graph on the GPU, loading of models included."""
+    total: float = 0.0
+    """From submitting to the last byte of the result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What it cost, in US dollars."""
+
+    total_usd: float = 0.0
+    gpu_usd: float = 0.0
+    cpu_usd: float = 0.0
+    memory_usd: float = 0.0
+    gpu: str | None = None
+    """Kind of GPU; None when no GPU was paid for."""
+    gpu_seconds: float = 0.0
+    """Seconds the graph held the GPU."""
+    prices_as_of: str | None = None
+    """Day on which the prices were read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One file a job made."""
+
+    kind: Literal["image", "video", "file"]
+    media_type: str
+    """Such as image/png or video/mp4."""
+    name: str
+    data: bytes = field(repr=False)
+    """The encoded file."""
+    width: int | None = None
+    """Pixels."""
+    height: int | None = None
+    """Pixels."""
+    frames: int | None = None
+    fps: float | None = None
+
+    @property
+    def suffix(self) -> str:
+        """File suffix that belongs to the media type, with its dot."""
+        return media.SUFFIXES.get(self.media_type) or Path(self.name).suffix or ".bin"
+
+    def image(self) -> Image:
+        """Return the picture as a PIL image.
+
+        Raises:
+            InvalidInputError: this output is no picture.
+
+        """
+        if self.kind != "image":
+            raise InvalidInputError(f"{self.name} is a {self.kind}, not an image.", "Use .data for its bytes, or .save(path).")
+        from PIL import Image
+
+        picture = Image.open(io.BytesIO(self.data))
+        picture.load()
+        return picture
+
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the file; never over another one unless ``overwrite``.
+
+        Raises:
+            OutputExistsError: a file of that name exists.
+            StorageFailedError: the file could not be written; nothing half-written stays.
+
+        """
+        target = Path(path).expanduser()
+        target = target / self.name if os.path.isdir(target) else target  # noqa: PTH112 - Path.is_dir raises on a name that is too long
+        media.save_atomically(target, self.data, overwrite=overwrite)
+        return target
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return {"text/plain": repr(self), "text/html": self._repr_html_()}
+
+    def _repr_html_(self) -> str:
+        source = f"data:{self.media_type};base64,{base64.b64encode(self.data).decode()}"
+        if self.kind == "video" and not self.media_type.startswith("image/"):
+            return f'<video controls loop muted style="max-width:100%" src="{source}"></video>'
+        if self.kind == "file":
+            return f"<code>{escape(self.name)}</code> ({len(self.data):,} bytes)"
+        return f'<img style="max-width:100%" alt="{escape(self.name)}" src="{source}">'
+
+
+@dataclass(frozen=True)
+class Generation:
+    """The finished result of one job."""
+
+    workflow: Workflow
+    """The request, with the seed that was used: run it again and the picture comes again."""
+    outputs: tuple[Output, ...]
+    seed: int
+    job: str
+    backend: str
+    timings: Timings = Timings()
+    cost: Cost = Cost()
+    warnings: tuple[Notice, ...] = ()
+    graph: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The graph that ran, in ComfyUI's API format."""
+    server: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Versions and GPU of the server."""
+
+    @property
+    def output(self) -> Output:
+        """The first file."""
+        return self.outputs[0]
+
+    @property
+    def images(self) -> list[Image]:
+        """All pictures, as PIL images."""
+        return [item.image() for item in self.outputs if item.kind == "image"]
+
+    @property
+    def image(self) -> Image:
+        """The first picture, as a PIL image.
+
+        Raises:
+            InvalidInputError: the job made no picture.
+
+        """
+        return self._first("image").image()
+
+    @property
+    def video(self) -> Output:
+        """The first video: ``.data`` holds its bytes, ``.save(path)`` writes it.
+
+        Raises:
+            InvalidInputError: the job made no video.
+
+        """
+        return self._first("video")
+
+    def _first(self, kind: str) -> Output:
+        found = next((item for item in self.outputs if item.kind == kind), None)
+        if found is None:
+            kinds = ", ".join(sorted({item.kind for item in self.outputs}))
+            raise InvalidInputError(f"This {self.workflow.name} result holds no {kind}, only: {kinds}.", "All files: .outputs")
+        return found
+
+    def save(self, path: str | PathLike[str] = ".", *, overwrite: bool = False) -> list[Path]:
+        """Write every output and return the files.
+
+        Args:
+            path: a file name (several outputs get ``-0``, ``-1`` …), an existing folder or one that ends with ``/``,
+                or a template such as ``{workflow}-{seed}-{index}.png``.
+            overwrite: whether existing files may be replaced.
+
+        Raises:
+            OutputExistsError: a file exists; nothing was written.
+            StorageFailedError: a file could not be written; what this call had written is removed again.
+
+        """
+        targets = [self._target(str(path), index, item) for index, item in enumerate(self.outputs)]
+        if len(set(targets)) < len(targets):
+            raise InvalidInputError(f"{path} gives several of the {len(targets)} files the same name.", "Put {index} into it.")
+        for target in targets:
+            media.check_target(target, overwrite=overwrite)
+        written: list[Path] = []
+        try:
+            for target, item in zip(targets, self.outputs, strict=True):
+                media.save_atomically(target, item.data, overwrite=overwrite)
+                written.append(target)
+        except BaseException:
+            if not overwrite:
+                for target in written:
+                    target.unlink(missing_ok=True)
+            raise
+        return written
+
+    def _target(self, path: str, index: int, item: Output) -> Path:
+        text = _filled(path, self, index, item) if "{" in path else path
+        target = Path(text).expanduser()
+        if text.endswith(("/", "\\")) or os.path.isdir(target):  # noqa: PTH112 - as above
+            return target / item.name
+        if len(self.outputs) > 1 and text == path:  # a template tells files apart itself
+            target = target.with_name(f"{target.stem}-{index}{target.suffix}")
+        return target if target.suffix else target.with_name(target.name + item.suffix)
+
+    def _repr_html_(self) -> str:
+        cost = f" · ${self.cost.total_usd:.4f}" if self.cost.total_usd else ""
+        notes = "".join(f"<div>⚠ {escape(item.message)}</div>" for item in self.warnings)
+        line = f"{self.workflow.name} · seed {self.seed} · {self.timings.total:.1f} s{cost} · {self.backend}"
+        return "".join(item._repr_html_() for item in self.outputs) + f"<div><small>{escape(line)}</small></div>{notes}"
+
+    def _repr_png_(self) -> bytes | None:
+        first = self.outputs[0]
+        return first.data if first.media_type == "image/png" else None
+
+    @cached_property
+    def metadata(self) -> dict[str, Any]:
+        """What is stored inside the files: workflow, fields (pictures as hashes) and seed."""
+        return metadata(self.workflow, self.seed, self.job)
+
+
+def _filled(template: str, generation: Generation, index: int, item: Output) -> str:
+    words = {
+        "workflow": generation.workflow.name,
+        "seed": generation.seed,
+        "index": index,
+        "job": generation.job,
+        "name": Path(item.name).stem,
+    }
+    filled = _FIELD.sub(lambda found: str(words[found[1]]), template)
+    # Not str.format: it would reach attributes, and pad to any length.
+    if "{" in filled or "}" in filled:
+        known = ", ".join(f"{{{word}}}" for word in TEMPLATE_FIELDS)
+        raise InvalidInputError(f"The file name {template!r} cannot be filled in.", f"It may use {known}.")
+    return filled
+
+
+def metadata(workflow: Workflow, seed: int, job: str) -> dict[str, Any]:
+    """Describe a request for the inside of a file, so that :func:`load` can bring it back."""
+    from .version import __version__
+
+    return {"contract": 1, "sdk": __version__, "workflow": workflow.name, "seed": seed, "job": job, "inputs": workflow.described()}
+
+
+def load(path: str | PathLike[str], **fields: Any) -> Workflow:
+    """Read back the workflow that made a saved picture or video.
+
+    Args:
+        path: a file that this package saved (or that ComfyUI saved, whose graph then becomes a ``CustomWorkflow``).
+        fields: values to change, and the pictures of a face workflow, which are never stored in the file.
+
+    Raises:
+        StorageFailedError: the file cannot be read.
+        InvalidInputError: the file says nothing about a workflow, or a picture must be given again.
+
+    """
+    try:
+        data = Path(path).expanduser().read_bytes()
+    except OSError as error:
+        raise StorageFailedError(f"Cannot read {path}: {error.strerror or error}", "Name a file that exists.") from error
+    found = media.read_metadata(data)
+    if METADATA_KEY in found:
+        return _from_metadata(path, _json(found[METADATA_KEY]), fields)
+    if "prompt" in found:
+        from .workflows.custom import CustomWorkflow
+
+        return CustomWorkflow.from_plain({"graph": _json(found["prompt"]), **fields}, trusted=True)
+    raise InvalidInputError(
+        f"{path} says nothing about how it was made.",
+        "Only files saved by this package or by ComfyUI, unedited, carry their workflow.",
+    )
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {}
+
+
+def _from_metadata(path: str | PathLike[str], stored: Any, fields: Mapping[str, Any]) -> Workflow:
+    if not isinstance(stored, dict) or not isinstance(stored.get("inputs"), dict):
+        raise InvalidInputError(f"The note inside {path} about its workflow is damaged.", "Use the original file.")
+    cls = workflow_class(str(stored.get("workflow")))
+    inputs: dict[str, Any] = dict(stored["inputs"])
+    if "seed" in cls.model_fields and inputs.get("seed") is None and cls.name != "workflow":
+        inputs["seed"] = stored.get("seed")
+    inputs.update(fields)
+    missing = [name for name in cls.media_fields() if _is_summary(inputs.get(name))]
+    if missing:
+        options = " ".join(f"--{name.replace('_', '-')} FILE" for name in missing)
+        text = f"{path} was made with a picture that is not stored in it: {', '.join(missing)}."
+        raise InvalidInputError(text, f"Give it again: {options} (in Python: load(path, {missing[0]}=…)).", {"missing": missing})
+    return cls.from_plain(inputs, trusted=True)
+
+
+def _is_summary(value: Any) -> bool:
+    if isinstance(value, dict) and set(value) == {"sha256", "bytes"}:
+        return True
+    return isinstance(value, dict) and any(_is_summary(item) for item in value.values())
+
+
+def require_outputs(outputs: tuple[Output, ...], workflow: str) -> None:
+    """Refuse a result without files: a graph that ends well and saves nothing is a failure.
+
+    Raises:
+        WorkflowError: there are no outputs.
+
+    """
+    if not outputs:
+        raise WorkflowError(f"The {workflow} graph ended well but saved nothing.", "Let it end in a SaveImage or SaveVideo node.")

@@ -1,0 +1,364 @@
+"""Settings: argument > environment > config.toml > default, each value with its origin.
+
+Reads the environment and one file; knows no backend's code. Secrets come from the environment only and are shown nowhere.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from ..errors import InvalidInputError, StorageFailedError
+from ..names import CLASS_OF_FAMILY
+from .base import BACKENDS, KEYS, PREFIX, SECRETS, closest, find_key
+
+__all__ = [
+    "BACKENDS",
+    "FamilySettings",
+    "Settings",
+    "home_folder",
+    "set_value",
+    "unset_value",
+]
+
+CONFIG_FILE = "config.toml"
+FAMILIES = "modal.families."
+HISTORY_FILE = "history.sqlite3"
+LARGEST_CONFIG = 1 << 20
+"""Bytes: a configuration beyond this is another file under that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class FamilySettings:
+    """What one Modal class runs on; None leaves the deployed value."""
+
+    gpu: tuple[str, ...] | None = None
+    """GPUs in order of preference."""
+    min_containers: int | None = None
+    """Containers kept warm."""
+    max_containers: int | None = None
+    """Most containers at once."""
+    scaledown_window: int | None = None
+    """Seconds that an idle container stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting, resolved; made by :meth:`load`."""
+
+    backend_names: tuple[str, ...]
+    """Backends to try, in order."""
+    backend_reason: str
+    """Why these, in one sentence."""
+    output_dir: Path
+    """Folder for results whose file is not named."""
+    max_usd: float | None
+    """Most US dollars for one call; None is no limit."""
+    max_usd_per_day: float | None
+    """Most US dollars for one day; None is no limit."""
+    modal_app: str
+    """Name of the deployed Modal app."""
+    modal_environment: str | None
+    """Modal environment; None is the workspace's default one."""
+    modal_workspace: str | None
+    """Modal workspace, when ``MODAL_WORKSPACE`` names it."""
+    modal_timeout: float
+    """Seconds that a caller waits for a generation on Modal at least."""
+    modal_families: Mapping[str, FamilySettings]
+    """What each family's Modal class runs on, by family."""
+    comfyui_url: str | None
+    """Address of a ComfyUI server of your own, without a slash at the end."""
+    comfyui_hourly_usd: float
+    """What that server costs, US dollars per hour."""
+    runpod_endpoint_id: str | None
+    """Id of the RunPod serverless endpoint."""
+    home: Path
+    """Folder of the configuration and the journal."""
+    runpod_api_key: str | None = field(default=None, repr=False)
+    """Secret, from ``RUNPOD_API_KEY`` only."""
+    warnings: tuple[str, ...] = ()
+    """Variables that look like settings and are none."""
+    origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """Where each value comes from, by key; ask :meth:`origin`."""
+
+    @classmethod
+    def load(cls, env: Mapping[str, str] | None = None, /, **arguments: Any) -> Settings:
+        """Resolve every setting.
+
+        Args:
+            env: the environment; None is this process's.
+            arguments: settings by key with ``_`` for ``.`` (``backend``, ``comfyui_url``, ``modal_timeout``); None is not given.
+
+        Raises:
+            InvalidInputError: a value or key does not fit, or config.toml cannot be read.
+            BackendNotConfiguredError: a backend is named that does not exist.
+
+        """
+        env = os.environ if env is None else env
+        home = home_folder(env)
+        values, origins = _resolve(_given(arguments), env, read_config(home / CONFIG_FILE))
+        names, reason, origins["backend"] = _choose(values, origins, env)
+        plain = {key.argument: values[name] for name, key in KEYS.items() if name != "backend" and not name.startswith(FAMILIES)}
+        return cls(
+            backend_names=names,
+            backend_reason=reason,
+            modal_workspace=_set(env, "MODAL_WORKSPACE"),
+            modal_families=_families(values),
+            home=home,
+            runpod_api_key=_set(env, SECRETS["runpod.api_key"]),
+            warnings=tuple(_strangers(env)),
+            origins=MappingProxyType(origins),
+            **plain,
+        )
+
+    @property
+    def config_path(self) -> Path:
+        """The configuration file, there or not."""
+        return self.home / CONFIG_FILE
+
+    @property
+    def history_path(self) -> Path:
+        """The journal's file, there or not."""
+        return self.home / HISTORY_FILE
+
+    def origin(self, key: str) -> str:
+        """Tell where a value comes from: ``argument``, ``environment NAME``, ``config.toml`` or ``default``.
+
+        Raises:
+            InvalidInputError: there is no such key.
+
+        """
+        return self.origins[find_key(key).name]
+
+    def value(self, key: str) -> Any:
+        """Return a value by its dotted key.
+
+        Raises:
+            InvalidInputError: there is no such key.
+
+        """
+        found = find_key(key)
+        if found.name.startswith(FAMILIES):
+            family, name = key.removeprefix(FAMILIES).split(".")
+            return getattr(self.modal_families[family], name)
+        return self.backend_names if found.name == "backend" else getattr(self, found.argument)
+
+    def entries(self) -> Iterator[tuple[str, Any, str]]:
+        """Yield key, value and origin of every setting; no secrets."""
+        for key in KEYS:
+            yield key, self.value(key), self.origin(key)
+
+
+def home_folder(env: Mapping[str, str] | None = None) -> Path:
+    """Return the folder of configuration and journal: ``RYLA_GEN_HOME``, else the platform's folder for users' settings.
+
+    Raises:
+        InvalidInputError: this machine knows no home folder.
+
+    """
+    env = os.environ if env is None else env
+    try:
+        if own := _set(env, "RYLA_GEN_HOME"):
+            return Path(own).expanduser()
+        user = Path(_set(env, "HOME") or Path.home())
+    except RuntimeError:
+        raise InvalidInputError(
+            "This machine knows no home folder.", "Say where settings live: RYLA_GEN_HOME=/some/folder"
+        ) from None
+    if sys.platform == "win32":
+        return Path(_set(env, "APPDATA") or user / "AppData" / "Roaming") / "ryla-gen"
+    if sys.platform == "darwin":
+        return user / "Library" / "Application Support" / "ryla-gen"
+    folder = Path(_set(env, "XDG_CONFIG_HOME") or "")
+    return (folder if folder.is_absolute() else user / ".config") / "ryla-gen"  # the XDG rule: relative ones are ignored
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read config.toml into dotted keys; no file is an empty one.
+
+    Raises:
+        InvalidInputError: it cannot be read, is no TOML, or has a key that is none of ours.
+
+    """
+    if not path.exists():
+        return {}
+    import tomllib
+
+    try:
+        text = _read_text(path)
+        flat = dict(_flattened(tomllib.loads(text)))
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidInputError(f"{path} is not valid TOML: {error}.", "Correct that line, or move the file away.") from None
+    for name in flat:
+        try:
+            find_key(name)
+        except InvalidInputError as error:
+            raise InvalidInputError(
+                f"{path}: {error.message}", f"Correct or remove the line. {error.hint}", {"key": name}
+            ) from None
+    return flat
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST_CONFIG + 1)
+        if len(data) > LARGEST_CONFIG:
+            raise InvalidInputError(f"{path} is larger than a configuration can be.", "Move it away.")
+        return data.decode("utf-8-sig")  # some editors put a mark in front
+    except UnicodeDecodeError:
+        raise InvalidInputError(f"{path} is not UTF-8 text.", "Save it again as UTF-8.") from None
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be read: {error.strerror}.", "Check its permissions, or move it away.") from None
+
+
+def _flattened(held: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in held.items():
+        if isinstance(value, Mapping) and prefix + name not in KEYS:
+            yield from _flattened(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    known = {key.argument: key.name for key in KEYS.values()}
+    for name in arguments:
+        if name not in known:
+            raise InvalidInputError(f"There is no setting {name!r}{closest(name, known)}", "See them all: ryla-gen config show")
+    return {known[name]: value for name, value in arguments.items() if value is not None}
+
+
+def _set(env: Mapping[str, str], name: str) -> str | None:
+    """A variable's value; a blank one counts as not set."""
+    return env.get(name, "").strip() or None
+
+
+def _resolve(given: Mapping[str, Any], env: Mapping[str, str], config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for name, key in KEYS.items():
+        variable = next(((variable, unit) for variable, unit in key.variables if _set(env, variable)), None)
+        if name in given:
+            origins[name] = "argument"
+            values[name] = key.from_typed(given[name], "argument")
+        elif variable:
+            origins[name] = f"environment {variable[0]}"
+            values[name] = key.from_text(env[variable[0]], origins[name], variable[1])
+        elif name in config:
+            origins[name] = CONFIG_FILE
+            values[name] = key.from_typed(config[name], CONFIG_FILE)
+        else:
+            origins[name] = "default"
+            values[name] = key.default
+    return values, origins
+
+
+def _choose(values: Mapping[str, Any], origins: Mapping[str, str], env: Mapping[str, str]) -> tuple[tuple[str, ...], str, str]:
+    """Decide where to run: what is named, else what is configured, else the emulator. Names, the reason, the origin."""
+    if values["backend"]:
+        named = ", then ".join(values["backend"])
+        return values["backend"], f"Running on {named}: chosen by {_said(origins['backend'])}.", origins["backend"]
+    if origins["comfyui.url"] != "default":
+        reason = f"Running on comfyui: its address is set by {_said(origins['comfyui.url'])}."
+        return ("comfyui",), reason, origins["comfyui.url"]
+    if _set(env, "MODAL_WORKSPACE"):
+        return ("modal",), "Running on modal: MODAL_WORKSPACE is set.", "environment MODAL_WORKSPACE"
+    if values["runpod.endpoint_id"] and _set(env, SECRETS["runpod.api_key"]):
+        return ("runpod",), "Running on runpod: its endpoint and RUNPOD_API_KEY are set.", origins["runpod.endpoint_id"]
+    return ("emulator",), "Running on the embedded emulator, since no GPU backend is configured: pictures are emulated.", "default"
+
+
+def _said(origin: str) -> str:
+    return {"argument": "the caller"}.get(origin, origin.removeprefix("environment "))
+
+
+def _families(values: Mapping[str, Any]) -> Mapping[str, FamilySettings]:
+    names = ("gpu", "min_containers", "max_containers", "scaledown_window")
+    return MappingProxyType(
+        {
+            family: FamilySettings(**{name: values[f"modal.families.{family}.{name}"] for name in names})
+            for family in CLASS_OF_FAMILY
+        }
+    )
+
+
+def _strangers(env: Mapping[str, str]) -> Iterator[str]:
+    known = {variable: None for key in KEYS.values() for variable, _ in key.variables} | {
+        "RYLA_GEN_HOME": None,
+        "RYLA_GEN_DEBUG": None,
+    }
+    for name in sorted(env):
+        if name.startswith(PREFIX) and name not in known:
+            yield f"The variable {name} is no setting{closest(name, known)}"
+
+
+def set_value(key: str, text: str, env: Mapping[str, str] | None = None) -> Path:
+    """Write a setting into config.toml, keeping its comments and order; return the file's path.
+
+    Args:
+        key: dotted key, as ``modal.timeout``.
+        text: the value as on a command line; lists are separated by commas.
+        env: the environment, for ``RYLA_GEN_HOME``; None is this process's.
+
+    Raises:
+        InvalidInputError: there is no such key, the value does not fit, or the file cannot be edited.
+        StorageFailedError: the file cannot be written.
+
+    """
+    found = find_key(key)
+    value = found.from_text(text, "command line")
+    if key == "output_dir":
+        value = text.strip()  # as written: "~" stays "~" in the file
+    if isinstance(value, tuple) and len(value) == 1:
+        value = value[0]
+    return _edit(lambda edit, old: edit.with_value(old, key, value), env)
+
+
+def unset_value(key: str, env: Mapping[str, str] | None = None) -> Path:
+    """Take a setting out of config.toml, if it is there; return the file's path.
+
+    Raises:
+        InvalidInputError: there is no such key, or the file cannot be edited.
+        StorageFailedError: the file cannot be written.
+
+    """
+    find_key(key)
+    return _edit(lambda edit, old: edit.without_value(old, key), env)
+
+
+def _edit(change: Any, env: Mapping[str, str] | None) -> Path:
+    import tomllib
+
+    from . import edit
+
+    path = home_folder(env) / CONFIG_FILE
+    old = _read_text(path) if path.exists() else ""
+    try:
+        new = change(edit, old)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidInputError(f"{path} is not valid TOML: {error}.", "Correct that line, or move the file away.") from None
+    if new != old:
+        _write(path, new)
+    return path
+
+
+def _write(path: Path, text: str) -> None:
+    """Write the file whole or not at all; behind a link, the file that it leads to."""
+    target = path.resolve()
+    temporary = target.parent / f".config-{os.urandom(6).hex()}.tmp"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_text(text, encoding="utf-8", newline="")
+            if target.exists():
+                temporary.chmod(target.stat().st_mode & 0o777)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageFailedError(f"{path} could not be written: {error.strerror}.", details={"file": str(path)}) from None

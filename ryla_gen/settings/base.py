@@ -1,0 +1,210 @@
+"""Every setting: its key, its type, its default, the variables that set it, and how a value is checked.
+
+Pure: reads no file and no environment.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import BackendNotConfiguredError, InvalidInputError
+from ..names import APP, CLASS_OF_FAMILY
+
+BACKENDS = ("modal", "comfyui", "runpod", "emulator")
+"""Names of the places where engines live."""
+PREFIX = "RYLA_GEN_"
+"""Every setting's variable is this and its key in capitals, with ``_`` for ``.``."""
+SECRETS = {"runpod.api_key": "RUNPOD_API_KEY"}
+"""Values that only the environment may hold, so that no file and no screen shows them."""
+LONGEST_TIMEOUT = 86_400.0
+"""Seconds that a Modal function may run at most (24 hours)."""
+
+
+class _NotThisError(Exception):
+    """A value does not fit; the message says what would."""
+
+
+Check = Callable[[Any], Any]
+"""Turns a typed value into the stored one, or raises."""
+
+
+def _number(low: float, high: float = math.inf) -> Check:
+    def check(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not low <= value <= high:
+            above = f" and at most {high:g}" if high < math.inf else ""
+            raise _NotThisError(f"a number of at least {low:g}{above}")
+        return float(value)
+
+    return check
+
+
+def _count(low: int) -> Check:
+    def check(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or value < low:
+            raise _NotThisError(f"a whole number of at least {low}")
+        return value
+
+    return check
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise _NotThisError("a text")
+    return value.strip()
+
+
+def _folder(value: Any) -> Path:
+    if not isinstance(value, str | Path) or not str(value).strip():
+        raise _NotThisError("the path of a folder")
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:  # no home folder to put for "~"
+        raise _NotThisError("a path without ~, since this machine knows no home folder") from None
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    items = (value,) if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not items:
+        raise _NotThisError("a text, or a list of texts")
+    return tuple(dict.fromkeys(_text(item) for item in items))
+
+
+def _url(value: Any) -> str:
+    from urllib.parse import urlsplit
+
+    text = _text(value).rstrip("/")
+    try:
+        parts = urlsplit(text)
+        fits = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise _NotThisError("an address such as http://127.0.0.1:8188")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One setting."""
+
+    name: str
+    """Dotted key, as in config.toml."""
+    check: Check
+    """Turns a typed value into the stored one."""
+    default: Any = None
+    """Value when nothing sets it."""
+    also: str = ""
+    """Another variable that sets it, for those who have it already."""
+    unit: float = 1.0
+    """What a number in that other variable is multiplied by."""
+
+    @property
+    def argument(self) -> str:
+        """Name as an argument of ``Settings.load``."""
+        return self.name.replace(".", "_")
+
+    @property
+    def variables(self) -> tuple[tuple[str, float], ...]:
+        """Environment variables that set it, in order, each with the unit of its number."""
+        own = (PREFIX + self.argument.upper(), 1.0)
+        return (own, (self.also, self.unit)) if self.also else (own,)
+
+    def from_typed(self, value: Any, origin: str) -> Any:
+        """Check a value that has a type: from TOML, or an argument.
+
+        Raises:
+            InvalidInputError: it does not fit.
+            BackendNotConfiguredError: it names a backend that does not exist.
+
+        """
+        try:
+            checked = self.check(value)
+        except _NotThisError as error:
+            said = repr(value)[:80]
+            raise InvalidInputError(
+                f"The setting {self.name} is {said} ({origin}); it must be {error}.",
+                f"Set it right: ryla-gen config set {self.name} VALUE, or remove it from where it stands: {origin}.",
+                {"key": self.name, "origin": origin},
+            ) from None
+        if self.name == "backend":
+            _known_backends(checked, origin)
+        return checked
+
+    def from_text(self, text: str, origin: str, unit: float = 1.0) -> Any:
+        """Check a value that is text: from the environment, or a command line. Lists are separated by commas."""
+        text = text.strip()
+        if self.check is _texts:
+            return self.from_typed([part.strip() for part in text.split(",") if part.strip()], origin)
+        for number in (int, float):
+            try:
+                value = number(text) * unit
+            except ValueError:
+                continue
+            if not isinstance(self.default, str) and self.check not in (_text, _folder, _url):
+                return self.from_typed(int(value) if unit == 1.0 and number is int else value, origin)
+        return self.from_typed(text, origin)
+
+
+def _known_backends(names: tuple[str, ...], origin: str) -> None:
+    for name in names:
+        if name not in BACKENDS:
+            raise BackendNotConfiguredError(
+                f"There is no backend {name!r} ({origin}){closest(name, BACKENDS)}",
+                f"Backends: {', '.join(BACKENDS)}. Choose one: ryla-gen config set backend emulator",
+                {"key": "backend", "origin": origin},
+            )
+
+
+def closest(name: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
+    """Say which known name is nearest to a wrong one; the end of a sentence."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else "."
+
+
+def _family_keys() -> Iterator[Key]:
+    for family in CLASS_OF_FAMILY:
+        yield Key(f"modal.families.{family}.gpu", _texts)
+        yield Key(f"modal.families.{family}.min_containers", _count(0))
+        yield Key(f"modal.families.{family}.max_containers", _count(1))
+        yield Key(f"modal.families.{family}.scaledown_window", _count(1))
+
+
+KEYS: dict[str, Key] = {
+    key.name: key
+    for key in (
+        Key("backend", _texts),
+        Key("output_dir", _folder, Path()),
+        Key("max_usd", _number(0)),
+        Key("max_usd_per_day", _number(0)),
+        Key("modal.app", _text, APP),
+        Key("modal.environment", _text, also="MODAL_ENVIRONMENT"),
+        Key("modal.timeout", _number(0.001, LONGEST_TIMEOUT), 180.0, also="MODAL_TIMEOUT", unit=0.001),
+        *_family_keys(),
+        Key("comfyui.url", _url, also="COMFYUI_POD_URL"),
+        Key("comfyui.hourly_usd", _number(0), 0.0),
+        Key("runpod.endpoint_id", _text, also="RUNPOD_ENDPOINT_ID"),
+    )
+}
+"""Every key of config.toml, and how it is checked."""
+
+
+def find_key(name: str) -> Key:
+    """Find a setting by its dotted key.
+
+    Raises:
+        InvalidInputError: there is none, or it is a secret.
+
+    """
+    if name in KEYS:
+        return KEYS[name]
+    if name in SECRETS:
+        raise InvalidInputError(f"{name} is a secret and is kept in no file.", f"Set the variable {SECRETS[name]} instead.")
+    raise InvalidInputError(
+        f"There is no setting {name!r}{closest(name, KEYS)}", "See them all: ryla-gen config show", {"key": name}
+    )

@@ -1,0 +1,250 @@
+"""What every workflow is: a frozen request with documented fields that knows its graph and the weights it needs.
+
+Knows no server, no backend and no file of the caller: media fields hold references until ``resolved()`` reads them.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from .fields import MediaKind, explain, media_kinds, summary
+from .tables import Weights, weights_for
+
+if TYPE_CHECKING:
+    from .graph import Graph
+
+DRAWN_SEED_LIMIT = 2**32
+"""Drawn seeds stay below this: safe for JavaScript, SQLite and every node."""
+
+IMAGE_TIME_LIMIT = 120.0
+"""Seconds an image may take, from the moment its graph starts; RYLA's own limit."""
+
+Seed = Annotated[int | None, Field(ge=0, le=2**64 - 1)]
+"""ComfyUI's samplers take 64-bit seeds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What only the engine knows when the graph is built: names that files have on the server."""
+
+    prefix: str = "ryla"
+    """Prefix of output files, such as ``ryla/<job>/flux_dev``."""
+    media: Mapping[str, str] = field(default_factory=dict)
+    """Uploaded name of each media field."""
+    loras: Mapping[str, str] = field(default_factory=dict)
+    """Stored file of each LoRA id."""
+
+    @classmethod
+    def preview(cls) -> Files:
+        """Names for a graph that nobody runs: to look at, to check, to list its nodes."""
+        return cls()
+
+    def of(self, name: str, suffix: str = ".png") -> str:
+        """Name of the uploaded file of one media field."""
+        return self.media.get(name, f"{name}{suffix}")
+
+    def lora(self, lora_id: str) -> str:
+        """Name of the stored file of one LoRA; a plain ``<id>.safetensors`` when no other is known."""
+        return self.loras.get(lora_id, f"{lora_id}.safetensors")
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something the caller should know about a request that runs all the same."""
+
+    code: str
+    message: str
+
+
+class Workflow(BaseModel):
+    """Base of all workflows. Subclass it, name it, give it fields and a ``build``."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        arbitrary_types_allowed=True,
+        use_attribute_docstrings=True,
+        ser_json_bytes="base64",
+        protected_namespaces=(),
+    )
+
+    name: ClassVar[str]
+    """Name in the contract, the CLI and the client: lower case with underscores."""
+    family: ClassVar[str]
+    """Model family: flux, faces, video, upscale or custom. It decides which container runs it."""
+
+    if not TYPE_CHECKING:  # editors and checkers see the signature that pydantic derives from the fields
+
+        def __init__(self, /, **data: Any) -> None:
+            try:
+                super().__init__(**data)
+            except ValidationError as error:
+                raise explain(type(self), error) from None
+
+        # Without this mark pydantic would call __init__ from model_validate and lose the context.
+        __init__.__pydantic_base_init__ = True
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_lookalikes(cls, value: Any, info: Any) -> Any:
+        """Refuse what pydantic would quietly convert: True for 1, and "20" for 20."""
+        kinds = _number_kinds(cls, info.field_name)
+        if kinds and isinstance(value, bool | str):
+            raise PydanticCustomError("number_type", "Input should be a number, not {kind}", {"kind": type(value).__name__})
+        return value
+
+    def build(self, files: Files = Files.preview()) -> Graph:  # noqa: B008 - frozen, so sharing it is safe
+        """Return the ComfyUI graph of this request."""
+        raise NotImplementedError(f"{type(self).__name__} must define build()")
+
+    def required_weights(self) -> tuple[Weights, ...]:
+        """Return the weights files that this request's graph loads."""
+        return weights_for(self.build().to_api())
+
+    def required_nodes(self) -> frozenset[str]:
+        """Return the node classes that this request's graph uses."""
+        return self.build().class_types()
+
+    def time_limit(self) -> float:
+        """Return the seconds the graph may run, from its start on the GPU."""
+        return IMAGE_TIME_LIMIT
+
+    def notices(self) -> tuple[Notice, ...]:
+        """Return what the caller should know although the request runs."""
+        return ()
+
+    @classmethod
+    def media_fields(cls) -> dict[str, MediaKind]:
+        """Return the names of the fields that hold pictures or videos, with their kind."""
+        return media_kinds(cls)
+
+    def seeded(self) -> Self:
+        """Return this request with a seed: its own, or a fresh one below 2³²."""
+        if "seed" not in type(self).model_fields or getattr(self, "seed", None) is not None:
+            return self
+        return self.changed(seed=secrets.randbelow(DRAWN_SEED_LIMIT))
+
+    def changed(self, **fields: Any) -> Self:
+        """Return a copy with other values, validated again."""
+        return type(self).from_plain({**self.to_plain(), **fields}, trusted=True)
+
+    async def resolved(self) -> Self:
+        """Return this request with every picture and video read into bytes.
+
+        Raises:
+            InvalidInputError: a file is missing, broken, too large, or not a picture.
+
+        """
+        from .. import media
+
+        found: dict[str, bytes] = {}
+        for name, kind in self.media_fields().items():
+            source = getattr(self, name)
+            if isinstance(source, Mapping):
+                found[name] = {key: await media.read(value, kind, name=f"{name}[{key}]") for key, value in source.items()}  # type: ignore[assignment]
+            elif source is not None:
+                found[name] = await media.read(source, kind, name=name)
+        return self.changed(**found) if found else self
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the fields as plain data; media as they are held."""
+        return self.model_dump(mode="python")
+
+    @classmethod
+    def from_plain(cls, data: Mapping[str, Any], *, trusted: bool = False) -> Self:
+        """Build a request from plain data.
+
+        With ``trusted=False``, as on a server, media fields accept bytes and data URLs only.
+
+        Raises:
+            InvalidInputError: a field does not fit, or is unknown.
+
+        """
+        try:
+            return cls.model_validate(dict(data), context={"trusted": trusted})
+        except ValidationError as error:
+            raise explain(cls, error) from None
+
+    def described(self) -> dict[str, Any]:
+        """Return the fields for the journal and for metadata: a picture becomes its hash and size."""
+        return {key: summary(value) for key, value in self.to_plain().items()}
+
+
+def _number_kinds(cls: type[BaseModel], name: str | None) -> bool:
+    annotation = cls.model_fields[name].annotation if name in cls.model_fields else None
+    return annotation in _NUMBERS
+
+
+_NUMBERS = (int, float, int | None, float | None)
+
+
+class SampledWorkflow(Workflow):
+    """Ground of the workflows that sample a picture or a video from a prompt."""
+
+    prompt: str = Field(min_length=1, max_length=20_000)
+    """What to show. At most 20,000 characters; the text encoders read the first 77 (CLIP) or 512 (T5) tokens closely."""
+    negative_prompt: str = Field(default="", max_length=20_000)
+    """What to avoid. Without effect at cfg 1, where ComfyUI skips the negative branch."""
+    width: int = Field(default=1024, ge=256, le=2048, multiple_of=16)
+    """Width in pixels."""
+    height: int = Field(default=1024, ge=256, le=2048, multiple_of=16)
+    """Height in pixels."""
+    steps: int = Field(default=20, ge=1, le=100)
+    """Sampling steps. More steps change less and cost more."""
+    cfg: float = Field(default=1.0, ge=0, le=30)
+    """Classifier-free guidance scale. 1 runs the model once a step, anything else twice."""
+    seed: Seed = Field(default=None)
+    """Seed of the noise, 0 to 2⁶⁴−1. The same request with the same seed gives the same picture. Drawn when absent."""
+
+    @field_validator("prompt", mode="after")
+    @classmethod
+    def _says_something(cls, value: str) -> str:
+        if not value.strip():
+            raise PydanticCustomError("blank", "The prompt is empty")
+        return value
+
+    def notices(self) -> tuple[Notice, ...]:
+        """Say when the negative prompt has no effect."""
+        if self.negative_prompt.strip() and self.cfg == 1.0:
+            text = "The negative prompt has no effect at cfg 1: ComfyUI skips the negative branch. Set cfg above 1 to use it."
+            return (Notice("negative_prompt_ignored", text),)
+        return ()
+
+
+def largest(megapixels: float, multiple: int) -> Any:
+    """Return a validator that bounds width × height and offers the nearest size of the same shape."""
+
+    def check(self: Any) -> Any:
+        pixels = self.width * self.height
+        if pixels > megapixels * 1e6:
+            shrink = (megapixels * 1e6 / pixels) ** 0.5
+            fits = tuple(int(side * shrink) // multiple * multiple for side in (self.width, self.height))
+            raise PydanticCustomError(
+                "too_many_pixels",
+                "{width}×{height} is {given} megapixels; this model takes at most {limit}",
+                {
+                    "width": self.width,
+                    "height": self.height,
+                    "given": round(pixels / 1e6, 2),
+                    "limit": megapixels,
+                    "nearest": f"width={fits[0]}, height={fits[1]}",
+                },
+            )
+        return self
+
+    return model_validator(mode="after")(check)
+
+
+def four_n_plus_one(value: int) -> int:
+    """Validate a number of frames: the video models work on 4n+1."""
+    if (value - 1) % 4:
+        nearest = max(1, round((value - 1) / 4) * 4 + 1)
+        raise PydanticCustomError("four_n_plus_one", "Must be one more than a multiple of 4", {"nearest": nearest})
+    return value

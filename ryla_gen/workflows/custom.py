@@ -1,0 +1,184 @@
+"""The caller's own ComfyUI graph, checked for what would hurt a server, with prompt, seed and images put in."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from ..errors import InvalidInputError
+from .base import IMAGE_TIME_LIMIT, Files, Seed, Workflow
+from .choices import OutputFormat
+from .fields import ImageInput
+from .flux import model_file
+from .graph import Graph, is_link, links
+
+MAX_NODES = 2000
+"""Nodes in one graph; the largest ones people share have a few hundred."""
+TEXT_INPUTS = ("text", "clip_l", "t5xxl", "text_g", "text_l")
+"""Names under which the text encoders take their text."""
+SEED_INPUTS = ("seed", "noise_seed")
+EXPORT_HELP = (
+    "In ComfyUI choose Workflow > Export (API); older versions: enable Dev mode Options in the settings, then Save (API Format)."
+)
+
+
+class CustomWorkflow(Workflow):
+    """Any ComfyUI graph in the API format."""
+
+    name: ClassVar[str] = "workflow"
+    family: ClassVar[str] = "custom"
+
+    graph: dict[str, Any] = Field(repr=False)
+    """The graph in ComfyUI's API format: node id → class_type and inputs."""
+    prompt: str | None = Field(default=None, max_length=20_000)
+    """Text for the CLIPTextEncode nodes that reach a sampler's positive input. The graph's own when absent."""
+    seed: Seed = Field(default=None)
+    """Seed for every sampler of the graph, 0 to 2⁶⁴−1. The graph's own when absent."""
+    images: dict[str, ImageInput] = Field(default_factory=dict, repr=False)
+    """Pictures for the graph's LoadImage nodes: the file name the graph mentions (or the node's id) → picture."""
+    limit: float = Field(default=IMAGE_TIME_LIMIT, gt=0, le=86_400)
+    """Seconds the graph may run, up to a day."""
+    output_format: OutputFormat = Field(default="png")
+    """File type of the pictures: png as ComfyUI wrote them, or re-encoded as jpeg or webp."""
+
+    @classmethod
+    def from_file(cls, path: str | PathLike[str], **fields: Any) -> Self:
+        """Read the graph from a JSON file.
+
+        Raises:
+            InvalidInputError: there is no such file, or it holds no graph in the API format.
+
+        """
+        try:
+            graph = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InvalidInputError(f"Cannot read {path}: {error.strerror or error}", "Name a JSON file that exists.") from error
+        except ValueError as error:
+            raise InvalidInputError(f"{path} is not JSON: {error}", EXPORT_HELP) from error
+        return cls(graph=graph, **fields)
+
+    @field_validator("graph", mode="before")
+    @classmethod
+    def _api_format(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise PydanticCustomError("not_a_graph", "Must be a dictionary of nodes, not {kind}", {"kind": type(value).__name__})
+        if isinstance(value.get("nodes"), list):
+            raise PydanticCustomError("ui_format", f"This is ComfyUI's UI format, which servers cannot run. {EXPORT_HELP}")
+        if isinstance(value.get("prompt"), dict) and "class_type" not in value:
+            value = value["prompt"]  # the body of POST /prompt, as many examples show it
+        _check_nodes(value)
+        return value
+
+    @model_validator(mode="after")
+    def _places(self) -> Self:
+        if self.prompt is not None and not list(positive_texts(self.graph)):
+            raise PydanticCustomError("no_prompt_node", "No CLIPTextEncode node of the graph reaches a sampler's positive input")
+        for key in self.images:
+            if not list(_image_places(self.graph, key)):
+                known = sorted({str(node["inputs"].get("image")) for node in self.graph.values() if "image" in node["inputs"]})
+                text = "images: no LoadImage node is called or loads {key}; the graph loads {known}"
+                raise PydanticCustomError("no_image_node", text, {"key": repr(key), "known": ", ".join(known) or "no picture"})
+        return self
+
+    def seeded(self) -> Self:
+        """Return this request as it is: a graph brings its own seeds."""
+        return self
+
+    def time_limit(self) -> float:
+        """Return the caller's ``limit``."""
+        return self.limit
+
+    def build(self, files: Files = Files.preview()) -> Graph:  # noqa: B008 - frozen
+        """Return the graph with prompt, seed and uploaded pictures in place, its files saved under the request's own folder."""
+        api = copy.deepcopy(self.graph)
+        if self.prompt is not None:
+            for node_id, name in positive_texts(api):
+                api[node_id]["inputs"][name] = self.prompt
+        for key in self.images:
+            for node_id, name in list(_image_places(api, key)):
+                api[node_id]["inputs"][name] = files.of(f"images[{key}]")
+        folder = files.prefix.rpartition("/")[0]
+        for node in api.values():
+            _personalise(node["inputs"], self.seed, folder)
+        return Graph.from_api(api)
+
+
+def graph_seed(api: Mapping[str, Any]) -> int:
+    """Return the first seed that a graph names; 0 when it names none."""
+    for node in api.values():
+        for name in SEED_INPUTS:
+            value = node["inputs"].get(name)
+            if isinstance(value, int) and not isinstance(value, bool):
+                return value
+    return 0
+
+
+def positive_texts(api: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Find (node id, input) of every text that a sampler or a guider takes as its positive prompt."""
+    starts = [
+        source
+        for node in api.values()
+        for name, source, _ in links(node["inputs"])
+        if name == "positive" or (name == "conditioning" and node["class_type"].endswith("Guider"))
+    ]
+    seen: set[str] = set()
+    while starts:
+        node_id = starts.pop()
+        node = api.get(node_id)
+        if node is None or node_id in seen:
+            continue
+        seen.add(node_id)
+        if node["class_type"].startswith("CLIPTextEncode"):
+            yield from ((node_id, name) for name in TEXT_INPUTS if name in node["inputs"])
+        elif "latent_image" not in node["inputs"]:  # behind a sampler another picture begins
+            starts += [source for name, source, _ in links(node["inputs"]) if name != "negative"]
+
+
+def _image_places(api: Mapping[str, Any], key: str) -> Iterator[tuple[str, str]]:
+    for node_id, node in api.items():
+        value = node["inputs"].get("image")
+        if isinstance(value, str) and key in (node_id, value):
+            yield node_id, "image"
+
+
+def _personalise(inputs: dict[str, Any], seed: int | None, folder: str) -> None:
+    for name in SEED_INPUTS:
+        if seed is not None and name in inputs and not is_link(inputs[name]):
+            inputs[name] = seed
+    prefix = inputs.get("filename_prefix")
+    if isinstance(prefix, str) and folder:
+        # Only the last part: a prefix may name folders, or climb out of them.
+        inputs["filename_prefix"] = f"{folder}/{prefix.replace(chr(92), '/').rpartition('/')[2].strip('.') or 'output'}"
+
+
+def _check_nodes(value: Mapping[Any, Any]) -> None:
+    if not value:
+        raise PydanticCustomError("not_a_graph", "The graph has no nodes")
+    if len(value) > MAX_NODES:
+        raise PydanticCustomError("not_a_graph", f"The graph has more than {MAX_NODES} nodes")
+    for node_id, node in value.items():
+        whole = isinstance(node, dict) and isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict)
+        if not (whole and isinstance(node_id, str)):
+            text = f"Node {node_id!r} has no class_type and inputs, so this is not the API format. {EXPORT_HELP}"
+            raise PydanticCustomError("not_a_graph", text.replace("{", "(").replace("}", ")"))
+        if "load" in node["class_type"].lower():
+            _check_files(node_id, node)
+
+
+def _check_files(node_id: str, node: Mapping[str, Any]) -> None:
+    """ComfyUI's LoadImage opens absolute and ../ paths: no graph may name one."""
+    for name, text in node["inputs"].items():
+        if isinstance(text, str) and ("/" in text or "\\" in text or ".." in text or text.startswith("~")):
+            try:
+                model_file(text)
+            except PydanticCustomError:
+                message = "Node {node} ({kind}) loads {name}={text}, which is outside the server's own folder"
+                facts = {"node": node_id, "kind": node["class_type"], "name": name, "text": repr(text[:100])}
+                raise PydanticCustomError("unsafe_file", message, facts) from None

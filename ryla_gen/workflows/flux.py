@@ -1,0 +1,214 @@
+"""FLUX.1 schnell and dev, and dev with LoRAs. Sources of the graphs: ComfyUI's own templates (comfyui-workflow-templates 0.6.0)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from .base import IMAGE_TIME_LIMIT, Files, SampledWorkflow, largest
+from .choices import OutputFormat, Sampler, Scheduler
+from .graph import Graph, Link, Node
+
+SCHNELL = "flux1-schnell-fp8.safetensors"
+DEV = "flux1-dev-fp8.safetensors"
+TURBO_LORA = "flux.1-turbo-alpha.safetensors"
+
+LoraId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+"""Name of a stored LoRA: 1 to 64 of a-z 0-9 . _ -, beginning with a letter or digit."""
+
+CheckpointName = Annotated[str, Field(min_length=1, max_length=200)]
+"""File name inside the server's checkpoints folder."""
+
+
+def model_file(value: str) -> str:
+    """Validate the name of a model file: relative, and inside its folder."""
+    if value.startswith(("/", "\\", "~")) or ":" in value or ".." in value.replace("\\", "/").split("/"):
+        raise PydanticCustomError("unsafe_file", "Must be a file name inside the server's model folder")
+    return value
+
+
+class Picture(SampledWorkflow):
+    """What the Flux workflows share."""
+
+    batch_size: int = Field(default=1, ge=1, le=16)
+    """Pictures from one run, 1 to 16, each with its own noise."""
+    sampler: Sampler = Field(default="euler")
+    """Sampler. Default of ComfyUI's Flux templates."""
+    scheduler: Scheduler = Field(default="simple")
+    """Noise schedule. Default of ComfyUI's Flux templates."""
+    output_format: OutputFormat = Field(default="png")
+    """File type of the pictures: png (lossless), jpeg or webp."""
+
+    # The published range of FLUX.1 is 0.1 to 2 megapixels; ComfyUI runs more, with repeating structures.
+    _fits = largest(4.2, 16)
+
+    def time_limit(self) -> float:
+        """Return 120 s for a picture of a megapixel and default steps, and in proportion for more work."""
+        usual: int = type(self).model_fields["steps"].default * 1024 * 1024
+        return IMAGE_TIME_LIMIT * max(1.0, self.steps * self.width * self.height * self.batch_size / usual)
+
+    def _latent(self, graph: Graph) -> Node:
+        return graph.add("EmptySD3LatentImage", width=self.width, height=self.height, batch_size=self.batch_size)
+
+    def _finish(self, graph: Graph, sampled: dict[str, Any], vae: Link, files: Files) -> Graph:
+        """Sample, decode, save: the end of every Flux graph."""
+        latent = graph.add(
+            "KSampler",
+            **sampled,
+            seed=self.seed or 0,
+            steps=self.steps,
+            cfg=self.cfg,
+            sampler_name=self.sampler,
+            scheduler=self.scheduler,
+            denoise=1.0,
+        )
+        graph.add("SaveImage", images=graph.add("VAEDecode", samples=latent, vae=vae), filename_prefix=files.prefix)
+        return graph
+
+
+class Flux(Picture):
+    """FLUX.1 schnell: a picture in four steps. Apache-2.0, free for commercial use."""
+
+    name: ClassVar[str] = "flux"
+    family: ClassVar[str] = "flux"
+
+    steps: int = Field(default=4, ge=1, le=50)
+    """Sampling steps, 1 to 50. schnell is distilled for 1 to 4 (its model card); 4 is the template's."""
+
+    def build(self, files: Files = Files.preview()) -> Graph:  # noqa: B008 - frozen
+        """Return checkpoint → text → sampler → picture; schnell has no guidance input."""
+        graph = Graph()
+        model = graph.add("CheckpointLoaderSimple", ckpt_name=SCHNELL)
+        positive = graph.add("CLIPTextEncode", text=self.prompt, clip=model[1])
+        negative = graph.add("CLIPTextEncode", text=self.negative_prompt, clip=model[1])
+        latent = self._latent(graph)
+        return self._finish(
+            graph, {"model": model, "positive": positive, "negative": negative, "latent_image": latent}, model[2], files
+        )
+
+
+class DevPicture(Picture):
+    """What the FLUX.1 dev workflows share."""
+
+    steps: int = Field(default=20, ge=1, le=100)
+    """Sampling steps, 1 to 100. 20 is the template's; 28 is what FLUX.1-dev's makers serve."""
+    guidance: float = Field(default=3.5, ge=0, le=30)
+    """Distilled guidance of FLUX.1 dev, 0 to 30: higher follows the prompt more closely. 3.5 is the template's."""
+    checkpoint: CheckpointName = Field(default=DEV)
+    """Checkpoint file on the server; the default is the fp8 one of Comfy-Org."""
+
+    _safe_checkpoint = field_validator("checkpoint")(model_file)
+
+    def build(self, files: Files = Files.preview()) -> Graph:  # noqa: B008 - frozen
+        """Return checkpoint → patches → text with guidance → sampler → picture."""
+        graph = Graph()
+        checkpoint = graph.add("CheckpointLoaderSimple", ckpt_name=self.checkpoint)
+        model, clip = self._chain(graph, checkpoint, files)
+        text = graph.add("CLIPTextEncode", text=self._prompt_text(), clip=clip)
+        negative = graph.add("CLIPTextEncode", text=self.negative_prompt, clip=clip)
+        positive = graph.add("FluxGuidance", conditioning=text, guidance=self.guidance)
+        latent = self._latent(graph)
+        sampled = {"model": model, "positive": positive, "negative": negative, "latent_image": latent}
+        return self._finish(graph, sampled, checkpoint[2], files)
+
+    def _chain(self, graph: Graph, checkpoint: Node, files: Files) -> tuple[Node | Link, Node | Link]:
+        """Return the model and the text encoder, after whatever patches them."""
+        return checkpoint, checkpoint[1]
+
+    def _prompt_text(self) -> str:
+        return self.prompt
+
+
+class FluxDev(DevPicture):
+    """FLUX.1 dev: the better picture, in twenty steps. Its licence is non-commercial."""
+
+    name: ClassVar[str] = "flux_dev"
+    family: ClassVar[str] = "flux"
+
+    speed: Literal["quality", "balanced", "turbo"] = Field(default="quality")
+    """quality: every step; balanced: EasyCache skips steps that change little; turbo: the 8-step Turbo-Alpha LoRA,
+    which sets ``steps`` to 8 unless you set them."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _turbo_steps(cls, data: Any) -> Any:
+        """Turbo-Alpha is trained for 8 steps (its model card)."""
+        if isinstance(data, dict) and data.get("speed") == "turbo" and "steps" not in data:
+            return {**data, "steps": 8}
+        return data
+
+    def _chain(self, graph: Graph, checkpoint: Node, files: Files) -> tuple[Node | Link, Node | Link]:
+        if self.speed == "turbo":
+            # The model card: scale 1, guidance 3.5, 8 steps.
+            lora = graph.add(
+                "LoraLoader", model=checkpoint, clip=checkpoint[1], lora_name=TURBO_LORA, strength_model=1.0, strength_clip=1.0
+            )
+            return lora, lora[1]
+        if self.speed == "balanced":
+            # The values of ComfyUI's template flux1_dev_uso_reference_image_gen.
+            cached = graph.add(
+                "EasyCache", model=checkpoint, reuse_threshold=0.2, start_percent=0.15, end_percent=0.95, verbose=False
+            )
+            return cached, checkpoint[1]
+        return checkpoint, checkpoint[1]
+
+
+class Lora(BaseModel):
+    """A stored LoRA and how strongly it acts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+    id: LoraId
+    """Name under which the LoRA is stored."""
+    strength: float = Field(default=1.0, ge=0, le=1)
+    """How strongly it acts, 0 (not at all) to 1 (as trained)."""
+
+    def __init__(self, id: str, strength: float = 1.0) -> None:  # noqa: A002 - the field's own name
+        super().__init__(id=id, strength=strength)
+
+
+class FluxLora(DevPicture):
+    """FLUX.1 dev with one or several LoRAs: a character, a style."""
+
+    name: ClassVar[str] = "flux_lora"
+    family: ClassVar[str] = "flux"
+
+    lora_id: LoraId | None = Field(default=None)
+    """Name of one stored LoRA. Either this or ``loras``."""
+    lora_strength: float = Field(default=1.0, ge=0, le=1)
+    """How strongly ``lora_id`` acts, 0 (not at all) to 1 (as trained)."""
+    trigger_word: str = Field(default="", max_length=200)
+    """Word the LoRA was trained on; put in front of the prompt when the prompt lacks it."""
+    loras: tuple[Lora, ...] = Field(default=(), max_length=8)
+    """Several LoRAs at once, applied in this order; at most 8."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.lora_id is None) == (not self.loras):
+            raise PydanticCustomError("lora_choice", "Name the LoRA with either lora_id or loras=[Lora(id, strength), …]")
+        return self
+
+    def chosen(self) -> tuple[Lora, ...]:
+        """Return the LoRAs in the order in which they are applied."""
+        return (Lora(self.lora_id, self.lora_strength),) if self.lora_id else self.loras
+
+    def _prompt_text(self) -> str:
+        word = self.trigger_word.strip()
+        return self.prompt if not word or word.lower() in self.prompt.lower() else f"{word}, {self.prompt}"
+
+    def _chain(self, graph: Graph, checkpoint: Node, files: Files) -> tuple[Node | Link, Node | Link]:
+        model: Node | Link = checkpoint
+        clip: Node | Link = checkpoint[1]
+        for lora in self.chosen():
+            loader = graph.add(
+                "LoraLoader",
+                model=model,
+                clip=clip,
+                lora_name=files.lora(lora.id),
+                strength_model=lora.strength,
+                strength_clip=lora.strength,
+            )
+            model, clip = loader, loader[1]
+        return model, clip

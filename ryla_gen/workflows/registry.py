@@ -1,0 +1,68 @@
+"""Which workflows there are: the built-in ones, and those of installed plug-ins. Loads a class only when it is asked for."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from ..errors import InvalidInputError
+from .base import Workflow
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+BUILT_IN = {
+    "flux": "flux:Flux",
+    "flux_dev": "flux:FluxDev",
+    "flux_lora": "flux:FluxLora",
+    "instantid": "faces:InstantID",
+    "flux_instantid": "faces:FluxInstantID",
+    "flux_pulid": "faces:FluxPulid",
+    "wan2": "wan2:Wan2",
+    "seedvr2": "seedvr2:SeedVR2",
+    "workflow": "custom:CustomWorkflow",
+}
+"""Name of each built-in workflow → module and class."""
+
+PLUGIN_GROUP = "ryla_gen.workflows"
+"""Entry-point group under which other packages offer workflows."""
+
+
+def workflow_names() -> tuple[str, ...]:
+    """Return every workflow's name, plug-ins last."""
+    return (*BUILT_IN, *(name for name in _plugins() if name not in BUILT_IN))
+
+
+def workflow_class(name: str) -> type[Workflow]:
+    """Return a workflow's class by its name; ``flux-dev`` and ``flux_dev`` are the same.
+
+    Raises:
+        InvalidInputError: no workflow has that name.
+
+    """
+    key = name.replace("-", "_").lower()
+    if key in BUILT_IN:
+        module, _, attribute = BUILT_IN[key].partition(":")
+        found: type[Workflow] = getattr(import_module(f"{__package__}.{module}"), attribute)
+        return found
+    plugin = _plugins().get(key)
+    if plugin is None:
+        from difflib import get_close_matches
+
+        close = get_close_matches(key, workflow_names(), n=1)
+        meant = f"Did you mean {close[0].replace('_', '-')}? " if close else ""
+        raise InvalidInputError(f"There is no workflow {name!r}.", f"{meant}See them all: ryla-gen workflows list")
+    loaded = plugin.load()
+    if not (isinstance(loaded, type) and issubclass(loaded, Workflow)):
+        raise InvalidInputError(
+            f"The plug-in {plugin.value} offers {name!r}, which is not a Workflow class.", "Update or remove the plug-in."
+        )
+    return loaded
+
+
+@cache
+def _plugins() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points  # 49 ms, so only when it is needed
+
+    return {point.name: point for point in entry_points(group=PLUGIN_GROUP)}

@@ -1,0 +1,87 @@
+"""The weights and node packs that graphs need, from one data file. Looks things up; downloads nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+TABLE = Path(__file__).with_name("weights.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """One model file. None means that nobody has looked it up, not that it does not exist."""
+
+    folder: str
+    """Folder below ComfyUI's ``models``."""
+    name: str
+    """Name inside that folder, as a loader node names it."""
+    repo: str
+    """Hugging Face repository, or ``github:`` and a release page."""
+    revision: str | None
+    """Commit of the repository."""
+    file: str
+    """Path inside the repository."""
+    bytes: int | None
+    approx_size: str | None
+    sha256: str | None
+    sha256_source: str | None
+    """primary: published by the maker; third_party: an independent list."""
+    gated: bool
+    """Whether the download needs an account that accepted the licence."""
+    licence: str | None
+    nodes: tuple[str, ...]
+    """Node classes that load this file without naming it."""
+    source: str
+    note: str | None
+
+    @property
+    def non_commercial(self) -> bool:
+        """Whether the licence forbids commercial use of the model itself."""
+        return self.licence is not None and "non-commercial" in self.licence.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class NodePack:
+    """A repository of custom nodes, pinned to a commit; the first one is ComfyUI itself."""
+
+    name: str
+    repo: str
+    version: str | None
+    commit: str
+    licence: str | None
+    nodes: tuple[str, ...]
+    """Node classes that our graphs use from it."""
+
+
+@cache
+def _table() -> dict[str, Any]:
+    return dict(json.loads(TABLE.read_text(encoding="utf-8")))
+
+
+@cache
+def all_weights() -> tuple[Weights, ...]:
+    """Every model file the table knows."""
+    return tuple(Weights(**{**row, "nodes": tuple(row["nodes"])}) for row in _table()["weights"])
+
+
+@cache
+def node_packs() -> tuple[NodePack, ...]:
+    """ComfyUI and every node pack the shipped graphs use."""
+    return tuple(NodePack(**{**row, "nodes": tuple(row["nodes"])}) for row in _table()["node_packs"])
+
+
+def weights_for(graph: Mapping[str, Any]) -> tuple[Weights, ...]:
+    """Find the files that a graph in API format loads, by the names in its loader nodes and by what its nodes imply."""
+    classes = {node.get("class_type") for node in graph.values()}
+    named = {value for node in graph.values() for value in (node.get("inputs") or {}).values() if isinstance(value, str)}
+    return tuple(row for row in all_weights() if row.name in named or classes.intersection(row.nodes))
+
+
+def packs_for(classes: frozenset[str]) -> tuple[NodePack, ...]:
+    """Find the node packs that provide these node classes; none for a graph of core nodes alone."""
+    return tuple(pack for pack in node_packs() if classes.intersection(pack.nodes))

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from .shell import SECONDS, SMALL, envelope, here, picture, started
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_serves_until_it_is_stopped_and_says_where_once(
+    number: signal.Signals, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = free_port()
+    process = started("emulator", "--port", str(port), "--folder", str(tmp_path / "files"))
+    assert process.stdout is not None
+    url = re.search(r"http://\S+", process.stdout.readline().decode())
+    assert url is not None
+    assert url[0] == f"http://127.0.0.1:{port}"
+    with urllib.request.urlopen(f"{url[0]}/system_stats", timeout=5) as answer:
+        assert json.load(answer)["system"]["comfyui_version"]
+    assert here("run", "flux", "fox", *SMALL, "--url", url[0], "-o", str(tmp_path / "x.png")) == 0
+    assert picture(tmp_path / "x.png").size == (256, 256)
+    assert list((tmp_path / "files" / "output").rglob("*.png")) != []
+    capsys.readouterr()
+    assert here("emulator", "--port", str(port)) == 1  # taken, while the other one serves
+    said = capsys.readouterr().err
+    assert f"Port {port} is in use" in said
+    assert "--port" in said.partition("hint:")[2]
+    process.send_signal(number)
+    rest, notes = process.communicate(timeout=SECONDS)
+    assert (process.returncode, rest) == (0, b"")
+    assert b"--url" in notes
+    assert b"Traceback" not in notes
+
+
+def test_programs_read_the_address_as_json() -> None:
+    process = started("emulator", "--port", "0", "--json")
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=SECONDS)
+    assert (rest, process.returncode) == (b"", 0)
+    data = envelope(line)["data"]
+    assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d+", data["url"])
+    assert not Path(data["folder"]).exists()  # a temporary one goes with the process
+
+
+@pytest.mark.parametrize("arguments", [["--host", "192.0.2.1"], ["--host", "no such host"], ["--folder", "/dev/null/x"]])
+def test_what_cannot_be_served_is_one_clear_error(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert here("emulator", "--port", "0", *arguments) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error[server_unhealthy]")
+    assert "hint:" in said

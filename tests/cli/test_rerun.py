@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ryla_gen import load
+
+from .shell import SMALL, envelope, here, picture
+
+
+@pytest.fixture
+def fox(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """A saved picture."""
+    path = tmp_path / "fox.png"
+    assert here("run", "flux-dev", "fox", *SMALL, "--seed", "7", "-o", str(path), "-q") == 0
+    capsys.readouterr()
+    return str(path)
+
+
+def test_the_same_picture_comes_again(fox: str, tmp_path: Path) -> None:
+    again = tmp_path / "again.png"
+    assert here("rerun", fox, "-o", str(again)) == 0
+    assert load(again) == load(fox)
+    assert picture(again).tobytes() == picture(Path(fox)).tobytes()
+
+
+def test_values_may_change(fox: str, tmp_path: Path) -> None:
+    again = tmp_path / "again.webp"
+    changes = ["--set", "steps=2", "--set", "prompt=12", "--set", "guidance=2.5", "--set", "output-format=webp", "--seed", "8"]
+    assert here("rerun", fox, *changes, "-o", str(again)) == 0
+    found = load(again).to_plain()
+    assert (found["steps"], found["prompt"], found["guidance"], found["seed"]) == (2, "12", 2.5, 8)
+    assert picture(again).format == "WEBP"
+
+
+def test_a_new_seed_is_another_one_each_time(fox: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    seeds = set()
+    for name in ("a.png", "b.png"):
+        assert here("rerun", fox, "--new-seed", "-o", str(tmp_path / name), "--json") == 0
+        seeds.add(envelope(capsys.readouterr().out)["data"]["seed"])
+    assert len(seeds | {7}) == 3
+
+
+def test_a_face_is_asked_for_again(tmp_path: Path, face: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "face.png").write_bytes(face)
+    reference = ["--reference-image", str(tmp_path / "face.png")]
+    made, again = tmp_path / "made.png", tmp_path / "again.png"
+    assert here("run", "instantid", "astronaut", *SMALL, *reference, "--seed", "3", "-o", str(made)) == 0
+    capsys.readouterr()
+    assert here("rerun", str(made), "-o", str(again)) == 2
+    assert "--reference-image FILE" in capsys.readouterr().err
+    assert here("rerun", str(made), *reference, "-o", str(again)) == 0
+    assert picture(again).tobytes() == picture(made).tobytes()
+
+
+def test_a_picture_of_comfyui_is_run_as_its_graph(fox: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    graph = tmp_path / "graph.png"
+    found = picture(Path(fox))
+    from PIL.PngImagePlugin import PngInfo
+
+    note = PngInfo()
+    note.add_text("prompt", found.text["prompt"])
+    found.save(graph, pnginfo=note)
+    again = tmp_path / "again.png"
+    assert here("rerun", str(graph), "-o", str(again), "--json") == 0
+    assert envelope(capsys.readouterr().out)["data"]["workflow"] == "workflow"
+    assert picture(again).tobytes() == found.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--set", "stepz=3"], "steps"),
+        (["--set", "steps"], "FIELD=VALUE"),
+        (["--set", "steps=many"], "number"),
+        (["--seed", "1", "--new-seed"], "exclude"),
+        (["--reference-image", "x.png"], "reference_image"),
+    ],
+)
+def test_what_does_not_fit_is_refused(fox: str, more: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert here("rerun", fox, *more) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_file_that_tells_nothing(tmp_path: Path, face: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "face.png").write_bytes(face)
+    assert here("rerun", str(tmp_path / "face.png")) == 2
+    assert "says nothing" in capsys.readouterr().err
+    assert here("rerun", str(tmp_path / "nowhere.png")) == 1
+    assert "storage_failed" in capsys.readouterr().err
+
+
+def test_a_video_to_enlarge_is_asked_for_before_the_output_is_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small, large = tmp_path / "small.mp4", tmp_path / "large.mp4"
+    shape = ("--width", "256", "--height", "256", "--length", "5", "--steps", "1")
+    assert here("run", "wan2", "waves", *shape, "-o", str(small)) == 0
+    assert here("run", "seedvr2", "--video", str(small), "--resolution", "256", "-o", str(large)) == 0
+    capsys.readouterr()
+    assert here("rerun", str(large), "-o", str(tmp_path / "again.mp4")) == 2
+    assert "--video FILE" in capsys.readouterr().err
+    assert here("rerun", str(large), "--video", str(small), "-o", str(tmp_path / "again.mp4")) == 0

@@ -1,0 +1,95 @@
+"""Ctrl-C and SIGTERM, with real processes against a real (emulated) server."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ryla_gen.emulator.server import Emulator
+
+from .shell import SECONDS, SMALL, envelope, here, lines, started
+
+CODES = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+
+
+@pytest.fixture
+def server() -> Iterator[Emulator]:
+    """A server on which every node takes long."""
+    with Emulator() as emulator:
+        emulator.knobs.delay_per_node = 30.0
+        yield emulator
+
+
+@pytest.mark.parametrize(("number", "code"), CODES)
+def test_a_signal_stops_the_prompt_on_the_server_and_then_the_command(
+    number: signal.Signals, code: int, server: Emulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    process = started("run", "flux", "fox", *SMALL, "--url", server.url, "-o", str(tmp_path / "x.png"), "--json")
+    assert process.stdout is not None
+    while (event := json.loads(process.stdout.readline()))["type"] != "started":
+        pass
+    process.send_signal(number)
+    before = time.monotonic()
+    rest, said = process.communicate(timeout=SECONDS)
+    assert time.monotonic() - before < 5
+    assert process.returncode == code
+    assert next(item for item in lines(rest) if item.get("type") == "finished")["state"] == "canceled"
+    assert envelope(rest)["error"]["code"] == "job_canceled"
+    assert b"Traceback" not in said
+    messages = server.queue.history(event["job"])[event["job"]]["status"]["messages"]
+    assert "execution_interrupted" in [name for name, _ in messages]
+    assert list(tmp_path.glob("*.png")) == []
+    here("jobs", "show", event["job"], "--json")
+    assert envelope(capsys.readouterr().out)["data"]["state"] == "canceled"
+
+
+@pytest.mark.parametrize(("number", "code"), CODES[:1])
+def test_a_signal_to_one_that_waits_leaves_the_running_one_alone(number: signal.Signals, code: int, server: Emulator) -> None:
+    first = started("run", "flux", "fox", *SMALL, "--url", server.url, "--json", "-o", "/tmp")
+    second = None
+    try:
+        assert first.stdout is not None
+        while json.loads(first.stdout.readline())["type"] != "started":
+            pass
+        second = started("run", "flux", "bear", *SMALL, "--url", server.url, "--json", "-o", "/tmp")
+        assert second.stdout is not None
+        while json.loads(second.stdout.readline()).get("position") != 1:
+            pass
+        second.send_signal(number)
+        second.communicate(timeout=SECONDS)
+        assert second.returncode == code
+        assert server.queue.remaining() == 1
+    finally:
+        for process in (first, second):
+            if process is not None:
+                process.kill()
+                process.communicate()
+
+
+def test_ctrl_c_on_the_embedded_emulator() -> None:
+    line = ("run", "flux-dev", "fox", "--steps", "100", "--width", "2048", "--height", "2048", "--json", "-o", "/tmp")
+    process = started(*line)
+    assert process.stdout is not None
+    while json.loads(process.stdout.readline())["type"] != "progress":
+        pass
+    process.send_signal(signal.SIGINT)
+    rest, said = process.communicate(timeout=SECONDS)
+    assert process.returncode == 130
+    assert envelope(rest)["error"]["code"] == "job_canceled"
+    assert b"Traceback" not in said
+
+
+def test_ctrl_c_while_loading_is_quiet() -> None:
+    for wait in (0.02, 0.06, 0.12, 0.25):
+        process = started("workflows", "list")
+        time.sleep(wait)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=SECONDS)
+        # Before the first line of ours runs, Python itself answers.
+        assert process.returncode in (130, 0, -signal.SIGINT)
+        assert b"ryla_gen" not in said or wait < 0.06

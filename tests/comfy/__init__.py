@@ -1,0 +1,1 @@
+"""Tests of the ComfyUI client, and the stub server they talk to."""

@@ -1,0 +1,106 @@
+"""How the emulator starts and stops, and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from ryla_gen.emulator.server import Emulator
+
+SLOW = {"class_type": "LabSteps", "steps": 200, "seconds": 0.02}
+
+
+def test_it_is_ready_in_a_tenth_of_a_second():
+    best = 1.0
+    for _ in range(3):
+        started = time.perf_counter()
+        emulator = Emulator()
+        emulator.start()
+        best = min(best, time.perf_counter() - started)
+        emulator.close()
+    assert best < 0.1
+
+
+async def test_closing_leaves_no_thread_no_socket_and_no_file(lab, lab_schemas):
+    def open_files() -> int:
+        gc.collect()
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    threads, files = threading.active_count(), open_files()
+    emulator = Emulator(schemas=lab_schemas)
+    async with aiohttp.ClientSession() as session:
+        url = emulator.start()
+        assert emulator.start() == url
+        async with session.ws_connect(f"{url}/ws?clientId=me") as websocket:
+            async with session.post(f"{url}/prompt", json={"prompt": lab(SLOW), "client_id": "me"}) as response:
+                assert response.status == 200
+            while json.loads((await websocket.receive()).data)["type"] != "progress":
+                pass
+            started = time.perf_counter()
+            await asyncio.to_thread(emulator.close)
+            assert time.perf_counter() - started < 2
+            emulator.close()
+    await asyncio.sleep(0)
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert not emulator.folder.exists()
+    assert threading.active_count() == threads
+    assert open_files() <= files
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", emulator.port), timeout=1)
+    with pytest.raises(RuntimeError):
+        emulator.start()
+
+
+def test_serving_in_the_foreground_ends_when_it_is_closed():
+    emulator = Emulator()
+    foreground = threading.Thread(target=emulator.serve_forever)
+    foreground.start()
+    while not emulator.port:
+        time.sleep(0.01)
+    emulator.close()
+    foreground.join(5)
+    assert not foreground.is_alive() and not emulator.folder.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_foreground_server_and_its_temporary_folder(number):
+    code = "from ryla_gen.emulator.server import Emulator as E; e = E(); e.start(); print(e.folder, flush=True); e.serve_forever()"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        folder = Path(process.stdout.readline().strip())
+        assert folder.is_dir()
+        time.sleep(0.2)  # from the line to the loop
+        process.send_signal(number)
+        assert process.wait(10) == 0
+    assert not folder.exists()
+
+
+def test_a_port_that_is_taken_is_an_error_and_leaves_no_trace():
+    with Emulator() as first:
+        second = Emulator(port=first.port)
+        with pytest.raises(OSError):
+            second.start()
+        second.close()
+        assert not second.folder.exists()
+
+
+def test_a_folder_of_the_callers_is_kept(tmp_path):
+    with Emulator(tmp_path / "server") as emulator:
+        (emulator.folders.output / "kept.png").write_bytes(b"x")
+    assert (tmp_path / "server" / "output" / "kept.png").exists()
+
+
+def test_one_that_was_never_started_closes_without_a_trace():
+    emulator = Emulator()
+    emulator.close()
+    assert not emulator.folder.exists()

@@ -1,0 +1,93 @@
+"""Sessions, environments and apps: who the caller is, and what is deployed under which name. Runs nothing."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+
+from google.protobuf.empty_pb2 import Empty
+from grpclib import GRPCError, Status
+from modal_proto import api_pb2 as pb
+
+from tests.modal_loopback.containers import Containers
+from tests.modal_loopback.functions import deployed, layout_of
+from tests.modal_loopback.rpc import Caller
+from tests.modal_loopback.state import App, World, found
+
+BUILDER_VERSION = "2025.06"
+"""The image builder from which on functions accept CBOR."""
+
+
+class Sessions:
+    """Tokens, the workspace behind them, and its environments."""
+
+    def __init__(self, world: World, workspace: str, environments: tuple[str, ...], token_id: str) -> None:
+        self._world = world
+        self._workspace = workspace
+        self._environments = environments
+        self._token_id = token_id
+
+    async def ClientHello(self, request: Empty, caller: Caller) -> pb.ClientHelloResponse:
+        return pb.ClientHelloResponse(image_builder_version=BUILDER_VERSION)
+
+    async def AuthTokenGet(self, request: pb.AuthTokenGetRequest, caller: Caller) -> pb.AuthTokenGetResponse:
+        claims = base64.urlsafe_b64encode(json.dumps({"exp": time.time() + 3600}).encode()).decode().rstrip("=")
+        return pb.AuthTokenGetResponse(token=f"e30.{claims}.x")
+
+    async def WorkspaceNameLookup(self, request: Empty, caller: Caller) -> pb.WorkspaceNameLookupResponse:
+        return pb.WorkspaceNameLookupResponse(workspace_name=self._workspace, username=self._workspace)
+
+    async def TokenInfoGet(self, request: pb.TokenInfoGetRequest, caller: Caller) -> pb.TokenInfoGetResponse:
+        return pb.TokenInfoGetResponse(token_id=self._token_id, workspace_id="ac-1", workspace_name=self._workspace)
+
+    async def EnvironmentGetOrCreate(
+        self, request: pb.EnvironmentGetOrCreateRequest, caller: Caller
+    ) -> pb.EnvironmentGetOrCreateResponse:
+        name = request.deployment_name or "main"
+        if name not in self._environments:
+            raise GRPCError(Status.NOT_FOUND, f"Environment '{name}' not found")
+        settings = pb.EnvironmentSettings(image_builder_version=BUILDER_VERSION)
+        metadata = pb.EnvironmentMetadata(name=name, settings=settings)
+        return pb.EnvironmentGetOrCreateResponse(environment_id=f"en-{name}", metadata=metadata)
+
+
+class Apps:
+    """Apps from the first declaration to the last deployment."""
+
+    def __init__(self, world: World, containers: Containers) -> None:
+        self._world = world
+        self._containers = containers
+
+    async def AppCreate(self, request: pb.AppCreateRequest, caller: Caller) -> pb.AppCreateResponse:
+        app = App(self._world.new_id("ap"), request.description, request.environment_name or "main", request.app_state)
+        self._world.apps[app.id] = app
+        return pb.AppCreateResponse(app_id=app.id, app_page_url=f"https://loopback.invalid/{app.id}")
+
+    async def AppGetByDeploymentName(
+        self, request: pb.AppGetByDeploymentNameRequest, caller: Caller
+    ) -> pb.AppGetByDeploymentNameResponse:
+        app = deployed(self._world, request.name, request.environment_name)
+        return pb.AppGetByDeploymentNameResponse(app_id=app.id if app else "")
+
+    async def AppGetLayout(self, request: pb.AppGetLayoutRequest, caller: Caller) -> pb.AppGetLayoutResponse:
+        return pb.AppGetLayoutResponse(app_layout=layout_of(self._world, found(self._world.apps, request.app_id, "App")))
+
+    async def AppPublish(self, request: pb.AppPublishRequest, caller: Caller) -> pb.AppPublishResponse:
+        app = found(self._world.apps, request.app_id, "App")
+        app.name, app.state = request.name or app.name, request.app_state
+        app.functions, app.classes = dict(request.function_ids), dict(request.class_ids)
+        self._containers.replace(app)
+        return pb.AppPublishResponse(url=f"https://loopback.invalid/{app.id}", deployed_at=time.time())
+
+    async def AppStop(self, request: pb.AppStopRequest, caller: Caller) -> Empty:
+        app = found(self._world.apps, request.app_id, "App")
+        app.state = pb.APP_STATE_STOPPED
+        self._containers.replace(app)
+        return Empty()
+
+    async def AppHeartbeat(self, request: pb.AppHeartbeatRequest, caller: Caller) -> Empty:
+        return Empty()
+
+    async def AppClientDisconnect(self, request: pb.AppClientDisconnectRequest, caller: Caller) -> Empty:
+        return Empty()

@@ -1,0 +1,72 @@
+"""The faults a test can switch on, all in one place. Says what goes wrong, never how: the other modules look here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
+
+from grpclib import Status
+
+QUEUE_CAPACITY = 5000
+"""Items one partition of a Modal queue holds (Modal's guide on queues)."""
+
+
+@dataclass
+class Knobs:
+    """Turned while the server runs; names of calls are Modal's own (``FunctionMap``), or patterns (``Queue*``)."""
+
+    refuse_token: bool = False
+    """Every client is told that its token is not valid. Containers have none and go on."""
+    refuse: dict[str, Status] = field(default_factory=dict)
+    """Calls answered with this status and not done, for as long as they stand here."""
+    delay: dict[str, float] = field(default_factory=dict)
+    """Seconds that pass before a call is looked at."""
+    lose_request_of: Counter[str] = field(default_factory=Counter)
+    """How many of the next calls break their connection before anything is done."""
+    lose_answer_of: Counter[str] = field(default_factory=Counter)
+    """How many of the next calls are done and then break their connection: the caller cannot know."""
+    remember_requests: bool = False
+    """Answer a repeated request (same idempotency key) from memory. Modal documents nothing of it: the worst is the default."""
+    queue_unavailable: bool = False
+    """Every call to a queue fails with UNAVAILABLE."""
+    queue_capacity: int = QUEUE_CAPACITY
+    """Items in a partition before ``put`` is refused as full."""
+    missing_classes: set[str] = field(default_factory=set)
+    """Classes that the deployed app pretends not to have."""
+    missing_methods: set[str] = field(default_factory=set)
+    """``Class.method`` names that the deployed app pretends not to have: an older deployment."""
+    expire_results: bool = False
+    """Results are gone, as they are seven days after the call."""
+    kill_at_input: int = 0
+    """The container that is handed the n-th input from now on is killed as it receives it; 0 is never."""
+
+    def reset(self) -> None:
+        """Switch every fault off."""
+        for item in fields(self):
+            setattr(self, item.name, getattr(Knobs(), item.name))
+
+    def status_for(self, rpc: str) -> Status | None:
+        """The status with which this call is refused, if it is."""
+        if self.queue_unavailable and rpc.startswith("Queue"):
+            return Status.UNAVAILABLE
+        return next((status for pattern, status in self.refuse.items() if fnmatchcase(rpc, pattern)), None)
+
+    def delay_for(self, rpc: str) -> float:
+        """Seconds to wait before this call is looked at."""
+        return sum(seconds for pattern, seconds in self.delay.items() if fnmatchcase(rpc, pattern))
+
+    def loses(self, counter: Counter[str], rpc: str) -> bool:
+        """Whether this call is one of those whose connection breaks; counts it off."""
+        for pattern, left in counter.items():
+            if left > 0 and fnmatchcase(rpc, pattern):
+                counter[pattern] -= 1
+                return True
+        return False
+
+    def kills_now(self) -> bool:
+        """Counts one handed-over input; true when its container has to die of it."""
+        if self.kill_at_input > 0:
+            self.kill_at_input -= 1
+            return self.kill_at_input == 0
+        return False

@@ -1,0 +1,162 @@
+"""The real app on a loopback of Modal: deployed with Modal's command, run in containers that have only what the image installs."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import modal
+import pytest
+
+from ryla_gen.names import APP
+from ryla_gen.remote import image
+from tests.modal_loopback import Loopback, minimal_environment
+from tests.modal_loopback.client import connected
+from tests.modal_loopback.state import Container
+
+ROOT = Path(__file__).resolve().parents[2]
+EMULATOR = "{python} -m ryla_gen.emulator --port {port} --folder {work}"
+"""What the worker starts in ComfyUI's place."""
+
+SMALL = {"prompt": "a red fox in the snow", "width": 256, "height": 256, "steps": 2, "seed": 7}
+SEEDS = itertools.count(1000)
+
+Open = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def container_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python with what the images install for us, and nothing of the tests."""
+    return minimal_environment(tmp_path_factory.mktemp("container-python"), "modal", *image.SDK, *image.HUB)
+
+
+def deploy(loopback: Loopback, home: Path, **variables: str) -> None:
+    """Deploy the app as its README says."""
+    environment = {**os.environ, **loopback.env, "RYLA_GEN_HOME": str(home), "PYTHONPATH": str(ROOT), **variables}
+    call = [sys.executable, "-m", "modal", "deploy", "-m", "ryla_gen.remote.app"]
+    done = subprocess.run(call, cwd=home, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@contextmanager
+def deployed(python: Path, folder: Path, env: Mapping[str, str] | None = None, **options: Any) -> Iterator[Loopback]:
+    """A loopback with the app."""
+    container_env = {"RYLA_COMFYUI_COMMAND": EMULATOR, "RYLA_WORK_FOLDER": str(folder / "work"), **(env or {})}
+    with Loopback(python=python, container_env=container_env, **{"max_containers": 1, **options}) as loopback:
+        deploy(loopback, folder)
+        try:
+            yield loopback
+        finally:
+            assert loopback.unknown_rpcs == []
+            assert loopback.bugs == []
+
+
+@pytest.fixture(scope="session")
+def shared(container_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
+    """One deployed app for every test that leaves it as it was."""
+    with deployed(container_python, tmp_path_factory.mktemp("shared")) as loopback:
+        yield loopback
+
+
+@pytest.fixture
+def app(shared: Loopback, clean_environment: Path) -> Iterator[Loopback]:
+    """The shared app, with this process as its client."""
+    with connected(shared):
+        yield shared
+    shared.knobs.reset()
+
+
+@pytest.fixture
+def fresh(container_python: Path, tmp_path: Path, clean_environment: Path) -> Iterator[Open]:
+    """Opens an app of this test's own, with variables for its containers."""
+    opened = []
+
+    def open_(env: Mapping[str, str] | None = None, **options: Any) -> Loopback:
+        context = deployed(container_python, tmp_path, env, **options)
+        loopback = context.__enter__()
+        client = connected(loopback)
+        client.__enter__()
+        opened.extend([context, client])
+        return loopback
+
+    yield open_
+    for context in reversed(opened):
+        context.__exit__(None, None, None)
+
+
+def long() -> dict[str, Any]:
+    """A request that takes seconds, under a seed of its own: ComfyUI would answer the same one again at once."""
+    return {**SMALL, "width": 1536, "height": 1536, "steps": 50, "seed": next(SEEDS)}
+
+
+def method(name: str, cls: str = "Flux") -> Any:
+    """A remote method, found as anybody finds it."""
+    return getattr(modal.Cls.from_name(APP, cls)(), name)
+
+
+def events_of(job: str) -> list[dict[str, Any]]:
+    """Everything in a job's partition, taken out."""
+    queue = modal.Queue.from_name("ryla-events", create_if_missing=True)
+    return queue.get_many(5000, block=False, partition=job)
+
+
+def eventually(true: Callable[[], Any], seconds: float = 15.0) -> Any:
+    """Wait until something is so, and return it."""
+    deadline = time.monotonic() + seconds
+    while not (value := true()):
+        assert time.monotonic() < deadline, "it never became true"
+        time.sleep(0.02)
+    return value
+
+
+def comfyui_of(container: Container) -> int | None:
+    """Process id of what runs in ComfyUI's place in a container."""
+    for folder in Path("/proc").iterdir():
+        try:
+            if folder.name.isdigit() and b"ryla_gen.emulator" in (folder / "cmdline").read_bytes():
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                if container.process is not None and parent == container.process.pid:
+                    return int(folder.name)
+        except OSError:
+            continue
+    return None
+
+
+def has_prompt(container: Container, job: str) -> bool:
+    """Whether a container's ComfyUI runs a job, by its own word."""
+    pid = comfyui_of(container)
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") if pid else []
+    try:
+        port = int(words[words.index(b"--port") + 1])
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/queue", timeout=1) as answer:
+            return job in answer.read().decode()
+    except (OSError, ValueError):
+        return False
+
+
+def running(loopback: Loopback, job: str) -> Container:
+    """Wait until a job has made a step, and return its container."""
+    seen: list[dict[str, Any]] = []
+    deadline = time.monotonic() + 20
+    while not any(item["type"] == "progress" and item["step"] > 0 for item in seen):
+        assert time.monotonic() < deadline, f"no step in {seen}\n{loopback.log[-3000:]}"
+        seen += events_of(job)
+        time.sleep(0.02)
+    return next(container for container in loopback.containers if container.exit_code is None and container.running)
+
+
+def strike(container: Container, number: signal.Signals) -> int:
+    """Send ComfyUI a signal; its process id."""
+    pid = comfyui_of(container)
+    assert pid is not None, "no ComfyUI runs in there"
+    os.kill(pid, number)
+    return pid

@@ -1,0 +1,155 @@
+"""The images: what goes in, that nothing in the build can fail quietly, and the two scripts that run there."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from ryla_gen.remote import image
+from ryla_gen.remote.build import mend_pulid
+from ryla_gen.remote.variants import family_nodes
+from ryla_gen.workflows.schemas import node_schemas
+from ryla_gen.workflows.tables import node_packs
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ROOT / "ryla_gen" / "remote" / "build"
+ONLY_OUTSIDE = {"modal": "Modal puts its own client into every container", "typer": "the CLI's", "rich": "the CLI's"}
+
+
+def test_the_image_has_what_the_package_needs_at_versions_it_accepts() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {item.name: item for item in map(Requirement, project["dependencies"]) if item.name not in ONLY_OUTSIDE}
+    pinned = {item.name: str(item.specifier).removeprefix("==") for item in map(Requirement, (*image.SDK, *image.HUB))}
+    assert set(pinned) == set(needed)
+    for name, requirement in needed.items():
+        assert requirement.specifier.contains(pinned[name]), f"{name}=={pinned[name]} is not {requirement}"
+
+
+def test_the_worker_imports_nothing_that_its_image_lacks() -> None:
+    code = (
+        "import sys; import ryla_gen.remote.worker, ryla_gen.remote.app; "
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert not {"typer", "huggingface_hub"} & set(loaded)
+    assert {"pydantic", "aiohttp"} <= set(loaded)
+
+
+@pytest.mark.parametrize("family", ["flux", "faces", "video", "upscale", "custom"])
+def test_everything_is_pinned(family: str) -> None:
+    pinned = re.compile(r"[A-Za-z0-9_.-]+==[0-9][^*]*")
+    assert all(pinned.fullmatch(item) for item in (*image.requirements_of(family), image.COMFY_CLI, *image.TORCH))
+    for pack in image.packs_of(family):
+        steps = [step for step in image.pack_steps(family) if pack.name in step]
+        assert re.fullmatch(r"[0-9a-f]{40}", pack.commit)
+        assert any(f'rev-parse HEAD)" = {pack.commit}' in step for step in steps), (
+            "the commit that arrived is the one that was asked for"
+        )
+
+
+def test_each_family_has_its_own_packs_and_custom_all_of_them() -> None:
+    names = {family: [pack.name for pack in image.packs_of(family)] for family in ("flux", "faces", "video", "upscale", "custom")}
+    assert names["flux"] == names["video"] == []
+    assert names["faces"] == ["ComfyUI_InstantID", "ComfyUI_PuLID_Flux_ll"]
+    assert names["upscale"] == ["ComfyUI-SeedVR2_VideoUpscaler"]
+    assert names["custom"] == [pack.name for pack in node_packs()[1:]]
+    assert [family for family in names if image.needs_gpu(family)] == ["upscale", "custom"]
+
+
+@pytest.mark.parametrize("family", ["flux", "faces", "video", "upscale", "custom"])
+def test_no_command_hides_a_failure(family: str) -> None:
+    commands = [*image.comfyui_steps(), *image.pack_steps(family), *image.check_steps(family)]
+    for command in commands:
+        assert not re.search(r"\|\||;|\|\s|2>|set \+e|true$", command), command
+        for part in command.split("&&"):
+            assert part.split()[0] in ("comfy", "git", "test", "python", "pip", "cd"), part
+    check = commands[-1]
+    assert set(family_nodes(family)) <= set(check.split()), "the classes are passed inline"
+    assert set(family_nodes(family)) <= set(node_schemas())
+    assert ("--cpu" in check) != image.needs_gpu(family)
+
+
+def test_the_scripts_need_the_standard_library_only() -> None:
+    for script in SCRIPTS.glob("*.py"):
+        for node in ast.walk(ast.parse(script.read_text())):
+            names = [item.name for item in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or "?"] if isinstance(node, ast.ImportFrom) else []
+            assert all(name.partition(".")[0] in sys.stdlib_module_names for name in names), f"{script.name}: {names}"
+
+
+def check_nodes(*classes: str, command: str = "") -> subprocess.CompletedProcess[str]:
+    emulator = command or f"{sys.executable} -m ryla_gen.emulator --port {{port}}"
+    call = [sys.executable, str(SCRIPTS / "check_nodes.py"), emulator, *classes]
+    return subprocess.run(call, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+def test_the_build_goes_on_when_every_class_is_registered() -> None:
+    done = check_nodes("KSampler", "ApplyPulidFlux")
+    assert (done.returncode, done.stdout) == (0, "all 2 node classes are registered\n"), done.stderr
+
+
+def test_the_build_ends_when_a_class_is_missing_or_comfyui_does_not_boot() -> None:
+    done = check_nodes("KSampler", "NodeOfABrokenPack")
+    assert done.returncode == 1
+    assert "does not have these node classes: NodeOfABrokenPack" in done.stderr
+    done = check_nodes("KSampler", command=f"{sys.executable} -c 'raise SystemExit(\"no torch here\")'")
+    assert done.returncode == 1
+    assert "no torch here" in done.stderr
+    assert "ended while it started" in done.stderr
+
+
+WRAPPER = """def {name}(wrapper_executor, noise, latent_image, disable_pbar=False, seed=None):
+    callback = None
+    return wrapper_executor(noise, latent_image, callback, disable_pbar, seed)
+
+
+"""
+
+
+def pack(tmp_path: Path, text: str) -> Path:
+    (tmp_path / mend_pulid.FILE).write_text(text)
+    return tmp_path
+
+
+def mend(*arguments: str) -> subprocess.CompletedProcess[str]:
+    call = [sys.executable, str(SCRIPTS / "mend_pulid.py"), *arguments]
+    return subprocess.run(call, capture_output=True, text=True, timeout=30)
+
+
+def test_pulid_is_mended_so_that_both_wrappers_pass_the_new_keyword_on(tmp_path: Path) -> None:
+    folder = pack(tmp_path, "".join(WRAPPER.format(name=name) for name in mend_pulid.WRAPPERS))
+    assert "does not take latent_shapes" in mend("--check", str(folder)).stderr
+    assert mend(str(folder)).returncode == 0
+    assert mend("--check", str(folder)).returncode == 0
+    names: dict[str, object] = {}
+    exec((folder / mend_pulid.FILE).read_text(), names)
+    for name in mend_pulid.WRAPPERS:
+        seen = names[name](lambda *a, **k: k, 1, 2, latent_shapes=[3])  # type: ignore[operator]
+        assert seen == {"latent_shapes": [3]}
+
+
+def test_a_pack_with_another_text_is_left_alone_and_ends_the_build(tmp_path: Path) -> None:
+    text = WRAPPER.format(name=mend_pulid.WRAPPERS[0])
+    folder = pack(tmp_path, text)
+    done = mend(str(folder))
+    assert done.returncode == 1
+    assert "found 1" in done.stderr
+    assert (folder / mend_pulid.FILE).read_text() == text
+
+
+def test_a_plugins_entry_points_travel_with_its_source() -> None:
+    class Point:
+        dist = distribution("pytest")
+
+    files = dict(image.plugin_metadata([Point()]))  # type: ignore[list-item]
+    assert {path.name for path in files} == {"METADATA", "entry_points.txt"}
+    assert all(path.is_file() for path in files)
+    assert all(re.fullmatch(r"/root/pytest-[\d.]+\.dist-info/\w+(\.txt)?", remote) for remote in files.values())

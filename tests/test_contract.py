@@ -1,0 +1,177 @@
+"""The contract: every shape that crosses a process is the one in the golden files, and strangers' data is read with care."""
+
+from __future__ import annotations
+
+import base64
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ryla_gen import FluxDev, InstantID, errors
+from ryla_gen.contract import Options, error_reply, new_job_id, plain, read_reply, read_request, reply, request
+from ryla_gen.errors import (
+    ERRORS,
+    ContractMismatchError,
+    FaceNotFoundError,
+    InternalError,
+    InvalidInputError,
+    RylaGenError,
+    error_from_data,
+)
+from ryla_gen.events import Finished, Preview, Progress, Queued, Started, event_from_data
+from ryla_gen.results import Cost, Generation, Output, Timings
+from ryla_gen.version import __version__
+from ryla_gen.workflows.base import Notice
+
+GOLDEN = Path(__file__).parent / "golden"
+JOB = "7f0c3a52-8d7e-4f5e-9b1a-2f6f1f0a9c11"
+AT = "2026-11-21T08:00:00.000Z"
+
+GENERATION = Generation(
+    workflow=FluxDev(prompt="a fox", seed=7),
+    outputs=(
+        Output("image", "image/png", "flux_dev-7-0.png", b"\x89PNG", 1024, 1024),
+        Output("video", "video/mp4", "wan2-7-0.mp4", b"\x00mp4", 832, 480, 33, 16.0),
+    ),
+    seed=7,
+    job=JOB,
+    backend="modal",
+    timings=Timings(queued=0.2, cold_start=0.0, running=11.3, total=11.9),
+    cost=Cost(0.0061, 0.0058, 0.0002, 0.0001, "L40S", 11.3, "2026-09-01"),
+    warnings=(Notice("negative_prompt_ignored", "It has no effect."),),
+    graph={"1": {"class_type": "SaveImage", "inputs": {}}},
+    server={"comfyui": "0.3.71", "gpu": "L40S", "container": "ta-1", "app": "0.1.0"},
+)
+
+SHAPES: dict[str, Any] = {
+    "request": request(InstantID(prompt="a fox", seed=7, reference_image=b"\x89PNG"), JOB, Options(previews=False)),
+    "reply": reply(GENERATION),
+    "error_reply": error_reply(FaceNotFoundError("No face.", "Use another picture.", {"node_id": "60"})),
+    "event_queued": Queued(JOB, 0, AT, position=2).to_data(),
+    "event_started": Started(JOB, 1, AT, cold_start=0.0).to_data(),
+    "event_progress": Progress(JOB, 2, AT, fraction=0.35, step=7, steps=20, node="KSampler").to_data(),
+    "event_preview": Preview(JOB, 3, AT, media_type="image/jpeg", data=b"\xff\xd8").to_data(),
+    "event_finished": Finished(JOB, 4, AT, state="succeeded").to_data(),
+}
+
+
+def as_json(value: Any) -> Any:
+    """JSON has no bytes: the golden files write them as {"$bytes": base64}."""
+    if isinstance(value, bytes):
+        return {"$bytes": base64.b64encode(value).decode()}
+    if isinstance(value, dict):
+        return {key: as_json(item) for key, item in value.items()}
+    return [as_json(item) for item in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_each_shape_is_the_golden_one(name: str) -> None:
+    golden = json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8"))
+    shape = as_json(SHAPES[name])
+    assert (shape | {"sdk": golden["sdk"]} if name == "request" else shape) == golden
+
+
+def test_every_golden_file_is_looked_at() -> None:
+    assert {path.stem for path in GOLDEN.glob("*.json")} == set(SHAPES) | {"error_codes"}
+
+
+def test_codes_are_never_renamed_and_each_has_one_class() -> None:
+    golden = json.loads((GOLDEN / "error_codes.json").read_text(encoding="utf-8"))
+    assert {code: cls.http_status for code, cls in ERRORS.items()} == golden
+    for code, cls in ERRORS.items():
+        assert cls.code == code
+        assert cls.__doc__
+        assert cls.__name__ in (errors.__doc__ or "")
+        assert cls("x").hint, f"{code} leaves the reader without a remedy"
+
+
+@pytest.mark.parametrize("code", ERRORS)
+def test_an_error_survives_pickle_and_plain_data(code: str) -> None:
+    error = ERRORS[code]("What happened.", "What to do.", {"node_id": "3"})
+    for copy in (pickle.loads(pickle.dumps(error)), error_from_data(error.to_data())):
+        assert type(copy) is type(error)
+        assert (copy.message, copy.hint, copy.details) == (error.message, error.hint, error.details)
+    assert str(error) == "What happened.\n  What to do."
+
+
+def test_a_code_of_a_newer_side_is_still_an_error_of_ours() -> None:
+    error = error_from_data({"code": "brand_new", "message": "Something.", "later": 1})
+    assert type(error) is RylaGenError
+    assert error.message == "Something."
+
+
+def test_a_request_is_read_as_it_was_written() -> None:
+    workflow = InstantID(prompt="a fox", seed=7, reference_image=b"\x89PNG")
+    read = read_request(request(workflow, JOB, Options(events=False)), "instantid")
+    assert (read.workflow, read.job, read.options) == (workflow, JOB, Options(events=False))
+
+
+def test_only_inputs_are_required() -> None:
+    read = read_request({"inputs": {"prompt": "a fox"}}, "flux_dev")
+    assert isinstance(read.workflow, FluxDev)
+    assert read.workflow.seed is not None
+    assert len(read.job) == 36
+
+
+def test_undefined_from_javascript_counts_as_absent() -> None:
+    undefined = type("UndefinedType", (), {})()
+    read = read_request({"inputs": {"prompt": "a fox", "seed": undefined}, "job": undefined, "options": undefined}, "flux_dev")
+    assert read.workflow.name == "flux_dev"
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ([], "must be an object"),
+        ({}, "inputs must be an object"),
+        ({"inputs": {"prompt": "x", "later_field": 1}}, "does not know later_field"),
+        ({"inputs": {"prompt": "x"}, "job": "../../x"}, "job must be a uuid"),
+        ({"inputs": {"prompt": "x"}, "job": 7}, "job must be a uuid"),
+        ({"inputs": {"prompt": "x"}, "options": "yes"}, "options must be an object"),
+        ({"inputs": {}}, "prompt"),
+    ],
+)
+def test_nonsense_is_refused(data: Any, says: str) -> None:
+    with pytest.raises(InvalidInputError, match=says):
+        read_request(data, "flux_dev")
+
+
+def test_another_contract_names_the_side_to_update() -> None:
+    with pytest.raises(ContractMismatchError) as caught:
+        read_request({"contract": 2, "inputs": {"prompt": "x"}}, "flux_dev")
+    assert "this side" in str(caught.value)
+    with pytest.raises(ContractMismatchError) as caught:
+        read_reply({"contract": 0, "ok": True}, GENERATION.workflow)
+    assert "ryla-gen deploy" in caught.value.hint
+
+
+def test_a_reply_becomes_the_generation_again_and_unknown_keys_are_ignored() -> None:
+    data = reply(GENERATION)
+    data["later"] = data["generation"]["later"] = data["generation"]["outputs"][0]["later"] = 1
+    assert read_reply(data, GENERATION.workflow) == GENERATION
+    with pytest.raises(FaceNotFoundError, match="No face"):
+        read_reply(SHAPES["error_reply"], GENERATION.workflow)
+
+
+def test_only_plain_data_crosses() -> None:
+    assert plain({"a": (1, 2)}) == {"a": [1, 2]}
+    with pytest.raises(InternalError, match="PosixPath|WindowsPath"):
+        plain({"reference_image": Path("x.png")})
+
+
+def test_events_are_read_back_and_newer_ones_are_skipped() -> None:
+    for event in (Queued(JOB, 0, AT, position=2), Preview(JOB, 1, AT, data=b"x"), Finished(JOB, 2, AT, state="failed")):
+        assert event_from_data({**event.to_data(), "later": 1}) == event
+    assert event_from_data({"type": "telepathy", "job": JOB}) is None
+
+
+def test_job_ids_are_uuid4() -> None:
+    assert len({new_job_id() for _ in range(100)}) == 100
+    assert new_job_id()[14] == "4"
+
+
+def test_the_version_is_in_every_request() -> None:
+    assert SHAPES["request"]["sdk"] == __version__

@@ -1,0 +1,169 @@
+"""The house rule, read from the source: imports run down the floors, files and functions stay small, names are documented."""
+
+from __future__ import annotations
+
+import ast
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "ryla_gen"
+COMMANDS = ROOT / "cli" / "ryla_gen_cli"
+
+FLOORS = {
+    "errors": 1,
+    "events": 1,
+    "prices": 1,
+    "names": 1,
+    "version": 1,
+    "portal": 1.5,
+    "budget": 2,
+    "media": 2,
+    "settings": 2,
+    "workflows": 3,
+    "comfy": 4,
+    "results": 4,
+    "downloads": 4,
+    "outputs": 4.5,
+    "running": 4.5,
+    "engine": 5,
+    "contract": 5,
+    "history": 5,
+    "emulator": 5,
+    "faces": 5.5,
+    "backends": 6,
+    "remote": 6,
+    "calls": 7,
+    "jobs": 7,
+    "methods": 7,
+    "deploying": 7,
+    "fleet": 7,
+    "client": 8,
+    "batches": 9,
+}
+"""Module or folder of ``ryla_gen`` → floor, as the design draws them."""
+
+SOURCES = sorted([*PACKAGE.rglob("*.py"), *COMMANDS.rglob("*.py")])
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def part(dotted: str) -> str:
+    """The floor's name in ``ryla_gen.workflows.base``: ``workflows``."""
+    parts = dotted.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Every module of ours that a file imports, as a dotted name, and whether only type checkers see it."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    package = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    folder = package if path.name == "__init__.py" else package.rpartition(".")[0]
+    guarded = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((item.name, node in guarded) for item in node.names if item.name.startswith("ryla_gen"))
+        if isinstance(node, ast.ImportFrom):
+            base = ".".join(folder.split(".")[: len(folder.split(".")) - node.level + 1]) if node.level else ""
+            module = f"{base}.{node.module}" if base and node.module else base or (node.module or "")
+            if module == "ryla_gen" or not module.count("."):
+                yield from ((f"{module}.{item.name}", node in guarded) for item in node.names if module.startswith("ryla_gen"))
+            elif module.startswith("ryla_gen"):
+                yield module, node in guarded
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in SOURCES if path.is_relative_to(PACKAGE) and path.name != "__init__.py"], ids=name
+)
+def test_imports_run_down_the_floors(path: Path) -> None:
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    assert own in FLOORS, f"{own} stands on no floor"
+    for module, _ in imports(path):
+        other = part(module)
+        if other in FLOORS and other != own:
+            assert FLOORS[other] < FLOORS[own], f"{name(path)} (floor {FLOORS[own]}) imports {module} (floor {FLOORS[other]})"
+
+
+def test_no_circles() -> None:
+    graph: dict[str, set[str]] = {}
+    for path in SOURCES:
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removeprefix("cli.").removesuffix(".__init__")
+        graph[module] = {target for target, typing_only in imports(path) if not typing_only} - {module}
+    done: set[str] = set()
+
+    def visit(module: str, way: tuple[str, ...]) -> None:
+        assert module not in way, " → ".join((*way, module))
+        if module not in done:
+            for target in graph.get(module, ()):
+                if target in graph and not module.startswith(f"{target}.") and target != "ryla_gen":
+                    visit(target, (*way, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def test_files_and_functions_stay_small() -> None:
+    lines = {name(path): path.read_text(encoding="utf-8").count("\n") for path in SOURCES}
+    assert {file: count for file, count in lines.items() if count > 400} == {}
+    assert statistics.median(lines.values()) <= 180
+    sizes = sorted((length(node), f"{name(path)}:{node.name}") for path in SOURCES for node in functions(path))
+    assert [item for item in sizes if item[0] > 60] == []
+    assert sizes[int(len(sizes) * 0.95)][0] <= 30
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_every_public_name_has_a_docstring_and_every_parameter_a_type(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree), "no module docstring"
+    missing = []
+    for owner in [tree, *(node for node in tree.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_"))]:
+        for node in owner.body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+                overloaded = any(ast.unparse(item) == "overload" for item in getattr(node, "decorator_list", []))
+                if not ast.get_docstring(node) and not overloaded:
+                    missing.append(node.name)
+    assert missing == []
+    for node in functions(path):
+        parameters = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        assert [item.arg for item in parameters if item.annotation is None and item.arg not in ("self", "cls")] == [], node.name
+        assert node.returns is not None, node.name
+
+
+def test_the_package_says_what_it_exports() -> None:
+    import ryla_gen
+
+    assert sorted(ryla_gen.__all__, key=str.lower) == sorted(ryla_gen.__all__, key=str.lower)
+    for exported in ryla_gen.__all__:
+        assert getattr(ryla_gen, exported) is not None
+    assert set(ryla_gen._MODULE_OF) <= set(ryla_gen.__all__)
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        ryla_gen.nothing_like_it  # noqa: B018
+
+
+def test_every_tracked_file_has_a_name_that_every_system_takes() -> None:
+    import subprocess
+
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False).stdout
+    names = [item.decode("utf-8", "replace") for item in listed.split(b"\0") if item]
+    assert [item for item in names if not item.isascii() or set(item) & set('<>:"|?*\\')] == []

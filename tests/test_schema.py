@@ -1,0 +1,231 @@
+"""Node-schema validation beyond the recorded pairs (tests/emulator/test_server.py): dialects, conversions, hostile graphs."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ryla_gen.comfy.schema import converted_inputs, file_inputs, input_specs, types_fit, upload_inputs, validate
+from ryla_gen.workflows.schemas import node_schemas
+
+
+def node_class(output: list[Any], *, optional: dict[str, Any] | None = None, save: bool = False, **required: Any) -> dict[str, Any]:
+    return {"input": {"required": required, "optional": optional or {}}, "output": output, "output_node": save}
+
+
+SCHEMAS = {
+    "Make": node_class(["IMAGE", "MASK"], width=["INT", {"min": 1, "max": 100}]),
+    "Any": node_class(["*"], value=["*", {}]),
+    "Text": node_class(["STRING,INT"], text=["STRING", {}], flag=["BOOLEAN", {}], scale=["FLOAT", {"min": 0.0}]),
+    "Old": node_class(["IMAGE"], image=["IMAGE"], kind=[["a", "b"], {}]),
+    "New": node_class(["IMAGE"], image=["IMAGE", {}], kind=["COMBO", {"options": ["a", "b"]}]),
+    "Load": node_class(["IMAGE"], image=[["x.png"], {"image_upload": True}]),
+    "Model": node_class(["MODEL"], ckpt_name=[["m.safetensors"], {}], lora=[[], {}], mode=[["fast"], {}]),
+    "Both": node_class(["IMAGE"], optional={"more": ["IMAGE", {}]}, image=["IMAGE,MASK", {}]),
+    "Save": node_class([], save=True, images=["IMAGE", {}]),
+}
+
+
+def graph(**nodes: tuple[Any, ...]) -> dict[str, Any]:
+    """``graph(a=("Make", {"width": 1}))``."""
+    return {name: {"class_type": kind, "inputs": inputs} for name, (kind, inputs) in nodes.items()}
+
+
+def errors(nodes: dict[str, Any]) -> list[tuple[str, str, Any]]:
+    """Node, type and input of every error."""
+    verdict = validate(nodes, SCHEMAS)
+    return [
+        (node_id, error["type"], error["extra_info"].get("input_name"))
+        for node_id, entry in verdict.node_errors.items()
+        for error in entry["errors"]
+    ]
+
+
+MAKE = ("Make", {"width": 8})
+
+
+@pytest.mark.parametrize("kind", ["Old", "New"])
+def test_an_enum_is_checked_in_either_dialect(kind):
+    for value, expected in (("a", []), ("c", [("b", "value_not_in_list", "kind")]), (1, [("b", "value_not_in_list", "kind")])):
+        nodes = graph(a=MAKE, b=(kind, {"image": ["a", 0], "kind": value}), s=("Save", {"images": ["b", 0]}))
+        assert errors(nodes) == expected
+
+
+def test_a_long_enum_is_counted_and_a_short_one_is_spelled_out():
+    for count, listed in ((20, str([f"o{n}" for n in range(20)])), (21, "(list of length 21)")):
+        schemas = SCHEMAS | {"Save": node_class([], save=True, kind=[[f"o{n}" for n in range(count)], {}])}
+        error = validate(graph(s=("Save", {"kind": "x"})), schemas).node_errors["s"]["errors"][0]
+        assert error["details"] == f"kind: 'x' not in {listed}"
+        assert (error["extra_info"]["input_config"] is None) == (count > 20)
+
+
+def test_inputs_that_newer_servers_fill_elsewhere_are_left_to_them():
+    schemas = SCHEMAS | {
+        "Save": node_class(
+            [], save=True, group=["COMFY_AUTOGROW_V3", {}], far=["COMBO", {"options": [], "remote": {"route": "/x"}}]
+        )
+    }
+    assert validate(graph(s=("Save", {"group.0": 1, "far": "anything"})), schemas).ok
+    assert not validate(graph(s=("Save", {"group.0": 1})), schemas).ok
+
+
+def test_an_error_of_the_output_itself_is_told_in_the_details():
+    verdict = validate(graph(s=("Save", {})), SCHEMAS)
+    assert verdict.error and verdict.error["details"] == "Required input is missing: images"
+
+
+@pytest.mark.parametrize(
+    ("received", "wanted", "fits"),
+    [
+        ("IMAGE", "IMAGE", True),
+        ("IMAGE", "MASK", False),
+        ("STRING,INT", "INT", True),
+        ("STRING , INT", "FLOAT,STRING", True),
+        ("STRING,INT", "FLOAT", False),
+        ("*", "MODEL", True),
+        ("MODEL", "*", True),
+        (["a", "b"], ["a", "b"], True),
+        (["a"], ["b"], False),
+        ("COMBO", ["a"], False),
+    ],
+)
+def test_types_fit_as_comfyui_fits_them(received, wanted, fits):
+    assert types_fit(received, wanted) is fits
+
+
+@pytest.mark.parametrize(
+    ("text", "flag", "scale", "expected"),
+    [
+        (5, "yes", "1.5", {"text": "5", "flag": True, "scale": 1.5}),
+        ({"__value__": "wrapped"}, 0, 2, {"text": "wrapped", "flag": False, "scale": 2.0}),
+        (None, "", True, {"text": "None", "flag": False, "scale": 1.0}),
+    ],
+)
+def test_literals_become_the_types_of_their_inputs(text, flag, scale, expected):
+    node = {"class_type": "Text", "inputs": {"text": text, "flag": flag, "scale": scale, "unknown": 1}}
+    converted = converted_inputs(node, SCHEMAS["Text"])
+    assert converted == expected and type(converted["scale"]) is float
+
+
+def test_links_stay_and_defaults_are_not_filled_in():
+    assert converted_inputs({"inputs": {"image": ["a", 0]}}, SCHEMAS["Old"]) == {"image": ["a", 0]}
+    assert converted_inputs({}, SCHEMAS["Old"]) == {}
+
+
+@pytest.mark.parametrize("width", ["abc", None, {}, "1.5", float("nan"), float("inf"), "9" * 5000])
+def test_what_is_no_number_is_refused(width):
+    assert errors(graph(a=("Make", {"width": width}), s=("Save", {"images": ["a", 0]}))) == [("a", "invalid_input_type", "width")]
+
+
+@pytest.mark.parametrize("link", [["a"], ["a", 0, 0], []])
+def test_a_link_of_another_length_is_a_bad_link(link):
+    assert errors(graph(a=MAKE, s=("Save", {"images": link}))) == [("s", "bad_linked_input", "images")]
+
+
+@pytest.mark.parametrize("link", [["zz", 0], [7, 0], [["a"], 0], [{}, 0], ["a", 2], ["a", "0"], ["a", None], ["a", -1]])
+def test_a_link_to_nowhere_is_refused_with_a_reason(link):
+    nodes = graph(a=MAKE, b=("Both", {"image": link}), s=("Save", {"images": ["b", 0]}))
+    assert errors(nodes) == [("b", "exception_during_inner_validation", "images")]
+    details = validate(nodes, SCHEMAS).node_errors["b"]["errors"][0]["details"]
+    assert details.startswith("input 'image' of node b links to")
+    assert errors(graph(a=MAKE, s=("Save", {"images": link}))) == [("s", "exception_during_validation", None)]
+
+
+@pytest.mark.parametrize("node", [None, 5, [], "x", {}, {"class_type": None}, {"class_type": ["Make"]}, {"class_type": "Nope"}])
+def test_what_is_no_known_node_makes_the_prompt_invalid(node):
+    verdict = validate({"a": node}, SCHEMAS)
+    assert verdict.error and verdict.error["type"] == "invalid_prompt" and "#a" in verdict.error["details"]
+
+
+def test_one_bad_output_does_not_stop_the_others():
+    nodes = graph(a=MAKE, good=("Save", {"images": ["a", 0]}), b=("Make", {"width": 0}), bad=("Save", {"images": ["b", 0]}))
+    verdict = validate(nodes, SCHEMAS)
+    assert verdict.ok and verdict.error is None and verdict.outputs == ["good"]
+    assert verdict.node_errors["b"]["dependent_outputs"] == ["bad"]
+
+
+def test_a_fault_is_reported_once_and_names_every_output_that_needs_it():
+    nodes = graph(
+        a=("Make", {"width": 0}),
+        x=("Both", {"image": ["a", 0], "more": ["a", 0]}),
+        s=("Save", {"images": ["x", 0]}),
+        t=("Save", {"images": ["a", 0]}),
+    )
+    verdict = validate(nodes, SCHEMAS)
+    assert {key: (len(entry["errors"]), entry["dependent_outputs"]) for key, entry in verdict.node_errors.items()} == {
+        "a": (1, ["s", "t"])
+    }
+
+
+def test_uploads_are_asked_for_and_never_looked_up_in_the_list():
+    nodes = graph(l=("Load", {"image": "sub/new.png"}), s=("Save", {"images": ["l", 0]}))
+    assert validate(nodes, SCHEMAS).ok
+    asked: list[Any] = []
+    verdict = validate(nodes, SCHEMAS, lambda *question: asked.append(question) or "no such file")
+    assert asked == [("Load", "image", "sub/new.png")]
+    error = verdict.node_errors["l"]["errors"][0]
+    assert (error["type"], error["details"]) == ("custom_validation_failed", "image - no such file")
+
+
+def test_file_inputs_are_told_from_other_enums():
+    assert file_inputs(SCHEMAS["Model"]) == ("ckpt_name", "lora")
+    assert upload_inputs(SCHEMAS["Load"]) == ("image",) and file_inputs(SCHEMAS["Load"]) == ()
+    packaged = node_schemas()
+    assert file_inputs(packaged["DualCLIPLoader"]) == ("clip_name1", "clip_name2")
+    assert file_inputs(packaged["KSampler"]) == ()
+    assert upload_inputs(packaged["LoadVideo"]) == ("file",)
+
+
+def test_packaged_schemas_name_no_file_of_any_server():
+    for name, schema in node_schemas().items():
+        for spec in input_specs(schema).values():
+            if spec.uploads or spec.name in file_inputs(schema):
+                assert list(spec.options or []) == [], name
+
+
+@pytest.mark.parametrize("end", [("Make", {"width": 1}), ("Old", {"image": ["5", 0], "kind": "a"})])
+def test_a_chain_of_ten_thousand_nodes_and_a_circle_as_long_are_judged_quickly(end):
+    nodes = graph(**{str(n): ("Old", {"image": [str(n + 1), 0], "kind": "a"}) for n in range(10_000)})
+    nodes |= graph(**{"10000": end, "s": ("Save", {"images": ["0", 0]})})
+    started = time.perf_counter()
+    verdict = validate(nodes, SCHEMAS)
+    assert time.perf_counter() - started < 2
+    assert verdict.ok is (end[0] == "Make")
+    if not verdict.ok:
+        assert [error["type"] for error in verdict.node_errors["5"]["errors"]] == ["dependency_cycle"]
+
+
+def test_a_lattice_with_a_million_million_ways_through_is_judged_quickly():
+    nodes = graph(**{"0": MAKE})
+    for n in range(1, 400):
+        nodes |= graph(**{str(n): ("Both", {"image": [str(n - 1), 0], "more": [str(n - 1), 0]})})
+    assert validate(nodes | graph(s=("Save", {"images": ["399", 0]})), SCHEMAS).ok
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["a", "b", "0", "1"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=5,
+)
+LINKS = st.tuples(st.sampled_from("0123"), st.integers(0, 1)).map(list)
+NODES = st.fixed_dictionaries(
+    {
+        "class_type": st.sampled_from(sorted(SCHEMAS)),
+        "inputs": st.dictionaries(st.sampled_from(["image", "images", "width", "kind", "value", "text", "more"]), LINKS | VALUES),
+    }
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.sampled_from("0123"), NODES | VALUES))
+def test_any_graph_gets_a_verdict_that_can_be_sent(nodes):
+    verdict = validate(nodes, SCHEMAS)
+    json.dumps([verdict.error, verdict.node_errors])
+    assert verdict.ok is (verdict.error is None) is bool(verdict.outputs)
+    for node_id in verdict.node_errors:
+        assert verdict.node_errors[node_id]["errors"] and verdict.node_errors[node_id]["dependent_outputs"]

@@ -1,0 +1,287 @@
+"""Workflows: their graphs are the known good ones, and what does not fit is refused with the way out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ryla_gen
+from ryla_gen import CustomWorkflow, Flux, FluxDev, FluxInstantID, FluxLora, FluxPulid, InstantID, Lora, SeedVR2, Wan2
+from ryla_gen.comfy import schema
+from ryla_gen.errors import InvalidInputError
+from ryla_gen.names import CLASS_OF_FAMILY
+from ryla_gen.workflows.base import Files, Workflow
+from ryla_gen.workflows.registry import BUILT_IN, workflow_class, workflow_names
+from ryla_gen.workflows.schemas import node_schemas
+from ryla_gen.workflows.tables import all_weights, packs_for
+
+GRAPHS = Path(__file__).parent / "data" / "graphs"
+PROMPT = "a cinematic photo of a red fox in a snowy forest"
+REFERENCE = "reference.png"
+
+KNOWN_GOOD: dict[str, Workflow] = {
+    "flux": Flux(prompt=PROMPT),
+    "flux_dev": FluxDev(prompt=PROMPT),
+    "flux_dev_turbo8": FluxDev(prompt=PROMPT, speed="turbo"),
+    "flux_dev_easycache": FluxDev(prompt=PROMPT, speed="balanced"),
+    "flux_lora": FluxLora(prompt=PROMPT, lora_id="character"),
+    "instantid_sdxl_advanced": InstantID(prompt=PROMPT, reference_image=REFERENCE),
+    "flux_instantid_two_stage": FluxInstantID(prompt=PROMPT, reference_image=REFERENCE),
+    "pulid_flux_dev": FluxPulid(prompt=PROMPT, reference_image=REFERENCE),
+    "wan2_1_3b_mp4": Wan2(prompt=PROMPT),
+    "wan2_1_3b_webp": Wan2(prompt=PROMPT, format="webp"),
+    "wan2_14b_fp8_mp4": Wan2(prompt=PROMPT, model="14B", steps=20),
+    "wan2_14b_lightx2v_4step_mp4": Wan2(prompt=PROMPT, model="14B", speed="turbo"),
+    "seedvr2_image": SeedVR2(image="input.png", seed=42),
+    "seedvr2_video": SeedVR2(video="input.mp4", seed=42),
+}
+"""Our request → the graph, checked on ComfyUI 0.3.71, that it must build."""
+
+FILES = Files(media={"reference_image": REFERENCE, "image": "input.png", "video": "input.mp4"})
+
+
+def shape(api: dict[str, Any]) -> list[str]:
+    """A graph without its node ids: every node spelled out with all that leads to it."""
+    memo: dict[str, str] = {}
+
+    def spell(node_id: str) -> str:
+        if node_id not in memo:
+            node = api[node_id]
+            inputs = {
+                name: f"{spell(value[0])}@{value[1]}" if isinstance(value, list) else value
+                for name, value in node["inputs"].items()
+            }
+            if inputs.get("text") == "P":  # the two-stage graph's placeholder
+                inputs["text"] = PROMPT
+            memo[node_id] = json.dumps([node["class_type"], inputs], sort_keys=True, ensure_ascii=False)
+        return memo[node_id]
+
+    return sorted(spell(node_id) for node_id in api)
+
+
+@pytest.mark.parametrize("name", KNOWN_GOOD)
+def test_a_request_builds_the_known_good_graph(name: str) -> None:
+    known = json.loads((GRAPHS / f"{name}.json").read_text())
+    if name == "flux_instantid_two_stage":
+        for node in known.values():
+            if node["class_type"] == "EmptyLatentImage":
+                node["inputs"].update(width=1024, height=1024)
+    assert shape(KNOWN_GOOD[name].build(FILES).to_api()) == shape(known)
+
+
+@pytest.mark.parametrize("name", KNOWN_GOOD)
+def test_every_graph_fits_the_pinned_node_schemas(name: str) -> None:
+    schemas = node_schemas()
+    graph = KNOWN_GOOD[name].build(FILES).to_api()
+    assert {node["class_type"] for node in graph.values()} <= set(schemas)
+    for node in graph.values():
+        known = {spec for group in ("required", "optional") for spec in schemas[node["class_type"]]["input"].get(group, {})}
+        assert set(node["inputs"]) <= known
+    errors = schema.validate(graph, schemas).node_errors
+    others = [error for entry in errors.values() for error in entry["errors"] if error["type"] != "value_not_in_list"]
+    assert others == []  # which files are there is the server's to know
+
+
+@pytest.mark.parametrize("name", KNOWN_GOOD)
+def test_every_default_survives_a_round_trip_through_plain_data(name: str) -> None:
+    workflow = KNOWN_GOOD[name]
+    assert type(workflow).from_plain(workflow.to_plain(), trusted=True) == workflow
+    assert json.loads(json.dumps(workflow.described())) == workflow.described()
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_field_of_every_workflow_is_documented(name: str) -> None:
+    cls = workflow_class(name)
+    assert cls.name == name
+    assert cls.family in CLASS_OF_FAMILY
+    assert [field for field, info in cls.model_fields.items() if not info.description] == []
+    assert getattr(ryla_gen, cls.__name__) is cls
+
+
+def test_names_with_hyphens_are_the_same_workflows() -> None:
+    assert workflow_class("flux-dev") is FluxDev
+    assert set(BUILT_IN) <= set(workflow_names())
+    with pytest.raises(InvalidInputError, match="Did you mean flux-dev"):
+        workflow_class("flux-dve")
+
+
+REFUSED: list[tuple[type[Workflow], dict[str, Any], str]] = [
+    (FluxDev, {"prompt": "x", "width": 1000}, "width=992"),
+    (FluxDev, {"prompt": "x", "width": 4000}, "width=2048"),
+    (FluxDev, {"prompt": "x", "steps": 0}, "steps=1"),
+    (FluxDev, {"prompt": "x", "steps": "20"}, "not str"),
+    (FluxDev, {"prompt": "x", "steps": True}, "not bool"),
+    (FluxDev, {"prompt": "x", "steps": 2.5}, "steps"),
+    (FluxDev, {"prompt": "x", "cfg": float("nan")}, "finite"),
+    (FluxDev, {"prompt": "x", "cfg": float("inf")}, "finite"),
+    (FluxDev, {"prompt": "x", "seed": -1}, "seed=0"),
+    (FluxDev, {"prompt": "x", "seed": 2**64}, "18446744073709551615"),
+    (FluxDev, {"prompt": "x", "checkpoint": "../../etc/passwd"}, "inside the server's model folder"),
+    (FluxDev, {"prompt": "x", "checkpoint": "C:\\x.safetensors"}, "inside the server's model folder"),
+    (FluxDev, {"prompt": "x", "step": 3}, "did you mean steps"),
+    (FluxDev, {"prompt": ""}, "at least 1 character"),
+    (FluxDev, {"prompt": "  \n"}, "empty"),
+    (FluxDev, {"prompt": "x" * 10_000_000}, "20000 characters"),
+    (FluxDev, {"prompt": 7}, "string"),
+    (FluxDev, {}, "prompt"),
+    (FluxDev, {"prompt": "x", "sampler": "eular"}, "sampler"),
+    (InstantID, {"prompt": "x", "reference_image": b"", "width": 2048, "height": 2048}, "width=15"),
+    (InstantID, {"prompt": "x", "reference_image": b"", "width": 1017}, "width=1016"),
+    (InstantID, {"prompt": "x", "reference_image": 3}, "Give a path"),
+    (InstantID, {"prompt": "x", "reference_image": b"", "instantid_strength": 1.1}, "instantid_strength=1.0"),
+    (FluxLora, {"prompt": "x"}, "either lora_id or loras"),
+    (FluxLora, {"prompt": "x", "lora_id": "a", "loras": [{"id": "b"}]}, "either lora_id or loras"),
+    (FluxLora, {"prompt": "x", "lora_id": "../x"}, "lora_id"),
+    (FluxLora, {"prompt": "x", "lora_id": "x", "lora_strength": 1.5}, "lora_strength=1.0"),
+    (Wan2, {"prompt": "x", "length": 32}, "length=33"),
+    (Wan2, {"prompt": "x", "width": 1280, "height": 1280}, "height="),
+    (Wan2, {"prompt": "x", "speed": "turbo"}, "14B"),
+    (SeedVR2, {}, "either image or video"),
+    (SeedVR2, {"image": b"", "video": b""}, "either image or video"),
+    (SeedVR2, {"image": b"", "resolution": 1080, "scale": 2}, "either resolution or scale"),
+    (SeedVR2, {"image": b"", "seed": 2**32}, "4294967295"),
+    (SeedVR2, {"video": b"", "batch_size": 6}, "batch_size=5"),
+    (CustomWorkflow, {"graph": {"nodes": [], "links": []}}, "Workflow > Export"),
+    (CustomWorkflow, {"graph": {}}, "no nodes"),
+    (CustomWorkflow, {"graph": []}, "dictionary"),
+    (CustomWorkflow, {"graph": {"1": {"inputs": {}}}}, "API format"),
+    (CustomWorkflow, {"graph": {"1": {"class_type": "LoadImage", "inputs": {"image": "/etc/passwd"}}}}, "outside"),
+    (CustomWorkflow, {"graph": {"1": {"class_type": "VAELoader", "inputs": {"vae_name": "..\\..\\x"}}}}, "outside"),
+    (CustomWorkflow, {"graph": {"1": {"class_type": "EmptyImage", "inputs": {}}}, "prompt": "x"}, "No CLIPTextEncode"),
+    (CustomWorkflow, {"graph": {"1": {"class_type": "EmptyImage", "inputs": {}}}, "images": {"a.png": b""}}, "no LoadImage"),
+]
+
+
+@pytest.mark.parametrize(("cls", "fields", "says"), REFUSED, ids=lambda value: value.__name__ if isinstance(value, type) else None)
+def test_what_does_not_fit_is_refused_before_anything_is_sent(cls: type[Workflow], fields: dict[str, Any], says: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        cls(**fields)
+    assert says in str(caught.value)
+    assert caught.value.code == "invalid_input"
+    assert "ryla-gen workflows show" in caught.value.hint
+    assert len(str(caught.value)) < 2000
+
+
+def test_the_nearest_size_offered_is_itself_accepted() -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        Wan2(prompt="x", width=1280, height=1280)
+    size = next(item["nearest"] for item in caught.value.details["errors"])
+    width, height = (int(side.partition("=")[2]) for side in size.split(", "))
+    assert Wan2(prompt="x", width=width, height=height).width == width
+
+
+def test_numbers_from_javascript_are_read_leniently() -> None:
+    assert FluxDev.from_plain({"prompt": "x", "seed": 2.0**33, "steps": 8.0}).seed == 2**33
+
+
+def test_requests_from_elsewhere_cannot_name_files() -> None:
+    for name in ("/etc/passwd", "https://example.com/x.png", "x.png"):
+        with pytest.raises(InvalidInputError, match="Only bytes and data URLs"):
+            InstantID.from_plain({"prompt": "x", "reference_image": name})
+    with pytest.raises(InvalidInputError, match="Only bytes and data URLs"):
+        CustomWorkflow.from_plain(
+            {"graph": {"1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}}}, "images": {"a.png": "/etc/passwd"}}
+        )
+    assert InstantID.from_plain({"prompt": "x", "reference_image": "data:image/png;base64,AAAA"})
+
+
+def test_a_seed_is_drawn_once_and_stays_small_enough_for_javascript() -> None:
+    seeds = {FluxDev(prompt="x").seeded().seed for _ in range(20)}
+    assert len(seeds) == 20
+    assert all(seed is not None and 0 <= seed < 2**32 for seed in seeds)
+    assert FluxDev(prompt="x", seed=2**64 - 1).seeded().seed == 2**64 - 1
+
+
+def test_a_negative_prompt_at_cfg_1_is_noticed() -> None:
+    assert [notice.code for notice in FluxDev(prompt="x", negative_prompt="blur").notices()] == ["negative_prompt_ignored"]
+    assert FluxDev(prompt="x", negative_prompt="blur", cfg=2).notices() == ()
+    assert FluxInstantID(prompt="x", reference_image=b"").notices() == ()
+
+
+def test_turbo_brings_its_own_steps_unless_they_are_given() -> None:
+    assert FluxDev(prompt="x", speed="turbo").steps == 8
+    assert FluxDev(prompt="x", speed="turbo", steps=12).steps == 12
+    wan = Wan2(prompt="x", model="14B", speed="turbo")
+    assert (wan.steps, wan.cfg, wan.shift) == (4, 1.0, 5.0)
+
+
+def test_the_trigger_word_stands_in_front_unless_the_prompt_has_it() -> None:
+    def text(prompt: str) -> str:
+        graph = FluxLora(prompt=prompt, lora_id="ada", trigger_word="ADA").build().to_api()
+        return str(next(node["inputs"]["text"] for node in graph.values() if node["class_type"] == "CLIPTextEncode"))
+
+    assert text("on a boat") == "ADA, on a boat"
+    assert text("ada on a boat") == "ada on a boat"
+
+
+def test_several_loras_are_applied_one_after_another() -> None:
+    workflow = FluxLora(prompt="x", loras=(Lora("ada", 0.5), Lora("ink")))
+    loaders = [
+        node
+        for node in workflow.build(Files(loras={"ada": "ada/0f.safetensors"})).to_api().values()
+        if node["class_type"] == "LoraLoader"
+    ]
+    assert [(node["inputs"]["lora_name"], node["inputs"]["strength_model"]) for node in loaders] == [
+        ("ada/0f.safetensors", 0.5),
+        ("ink.safetensors", 1.0),
+    ]
+    assert FluxLora(prompt="x", loras=[Lora("ada", 0.5), Lora("ink")]) == workflow
+
+
+def test_a_custom_graph_gets_prompt_seed_and_images_and_saves_into_its_own_folder() -> None:
+    graph = json.loads((GRAPHS / "flux_instantid_two_stage.json").read_text())
+    workflow = CustomWorkflow(graph=graph, prompt="NEW", seed=5, images={"reference.png": b"x"})
+    built = workflow.build(Files(prefix="ryla/job-1/workflow", media={"images[reference.png]": "ryla/aa.png"})).to_api()
+    texts = {key: node["inputs"]["text"] for key, node in built.items() if node["class_type"] == "CLIPTextEncode"}
+    assert texts == {"39": "NEW", "40": graph["40"]["inputs"]["text"], "106": "NEW", "133": ""}
+    assert {node["inputs"]["seed"] for node in built.values() if "seed" in node["inputs"]} == {5}
+    assert built["13"]["inputs"]["image"] == "ryla/aa.png"
+    assert built["109"]["inputs"]["filename_prefix"] == "ryla/job-1/ryla"
+    assert graph["39"]["inputs"]["text"] != "NEW"  # the caller's own graph is left alone
+
+
+def test_a_custom_graph_cannot_save_outside_its_folder() -> None:
+    graph = {"1": {"class_type": "SaveImage", "inputs": {"filename_prefix": "../../evil/..", "images": ["2", 0]}}}
+    built = CustomWorkflow(graph=graph).build(Files(prefix="ryla/job-1/workflow")).to_api()
+    assert built["1"]["inputs"]["filename_prefix"] == "ryla/job-1/output"
+
+
+def test_a_graph_file_that_is_missing_or_no_json_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="Cannot read"):
+        CustomWorkflow.from_file(tmp_path / "none.json")
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(InvalidInputError, match="is not JSON"):
+        CustomWorkflow.from_file(tmp_path / "bad.json")
+
+
+def test_weights_and_node_packs_are_found_from_the_graph() -> None:
+    needed = FluxPulid(prompt="x", reference_image=b"").required_weights()
+    assert {row.folder for row in needed} == {"checkpoints", "pulid", "insightface", "text_encoders", "facexlib"}
+    assert sum(row.folder == "insightface" for row in needed) == 5
+    assert [pack.name for pack in packs_for(InstantID(prompt="x", reference_image=b"").required_nodes())] == ["ComfyUI_InstantID"]
+    assert packs_for(FluxDev(prompt="x").required_nodes()) == ()
+
+
+def test_the_weights_table_leaves_the_unknown_unknown() -> None:
+    for row in all_weights():
+        assert row.sha256 is None or len(row.sha256) == 64
+        assert (row.sha256 is None) == (row.sha256_source is None)
+        assert row.bytes is None or row.bytes > 1000
+        assert ".." not in row.name and not row.name.startswith("/")
+
+
+def test_time_limits_grow_with_the_work() -> None:
+    assert FluxDev(prompt="x").time_limit() == 120
+    assert FluxDev(prompt="x", steps=40).time_limit() == 240
+    assert FluxDev(prompt="x", batch_size=4).time_limit() == 480
+    assert CustomWorkflow(graph={"1": {"class_type": "EmptyImage", "inputs": {}}}, limit=7).time_limit() == 7
+
+
+def test_a_request_cannot_be_changed_only_copied() -> None:
+    workflow = FluxDev(prompt="x", steps=4)
+    with pytest.raises(Exception, match="frozen"):
+        workflow.steps = 5
+    assert (workflow.changed(steps=5).steps, workflow.steps) == (5, 4)

@@ -1,0 +1,200 @@
+"""What the TypeScript module promises, against the app on a loopback: every workflow, exact numbers, limits, cancelling, faults."""
+
+from __future__ import annotations
+
+import io
+import signal
+import uuid
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.modal_loopback import Loopback
+from tests.remote.conftest import comfyui_of, eventually, has_prompt, strike
+
+from .conftest import Scenario, size
+
+SMALL = {"prompt": "a red fox in the snow", "width": 256, "height": 256, "steps": 2}
+LONG = {**SMALL, "width": 1024, "height": 1024, "steps": 100, "batchSize": 4}
+"""Several seconds, even with nothing else to do."""
+GRAPH = {
+    "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0x336699}},
+    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "mine"}},
+}
+
+
+def all_idle(app: Loopback) -> bool:
+    """Whether no container works on anything: what was cancelled has ended."""
+    return not any(container.running for container in app.containers if container.exit_code is None)
+
+
+def test_options_arrive_as_they_were_meant_and_the_result_is_whole(node: Scenario) -> None:
+    options = {**SMALL, "negativePrompt": "fog", "cfg": 1.5, "guidance": 2.5, "seed": 2**64 - 1, "batchSize": 2}
+    result = node("generate", workflow="flux_dev", options=options)
+    assert result["seed"] == f"{2**64 - 1}n", "exact, though above what a float can hold"
+    assert result["workflow"] == "flux_dev"
+    assert [size(picture) for picture in result["images"]] == [(256, 256)] * 2
+    assert result["image"] == result["images"][0] == result["outputs"][0]["data"]
+    assert result["outputs"][0]["name"] == f"flux_dev-{2**64 - 1}-0.png"
+    told = {name: result["inputs"][name] for name in ("negative_prompt", "cfg", "guidance", "batch_size")}
+    assert told == {"negative_prompt": "fog", "cfg": 1.5, "guidance": 2.5, "batch_size": 2}
+    assert result["cost"]["gpu"] == "L40S"
+    assert result["costUsd"] == result["cost"]["totalUsd"] > 0
+    assert result["cost"]["gpuSeconds"] == result["timings"]["running"] > 0
+
+
+def test_many_at_once_and_every_seed_comes_back_as_it_was_given(node: Scenario) -> None:
+    seeds = [*range(8), 2**32 - 1, 2**32, 2**40 + 1, 2**53 - 1]
+    assert node("many", seeds=seeds) == seeds
+
+
+@pytest.mark.parametrize("workflow", ["instantid", "flux_instantid", "flux_pulid"])
+def test_a_reference_image_is_a_buffer(node: Scenario, face: bytes, workflow: str) -> None:
+    options: dict[str, Any] = {**SMALL, "referenceImage": face}
+    assert size(node("generate", workflow=workflow, options=options)["image"]) == (256, 256)
+
+
+def test_pictures_above_modals_limits_travel_as_blobs(app: Loopback, node: Scenario) -> None:
+    noise = io.BytesIO()
+    Image.effect_noise((2048, 2048), 90).save(noise, "PNG")
+    assert len(noise.getvalue()) > 2 * 1024 * 1024
+    before = app.counts["BlobCreate"], app.counts["BlobGet"]
+    options = {**SMALL, "width": 1280, "height": 1280, "steps": 1, "batchSize": 2, "referenceImage": noise.getvalue()}
+    pictures = node("generate", workflow="instantid", options=options)["images"]
+    assert sum(len(picture) for picture in pictures) > 2 * 1024 * 1024
+    assert [size(picture) for picture in pictures] == [(1280, 1280)] * 2
+    assert app.counts["BlobCreate"] == before[0] + 2, "one each way"
+    assert app.counts["BlobGet"] == before[1] + 2
+
+
+def test_videos_upscales_and_graphs(node: Scenario, face: bytes) -> None:
+    video, larger, custom = node("families", face=face, graph=GRAPH)
+    assert video["video"][4:8] == b"ftyp"
+    assert (video["outputs"][0]["mediaType"], video["outputs"][0]["frames"], video["images"]) == ("video/mp4", 5, [])
+    assert size(larger["image"]) == (512, 512)
+    assert size(custom["image"]) == (64, 64)
+
+
+def test_events_are_told_in_order(node: Scenario) -> None:
+    answer = node("events")
+    events = answer["events"]
+    kinds = [event["type"] for event in events]
+    assert kinds[0] == "queued"
+    assert kinds[-1] == "finished"
+    assert {"started", "progress", "preview"} <= set(kinds)
+    assert [event["seq"] for event in events] == list(range(len(events)))
+    assert {event["job"] for event in events} == {answer["job"]}
+    preview = next(event for event in events if event["type"] == "preview")
+    assert max(size(preview["data"])) <= 512
+
+
+def test_polling_tells_queued_from_running_from_done(node: Scenario) -> None:
+    answer = node("states")
+    assert answer["last"] == "succeeded"
+    assert answer["seen"][-2:] == ["running", "succeeded"]
+    assert size(answer["result"]["image"]) == (768, 768)
+
+
+def test_the_time_limit_counts_from_the_start_and_cancels_the_call(app: Loopback, node: Scenario) -> None:
+    error = node("generate", workflow="flux_dev", options=LONG, call={"timeoutMs": 400})["error"]
+    assert (error["code"], error["httpStatus"]) == ("generation_timeout", 504)
+    assert "ran longer than 0.4 s" in error["message"]
+    assert app.counts["FunctionCallCancel"] >= 1
+    eventually(lambda: all_idle(app))
+
+
+def test_the_environment_sets_the_time_limit(app: Loopback, node: Scenario) -> None:
+    error = node("generate", {"MODAL_TIMEOUT": "300"}, workflow="flux_dev", options=LONG)["error"]
+    assert "ran longer than 0.3 s" in error["message"]
+    eventually(lambda: all_idle(app))
+
+
+def test_a_job_that_finds_no_container_is_given_up(app: Loopback, node: Scenario) -> None:
+    error = node("crowded", client={"queueTimeoutMs": 300})["error"]
+    assert (error["code"], error["details"]["queued"]) == ("generation_timeout", True)
+    eventually(lambda: all_idle(app))
+
+
+def test_an_abort_signal_and_a_cancel_end_the_job(app: Loopback, node: Scenario) -> None:
+    assert node("abort")["error"]["code"] == "job_canceled"
+    answer = node("canceled")
+    assert answer["poll"]["state"] == "canceled"
+    assert answer["poll"]["error"]["code"] == answer["waited"]["error"]["code"] == "job_canceled"
+    eventually(lambda: all_idle(app))
+
+
+def test_a_job_that_was_sent_twice_runs_once_and_both_callers_get_it(node: Scenario) -> None:
+    job = str(uuid.uuid4())
+    answer = node("twice", job=job)
+    assert answer["seeds"][0] == answer["seeds"][1], "drawn once"
+    assert answer["jobs"] == [job, job]
+
+
+def test_faults_of_the_request_are_typed(node: Scenario, face: bytes) -> None:
+    error = node("generate", workflow="flux_dev", options={**SMALL, "width": 250})["error"]
+    assert (error["code"], error["httpStatus"]) == ("invalid_input", 400)
+    assert error["details"]["errors"][0]["field"] == "width"
+    flat = io.BytesIO()
+    Image.new("RGB", (64, 64), "#808080").save(flat, "PNG")
+    error = node("generate", workflow="flux_pulid", options={**SMALL, "referenceImage": flat.getvalue()})["error"]
+    assert (error["code"], error["httpStatus"]) == ("face_not_found", 400)
+    error = node("generate", workflow="workflow", options={"graph": {"1": {"class_type": "Nothing", "inputs": {}}}})["error"]
+    assert (error["code"], error["httpStatus"]) == ("workflow_invalid", 400)
+
+
+def test_what_cannot_be_called_says_what_mends_it(app: Loopback, node: Scenario) -> None:
+    def failing(variables: dict[str, str] | None = None, **client: Any) -> tuple[str, str]:
+        error = node("generate", variables, workflow="flux", options=SMALL, client=client)["error"]
+        return error["code"], error["hint"]
+
+    assert failing(app="absent") == ("not_deployed", "Deploy the app: ryla-gen deploy")
+    assert failing({"MODAL_TOKEN_SECRET": "as-wrong"}) == ("not_authorized", "Make one: modal token new")
+    code, hint = failing({"MODAL_TOKEN_ID": "", "MODAL_TOKEN_SECRET": ""})
+    assert (code, "MODAL_TOKEN_ID" in hint) == ("not_authorized", True)
+    assert failing({"MODAL_WORKSPACE": "another"}) == ("not_authorized", "Choose the right token: modal profile activate another")
+    assert failing(workspace="another")[0] == "not_authorized"
+    app.knobs.missing_methods = {"Flux.flux"}
+    assert failing()[0] == "not_deployed"
+
+
+def test_the_right_workspace_is_accepted(node: Scenario) -> None:
+    assert node("generate", {"MODAL_WORKSPACE": "loopback"}, workflow="flux", options=SMALL)["workflow"] == "flux"
+
+
+def test_an_expired_result_and_an_unknown_call_are_told_apart_from_running_ones(app: Loopback, node: Scenario) -> None:
+    submitted = node("submit", workflow="flux", options=SMALL)
+    assert node("wait", **submitted)["workflow"] == "flux"
+    app.knobs.expire_results = True
+    poll = node("poll", **submitted)
+    assert (poll["state"], poll["error"]["code"]) == ("expired", "result_expired")
+    assert node("wait", **submitted)["error"]["code"] == "result_expired"
+    assert node("poll", callId="fc-unknown")["error"]["code"] == "job_expired"
+
+
+def test_an_answer_lost_on_the_way_and_a_plane_that_is_away_cost_no_second_run(app: Loopback, node: Scenario) -> None:
+    app.knobs.lose_answer_of["FunctionMap"] = 1
+    assert node("generate", workflow="flux", options=SMALL)["workflow"] == "flux"
+    submitted = node("submit", workflow="flux", options={**LONG, "steps": 30})
+    app.away(2.0)
+    assert node("wait", **submitted)["job"] == submitted["job"]
+
+
+def test_a_broken_queue_disturbs_nothing(app: Loopback, node: Scenario) -> None:
+    app.knobs.queue_unavailable = True
+    submitted = node("submit", workflow="flux", options=SMALL)
+    assert node("wait", **submitted)["workflow"] == "flux"
+    assert node("poll", **submitted)["state"] == "succeeded"
+
+
+def test_a_comfyui_that_dies_twice_is_a_machine_fault(app: Loopback, node: Scenario) -> None:
+    submitted = node("submit", workflow="flux_dev", options=LONG)
+    eventually(lambda: node("poll", **submitted).get("fraction"))
+    container = next(container for container in app.containers if container.exit_code is None and container.running)
+    first = strike(container, signal.SIGKILL)
+    eventually(lambda: comfyui_of(container) not in (None, first) and has_prompt(container, submitted["job"]))
+    strike(container, signal.SIGKILL)
+    error = node("wait", **submitted)["error"]
+    assert (error["code"], error["httpStatus"]) == ("server_unhealthy", 503)
+    assert "ComfyUI died" in error["message"]
+    assert "modal app logs" in error["hint"]

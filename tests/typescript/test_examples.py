@@ -1,0 +1,54 @@
+"""The examples, run as their first lines say, against the app on a loopback."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.modal_loopback import Loopback
+
+from .conftest import execute, good, size
+
+
+def example(app: Loopback, compiled: Path, folder: Path, name: str, *arguments: str) -> list[str]:
+    script = compiled / "src" / "examples" / f"{name}.js"
+    return good(execute("node", str(script), *arguments, cwd=folder, timeout=60, **app.env)).splitlines()
+
+
+def test_flux_dev_saves_the_picture(app: Loopback, compiled: Path, tmp_path: Path) -> None:
+    lines = example(app, compiled, tmp_path, "fluxDev", "a red fox in the snow", "fox.png")
+    assert size((tmp_path / "fox.png").read_bytes()) == (768, 768)
+    assert lines[-1].startswith("fox.png: seed ")
+    assert any(line.endswith(" %") for line in lines[:-1]), "progress was shown"
+
+
+def test_face_identity_takes_a_buffer(app: Loopback, compiled: Path, tmp_path: Path, face: bytes) -> None:
+    (tmp_path / "face.png").write_bytes(face)
+    lines = example(app, compiled, tmp_path, "faceIdentity", "face.png", "portrait.png")
+    assert size((tmp_path / "portrait.png").read_bytes()) == (768, 768)
+    assert lines[-1].startswith("portrait.png: seed ")
+
+
+def test_submit_and_poll_and_the_result_again_from_another_process(app: Loopback, compiled: Path, tmp_path: Path) -> None:
+    lines = example(app, compiled, tmp_path, "submitAndPoll")
+    assert lines[-1] == f"succeeded: lighthouse.png, seed {2**40}"
+    picture = (tmp_path / "lighthouse.png").read_bytes()
+    assert size(picture) == (512, 512)
+    _, job, call_id = lines[0].split()
+    (tmp_path / "lighthouse.png").unlink()
+    again = example(app, compiled, tmp_path, "submitAndPoll", job, call_id)
+    assert again == [f"submitted {job} {call_id}", lines[-1]]
+    assert (tmp_path / "lighthouse.png").read_bytes() == picture
+
+
+def test_errors_are_ready_for_an_http_answer(app: Loopback, compiled: Path, tmp_path: Path) -> None:
+    lines = example(app, compiled, tmp_path, "errors")
+    answers = [(int(status), json.loads(body)) for status, body in (line.split(" ", 1) for line in lines)]
+    assert [(status, body["code"]) for status, body in answers] == [
+        (400, "invalid_input"),
+        (404, "lora_not_found"),
+        (400, "invalid_input"),
+        (504, "generation_timeout"),
+    ]
+    assert all(body["message"] and body["hint"] for _, body in answers)
+    assert "bigint" in answers[2][1]["hint"]
