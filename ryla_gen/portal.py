@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from .errors import InternalError
 
@@ -32,12 +32,12 @@ class Portal:
         if threading.current_thread() is self._thread:
             work.close()
             raise InternalError("The plain client cannot be used from inside its own event loop.", "Use AsyncClient there.")
-        future = asyncio.run_coroutine_threadsafe(work, loop)
+        errand = _Errand(work)
         try:
-            return future.result()
-        except BaseException:
-            if not future.done():
-                future.cancel()
+            return asyncio.run_coroutine_threadsafe(errand.run(), loop).result()
+        except BaseException:  # it may strike before we hold the future: the errand itself knows what has to stop
+            if not errand.done:
+                loop.call_soon_threadsafe(errand.stop)
                 self._drain()
             raise
 
@@ -94,6 +94,33 @@ class Portal:
         loop = self._loop
         if loop is not None:
             asyncio.run_coroutine_threadsafe(_settle(), loop).result(STOP_SECONDS + 1)
+
+
+class _Errand(Generic[T]):
+    """A coroutine that can be stopped from the moment it is handed over, whether or not it has begun."""
+
+    def __init__(self, work: Coroutine[Any, Any, T]) -> None:
+        self._work = work
+        self._task: asyncio.Task[Any] | None = None
+        self._stopped = False
+        self.done = False
+
+    async def run(self) -> T:
+        """Run it; called on the loop."""
+        self._task = asyncio.current_task()
+        try:
+            if self._stopped:
+                self._work.close()
+                raise asyncio.CancelledError
+            return await self._work
+        finally:
+            self.done = True
+
+    def stop(self) -> None:
+        """Cancel it; called on the loop."""
+        self._stopped = True
+        if self._task is not None and not self.done:
+            self._task.cancel()
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:

@@ -1,0 +1,100 @@
+"""The bridge from plain to async code, when interrupts strike at any moment."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from types import FrameType
+
+import pytest
+
+from ryla_gen.portal import Portal
+
+ROUNDS = 300
+EARLY = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+"""An interrupt may strike before the work is handed over."""
+
+
+class StruckError(BaseException):
+    """What the signal raises, like KeyboardInterrupt."""
+
+
+@pytest.fixture
+def portal() -> Iterator[Portal]:
+    made = Portal()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def struck() -> Iterator[None]:
+    def strike(number: int, frame: FrameType | None) -> None:
+        raise StruckError
+
+    before = signal.signal(signal.SIGUSR1, strike)
+    yield
+    signal.signal(signal.SIGUSR1, before)
+
+
+def interrupt_after(seconds: float) -> threading.Thread:
+    """Send this thread the signal, a little later."""
+    target = threading.get_ident()
+
+    def send() -> None:
+        time.sleep(seconds)
+        signal.pthread_kill(target, signal.SIGUSR1)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    return thread
+
+
+@EARLY
+def test_an_interrupt_at_any_moment_ends_the_walk_and_closes_the_source(portal: Portal, struck: None) -> None:
+    opened: list[int] = []
+    closed: list[int] = []
+
+    async def numbers() -> AsyncIterator[int]:
+        opened.append(1)
+        try:
+            while True:
+                await asyncio.sleep(0)
+                yield 1
+        finally:
+            closed.append(1)
+
+    luck = random.Random(5)
+    for _ in range(ROUNDS):
+        walk = portal.iterate(numbers)
+        seen = 0
+        with pytest.raises(StruckError):
+            thread = interrupt_after(luck.random() * 0.004)
+            for number in walk:
+                seen += number
+        thread.join(5)
+    assert len(closed) == len(opened)
+
+
+@EARLY
+def test_an_interrupt_at_any_moment_cancels_the_call(portal: Portal, struck: None) -> None:
+    running = 0
+
+    async def long() -> None:
+        nonlocal running
+        running += 1
+        try:
+            await asyncio.sleep(60)
+        finally:
+            running -= 1
+
+    luck = random.Random(6)
+    for _ in range(ROUNDS // 3):
+        with pytest.raises(StruckError):
+            thread = interrupt_after(luck.random() * 0.001)
+            portal.call(long())
+        thread.join(5)
+        assert running == 0
