@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,9 @@ from PIL import Image
 import ryla_gen
 import ryla_gen_cli
 from ryla_gen_cli import app
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # tests started in the background: their children would ignore Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 COMMAND = [sys.executable, "-m", "ryla_gen_cli"]
 SMALL = ["--width", "256", "--height", "256", "--steps", "1"]
@@ -35,9 +39,11 @@ def ryla(*arguments: str, stdin: bytes = b"", folder: Path | None = None, **env:
     )
 
 
-def started(*arguments: str, folder: Path | None = None) -> subprocess.Popen[bytes]:
+def started(*arguments: str, folder: Path | None = None, **env: str) -> subprocess.Popen[bytes]:
     """Start the command and go on."""
-    return subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder, env=environment())
+    return subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder, env=environment(**env)
+    )
 
 
 def here(*arguments: str) -> int:
