@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from . import errors
+    from .characters import AsyncCharacters, Characters
     from .client import AsyncClient, AsyncJob, Client, Job
     from .errors import RylaGenError
+    from .estimates import Estimate
     from .events import Event, Finished, Preview, Progress, Queued, Started
     from .results import Cost, Generation, Output, Timings, load
     from .settings import Settings
@@ -31,8 +33,10 @@ if TYPE_CHECKING:
     from .workflows.wan2 import Wan2
 
 _PLACES = {
+    "characters": ("AsyncCharacters", "Characters"),
     "client": ("AsyncClient", "AsyncJob", "Client", "Job"),
     "errors": ("RylaGenError",),
+    "estimates": ("Estimate",),
     "events": ("Event", "Finished", "Preview", "Progress", "Queued", "Started"),
     "results": ("Cost", "Generation", "Output", "Timings", "load"),
     "settings": ("Settings",),
@@ -46,11 +50,14 @@ _PLACES = {
 _MODULE_OF = {name: module for module, names in _PLACES.items() for name in names}
 
 __all__ = [
+    "AsyncCharacters",
     "AsyncClient",
     "AsyncJob",
+    "Characters",
     "Client",
     "Cost",
     "CustomWorkflow",
+    "Estimate",
     "Event",
     "Finished",
     "Flux",

@@ -1,32 +1,108 @@
-"""How long a job may run for the money that was allowed. Pure: prices and limits in, seconds or a refusal out."""
+"""What a job may cost and how long it may run for it. Pure: prices, estimates and limits in, numbers or a refusal out.
+
+A job is refused when its *likely* cost is over a limit, and it is stopped before its *real* cost is: the money set aside for
+it, at the dearest price that the configuration allows, bounds the seconds that it may run.
+"""
 
 from __future__ import annotations
 
-from .errors import BudgetExceededError
+from datetime import UTC, datetime, timedelta
+
+from .errors import BudgetExceededError, StorageFailedError
+
+HEADROOM = 3.0
+"""How many times its likely cost a job sets aside even when little is left: estimates are rough, and a job that is stopped just
+before its end is paid for all the same."""
+QUEUED_SECONDS = 1800.0
+"""Longest time that a job waits for its turn before a backend gives it up (see ``backends/modal.py``)."""
+MARGIN_SECONDS = 300.0
+"""Loading and saving, on top of the longest wait and the time limit, until a reservation that nobody ended counts no more."""
 
 
-def affordable_seconds(usd_per_second: float, *, per_call: float | None, per_day: float | None, spent_today: float) -> float | None:
-    """Return the seconds after which a job has used up what was allowed; None when nothing limits it.
+def money(usd: float) -> str:
+    """Write US dollars with as many digits as tell them from nothing."""
+    return f"${usd:.4f}" if usd >= 0.001 or not usd else f"${usd:.2g}"
 
-    This is a bound, not an estimate: a job is never refused for what it might cost, only stopped before it costs more.
 
-    Args:
-        usd_per_second: what the backend costs while a graph runs; 0 is free.
-        per_call: US dollars one job may cost.
-        per_day: US dollars all jobs of a day may cost.
-        spent_today: US dollars that the journal knows of today.
+def check_call(estimate_usd: float, limit_usd: float | None) -> None:
+    """Refuse a job that would likely cost more than one call may.
 
     Raises:
-        BudgetExceededError: the day's allowance is spent, or the job's is zero.
+        BudgetExceededError: it would.
     """
-    if usd_per_second <= 0:
-        return None
-    allowed = [limit for limit in (per_call, None if per_day is None else per_day - spent_today) if limit is not None]
-    if not allowed:
-        return None
-    rest = min(allowed)
-    if rest <= 0:
-        which = f"Today's jobs have cost ${spent_today:.4f} of ${per_day:.4f}." if per_day is not None else "Nothing may be spent."
-        details = {"limit_usd": per_call if per_day is None else per_day, "spent_usd": spent_today}
-        raise BudgetExceededError(which, details=details)
-    return rest / usd_per_second
+    if limit_usd is None or estimate_usd <= limit_usd:
+        return
+    raise BudgetExceededError(
+        f"It would cost about {money(estimate_usd)}, and one call may cost {money(limit_usd)}. Nothing was sent.",
+        "Allow more: --max-usd USD, RYLA_GEN_MAX_USD, or ryla-gen config set max_usd USD. Or ask for fewer steps or pixels.",
+        {"estimate_usd": estimate_usd, "limit_usd": limit_usd, "setting": "max_usd"},
+    )
+
+
+def check_batch(estimate_usd: float, rows: int, limit_usd: float | None, taken_usd: float) -> None:
+    """Refuse a batch that would likely cost more than what is left of the day.
+
+    Raises:
+        BudgetExceededError: it would.
+    """
+    if limit_usd is None or estimate_usd <= limit_usd - taken_usd:
+        return
+    text = f"The {rows} rows would cost about {money(estimate_usd)}, and {money(max(0.0, limit_usd - taken_usd))} of today's"
+    raise BudgetExceededError(
+        f"{text} {money(limit_usd)} are left. Nothing was sent.",
+        f"{DAY_HINT} Or run fewer rows.",
+        {"estimate_usd": estimate_usd, "limit_usd": limit_usd, "taken_usd": taken_usd, "setting": "max_usd_per_day"},
+    )
+
+
+DAY_HINT = "Allow more: RYLA_GEN_MAX_USD_PER_DAY, or ryla-gen config set max_usd_per_day USD. A day begins at 00:00 UTC."
+
+
+def day_exceeded(estimate_usd: float, limit_usd: float, spent_usd: float, held_usd: float) -> BudgetExceededError:
+    """The refusal of a job for which too little is left of the day."""
+    held = f" and jobs under way hold {money(held_usd)}" if held_usd else ""
+    return BudgetExceededError(
+        f"It would cost about {money(estimate_usd)}; today's jobs have cost {money(spent_usd)}{held}"
+        f" of {money(limit_usd)}. Nothing was sent.",
+        f"{DAY_HINT} See what it went for: ryla-gen costs --by workflow --since 1d",
+        {
+            "estimate_usd": estimate_usd,
+            "limit_usd": limit_usd,
+            "spent_usd": spent_usd,
+            "held_usd": held_usd,
+            "setting": "max_usd_per_day",
+        },
+    )
+
+
+def unknown_day(path: str) -> StorageFailedError:
+    """The refusal of a job when nobody can tell what the day has cost."""
+    return StorageFailedError(
+        f"The day's budget cannot be checked: the journal {path} cannot be used. Nothing was sent.",
+        "Mend or move that file, or lift the limit: ryla-gen config unset max_usd_per_day",
+        {"file": path, "setting": "max_usd_per_day"},
+    )
+
+
+def wanted_usd(most: float, per_call: float | None) -> float:
+    """Return what a job would set aside of the day if there were enough: all that it can cost.
+
+    An estimate would be too little: the first graph of a container loads its weights, which may take longer than the graph.
+
+    Args:
+        most: what it costs when it runs to its time limit, in US dollars.
+        per_call: what one call may cost, in US dollars; None is no limit.
+
+    """
+    return most if per_call is None else min(most, per_call)
+
+
+def expiry(seconds: float) -> str:
+    """Return when the reservation of a job ends by itself that may run so long; ISO 8601 UTC."""
+    end = datetime.now(UTC) + timedelta(seconds=QUEUED_SECONDS + seconds + MARGIN_SECONDS)
+    return end.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def today() -> str:
+    """Return when the budget's day began: 00:00 UTC."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT00:00:00.000Z")

@@ -1,9 +1,17 @@
-"""What a client looks at before and after a call: is it meant so, and which request was a journaled job. Runs nothing."""
+"""What is looked at and written down around a call: is it meant so, may it cost so much, what did it cost. Runs nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from . import budget
 from .errors import InvalidInputError
-from .history import Record
+from .estimates import Estimate, Work, estimate, rate_of, work_of
+from .history import History, Purse, Record
+from .settings import Settings
 from .workflows.base import Workflow
 from .workflows.registry import workflow_class
 
@@ -39,3 +47,112 @@ def workflow_of(record: Record) -> Workflow:
     }
     given = {key: value for key, value in record.inputs.items() if value is not None}
     return cls.from_plain({**given, **{name: value for name, value in blank.items() if name in given}}, trusted=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A job that the budgets allow, written down in the journal."""
+
+    estimate: Estimate | None
+    """What it was thought to cost; None where running is free."""
+    timeout: float | None
+    """Seconds the graph may run; None is the workflow's own limit."""
+
+
+def admit(
+    history: History,
+    settings: Settings,
+    workflow: Workflow,
+    backend: str,
+    *,
+    job: str,
+    timeout: float | None = None,
+    tags: Iterable[str] = (),
+    parent: str | None = None,
+    moved: bool = False,
+    followed: bool = True,
+) -> Admitted:
+    """Check a job against the budgets and write it down, before anything is spent.
+
+    Args:
+        history: the journal.
+        settings: limits, and what the backend runs on.
+        workflow: the request, with its seed.
+        backend: where it will be sent.
+        job: its id.
+        timeout: seconds the graph may run, instead of the workflow's own limit.
+        tags: words under which it is found again.
+        parent: the job that it is a part of.
+        moved: whether it was meant for another backend before, and is in the journal already.
+        followed: whether this process stays and stops the job at its time limit; otherwise only the workflow's own limit holds.
+
+    Raises:
+        BudgetExceededError: it would likely cost more than one call may, or than is left of the day. Nothing was written.
+        StorageFailedError: a day's limit is set, and the journal cannot be used.
+
+    """
+    row: dict[str, Any] = {"backend": backend, "workflow": workflow.name, "inputs": workflow.described()}
+    row |= {"seed": getattr(workflow, "seed", None), "tags": list(tags), "parent": parent}
+    rate = rate_of(workflow, backend, settings)
+    if not rate.most:
+        history.record(job, **row)
+        if moved:
+            history.update(job, backend=backend, reserved_usd=None)
+        return Admitted(None, timeout)
+    found = estimate(workflow, settings, history, backend)
+    budget.check_call(found.usd.likely, settings.max_usd)
+    limit = timeout if timeout and followed else workflow.time_limit() + rate.load
+    reserved = _reserved(history, settings, found, job, row, limit, followed=followed)
+    if settings.max_usd is None and settings.max_usd_per_day is None:
+        return Admitted(found, timeout)
+    return Admitted(found, min(limit, reserved / rate.most))
+
+
+def _reserved(
+    history: History, settings: Settings, found: Estimate, job: str, row: dict[str, Any], limit: float, *, followed: bool
+) -> float:
+    """Set money aside, write the job down with it, and return how much it was."""
+    likely = found.usd.likely
+    wanted = budget.wanted_usd(found.most_usd_per_second * limit, settings.max_usd)
+    decent = min(wanted, budget.HEADROOM * likely) if followed else wanted
+    asked = Purse(min(likely, wanted), decent, wanted, budget.expiry(limit), budget.today(), settings.max_usd_per_day)
+    got = history.reserve(job, asked, row)
+    if got is None:
+        if settings.max_usd_per_day is not None:
+            raise budget.unknown_day(str(history.path))
+        history.record(job, **row)  # kept in memory until the file works again
+        return wanted
+    if got.reserved_usd is None:
+        raise budget.day_exceeded(likely, settings.max_usd_per_day or 0.0, got.spent_usd, got.held_usd)
+    return got.reserved_usd
+
+
+def unfinished_cost(record: Record | None, found: Estimate | None) -> dict[str, float]:
+    """Return the columns of what a job cost that ended without a result, by the clock since its graph began."""
+    if record is None or found is None or record.started_at is None or not found.usd.likely or not found.seconds.likely:
+        return {}
+    ran = (datetime.now(UTC) - datetime.fromisoformat(record.started_at)).total_seconds()
+    return {"gpu_seconds": max(0.0, ran), "cost_usd": max(0.0, ran) * found.usd.likely / found.seconds.likely}
+
+
+def check_batch(history: History, settings: Settings, workflows: Iterable[Workflow]) -> float:
+    """Refuse a list of workflows as a whole, before the first one is sent.
+
+    Returns:
+        What all of them will likely cost, in US dollars.
+
+    Raises:
+        BudgetExceededError: a row would cost more than one call may, or all of them more than is left of the day.
+
+    """
+    known: dict[tuple[str, Work], float] = {}
+    total, rows = 0.0, 0
+    for workflow in workflows:
+        key = (workflow.name, work_of(workflow.name, workflow.described()))
+        if key not in known:  # a thousand rows of one size are estimated once
+            known[key] = estimate(workflow, settings, history).usd.likely
+            budget.check_call(known[key], settings.max_usd)
+        total, rows = total + known[key], rows + 1
+    if settings.max_usd_per_day is not None and total:
+        budget.check_batch(total, rows, settings.max_usd_per_day, history.taken_usd(budget.today()))
+    return total

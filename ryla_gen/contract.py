@@ -117,6 +117,7 @@ def reply(generation: Generation) -> PlainData:
             "cost": asdict(generation.cost),
             "warnings": [{"code": item.code, "message": item.message} for item in generation.warnings],
             "server": dict(generation.server),
+            **({} if generation.face_similarity is None else {"face_similarity": generation.face_similarity}),
         },
     }
 
@@ -161,6 +162,7 @@ def read_reply(data: Mapping[str, Any], workflow: Workflow) -> Generation:
         warnings=tuple(_known(Notice, item) for item in found.get("warnings") or ()),
         graph=found.get("graph") or {},
         server=found.get("server") or {},
+        face_similarity=None if found.get("face_similarity") is None else float(found["face_similarity"]),
     )
 
 

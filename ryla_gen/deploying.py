@@ -5,6 +5,7 @@ Knows no screen: lines of progress go to a callback. A process of its own, since
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import subprocess
@@ -14,12 +15,16 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from . import hooks
 from .backends.modal_errors import TOKEN_HINT
 from .errors import BackendUnreachableError, InvalidInputError, NotAuthorizedError, NotDeployedError, RylaGenError
-from .names import CLASS_OF_FAMILY
+from .names import CLASS_OF_FAMILY, MODELS_VOLUME
 from .prices import GPU_USD_PER_SECOND
 from .remote.config import REGION_VARIABLE, FamilyConfig, deployed
 from .settings import Settings
+from .workflows.tables import all_weights
+
+log = logging.getLogger("ryla_gen.modal")
 
 MODULE = "ryla_gen.remote.app"
 """What Modal's own command is told to deploy."""
@@ -134,7 +139,24 @@ def deploy(plan: Plan, on_line: Callable[[str], None]) -> Deployment:
             raise
     if code:
         raise _failure("\n".join(kept))
-    return Deployment(settings.modal_app, settings.modal_environment, time.monotonic() - began, url)
+    done = Deployment(settings.modal_app, settings.modal_environment, time.monotonic() - began, url)
+    if hooks.listening(settings):
+        told = hooks.AppDeployed(backend="modal", app=done.app, models=_models(settings), seconds=done.seconds)
+        hooks.tell(told, settings)
+    return done
+
+
+def _models(settings: Settings) -> tuple[str, ...] | None:
+    """Which weights of the table the volume has; None when it cannot be asked: that is no reason to fail a deploy."""
+    import modal
+
+    try:
+        volume = modal.Volume.from_name(MODELS_VOLUME, environment_name=settings.modal_environment)
+        there = {entry.path.strip("/") for entry in volume.listdir("/", recursive=True)}
+    except modal.exception.Error as error:
+        log.debug("the volume could not be listed: %s", error)
+        return None
+    return tuple(sorted(row.name for row in all_weights() if f"{row.folder}/{row.name}" in there))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

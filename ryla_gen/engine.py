@@ -29,6 +29,7 @@ from .comfy.messages import (
     PreviewImage,
     QueuePosition,
 )
+from .comfy.missing import missing_for
 from .comfy.oddities import oddities
 from .errors import (
     BackendError,
@@ -39,6 +40,7 @@ from .errors import (
     RylaGenError,
     ServerUnhealthyError,
     WorkflowInvalidError,
+    before_start,
 )
 from .events import Preview, Progress, Queued, Started
 from .outputs import as_output, blank_notice
@@ -94,7 +96,8 @@ class Engine:
 
         """
         began = time.monotonic()
-        graph, notices = await self._prepared(workflow, job, loras or {})
+        with before_start():
+            graph, notices = await self._prepared(workflow, job, loras or {})
         run = Run(graph, emit, submitted=began)
         limit = workflow.time_limit() if timeout is None else timeout
         seed = used_seed(workflow, graph)
@@ -164,9 +167,12 @@ class Engine:
         finally:
             uploads.cancel()
         graph = workflow.build(await self._with_loras(files, workflow, schemas)).to_api()
-        if hopeless(schema.validate(graph, schemas)):
-            # Nodes may have come since the schemas were read: look again once before refusing.
+        known = not isinstance(workflow, CustomWorkflow)
+        if missing_for(workflow.name, graph, schemas, files=known) or hopeless(schema.validate(graph, schemas)):
+            # Nodes or weights may have come since the schemas were read: look again once before refusing.
             schemas = await self._client.object_info(refresh=True)
+            if missing := missing_for(workflow.name, graph, schemas, files=known):
+                raise missing.error()
             verdict = schema.validate(graph, schemas)
             if hopeless(verdict):
                 raise refusal({"error": verdict.error or {}, "node_errors": verdict.node_errors})

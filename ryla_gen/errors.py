@@ -38,7 +38,9 @@ Catch :class:`RylaGenError` for all of them. Codes are never renamed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from contextlib import contextmanager
+from copy import copy
+from typing import Any, ClassVar, Literal
 
 PlainData = dict[str, Any]
 """Plain data as CONTRACT defines it: dict, list, str, int, float, bool, None and bytes."""
@@ -53,6 +55,8 @@ class RylaGenError(Exception):
     """What a caller that answers HTTP itself should send."""
     default_hint: ClassVar[str] = ""
     """What to do when the place that raised knew nothing better."""
+    started: Literal["no", "unknown"] = "unknown"
+    """Whether the job can have started anywhere: "no" only where that is certain, so that it may safely be sent elsewhere."""
 
     def __init__(self, message: str, hint: str = "", details: Mapping[str, Any] | None = None) -> None:
         # Positional on purpose: pickle, and so Modal, rebuilds an exception from its args.
@@ -138,7 +142,7 @@ class LoraNotFoundError(ModelNotFoundError):
     """No LoRA is stored under that id."""
 
     code = "lora_not_found"
-    default_hint = "Put the LoRA's .safetensors file into the server's models/loras folder, under its id."
+    default_hint = "Store it: ryla-gen lora push FILE --id ID. What is there: ryla-gen lora list"
 
 
 class GenerationTimeoutError(RylaGenError, TimeoutError):
@@ -203,6 +207,7 @@ class BackendNotConfiguredError(BackendError):
     """Nothing says where to run, or what is said is incomplete."""
 
     code = "backend_not_configured"
+    started = "no"
     default_hint = "Choose one: ryla-gen config set backend emulator"
 
 
@@ -274,6 +279,17 @@ class InternalError(RylaGenError):
 
     code = "internal"
     default_hint = "Please report it with the message above."
+
+
+@contextmanager
+def before_start() -> Iterator[None]:
+    """Mark every error of the block: what it does starts no job. A copy is marked: others may have been told of the same error."""
+    try:
+        yield
+    except RylaGenError as error:
+        marked = copy(error)
+        marked.started = "no"
+        raise marked.with_traceback(error.__traceback__) from error.__cause__
 
 
 def _concrete(cls: type[RylaGenError]) -> Iterator[type[RylaGenError]]:

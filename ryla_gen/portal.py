@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import contextlib
 import threading
+import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Generic, TypeVar
 
@@ -15,7 +19,7 @@ STOP_SECONDS = 10.0
 """How long an interrupted call may take to cancel its work: one HTTP round trip is milliseconds, a pod far away is seconds."""
 
 FINISH_SECONDS = 2.0
-"""How long the end of a program, or the garbage collector, waits for a client that nobody closed."""
+"""How long the end of a program waits for clients that nobody closed, and an abandoned loop for its source to close."""
 
 
 class Portal:
@@ -24,7 +28,8 @@ class Portal:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._last: Callable[[], Coroutine[Any, Any, None]] | None = None
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end and return its result; Ctrl-C cancels it, waits for that, and goes on up."""
@@ -50,16 +55,34 @@ class Portal:
                 holder.append(source())
             return await anext(holder[0])
 
+        def close() -> Coroutine[Any, Any, None] | None:
+            closing = getattr(holder[0], "aclose", None) if holder else None
+            return closing() if closing is not None else None
+
         try:
             while True:
                 try:
                     yield self.call(advance())
                 except StopAsyncIteration:
                     return
-        finally:
-            closing = getattr(holder[0], "aclose", None) if holder else None
-            if closing is not None:
-                self.call(closing())
+        except GeneratorExit:
+            self._close_soon(close())
+            raise
+        except BaseException:
+            if (closing := close()) is not None:
+                self.call(closing)
+            raise
+
+    def _close_soon(self, closing: Coroutine[Any, Any, None] | None) -> None:
+        """Close what a loop was left without; waits no longer than a moment, since the garbage collector may be asking."""
+        with self._lock:
+            loop, thread = self._loop, self._thread
+        if closing is None or loop is None:
+            return
+        future = asyncio.run_coroutine_threadsafe(closing, loop)
+        if threading.current_thread() is not thread:
+            with contextlib.suppress(TimeoutError):
+                future.result(FINISH_SECONDS)
 
     def close(self) -> None:
         """Stop the loop and its thread. Calling it twice is fine."""
@@ -71,15 +94,22 @@ class Portal:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(STOP_SECONDS)
 
-    def finish(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run one last coroutine and stop: what remains when nobody closed. Safe wherever the garbage collector runs."""
+    def end_with(self, owner: object, last: Callable[[], Coroutine[Any, Any, None]]) -> weakref.finalize[..., object]:
+        """Run one last coroutine and stop when the owner is gone, or the program ends; what remains when nobody closed."""
+        _open.add(self)
+        self._last = last
+        finalizer = weakref.finalize(owner, self._finish)
+        finalizer.atexit = False  # the end of the program waits a little for all of them: see _leave
+        return finalizer
+
+    def _finish(self) -> None:
+        """Begin to stop, and wait for nothing: the garbage collector may have stopped any thread, with any lock in its hand."""
         with self._lock:
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
-        if loop is None or thread is None or not loop.is_running():
+        if loop is None or thread is None or self._last is None or not loop.is_running():
             return
-        asyncio.run_coroutine_threadsafe(_finish(last, loop), loop)
-        if threading.current_thread() is not thread:
-            thread.join(FINISH_SECONDS)
+        _leaving.add(thread)
+        asyncio.run_coroutine_threadsafe(_finish(self._last, loop), loop)
 
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -87,6 +117,7 @@ class Portal:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(target=_serve, args=(self._loop,), name="ryla-gen", daemon=True)
                 self._thread.start()
+                _leaving.difference_update([thread for thread in _leaving if not thread.is_alive()])
             return self._loop
 
     def _drain(self) -> None:
@@ -121,6 +152,22 @@ class _Errand(Generic[T]):
         self._stopped = True
         if self._task is not None and not self.done:
             self._task.cancel()
+
+
+_open: weakref.WeakSet[Portal] = weakref.WeakSet()
+"""Portals that end with their owner."""
+_leaving: set[threading.Thread] = set()
+"""Threads of portals whose owner is gone."""
+
+
+@atexit.register
+def _leave() -> None:
+    """At the end of the program: stop every portal that nobody closed, and give them a moment."""
+    for portal in list(_open):
+        portal._finish()
+    deadline = time.monotonic() + FINISH_SECONDS
+    for thread in list(_leaving):
+        thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:

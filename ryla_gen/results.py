@@ -142,6 +142,9 @@ class Generation:
     """The graph that ran, in ComfyUI's API format."""
     server: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Versions and GPU of the server."""
+    face_similarity: float | None = None
+    """Cosine of the ArcFace embeddings of the reference's face and the result's, -1 to 1 (the mean of several pictures); None
+    where nobody measured it."""
 
     @property
     def output(self) -> Output:

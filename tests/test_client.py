@@ -281,7 +281,7 @@ def test_the_choice_of_a_backend_is_said_once(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("name", ["runpod"])
-def test_backends_of_later_versions_are_refused_by_name(name: str) -> None:
+def test_a_backend_that_lacks_its_settings_is_refused_by_name(name: str) -> None:
     with Client(name) as client, pytest.raises(BackendNotConfiguredError, match=name):
         client.flux(**SMALL)
 
@@ -362,6 +362,8 @@ def test_a_client_nobody_closes_leaves_nothing(tmp_path: Path) -> None:
         print(job.result().seed >= 0)
         del job
         gc.collect()
+        for thread in threading.enumerate():
+            thread is threading.main_thread() or thread.join(20)
         print(threading.active_count(), list(Path(tempfile.gettempdir()).glob("ryla-*")))
         kept = Client("emulator")
         kept.flux(prompt="x", width=256, height=256)
@@ -462,9 +464,9 @@ def test_calls_that_cannot_be_meant_so_are_refused(client: Client, call: Any, sa
 def test_a_job_is_stopped_before_it_costs_more_than_allowed(server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     server.knobs.delay_per_node = 1.0
     monkeypatch.setenv("RYLA_GEN_COMFYUI_HOURLY_USD", "3600")  # a dollar a second
-    monkeypatch.setenv("RYLA_GEN_MAX_USD", "0.4")
+    monkeypatch.setenv("RYLA_GEN_MAX_USD", "2")
     with Client(url=server.url) as client:
-        with pytest.raises(GenerationTimeoutError, match=r"longer than 0\.4 s"):
+        with pytest.raises(GenerationTimeoutError, match=r"longer than 2 s"):
             client.flux(**SMALL)
         server.knobs.delay_per_node = 0
         assert client.flux(**SMALL).cost.total_usd > 0

@@ -98,3 +98,25 @@ def test_an_interrupt_at_any_moment_cancels_the_call(portal: Portal, struck: Non
             portal.call(long())
         thread.join(5)
         assert running == 0
+
+
+def test_what_the_garbage_collector_ends_waits_for_no_thread(portal: Portal) -> None:
+    """It may run in any thread, with any lock of the threading module in its hand."""
+    released = threading.Event()
+
+    class Owner:
+        pass
+
+    async def last() -> None:
+        await asyncio.to_thread(released.wait, 10)
+
+    other, owner = Portal(), Owner()
+    other.end_with(owner, last)
+    other.call(asyncio.sleep(0))
+    thread = other._thread
+    assert thread is not None
+    del owner  # collected here and now, while its last work cannot end yet
+    assert thread.is_alive()
+    released.set()
+    thread.join(10)
+    assert not thread.is_alive()

@@ -29,21 +29,28 @@ NOUNS = {
     "run": ("run", "Run a workflow and save what it makes."),
     "submit": ("submit", "Hand in a workflow and get its job's id at once."),
     "batch": ("batch", "Run a list of workflows; run it again for what is missing."),
+    "estimate": ("estimate", "Say what a workflow would take and cost; nothing is sent."),
     "jobs": ("jobs", "List, watch and cancel jobs; fetch their results."),
+    "character": ("character", "Make a character: base images, a face swap, a sheet of angles."),
+    "funnel": ("funnel", "Count what was requested, completed and failed, from the journal."),
+    "bench": ("bench", "Measure success rate, face consistency and speed of a workflow."),
     "rerun": ("rerun", "Run again what made a saved picture or video."),
     "workflows": ("workflows", "List the workflows; show one's fields, weights and schema."),
-    "graph": ("graphs", "Run or check a ComfyUI graph of your own."),
+    "graph": ("graphs", "Run, check, convert, draw or change a ComfyUI graph of your own."),
+    "lora": ("lora", "Store, list and check LoRAs where the backend reads them."),
     "weights": ("weights", "List, bring and check the model files that workflows need."),
     "deploy": ("deploy", "Put the GPU side onto Modal."),
     "warm": ("fleet:warming", "Keep containers of a family running on Modal."),
     "cool": ("fleet:cooling", "Let a family's containers on Modal end when idle."),
     "doctor": ("doctor", "Check that the backend works; say what to do where not."),
+    "local": ("local", "Install, start and stop a ComfyUI on this machine."),
     "emulator": ("emulator", "Serve an emulated ComfyUI for any client."),
+    "costs": ("costs", "Show what jobs cost, by day, workflow, character or backend."),
     "config": ("config", "Show and change the settings."),
 }
 """Command → module of this package (and what it calls its app), and the line that ``--help`` says of it."""
 
-GROUPS = frozenset({"workflows", "graph", "jobs", "weights", "config"})
+GROUPS = frozenset({"local", "costs", "bench", "character", "workflows", "graph", "jobs", "weights", "config", "lora"})
 """Nouns whose verb is part of the command's name in the last line of ``--json``."""
 
 EPILOG = '\b\nExample:\n  ryla-gen run flux-dev "a lighthouse at dusk, red roof" -o lighthouse.png'

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import Any
 
 from ryla_gen import backends
 from ryla_gen.backends.base import Ticket
-from ryla_gen.calls import workflow_of
-from ryla_gen.comfy.client import ComfyClient
+from ryla_gen.calls import admit, workflow_of
+from ryla_gen.comfy.access import connect
 from ryla_gen.comfy.following import Whereabouts
 from ryla_gen.contract import new_job_id
 from ryla_gen.errors import GenerationTimeoutError, JobNotFoundError, RylaGenError
 from ryla_gen.events import FINAL_STATES, Finished, now
+from ryla_gen.fallback import first_willing
 from ryla_gen.history import History, Record
 from ryla_gen.jobs import state_of
 from ryla_gen.results import Generation
@@ -71,9 +72,9 @@ class Attached:
         return made
 
 
-def settings_for(backend: str | None, url: str | None) -> Settings:
+def settings_for(backend: str | None, url: str | None, max_usd: float | None = None) -> Settings:
     """The settings, under what the command line says."""
-    arguments = {"backend": backend or ("comfyui" if url else None), "comfyui_url": url}
+    arguments = {"backend": backend or ("comfyui" if url else None), "comfyui_url": url, "max_usd": max_usd}
     return Settings.load(**{key: value for key, value in arguments.items() if value is not None})
 
 
@@ -81,26 +82,34 @@ async def handed_in(settings: Settings, workflow: Workflow, timeout: float | Non
     """Submit, wait until the job does not need this process any more, and let go of it.
 
     Raises:
-        RylaGenError: a picture cannot be read, or the backend refused.
+        RylaGenError: a picture cannot be read, it would cost too much, or the backend refused.
 
     """
-    ready, name, job = (await workflow.resolved()).seeded(), settings.backend_names[0], new_job_id()
-    with closing(History(settings.history_path)) as history:
-        seed = getattr(ready, "seed", None)
-        # Written before anything is spent: whatever happens now, the job can be found.
-        history.record(job, backend=name, workflow=ready.name, inputs=ready.described(), seed=seed, tags=tags)
-        backend = backends.create(name, settings)
-        try:
-            ticket = await backend.submit(ready, job=job, timeout=timeout)
+    ready, names, job = (await workflow.resolved()).seeded(), settings.backend_names, new_job_id()
+    async with AsyncExitStack() as opened:
+        history = opened.enter_context(closing(History(settings.history_path)))
+
+        async def attempt(name: str) -> Ticket:
+            backend = backends.create(name, settings)
+            opened.push_async_callback(backend.close)
+            moved = name != names[0]
+            # Written before anything is spent: whatever happens now, the job can be found.
+            admitted = admit(history, settings, ready, name, job=job, timeout=timeout, tags=tags, moved=moved, followed=False)
+            ticket = await backend.submit(ready, job=job, timeout=admitted.timeout)
             history.update(job, handle=ticket.handle)
             await _arrived(ticket, name)
+            return ticket
+
+        try:
+            name, ticket, skipped = await first_willing(names, attempt)
         except (RylaGenError, asyncio.CancelledError) as error:
             data = error.to_data() if isinstance(error, RylaGenError) else None
             history.update(job, state=state_of(error), finished_at=now(), error=data)
             raise
-        finally:
-            await backend.close()
-    return {"job": job, "handle": ticket.handle, "workflow": ready.name, "backend": name, "seed": seed}
+        told = [item.to_data() for item in skipped]
+        history.update(job, skipped=told)
+    seed = getattr(ready, "seed", None)
+    return {"job": job, "handle": ticket.handle, "workflow": ready.name, "backend": name, "seed": seed, "skipped": told}
 
 
 async def _arrived(ticket: Ticket, backend: str) -> None:
@@ -173,7 +182,7 @@ async def located(settings: Settings, record: Record, *, stop: bool = False) -> 
     if record.backend != "comfyui" or not settings.comfyui_url:
         return None
     prompt_id = (record.handle or record.id).rpartition(":")[2]
-    async with ComfyClient(settings.comfyui_url) as client:
+    async with connect(settings) as client:
         place = (await client.locate([prompt_id]))[prompt_id]
         if stop and place.place in ("pending", "running"):
             await client.cancel(prompt_id)

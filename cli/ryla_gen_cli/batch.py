@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import typer
 
 from ryla_gen.batches import MANIFEST, Batch, Manifest, Outcome, Problem, Row, checked
+from ryla_gen.calls import check_batch
 from ryla_gen.client import IN_FLIGHT, AsyncClient
 from ryla_gen.errors import InvalidInputError, RylaGenError, WorkflowError
 from ryla_gen.events import Event
 from ryla_gen.portal import Portal
 
-from .common import Backend, Json, Quiet, Tag, Timeout, Url, example, own_warnings, screen_of, single
+from .common import Backend, Json, MaxUsd, Quiet, Tag, Timeout, Url, example, own_warnings, screen_of, single
 from .rows import read
 from .screen import Screen, fancy
 
@@ -61,6 +62,7 @@ def batch(
     url: Url = None,
     timeout: Timeout = None,
     tag: Tag = None,
+    max_usd: MaxUsd = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -76,11 +78,15 @@ def batch(
     rows = _checked(file, manifest, overwrite=overwrite)
     present = {row.key: found for row in rows if (found := manifest.finished(row.key)) is not None}
     missing = [row for row in rows if row.key not in present]
+    client = AsyncClient(backend, url=url, max_usd=max_usd)
+    usd = check_batch(client.history, client.settings, [row.workflow for row in missing])
     if dry_run:
-        text = f"{_count(len(rows), 'row')}, all in order: {len(present)} done already, {len(missing)} to do. Nothing was sent."
-        screen.result({"rows": len(rows), "present": len(present), "to_do": len(missing), "folder": str(output)}, text)
+        text = f"{_count(len(rows), 'row')}, all in order: {len(present)} done already, {len(missing)} to do"
+        text += f", for about ${usd:.4f}. Nothing was sent." if usd else ". Nothing was sent."
+        told = {"rows": len(rows), "present": len(present), "to_do": len(missing), "estimate_usd": usd, "folder": str(output)}
+        screen.result(told, text)
+        client.history.close()
         return
-    client = AsyncClient(backend, url=url)
     for text in own_warnings(client.settings):
         screen.note(f"warning: {text}")
     report = _Report(screen, output, rows, present)

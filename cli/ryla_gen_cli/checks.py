@@ -44,9 +44,10 @@ def schemas_of(url: str | None) -> Schemas:
 
 
 async def _ask(url: str) -> Schemas:
-    from ryla_gen.comfy.client import ComfyClient
+    from ryla_gen.comfy.access import connect
+    from ryla_gen.settings import Settings
 
-    client = ComfyClient(url)
+    client = connect(Settings.load(comfyui_url=url))
     try:
         return await client.object_info()
     finally:

@@ -26,8 +26,14 @@ Output = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")]
-Backend = Annotated[str | None, typer.Option("--backend", metavar="NAME", help="Where to run, such as emulator or comfyui.")]
+Backend = Annotated[
+    str | None,
+    typer.Option("--backend", metavar="NAME", help="Where to run, such as emulator or modal; comfyui,modal tries them in order."),
+]
 Url = Annotated[str | None, typer.Option("--url", metavar="URL", help="Address of a ComfyUI server of your own.")]
+MaxUsd = Annotated[
+    float | None, typer.Option("--max-usd", metavar="USD", min=0.0, help="Refuse before sending what would likely cost more.")
+]
 Timeout = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", help="How long the graph may run.")]
 Tag = Annotated[
     list[str] | None, typer.Option("--tag", metavar="WORD", help="Word under which the job is found again; repeatable.")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ryla_gen.settings import Settings, home_folder, set_value, unset_value
+from ryla_gen.settings.base import SECRETS
 
 from .common import Json, example, group, own_warnings, screen_of
 from .screen import filled, table, width
@@ -25,14 +27,11 @@ def show(context: typer.Context, as_json: Json = False) -> None:
     screen = screen_of(context, as_json=as_json)
     settings = Settings.load()
     items = [{"key": key, "value": _plain(value), "origin": origin} for key, value, origin in settings.entries()]
-    secret = settings.runpod_api_key is not None
-    items.append(
-        {
-            "key": "runpod.api_key",
-            "value": "set (not shown)" if secret else None,
-            "origin": "environment RUNPOD_API_KEY" if secret else "default",
-        }
-    )
+    items += [
+        {"key": key, "value": "set (not shown)" if there else None, "origin": f"environment {variable}" if there else "default"}
+        for key, variable in SECRETS.items()
+        for there in [bool(os.environ.get(variable, "").strip())]
+    ]
     rows = [
         (item["key"], _said(item["value"]), item["origin"])
         for item in items

@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 from ryla_gen.backends import BUILT
 from ryla_gen.client import AsyncClient
-from ryla_gen.comfy.client import ComfyClient
+from ryla_gen.comfy.access import connect
+from ryla_gen.comfy.missing import missing_for
 from ryla_gen.errors import RylaGenError
 from ryla_gen.remote.variants import default_of
 from ryla_gen.settings import Settings
 from ryla_gen.workflows.flux import Flux
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class
 from ryla_gen.workflows.schemas import COMFYUI_VERSION
-from ryla_gen.workflows.tables import packs_for
 
 State = Literal["ok", "failed", "skipped"]
 
@@ -56,6 +56,8 @@ async def examined(settings: Settings, workflows: Sequence[str], *, generate: bo
         checks = _modal(settings, workflows)
     elif name == "comfyui":
         checks = _comfyui(settings, workflows)
+    elif name == "runpod":
+        checks = _runpod(settings)
     elif name == "emulator":
         checks, generate = _nothing(), True
     else:
@@ -110,7 +112,7 @@ async def _comfyui(settings: Settings, workflows: Sequence[str]) -> AsyncIterato
         yield Check("server", "failed", "No address is set.", hint)
         return
     try:
-        async with ComfyClient(settings.comfyui_url) as client:
+        async with connect(settings) as client:
             stats = await client.system_stats()
             yield Check("server", "ok", f"{client.address} answers")
             yield _version(stats)
@@ -136,23 +138,29 @@ def _parts(version: str) -> tuple[int, ...]:
 
 
 def _nodes(known: dict[str, Any], workflows: Sequence[str]) -> list[Check]:
-    """Which workflows the server has the nodes for."""
+    """Which workflows the server has the nodes and the weights for."""
     checks = [_nodes_of(name, known, required=name in workflows) for name in workflows or _built_in()]
     if not workflows and all(check.state != "ok" for check in checks):
         checks.append(
-            Check("workflows", "failed", "The server has the nodes of no workflow.", "Install or update ComfyUI on the server.")
+            Check(
+                "workflows",
+                "failed",
+                "The server lacks something for every workflow.",
+                "See what is missing: ryla-gen workflows check",
+            )
         )
     return checks
 
 
 def _nodes_of(name: str, known: dict[str, Any], *, required: bool) -> Check:
-    title = f"nodes of {name.replace('_', '-')}"
-    missing = frozenset(default_of(workflow_class(name)).required_nodes() - set(known))
-    if not missing:
-        return Check(title, "ok", "all there")
-    packs = packs_for(missing)
-    hint = "; ".join(f"install {pack.name} at {pack.commit[:12]}: {pack.repo}" for pack in packs) or "Update ComfyUI on the server."
-    return Check(title, "failed" if required else "skipped", f"missing: {_some(sorted(missing))}", hint)
+    said = name.replace("_", "-")
+    missing = missing_for(name, default_of(workflow_class(name)).build().to_api(), known)
+    state: State = "failed" if required else "skipped"
+    if missing.nodes:
+        return Check(f"nodes of {said}", state, f"missing: {_some(sorted(missing.nodes))}", missing.hint)
+    if missing.files:
+        return Check(f"weights of {said}", state, f"missing: {_some([item.text for item in missing.files])}", missing.hint)
+    return Check(f"nodes of {said}", "ok", "all there")
 
 
 def _built_in() -> list[str]:
@@ -162,6 +170,38 @@ def _built_in() -> list[str]:
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return f"{', '.join(names[:SHOWN])}{more}"
+
+
+# -- RunPod --------------------------------------------------------------------------------------------
+
+
+async def _runpod(settings: Settings) -> AsyncIterator[Check]:
+    from ryla_gen.backends.runpod import RunpodBackend
+    from ryla_gen.backends.runpod_ticket import PRICE_HINT
+
+    try:
+        backend = RunpodBackend(settings)
+        try:
+            health = await backend.health()
+        finally:
+            await backend.close()
+    except RylaGenError as error:
+        yield failed("endpoint", error)
+        return
+    yield Check("endpoint", "ok", f"{settings.runpod_endpoint_id} answers and takes the key")
+    workers, jobs = (_counts(health.get(part)) for part in ("workers", "jobs"))
+    yield Check("workers", "ok", workers or "it does not tell")
+    yield Check("queue", "ok", jobs or "it does not tell")
+    if settings.runpod_usd_per_second is None:
+        yield Check("price", "skipped", "not known, so results say a cost of 0, and no budget can be kept", PRICE_HINT)
+    else:
+        yield Check("price", "ok", f"${settings.runpod_usd_per_second:g} a second")
+    # What the worker's ComfyUI has can only be learnt by running something there.
+    yield Check("weights", "skipped", "RunPod tells neither the weights nor the nodes of a worker", "See docs/runpod.md")
+
+
+def _counts(found: object) -> str:
+    return ", ".join(f"{value} {key}" for key, value in found.items()) if isinstance(found, dict) else ""
 
 
 # -- Modal ---------------------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ def generate(screen: Screen, workflow: Workflow, how: How) -> None:
 
     """
     check_before(screen, workflow, how)
-    with Client(how.backend, url=how.url) as client:
+    with Client(how.backend, url=how.url, max_usd=how.max_usd) as client:
         for text in own_warnings(client.settings):
             screen.note(f"warning: {text}")
         if how.output is None:
@@ -81,6 +81,7 @@ def generate(screen: Screen, workflow: Workflow, how: How) -> None:
         with following(screen, workflow.name.replace("_", "-")) as follower:
             generation = client.run(workflow, on_event=follower.event, timeout=how.timeout, tags=how.tags)
         paths = saved(screen, generation, how, client.settings.output_dir)
+        client.history.saved(generation.job, paths)
     screen.result(summary(generation, paths), "\n".join(str(path) for path in paths))
     tell(screen, generation)
 

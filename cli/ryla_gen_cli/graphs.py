@@ -1,16 +1,20 @@
-"""``ryla-gen graph``: runs or checks a ComfyUI graph in the API format. What is wrong with a graph is found in ``checks``."""
+"""``ryla-gen graph``: runs or checks a graph. ``checks`` finds what is wrong with one; the other verbs are in ``graph_tools``."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from shlex import quote
+from typing import Annotated, Any
 
 import typer
 
 from ryla_gen.errors import InvalidInputError, WorkflowInvalidError
 from ryla_gen.workflows.custom import CustomWorkflow
+from ryla_gen.workflows.slots import pictures_of
 
+from . import graph_tools as tools
 from .checks import Finding, check, schemas_of
 from .common import Backend, Json, Output, Overwrite, Quiet, Tag, Timeout, Url, example, group, screen_of
 from .generate import generate, with_format
@@ -18,9 +22,17 @@ from .how import How
 from .options import fields_of, prompt
 from .screen import filled, width
 
-app = group("Run or check a ComfyUI graph of your own.", example("ryla-gen graph validate graph_api.json"))
+app = group(
+    "Run, check, convert, draw or change a ComfyUI graph of your own; make a workflow of it.",
+    example("ryla-gen graph validate graph_api.json"),
+)
 
 File = Annotated[Path, typer.Argument(metavar="FILE.json", help="The graph in ComfyUI's API format.", show_default=False)]
+
+app.command(epilog=example("ryla-gen graph convert my_graph.json -o my_graph_api.json"))(tools.convert)
+app.command(epilog=example("ryla-gen graph draw my_graph.json -o my_graph.svg"))(tools.draw)
+app.command(epilog=example("ryla-gen graph slots my_graph_api.json"))(tools.slots)
+app.command(epilog=example("ryla-gen graph scaffold my-portrait my_graph_api.json"))(tools.scaffold)
 
 
 @app.command(epilog=example('ryla-gen graph run graph_api.json --prompt "a fox" --image portrait.png=face.png -o fox.png'))
@@ -30,6 +42,12 @@ def run(
     text: Annotated[str | None, typer.Option("--prompt", help="Text for the positive prompt; - reads standard input.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed for every sampler.")] = None,
     image: Annotated[list[str] | None, typer.Option("--image", metavar="NAME=FILE", help="Picture for a LoadImage node.")] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NODE.INPUT=VALUE", help="Another value, such as 3.seed=42 or KSampler.steps=30; repeatable."
+        ),
+    ] = None,
     limit: Annotated[float | None, typer.Option("--limit", metavar="SECONDS", help="How long the graph may run; 120.")] = None,
     output: Output = None,
     overwrite: Overwrite = False,
@@ -48,6 +66,8 @@ def run(
         fields["images"] = fields_of(CustomWorkflow)["images"].read(image)
     fields = with_format(CustomWorkflow, fields, output)
     workflow = CustomWorkflow.from_file(file, **fields)
+    if changes:
+        workflow = workflow.with_values(tools.changes_of(changes), schemas_of(url) if url else None)
     generate(screen, workflow, How(output, overwrite, backend, url, timeout, tag or ()))
 
 
@@ -60,11 +80,15 @@ def validate(context: typer.Context, file: File, url: Url = None, as_json: Json 
     try:
         graph = CustomWorkflow.from_file(file).graph
     except InvalidInputError as error:
-        raise WorkflowInvalidError(f"{file} is no graph that can run: {error.message}", error.hint, error.details) from None
+        text = error.message if error.message.startswith(str(file)) else f"{file} is no graph that can run: {error.message}"
+        raise WorkflowInvalidError(text, error.hint, error.details) from None
     findings = check(graph, schemas_of(url), offline=url is None)
-    data = {"valid": not any(item.level == "error" for item in findings), "findings": [asdict(item) for item in findings]}
+    pictures = [{"node": node, "name": name} for node, name in pictures_of(graph)]
+    valid = not any(item.level == "error" for item in findings)
+    data = {"valid": valid, "findings": [asdict(item) for item in findings], "pictures": pictures}
     room = width()
-    screen.say("\n".join(filled(_line(item), room, "") for item in findings))
+    lines = [*map(_line, findings), *(_picture(node, name, graph) for node, name in pictures_of(graph))]
+    screen.say("\n".join(filled(line, room, "") for line in lines))
     if data["valid"]:
         screen.result(data, f"{file}: valid, {len(graph)} nodes.")
         return
@@ -72,6 +96,13 @@ def validate(context: typer.Context, file: File, url: Url = None, as_json: Json 
     hint = "Each line names the node and its input." if not as_json else "data.findings names each node and its input."
     screen.fail(WorkflowInvalidError(f"{file} has {count} {'error' if count == 1 else 'errors'}.", hint), data)
     raise typer.Exit(1)
+
+
+def _picture(node: str, name: str, graph: Mapping[str, Any]) -> str:
+    word = name if name and "=" not in name and sum(other == name for _, other in pictures_of(graph)) == 1 else node
+    return (
+        f"picture: node {node} ({graph[node]['class_type']}) loads {name!r}; give yours when you run it: --image {quote(word)}=FILE"
+    )
 
 
 def _line(item: Finding) -> str:

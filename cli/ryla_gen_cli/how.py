@@ -16,3 +16,4 @@ class How:
     url: str | None = None
     timeout: float | None = None
     tags: Sequence[str] = ()
+    max_usd: float | None = None

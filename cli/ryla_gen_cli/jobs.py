@@ -158,6 +158,8 @@ def _page(item: Record) -> str:
     lines += [
         filled(f"output: {out.get('name')} ({out.get('media_type')}, {out.get('bytes')} bytes)", room) for out in item.outputs
     ]
+    lines += [filled(f"passed over: {one.get('backend')} ({one.get('code')}): {one.get('message')}", room) for one in item.skipped]
+    lines += [filled(f"saved: {path}", room) for path in item.saved]
     lines += [
         "",
         "Fields",

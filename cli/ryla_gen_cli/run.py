@@ -13,7 +13,7 @@ from ryla_gen.errors import InvalidInputError
 from ryla_gen.workflows.base import Workflow
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class, workflow_names
 
-from .common import Backend, Json, Output, Overwrite, Quiet, Tag, Timeout, Url, example, screen_of, single
+from .common import Backend, Json, MaxUsd, Output, Overwrite, Quiet, Tag, Timeout, Url, example, screen_of, single
 from .how import How
 from .options import parameters, values
 
@@ -93,7 +93,8 @@ def _line(name: str) -> str:
 
 def how(given: dict[str, Any]) -> How:
     """Everything about a run that is not the request, from the options."""
-    return How(given["output"], given["overwrite"], given["backend"], given["url"], given["timeout"], given["tag"] or ())
+    tags = given["tag"] or ()
+    return How(given["output"], given["overwrite"], given["backend"], given["url"], given["timeout"], tags, given["max_usd"])
 
 
 def sample_line(cls: type[Workflow]) -> str:
@@ -116,6 +117,7 @@ def _common(
     url: Url = None,
     timeout: Timeout = None,
     tag: Tag = None,
+    max_usd: MaxUsd = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

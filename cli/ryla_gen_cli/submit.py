@@ -12,7 +12,7 @@ from ryla_gen.errors import BackendNotConfiguredError, InvalidInputError
 from ryla_gen.workflows.base import Workflow
 from ryla_gen.workflows.registry import workflow_class
 
-from .common import Backend, Json, Quiet, Tag, Timeout, Url, example, own_warnings, screen_of, single
+from .common import Backend, Json, MaxUsd, Quiet, Tag, Timeout, Url, example, own_warnings, screen_of, single
 from .options import parameters, values
 from .run import Workflows, sample_line
 from .screen import Screen
@@ -81,10 +81,10 @@ def submit(screen: Screen, workflow: Workflow, given: dict[str, Any]) -> None:
 
     from .attached import handed_in, settings_for  # the backends and their HTTP, which no help text needs
 
-    settings = settings_for(given["backend"], given["url"])
+    settings = settings_for(given["backend"], given["url"], given["max_usd"])
     for text in own_warnings(settings):
         screen.note(f"warning: {text}")
-    if settings.backend_names[0] == "emulator":
+    if "emulator" in settings.backend_names:
         text = "The embedded emulator ends with this command, and the job would end with it."
         hint = "Use ryla-gen run, or start a server that stays (ryla-gen emulator) and name it: --url http://127.0.0.1:8188"
         raise BackendNotConfiguredError(text, hint)
@@ -94,6 +94,8 @@ def submit(screen: Screen, workflow: Workflow, given: dict[str, Any]) -> None:
     finally:
         portal.close()
     screen.result(told, told["job"])
+    for item in told["skipped"]:
+        screen.note(f"warning[fallback]: {item['backend']} did not take it ({item['code']}): {item['message']}")
     short = told["job"][:8]
     screen.note(f"Fetch it: ryla-gen jobs result {short} -o FILE   Watch it: ryla-gen jobs watch {short}")
 
@@ -104,6 +106,7 @@ def _common(
     url: Url = None,
     timeout: Timeout = None,
     tag: Tag = None,
+    max_usd: MaxUsd = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -16,6 +16,7 @@ from ryla_gen.workflows.base import Workflow
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class, workflow_names
 from ryla_gen.workflows.tables import Weights, packs_for
 
+from . import readiness
 from .common import Json, example, group, screen_of
 from .options import LONGEST_CHOICE, Field, fields_of
 from .screen import filled, shortened, table, width
@@ -57,6 +58,9 @@ def schema(context: typer.Context, name: Name, as_json: Json = False) -> None:
     screen = screen_of(context, as_json=as_json)
     found = workflow_class(name).model_json_schema()
     screen.result({"schema": found}, json.dumps(found, indent=2, ensure_ascii=False, default=str))
+
+
+app.command("check", epilog=readiness.EPILOG)(readiness.check)
 
 
 def _item(name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ..settings import Settings
     from .base import Backend
 
-BUILT = ("emulator", "comfyui", "modal")
+BUILT = ("emulator", "comfyui", "modal", "runpod")
 """Backends that this version can run."""
 
 
@@ -33,11 +33,23 @@ def create(name: str, settings: Settings) -> Backend:
                 "The comfyui backend has no server.",
                 "Name it: ryla-gen config set comfyui.url http://HOST:8188, or set COMFYUI_POD_URL.",
             )
-        return ComfyBackend(settings.comfyui_url, hourly_usd=settings.comfyui_hourly_usd)
+        from ..comfy.access import connect
+        from .lora_stores import pod_loras
+
+        return ComfyBackend(
+            settings.comfyui_url,
+            hourly_usd=settings.comfyui_hourly_usd,
+            loras=pod_loras(settings),
+            connect=lambda: connect(settings),
+        )
     if name == "modal":
         from .modal import ModalBackend
 
         return ModalBackend(settings)
+    if name == "runpod":
+        from .runpod import RunpodBackend
+
+        return RunpodBackend(settings)
     raise BackendNotConfiguredError(
         f"The backend {name!r} is not part of this version.",
         f"Use one of: {', '.join(BUILT)}; for example: ryla-gen config set backend emulator (or RYLA_GEN_BACKEND=emulator)",

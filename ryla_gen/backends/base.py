@@ -70,7 +70,12 @@ class Backend(Protocol):
         ...
 
     async def find(self, job: str) -> str | None:
-        """Return the handle of a job whose caller died before it heard one; None when the job never arrived."""
+        """Return the handle of a job whose caller died before it heard one; None when the job never arrived.
+
+        Raises:
+            JobNotFoundError: the backend cannot tell (``details["maybe_taken"]``); only a person may send it again.
+
+        """
         ...
 
     async def close(self) -> None:

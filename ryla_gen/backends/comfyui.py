@@ -3,55 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 from ..comfy.client import ComfyClient
+from ..comfy.lora_watch import LoraWatch
 from ..engine import Engine
-from ..errors import JobCanceledError, JobNotFoundError
-from ..events import Event, Finished, Queued, State
+from ..errors import JobNotFoundError, before_start
+from ..loras.choosing import Chooser
 from ..results import Generation
 from ..running import Emit
 from ..workflows.base import Workflow
-from .base import EventLog, Ticket
+from .base import Ticket
+from .tickets import TaskTicket
 
 Work = Callable[[Emit], Coroutine[Any, Any, Generation]]
 
 
-class EngineTicket:
+class EngineTicket(TaskTicket):
     """A job whose engine runs as a task of this process."""
 
     def __init__(self, handle: str, job: str, work: Work) -> None:
         self._handle = handle
-        self._log = EventLog(job)
-        self._log.add(Queued, position=0)
-        self._begun = asyncio.Event()
-        self._task = asyncio.create_task(self._run(work), name=f"ryla-gen job {job}")
-        # A task that is cancelled before its first step never comes to its own end.
-        self._task.add_done_callback(lambda task: self._end("canceled" if task.cancelled() else "failed"))
+        self._engine_work = work
+        super().__init__(job)
 
     @property
     def handle(self) -> str:
         """Backend and prompt id."""
         return self._handle
-
-    @property
-    def state(self) -> State:
-        """Where the job is."""
-        return self._log.state
-
-    def events(self, *, previews: bool = True) -> AsyncIterator[Event]:
-        """Every event from the first one on, then the end."""
-        return self._log.read(previews=previews)
-
-    async def result(self) -> Generation:
-        """Wait for the result; stopping to wait does not stop the job."""
-        try:
-            return await asyncio.shield(self._task)
-        except asyncio.CancelledError:
-            if self._task.cancelled():
-                raise JobCanceledError(f"The job {self._log.job} was cancelled.") from None
-            raise
 
     async def cancel(self) -> None:
         """Stop the job and wait until the server has been told."""
@@ -60,25 +41,8 @@ class EngineTicket:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def _run(self, work: Work) -> Generation:
-        self._begun.set()
-        try:
-            generation = await work(self._emit)
-        except BaseException as error:
-            gone = isinstance(error, asyncio.CancelledError | JobCanceledError)
-            self._end("canceled" if gone else "failed")
-            raise
-        self._end("succeeded")
-        return generation
-
-    def _end(self, state: State) -> None:
-        if self._log.finished:
-            return
-        self._log.state = state
-        self._log.add(Finished, state=state)
-
-    def _emit(self, kind: type[Event], **fields: object) -> None:
-        self._log.add(kind, **fields)
+    async def _work(self) -> Generation:
+        return await self._engine_work(self._log.add)
 
 
 class ComfyBackend:
@@ -87,13 +51,26 @@ class ComfyBackend:
     Args:
         url: address of the server.
         hourly_usd: what an hour of it costs.
+        loras: looks the requests' LoRAs up, where this machine reaches the server's folder of LoRAs.
+        connect: makes the client, where the server asks for credentials or has a certificate of its own.
 
     """
 
     name = "comfyui"
 
-    def __init__(self, url: str, *, hourly_usd: float = 0.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        hourly_usd: float = 0.0,
+        loras: Chooser | None = None,
+        connect: Callable[[], ComfyClient] | None = None,
+    ) -> None:
         self._url = url
+        self._connect = connect
+        self._loras = loras
+        self._watch: LoraWatch | None = None
+        """Reads the server's log, where that is to be had."""
         self._hourly_usd = hourly_usd
         self._opened: tuple[ComfyClient, Engine] | None = None
 
@@ -102,11 +79,20 @@ class ComfyBackend:
         return self._hourly_usd / 3600
 
     async def submit(self, workflow: Workflow, *, job: str, timeout: float | None = None) -> Ticket:
-        """Start the engine on this job."""
+        """Start the engine on this job.
+
+        Raises:
+            LoraIncompatibleError: a LoRA was made for another base model; nothing was sent.
+        """
+        with before_start():
+            names = await self._loras.names(workflow) if self._loras is not None else {}
         engine = await self._engine()
 
         async def work(emit: Emit) -> Generation:
-            return await engine.run(workflow, job=job, emit=emit, timeout=timeout)
+            mark = self._watch.mark() if self._watch is not None else 0
+            generation = await engine.run(workflow, job=job, emit=emit, timeout=timeout, loras=names)
+            told = await self._watch.notices(generation.graph, mark) if self._watch is not None else ()
+            return replace(generation, warnings=generation.warnings + told) if told else generation
 
         return self._ticket(job, work)
 
@@ -143,7 +129,7 @@ class ComfyBackend:
 
     async def _engine(self) -> Engine:
         if self._opened is None:
-            client = ComfyClient(await self._address())
+            client = self._connect() if self._connect is not None else ComfyClient(await self._address())
             self._opened = (client, Engine(client, backend=self.name, hourly_usd=self._hourly_usd))
         return self._opened[1]
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..comfy.log import ServerLog
+from ..comfy.lora_watch import LoraWatch
 from ..errors import JobExpiredError
 from ..faces import require_face
+from ..loras.choosing import Chooser
+from ..loras.folder import FolderStore
+from ..loras.library import Library
 from ..workflows.base import Workflow
 from ..workflows.faces import FluxPulid
 from .base import Ticket
@@ -27,7 +32,11 @@ class EmulatorBackend(ComfyBackend):
     name = "emulator"
 
     def __init__(self, home: Path) -> None:
-        super().__init__("")
+        folder = home / "emulator" / "models" / "loras"
+        library = Library(FolderStore(folder, f"the emulator's folder {folder}"))
+        super().__init__("", loras=Chooser(library, plain=folder))
+        self._said = ServerLog()
+        self._watch = LoraWatch(self._said, (folder,))
         self._home = home
         self._emulator: Emulator | None = None
 
@@ -65,5 +74,5 @@ class EmulatorBackend(ComfyBackend):
         if self._emulator is None:
             from ..emulator.server import Emulator
 
-            self._emulator = Emulator(models_folder=self._home / "emulator" / "models")
+            self._emulator = Emulator(models_folder=self._home / "emulator" / "models", log=self._said.add)
         return self._emulator.start()

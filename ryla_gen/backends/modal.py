@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 from weakref import WeakSet
 
 import modal
@@ -23,16 +23,21 @@ from ..errors import (
     NotAuthorizedError,
     NotDeployedError,
     RylaGenError,
+    before_start,
 )
-from ..events import Event, Finished, Queued, State, event_from_data
+from ..events import Finished, event_from_data
+from ..loras.choosing import REMEMBERED_SECONDS, Chooser
+from ..loras.library import Library
 from ..names import CLAIMS_DICT, CLASS_OF_FAMILY, EVENTS_QUEUE
 from ..prices import GPU_USD_PER_SECOND
 from ..results import Generation
 from ..settings import Settings
 from ..workflows.base import Workflow
 from ..workflows.registry import BUILT_IN
-from .base import EventLog, Ticket
+from .base import Ticket
 from .modal_errors import AMBIGUOUS, translated
+from .modal_loras import VolumeStore
+from .tickets import TaskTicket
 
 T = TypeVar("T")
 log = logging.getLogger("ryla_gen.modal")
@@ -74,12 +79,14 @@ class ModalBackend:
     """
 
     name = "modal"
+    measures_consistency: ClassVar[bool] = True
 
     def __init__(self, settings: Settings, *, terms: Terms = Terms()) -> None:
         self._settings = settings
         environment = settings.modal_environment
         self._terms = replace(terms, deploy=f"{terms.deploy} --environment {environment}" if environment else terms.deploy)
         self._checked = False
+        self._loras = Chooser(Library(VolumeStore(environment)), remember=REMEMBERED_SECONDS)
         self._methods: dict[str, Any] = {}
         self._tickets: WeakSet[ModalTicket] = WeakSet()
 
@@ -89,11 +96,15 @@ class ModalBackend:
         name, _, count = chosen[0].partition(":")
         return GPU_USD_PER_SECOND.get(name.rstrip("!"), max(GPU_USD_PER_SECOND.values())) * int(count or 1)
 
-    async def submit(self, workflow: Workflow, *, job: str, timeout: float | None = None) -> Ticket:
+    async def submit(
+        self, workflow: Workflow, *, job: str, timeout: float | None = None, measure_consistency: bool = False
+    ) -> Ticket:
         """Spawn the workflow's method. After an ambiguous failure it is spawned again: a claimed job never runs twice."""
-        await self._check_workspace()
-        method = await self._method(workflow)
-        argument = request(workflow, job, Options())
+        with before_start():
+            await self._check_workspace()
+            await self._loras.names(workflow)  # refuses one for another base model, before anything starts
+            method = await self._method(workflow)
+        argument = request(workflow, job, Options(measure_consistency=measure_consistency))
         call = await _persistently(lambda: method.spawn.aio(argument), f"Calling {workflow.name}", self._terms)
         limit = max(timeout or self._settings.modal_timeout, timeout or workflow.time_limit())
         ticket = ModalTicket(call, workflow, job, await self._queue(), limit, self._terms)
@@ -162,46 +173,24 @@ class ModalBackend:
         self._checked = True
 
 
-class ModalTicket:
+class ModalTicket(TaskTicket):
     """One spawned call: its events, its result, its end."""
 
     def __init__(self, call: Any, workflow: Workflow, job: str, queue: Any, limit: float, terms: Terms) -> None:
         self._call = call
         self._workflow = workflow
-        self._log = EventLog(job)
-        self._log.add(Queued, position=0)
         self._queue = queue
         self._limit = limit
         self._terms = terms
         self._canceled = False
         self.at_once = False
         """Whether to ask first without waiting: of an expired result Modal says so only when the wait is over."""
-        self._task = asyncio.create_task(self._settled(), name=f"ryla-gen modal {job}")
-        # A task that is cancelled before its first step never comes to its own end.
-        self._task.add_done_callback(lambda task: self._end("canceled" if task.cancelled() else "failed"))
+        super().__init__(job)
 
     @property
     def handle(self) -> str:
         """Backend and function call id."""
         return f"{ModalBackend.name}:{self._call.object_id}"
-
-    @property
-    def state(self) -> State:
-        """Where the job is, as far as its events have told."""
-        return self._log.state
-
-    def events(self, *, previews: bool = True) -> AsyncIterator[Event]:
-        """Every event from the first one on, then the end."""
-        return self._log.read(previews=previews)
-
-    async def result(self) -> Generation:
-        """Wait for the result; stopping to wait does not stop the job."""
-        try:
-            return await asyncio.shield(self._task)
-        except asyncio.CancelledError:
-            if self._task.cancelled():
-                raise JobCanceledError(f"The job {self._log.job} was cancelled.") from None
-            raise
 
     async def cancel(self) -> None:
         """Cancel the call, queued or running, and wait until that is settled."""
@@ -212,35 +201,17 @@ class ModalTicket:
         self._task.cancel()
         await asyncio.wait([self._task])
 
-    async def let_go(self) -> None:
-        """Stop following the call, which goes on."""
-        self._task.cancel()
-        await asyncio.wait([self._task])
-
-    async def _settled(self) -> Generation:
+    async def _work(self) -> Generation:
         reading = asyncio.create_task(self._read_events())
         try:
             generation = await self._replied()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(reading), LAST_EVENTS)
-        except asyncio.CancelledError:
-            self._end("canceled")
-            if self._canceled:
-                raise JobCanceledError(f"The job {self._log.job} was cancelled.") from None
-            raise
-        except BaseException as error:
-            self._end("canceled" if isinstance(error, JobCanceledError) else "failed")
-            raise
         finally:
             reading.cancel()
-        self._end("succeeded")
+            # Waited for, so that no loop ends while Modal's client still closes what it read from.
+            await asyncio.wait([reading], timeout=LAST_EVENTS)
         return generation
-
-    def _end(self, state: State) -> None:
-        if self._log.finished:
-            return
-        self._log.state = state
-        self._log.add(Finished, state=state)
 
     async def _replied(self) -> Generation:
         """Wait for the reply; a call that finds its job claimed hands over to the call that owns it."""
@@ -335,11 +306,14 @@ async def _persistently(call: Callable[[], Awaitable[T]], what: str, terms: Term
             async with asyncio.timeout_at(deadline):
                 return await call()
         except AMBIGUOUS as error:
-            if attempt == ATTEMPTS - 1:
+            if attempt == ATTEMPTS - 1 or asyncio.get_running_loop().time() >= deadline:
                 raise translated(error, what, deploy=terms.deploy) from None
             await asyncio.sleep(FIRST_PAUSE * 2**attempt)
         except modal.exception.Error as error:
-            raise translated(error, what, deploy=terms.deploy) from None
+            refusal = translated(error, what, deploy=terms.deploy)
+            if not attempt and isinstance(refusal, NotAuthorizedError | NotDeployedError):
+                refusal.started = "no"  # a plain no; after an ambiguous attempt even that would prove nothing
+            raise refusal from None
     raise AssertionError("the loop returns or raises")
 
 

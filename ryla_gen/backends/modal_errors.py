@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import modal.exception as raised
+from grpclib.exceptions import StreamTerminatedError  # Modal's own transport: what it lets through when a call is cut off
 
 from ..errors import (
     BackendUnreachableError,
@@ -16,7 +17,7 @@ from ..errors import (
     ServerUnhealthyError,
 )
 
-AMBIGUOUS = (raised.ConnectionError, raised.ServiceError, raised.TimeoutError, ConnectionError, OSError)
+AMBIGUOUS = (raised.ConnectionError, raised.ServiceError, raised.TimeoutError, ConnectionError, OSError, StreamTerminatedError)
 """After one of these nobody knows whether the call was taken. A claimed job never runs twice, so it may be sent again."""
 
 TOKEN_HINT = "Make one: modal token new (or set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET)."  # noqa: S105 - words about tokens

@@ -119,6 +119,7 @@ class Batch:
         files = [{"name": name, "bytes": len(item.data)} for name, item in zip(names, generation.outputs, strict=True)]
         cost, seconds = generation.cost.total_usd, generation.timings.total
         self._manifest.add(row.key, "done", **told, seed=generation.seed, cost_usd=cost, seconds=seconds, files=files)
+        self._client.history.saved(generation.job, paths)
         return Outcome(row, "succeeded", generation.job, tuple(names), generation.seed, cost, seconds)
 
     def _places(self, row: Row, generation: Generation) -> list[Path]:

@@ -11,6 +11,7 @@ import ssl as tls
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -29,6 +30,7 @@ from ..errors import (
     RylaGenError,
     ServerUnhealthyError,
     WorkflowInvalidError,
+    before_start,
 )
 from . import errors_map
 from .following import Feed, Follower, Links, Whereabouts
@@ -150,7 +152,8 @@ class ComfyClient:
         """
         body = self._body(graph, _checked(prompt_id), extra_pnginfo)
         if self._feed.find(prompt_id) is not None:
-            await self._feed.open()
+            with before_start():
+                await self._feed.open()
         try:
             submitted = await self._submit(body, prompt_id)
         except asyncio.CancelledError:
@@ -180,12 +183,14 @@ class ComfyClient:
             )
         except BackendUnreachableError as error:
             if not error.details["sent"]:
+                error.started = "no"
                 raise
             return await self._taken_anyway(prompt_id, error)
         if answer.from_gateway:
             return await self._taken_anyway(prompt_id, errors_map.http_error(answer, self.address))
         if answer.status != 200:
-            raise await self._with_names(errors_map.submit_error(answer, self.address))
+            with before_start() if 400 <= answer.status < 500 else nullcontext():  # it says itself that it did not take it
+                raise await self._with_names(errors_map.submit_error(answer, self.address))
         reply = answer.json()
         if not isinstance(reply, dict) or not isinstance(reply.get("prompt_id"), str):
             raise errors_map.not_comfyui(self.address, "its answer to a prompt has no prompt id", {"sent": True})
@@ -277,6 +282,12 @@ class ComfyClient:
         body = await self._transport.json("GET", "/queue")
         # The pending list is the server's heap: only its first entry is in order.
         return Queue(_ids(body.get("queue_running")), _ids(body.get("queue_pending")))
+
+    async def queued_graphs(self) -> list[PlainData]:
+        """The graphs that run or wait, in API format."""
+        body = await self._transport.json("GET", "/queue")
+        entries = [*(body.get("queue_running") or ()), *(body.get("queue_pending") or ())]
+        return [entry[2] for entry in entries if isinstance(entry, list) and len(entry) > 2 and isinstance(entry[2], dict)]
 
     async def history(self, prompt_id: str) -> PlainData | None:
         """The history entry of a finished prompt: outputs, status, messages; None when there is none."""

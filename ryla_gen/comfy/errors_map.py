@@ -56,8 +56,14 @@ _NO_ROOM = re.compile(r"\[Errno (?:27|28|122)\]|No space left on device|Disk quo
 _NO_FACE = re.compile(r"\bno faces? (?:was |were |is |are )?(?:detected|found)\b", re.IGNORECASE)
 _NO_CLASS = re.compile(r"\bnode (\S+) does not exist\b|\bNode '([^']+)' not found\b")
 _NODE_ID = re.compile(r"Node ID '#([^']*)'")
+CREDENTIALS = "Set COMFYUI_TOKEN (a bearer token), or COMFYUI_USER and COMFYUI_PASSWORD (basic authorization), to what it expects."
 _GATEWAY = frozenset({502, 503, 504, 520, 521, 522, 523, 524})
 """What proxies answer when the server behind them is not there or is too slow (520–524: Cloudflare, before RunPod pods)."""
+
+
+def folder_of(class_type: str, name: str) -> str:
+    """The server folder whose files an input of a node names; empty when it is not known."""
+    return _FOLDERS_OF_CLASS.get((class_type, name)) or FOLDERS.get(name, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +113,7 @@ def http_error(answer: Answer, address: str) -> RylaGenError:
     """The error behind any other HTTP answer that is not a success."""
     status, details = answer.status, {"status": answer.status, "sent": True}
     if status in (401, 403, 407):
-        return NotAuthorizedError(f"The server at {address} refused the credentials ({status}).", "", details)
+        return NotAuthorizedError(f"The server at {address} refused the credentials ({status}).", CREDENTIALS, details)
     if answer.from_gateway:
         return BackendUnreachableError(f"A proxy answered for the server at {address} ({status}).", "", details)
     if status == 413:
@@ -152,7 +158,7 @@ class _Fault:
     @property
     def folder(self) -> str:
         """The server folder of the weights file that is missing; empty when it is not known."""
-        return _FOLDERS_OF_CLASS.get((self.class_type, self.input)) or FOLDERS.get(self.input, "")
+        return folder_of(self.class_type, self.input)
 
     @property
     def is_missing_file(self) -> bool:
@@ -223,6 +229,9 @@ def missing_file(
     close = difflib.get_close_matches(file, available or (), n=1, cutoff=0.5)
     place = f"models/{folder}" if folder else "its models folder"
     hint = f"Put the file into {place} of the server."
+    if lora:
+        lora_id = file.replace("\\", "/").partition("/")[0].removesuffix(".safetensors")
+        hint = f"Store it: ryla-gen lora push FILE --id {lora_id}."
     if close:
         hint += f" Closest name there: {close[0]}"
     elif available is not None and not available:
@@ -265,4 +274,6 @@ def node_error(error: ExecutionError) -> RylaGenError:
     if _NO_ROOM.search(said):
         return StorageFailedError(f"{where}: the server could not store a file: {said}", "Make room on the server's disk.", details)
     hint = "The server's own memory (RAM) is full: restart it, or use a machine with more." if kind == "MemoryError" else ""
+    if kind.endswith("SafetensorError"):  # the name is right, and the bytes are not
+        hint = "A weights file of the server is broken or half there: ryla-gen weights verify WORKFLOW --local COMFYUI/models"
     return NodeFailedError(f"{where}: {what}", hint, {**details, "exception_message": said})

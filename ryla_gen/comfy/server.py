@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..errors import BackendUnreachableError, RylaGenError, ServerUnhealthyError
 from .client import ComfyClient
+from .log import ServerLog
 from .messages import ExecutionError, ExecutionSuccess, clean
 
 PROBE = {
@@ -64,6 +65,8 @@ class ComfyServer:
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._lines: deque[str] = deque(maxlen=TAIL_LINES)
+        self.said = ServerLog()
+        """What it wrote about LoRAs and ends of prompts, over all its lives."""
         self.url = ""
         """Where it listens, once started."""
 
@@ -161,6 +164,7 @@ class ComfyServer:
     def _note(self, line: str) -> None:
         if line.strip():
             self._lines.append(line[:LONGEST_LINE])
+            self.said.add(line[:LONGEST_LINE])
             if self._log is not None:
                 self._log(line)
 

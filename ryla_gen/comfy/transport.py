@@ -26,6 +26,7 @@ HEARTBEAT = 40.0
 """Seconds between pings. A server that loads a model may hold Python's lock for long; it has half of this to answer."""
 KEEP_ALIVE = 4.0
 """Seconds an idle connection is reused: less than the 5 s after which common proxies close theirs while we write to it."""
+CERTIFICATE = "If it is signed by an authority of your own, name that authority's file: ryla-gen config set comfyui.tls_ca FILE.pem"
 ANSWER_LIMIT = 512 * 2**20
 """Longest JSON answer, in bytes; /queue repeats every graph, and a graph may hold 100 MB."""
 
@@ -95,7 +96,7 @@ class Transport:
             raise type(refused)(refused.message, refused.hint, {**refused.details, "sent": False}) from None
         except (aiohttp.ClientError, OSError) as error:
             lost = self._unreachable(error)
-            raise BackendUnreachableError(lost.message, "", {**lost.details, "sent": False}) from None
+            raise BackendUnreachableError(lost.message, lost.hint, {**lost.details, "sent": False}) from None
         try:
             # First of all: only then previews say which prompt and node they belong to.
             await socket.send_json({"type": "feature_flags", "data": {"supports_preview_metadata": True}})
@@ -124,7 +125,17 @@ class Transport:
         silent = isinstance(error, TimeoutError) and sent
         why = "it does not answer" if silent else clean(error, 200) or type(error).__name__
         details = {"sent": sent, "silent": silent, "exception_type": type(error).__name__}
-        return BackendUnreachableError(f"Cannot reach ComfyUI at {self.address}: {why}.", "", details)
+        hint = ""
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            why, hint = f"its certificate is not trusted ({clean(_reason(error), 200)})", CERTIFICATE
+        elif isinstance(error, aiohttp.ClientConnectorSSLError):
+            why, hint = "it does not speak TLS there", "Write the address with http:// if the server has no certificate."
+        return BackendUnreachableError(f"Cannot reach ComfyUI at {self.address}: {why}.", hint, details)
+
+
+def _reason(error: aiohttp.ClientConnectorCertificateError) -> str:
+    found = error.certificate_error
+    return str(getattr(found, "verify_message", "") or found)
 
 
 async def _refuse_redirect(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -29,7 +30,8 @@ def main(arguments: list[str] | None = None) -> None:
         "--knob", action="append", default=[], metavar="NAME=JSON", help="a fault from the start: delay_per_node=0.2"
     )
     given = parser.parse_args(arguments)
-    server = Emulator(given.folder, host=given.host, port=given.port, models={} if given.stored_models_only else None)
+    models: dict[str, list[str]] | None = {} if given.stored_models_only else None
+    server = Emulator(given.folder, host=given.host, port=given.port, models=models, log=_to_stderr)
     known = {item.name for item in fields(Knobs)}
     for knob in given.knob:
         name, _, value = knob.partition("=")
@@ -37,6 +39,12 @@ def main(arguments: list[str] | None = None) -> None:
             parser.error(f"there is no knob {name!r}; there are: {', '.join(sorted(known))}")
         setattr(server.knobs, name, json.loads(value))
     server.serve_forever()
+
+
+def _to_stderr(line: str) -> None:
+    """Write a line where ComfyUI writes its log: whoever supervises the server reads it there."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -15,6 +15,10 @@ class Interrupted(Exception):  # noqa: N818 - ComfyUI says it so
     """Raised inside a node, by ``Context.progress``, when its prompt was interrupted."""
 
 
+def _unheard(line: str) -> None:
+    """Nobody reads this server's log."""
+
+
 @dataclass(frozen=True, slots=True)
 class Folders:
     """Where the emulated server keeps its files."""
@@ -39,6 +43,8 @@ class Context:
     """Takes (value, maximum, preview); the preview is only drawn when somebody watches. Raises Interrupted."""
     send_image: Callable[[Image], None]
     """Sends one whole picture over the websocket (SaveImageWebsocket)."""
+    log: Callable[[str], None] = _unheard
+    """Writes a line to the server's log."""
 
     def progress(self, value: int, maximum: int, preview: Callable[[], Image] | None = None) -> None:
         """Say how far this node is; raises :class:`Interrupted` when it should stop."""

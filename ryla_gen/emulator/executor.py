@@ -181,7 +181,8 @@ class Run:
         if emulated is None:
             raise NotEmulatedError(f"{class_type} has a schema but is not emulated: run this graph on a real ComfyUI server")
         pnginfo = self.job.extra_data.get("extra_pnginfo") or {}
-        context = Context(node_id, self.executor.folders, self.job.graph, pnginfo, self.report, self.send_image)
+        executor = self.executor
+        context = Context(node_id, executor.folders, self.job.graph, pnginfo, self.report, self.send_image, executor.log)
         result = emulated.run(context, **resolved)
         if not isinstance(result, NodeResult):
             raise TypeError(f"{class_type} returned {type(result).__name__}, not a NodeResult")
@@ -271,6 +272,8 @@ class Executor:
         """Gives the schemas of a graph's classes; set by the server."""
         self.die: Callable[[], None] = lambda: None
         """Makes the server vanish; set by the server."""
+        self.log: Callable[[str], None] = _log.info
+        """Takes each line that ComfyUI would write to its log; set by the server."""
         self._cache: Cache = {}
         self._free = False
 
@@ -302,6 +305,7 @@ class Executor:
         if self.knobs.die_on_prompt:
             self.die()
             raise Died
+        began = time.monotonic()
         try:
             run.execute(self._cache)
         except Interrupted:
@@ -310,6 +314,7 @@ class Executor:
             run.fail(error)
         else:
             run.succeed()
+        self.log(f"Prompt executed in {time.monotonic() - began:.2f} seconds")  # ComfyUI's words
 
 
 def load_nodes() -> None:

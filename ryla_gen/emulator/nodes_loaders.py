@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+from ..loras.keys import not_loaded
+from ..safetensors import read_header
 from .base import Context, Folders, NodeResult, node
 from .conditioning import Look, stable_key
 from .files import content_hash, inside
@@ -79,10 +81,20 @@ def _lora_key(folders: Folders, lora_name: str) -> int:
     return stable_key(content_hash(path) if path.is_file() else lora_name)
 
 
-def _look(context: Context, lora_name: str, strength: float) -> Look:
-    if any(word in lora_name.lower() for word in _ACCELERATORS):
-        return Look(0, 0.0)
-    return Look(_lora_key(context.folders, lora_name), strength)
+def _look(context: Context, model: Model, lora_name: str) -> int | None:
+    """The key of a LoRA's look; None for one that changes nothing, because it only saves steps or the model takes none of it.
+
+    What the model does not take is left out and named in the log, in ComfyUI's words and as quietly.
+    """
+    path = inside(context.folders.models / "loras", lora_name)
+    if path.is_file():
+        keys = list(read_header(path).tensors)
+        left_out = not_loaded(keys, model.space)
+        for key in left_out:
+            context.log(f"lora key not loaded: {key}")
+        if len(left_out) == len(keys):
+            return None
+    return None if any(word in lora_name.lower() for word in _ACCELERATORS) else _lora_key(context.folders, lora_name)
 
 
 @node("LoraLoader", fingerprint=_lora_fingerprint)
@@ -90,15 +102,18 @@ def lora_loader(
     context: Context, model: Model, clip: Clip, lora_name: str, strength_model: float, strength_clip: float
 ) -> NodeResult:
     """A LoRA on the model and, with a third of the effect, on the text encoder."""
-    words = _look(context, lora_name, strength_clip / 3)
-    clip = clip if words.strength == 0.0 else Clip(clip.name, (*clip.looks, words))
-    return NodeResult((model.with_look(_look(context, lora_name, strength_model * 2 / 3)), clip))
+    key = None if strength_model == strength_clip == 0 else _look(context, model, lora_name)
+    if key is None:
+        return NodeResult((model, clip))
+    clip = clip if strength_clip == 0 else Clip(clip.name, (*clip.looks, Look(key, strength_clip / 3)))
+    return NodeResult((model.with_look(Look(key, strength_model * 2 / 3)), clip))
 
 
 @node("LoraLoaderModelOnly", fingerprint=_lora_fingerprint)
 def lora_loader_model_only(context: Context, model: Model, lora_name: str, strength_model: float) -> NodeResult:
     """A LoRA on the model alone."""
-    return NodeResult((model.with_look(_look(context, lora_name, strength_model)),))
+    key = None if strength_model == 0 else _look(context, model, lora_name)
+    return NodeResult((model if key is None else model.with_look(Look(key, strength_model)),))
 
 
 @node("ControlNetLoader")

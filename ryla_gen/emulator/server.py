@@ -56,11 +56,13 @@ class Emulator:
         schemas: Mapping[str, dict[str, Any]] | None = None,
         plain_previews: bool = False,
         models_folder: Path | None = None,
+        log: Callable[[str], None] | None = None,
     ) -> None:
         """``folder`` holds input, output, temp and models; without one a temporary folder is made, and removed by ``close``.
 
         ``models`` names the weights that are there (models folder to file names); the files of the weights table otherwise.
         ``models_folder`` holds weights and LoRAs that outlive this server; ``folder/models`` otherwise.
+        ``log`` takes each line that ComfyUI would write to its log, on the worker's thread; ``logging`` does otherwise.
         ``schemas`` adds node classes of your own, which you register with the ``node`` decorator.
         ``plain_previews`` sends previews also to clients that do not ask for metadata. ComfyUI sends them none either
         unless started with ``--preview-method``, and simple clients take every binary frame for a result.
@@ -85,6 +87,7 @@ class Emulator:
         self.executor = Executor(self.queue, self.hub, self.folders, self.knobs, self.stats)
         self.executor.schemas = self.schemas
         self.executor.die = self._vanish
+        self.executor.log = log or self.executor.log
         self._runner: web.AppRunner | None = None
         self._listening: asyncio.Server | None = None
         self._stop = asyncio.Event()
@@ -149,12 +152,12 @@ class Emulator:
     async def _shut(self) -> None:
         if self._listening is not None:
             self._listening.close()
-            for _ in range(3):  # a connection accepted a moment ago becomes one that cleanup() knows, and closes
-                await asyncio.sleep(0)
+            await _accepted()
         await self.hub.close()
         if self._runner is not None:
             await self._runner.cleanup()
         await asyncio.sleep(0)  # transports close their sockets one turn later
+        await asyncio.sleep(0)  # those that were aborted in that turn
 
     def close(self) -> None:
         """Stop everything and leave nothing: no thread, no socket, no temporary file. Closing twice is the same as once."""
@@ -259,3 +262,11 @@ def _is_address(name: str) -> bool:
 
 def _is_local(name: str) -> bool:
     return name == "localhost" or (_is_address(name) and ipaddress.ip_address(name).is_loopback)
+
+
+async def _accepted() -> None:
+    """Let connections that were accepted a moment ago become ones that the runner knows, and closes."""
+    await asyncio.sleep(0)
+    taking = [task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__name__", "") == "_accept_connection2"]
+    if taking:
+        await asyncio.wait(taking, timeout=STOP_SECONDS)

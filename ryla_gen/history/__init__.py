@@ -21,13 +21,13 @@ from typing import Any
 from ..errors import InternalError, InvalidInputError
 from ..events import FINAL_STATES, now
 from .base import COLUMNS, JSON_COLUMNS, NUMBER_COLUMNS, Record, Records, instant, record_of, stored, text
+from .files import BUSY_SECONDS, CORRUPT, is_corrupt, transaction, use_wal, version
+from .reserving import HELD, Purse, reserve
+from .schema import MIGRATIONS, SCHEMA
+from .spending import CostRow, cost_rows
 
-__all__ = ["History", "Record", "Records"]
+__all__ = ["CostRow", "History", "Purse", "Record", "Records"]
 
-SCHEMA = 1
-"""Version of the table, in ``PRAGMA user_version``."""
-BUSY_SECONDS = 2.0
-"""How long a write waits for another process; writes take under a millisecond, so this is a stuck one."""
 BUSY_SECONDS_AGAIN = 0.05
 """How long it waits after that failed once, so that a stuck process does not slow every call."""
 MOST_FRESH_STARTS = 3
@@ -35,22 +35,9 @@ MOST_FRESH_STARTS = 3
 KEPT = 1000
 """Writes kept in memory while the file cannot be written."""
 
-_CREATE = """
-CREATE TABLE IF NOT EXISTS jobs (
-    id TEXT PRIMARY KEY, handle TEXT, backend TEXT NOT NULL, workflow TEXT NOT NULL, inputs TEXT NOT NULL, state TEXT NOT NULL,
-    error TEXT, seed TEXT, created_at TEXT NOT NULL, started_at TEXT, finished_at TEXT, gpu TEXT, gpu_seconds REAL, cost_usd REAL,
-    outputs TEXT, tags TEXT NOT NULL, parent TEXT
-);
-CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (created_at);
-CREATE INDEX IF NOT EXISTS jobs_by_handle ON jobs (handle);
-"""
-MIGRATIONS: dict[int, str] = {0: _CREATE}
-"""SQL that takes a file from a version to the next one."""
-
-_FREE_TEXT = frozenset({"handle", "backend", "state", "seed", "started_at", "finished_at", "gpu", "parent"})
+_FREE_TEXT = frozenset({"handle", "backend", "state", "seed", "started_at", "finished_at", "gpu", "parent", "expires_at"})
 _CHANGEABLE = _FREE_TEXT | JSON_COLUMNS | NUMBER_COLUMNS
 
-_CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _log = logging.getLogger(__name__)
 
 _inherited: list[sqlite3.Connection | None] = []
@@ -110,6 +97,29 @@ class History:
         marks = ", ".join("?" * len(row))
         sql = f"INSERT INTO jobs ({', '.join(row)}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 - our own names
         self._write(sql, tuple(stored(name, value) for name, value in row.items()))
+
+    def reserve(self, job: str, purse: Purse, row: Mapping[str, Any]) -> Purse | None:
+        """Set money aside for a job, and write the job down, in one step that no other process can come between.
+
+        Args:
+            job: its uuid4; one that is there already gets this reservation in place of its own.
+            purse: what it may take, and what is allowed in all.
+            row: ``backend``, ``workflow``, ``inputs`` and, where there are some, ``seed``, ``tags`` and ``parent``.
+
+        Returns:
+            The purse with what was set aside and what the others hold; None when the file cannot be used, so that nobody
+            knows what is left.
+
+        """
+        full = {"id": job, "state": "queued", "created_at": now(), "tags": [], **row}
+        values = {name: stored(name, value) for name, value in full.items()}
+        found: Purse | None = None
+        with self._lock, self._trouble("written"):
+            connection = self._open()
+            if connection is not None:
+                with transaction(connection):
+                    found = reserve(connection, job, purse, values)
+        return found
 
     def update(self, job: str, **columns: Any) -> None:
         """Write down what became of a job. A job that has ended is not set back to running by a late event.
@@ -201,6 +211,36 @@ class History:
         rows = self._select("SELECT TOTAL(cost_usd) FROM jobs WHERE created_at >= ?", (instant(since),))
         return float(rows[0][0]) if rows else 0.0
 
+    def taken_usd(self, since: str | datetime) -> float:
+        """Sum up what jobs since then have cost and what jobs under way hold, in US dollars.
+
+        Raises:
+            InvalidInputError: ``since`` is no instant.
+
+        """
+        rows = self._select(f"SELECT TOTAL(reserved_usd) FROM jobs WHERE {HELD}", (now(),))  # noqa: S608 - our own words
+        return self.spent_usd(since) + (float(rows[0][0]) if rows else 0.0)
+
+    def costs(self, by: str = "day", since: str | datetime | None = None) -> Sequence[CostRow]:
+        """Sum up what jobs cost.
+
+        Args:
+            by: ``day`` (UTC), ``workflow``, ``character`` or ``backend``.
+            since: only jobs submitted then or later.
+
+        Raises:
+            InvalidInputError: there is no such grouping, or ``since`` is no instant.
+
+        """
+        return cost_rows(self._select, by, None if since is None else instant(since))
+
+    def saved(self, job: str, paths: Iterable[Path]) -> None:
+        """Write down where the files of a job were saved, besides where they were saved before."""
+        known = self.get(job)
+        if known is not None:
+            every = dict.fromkeys([*known.saved, *(str(path.absolute()) for path in paths)])
+            self.update(job, saved=list(every))
+
     def close(self) -> None:
         """Close the file. A later call opens it again."""
         with self._lock:
@@ -221,7 +261,7 @@ class History:
             connection = self._open()
             if connection is None:
                 return
-            with _transaction(connection):
+            with transaction(connection):
                 for sql, values in self._waiting:
                     try:
                         connection.execute(sql, values)
@@ -250,7 +290,7 @@ class History:
             yield
         except (sqlite3.Error, OSError) as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the kind, the rest its variety
-            if code in _CORRUPT and self._fresh_starts < MOST_FRESH_STARTS and self._set_aside(error):
+            if code in CORRUPT and self._fresh_starts < MOST_FRESH_STARTS and self._set_aside(error):
                 if self._waiting:
                     self._flush()
                 return
@@ -298,19 +338,19 @@ class History:
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        self._newer = _version(connection) > SCHEMA
+        self._newer = version(connection) > SCHEMA
         if self._newer:
             known = "it is left alone. Update this one: pip install -U ryla-gen"
             self._warn(f"The journal {self.path} belongs to a newer version of ryla-gen; {known}")
             return
-        _use_wal(connection, self._patience)
+        use_wal(connection, self._patience)
         connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last writes, never the file
-        if _version(connection) < SCHEMA:
-            with _transaction(connection):  # asked again inside: another process may have been first
-                for version in range(_version(connection), SCHEMA):
-                    for statement in filter(str.strip, MIGRATIONS[version].split(";")):
+        if version(connection) < SCHEMA:
+            with transaction(connection):  # asked again inside: another process may have been first
+                for old in range(version(connection), SCHEMA):
+                    for statement in filter(str.strip, MIGRATIONS[old].split(";")):
                         connection.execute(statement)
-                    connection.execute(f"PRAGMA user_version = {version + 1}")
+                    connection.execute(f"PRAGMA user_version = {old + 1}")
 
     def _disconnect(self) -> None:
         if self._connection is not None and self._process == os.getpid():
@@ -324,7 +364,7 @@ class History:
         self._fresh_starts += 1
         aside = self.path.with_name(f"{self.path.stem}.corrupt-{time.time_ns() // 1_000_000}{self.path.suffix}")
         try:
-            if not _is_corrupt(self.path):  # another process has set it aside already
+            if not is_corrupt(self.path):  # another process has set it aside already
                 return True
             for tail in ("", "-wal", "-shm"):
                 with suppress(FileNotFoundError):
@@ -333,43 +373,3 @@ class History:
             return False
         self._warn(f"The journal {self.path} is corrupt ({error}); it was set aside as {aside.name}, and a new one begun.")
         return True
-
-
-def _is_corrupt(path: Path) -> bool:
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
-    try:
-        answer = connection.execute("PRAGMA quick_check(1)").fetchone()
-        return answer is None or answer[0] != "ok"
-    except sqlite3.DatabaseError as error:
-        return getattr(error, "sqlite_errorcode", 0) & 0xFF in _CORRUPT
-    finally:
-        connection.close()
-
-
-def _use_wal(connection: sqlite3.Connection, patience: float) -> None:
-    """Switch to WAL, so that readers and a writer do not wait for each other. SQLite does not wait at this switch: we do."""
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        raise

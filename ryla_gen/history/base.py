@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from .. import media
 from ..errors import InvalidInputError
 
-JSON_COLUMNS = frozenset({"inputs", "error", "outputs", "tags"})
+JSON_COLUMNS = frozenset({"inputs", "error", "outputs", "tags", "skipped", "saved"})
 """Columns that hold JSON."""
-NUMBER_COLUMNS = frozenset({"gpu_seconds", "cost_usd"})
+NUMBER_COLUMNS = frozenset({"gpu_seconds", "cost_usd", "reserved_usd"})
 """Columns that hold numbers; all others hold text."""
 
 
@@ -56,25 +57,42 @@ class Record:
     """Words under which it is found again."""
     parent: str | None = None
     """The job that it belongs to."""
+    reserved_usd: float | None = None
+    """US dollars that it holds of the day's budget until it ends."""
+    expires_at: str | None = None
+    """When that ends by itself, should nobody live to say how the job ended."""
+    skipped: list[Any] = field(default_factory=list)
+    """Backends that refused it before anything started: ``{"backend", "code", "message"}``."""
+    saved: list[Any] = field(default_factory=list)
+    """Where its files were saved on this machine."""
 
 
 Records = list[Record]
 """Outside of History, whose method ``list`` hides the builtin."""
+_AGO = re.compile(r"(\d{1,6})([mhdw])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 COLUMNS = tuple(Record.__dataclass_fields__)
 
 
 def instant(when: str | datetime) -> str:
     """Write an instant as the journal does, so that texts compare as times; without a zone it is local time.
 
+    Args:
+        when: ``2026-01-31``, ``2026-01-31T18:30:00Z``, or how long ago: ``90m``, ``24h``, ``7d``, ``4w``.
+
     Raises:
         InvalidInputError: it is no instant.
 
     """
     try:
+        ago = _AGO.fullmatch(when.strip()) if isinstance(when, str) else None
+        if ago:
+            when = datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
         moment = datetime.fromisoformat(when) if isinstance(when, str) else when
         return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     except (ValueError, OverflowError):
-        raise InvalidInputError(f"{when!r} is no instant.", "Write it as 2026-01-31 or 2026-01-31T18:30:00Z.") from None
+        hint = "Write it as 2026-01-31, 2026-01-31T18:30:00Z, or as 24h, 7d, 4w ago."
+        raise InvalidInputError(f"{when!r} is no instant.", hint) from None
 
 
 def text(value: Any) -> str:
@@ -111,7 +129,7 @@ def _plain(value: Any) -> Any:
 def record_of(row: tuple[Any, ...]) -> Record:
     """Read a row of :data:`COLUMNS`."""
     held = dict(zip(COLUMNS, row, strict=True))
-    for name, empty in (("inputs", {}), ("error", None), ("outputs", []), ("tags", [])):
+    for name, empty in (("inputs", {}), ("error", None), ("outputs", []), ("tags", []), ("skipped", []), ("saved", [])):
         held[name] = _loaded(held[name], empty)
     held["seed"] = int(held["seed"]) if str(held["seed"]).isdecimal() else None
     return Record(**held)

@@ -10,18 +10,22 @@ import asyncio
 import hashlib
 import json
 import logging
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from ..errors import LoraIncompatibleError, LoraNotFoundError
+from ..errors import LoraNotFoundError, PlainData
+from ..loras.base import CARD, CARD_BYTES, Card, card_from
+from ..loras.choosing import require_base, require_plain
 
 log = logging.getLogger("ryla_gen.remote")
 
-CARD_BYTES = 65_536
-"""A lora.json that is longer is none."""
 FOLDER = "loras"
+READINGS = 3
+"""Times a card is read when its content is gone: somebody pushed another one between the two looks."""
 
 
 class Shelf(Protocol):
@@ -46,6 +50,21 @@ class ModalShelf:
             yield block
 
 
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """A LoRA on the container's disk."""
+
+    name: str
+    """As ComfyUI sees it."""
+    bytes: int = 0
+    """That had to be copied; 0 when it was there."""
+    seconds: float = 0.0
+
+    def to_data(self, lora_id: str) -> PlainData:
+        """What the reply says of the copying."""
+        return {"id": lora_id, "bytes": self.bytes, "seconds": round(self.seconds, 4)}
+
+
 class LoraCopies:
     """The LoRAs of one container.
 
@@ -59,8 +78,8 @@ class LoraCopies:
         self._folder = folder
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def bring(self, lora_id: str, base: str) -> str | None:
-        """Have a LoRA on the disk, and return the name under which ComfyUI sees it; None when the volume has none of that id.
+    async def bring(self, lora_id: str, base: str) -> Brought | None:
+        """Have a LoRA on the disk; None when the volume has none of that id.
 
         Args:
             lora_id: name of the LoRA.
@@ -71,46 +90,51 @@ class LoraCopies:
             LoraNotFoundError: what is stored is not whole.
         """
         async with self._locks[lora_id]:
-            card = await self._card(lora_id)
-            if card is None:
-                return await self._plain(lora_id)
-            made_for = card.get("base")
-            if made_for not in (None, base):
-                text = f"The LoRA {lora_id} was made for {made_for}, not for {base}."
-                raise LoraIncompatibleError(text, "", {"lora_id": lora_id, "base": made_for, "wanted": base})
-            name = f"{lora_id}/{_file_of(card, lora_id)}"
-            if not (self._folder / name).is_file():
-                await self._copy(f"{FOLDER}/{name}", self._folder / name, card)
-            return name
+            for _ in range(READINGS):
+                card = await self._card(lora_id)
+                if card is None:
+                    return await self._plain(lora_id, base)
+                require_base(lora_id, card.base or None, base)
+                try:
+                    return await self._have(card.path, card)
+                except FileNotFoundError:
+                    continue
+            raise _broken(lora_id, "its content is not there")
 
-    async def _card(self, lora_id: str) -> dict[str, Any] | None:
+    async def _card(self, lora_id: str) -> Card | None:
         """Read lora.json each time: a LoRA that was pushed again has another file."""
         data = b""
         try:
-            async for block in self._shelf.read(f"{FOLDER}/{lora_id}/lora.json"):
+            async for block in self._shelf.read(f"{FOLDER}/{lora_id}/{CARD}"):
                 data += block
                 if len(data) > CARD_BYTES:
                     break
-            card = json.loads(data)
         except FileNotFoundError:
             return None
-        except ValueError:
-            card = None
-        if not isinstance(card, dict):
-            raise _broken(lora_id, "its lora.json cannot be read")
-        return card
+        try:
+            return card_from(json.loads(data), lora_id)
+        except (ValueError, RecursionError) as error:
+            why = "its lora.json cannot be read" if isinstance(error, json.JSONDecodeError | RecursionError) else str(error)
+            raise _broken(lora_id, why) from None
 
-    async def _plain(self, lora_id: str) -> str | None:
-        name = f"{lora_id}.safetensors"
-        if not (self._folder / name).is_file():
-            try:
-                await self._copy(f"{FOLDER}/{name}", self._folder / name, {})
-            except FileNotFoundError:
-                return None
-        return name
+    async def _plain(self, lora_id: str, base: str) -> Brought | None:
+        """A file that somebody put there by hand; it has no card, so its own keys tell whether it fits."""
+        try:
+            brought = await self._have(f"{lora_id}.safetensors", None)
+        except FileNotFoundError:
+            return None
+        await asyncio.to_thread(require_plain, lora_id, self._folder, base)
+        return brought
 
-    async def _copy(self, source: str, target: Path, card: dict[str, Any]) -> None:
-        """Copy one file, verified, and only whole."""
+    async def _have(self, name: str, card: Card | None) -> Brought:
+        if (self._folder / name).is_file():
+            return Brought(name)
+        began = time.monotonic()
+        size = await self._copy(f"{FOLDER}/{name}", self._folder / name, card)
+        return Brought(name, size, time.monotonic() - began)
+
+    async def _copy(self, source: str, target: Path, card: Card | None) -> int:
+        """Copy one file, verified, and only whole; its size."""
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.part")
         digest, size = hashlib.sha256(), 0
@@ -120,21 +144,15 @@ class LoraCopies:
                     await asyncio.to_thread(file.write, block)
                     digest.update(block)
                     size += len(block)
-            wanted = {"sha256": digest.hexdigest(), "bytes": size}
-            wrong = [key for key, value in wanted.items() if card.get(key) not in (None, value)]
+            found = {"sha256": digest.hexdigest(), "bytes": size}
+            wrong = [key for key, value in found.items() if card is not None and getattr(card, key) != value]
             if wrong:
                 raise _broken(target.parent.name, f"its {' and '.join(wrong)} differ from lora.json")
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
         log.info("copied %s (%d bytes)", source, size)
-
-
-def _file_of(card: dict[str, Any], lora_id: str) -> str:
-    name = card.get("file")
-    if not isinstance(name, str) or "/" in name or "\\" in name or name.startswith(".") or not name.endswith(".safetensors"):
-        raise _broken(lora_id, "its lora.json names no .safetensors file")
-    return name
+        return size
 
 
 def _broken(lora_id: str, why: str) -> LoraNotFoundError:

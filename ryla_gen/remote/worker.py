@@ -15,6 +15,7 @@ from typing import Any
 import modal
 
 from .. import contract
+from ..comfy.lora_watch import LoraWatch
 from ..comfy.server import ComfyServer
 from ..errors import (
     BackendUnreachableError,
@@ -29,17 +30,18 @@ from ..errors import (
 )
 from ..events import Preview, Progress, Queued, Started, State
 from ..faces import require_face
+from ..loras.choosing import wanted
 from ..names import CLAIMS_DICT, EVENTS_QUEUE, MODELS_VOLUME
 from ..results import Generation
 from ..running import Emit
 from ..version import __version__
 from ..workflows.base import Notice, Workflow
 from ..workflows.faces import FluxPulid
-from ..workflows.flux import FluxLora
 from . import costs
 from .claims import ModalClaims, claim
 from .config import INPUTS, inside
-from .loras import LoraCopies, ModalShelf
+from .consistency import measured
+from .loras import Brought, LoraCopies, ModalShelf
 from .missing import Stock
 from .places import Places
 from .preload import preload
@@ -77,6 +79,7 @@ class Worker:
         self._claims = ModalClaims(CLAIMS_DICT)
         self._events = modal.Queue.from_name(EVENTS_QUEUE, create_if_missing=True)
         self._loras = LoraCopies(ModalShelf(MODELS_VOLUME), self._places.loras)
+        self._watch = LoraWatch(server.said, (self._places.loras, self._places.models / "loras"))
         self._stock = Stock(MODELS_VOLUME, self._places)
         self._emulated = False
         self._device: str | None = None
@@ -132,6 +135,9 @@ class Worker:
         state: State = "failed"
         try:
             generation = await self._generation(read.workflow, read.job, publisher, cold)
+            if read.options.measure_consistency:
+                models = self._places.models
+                generation = await asyncio.to_thread(measured, generation, emulated=self._emulated, models=models)
             reply, state = contract.reply(generation), "succeeded"
         except (asyncio.CancelledError, JobCanceledError) as error:
             state = "canceled"
@@ -156,9 +162,13 @@ class Worker:
     async def _generation(self, workflow: Workflow, job: str, publisher: Publisher, cold: float) -> Generation:
         workflow = await workflow.resolved()
         notices = await self._checked(workflow)
-        loras = await self._brought(workflow)
+        brought = await self._brought(workflow)
+        loras = {lora_id: item.name for lora_id, item in brought.items()}
+        mark = self._watch.mark()
         generation = await self._alive(workflow, job, publisher, cold, loras)
-        return self._stamped(generation, cold, notices)
+        notices += await self._watch.notices(generation.graph, mark)
+        copied = [item.to_data(lora_id) for lora_id, item in brought.items() if item.bytes]
+        return self._stamped(generation, cold, notices, {"loras": copied} if copied else {})
 
     async def _checked(self, workflow: Workflow) -> tuple[Notice, ...]:
         """What ComfyUI would not say, or only after minutes: missing weights, and a picture without a face."""
@@ -177,11 +187,9 @@ class Worker:
         text = "Nobody looked for a face in the reference image; without one the result shows a stranger."
         return (Notice("face_unchecked", text),) if verdict == "unknown" else ()
 
-    async def _brought(self, workflow: Workflow) -> dict[str, str]:
-        if not isinstance(workflow, FluxLora):
-            return {}
-        names = {lora.id: await self._loras.bring(lora.id, "flux") for lora in workflow.chosen()}
-        return {lora_id: name for lora_id, name in names.items() if name is not None}
+    async def _brought(self, workflow: Workflow) -> dict[str, Brought]:
+        brought = {lora_id: await self._loras.bring(lora_id, base) for lora_id, base in wanted(workflow).items()}
+        return {lora_id: item for lora_id, item in brought.items() if item is not None}
 
     async def _alive(self, workflow: Workflow, job: str, publisher: Publisher, cold: float, loras: dict[str, str]) -> Generation:
         """Run the workflow; once more when ComfyUI died under it. One that only waited when ComfyUI died is not to blame."""
@@ -219,7 +227,7 @@ class Worker:
         log.error("this container takes no further requests: %s", why)
         await modal.experimental.stop_fetching_inputs.aio()
 
-    def _stamped(self, generation: Generation, cold: float, notices: tuple[Notice, ...]) -> Generation:
+    def _stamped(self, generation: Generation, cold: float, notices: tuple[Notice, ...], more: PlainData) -> Generation:
         config = self._config
         gpu = costs.gpu_name(self._device, config.gpu)
         spent = generation.timings.running
@@ -228,7 +236,7 @@ class Worker:
             timings=replace(generation.timings, cold_start=cold),
             cost=costs.cost_of(spent, gpu, count=costs.gpu_count(config.gpu), cpu=config.cpu, memory=config.memory),
             warnings=generation.warnings + notices,
-            server={"comfyui": self._version, "gpu": gpu, "container": self._places.container, "app": __version__},
+            server={"comfyui": self._version, "gpu": gpu, "container": self._places.container, "app": __version__, **more},
         )
 
 

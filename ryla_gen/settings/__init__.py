@@ -16,6 +16,8 @@ from typing import Any
 from ..errors import InvalidInputError, StorageFailedError
 from ..names import CLASS_OF_FAMILY
 from .base import BACKENDS, KEYS, PREFIX, SECRETS, closest, find_key
+from .own_server import credentials_of, own_server
+from .reading import read_config, read_text
 
 __all__ = [
     "BACKENDS",
@@ -29,8 +31,6 @@ __all__ = [
 CONFIG_FILE = "config.toml"
 FAMILIES = "modal.families."
 HISTORY_FILE = "history.sqlite3"
-LARGEST_CONFIG = 1 << 20
-"""Bytes: a configuration beyond this is another file under that name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +75,46 @@ class Settings:
     """Address of a ComfyUI server of your own, without a slash at the end."""
     comfyui_hourly_usd: float
     """What that server costs, US dollars per hour."""
+    comfyui_tls_ca: Path | None
+    """File of the certificate authority that signed that server's certificate, beside the system's own."""
+    comfyui_tls_verify: bool
+    """Whether that server's certificate is checked."""
+    comfyui_lora_folder: Path | None
+    """That server's ``models/loras``, as this machine reaches it: local, or mounted."""
     runpod_endpoint_id: str | None
     """Id of the RunPod serverless endpoint."""
+    runpod_url: str
+    """Address of RunPod's serverless API, without a slash at the end."""
+    runpod_usd_per_second: float | None
+    """What a second of the endpoint's GPU costs, US dollars; None is unknown, for RunPod's API does not tell."""
+    runpod_load_seconds: float
+    """Seconds a worker may take to start ComfyUI and load weights, on top of a workflow's own limit."""
+    posthog_host: str
+    """Where events are sent, without a slash at the end."""
+    posthog_distinct_id: str | None
+    """Who events are counted under; None is a random id kept in the home folder."""
     home: Path
     """Folder of the configuration and the journal."""
     runpod_api_key: str | None = field(default=None, repr=False)
     """Secret, from ``RUNPOD_API_KEY`` only."""
+    comfyui_token: str | None = field(default=None, repr=False)
+    """Secret, from ``COMFYUI_TOKEN`` only; sent to ``comfyui_url`` as a bearer token."""
+    comfyui_user: str | None = field(default=None, repr=False)
+    """From ``COMFYUI_USER``, or from the address itself (``https://user:password@host``), which is kept without it."""
+    comfyui_password: str | None = field(default=None, repr=False)
+    """Secret, from ``COMFYUI_PASSWORD`` or the address itself."""
+    posthog_key: str | None = field(default=None, repr=False)
+    """Secret, from ``RYLA_GEN_POSTHOG_KEY`` only; None, so that nothing is sent, when ``DO_NOT_TRACK`` is set."""
+    characters_checkpoint: str | None = None
+    """FLUX.1 dev checkpoint file of character jobs; None is the workflow's own."""
+    characters_nsfw_checkpoint: str | None = None
+    """FLUX.1 dev checkpoint file of character jobs with ``nsfw=True``."""
+    characters_sdxl_checkpoint: str | None = None
+    """SDXL checkpoint file of character jobs whose face workflow is instantid; None is the workflow's own."""
+    characters_nsfw_sdxl_checkpoint: str | None = None
+    """SDXL checkpoint file of such jobs with ``nsfw=True``."""
+    characters_face_workflow: str = "flux_pulid"
+    """Workflow of face swaps and character sheets: flux_pulid or instantid."""
     warnings: tuple[str, ...] = ()
     """Variables that look like settings and are none."""
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
@@ -103,6 +137,7 @@ class Settings:
         home = home_folder(env)
         values, origins = _resolve(_given(arguments), env, read_config(home / CONFIG_FILE))
         names, reason, origins["backend"] = _choose(values, origins, env)
+        pod, notes = own_server(values, origins, env, lambda: _resolve({}, env, read_config(home / CONFIG_FILE))[0])
         plain = {key.argument: values[name] for name, key in KEYS.items() if name != "backend" and not name.startswith(FAMILIES)}
         return cls(
             backend_names=names,
@@ -111,8 +146,10 @@ class Settings:
             modal_families=_families(values),
             home=home,
             runpod_api_key=_set(env, SECRETS["runpod.api_key"]),
-            warnings=tuple(_strangers(env)),
+            posthog_key=None if _declined(env) else _set(env, SECRETS["posthog.key"]),
+            warnings=(*_strangers(env), *notes),
             origins=MappingProxyType(origins),
+            **pod,
             **plain,
         )
 
@@ -178,53 +215,6 @@ def home_folder(env: Mapping[str, str] | None = None) -> Path:
     return (folder if folder.is_absolute() else user / ".config") / "ryla-gen"  # the XDG rule: relative ones are ignored
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Read config.toml into dotted keys; no file is an empty one.
-
-    Raises:
-        InvalidInputError: it cannot be read, is no TOML, or has a key that is none of ours.
-
-    """
-    if not path.exists():
-        return {}
-    import tomllib
-
-    try:
-        text = _read_text(path)
-        flat = dict(_flattened(tomllib.loads(text)))
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidInputError(f"{path} is not valid TOML: {error}.", "Correct that line, or move the file away.") from None
-    for name in flat:
-        try:
-            find_key(name)
-        except InvalidInputError as error:
-            raise InvalidInputError(
-                f"{path}: {error.message}", f"Correct or remove the line. {error.hint}", {"key": name}
-            ) from None
-    return flat
-
-
-def _read_text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST_CONFIG + 1)
-        if len(data) > LARGEST_CONFIG:
-            raise InvalidInputError(f"{path} is larger than a configuration can be.", "Move it away.")
-        return data.decode("utf-8-sig")  # some editors put a mark in front
-    except UnicodeDecodeError:
-        raise InvalidInputError(f"{path} is not UTF-8 text.", "Save it again as UTF-8.") from None
-    except OSError as error:
-        raise InvalidInputError(f"{path} cannot be read: {error.strerror}.", "Check its permissions, or move it away.") from None
-
-
-def _flattened(held: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in held.items():
-        if isinstance(value, Mapping) and prefix + name not in KEYS:
-            yield from _flattened(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
-
-
 def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
     known = {key.argument: key.name for key in KEYS.values()}
     for name in arguments:
@@ -236,6 +226,11 @@ def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
 def _set(env: Mapping[str, str], name: str) -> str | None:
     """A variable's value; a blank one counts as not set."""
     return env.get(name, "").strip() or None
+
+
+def _declined(env: Mapping[str, str]) -> bool:
+    """Whether the person asked every program not to send events (https://consoledonottrack.com)."""
+    return env.get("DO_NOT_TRACK", "").strip().lower() not in ("", "0", "false")
 
 
 def _resolve(given: Mapping[str, Any], env: Mapping[str, str], config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -291,6 +286,7 @@ def _strangers(env: Mapping[str, str]) -> Iterator[str]:
     known = {variable: None for key in KEYS.values() for variable, _ in key.variables} | {
         "RYLA_GEN_HOME": None,
         "RYLA_GEN_DEBUG": None,
+        **dict.fromkeys(SECRETS.values()),
     }
     for name in sorted(env):
         if name.startswith(PREFIX) and name not in known:
@@ -312,7 +308,10 @@ def set_value(key: str, text: str, env: Mapping[str, str] | None = None) -> Path
     """
     found = find_key(key)
     value = found.from_text(text, "command line")
-    if key == "output_dir":
+    if key == "comfyui.url" and credentials_of(value)[1] is not None:
+        hint = "Leave them out of the address, and set the variables COMFYUI_USER and COMFYUI_PASSWORD."
+        raise InvalidInputError("The address holds a user or a password, which are kept in no file.", hint)
+    if isinstance(value, Path):
         value = text.strip()  # as written: "~" stays "~" in the file
     if isinstance(value, tuple) and len(value) == 1:
         value = value[0]
@@ -337,7 +336,7 @@ def _edit(change: Any, env: Mapping[str, str] | None) -> Path:
     from . import edit
 
     path = home_folder(env) / CONFIG_FILE
-    old = _read_text(path) if path.exists() else ""
+    old = read_text(path) if path.exists() else ""
     try:
         new = change(edit, old)
     except tomllib.TOMLDecodeError as error:

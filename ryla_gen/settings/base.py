@@ -6,6 +6,7 @@ Pure: reads no file and no environment.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,9 @@ BACKENDS = ("modal", "comfyui", "runpod", "emulator")
 """Names of the places where engines live."""
 PREFIX = "RYLA_GEN_"
 """Every setting's variable is this and its key in capitals, with ``_`` for ``.``."""
-SECRETS = {"runpod.api_key": "RUNPOD_API_KEY"}
+SECRETS = {"runpod.api_key": "RUNPOD_API_KEY", "posthog.key": "RYLA_GEN_POSTHOG_KEY"} | {
+    f"comfyui.{name}": f"COMFYUI_{name.upper()}" for name in ("token", "user", "password")
+}
 """Values that only the environment may hold, so that no file and no screen shows them."""
 LONGEST_TIMEOUT = 86_400.0
 """Seconds that a Modal function may run at most (24 hours)."""
@@ -57,9 +60,26 @@ def _text(value: Any) -> str:
     return value.strip()
 
 
+def _one_of(*names: str) -> Check:
+    def check(value: Any) -> str:
+        if value not in names:
+            raise _NotThisError(f"one of {', '.join(names)}")
+        return str(value)
+
+    return check
+
+
+def _switch(value: Any) -> bool:
+    words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+    said = str(value).strip().lower()
+    if said not in words:
+        raise _NotThisError("true or false")
+    return words[said]
+
+
 def _folder(value: Any) -> Path:
     if not isinstance(value, str | Path) or not str(value).strip():
-        raise _NotThisError("the path of a folder")
+        raise _NotThisError("the path of a folder or file")
     try:
         return Path(value).expanduser()
     except RuntimeError:  # no home folder to put for "~"
@@ -85,6 +105,13 @@ def _url(value: Any) -> str:
     if not fits:
         raise _NotThisError("an address such as http://127.0.0.1:8188")
     return text
+
+
+def without_credentials(text: str) -> str:
+    """A text fit to be shown: what stands before an ``@``, as in ``https://user:password@host``, is left out."""
+    start, mark, rest = text.rpartition("@")
+    scheme = "".join(re.findall(r"^['\"]?[a-z]{0,10}://", start))
+    return f"{scheme}…@{rest}" if mark else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +148,12 @@ class Key:
             BackendNotConfiguredError: it names a backend that does not exist.
 
         """
+        if self.name == "backend" and isinstance(value, str):
+            value = [part.strip() for part in value.split(",") if part.strip()]
         try:
             checked = self.check(value)
         except _NotThisError as error:
-            said = repr(value)[:80]
+            said = without_credentials(repr(value))[:80]
             raise InvalidInputError(
                 f"The setting {self.name} is {said} ({origin}); it must be {error}.",
                 f"Set it right: ryla-gen config set {self.name} VALUE, or remove it from where it stands: {origin}.",
@@ -188,7 +217,20 @@ KEYS: dict[str, Key] = {
         *_family_keys(),
         Key("comfyui.url", _url, also="COMFYUI_POD_URL"),
         Key("comfyui.hourly_usd", _number(0), 0.0),
+        Key("comfyui.tls_ca", _folder),
+        Key("comfyui.tls_verify", _switch, True),
+        Key("comfyui.lora_folder", _folder),
         Key("runpod.endpoint_id", _text, also="RUNPOD_ENDPOINT_ID"),
+        Key("runpod.url", _url, "https://api.runpod.ai/v2"),
+        Key("runpod.usd_per_second", _number(0)),
+        Key("runpod.load_seconds", _number(0, LONGEST_TIMEOUT), 120.0),
+        Key("posthog.host", _url, "https://us.i.posthog.com"),
+        Key("posthog.distinct_id", _text),
+        Key("characters.checkpoint", _text),
+        Key("characters.nsfw_checkpoint", _text),
+        Key("characters.sdxl_checkpoint", _text),
+        Key("characters.nsfw_sdxl_checkpoint", _text),
+        Key("characters.face_workflow", _one_of("flux_pulid", "instantid"), "flux_pulid"),
     )
 }
 """Every key of config.toml, and how it is checked."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import json
+import shlex
 from collections.abc import Iterator, Mapping
 from os import PathLike
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -18,6 +17,8 @@ from .choices import OutputFormat
 from .fields import ImageInput
 from .flux import model_file
 from .graph import Graph, is_link, links
+from .graph_file import read_json, too_deep
+from .slots import with_values
 
 MAX_NODES = 2000
 """Nodes in one graph; the largest ones people share have a few hundred."""
@@ -27,6 +28,7 @@ SEED_INPUTS = ("seed", "noise_seed")
 EXPORT_HELP = (
     "In ComfyUI choose Workflow > Export (API); older versions: enable Dev mode Options in the settings, then Save (API Format)."
 )
+CONVERT_HELP = f"Convert it: ryla-gen graph convert FILE.json -o graph_api.json. Or: {EXPORT_HELP}"
 
 
 class CustomWorkflow(Workflow):
@@ -56,13 +58,25 @@ class CustomWorkflow(Workflow):
             InvalidInputError: there is no such file, or it holds no graph in the API format.
 
         """
-        try:
-            graph = json.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InvalidInputError(f"Cannot read {path}: {error.strerror or error}", "Name a JSON file that exists.") from error
-        except ValueError as error:
-            raise InvalidInputError(f"{path} is not JSON: {error}", EXPORT_HELP) from error
+        graph = read_json(path)
+        if isinstance(graph, dict) and isinstance(graph.get("nodes"), list):
+            command = f"ryla-gen graph convert {shlex.quote(str(path))} -o graph_api.json"
+            text = f"{path} is in ComfyUI's UI format, which servers cannot run."
+            raise InvalidInputError(text, f"Convert it: {command}. Or: {EXPORT_HELP}")
         return cls(graph=graph, **fields)
+
+    def with_values(self, values: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]] | None = None) -> Self:
+        """Return this request with other values in its graph.
+
+        Args:
+            values: ``{"3.seed": 42}``: a node's id (or title or class, where only one node has it), a dot, an input.
+            schemas: a server's node schemas, which tell types and ranges; the packaged ones when absent.
+
+        Raises:
+            InvalidInputError: no such place, a link there, or a value that does not fit.
+
+        """
+        return self.changed(graph=with_values(self.graph, values, schemas))
 
     @field_validator("graph", mode="before")
     @classmethod
@@ -70,7 +84,7 @@ class CustomWorkflow(Workflow):
         if not isinstance(value, dict):
             raise PydanticCustomError("not_a_graph", "Must be a dictionary of nodes, not {kind}", {"kind": type(value).__name__})
         if isinstance(value.get("nodes"), list):
-            raise PydanticCustomError("ui_format", f"This is ComfyUI's UI format, which servers cannot run. {EXPORT_HELP}")
+            raise PydanticCustomError("ui_format", f"This is ComfyUI's UI format, which servers cannot run. {CONVERT_HELP}")
         if isinstance(value.get("prompt"), dict) and "class_type" not in value:
             value = value["prompt"]  # the body of POST /prompt, as many examples show it
         _check_nodes(value)
@@ -161,6 +175,8 @@ def _personalise(inputs: dict[str, Any], seed: int | None, folder: str) -> None:
 def _check_nodes(value: Mapping[Any, Any]) -> None:
     if not value:
         raise PydanticCustomError("not_a_graph", "The graph has no nodes")
+    if too_deep(value):
+        raise PydanticCustomError("not_a_graph", "The graph's values are nested too deeply")
     if len(value) > MAX_NODES:
         raise PydanticCustomError("not_a_graph", f"The graph has more than {MAX_NODES} nodes")
     for node_id, node in value.items():

@@ -15,6 +15,7 @@ from running import Array, Graph, Runner, flux, folders_in, pictures, reference
 from ryla_gen.emulator.base import Folders
 from ryla_gen.emulator.painter import paint
 from ryla_gen.emulator.samplers import SAMPLERS, STOCHASTIC
+from tests.loras.files import lora
 
 FEW = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 PROMPTS = st.sampled_from(
@@ -95,7 +96,7 @@ def test_a_lora_of_strength_zero_is_no_lora_and_a_stronger_one_shows_more(folder
 def test_a_loras_look_comes_from_its_content_and_not_from_its_name(folders: Folders) -> None:
     loras = folders.models / "loras"
     loras.mkdir()
-    for name, content in (("a.safetensors", b"one"), ("b.safetensors", b"one"), ("c.safetensors", b"two")):
+    for name, content in (("a.safetensors", lora(seed=1)), ("b.safetensors", lora(seed=1)), ("c.safetensors", lora(seed=2))):
         (loras / name).write_bytes(content)
     a, b, c = (pictures(with_lora(1.0, name=f"{name}.safetensors"), folders) for name in "abc")
     assert np.array_equal(a, b)

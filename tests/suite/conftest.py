@@ -1,4 +1,4 @@
-"""The places in which the contract suite runs: the emulator in this process, a ComfyUI server, and Modal on a loopback."""
+"""The places in which the contract suite runs: the emulator in this process, a ComfyUI server, Modal and RunPod on loopbacks."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ryla_gen import Client, Settings
 from tests.modal_loopback import Loopback, minimal_environment
 from tests.modal_loopback.client import connected
+from tests.runpod_loopback import ComfyWorker, RunpodLoopback
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 IN_CONTAINERS = ("modal", "pydantic", "pillow", "aiohttp", "numpy", "av", "huggingface_hub", "filelock")
@@ -39,10 +41,25 @@ class Place:
     """Environment of a process that runs jobs here."""
     outlives: bool
     """Whether a job goes on when its caller dies."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Further settings of a client here."""
+    cannot: Mapping[str, str] = field(default_factory=dict)
+    """What is impossible here by nature, and why."""
 
     def client(self) -> Client:
         """A client of this place, with the journal of the test."""
-        return Client(settings=Settings.load(backend=self.backend, comfyui_url=self.url))
+        return Client(settings=Settings.load(backend=self.backend, comfyui_url=self.url, **self.arguments))
+
+    def require(self, ability: str) -> None:
+        """Skip the test where the place cannot do what it is about, with the reason."""
+        if ability in self.cannot:
+            pytest.skip(self.cannot[ability])
+
+
+RUNPOD_CANNOT = {
+    "large files": "RunPod takes 10 MB with /run and 20 MB with /runsync, base64 included",
+    "server version": "worker-comfyui's answer does not tell ComfyUI's version",
+}
 
 
 @pytest.fixture(scope="session")
@@ -90,8 +107,15 @@ def modal_app(worker_python: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         assert loopback.bugs == []
 
 
-@pytest.fixture(params=["emulator", "comfyui", "modal", "modal-cbor"])
-def place(request: pytest.FixtureRequest, clean_environment: Path) -> Iterator[Place]:
+@pytest.fixture(scope="session")
+def runpod(server: str) -> Iterator[RunpodLoopback]:
+    """One RunPod endpoint whose worker runs graphs on the ComfyUI server."""
+    with RunpodLoopback(ComfyWorker(server)) as loopback:
+        yield loopback
+
+
+@pytest.fixture(params=["emulator", "comfyui", "modal", "modal-cbor", "runpod"])
+def place(request: pytest.FixtureRequest, clean_environment: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     """Each place in turn."""
     kind: str = request.param
     if kind == "emulator":
@@ -99,6 +123,15 @@ def place(request: pytest.FixtureRequest, clean_environment: Path) -> Iterator[P
     elif kind == "comfyui":
         url = request.getfixturevalue("server")
         yield Place(kind, "comfyui", url, {"COMFYUI_POD_URL": url}, outlives=True)
+    elif kind == "runpod":
+        endpoint: RunpodLoopback = request.getfixturevalue("runpod")
+        # ComfyUI is up and has its weights, so a workflow's limit needs no allowance for loading; the price is made up.
+        arguments = {"runpod_load_seconds": 0.0, "runpod_usd_per_second": 0.001}
+        inside = {f"RYLA_GEN_{name.upper()}": str(value) for name, value in arguments.items()}
+        for name, value in endpoint.environment.items():
+            monkeypatch.setenv(name, value)
+        variables = {**endpoint.environment, **inside, "RYLA_GEN_BACKEND": "runpod"}
+        yield Place(kind, "runpod", None, variables, outlives=True, arguments=arguments, cannot=RUNPOD_CANNOT)
     else:
         loopback: Loopback = request.getfixturevalue("modal_app")
         payload = {"MODAL_PAYLOAD_FORMAT": "cbor"} if kind == "modal-cbor" else {}
@@ -121,7 +154,9 @@ def elsewhere(place: Place, clean_environment: Path) -> Elsewhere:
     """Runs a script in another process that knows the same place and the same journal."""
 
     def run(script: str) -> subprocess.CompletedProcess[str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("MODAL_", "RYLA_", "COMFYUI_"))}
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("MODAL_", "RYLA_", "COMFYUI_", "RUNPOD_"))
+        }
         environment = {**kept, **place.variables, "RYLA_GEN_HOME": str(clean_environment), "PYTHONPATH": str(ROOT)}
         return subprocess.run(
             [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=90, check=False

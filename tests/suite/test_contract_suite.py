@@ -78,7 +78,8 @@ def test_every_workflow_runs_and_tells_about_itself(client: Client, place: Place
     assert generation.output.name == f"{name}-{generation.seed}-0{generation.output.suffix}"
     assert generation.output.kind == ("video" if name == "wan2" else "image")
     assert generation.output.width and generation.output.height
-    assert generation.server["comfyui"] == "0.3.71"
+    if "server version" not in place.cannot:
+        assert generation.server["comfyui"] == "0.3.71"
     assert set(generation.graph) and all("class_type" in node for node in generation.graph.values())
     assert 0 <= generation.timings.running <= generation.timings.total
     record = client.jobs.list()[0]
@@ -196,7 +197,8 @@ def noise_video(frames: int) -> bytes:
     return buffer.getvalue()
 
 
-def test_a_video_of_twenty_megabytes_goes_in_and_a_large_one_comes_out(client: Client) -> None:
+def test_a_video_of_twenty_megabytes_goes_in_and_a_large_one_comes_out(client: Client, place: Place) -> None:
+    place.require("large files")
     video = noise_video(53)
     assert len(video) > 20_000_000
     generation = client.run(SeedVR2(video=video, resolution=512, seed=1, batch_size=5), timeout=110)
@@ -229,8 +231,8 @@ FAULTS: dict[str, tuple[Callable[[], Workflow], type[RylaGenError], set[str]]] =
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_of_the_request_is_the_same_typed_error_everywhere(client: Client, fault: str) -> None:
     make, expected, details = FAULTS[fault]
-    if fault == "no face for PuLID" and client.settings.backend_names == ("comfyui",):
-        generation = client.run(make())  # a server of one's own only logs it: the result warns
+    if fault == "no face for PuLID" and client.settings.backend_names[0] in ("comfyui", "runpod"):
+        generation = client.run(make())  # where nobody looks first, the node only logs it: the result warns
         assert [item.code for item in generation.warnings] == ["face_unchecked"]
         return
     with pytest.raises(expected) as caught:

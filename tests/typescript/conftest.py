@@ -114,6 +114,8 @@ def _coded(value: Any) -> Any:
         return {"$whole": str(value)}
     if isinstance(value, dict):
         return {key: _coded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_coded(item) for item in value]
     return value
 
 

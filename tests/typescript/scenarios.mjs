@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ModalClient as Modal } from "modal";
+import { Characters } from "./src/characters.js";
 import { ModalClient, RylaError } from "./src/ryla.js";
 
 const name = process.argv[2];
@@ -22,13 +23,20 @@ const scenarios = {
       ryla.generateWorkflow({ graph: given.graph }),
     ]),
   async states(ryla) {
-    const { job, callId } = await ryla.submit("flux", { ...long, steps: 25 });
-    const seen = [];
+    // A job far longer than any pause between two polls is seen running, on any machine, and stopped then; a short one is seen to its end.
+    const slow = await polled(ryla, await ryla.submit("flux", { ...long, width: 1024, height: 1024 }), ["queued"]);
+    await ryla.cancel(slow.callId);
+    const quick = await polled(ryla, await ryla.submit("flux", small), ["queued", "running"]);
+    return { slow: slow.seen, quick: quick.seen, result: quick.now.result };
+  },
+  async characters(ryla) {
+    const runner = new Characters(ryla, given.settings);
+    const job = await runner[given.method](...given.arguments);
+    if (given.cancel) await runner.cancel(job);
     for (;;) {
-      const now = await ryla.poll(callId, job);
-      if (seen.at(-1) !== now.state) seen.push(now.state);
-      if (now.state !== "queued" && now.state !== "running") return { seen, last: now.state, result: now.result };
-      await sleep(50);
+      const now = await runner.status(JSON.parse(JSON.stringify(job)));
+      if (now.state !== "queued" && now.state !== "running") return now;
+      await sleep(100);
     }
   },
   async events(ryla) {
@@ -70,6 +78,16 @@ const scenarios = {
     return answer;
   },
 };
+
+async function polled(ryla, { job, callId }, while_) {
+  const seen = [];
+  for (;;) {
+    const now = await ryla.poll(callId, job);
+    if (seen.at(-1) !== now.state) seen.push(now.state);
+    if (!while_.includes(now.state)) return { callId, seen, now };
+    await sleep(50);
+  }
+}
 
 function plainError(error) {
   if (!(error instanceof RylaError)) throw error;

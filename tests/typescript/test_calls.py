@@ -91,9 +91,11 @@ def test_events_are_told_in_order(node: Scenario) -> None:
 
 def test_polling_tells_queued_from_running_from_done(node: Scenario) -> None:
     answer = node("states")
-    assert answer["last"] == "succeeded"
-    assert answer["seen"][-2:] == ["running", "succeeded"]
-    assert size(answer["result"]["image"]) == (768, 768)
+    assert answer["slow"][-1] == "running"
+    assert answer["slow"] in (["queued", "running"], ["running"])
+    assert answer["quick"] == [state for state in ("queued", "running", "succeeded") if state in answer["quick"]]
+    assert answer["quick"][-1] == "succeeded"
+    assert size(answer["result"]["image"]) == (256, 256)
 
 
 def test_the_time_limit_counts_from_the_start_and_cancels_the_call(app: Loopback, node: Scenario) -> None:
@@ -198,3 +200,43 @@ def test_a_comfyui_that_dies_twice_is_a_machine_fault(app: Loopback, node: Scena
     assert (error["code"], error["httpStatus"]) == ("server_unhealthy", 503)
     assert "ComfyUI died" in error["message"]
     assert "modal app logs" in error["hint"]
+
+
+TINY = {"width": 256, "height": 256, "steps": 1}
+
+
+def test_base_images_have_consecutive_seeds(node: Scenario) -> None:
+    first = 2**53 - 2
+    made = node("characters", method="submitBaseImages", arguments=["a red fox", False, first, 2, TINY])
+    assert (made["state"], made["fraction"], made["succeeded"], made["total"]) == ("succeeded", 1, 2, 2)
+    assert [part["now"]["result"]["seed"] for part in made["parts"]] == [first, first + 1]
+    assert [size(part["now"]["result"]["image"]) for part in made["parts"]] == [(256, 256)] * 2
+
+
+def test_the_face_workflow_and_the_checkpoint_are_settings(node: Scenario, face: bytes) -> None:
+    def swapped(settings: dict[str, str], *, nsfw: bool = False, **variables: str) -> Any:
+        arguments = [face, "reading", nsfw, 7, TINY]
+        return node("characters", variables, method="submitFaceSwap", arguments=arguments, settings=settings)
+
+    made = swapped({"faceWorkflow": "instantid", "sdxlCheckpoint": "sd_xl_base_1.0.safetensors"})
+    result = made["parts"][0]["now"]["result"]
+    assert (result["workflow"], result["inputs"]["checkpoint"]) == ("instantid", "sd_xl_base_1.0.safetensors")
+    named = {"RYLA_GEN_CHARACTERS_NSFW_CHECKPOINT": "flux1-dev-fp8.safetensors"}
+    result = swapped({}, nsfw=True, **named)["parts"][0]["now"]["result"]
+    assert (result["workflow"], result["inputs"]["checkpoint"]) == ("flux_pulid", "flux1-dev-fp8.safetensors")
+    error = swapped({}, nsfw=True)["error"]
+    assert (error["code"], error["hint"]) == ("invalid_input", "Name a file of the app: RYLA_GEN_CHARACTERS_NSFW_CHECKPOINT")
+
+
+def test_a_sheet_tells_of_each_picture_and_can_be_cancelled(app: Loopback, node: Scenario, face: bytes) -> None:
+    flat = io.BytesIO()
+    Image.new("RGB", (64, 64), "#808080").save(flat, "PNG")
+    failed = node("characters", method="submitCharacterSheet", arguments=[flat.getvalue(), False, ["front", "back"], TINY])
+    assert (failed["state"], failed["succeeded"]) == ("failed", 0)
+    assert [part["now"]["error"]["code"] for part in failed["parts"]] == ["face_not_found"] * 2
+    slow = {**TINY, "width": 1024, "height": 1024, "steps": 100}
+    canceled = node("characters", method="submitCharacterSheet", arguments=[face, False, ["front"], slow], cancel=True)
+    assert canceled["state"] == "canceled"
+    error = node("characters", method="submitCharacterSheet", arguments=[face, False, ["back", "back"], TINY])["error"]
+    assert error["code"] == "invalid_input"
+    eventually(lambda: all_idle(app))

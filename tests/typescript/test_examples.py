@@ -52,3 +52,23 @@ def test_errors_are_ready_for_an_http_answer(app: Loopback, compiled: Path, tmp_
     ]
     assert all(body["message"] and body["hint"] for _, body in answers)
     assert "bigint" in answers[2][1]["hint"]
+
+
+def test_a_character_sheet_is_saved_and_found_again_by_another_process(
+    app: Loopback, compiled: Path, tmp_path: Path, face: bytes
+) -> None:
+    (tmp_path / "face.png").write_bytes(face)
+    lines = example(app, compiled, tmp_path, "characterSheet", "face.png", "mia")
+    assert lines[-1] == "succeeded: 3 of 3, 100 %"
+    names = ["front", "profile-left", "back"]
+    pictures = [(tmp_path / "mia" / f"{name}.png").read_bytes() for name in names]
+    assert [size(picture) for picture in pictures] == [(512, 512)] * 3
+    again = example(app, compiled, tmp_path, "characterSheet", "face.png", "again", "mia/job.json")
+    assert again == lines[-1:]
+    assert [(tmp_path / "again" / f"{name}.png").read_bytes() for name in names] == pictures
+
+
+def test_base_images_and_a_face_swap(app: Loopback, compiled: Path, tmp_path: Path) -> None:
+    lines = example(app, compiled, tmp_path, "baseImages", "portrait of a man with a beard")
+    assert lines == ["2 base images and a face swap"]
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["base-1.png", "base-2.png", "swap.png"]

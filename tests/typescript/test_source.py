@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from ryla_gen.characters.base import ANGLES, MOST_PICTURES
+from ryla_gen.characters.recipes import SHEET_PROMPT
 from ryla_gen.names import APP, CLASS_OF_FAMILY, EVENTS_QUEUE
 from ryla_gen.workflows.base import Workflow
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class
@@ -82,6 +84,14 @@ def test_names_are_those_of_the_python_side() -> None:
     assert table == {name: CLASS_OF_FAMILY[workflow_class(name).family] for name in BUILT_IN}
     assert f'"{APP}"' in module
     assert f'EVENTS_QUEUE = "{EVENTS_QUEUE}"' in calls
+
+
+def test_the_angles_and_what_they_ask_for_are_those_of_the_python_side() -> None:
+    text = (SOURCES / "src" / "characters.ts").read_text()
+    rows = re.findall(r'^  "([\w-]+)": \{ label: "([^"]+)", prompt: "([^"]+)" \},$', text, re.MULTILINE)
+    assert rows == [(angle.name, angle.label, angle.prompt) for angle in ANGLES.values()]
+    assert f'"{SHEET_PROMPT}"' in text
+    assert f"const MOST_PICTURES = {MOST_PICTURES};" in text
 
 
 def test_modal_is_pinned_and_the_lock_file_names_no_host() -> None:

@@ -67,6 +67,8 @@ export interface Result {
   graph: Record<string, unknown>;
   /** Versions, GPU and container. */
   server: Record<string, unknown>;
+  /** How like the reference the face is, -1 to 1; only when it was asked for and could be measured. */
+  faceSimilarity?: number;
 }
 
 /** What happens to a job while it runs. Decoration: a lost event loses nothing. */
@@ -167,6 +169,7 @@ export function readReply(data: unknown): Result {
     inputs: optional(found["inputs"]),
     graph: optional(found["graph"]),
     server: optional(found["server"]),
+    ...(typeof found["face_similarity"] === "number" && { faceSimilarity: found["face_similarity"] }),
   };
 }
 

@@ -1,0 +1,162 @@
+"""What ``ryla-gen graph`` does with a graph without running it: converts, draws, lists what can be set, writes a workflow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from ryla_gen import graphs, media
+from ryla_gen.errors import InvalidInputError
+from ryla_gen.graphs.reading import api_of, read
+from ryla_gen.graphs.scaffold import write_package
+from ryla_gen.settings import Settings
+from ryla_gen.workflows.graph_file import read_json
+from ryla_gen.workflows.slots import Slot, slots_of
+
+from .checks import Schemas, check, schemas_of
+from .common import Json, Overwrite, Url, screen_of
+from .screen import shortened, table, width
+
+Source = Annotated[
+    str, typer.Argument(metavar="FILE", help="A graph in either format, a saved picture, or a workflow's name.", show_default=False)
+]
+Target = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write it; stdout when absent.")]
+SchemaFile = Annotated[
+    Path | None, typer.Option("--schemas", metavar="FILE.json", help="Node schemas, saved from a server's /object_info.")
+]
+Format = Literal["svg", "mermaid"]
+SUFFIXES: dict[str, Format] = {".svg": "svg", ".mmd": "mermaid", ".mermaid": "mermaid", ".md": "mermaid"}
+
+
+def schemas_for(url: str | None, file: Path | None) -> tuple[Schemas, bool]:
+    """Node schemas, and whether they are a server's: of a file, of --url, of the configured server, or the packaged ones.
+
+    Raises:
+        InvalidInputError: the file holds none.
+        BackendError: the server did not answer.
+
+    """
+    if file is not None:
+        found = read_json(file)
+        if not isinstance(found, dict) or not all(isinstance(item, dict) and "input" in item for item in found.values()):
+            text = f"{file} holds no node schemas."
+            raise InvalidInputError(text, "Save a server's: curl http://127.0.0.1:8188/object_info -o schemas.json")
+        return found, True
+    settings = Settings.load(comfyui_url=url)
+    asked = url or (settings.comfyui_url if settings.backend_names[0] == "comfyui" else None)
+    return schemas_of(asked), asked is not None
+
+
+def convert(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="FILE", help="A graph in ComfyUI's UI format.", show_default=False)],
+    output: Target = None,
+    overwrite: Overwrite = False,
+    url: Url = None,
+    schemas: SchemaFile = None,
+    as_json: Json = False,
+) -> None:
+    """Convert a graph that ComfyUI saved in its UI format into the API format, which servers run."""
+    screen = screen_of(context, as_json=as_json)
+    known, from_server = schemas_for(url, schemas)
+    item = read(source)
+    done = graphs.convert(item.data, known) if item.kind == "ui" else graphs.Converted(item.data, ("It was in the API format.",))
+    path = _written(output, json.dumps(done.graph, indent=2, ensure_ascii=False) + "\n", overwrite=overwrite)
+    wrong = [item for item in check(done.graph, known, offline=not from_server) if item.level == "error"]
+    for text in done.notes:
+        screen.note(f"note: {text}")
+    if wrong:
+        text = f"A server would refuse {len(wrong)} of its values or links; see: ryla-gen graph validate FILE.json"
+        screen.note(f"warning: {text}")
+    data = {"path": str(path) if path else None, "nodes": len(done.graph), "notes": list(done.notes), "graph": done.graph}
+    screen.result(data, f"{path}: {len(done.graph)} nodes." if path else json.dumps(done.graph, indent=2, ensure_ascii=False))
+
+
+def draw(
+    context: typer.Context,
+    source: Source,
+    output: Target = None,
+    form: Annotated[Format | None, typer.Option("--format", help="Else the file's suffix decides; mermaid on stdout.")] = None,
+    overwrite: Overwrite = False,
+    url: Url = None,
+    schemas: SchemaFile = None,
+    as_json: Json = False,
+) -> None:
+    """Draw a graph: as SVG for people and pages, or as Mermaid text."""
+    screen = screen_of(context, as_json=as_json)
+    suffix = output.suffix.lower() if output else ".mmd"
+    if form is None and suffix not in SUFFIXES:
+        raise InvalidInputError(f"Which format is {output}?", "Name it .svg or .mmd, or say --format svg.")
+    chosen = form or SUFFIXES[suffix]
+    known, _ = schemas_for(url, schemas)
+    graph = api_of(source, known)
+    text = graphs.draw_svg(graph, known) if chosen == "svg" else graphs.draw_mermaid(graph, known)
+    path = _written(output, text, overwrite=overwrite)
+    data = {"path": str(path) if path else None, "format": chosen, "nodes": len(graph), "text": text}
+    screen.result(data, str(path) if path else text.rstrip("\n"))
+
+
+def slots(context: typer.Context, source: Source, url: Url = None, schemas: SchemaFile = None, as_json: Json = False) -> None:
+    """List what can be set in a graph, with type, value and range; set it with: ryla-gen graph run FILE --set SLOT=VALUE."""
+    screen = screen_of(context, as_json=as_json)
+    known, _ = schemas_for(url, schemas)
+    found = slots_of(api_of(source, known), known)
+    rows = [(item.key, item.title, item.type.lower(), shortened(str(item.value), 40), _range(item)) for item in found]
+    items = [{"slot": item.key, **asdict(item), "choices": list(item.choices)} for item in found]
+    screen.result({"items": items}, table(("slot", "node", "type", "value", "range"), rows, width()))
+
+
+def scaffold(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new workflow, such as my-portrait.", show_default=False)],
+    source: Annotated[str, typer.Argument(metavar="FILE", help="The graph, in either format.", show_default=False)],
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder to make; NAME when absent.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    url: Url = None,
+    schemas: SchemaFile = None,
+    as_json: Json = False,
+) -> None:
+    """Write a Python package with a typed workflow class made of a graph, and its test."""
+    screen = screen_of(context, as_json=as_json)
+    known, _ = schemas_for(url, schemas)
+    item = read(source)
+    graph = graphs.convert(item.data, known).graph if item.kind == "ui" else item.data
+    made = write_package(name, graph, output, schemas=known, force=force)
+    fields = [{"name": field.name, "slots": list(field.slots), "type": field.annotation} for field in made.fields]
+    data = {"path": str(made.folder), "files": [str(path) for path in made.files], "class": made.class_name, "fields": fields}
+    lines = [str(path) for path in made.files]
+    screen.result(data, "\n".join(lines))
+    screen.note(f"Fields: {', '.join(field.name for field in made.fields) or 'none'}. Next: pip install -e {made.folder}")
+
+
+def changes_of(texts: Sequence[str]) -> dict[str, Any]:
+    """Read ``NODE.INPUT=VALUE`` for ``CustomWorkflow.with_values``.
+
+    Raises:
+        InvalidInputError: a text has another form.
+
+    """
+    values: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not (equals and key.strip()):
+            raise InvalidInputError(f"--set {text!r} is not NODE.INPUT=VALUE.", "Write it as --set 3.seed=42.")
+        values[key.strip()] = value
+    return values
+
+
+def _range(item: Slot) -> str:
+    if item.choices:
+        return shortened(", ".join(map(str, item.choices)), 60)
+    if item.minimum is None and item.maximum is None:
+        return ""
+    return f"{'' if item.minimum is None else item.minimum} to {'' if item.maximum is None else item.maximum}".strip()
+
+
+def _written(path: Path | None, text: str, *, overwrite: bool) -> Path | None:
+    return None if path is None else media.save_atomically(path, text.encode("utf-8", "backslashreplace"), overwrite=overwrite)

@@ -1,0 +1,68 @@
+"""Where each backend's LoRAs are stored. Each store is made when it is asked for; stores nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from ..comfy.access import connect
+from ..comfy.log import lora_files
+from ..errors import BackendNotConfiguredError, BackendUnreachableError
+from ..loras.base import LoraStore
+from ..loras.choosing import Chooser
+from ..loras.folder import FolderStore
+from ..loras.library import Library
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+
+FOLDER_HINT = "Name the server's models/loras folder, local or mounted: ryla-gen config set comfyui.lora_folder PATH"
+
+
+def lora_store(name: str, settings: Settings) -> LoraStore:
+    """Return the store of a backend's LoRAs.
+
+    Raises:
+        BackendNotConfiguredError: it cannot be written from here, or a setting says not where it is.
+    """
+    if name == "emulator":
+        folder = settings.home / "emulator" / "models" / "loras"
+        return FolderStore(folder, f"the emulator's folder {folder}")
+    if name == "comfyui":
+        return _pod_store(settings)
+    if name == "modal":
+        from .modal_loras import VolumeStore
+
+        return VolumeStore(settings.modal_environment)
+    raise BackendNotConfiguredError(
+        f"LoRAs of the {name} backend cannot be stored from here: its volume is not reachable from outside.",
+        "Copy FILE to models/loras/ID.safetensors on the network volume (RunPod's S3 access, or a pod that mounts it); "
+        "then run with --lora-id ID. Or choose another place: --backend modal",
+        {"backend": name},
+    )
+
+
+def pod_loras(settings: Settings) -> Chooser | None:
+    """What looks a request's LoRAs up in the pod's folder; None when this machine does not reach it."""
+    folder = settings.comfyui_lora_folder
+    return Chooser(Library(_pod_store(settings)), plain=folder) if folder is not None else None
+
+
+def _pod_store(settings: Settings) -> FolderStore:
+    folder = settings.comfyui_lora_folder
+    if folder is None:
+        text = "ComfyUI takes no LoRAs over HTTP, and nothing says where this server's folder of LoRAs is."
+        raise BackendNotConfiguredError(text, FOLDER_HINT, {"key": "comfyui.lora_folder"})
+
+    async def in_use() -> Collection[str]:
+        """Ask the server what runs and waits; one that is not there runs nothing."""
+        if not settings.comfyui_url:
+            return ()
+        try:
+            async with connect(settings) as client:
+                graphs = await client.queued_graphs()
+        except BackendUnreachableError:
+            return ()
+        return {name.replace("\\", "/") for graph in graphs for name in lora_files(graph)}
+
+    return FolderStore(folder, f"the folder {folder}", in_use, must_exist=True)

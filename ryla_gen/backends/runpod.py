@@ -1,0 +1,132 @@
+"""RunPod serverless, for an endpoint that runs worker-comfyui: submits a job once, or finds one again. Never sends one twice."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from typing import Any
+from weakref import WeakSet
+
+from ..errors import BackendNotConfiguredError, JobNotFoundError, NotAuthorizedError, RylaGenError, before_start
+from ..settings import Settings
+from ..workflows.base import Workflow
+from .base import Ticket
+from .runpod_api import RunpodApi
+from .runpod_errors import KEY_HINT, LOST_HINT
+from .runpod_files import operation_for, prepared, request_body
+from .runpod_ticket import DEFAULT_TERMS, NAME, PRICE_HINT, Order, RunpodTicket, Terms
+
+SLACK_SECONDS = 30.0
+"""RunPod's own limit is this much above ours, so that ours, which says why, comes first."""
+TAKE_BACK_SECONDS = 15.0
+"""How long an interrupted caller waits to hear the id of the job that is to be cancelled."""
+
+
+class RunpodBackend:
+    """Runs jobs on one RunPod endpoint.
+
+    Args:
+        settings: endpoint, key, address and price.
+        terms: how patient to be.
+
+    Raises:
+        BackendNotConfiguredError: no endpoint is named, or the address does not fit.
+        NotAuthorizedError: there is no key.
+    """
+
+    name = NAME
+
+    def __init__(self, settings: Settings, *, terms: Terms = DEFAULT_TERMS) -> None:
+        self._settings = settings
+        self._terms = terms
+        with before_start():
+            self._api = _api(settings, terms)
+        self._tickets: WeakSet[RunpodTicket] = WeakSet()
+
+    def usd_per_second(self, workflow: Workflow) -> float:
+        """The configured price. RunPod's API tells none; unknown counts as 0, and every result says so."""
+        return self._settings.runpod_usd_per_second or 0.0
+
+    async def submit(self, workflow: Workflow, *, job: str, timeout: float | None = None) -> Ticket:
+        """Send the graph, once.
+
+        Raises:
+            InvalidInputError: it is larger than RunPod takes; nothing was sent.
+            BackendNotConfiguredError: a budget is set, and the price is unknown.
+            BackendUnreachableError: no answer; with ``details["sent"]`` true the job may have been taken.
+        """
+        settings = self._settings
+        if settings.runpod_usd_per_second is None and (settings.max_usd is not None or settings.max_usd_per_day is not None):
+            raise BackendNotConfiguredError("A budget is set, but not what RunPod costs, so it could not be kept.", PRICE_HINT)
+        limit = timeout or workflow.time_limit() + settings.runpod_load_seconds
+        run_seconds = limit + SLACK_SECONDS
+        life = self._terms.queue_seconds + run_seconds
+        with before_start():
+            graph, files = prepared(workflow, job)
+            body = await asyncio.to_thread(request_body, graph, files, run_seconds=run_seconds, life_seconds=life)
+            operation = operation_for(len(body))
+        answer = await self._sent(self._api.run(body, operation, job))
+        return self._ticket(str(answer["id"]), workflow, job, graph, limit, answer)
+
+    async def _sent(self, sending: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+        """Wait for the answer. A caller who changes his mind meanwhile (Ctrl-C) shall not pay: what was taken is cancelled."""
+        task = asyncio.ensure_future(sending)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait([task], timeout=TAKE_BACK_SECONDS)
+            if task.done() and task.exception() is None:
+                with contextlib.suppress(RylaGenError):
+                    await self._api.cancel(str(task.result()["id"]))
+            task.cancel()
+            raise
+
+    async def attach(self, handle: str, workflow: Workflow, *, job: str) -> Ticket:
+        """Follow a job that another process submitted.
+
+        Raises:
+            JobNotFoundError: the handle belongs to another backend.
+        """
+        backend, _, job_id = handle.partition(":")
+        if backend != self.name:
+            raise JobNotFoundError(f"The handle {handle} is not of the runpod backend.")
+        limit = workflow.time_limit() + self._settings.runpod_load_seconds
+        return self._ticket(job_id, workflow, job, prepared(workflow, job)[0], limit, None)
+
+    async def find(self, job: str) -> str | None:
+        """Refuse to say: RunPod knows jobs by its own ids only.
+
+        Raises:
+            JobNotFoundError: always, with ``details["maybe_taken"]``: it may have been taken all the same.
+        """
+        text = f"Nobody heard RunPod's id of the job {job}, and ours finds none. It may have been taken, and be paid for."
+        raise JobNotFoundError(text, LOST_HINT, {"job": job, "maybe_taken": True})
+
+    async def health(self) -> dict[str, Any]:
+        """Counts of the endpoint's workers and jobs, for ``doctor``."""
+        return await self._api.health()
+
+    async def close(self) -> None:
+        """Stop following; jobs go on."""
+        for ticket in list(self._tickets):
+            await ticket.let_go()
+        await self._api.close()
+
+    def _ticket(
+        self, job_id: str, workflow: Workflow, job: str, graph: dict[str, Any], limit: float, answer: dict[str, Any] | None
+    ) -> RunpodTicket:
+        settings = self._settings
+        order = Order(workflow, job, graph, limit, settings.runpod_usd_per_second, str(settings.runpod_endpoint_id))
+        ticket = RunpodTicket(self._api, job_id, order, self._terms, answer)
+        self._tickets.add(ticket)
+        return ticket
+
+
+def _api(settings: Settings, terms: Terms) -> RunpodApi:
+    if not settings.runpod_endpoint_id:
+        text = "The runpod backend has no endpoint."
+        raise BackendNotConfiguredError(text, "Name it: ryla-gen config set runpod.endpoint_id ID, or set RUNPOD_ENDPOINT_ID.")
+    if not settings.runpod_api_key:
+        raise NotAuthorizedError("RUNPOD_API_KEY is not set.", KEY_HINT)
+    return RunpodApi(settings.runpod_url, settings.runpod_endpoint_id, settings.runpod_api_key, pace=terms.pace)

@@ -1,0 +1,262 @@
+"""RunPod's serverless REST API over HTTP. Knows no workflow; the key goes to the configured address and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import random
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from ..comfy.messages import clean
+from ..errors import BackendNotConfiguredError, BackendUnreachableError, JobNotFoundError, NotAuthorizedError, RylaGenError
+from ..media.sources import LOOPBACK
+from .runpod_errors import KEY_HINT, maybe_taken, refused
+
+ATTEMPTS = 8
+"""Times a question is asked when RunPod does not answer it; with the pauses between, about a minute away is survived."""
+REACH_ATTEMPTS = 3
+"""Times a connection is tried while nothing is at stake: a dead address is said within two seconds."""
+FIRST_PAUSE = 0.5
+"""Seconds before the second attempt; each further pause is twice as long, some of it by chance."""
+LONGEST_PAUSE = 15.0
+"""Seconds between two attempts at most, unless ``Retry-After`` asks for more."""
+LONGEST_RETRY_AFTER = 120.0
+"""Seconds of ``Retry-After`` that are waited; a longer one is told to the caller."""
+ANSWER_LIMIT = 256 * 2**20
+"""Longest answer, in bytes. RunPod's own limit on results is far below; this one only protects memory."""
+TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=15.0, sock_read=60.0)
+"""A body of 10 MB may take minutes to send; silence may not."""
+KEEP_ALIVE = 4.0
+"""Seconds an idle connection is reused: a connection closed by the other side must not make a submission ambiguous."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+"""What may stand for an endpoint or a job in an address; nothing that a server sent is put into one unchecked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How patient the API is."""
+
+    attempts: int = ATTEMPTS
+    """Times a question about a job is asked."""
+    reach_attempts: int = REACH_ATTEMPTS
+    """Times a connection is tried before there is a job."""
+    first_pause: float = FIRST_PAUSE
+    """Seconds before the second attempt."""
+
+
+DEFAULT_PACE = Pace()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer, read to its end."""
+
+    status: int
+    body: bytes
+    retry_after: float | None = None
+    """Seconds that the server asks to wait."""
+
+    def object(self) -> dict[str, Any] | None:
+        """The body as a JSON object, or None when it is none."""
+        try:
+            found = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same question may be answered a moment later."""
+        return self.status in (408, 429) or self.status >= 500
+
+
+class _LostError(Exception):
+    """No answer; ``sent`` says whether RunPod may have read the request all the same."""
+
+    def __init__(self, why: str, *, sent: bool) -> None:
+        super().__init__(why)
+        self.sent = sent
+
+
+class RunpodApi:
+    """One endpoint of RunPod's.
+
+    Args:
+        url: address of the API; https, or http on this machine.
+        endpoint_id: the endpoint.
+        key: the API key.
+        pace: how patient to be.
+
+    Raises:
+        BackendNotConfiguredError: the address or the endpoint's id does not fit.
+        NotAuthorizedError: the key cannot be one.
+
+    """
+
+    def __init__(self, url: str, endpoint_id: str, key: str, *, pace: Pace = DEFAULT_PACE) -> None:
+        self._base = f"{_checked(url)}/{endpoint_id}"
+        self._key = key
+        self._pace = pace
+        self._http: aiohttp.ClientSession | None = None
+        if not _NAME.fullmatch(endpoint_id):
+            text = "The id of the RunPod endpoint does not fit: it is letters and digits, as in the endpoint's address."
+            raise BackendNotConfiguredError(text, "Set it right: ryla-gen config set runpod.endpoint_id ID")
+        if not (key.isascii() and key.isprintable() and " " not in key):
+            raise NotAuthorizedError("RUNPOD_API_KEY holds something that is no key.", KEY_HINT)
+
+    async def run(self, body: bytes, operation: str, job: str) -> dict[str, Any]:
+        """Submit a job, once. It is sent again only when RunPod certainly did not take it.
+
+        Args:
+            body: the JSON document.
+            operation: ``run``, or ``runsync?wait=…``.
+            job: our id of the job, for messages.
+
+        Raises:
+            BackendError: refused, or unreachable; with ``details["sent"]`` true the job may have been taken.
+
+        """
+        for attempt in range(self._pace.attempts):
+            try:
+                answer = await self._ask("POST", operation, body)
+            except _LostError as lost:
+                if lost.sent:
+                    raise maybe_taken(job, str(lost)) from None
+                await self._pause(attempt, None, _certain(self._unreachable(lost)), self._pace.reach_attempts)
+                continue
+            if answer.status == 429:
+                error = _certain(self._refused(answer, "Submitting the job"))
+                await self._pause(attempt, answer.retry_after, error, self._pace.attempts)
+                continue
+            found = answer.object()
+            if answer.status == 200 and found is not None and _NAME.fullmatch(str(found.get("id") or "")):
+                return found
+            if answer.status < 300 or answer.passing:
+                raise maybe_taken(job, f"RunPod answered {answer.status} and no job id")
+            raise _certain(self._refused(answer, "Submitting the job"))
+        raise AssertionError("the last pause raises")
+
+    async def status(self, job_id: str) -> dict[str, Any] | None:
+        """What RunPod says of a job, its output included; None when it does not know it (any more)."""
+        return await self._persistently("GET", f"status/{_name(job_id)}", "Asking for the job")
+
+    async def cancel(self, job_id: str) -> dict[str, Any] | None:
+        """Cancel a job, queued or running; None when RunPod does not know it."""
+        return await self._persistently("POST", f"cancel/{_name(job_id)}", "Cancelling the job")
+
+    async def health(self) -> dict[str, Any]:
+        """Counts of workers and jobs.
+
+        Raises:
+            NotDeployedError: there is no such endpoint.
+            NotAuthorizedError: the key is not one of its account.
+
+        """
+        found = await self._persistently("GET", "health", "Asking for the endpoint", self._pace.reach_attempts)
+        if found is None:
+            raise refused(404, "", "Asking for the endpoint")
+        return found
+
+    async def close(self) -> None:
+        """Close every connection."""
+        http, self._http = self._http, None
+        if http is not None:
+            await http.close()
+
+    async def _persistently(self, method: str, path: str, what: str, attempts: int = 0) -> dict[str, Any] | None:
+        """Ask what may safely be asked twice, until RunPod answers or patience ends."""
+        attempts = attempts or self._pace.attempts
+        for attempt in range(attempts):
+            try:
+                answer = await self._ask(method, path, None)
+            except _LostError as lost:
+                await self._pause(attempt, None, self._unreachable(lost), attempts)
+                continue
+            if answer.status == 404:
+                return None
+            found = answer.object()
+            if answer.status == 200 and found is not None:
+                return found
+            error = self._refused(answer, what)
+            if not answer.passing and answer.status != 200:
+                raise error
+            await self._pause(attempt, answer.retry_after, error, attempts)
+        raise AssertionError("the last pause raises")
+
+    async def _pause(self, attempt: int, retry_after: float | None, error: RylaGenError, attempts: int) -> None:
+        """Wait before the next attempt; after the last one, or when told to come back much later, raise."""
+        if attempt >= attempts - 1 or (retry_after or 0.0) > LONGEST_RETRY_AFTER:
+            raise error
+        pause = min(LONGEST_PAUSE, self._pace.first_pause * 2**attempt) * random.uniform(0.75, 1.0)
+        await asyncio.sleep(max(pause, retry_after or 0.0))
+
+    async def _ask(self, method: str, path: str, body: bytes | None) -> Answer:
+        data = None if body is None else io.BytesIO(body)  # in pieces, so that a large one does not hold up the loop
+        try:
+            # A redirect is an answer like any other: the key goes nowhere but to the configured address.
+            async with self._session().request(method, f"{self._base}/{path}", data=data, allow_redirects=False) as response:
+                return Answer(response.status, await _read(response), _seconds(response.headers.get("Retry-After")))
+        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+            unsent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+            why = "it does not answer" if isinstance(error, TimeoutError) else clean(error, 200) or type(error).__name__
+            raise _LostError(why, sent=not unsent) from None  # aiohttp's errors carry the headers, and so the key
+
+    def _session(self) -> aiohttp.ClientSession:
+        if self._http is None:
+            self._http = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE),
+                headers={"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"},
+                timeout=TIMEOUT,
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._http
+
+    def _refused(self, answer: Answer, what: str) -> RylaGenError:
+        found = answer.object() or {}
+        said = found.get("error") or found.get("message") or answer.body[:1000].decode("utf-8", "replace")
+        return refused(answer.status, clean(said, 300).replace(self._key, "…"), what)
+
+    def _unreachable(self, lost: _LostError) -> BackendUnreachableError:
+        text = f"Cannot reach RunPod at {urlsplit(self._base).netloc}: {lost}."
+        return BackendUnreachableError(text, "Check the network, or https://uptime.runpod.io, and try again.", {"sent": False})
+
+
+def _certain(error: RylaGenError) -> RylaGenError:
+    """Mark an error after which RunPod has certainly not taken the job: another backend may have it."""
+    error.started = "no"
+    return error
+
+
+def _checked(url: str) -> str:
+    parts = urlsplit(url)
+    safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
+    if not safe or parts.username or parts.password or parts.query or parts.fragment:
+        text = "The address of RunPod's API must be https:// (http only on this machine), without a user name or a query."
+        raise BackendNotConfiguredError(text, "Take RunPod's own: ryla-gen config unset runpod.url")
+    return url.rstrip("/")
+
+
+def _name(job_id: str) -> str:
+    if not _NAME.fullmatch(job_id):
+        raise JobNotFoundError("That is no id of a RunPod job.")
+    return job_id
+
+
+def _seconds(text: str | None) -> float | None:
+    """``Retry-After`` in seconds; its other form, a date, is not worth a clock that may be wrong."""
+    return float(text) if text and text.strip().isdecimal() else None
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    data = bytearray()
+    async for chunk in response.content.iter_any():
+        data += chunk
+        if len(data) > ANSWER_LIMIT:
+            raise aiohttp.ClientPayloadError(f"the answer is longer than {ANSWER_LIMIT:,} bytes")
+    return bytes(data)

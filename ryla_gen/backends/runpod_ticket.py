@@ -1,0 +1,204 @@
+"""One job of RunPod's: polled to its end, and read into a result. Submits nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import GenerationTimeoutError, JobExpiredError, ResultExpiredError, RylaGenError, ServerUnhealthyError
+from ..events import Progress, Started
+from ..outputs import blank_notice
+from ..results import Cost, Generation, Timings
+from ..workflows.base import Notice, Workflow
+from ..workflows.faces import FluxPulid
+from .runpod_api import DEFAULT_PACE, Pace, RunpodApi
+from .runpod_errors import ended, node_failed, saved_nothing
+from .runpod_files import OUTPUT_LIMIT, decoded, listed, outputs_of, progress_of
+from .tickets import TaskTicket
+
+NAME = "runpod"
+"""What handles and results call the backend."""
+QUEUE_SECONDS = 1800.0
+"""How long a job may wait for a worker: GPUs can be scarce for many minutes, and waiting costs nothing."""
+FRESH_SECONDS = 10.0
+"""How long RunPod may take to know a job that it has just taken."""
+PRICE_HINT = "Say what a second of the endpoint's GPU costs: ryla-gen config set runpod.usd_per_second 0.00053"
+FACE_UNCHECKED = "Nobody looked for a face in the reference image: PuLID only logs that there is none, and then paints a stranger."
+FINAL = frozenset({"COMPLETED", "FAILED", "TIMED_OUT", "CANCELLED"})
+RUNNING = frozenset({"IN_PROGRESS", "RUNNING"})
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How patient a backend is, and how often it asks: polling is what RunPod offers."""
+
+    queue_seconds: float = QUEUE_SECONDS
+    """How long a job may wait before it starts."""
+    first_wait: float = 0.2
+    """Seconds before the second look."""
+    growth: float = 1.25
+    """Each wait is this much longer than the one before: a result is noticed at most a quarter of its age late."""
+    longest_wait: float = 2.0
+    """Seconds between two looks at most. RunPod allows 200 looks a second: 400 jobs at once."""
+    pace: Pace = DEFAULT_PACE
+    """How patient single questions are."""
+
+
+DEFAULT_TERMS = Terms()
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What was asked for, and on which terms."""
+
+    workflow: Workflow
+    job: str
+    graph: dict[str, Any]
+    limit: float
+    """Seconds it may run, from the moment a worker took it."""
+    usd_per_second: float | None
+    endpoint_id: str
+
+
+class RunpodTicket(TaskTicket):
+    """One job of RunPod's: polled to its end.
+
+    Args:
+        api: the endpoint.
+        job_id: RunPod's id.
+        order: what was asked for.
+        terms: how often to look.
+        answer: RunPod's answer to the submission; None for a job that another process submitted.
+    """
+
+    def __init__(self, api: RunpodApi, job_id: str, order: Order, terms: Terms, answer: dict[str, Any] | None) -> None:
+        self._api = api
+        self._id = job_id
+        self._order = order
+        self._terms = terms
+        self._answer = answer
+        self._began = time.monotonic()
+        self._told: dict[str, Any] | None = None
+        super().__init__(order.job)
+
+    @property
+    def handle(self) -> str:
+        """Backend and RunPod's id."""
+        return f"{NAME}:{self._id}"
+
+    async def cancel(self) -> None:
+        """Cancel the job, queued or running; a job that was faster ends as it ended."""
+        if self._task.done():
+            return
+        answer = await self._api.cancel(self._id)
+        if answer is None or answer.get("status") not in FINAL - {"CANCELLED"}:
+            self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _work(self) -> Generation:
+        answer = await self._followed()
+        if answer["status"] != "COMPLETED" and not saved_nothing(answer):
+            raise ended(answer, self._order.job)
+        if error := node_failed(answer, self._order.job):
+            raise error
+        return await self._generation(answer)
+
+    async def _followed(self) -> dict[str, Any]:
+        """Ask, with growing waits, until the job has ended or its time is up; the one place that polls."""
+        loop, terms = asyncio.get_running_loop(), self._terms
+        began, wait, seen, answer = loop.time(), terms.first_wait, "", self._answer
+        fresh = began + FRESH_SECONDS if answer else began
+        while True:
+            answer = answer or await self._api.status(self._id)
+            if answer is None and loop.time() >= fresh:
+                raise self._gone(seen)
+            fresh = fresh if answer is self._answer or answer is None else began
+            status = str((answer or {}).get("status"))
+            if answer is not None and status in FINAL:
+                return answer
+            if answer is not None and status in RUNNING:
+                self._tell(answer)
+            started = self._log.started_at
+            deadline = began + terms.queue_seconds if started is None else started + self._order.limit
+            if loop.time() >= deadline:
+                await self._give_up(started is not None)
+            wait = terms.first_wait if status != seen else min(wait * terms.growth, terms.longest_wait)
+            seen, answer = (status if answer else seen), None
+            await asyncio.sleep(max(0.0, min(wait, deadline - loop.time())))
+
+    def _tell(self, answer: dict[str, Any]) -> None:
+        if self._log.started_at is None:
+            self._log.add(Started, cold_start=0.0)
+        found = progress_of(answer.get("output"))
+        if found and found != self._told:
+            self._told = found
+            self._log.add(Progress, **found)
+
+    def _gone(self, seen: str) -> RylaGenError:
+        if self._answer is None and not seen:
+            kept = "it keeps results for 30 minutes, those of requests over 10 MB for 1 minute"
+            text = f"RunPod no longer knows the job {self._order.job}: {kept}."
+            return ResultExpiredError(text, "", {"handle": self.handle})
+        text = f"RunPod dropped the job {self._order.job} before it ended."
+        return JobExpiredError(text, "Run it again.", {"handle": self.handle})
+
+    async def _give_up(self, started: bool) -> None:
+        with contextlib.suppress(RylaGenError):  # RunPod ends it by itself at the limits that were sent with it
+            await self._api.cancel(self._id)
+        details = {"job": self._order.job, "queued": not started}
+        if not started:
+            text = f"The job waited {self._terms.queue_seconds:g} s for a RunPod worker and was cancelled; nothing ran."
+            raise GenerationTimeoutError(text, "Try again later, or allow the endpoint more workers or other GPUs.", details)
+        text = f"The job ran longer than {self._order.limit:g} s and was cancelled."
+        hint = "Give it more time: timeout=SECONDS, or for slow starts: ryla-gen config set runpod.load_seconds SECONDS"
+        raise GenerationTimeoutError(text, hint, details)
+
+    async def _generation(self, answer: dict[str, Any]) -> Generation:
+        order = self._order
+        files = [] if answer["status"] != "COMPLETED" else [(name, await _bytes(kind, data)) for name, kind, data in listed(answer)]
+        outputs, seed = await asyncio.to_thread(outputs_of, files, order.workflow, order.graph, order.job)
+        self._tell({**answer, "output": {"fraction": 1.0}})
+        queued, running = _seconds(answer.get("delayTime")), _seconds(answer.get("executionTime"))
+        usd = running * (order.usd_per_second or 0.0)
+        return Generation(
+            workflow=order.workflow,
+            outputs=outputs,
+            seed=seed,
+            job=order.job,
+            backend=NAME,
+            timings=Timings(queued=queued, running=running, total=max(time.monotonic() - self._began, queued + running)),
+            cost=Cost(total_usd=usd, gpu_usd=usd, gpu_seconds=running),
+            warnings=order.workflow.notices() + tuple(self._notices(answer)) + blank_notice(outputs),
+            graph=order.graph,
+            server={"endpoint": order.endpoint_id, "worker": answer.get("workerId")},
+        )
+
+    def _notices(self, answer: dict[str, Any]) -> list[Notice]:
+        found = [Notice("face_unchecked", FACE_UNCHECKED)] if isinstance(self._order.workflow, FluxPulid) else []
+        if self._order.usd_per_second is None:
+            found.append(Notice("price_unknown", f"The cost is not known: RunPod's API does not tell it. {PRICE_HINT}"))
+        errors = answer["output"].get("errors") if isinstance(answer.get("output"), dict) else None
+        return found + [Notice("worker", str(text)[:500]) for text in (errors if isinstance(errors, list) else [])[:20]]
+
+
+async def _bytes(kind: str, data: str) -> bytes:
+    """One file of the result: out of the answer, or out of the bucket that the worker put it into."""
+    if kind == "base64":
+        return await asyncio.to_thread(decoded, data)
+    from ..media.sources import fetch  # its own connection: no key goes to a bucket
+
+    try:
+        return await fetch(data, OUTPUT_LIMIT)
+    except RylaGenError as error:
+        text = f"The worker put the file into a bucket from which it cannot be had: {error.message}"
+        hint = "Check that the bucket's links may be read; RunPod keeps the result for 30 minutes: ryla-gen jobs result ID -o FILE"
+        raise ServerUnhealthyError(text, hint) from None
+
+
+def _seconds(milliseconds: object) -> float:
+    if isinstance(milliseconds, int | float) and not isinstance(milliseconds, bool):
+        return max(0.0, milliseconds / 1000)
+    return 0.0

@@ -1,0 +1,80 @@
+"""What every ticket shares: a task that ends in the result, and the log of its events. Carries nothing itself."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+
+from ..errors import JobCanceledError
+from ..events import Event, Finished, Queued, State
+from ..results import Generation
+from .base import EventLog
+
+
+class TaskTicket(ABC):
+    """A job that a task of this process follows to its end.
+
+    A subclass sets what its work needs before it calls ``__init__`` of this class, which starts the task.
+    """
+
+    def __init__(self, job: str) -> None:
+        self._log = EventLog(job)
+        self._log.add(Queued, position=0)
+        self._begun = asyncio.Event()
+        self._task = asyncio.create_task(self._settled(), name=f"ryla-gen job {job}")
+        # A task that is cancelled before its first step never comes to its own end.
+        self._task.add_done_callback(lambda task: self._end("canceled" if task.cancelled() else "failed"))
+
+    @property
+    @abstractmethod
+    def handle(self) -> str:
+        """Backend and its own id of the job."""
+
+    @abstractmethod
+    async def cancel(self) -> None:
+        """Stop the job, queued or running, and wait until that is settled."""
+
+    @abstractmethod
+    async def _work(self) -> Generation:
+        """Follow the job to its result."""
+
+    @property
+    def state(self) -> State:
+        """Where the job is, as far as its events have told."""
+        return self._log.state
+
+    def events(self, *, previews: bool = True) -> AsyncIterator[Event]:
+        """Every event from the first one on, then the end."""
+        return self._log.read(previews=previews)
+
+    async def result(self) -> Generation:
+        """Wait for the result; stopping to wait does not stop the job."""
+        try:
+            return await asyncio.shield(self._task)
+        except asyncio.CancelledError:
+            if self._task.cancelled():
+                raise JobCanceledError(f"The job {self._log.job} was cancelled.") from None
+            raise
+
+    async def let_go(self) -> None:
+        """Stop following the job; where it lives elsewhere, it goes on."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _settled(self) -> Generation:
+        self._begun.set()
+        try:
+            generation = await self._work()
+        except BaseException as error:
+            gone = isinstance(error, asyncio.CancelledError | JobCanceledError)
+            self._end("canceled" if gone else "failed")
+            raise
+        self._end("succeeded")
+        return generation
+
+    def _end(self, state: State) -> None:
+        if self._log.finished:
+            return
+        self._log.state = state
+        self._log.add(Finished, state=state)

@@ -1,0 +1,162 @@
+"""The character job runner for plain code: the async one, driven on the client's private thread. Holds no logic of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ..client import Client
+from ..events import State
+from ..portal import Portal
+from .base import Angle, Kind, Part, Picture, Plan, Progress
+from .results import CharacterResult
+from .running import AsyncCharacterJob
+from .service import COUNT, AsyncCharacters
+
+
+class CharacterJob:
+    """One job of several pictures, for plain code. Get one from ``Characters``."""
+
+    def __init__(self, job: AsyncCharacterJob, portal: Portal, owner: object) -> None:
+        self._job = job
+        self._portal = portal
+        self._owner = owner  # a client lives as long as one of its jobs is held
+
+    def __repr__(self) -> str:
+        return repr(self._job).replace("AsyncCharacterJob", "CharacterJob", 1)
+
+    @property
+    def id(self) -> str:
+        """The job's id, a uuid4; valid in any process of this machine."""
+        return self._job.id
+
+    @property
+    def kind(self) -> Kind:
+        """``base``, ``swap`` or ``sheet``."""
+        return self._job.kind
+
+    @property
+    def plan(self) -> Plan:
+        """What it was asked for."""
+        return self._job.plan
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Every picture that was asked for, and where each is."""
+        return self._job.parts
+
+    @property
+    def state(self) -> State:
+        """Where the job is; ``failed`` when every picture has ended and one did not come."""
+        return self._job.state
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is."""
+        return self._job.progress
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more happens by itself."""
+        return self._job.done
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """Every picture that is there already, in order."""
+        return self._job.pictures
+
+    def updates(self) -> Iterator[Progress]:
+        """How far it is, now and after every change, until it has ended."""
+        return self._portal.iterate(self._job.updates)
+
+    def handed_in(self) -> None:
+        """Wait until every picture is with its backend, so that this process may end."""
+        self._portal.call(self._job.handed_in())
+
+    def look(self) -> None:
+        """Wait until nothing new has been heard for a moment, or the end; see :meth:`AsyncCharacterJob.look`."""
+        self._portal.call(self._job.look())
+
+    def result(self, timeout: float | None = None) -> CharacterResult:
+        """Wait for all pictures; see :meth:`AsyncCharacterJob.result`."""
+        return self._portal.call(self._job.result(timeout))
+
+    def cancel(self) -> None:
+        """Stop every picture that has not ended; those that are there stay."""
+        self._portal.call(self._job.cancel())
+
+
+class Characters:
+    """Makes characters: base images, face swaps and character sheets, each one job of several pictures.
+
+    Args:
+        client: runs the single pictures; closing it lets go of every job.
+
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._owner = client
+        self._portal = client._portal
+        self._runner = AsyncCharacters(client._client)
+
+    def submit_base_images(
+        self,
+        prompt: str,
+        nsfw: bool = False,
+        seed: int | None = None,
+        count: int = COUNT,
+        *,
+        fields: Mapping[str, Any] | None = None,
+        tags: Iterable[str] = (),
+    ) -> CharacterJob:
+        """Make pictures of a new character; see :meth:`AsyncCharacters.submit_base_images`."""
+        work = self._runner.submit_base_images(prompt, nsfw, seed, count, fields=fields, tags=tags)
+        return self._held(self._portal.call(work))
+
+    def submit_face_swap(
+        self,
+        base_image: Any,
+        prompt: str,
+        nsfw: bool = False,
+        seed: int | None = None,
+        *,
+        fields: Mapping[str, Any] | None = None,
+        tags: Iterable[str] = (),
+    ) -> CharacterJob:
+        """Make a new picture with the face of another; see :meth:`AsyncCharacters.submit_face_swap`."""
+        work = self._runner.submit_face_swap(base_image, prompt, nsfw, seed, fields=fields, tags=tags)
+        return self._held(self._portal.call(work))
+
+    def submit_character_sheet(
+        self,
+        base_image: Any,
+        nsfw: bool = False,
+        angles: Sequence[str | Angle] | None = None,
+        *,
+        prompt: str = "",
+        seed: int | None = None,
+        fields: Mapping[str, Any] | None = None,
+        tags: Iterable[str] = (),
+    ) -> CharacterJob:
+        """Make one picture per angle, and a contact sheet; see :meth:`AsyncCharacters.submit_character_sheet`."""
+        work = self._runner.submit_character_sheet(base_image, nsfw, angles, prompt=prompt, seed=seed, fields=fields, tags=tags)
+        return self._held(self._portal.call(work))
+
+    def status(self, job_id: str, *, base_image: Any = None) -> CharacterJob:
+        """Find a job of any process again, and take it up where it was left; see :meth:`AsyncCharacters.status`."""
+        return self._held(self._portal.call(self._runner.status(job_id, base_image=base_image)))
+
+    def retry(self, job_id: str, *, only: Sequence[str] | None = None, base_image: Any = None) -> CharacterJob:
+        """Make the pictures that did not come once more; see :meth:`AsyncCharacters.retry`."""
+        return self._held(self._portal.call(self._runner.retry(job_id, only=only, base_image=base_image)))
+
+    def cancel(self, job_id: str) -> CharacterJob:
+        """Stop a job of any process; see :meth:`AsyncCharacters.cancel`."""
+        return self._held(self._portal.call(self._runner.cancel(job_id)))
+
+    def list(self) -> list[Plan]:
+        """List every job of this machine, the newest first."""
+        return self._runner.list()
+
+    def _held(self, job: AsyncCharacterJob) -> CharacterJob:
+        return CharacterJob(job, self._portal, self._owner)

@@ -1,0 +1,116 @@
+"""What a character job gives: its pictures, its contact sheet, or why there are fewer. Saves files; runs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import media
+from ..errors import InternalError, JobCanceledError, RylaGenError, StorageFailedError
+from ..media.sheet import Tile, contact_sheet
+from .base import Kind, Picture, Plan
+from .shelf import SHEET
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+TITLES: dict[Kind, str] = {"base": "Base images", "swap": "Face swap", "sheet": "Character sheet"}
+"""What people call each kind of job."""
+
+
+@dataclass(frozen=True)
+class CharacterResult:
+    """All pictures of one job."""
+
+    job: str
+    kind: Kind
+    pictures: tuple[Picture, ...]
+    """In the order they were asked for."""
+    sheet: Path | None
+    """The contact sheet, on this machine's disk; None for a single picture."""
+    cost_usd: float
+    """What all of them cost, retried ones included."""
+
+    @property
+    def images(self) -> list[Image]:
+        """All pictures, as PIL images."""
+        from io import BytesIO
+
+        from PIL.Image import open as open_picture
+
+        opened: list[Image] = [open_picture(BytesIO(item.data)) for item in self.pictures]
+        for picture in opened:
+            picture.load()
+        return opened
+
+    def save(self, folder: str | PathLike[str], *, overwrite: bool = False) -> list[Path]:
+        """Copy the pictures and the sheet into a folder, and return the files; the sheet comes last.
+
+        Raises:
+            OutputExistsError: a file exists; nothing was written.
+            StorageFailedError: a file could not be written; what this call had written is removed again.
+
+        """
+        return copy(self.pictures, self.sheet, Path(folder), overwrite=overwrite)
+
+
+def copy(pictures: tuple[Picture, ...] | list[Picture], sheet: Path | None, folder: Path, *, overwrite: bool) -> list[Path]:
+    """Copy what is there into a folder; see :meth:`CharacterResult.save`."""
+    files = dict(_files(pictures, sheet, folder.expanduser()))
+    for target in files:
+        media.check_target(target, overwrite=overwrite)
+    written: list[Path] = []
+    try:
+        for target, source in files.items():
+            media.save_atomically(target, _read(source), overwrite=overwrite)
+            written.append(target)
+    except BaseException:
+        for target in () if overwrite else written:
+            target.unlink(missing_ok=True)
+        raise
+    return written
+
+
+def _files(pictures: tuple[Picture, ...] | list[Picture], sheet: Path | None, folder: Path) -> Iterator[tuple[Path, Path]]:
+    for item in pictures:
+        yield folder / item.path.name, item.path
+    if sheet is not None:
+        yield folder / SHEET, sheet
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StorageFailedError(f"Cannot read {path}: {error.strerror or error}.", "Was it removed?") from None
+
+
+def compose(plan: Plan) -> bytes:
+    """Draw the contact sheet of what is there; a picture that did not come keeps its place."""
+    tiles = [Tile(part.label, part.path.read_bytes() if part.path else None) for part in plan.parts]
+    made = sum(tile.data is not None for tile in tiles)
+    count = f"{made} pictures" if made == len(tiles) else f"{made} of {len(tiles)} pictures"
+    words = [plan.workflow, f"seed {plan.seed}", count, plan.id[:8], *(["emulated"] if plan.backend == "emulator" else [])]
+    return contact_sheet(tiles, title=TITLES[plan.kind], note=" · ".join(words))
+
+
+def failure(plan: Plan) -> RylaGenError:
+    """Say which pictures did not come, as an error of the first one's class."""
+    lacking = [part for part in plan.parts if part.state != "succeeded"]
+    first = next((part.error for part in lacking if part.error is not None), None)
+    names = ", ".join(part.name for part in lacking)
+    kept = len(plan.parts) - len(lacking)
+    what = f"{len(lacking)} of {len(plan.parts)} pictures did not come: {names}."
+    if all(part.state == "canceled" for part in lacking):
+        cls: type[RylaGenError] = JobCanceledError
+        what = f"The character job {plan.id} was cancelled; {kept} of {len(plan.parts)} pictures were there and are kept."
+    else:
+        cls = type(first) if first is not None else InternalError
+        what += f" {first.message if first else 'Nothing says why.'}" + (f" The other {kept} are kept." if kept else "")
+    hint = f"Try only these again: ryla-gen character retry {plan.id[:8]}"
+    reason = first.hint if first is not None and first.http_status < 500 and not isinstance(first, JobCanceledError) else ""
+    details = {"job": plan.id, "failed": [part.name for part in lacking], "kept": kept}
+    return cls(what, f"{reason} {hint}".strip(), details)

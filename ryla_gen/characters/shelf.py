@@ -1,0 +1,167 @@
+"""Where a character job lies between processes: a folder with its plan and the pictures that are there. Sends nothing.
+
+``<home>/characters/<job id>/``: ``job.json``, one file per picture, ``sheet.png``. A reference picture is never kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from .. import media
+from ..errors import InvalidInputError, JobNotFoundError, StorageFailedError
+from .base import Part, Plan
+
+FOLDER = "characters"
+PLAN = "job.json"
+LOCK = ".lock"
+SHEET = "sheet.png"
+LOOK_SECONDS = 0.05
+"""Between two looks whether another process has let go of a job."""
+LONGEST_HOLD = 120.0
+"""Seconds after which a process that does not let go counts as stuck: handing in sixteen pictures takes a few."""
+
+
+class Shelf:
+    """The folder of one job.
+
+    Args:
+        home: RYLA_GEN_HOME.
+        job: the job's uuid4.
+
+    """
+
+    def __init__(self, home: Path, job: str) -> None:
+        self.folder = home / FOLDER / job
+
+    def make(self, plan: Plan) -> None:
+        """Make the folder, for its owner alone, and write the plan.
+
+        Raises:
+            StorageFailedError: it cannot be written.
+
+        """
+        try:
+            self.folder.mkdir(parents=True, mode=0o700)
+        except OSError as error:
+            raise StorageFailedError(f"{self.folder} cannot be made: {error.strerror or error}.") from None
+        self.write(plan)
+
+    def write(self, plan: Plan) -> None:
+        """Write the plan, whole or not at all.
+
+        Raises:
+            StorageFailedError: it cannot be written.
+
+        """
+        text = json.dumps(plan.to_data(), indent=1)
+        media.save_atomically(self.folder / PLAN, text.encode(), overwrite=True)
+
+    def read(self) -> Plan:
+        """Read the plan, and see which pictures are there.
+
+        Raises:
+            JobNotFoundError: there is no such job.
+            StorageFailedError: it cannot be read.
+
+        """
+        path = self.folder / PLAN
+        try:
+            plan = Plan.from_data(json.loads(path.read_text(encoding="utf-8")), path)
+        except FileNotFoundError:
+            raise JobNotFoundError(
+                f"There is no character job {self.folder.name}.", "See them all: ryla-gen character list"
+            ) from None
+        except ValueError:
+            raise StorageFailedError(f"{path} is damaged.", "Submit the job again, and remove that folder.") from None
+        except OSError as error:
+            raise StorageFailedError(f"{path} cannot be read: {error.strerror or error}.") from None
+        for part in plan.parts:
+            self.look(part)
+        return plan
+
+    def look(self, part: Part) -> None:
+        """See whether a picture is there."""
+        found = sorted(self.folder.glob(f"{part.name}.*"))
+        if found:
+            part.state, part.path, part.fraction, part.error = "succeeded", found[0], 1.0, None
+
+    def keep(self, part: Part, data: bytes, suffix: str) -> None:
+        """Save a picture, whole or not at all.
+
+        Raises:
+            StorageFailedError: it cannot be written.
+
+        """
+        media.save_atomically(self.folder / f"{part.name}{suffix}", data, overwrite=True)
+        self.look(part)
+
+    @property
+    def sheet(self) -> Path:
+        """The contact sheet's file, there or not."""
+        return self.folder / SHEET
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Keep other processes from sending the same pictures meanwhile. The system lets go when a process dies.
+
+        Raises:
+            StorageFailedError: another process does not let go.
+
+        """
+        # Not bound to a thread: taken and given back on whichever one the event loop runs.
+        lock = FileLock(self.folder / LOCK, thread_local=False)
+        deadline = asyncio.get_running_loop().time() + LONGEST_HOLD
+        while True:
+            try:
+                lock.acquire(timeout=0)
+                break
+            except Timeout:
+                if asyncio.get_running_loop().time() > deadline:
+                    text = f"Another process has held the job {self.folder.name} for {LONGEST_HOLD:g} s."
+                    raise StorageFailedError(text, "End it, then try again.") from None
+                await asyncio.sleep(LOOK_SECONDS)
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def find(home: Path, job: str) -> Shelf:
+    """Find a job's folder by its id or the beginning of it.
+
+    Raises:
+        JobNotFoundError: there is none.
+        InvalidInputError: several begin so.
+
+    """
+    sought = str(job).strip().lower()
+    folders = [path for path in ids(home) if path.startswith(sought)] if sought else []
+    if sought in folders:
+        return Shelf(home, sought)
+    if len(folders) > 1:
+        raise InvalidInputError(f"Several character jobs begin with {job!r}: {', '.join(folders[:3])}.", "Write more of the id.")
+    if not folders:
+        raise JobNotFoundError(f"There is no character job {job!r} on this machine.", "See them all: ryla-gen character list")
+    return Shelf(home, folders[0])
+
+
+def ids(home: Path) -> list[str]:
+    """List the ids of every job on this machine."""
+    try:
+        return sorted(path.name for path in (home / FOLDER).iterdir() if _is_id(path.name))
+    except OSError:
+        return []
+
+
+def _is_id(name: str) -> bool:
+    try:
+        return str(uuid.UUID(name)) == name
+    except ValueError:
+        return False

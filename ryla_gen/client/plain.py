@@ -1,0 +1,147 @@
+"""The client for plain code: the async one, driven on a private thread. Holds no logic of its own beyond that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+from .. import jobs as jobs_module
+from ..errors import RylaGenError
+from ..estimates import Estimate
+from ..history import CostRow, History
+from ..jobs import Job
+from ..methods import Methods
+from ..portal import Portal
+from ..results import Generation
+from ..settings import Settings
+from ..workflows.base import Workflow
+from .asynchronous import IN_FLIGHT, AsyncClient, OnEvent
+from .jobs import Jobs
+from .loras import Loras
+
+
+class Client(Methods[Generation]):
+    """Generate images and videos. Works in scripts, and inside Jupyter's running event loop.
+
+    Args:
+        backend: ``emulator``, ``comfyui``, ``modal`` or ``runpod``, or several; see :class:`AsyncClient`.
+        url: address of a ComfyUI server of your own; implies the comfyui backend.
+        settings: use these instead of reading environment and configuration file.
+        max_usd: US dollars that one call may cost, instead of the settings' limit.
+
+    """
+
+    def __init__(
+        self,
+        backend: str | Sequence[str] | None = None,
+        *,
+        url: str | None = None,
+        settings: Settings | None = None,
+        max_usd: float | None = None,
+    ) -> None:
+        self._client = AsyncClient(backend, url=url, settings=settings, max_usd=max_usd)
+        self._portal = Portal()
+        self.jobs = Jobs(self, self._client, self._portal)
+        self.loras = Loras(self._client.loras, self._portal)
+        # A client that nobody closes still leaves no socket and no temporary folder behind.
+        self._finalizer = self._portal.end_with(self, self._client.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def history(self) -> History:
+        """The journal of this machine."""
+        return self._client.history
+
+    @property
+    def settings(self) -> Settings:
+        """What this client was told by arguments, environment and configuration file."""
+        return self._client.settings
+
+    def run(
+        self,
+        workflow: Workflow,
+        *,
+        on_event: OnEvent | None = None,
+        timeout: float | None = None,
+        tags: Iterable[str] = (),
+        measure_consistency: bool = False,
+    ) -> Generation:
+        """Run a workflow and wait for its result; see :meth:`AsyncClient.run`. Ctrl-C cancels the work.
+
+        ``on_event`` is called in the calling thread, so it may use this client and its jobs.
+        """
+        if on_event is None:
+            work = self._client.run(workflow, timeout=timeout, tags=tags, measure_consistency=measure_consistency)
+            return self._portal.call(work)
+        job = self.submit(workflow, timeout=timeout, tags=tags, measure_consistency=measure_consistency)
+        told, telling = -1, False
+        try:
+            for event in job.events():
+                told, telling = event.seq, True
+                on_event(event)
+                telling = False
+            return job.result()
+        except BaseException as error:
+            if not job.done:
+                job.cancel()
+            if not telling or not isinstance(error, Exception):  # an interrupt, not a fault of on_event: the end is an event too
+                for event in job.events():
+                    if event.seq > told:
+                        on_event(event)
+            raise
+
+    def submit(
+        self,
+        workflow: Workflow,
+        *,
+        timeout: float | None = None,
+        tags: Iterable[str] = (),
+        measure_consistency: bool = False,
+        job: str | None = None,
+        parent: str | None = None,
+    ) -> Job:
+        """Hand a workflow to the backend and return its job at once; see :meth:`AsyncClient.submit`."""
+        work = self._client.submit(
+            workflow, timeout=timeout, tags=tags, measure_consistency=measure_consistency, job=job, parent=parent
+        )
+        return Job(self._portal.call(work), self._portal, self)
+
+    def map(
+        self, workflows: Iterable[Workflow], *, in_flight: int = IN_FLIGHT, ordered: bool = True, return_exceptions: bool = False
+    ) -> Iterator[Generation | RylaGenError]:
+        """Run many workflows, a few at a time, and yield each result; see :meth:`AsyncClient.map`."""
+        return self._portal.iterate(
+            lambda: self._client.map(workflows, in_flight=in_flight, ordered=ordered, return_exceptions=return_exceptions)
+        )
+
+    def estimate(self, workflow: Workflow, *, backend: str | None = None) -> Estimate:
+        """Estimate what a workflow will take and cost, before anything is spent; see :meth:`AsyncClient.estimate`."""
+        return self._client.estimate(workflow, backend=backend)
+
+    def costs(self, by: str = "day", *, since: str | datetime | None = None) -> Sequence[CostRow]:
+        """Sum up what the jobs of this machine cost; see :meth:`AsyncClient.costs`."""
+        return self._client.costs(by, since=since)
+
+    def close(self) -> None:
+        """Let go of connections, of the emulator and of the private thread. Jobs on a server of their own go on."""
+        self._finalizer.detach()
+        self._portal.call(self._client.close())
+        self._portal.close()
+
+    def _run(self, workflow: Workflow) -> Generation:
+        return self.run(workflow)
+
+
+def _find(id: str) -> Job:  # noqa: A002 - as Job.from_id
+    client = Client()
+    return client.jobs.get(id)
+
+
+jobs_module.find = _find

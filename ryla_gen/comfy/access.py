@@ -1,0 +1,87 @@
+"""How a ComfyUI server of one's own is reached: address, credentials, certificates. Sends nothing and shows no secret."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import ssl as tls
+from typing import TYPE_CHECKING, Any
+
+from ..errors import BackendNotConfiguredError, InvalidInputError, StorageFailedError
+from .client import ComfyClient
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+
+log = logging.getLogger("ryla_gen.comfy")
+
+_warned: set[str] = set()
+"""Addresses whose unchecked certificate was spoken of already."""
+
+
+def connect(settings: Settings, **options: Any) -> ComfyClient:
+    """Make a client of the server that the settings name, with its credentials and certificate checks.
+
+    Args:
+        settings: address, secrets and certificates.
+        options: further arguments of :class:`ComfyClient`, such as ``connect_timeout``.
+
+    Raises:
+        BackendNotConfiguredError: no address is set.
+        InvalidInputError: a secret cannot be sent in a header.
+        StorageFailedError: the certificate authority's file cannot be read.
+
+    """
+    if not settings.comfyui_url:
+        raise BackendNotConfiguredError(
+            "The comfyui backend has no server.",
+            "Name it: ryla-gen config set comfyui.url http://HOST:8188, or set COMFYUI_POD_URL.",
+        )
+    headers = authorization(settings.comfyui_token, settings.comfyui_user, settings.comfyui_password)
+    return ComfyClient(settings.comfyui_url, headers=headers, ssl=_certificates(settings), **options)
+
+
+def authorization(token: str | None, user: str | None, password: str | None) -> dict[str, str]:
+    """The header of these credentials; none when there are none. A token goes before a user and a password.
+
+    Raises:
+        InvalidInputError: they hold what no header can carry; the message does not repeat them.
+
+    """
+    if token:
+        if not (token.isascii() and token.isprintable()) or " " in token:
+            raise InvalidInputError(
+                "COMFYUI_TOKEN holds characters that no token has, such as a space or a line break.",
+                "Set it to the token alone, without the word Bearer.",
+            )
+        return {"Authorization": f"Bearer {token}"}
+    if not user and not password:
+        return {}
+    if ":" in (user or ""):
+        raise InvalidInputError("COMFYUI_USER holds a colon, which basic authorization cannot carry.", "Use another user name.")
+    return {"Authorization": "Basic " + base64.b64encode(f"{user or ''}:{password or ''}".encode()).decode()}
+
+
+def _certificates(settings: Settings) -> tls.SSLContext | bool:
+    """What aiohttp checks certificates against: the system's authorities, one of one's own, or nothing."""
+    if not str(settings.comfyui_url).startswith("https:"):
+        return True
+    if not settings.comfyui_tls_verify:
+        if str(settings.comfyui_url) not in _warned:
+            _warned.add(str(settings.comfyui_url))
+            log.warning(
+                "warning: the certificate of %s is not checked (comfyui.tls_verify is false): anyone in between can read "
+                "along. With its authority's file it can be: ryla-gen config set comfyui.tls_ca FILE.pem",
+                settings.comfyui_url,
+            )
+        return False
+    if settings.comfyui_tls_ca is None:
+        return True
+    try:
+        # Beside the system's authorities, not instead of them: a redirect of DNS to a public certificate still has to be ours.
+        return tls.create_default_context(cafile=str(settings.comfyui_tls_ca))
+    except OSError as error:  # ssl.SSLError is one
+        raise StorageFailedError(
+            f"The certificate authority's file {settings.comfyui_tls_ca} cannot be read: {error.strerror or error}.",
+            "Give a PEM file: ryla-gen config set comfyui.tls_ca FILE.pem",
+        ) from None

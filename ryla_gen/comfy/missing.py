@@ -1,0 +1,202 @@
+"""What a server lacks for a graph, all of it at once: node classes with their packs, weights with where they come from.
+
+Pure: reads the server's own node schemas (``/object_info``), whose lists name the files it has. Asks nobody and installs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import ModelNotFoundError, PlainData, RylaGenError, WorkflowInvalidError
+from ..workflows.schemas import COMFYUI_VERSION, node_schemas
+from ..workflows.tables import NodePack, Weights, all_weights, packs_for, weights_for
+from .errors_map import folder_of, missing_file
+from .schema import Schemas, file_inputs, input_specs
+
+LISTED = 12
+"""Names in a message before "and so many more"; ``details`` has them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class MissingFile:
+    """A weights file that a node names and the server does not list."""
+
+    node_id: str
+    class_type: str
+    input: str
+    folder: str
+    """Folder below ComfyUI's ``models``; empty when it is not known."""
+    name: str
+    available: tuple[str, ...]
+    """What the server lists in its place."""
+    row: Weights | None
+    """Where it comes from; None for a file that the table does not know."""
+
+    @property
+    def text(self) -> str:
+        """The file with its size and where it comes from."""
+        about = [_size(self.row.bytes), self.row.repo, *(["gated"] if self.row.gated else [])] if self.row else []
+        return f"{self.folder or '?'}/{self.name}" + (f" ({', '.join(about)})" if about else "")
+
+    def to_data(self) -> PlainData:
+        """The same as plain data."""
+        told: PlainData = {"file": self.name, "folder": self.folder, "node_id": self.node_id}
+        told |= {"class_type": self.class_type, "input": self.input}
+        about = {"repo": self.row.repo, "revision": self.row.revision, "bytes": self.row.bytes} if self.row else {}
+        return told | {"repo": None, "revision": None, "bytes": None} | about
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What one server lacks for one workflow; false when that is nothing."""
+
+    workflow: str
+    nodes: tuple[str, ...] = ()
+    """Node classes that it does not have."""
+    files: tuple[MissingFile, ...] = ()
+    """Weights that its lists do not name."""
+    unseen: tuple[Weights, ...] = ()
+    """Weights that the graph needs and that no list of the server would show: nobody can tell from here whether they are there."""
+
+    def __bool__(self) -> bool:
+        return bool(self.nodes or self.files)
+
+    @property
+    def packs(self) -> tuple[NodePack, ...]:
+        """The node packs that bring the missing classes."""
+        return packs_for(frozenset(self.nodes))
+
+    @property
+    def bytes(self) -> int:
+        """Bytes to bring at least: of the missing files whose size is known."""
+        return sum(item.row.bytes or 0 for item in self.files if item.row is not None)
+
+    @property
+    def message(self) -> str:
+        """What is missing, in a sentence or two."""
+        said = []
+        if self.nodes:
+            said.append(f"The server has no node class{'es' if len(self.nodes) > 1 else ''} {_listed(self.nodes)}.")
+        if self.files:
+            plural = "s" if len(self.files) > 1 else ""
+            said.append(f"The server has no weights file{plural} {_listed([item.text for item in self.files])}.")
+        if self.nodes and self.unseen:
+            names = _listed([f"{row.folder}/{row.name}" for row in self.unseen])
+            said.append(f"Nobody can see from here whether it has {names}.")
+        return " ".join(said)
+
+    @property
+    def hint(self) -> str:
+        """The commands that bring it, on the server's own machine."""
+        name = self.workflow.replace("_", "-")
+        steps = [_pack_command(pack) for pack in self.packs]
+        provided = {found for pack in self.packs for found in pack.nodes}
+        others = [item for item in self.nodes if item not in provided]
+        if core := [item for item in others if item in node_schemas()]:
+            steps.append(f"update ComfyUI to {COMFYUI_VERSION} or later, which has {_listed(core)}")
+        if strange := [item for item in others if item not in core]:
+            steps.append(f"install the node pack that provides {_listed(strange)} (ComfyUI-Manager finds it)")
+        if any(item.row is not None for item in self.files) or (self.nodes and self.unseen):
+            steps.append(f"ryla-gen weights sync {name} --local COMFYUI/models")
+        steps += [f"put {item.name} into models/{item.folder or '…'}" for item in self.files if item.row is None]
+        if self.nodes:
+            steps.append("restart ComfyUI")
+        own = f" Or have all of it installed there: ryla-gen local install {name}" if self.packs or self.bytes else ""
+        return f"On the server's machine: {'; '.join(steps)}.{own}"
+
+    def to_data(self) -> PlainData:
+        """The whole as plain data."""
+        packs = [{"name": pack.name, "repo": pack.repo, "commit": pack.commit} for pack in self.packs]
+        unseen = [{"file": row.name, "folder": row.folder, "repo": row.repo, "bytes": row.bytes} for row in self.unseen]
+        files = [item.to_data() for item in self.files]
+        return {"nodes": list(self.nodes), "packs": packs, "files": files, "unseen": unseen, "bytes": self.bytes}
+
+    def error(self) -> RylaGenError:
+        """The one error that names everything."""
+        if self.nodes:
+            first = {"node_id": "", "class_type": self.nodes[0], "error_type": "missing_node_type"}
+            return WorkflowInvalidError(self.message, self.hint, {**first, **self.to_data()})
+        first_file = self.files[0]
+        details = {**first_file.to_data(), "error_type": "value_not_in_list"}
+        if len(self.files) == 1:
+            one = missing_file(details, first_file.name, first_file.folder, first_file.available, lora=False)
+            near = f" {one.hint[one.hint.index('Closest') :]}" if "Closest" in one.hint else ""
+            return ModelNotFoundError(self.message, self.hint + near, {**one.details, **self.to_data()})
+        return ModelNotFoundError(self.message, self.hint, {**details, "available": [], **self.to_data()})
+
+
+def missing_for(workflow: str, graph: Mapping[str, Any], schemas: Schemas, *, files: bool = True) -> Missing:
+    """Find what a server lacks for a graph.
+
+    Args:
+        workflow: its name, for the commands.
+        graph: API format.
+        schemas: the server's ``/object_info``.
+        files: whether to look for weights too. Of a graph of one's own only the server knows which lists are binding.
+
+    """
+    classes = dict.fromkeys(str(node.get("class_type")) for node in graph.values())
+    nodes = tuple(name for name in classes if name not in schemas)
+    found = tuple(_files(graph, schemas)) if files else ()
+    known = {(item.folder, item.name) for item in found}
+    seen = {name for node in graph.values() for name in _named(node, schemas)}
+    unseen = tuple(row for row in weights_for(graph) if row.name not in seen and (row.folder, row.name) not in known)
+    return Missing(workflow, nodes, found, unseen if files else ())
+
+
+def _files(graph: Mapping[str, Any], schemas: Schemas) -> Iterator[MissingFile]:
+    """Every file that is named and not listed, each once; of LoRAs those of the table: the others the caller chose."""
+    rows = {(row.folder, row.name): row for row in all_weights()}
+    done: set[tuple[str, str]] = set()
+    for node_id, node in graph.items():
+        kind = str(node.get("class_type"))
+        for name in _lists(kind, schemas):
+            value = (node.get("inputs") or {}).get(name)
+            options = input_specs(schemas[kind])[name].options or ()
+            if not isinstance(value, str) or value in options:
+                continue
+            row = next((rows[key] for key in rows if key[1] == value and key[0] == folder_of(kind, name)), None)
+            row = row or next((item for item in all_weights() if item.name == value), None)
+            folder = row.folder if row is not None else folder_of(kind, name)
+            if (folder, value) in done or (row is None and "lora" in name.lower()):
+                continue
+            done.add((folder, value))
+            yield MissingFile(str(node_id), kind, name, folder, value, tuple(map(str, options)), row)
+
+
+def _named(node: Mapping[str, Any], schemas: Schemas) -> Iterator[str]:
+    """Files that a node names in an input whose list the server shows."""
+    kind = str(node.get("class_type"))
+    for name in _lists(kind, schemas):
+        value = (node.get("inputs") or {}).get(name)
+        if isinstance(value, str):
+            yield value
+
+
+def _lists(kind: str, schemas: Schemas) -> tuple[str, ...]:
+    """The inputs of a node class that list files of the server, by their files or by their name.
+
+    By the name too: a server without any VAE lists ``["pixel_space"]``, which is no file.
+    """
+    if kind not in schemas:
+        return ()
+    chosen = [name for name, spec in input_specs(schemas[kind]).items() if spec.options is not None and folder_of(kind, name)]
+    return tuple(dict.fromkeys([*file_inputs(schemas[kind]), *chosen]))
+
+
+def _pack_command(pack: NodePack) -> str:
+    place = f"COMFYUI/custom_nodes/{pack.name}"
+    return f"git clone {pack.repo} {place} && git -C {place} checkout {pack.commit}, with the Python packages that it lists"
+
+
+def _listed(names: tuple[str, ...] | list[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
+
+
+def _size(count: int | None) -> str:
+    if count is None:
+        return "size unknown"
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

@@ -1,0 +1,138 @@
+"""What a request will take and cost: from this machine's journal where it has runs like it, else from the table of durations.
+
+Spends nothing, sends nothing, and never says more than its basis bears: where nothing is known, the range is wide and says so.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from datetime import datetime
+
+from ..durations import DURATIONS, REFERENCE_GPU, TENSOR_TFLOPS, UNKNOWN
+from ..history import History, Record
+from ..settings import Settings
+from ..workflows.base import Workflow
+from .base import NOTHING, Estimate, Range, Source, Work, work_of
+from .rates import Rate, rate_of
+
+__all__ = ["NOTHING", "Estimate", "Range", "Work", "estimate", "rate_of", "work_of"]
+
+ENOUGH = 3
+"""Runs of the same work that make an estimate of their own; with fewer, runs of other sizes count too."""
+LOOKED_AT = 100
+"""Newest runs of a workflow that are looked at."""
+TENTH, NINE_TENTHS = 0.1, 0.9
+"""Shares of runs below and above which the ends of a measured range lie."""
+
+
+def estimate(workflow: Workflow, settings: Settings, history: History, backend: str | None = None) -> Estimate:
+    """Estimate a request.
+
+    Args:
+        workflow: the request; its pictures need not be read.
+        settings: where it would run, and on what.
+        history: the journal.
+        backend: instead of the first of the settings.
+
+    Raises:
+        BackendNotConfiguredError: the backend is not set up.
+
+    """
+    name = backend or settings.backend_names[0]
+    rate = rate_of(workflow, name, settings)
+    records = history.list(limit=LOOKED_AT, workflow=workflow.name, backend=name, state="succeeded")
+    seconds, source, runs, basis = _seconds(workflow, rate, records, emulated=name == "emulator")
+    return Estimate(
+        workflow=workflow.name,
+        backend=name,
+        gpu=rate.gpu,
+        usd=seconds.times(rate.usd),
+        seconds=seconds,
+        cold_start=rate.cold_start,
+        cold_start_usd=rate.cold_start.times(rate.usd),
+        basis=f"{basis} {rate.includes}",
+        source=source,
+        runs=runs,
+        prices_as_of=rate.prices_as_of,
+        not_included=rate.not_included,
+        most_usd_per_second=rate.most,
+    )
+
+
+Found = tuple[Range, Source, int, str]
+
+
+def _seconds(workflow: Workflow, rate: Rate, records: Sequence[Record], *, emulated: bool) -> Found:
+    work = work_of(workflow.name, workflow.described())
+    ran = [(work_of(item.workflow, item.inputs), took) for item in records if item.gpu == rate.gpu and (took := _took(item))]
+    where = rate.gpu or (records[0].backend if records else "")
+    same = [took for other, took in ran if work.like(other)]
+    if len(same) >= ENOUGH:
+        text = f"From {len(same)} runs of this workflow, size and steps on {where}, in this machine's journal."
+        return _spread(same), "measured", len(same), text
+    near = [took * work.amount / other.amount for other, took in ran if other.variant == work.variant and other.amount]
+    if near:
+        text = f"Scaled from {_count(len(near))} of this workflow on {where}, {len(same)} of them of this size and steps."
+        return _spread(near).widened(0.5, 2.0), "scaled", len(near), text
+    if emulated:
+        return Range(0.1, 1.0, 30.0), "unknown", 0, "No run here yet; the emulator takes this machine's own time."
+    return _from_table(workflow, work, rate.gpu)
+
+
+def _took(record: Record) -> float:
+    """Seconds that a run took; where nobody was paid for a GPU, by the clock of its start and end."""
+    if record.gpu_seconds:
+        return record.gpu_seconds
+    if not record.started_at or not record.finished_at:
+        return 0.0
+    start, end = (datetime.fromisoformat(text) for text in (record.started_at, record.finished_at))
+    return max(0.0, (end - start).total_seconds())
+
+
+def _spread(took: Sequence[float]) -> Range:
+    ordered = sorted(took)
+    last = len(ordered) - 1
+    return Range(ordered[int(last * TENTH)], statistics.median(ordered), ordered[math.ceil(last * NINE_TENTHS)])
+
+
+def _count(runs: int) -> str:
+    return "1 run" if runs == 1 else f"{runs} runs"
+
+
+def _from_table(workflow: Workflow, work: Work, gpu: str | None) -> Found:
+    keys = [(workflow.name, word) for word in (*reversed(work.variant), "")]
+    found = next((DURATIONS[key] for key in keys if key in DURATIONS), None)
+    if found is None:
+        limit = workflow.time_limit()
+        return Range(limit / 100, limit / 4, limit), "unknown", 0, f"No run here yet, and {UNKNOWN}."
+    usual = _usual(workflow)
+    ratio = work.amount / usual if usual else 1.0
+    seconds = Range(found.low, found.likely, found.high).by(ratio)
+    text = f"No run here yet; {found.source}"
+    if not 0.99 <= ratio <= 1.01:
+        seconds, text = seconds.widened(0.8, 1.25), f"{text}, scaled by {ratio:.2f} for size and steps"
+    if gpu != REFERENCE_GPU:
+        seconds, text = _on(seconds, gpu), f"{text}, {_said_of(gpu)}"
+    return seconds, "table" if found.known else "unknown", 0, f"{text}."
+
+
+def _usual(workflow: Workflow) -> float:
+    """The work of the class's own defaults, which the table is written for."""
+    fields = {name: info.default for name, info in type(workflow).model_fields.items() if not info.is_required()}
+    return work_of(workflow.name, {**workflow.described(), **fields}).amount if workflow.name != "seedvr2" else 1080.0**2
+
+
+def _on(seconds: Range, gpu: str | None) -> Range:
+    """On another GPU: by the ratio of their data sheets, which real graphs only roughly follow."""
+    speed = TENSOR_TFLOPS.get(gpu or "")
+    if speed is None:
+        return seconds.widened(0.25, 4.0)
+    return seconds.by(TENSOR_TFLOPS[REFERENCE_GPU] / speed).widened(0.5, 2.0)
+
+
+def _said_of(gpu: str | None) -> str:
+    if gpu not in TENSOR_TFLOPS:
+        return f"for an {REFERENCE_GPU}, and the GPU here is {f'{gpu}, of unknown speed' if gpu else 'not known'}"
+    return f"scaled from {REFERENCE_GPU} to {gpu} by their data sheets"

@@ -1,0 +1,92 @@
+"""What a second of running costs on each backend, as it is configured. Knows no workflow's duration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .. import backends
+from ..durations import COLD_START
+from ..prices import GPU_USD_PER_SECOND, PRICES_AS_OF, region_factors
+from ..remote.config import FamilyConfig, deployed
+from ..remote.costs import cost_of, gpu_count, gpu_name
+from ..settings import Settings
+from ..workflows.base import Workflow
+from ..workflows.registry import BUILT_IN
+from .base import NOTHING, Range
+
+PRICE_SETTINGS = {
+    "comfyui": " (ryla-gen config set comfyui.hourly_usd 1.20)",
+    "runpod": " (ryla-gen config set runpod.usd_per_second 0.0004)",
+}
+"""How to set the price of a backend that has no list of prices."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """The price of a second, and what is known of the machine."""
+
+    usd: Range
+    """US dollars a second, on the GPU that is asked for first."""
+    most: float
+    """US dollars a second at most, whichever of the allowed GPUs and regions it becomes."""
+    gpu: str | None = None
+    cold_start: Range = NOTHING
+    """Seconds until a new container is up and has its weights loaded."""
+    load: float = 0.0
+    """Seconds of loading that count towards a job's own time there, besides its time limit."""
+    prices_as_of: str | None = None
+    includes: str = ""
+    """What the price holds; a sentence."""
+    not_included: tuple[str, ...] = ()
+
+
+def rate_of(workflow: Workflow, backend: str, settings: Settings) -> Rate:
+    """Return what a second of a workflow costs on a backend.
+
+    Raises:
+        BackendNotConfiguredError: the backend is not set up.
+        InvalidInputError: a setting of a Modal family does not fit.
+
+    """
+    if backend == "emulator":
+        return Rate(NOTHING, 0.0, includes="The emulator costs nothing.")
+    if backend == "modal":
+        return _modal_rate(workflow, settings)
+    if backend == "comfyui" and settings.comfyui_url:
+        usd = settings.comfyui_hourly_usd / 3600
+    else:
+        usd = backends.create(backend, settings).usd_per_second(workflow)
+    if not usd:
+        return Rate(NOTHING, 0.0, includes=f"No price is set for {backend}{PRICE_SETTINGS.get(backend, '')}.")
+    load = settings.runpod_load_seconds if backend == "runpod" else 0.0
+    return Rate(Range(usd, usd, usd), usd, load=load, includes=f"At the configured ${usd * 3600:.2f} an hour.")
+
+
+def _modal_rate(workflow: Workflow, settings: Settings) -> Rate:
+    config = deployed(workflow.family if workflow.name in BUILT_IN else "custom", settings)
+    second = [_usd_per_second(gpu, config) for gpu in config.gpu]
+    low, likely, high = region_factors(config.region)
+    where = f"in {', '.join(config.region)} at ×{low:g} to ×{high:g}" if config.region else "in any region, without a surcharge"
+    includes = f"At Modal's prices of {PRICES_AS_OF}: GPU, {config.cpu:g} cores and {config.memory / 1024:g} GiB, {where}."
+    idle = f"an idle container stays up to {config.scaledown_window} s after its last job: up to "
+    notes = [f"{idle}${second[0] * likely * config.scaledown_window:.3f}, shared by all jobs before it"]
+    if not config.region:
+        notes.append("a region, if the app was deployed with one elsewhere: ×1.15 to ×2.5")
+    if len(config.gpu) > 1:
+        notes.append(f"another GPU of the list when {config.gpu[0]} is scarce: {', '.join(config.gpu[1:])}")
+    return Rate(
+        Range(second[0] * low, second[0] * likely, second[0] * high),
+        max(second) * high,
+        gpu_name(None, config.gpu),
+        Range(*COLD_START, max(config.load, COLD_START[1])),
+        prices_as_of=PRICES_AS_OF,
+        includes=includes,
+        not_included=tuple(notes),
+    )
+
+
+def _usd_per_second(gpu: str, config: FamilyConfig) -> float:
+    name = gpu_name(None, [gpu])
+    if name not in GPU_USD_PER_SECOND:  # a newer one: as dear as the dearest
+        name = max(GPU_USD_PER_SECOND, key=lambda known: GPU_USD_PER_SECOND[known])
+    return cost_of(1.0, name, count=gpu_count([gpu]), cpu=config.cpu, memory=config.memory).total_usd

@@ -1,0 +1,72 @@
+"""How like two faces are: pictures in, one number out. Brings the models when it is asked to, and never by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import media
+from ..errors import InvalidInputError
+from ..portal import Portal
+from ..settings import home_folder
+from .base import Embedder, Several, chosen, cosine
+from .insight import InsightFace, rows
+
+if TYPE_CHECKING:
+    from ..downloads import Progress
+
+MODELS = "models"
+"""Folder of the models below RYLA_GEN_HOME."""
+
+
+def similarity(a: Any, b: Any, *, several: Several = "refuse", embedder: Embedder | None = None) -> float:
+    """Say how like the faces in two pictures are: the cosine of their ArcFace embeddings, -1 to 1.
+
+    Pictures of one person are mostly above 0.5, of two people mostly below 0.3; the number says nothing about quality.
+
+    Args:
+        a: one picture: path, URL, bytes, data URL or PIL image.
+        b: the other one.
+        several: take the ``largest`` face of a picture with several, or ``refuse`` such a picture.
+        embedder: what finds and embeds faces; antelopev2 from ``RYLA_GEN_HOME/models`` when absent.
+
+    Raises:
+        FaceNotFoundError: a picture shows no face; ``details["input"]`` is ``a`` or ``b``.
+        InvalidInputError: a picture cannot be read, or shows several faces.
+        BackendNotConfiguredError: the extra ``faces`` is not installed.
+        ModelNotFoundError: the models are not there; see :func:`install`.
+
+    """
+    if several not in ("refuse", "largest"):
+        raise InvalidInputError(f"several must be refuse or largest, not {several!r}.", 'Leave it out, or write several="largest".')
+    portal = Portal()
+    try:
+        pictures = [portal.call(media.read(source, "image", name=name)) for name, source in (("a", a), ("b", b))]
+    finally:
+        portal.close()
+    return compared(pictures[0], pictures[1], several=several, embedder=embedder or InsightFace(home_folder() / MODELS))
+
+
+def compared(a: bytes, b: bytes, *, embedder: Embedder, several: Several = "refuse", names: tuple[str, str] = ("a", "b")) -> float:
+    """Compare two encoded pictures; see :func:`similarity`."""
+    first, second = (chosen(embedder.faces(data), name, several) for data, name in zip((a, b), names, strict=True))
+    return cosine(first.embedding, second.embedding)
+
+
+def install(models: Path | None = None, progress: Callable[[Progress], None] | None = None) -> list[Path]:
+    """Bring the two face models, verified by size and sha256, and return their files. What is there costs no request.
+
+    Args:
+        models: folder to put ``insightface/models/antelopev2`` in; ``RYLA_GEN_HOME/models`` when absent.
+        progress: called with how far it is.
+
+    Raises:
+        RylaGenError: a file cannot be had, or is not what it should be; nothing half-written stays under its name.
+
+    """
+    from .. import downloads  # the hub's client, which the GPU images do not have
+
+    report = downloads.sync(rows(), models or home_folder() / MODELS, progress=progress)
+    report.raise_for_failures()
+    return [item.path for item in report.files]

@@ -1,0 +1,106 @@
+"""Several backends in order: the next one is tried only when the one before it refused, and nothing had started. Knows no backend.
+
+Never after an answer that leaves open whether the job was taken: it might then run, and be paid for, twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from .errors import BackendError, ModelNotFoundError, PlainData, RylaGenError, WorkflowInvalidError
+from .events import Finished
+from .workflows.base import Notice
+
+if TYPE_CHECKING:
+    from .backends.base import Ticket
+
+T = TypeVar("T")
+
+IN_PROCESS = frozenset({"comfyui", "emulator"})
+"""Backends whose ``submit`` returns before the server was asked: here the engine does that in a task of its own."""
+MOVABLE = (BackendError, ModelNotFoundError, WorkflowInvalidError)
+"""Kinds of refusals that another backend need not share: the server is away, or lacks a node class or weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A backend that refused a job before anything started."""
+
+    backend: str
+    code: str
+    message: str
+
+    def to_data(self) -> PlainData:
+        """As plain data, for the journal and for an error's details."""
+        return asdict(self)
+
+
+def moves_on(error: RylaGenError) -> bool:
+    """Whether another backend may be tried after this error."""
+    return error.started == "no" and isinstance(error, MOVABLE)
+
+
+async def first_willing(names: Sequence[str], attempt: Callable[[str], Awaitable[T]]) -> tuple[str, T, tuple[Skipped, ...]]:
+    """Try backends in order until one takes the job: its name, what the attempt gave, and who refused before it.
+
+    Args:
+        names: the backends.
+        attempt: hands the job to one of them, and returns once that one has it.
+
+    Raises:
+        RylaGenError: the last one refused, or one failed in a way that leaves open whether the job runs.
+
+    """
+    skipped: list[Skipped] = []
+    for name in names:
+        try:
+            return name, await attempt(name), tuple(skipped)
+        except RylaGenError as error:
+            skipped.append(Skipped(name, error.code, error.message))
+            if name == names[-1] or not moves_on(error):
+                raise explained(error, [item.to_data() for item in skipped[:-1]]) from None
+    raise AssertionError("there is at least one backend")
+
+
+async def taken(ticket: Ticket, backend: str) -> None:
+    """Wait until a backend has the job.
+
+    Raises:
+        RylaGenError: it refused; nothing started.
+
+    """
+    if backend not in IN_PROCESS:
+        return  # their submit has asked already
+    try:
+        async for event in ticket.events(previews=False):
+            if isinstance(event, Finished):
+                await ticket.result()
+            if event.seq > 0:
+                return
+    except asyncio.CancelledError:
+        await asyncio.shield(ticket.cancel())
+        raise
+    except RylaGenError as error:
+        if moves_on(error):
+            raise
+        # It ended in another way: whoever waits for the result hears of it.
+
+
+def notices(skipped: Sequence[PlainData], backend: str) -> tuple[Notice, ...]:
+    """Return what a result says of the backends that did not run it."""
+    return tuple(
+        Notice("fallback", f"{item['backend']} did not run this ({item['code']}): {item['message']} {backend} did instead.")
+        for item in skipped
+    )
+
+
+def explained(error: RylaGenError, skipped: Sequence[PlainData]) -> RylaGenError:
+    """Add to an error which backends refused before the one that it is of."""
+    if skipped and "skipped" not in error.details:
+        reasons = " ".join(f"{item['backend']} ({item['code']}): {item['message']}" for item in skipped)
+        error.message = f"{error.message} Tried before it: {reasons}"
+        error.details["skipped"] = list(skipped)
+    return error

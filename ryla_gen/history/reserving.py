@@ -1,0 +1,75 @@
+"""Money set aside for jobs that have not ended, so that several processes share one budget. Decides nothing about prices."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..events import FINAL_STATES, now
+
+HELD = f"expires_at > ? AND state NOT IN ({', '.join(map(repr, sorted(FINAL_STATES)))})"
+"""SQL of a reservation that counts: the job has not ended, nor outlived its time."""
+SHARE = 0.25
+"""Part of what is left that one job may set aside beyond the decent: with less, the first of several would hold it all, and
+the others be refused although there is money for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """What one job asks of a budget that others share, and what it got."""
+
+    needed_usd: float
+    """US dollars below which the job is not worth starting: its likely cost."""
+    decent_usd: float
+    """US dollars with which it has a good chance to end by itself; it takes so much even when little is left."""
+    wanted_usd: float
+    """US dollars to set aside for it, as far as others are left :data:`SHARE`: all that it can cost."""
+    expires_at: str
+    """When the reservation ends by itself; ISO 8601 UTC."""
+    since: str
+    """Jobs submitted before this count only while they run."""
+    limit_usd: float | None = None
+    """US dollars allowed in all; None is no limit."""
+    spent_usd: float = 0.0
+    """US dollars that jobs since then have cost."""
+    held_usd: float = 0.0
+    """US dollars that jobs under way have set aside."""
+    reserved_usd: float | None = None
+    """US dollars set aside for this job; None when it was refused, and then nothing was written."""
+
+    @property
+    def left_usd(self) -> float | None:
+        """US dollars that this job could have taken; None is no limit."""
+        return None if self.limit_usd is None else self.limit_usd - self.spent_usd - self.held_usd
+
+
+def reserve(connection: sqlite3.Connection, job: str, purse: Purse, row: Mapping[str, Any]) -> Purse:
+    """Set aside what a job wants, or what is left. Call it inside an immediate transaction: it reads, decides and writes.
+
+    Args:
+        connection: the journal's.
+        job: its id.
+        purse: what it asks for.
+        row: the job's columns, as the file holds them.
+
+    """
+    spent = "SELECT TOTAL(cost_usd) FROM jobs WHERE created_at >= ? AND id <> ?"
+    held = f"SELECT TOTAL(reserved_usd) FROM jobs WHERE {HELD} AND id <> ?"  # noqa: S608 - our own words
+    found = replace(
+        purse,
+        spent_usd=float(connection.execute(spent, (purse.since, job)).fetchone()[0]),
+        held_usd=float(connection.execute(held, (now(), job)).fetchone()[0]),
+    )
+    left = found.left_usd
+    if left is not None and (left <= 0 or left < purse.needed_usd):
+        return found
+    given = purse.wanted_usd if left is None else min(purse.wanted_usd, left, max(purse.decent_usd, left * SHARE))
+    found = replace(found, reserved_usd=given)
+    columns = {**row, "reserved_usd": found.reserved_usd, "expires_at": purse.expires_at}
+    again = ", ".join(f"{name} = excluded.{name}" for name in ("backend", "reserved_usd", "expires_at"))
+    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+    sql = f"INSERT INTO jobs ({names}) VALUES ({marks}) ON CONFLICT (id) DO UPDATE SET {again}"  # noqa: S608 - our own names
+    connection.execute(sql, tuple(columns.values()))
+    return found

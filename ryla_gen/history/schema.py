@@ -1,0 +1,25 @@
+"""The journal's table: its versions, and the SQL that takes a file from one to the next. Opens no file."""
+
+from __future__ import annotations
+
+SCHEMA = 2
+"""Version of the table, in ``PRAGMA user_version``."""
+
+_CREATE = """
+CREATE TABLE IF NOT EXISTS jobs (
+    id TEXT PRIMARY KEY, handle TEXT, backend TEXT NOT NULL, workflow TEXT NOT NULL, inputs TEXT NOT NULL, state TEXT NOT NULL,
+    error TEXT, seed TEXT, created_at TEXT NOT NULL, started_at TEXT, finished_at TEXT, gpu TEXT, gpu_seconds REAL, cost_usd REAL,
+    outputs TEXT, tags TEXT NOT NULL, parent TEXT
+);
+CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (created_at);
+CREATE INDEX IF NOT EXISTS jobs_by_handle ON jobs (handle);
+"""
+_RESERVATIONS = """
+ALTER TABLE jobs ADD COLUMN reserved_usd REAL;
+ALTER TABLE jobs ADD COLUMN expires_at TEXT;
+ALTER TABLE jobs ADD COLUMN skipped TEXT;
+ALTER TABLE jobs ADD COLUMN saved TEXT;
+CREATE INDEX IF NOT EXISTS jobs_by_reservation ON jobs (expires_at) WHERE reserved_usd IS NOT NULL;
+"""
+MIGRATIONS: dict[int, str] = {0: _CREATE, 1: _RESERVATIONS}
+"""SQL that takes a file from a version to the next one."""

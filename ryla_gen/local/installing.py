@@ -1,0 +1,144 @@
+"""An installation: what it will take, then its commands and its weights. Asks nobody; who calls has asked."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import downloads
+from ..errors import BackendNotConfiguredError, StorageFailedError
+from ..remote.image import NEEDS_GPU
+from ..remote.variants import default_of, variants
+from ..workflows.registry import workflow_class
+from ..workflows.tables import Weights
+from .folder import Folder
+from .recipe import SOFTWARE_BYTES, Device, Pins, needs_compiler, nodes_of, steps
+from .steps import Runner, Step, Told
+
+EXTRA = "pip install 'ryla-gen[local]'"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an installation will do."""
+
+    folder: Folder
+    on: Device
+    steps: tuple[Step, ...]
+    """Commands that are still to be run."""
+    rows: tuple[Weights, ...]
+    """Every weights file of the workflows."""
+    software_bytes: int
+    """Room for ComfyUI and its packages; 0 when they are there."""
+    weights_bytes: int
+    """Bytes of weights that are not there yet, of those whose size is known."""
+    unknown_sizes: int
+    """Files that are not there yet and whose size nobody published."""
+    free_bytes: int
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        """Room it takes."""
+        return self.software_bytes + self.weights_bytes
+
+
+def plan(
+    folder: Folder, workflows: Sequence[str], on: Device, *, every: bool = False, pins: Pins | None = None, weights: bool = True
+) -> Plan:
+    """Find out what an installation takes. Reads the folder, and changes nothing.
+
+    Args:
+        folder: where.
+        workflows: names of those that have to work.
+        on: what ComfyUI will compute on.
+        every: whether weights of all their options are wanted, or of their defaults.
+        pins: versions; None takes the table's.
+        weights: whether weights are wanted at all.
+
+    Raises:
+        BackendNotConfiguredError: a program or the extra is missing.
+        StorageFailedError: it does not fit on the disk.
+
+    """
+    pins = pins or Pins.of(workflows)
+    _has_programs(pins, on)
+    todo = Runner(folder.state, folder.install_log, {}).pending(steps(folder, pins, on, nodes_of(workflows)))
+    rows = tuple(_rows(workflows, every=every)) if weights else ()
+    coming = [item for item in downloads.status(rows, folder.models) if item.state not in ("present", "unverified")]
+    need = sum(max((item.expected_bytes or 0) - (item.bytes if item.state == "partial" else 0), 0) for item in coming)
+    software = SOFTWARE_BYTES[on] if any(step.title in ("PyTorch", "Python environment") for step in todo) else 0
+    unknown = sum(item.expected_bytes is None for item in coming)
+    there = next(place for place in (folder.root, *folder.root.parents) if place.exists())
+    free = shutil.disk_usage(there).free
+    made = Plan(folder, on, tuple(todo), rows, software, need, unknown, free, tuple(_warnings(pins, on)))
+    if made.bytes > free:
+        text = f"{there} has {free / 1e9:.1f} GB free, and the installation needs {made.bytes / 1e9:.1f} GB."
+        details = {"needed": made.bytes, "free": free, "folder": str(there)}
+        raise StorageFailedError(
+            text, "Nothing was done. Choose another disk (--folder DIR), fewer workflows, or --no-weights.", details
+        )
+    return made
+
+
+def install(made: Plan, env: Mapping[str, str] | None = None, *, told: Callable[[Step], None], line: Told | None = None) -> None:
+    """Run the commands of a plan, in order.
+
+    Args:
+        made: the plan.
+        env: the environment; None is this process's. The commands see no token of it.
+        told: takes each step before it runs.
+        line: takes each line that a command writes.
+
+    Raises:
+        ServerUnhealthyError: a command failed; what was done before it is kept.
+        StorageFailedError: a file could not be written.
+
+    """
+    env = os.environ if env is None else env
+    made.folder.root.mkdir(parents=True, exist_ok=True)
+    quiet = {"GIT_TERMINAL_PROMPT": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "NO_COLOR": "1"}
+    runner = Runner(made.folder.state, made.folder.install_log, made.folder.places(env).environment(env) | quiet)
+    for step in made.steps:
+        told(step)
+        runner.run(step, line)
+
+
+def bring(
+    made: Plan, *, token: str | None, progress: Callable[[downloads.Progress], None] | None, cache: Path | None = None
+) -> downloads.Report:
+    """Bring the weights of a plan, by the code that brings them on Modal; an interrupted file is continued."""
+    return downloads.sync(made.rows, made.folder.models, token=token, progress=progress, cache=cache)
+
+
+def _rows(workflows: Sequence[str], *, every: bool) -> list[Weights]:
+    found: dict[Weights, None] = {}
+    for name in workflows:
+        cls = workflow_class(name)
+        for request in variants(cls) if every else (default_of(cls),):
+            found |= dict.fromkeys(request.required_weights())
+    return list(found)
+
+
+def _has_programs(pins: Pins, on: Device) -> None:
+    if sys.platform == "win32":
+        hint = "Use the Windows Subsystem for Linux, or ComfyUI's own installer, and then: ryla-gen config set comfyui.url URL"
+        raise BackendNotConfiguredError("A ComfyUI of this package is installed on Linux and macOS only.", hint)
+    if importlib.util.find_spec("comfy_cli") is None:
+        raise BackendNotConfiguredError("Installing ComfyUI needs comfy-cli, which is not here.", EXTRA)
+    if shutil.which("git") is None:
+        raise BackendNotConfiguredError("Installing ComfyUI needs git, which is not here.", "On Debian: apt install git")
+    if needs_compiler(pins, on) and not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        text = "The face packs need a C++ compiler (insightface is built here), and there is none."
+        raise BackendNotConfiguredError(text, "On Debian: apt install g++. On macOS: xcode-select --install")
+
+
+def _warnings(pins: Pins, on: Device) -> list[str]:
+    lost = [pack.name for pack in pins.packs if pack.name in NEEDS_GPU] if on == "cpu" else []
+    found = [f"{name} needs a GPU: its nodes will not be there." for name in lost]
+    return [*found, "Without a GPU a picture of FLUX.1 takes many minutes, and about 40 GB of memory."] if on == "cpu" else found

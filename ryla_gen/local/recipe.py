@@ -1,0 +1,167 @@
+"""What an installation is made of, as plain steps: the same pins, packs and mends as Modal's images. Runs nothing."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..remote.build import mend_pulid
+from ..remote.image import BOOT, COMPILED, NEEDS_GPU, PACK_REQUIREMENTS, PINNED_FOR_PACKS, SCRIPTS, SDK, TORCH
+from ..remote.variants import CORE, variants
+from ..workflows.registry import workflow_class
+from ..workflows.tables import NodePack, node_packs
+from .folder import Folder
+from .steps import Step
+
+Device = Literal["nvidia", "apple", "cpu"]
+"""What ComfyUI computes on."""
+CPU_TORCH = ("--index-url", "https://download.pytorch.org/whl/cpu")
+"""On Linux the usual packages of PyTorch bring 4 GB of CUDA along; these do not (https://pytorch.org/get-started/locally)."""
+ON_CPU = {"onnxruntime-gpu": "onnxruntime"}
+"""Packages whose build for a GPU is another one; both must not be installed at once."""
+SOFTWARE_BYTES: dict[Device, int] = {"nvidia": 9_000_000_000, "apple": 3_000_000_000, "cpu": 3_000_000_000}
+"""Room that ComfyUI, PyTorch and the packs take: measured 6.2 GB with CUDA and 2.0 GB without, and what pip unpacks meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """Versions; those of the table and of Modal's images, unless a test has a table of its own."""
+
+    comfyui: NodePack
+    packs: tuple[NodePack, ...]
+    torch: tuple[str, ...] = TORCH
+    requirements: tuple[str, ...] | None = None
+    """What pip installs for the packs; None is what the images have."""
+
+    @classmethod
+    def of(cls, workflows: Sequence[str]) -> Pins:
+        """What these workflows need, by any of their options."""
+        nodes = nodes_of(workflows)
+        return cls(node_packs()[0], tuple(pack for pack in node_packs()[1:] if nodes.intersection(pack.nodes)))
+
+
+def nodes_of(workflows: Iterable[str]) -> frozenset[str]:
+    """Every node class that the workflows may use, and those that nearly every graph has."""
+    requests = (request for name in workflows for request in variants(workflow_class(name)))
+    return CORE.union(*(request.required_nodes() for request in requests))
+
+
+def device() -> Device:
+    """What this machine has: an NVIDIA GPU whose driver answers, Apple's chip, or neither."""
+    program = shutil.which("nvidia-smi")
+    if program is not None:
+        told = subprocess.run([program, "-L"], capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
+        if told.returncode == 0 and "GPU" in told.stdout:
+            return "nvidia"
+    return "apple" if sys.platform == "darwin" and platform.machine() == "arm64" else "cpu"
+
+
+def steps(folder: Folder, pins: Pins, on: Device, nodes: frozenset[str]) -> list[Step]:
+    """Every command of an installation, in order.
+
+    Args:
+        folder: where.
+        pins: which versions.
+        on: what ComfyUI will compute on.
+        nodes: node classes that must be registered in the end.
+
+    """
+    requirements = requirements_of(pins, on)
+    python = str(folder.python)
+    pip = (python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check")
+    found = [
+        Step("Python environment", (sys.executable, "-m", "venv", str(folder.environment)), produces=folder.python),
+        *_comfyui(folder, pins.comfyui, on),
+    ]
+    if pins.torch:
+        index = CPU_TORCH if on == "cpu" and sys.platform == "linux" else ()
+        found.append(Step("PyTorch", (*pip, *pins.torch, *index), produces=folder.python))
+    listed = ("-r", str(folder.comfyui / "requirements.txt"))
+    found.append(Step(f"requirements of ComfyUI {pins.comfyui.commit[:12]}", (*pip, *listed), produces=folder.python))
+    if requirements:
+        found.append(Step("requirements of the node packs", (*pip, *requirements), produces=folder.python))
+    for pack in pins.packs:
+        found += _pack(folder, pack)
+    found.append(Step("check of the Python packages", (python, "-m", "pip", "check")))
+    return [*found, _boot(folder, pins, on, nodes)]
+
+
+def requirements_of(pins: Pins, on: Device) -> tuple[str, ...]:
+    """What pip installs for the packs, each once."""
+    if pins.requirements is not None or not pins.packs:
+        return pins.requirements or ()
+    numpy = [item for item in SDK if item.startswith("numpy==")]
+    wanted = [item for pack in pins.packs for item in PACK_REQUIREMENTS.get(pack.name, ())]
+    fitting = [item if on == "nvidia" else _on_cpu(item) for item in wanted]
+    return tuple(dict.fromkeys([*numpy, *fitting, *PINNED_FOR_PACKS]))
+
+
+def needs_compiler(pins: Pins, on: Device) -> bool:
+    """Whether a package of the packs is built from C++ here."""
+    return any(item.startswith(COMPILED) for item in requirements_of(pins, on))
+
+
+def _on_cpu(item: str) -> str:
+    name, mark, version = item.partition("==")
+    return f"{ON_CPU.get(name, name)}{mark}{version}"
+
+
+def _comfyui(folder: Folder, comfyui: NodePack, on: Device) -> Iterator[Step]:
+    """ComfyUI by comfy-cli, where there is none; one at another commit is moved to the pin."""
+    found = folder.head(folder.comfyui)
+    if found is not None or folder.comfyui.exists():
+        yield from _checked_out(folder, folder.comfyui, comfyui, "ComfyUI")
+        return
+    part = folder.root / "ComfyUI.part"
+    comfy = (sys.executable, "-m", "comfy_cli", "--skip-prompt")
+    yield Step("comfy-cli without its questions", (*comfy, "tracking", "disable"))
+    # By tag, as in the images: 1.5.3 refuses --commit beside --nvidia. The next step holds the tag to the commit. PyTorch and the
+    # requirements are ours to install: comfy-cli would put them into the environment that it runs in itself, which is this one.
+    flags = ("--nvidia" if on == "nvidia" else "--cpu", "--skip-manager", "--skip-torch-or-directml", "--skip-requirement")
+    command = (*comfy, "--workspace", str(part), "install", *flags, "--url", f"{comfyui.repo}@v{comfyui.version}")
+    yield Step(f"ComfyUI {comfyui.version}", command, clears=part)
+    held = ("git", "-C", str(part), "rev-parse", "HEAD")
+    yield Step("commit of ComfyUI", held, expects=comfyui.commit, rename=(part, folder.comfyui))
+
+
+def _pack(folder: Folder, pack: NodePack) -> Iterator[Step]:
+    place = folder.comfyui / "custom_nodes" / pack.name
+    yield from _checked_out(folder, place, pack, pack.name)
+    if pack.name == "ComfyUI_PuLID_Flux_ll":
+        script = (str(folder.python), str(SCRIPTS / "mend_pulid.py"))
+        if not _mended(place):
+            yield Step(f"mend of {pack.name}", (*script, str(place)))
+        yield Step(f"check of {pack.name}", (*script, "--check", str(place)))
+
+
+def _mended(place: Path) -> bool:
+    try:
+        mend_pulid.check((place / mend_pulid.FILE).read_text(encoding="utf-8"))
+    except (OSError, SystemExit):
+        return False
+    return True
+
+
+def _checked_out(folder: Folder, place: Path, pack: NodePack, title: str) -> Iterator[Step]:
+    """A repository at its commit; changes of one's own in it are never thrown away: git refuses."""
+    git = ("git", "-C", str(place))
+    if folder.head(place) != pack.commit:
+        yield Step(f"folder of {title}", ("git", "init", "-q", str(place)))
+        yield Step(f"download of {title}", (*git, "fetch", "-q", "--depth", "1", pack.repo, pack.commit))
+        yield Step(f"checkout of {title}", (*git, "checkout", "-q", "--detach", pack.commit))
+    yield Step(f"commit of {title}", (*git, "rev-parse", "HEAD"), expects=pack.commit)
+
+
+def _boot(folder: Folder, pins: Pins, on: Device, nodes: frozenset[str]) -> Step:
+    """Start it once: a pack whose import fails is only a line in ComfyUI's log; here it ends the installation."""
+    without = {item for pack in pins.packs if pack.name in NEEDS_GPU for item in pack.nodes} if on == "cpu" else set()
+    own = BOOT.replace("python", shlex.quote(str(folder.python)), 1) + (" --cpu" if on == "cpu" else "")
+    command = (str(folder.python), str(SCRIPTS / "check_nodes.py"), own, *sorted(nodes - without))
+    return Step("start of ComfyUI with every node class", command, folder=folder.comfyui)

@@ -1,0 +1,160 @@
+"""One external command after the other: run, checked, remembered, shown when it fails. Knows no ComfyUI and no table."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..comfy.messages import clean
+from ..errors import ServerUnhealthyError, StorageFailedError
+
+TAIL_LINES = 30
+"""Lines of a failed command that its error carries."""
+Told = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One command."""
+
+    title: str
+    """What it is for, in a few words; also the name under which it is remembered."""
+    command: tuple[str, ...]
+    """Program and arguments; no shell reads them."""
+    folder: Path | None = None
+    """Where it runs."""
+    expects: str | None = None
+    """What it must print, and nothing else; None takes anything."""
+    produces: Path | None = None
+    """What must be there afterwards; with it the step is remembered, and not done again while that stays."""
+    clears: Path | None = None
+    """What an interrupted try may have left, taken away before."""
+    rename: tuple[Path, Path] | None = None
+    """Put in place when it succeeded: from, to."""
+
+    @property
+    def mark(self) -> str:
+        """Tells this command from an older one of the same title."""
+        return hashlib.sha256("\0".join(self.command).encode()).hexdigest()[:16]
+
+
+class Runner:
+    """Runs steps.
+
+    Args:
+        state: folder in which done steps are remembered.
+        log: file that takes everything the commands write.
+        environment: what they see.
+
+    """
+
+    def __init__(self, state: Path, log: Path, environment: Mapping[str, str]) -> None:
+        self._done = state / "steps.json"
+        self._log = log
+        self._environment = dict(environment)
+
+    def pending(self, steps: Sequence[Step]) -> list[Step]:
+        """The steps that still have to be done, in order."""
+        done = self._remembered()
+        return [step for step in steps if not (step.produces and step.produces.exists() and done.get(step.title) == step.mark)]
+
+    def run(self, step: Step, told: Told | None = None) -> None:
+        """Run one step to its end.
+
+        Args:
+            step: what to run.
+            told: takes each line it writes.
+
+        Raises:
+            ServerUnhealthyError: it failed, or did not do what it should; ``details`` has its last lines.
+            StorageFailedError: a file could not be written.
+
+        """
+        try:
+            self._prepared(step)
+            code, lines = self._executed(step, told)
+            self._judge(step, code, lines)
+            if step.rename is not None:
+                step.rename[0].replace(step.rename[1])
+            self._remember(step)
+        except OSError as error:
+            where = error.filename or self._log
+            raise StorageFailedError(f"{step.title}: {where} could not be used: {error.strerror or error}.") from None
+
+    def _prepared(self, step: Step) -> None:
+        self._done.parent.mkdir(parents=True, exist_ok=True)
+        if step.clears is not None and step.clears.exists():
+            shutil.rmtree(step.clears)
+
+    def _executed(self, step: Step, told: Told | None) -> tuple[int, list[str]]:
+        lines: deque[str] = deque(maxlen=TAIL_LINES)
+        with self._log.open("a", encoding="utf-8") as log:
+            log.write(f"$ {shlex.join(step.command)}\n")
+            log.flush()
+            process = subprocess.Popen(  # noqa: S603 - the recipe's own commands
+                step.command,
+                cwd=step.folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,  # so that stopping it reaches what it started
+            )
+            assert process.stdout is not None, "it is a pipe"
+            try:
+                for line in process.stdout:
+                    log.write(line)
+                    if line.strip():
+                        lines.append(clean(line.rstrip(), 500))
+                        if told is not None:
+                            told(lines[-1])
+                return process.wait(), list(lines)
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    if process.poll() is None:
+                        os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                process.stdout.close()
+
+    def _judge(self, step: Step, code: int, lines: list[str]) -> None:
+        said = "\n".join(lines)
+        if code != 0:
+            why = f"exit code {code}" if code > 0 else f"signal {-code}"
+        elif step.expects is not None and said.strip() != step.expects:
+            why = f"expected {step.expects}, found {said.strip() or 'nothing'}"
+        elif step.produces is not None and not step.produces.exists():
+            why = f"{step.produces} is not there afterwards"
+        else:
+            return
+        details = {"step": step.title, "command": list(step.command), "exit_code": code, "output": said}
+        shown = "\n".join(f"    {line}" for line in lines[-8:])
+        message = f"{step.title} failed ({why}).\n    $ {shlex.join(step.command)}\n{shown}".rstrip()
+        raise ServerUnhealthyError(
+            message, f"Mend that and run the same command again; what is done is kept. Everything is in {self._log}", details
+        )
+
+    def _remembered(self) -> dict[str, str]:
+        try:
+            found = json.loads(self._done.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _remember(self, step: Step) -> None:
+        if step.produces is None:
+            return
+        temporary = self._done.with_suffix(".tmp")
+        temporary.write_text(json.dumps(self._remembered() | {step.title: step.mark}, indent=1), encoding="utf-8")
+        temporary.replace(self._done)

@@ -1,0 +1,100 @@
+"""Which stored file each LoRA of a request is, and whether it fits; asked before anything is spent. Stores nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+
+from ..errors import LoraIncompatibleError, RylaGenError
+from ..safetensors import SUFFIX, read_header
+from ..workflows.base import Workflow
+from ..workflows.flux import FluxLora
+from .base import Card
+from .keys import NAMES, base_of
+from .library import Library
+
+log = logging.getLogger("ryla_gen.loras")
+
+LOOK_SECONDS = 5.0
+"""How long a look at the store may hold up a request: it is a help, and the worker looks again."""
+REMEMBERED_SECONDS = 300.0
+"""How long a card that was read over the network counts as read."""
+
+
+class Chooser:
+    """Looks requests' LoRAs up in a store.
+
+    Args:
+        library: the store's LoRAs.
+        remember: seconds that a card counts as read; 0 reads it each time.
+        plain: folder of plain files, where they can be looked into at once.
+    """
+
+    def __init__(self, library: Library, *, remember: float = 0.0, plain: Path | None = None) -> None:
+        self._library = library
+        self._plain = plain
+        self._remember = remember
+        self._read: dict[str, tuple[float, Card | None]] = {}
+
+    async def names(self, workflow: Workflow) -> dict[str, str]:
+        """Return ComfyUI's name of each LoRA that was pushed. Of the others, and when the store does not answer, nothing is said.
+
+        Raises:
+            LoraIncompatibleError: one was made for another base model.
+        """
+        found: dict[str, str] = {}
+        for lora_id, base in wanted(workflow).items():
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    card = await self._card(lora_id)
+            except (RylaGenError, TimeoutError) as error:
+                log.debug("the LoRA %s was not looked up: %s", lora_id, error)
+                continue
+            if card is not None:
+                require_base(lora_id, card.base or None, base)
+                found[lora_id] = card.path
+            elif self._plain is not None:
+                await asyncio.to_thread(require_plain, lora_id, self._plain, base)
+        return found
+
+    async def _card(self, lora_id: str) -> Card | None:
+        at, card = self._read.get(lora_id, (float("-inf"), None))
+        if time.monotonic() - at >= self._remember:
+            card = await self._library.card(lora_id)
+            self._read[lora_id] = (time.monotonic(), card)
+        return card
+
+
+def wanted(workflow: Workflow) -> dict[str, str]:
+    """The LoRAs that a request names, each with the base model it has to be for."""
+    return {lora.id: "flux" for lora in workflow.chosen()} if isinstance(workflow, FluxLora) else {}
+
+
+def require_base(lora_id: str, made_for: str | None, base: str) -> None:
+    """Refuse a LoRA that was made for another base model; one that does not tell may pass.
+
+    Raises:
+        LoraIncompatibleError: it was.
+    """
+    if made_for not in (None, base):
+        names = {key: NAMES.get(key, key) for key in (str(made_for), base)}
+        text = f"The LoRA {lora_id} was made for {names[str(made_for)]}, not for {names[base]}: it would have no effect."
+        hint = "See what is stored, and for what: ryla-gen lora list"
+        raise LoraIncompatibleError(text, hint, {"lora_id": lora_id, "base": made_for, "wanted": base})
+
+
+def require_plain(lora_id: str, folder: Path, base: str) -> None:
+    """Look into a plain file that somebody put there by hand, if there is one.
+
+    Raises:
+        LoraIncompatibleError: its keys are those of another base model.
+    """
+    path = folder / f"{lora_id}{SUFFIX}"
+    try:
+        told = base_of(read_header(path)) if path.is_file() else None
+    except RylaGenError as error:  # ComfyUI will say what is wrong with it
+        log.debug("%s: %s", path, error.message)
+        return
+    require_base(lora_id, told, base)

@@ -1,0 +1,274 @@
+"""What somebody wants to push: a file on this machine or on the Hugging Face hub, examined before a byte of it is sent.
+
+Reads headers and hashes; knows no store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from ..errors import InvalidInputError, LoraIncompatibleError, StorageFailedError
+from ..safetensors import SUFFIX, Header, parse_header, read_header
+from .base import Show, Transfer, nearest_id
+from .keys import BASES, NAMES, base_of, is_lora
+from .words import cleaned, trigger_words
+
+if TYPE_CHECKING:
+    from ..workflows.tables import Weights
+
+HUB = "hf://"
+BLOCK = 1 << 20
+"""Bytes hashed at once."""
+HUB_TRIES = 3
+"""Passing faults in a row before a look at the hub is given up."""
+NAMELESS = ("lora", "pytorch_lora_weights", "adapter_model", "model", "diffusion_pytorch_model")
+"""File names that trainers give every LoRA: the repository's says more."""
+_HUB_NAME = re.compile(r"hf://(?P<repo>[^/@]+/[^/@]+)/(?P<file>[^@]+)(?:@(?P<revision>.+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A LoRA that was examined and may be stored."""
+
+    path: Path
+    sha256: str
+    bytes: int
+    base: str
+    trigger_words: tuple[str, ...]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the caller says of the LoRA instead of, or besides, what the file tells."""
+
+    base: str | None = None
+    trigger_words: tuple[str, ...] = ()
+
+
+def is_hub(source: str) -> bool:
+    """Whether a source is on the hub."""
+    return source.startswith(HUB)
+
+
+def default_id(source: str) -> str:
+    """Make an id of a source's name; empty when nothing of it can be one."""
+    row = hub_row(source) if is_hub(source) else None
+    name = PurePosixPath(row.file if row else source.replace("\\", "/")).name.removesuffix(SUFFIX)
+    return nearest_id(row.repo.partition("/")[2] if row and name.lower() in NAMELESS else name)
+
+
+def hub_row(source: str) -> Weights:
+    """Read ``hf://owner/name/path/to/file.safetensors@revision``; without a revision it is the newest.
+
+    Raises:
+        InvalidInputError: it is no such address.
+    """
+    from ..workflows.tables import Weights
+
+    match = _HUB_NAME.fullmatch(source)
+    if match is None or not match["file"].endswith(SUFFIX) or ".." in match["file"].split("/"):
+        hint = "Write hf://OWNER/REPOSITORY/FILE.safetensors, with @REVISION behind it for a certain commit."
+        raise InvalidInputError(f"{source!r} names no .safetensors file on the hub.", hint, {"source": source})
+    # The name on this disk is the address's own, so that an interrupted download is found again, and no other one mistaken for it.
+    name = f"{hashlib.sha256(source.encode()).hexdigest()[:16]}{SUFFIX}"
+    facts = {"bytes": None, "approx_size": None, "sha256": None, "sha256_source": None, "gated": False, "licence": None}
+    return Weights("loras", name, match["repo"], match["revision"], match["file"], nodes=(), source=source, note=None, **facts)  # type: ignore[arg-type]
+
+
+def hub_hash(source: str, token: str | None) -> str | None:
+    """Ask the hub for a file's sha256; None where it does not say.
+
+    Raises:
+        RylaGenError: the file is not there, is gated, or the hub does not answer.
+    """
+    from ..downloads.flow import Stop, patiently
+    from ..downloads.sources import Sources
+
+    sources, row = Sources(token, os.environ.get("HF_ENDPOINT")), hub_row(source)
+    return patiently(lambda: sources.probe(row, None).sha256, lambda: 0, HUB_TRIES, Stop())
+
+
+def hub_checked(source: str, token: str | None, base: str | None) -> None:
+    """Look at a file's header on the hub, before the whole is downloaded.
+
+    Args:
+        source: its address.
+        token: for the hub.
+        base: what the caller says of its base model.
+
+    Raises:
+        InvalidInputError, LoraIncompatibleError: it is no LoRA, or of no use here.
+        RylaGenError: the file is not there, is gated, or the hub does not answer.
+    """
+    from ..downloads.flow import Stop, patiently
+    from ..downloads.sources import Sources
+
+    sources, row = Sources(token, os.environ.get("HF_ENDPOINT")), hub_row(source)
+    name = PurePosixPath(row.file).name
+
+    def look() -> Header | None:
+        origin = sources.probe(row, None)
+        if origin.size is None:
+            return None
+        with sources.open(row, origin, 0) as response:
+            return parse_header(_Stream(response.iter_bytes()), origin.size, name)
+
+    header = patiently(look, lambda: 0, HUB_TRIES, Stop())
+    if header is not None:
+        _usable(header, base, name)
+
+
+class _Stream:
+    """Bytes that come in pieces, as a file; hung up when enough was read."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._rest = b""
+
+    def read(self, size: int = -1) -> bytes:
+        """Read at most so many bytes; none at the end."""
+        while not self._rest and (piece := next(self._pieces, None)) is not None:
+            self._rest = piece
+        taken, self._rest = self._rest[:size], self._rest[size:]
+        return taken
+
+
+@contextmanager
+def on_disk(source: str, folder: Path, token: str | None, show: Show) -> Iterator[Path]:
+    """Have a source on this disk: a file where it is, one of the hub downloaded, and removed again when all went well.
+
+    Args:
+        source: a path, or an address on the hub.
+        folder: where downloads go; one that was interrupted goes on there.
+        token: for the hub.
+        show: told how far a download is.
+
+    Raises:
+        RylaGenError: it is not there, or could not be downloaded whole.
+    """
+    if not is_hub(source):
+        yield local_file(source)
+        return
+    from .. import downloads
+
+    row = hub_row(source)
+    report = downloads.sync(
+        [row],
+        folder,
+        token=token,
+        endpoint=os.environ.get("HF_ENDPOINT"),
+        cache=hub_cache(),
+        progress=lambda now: show(Transfer("downloading", now.bytes, now.total or None)),
+    )
+    report.raise_for_failures()
+    path = report.files[0].path
+    yield path
+    path.unlink(missing_ok=True)
+
+
+def hub_cache() -> Path | None:
+    """The hub cache of this machine, if it has one: what lies there is not downloaded again."""
+    home = Path(os.environ.get("HF_HOME") or Path("~/.cache/huggingface").expanduser())
+    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+    return cache if cache.is_dir() else None
+
+
+def local_file(source: str) -> Path:
+    """Find a file on this machine.
+
+    Raises:
+        InvalidInputError: there is none of that name, or it is no safetensors file by its name.
+    """
+    path = Path(source).expanduser()
+    if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises on a name that is too long
+        what = "is a folder" if os.path.isdir(path) else "does not exist"  # noqa: PTH112
+        raise InvalidInputError(f"{source!r} {what}.", "Give the path of a .safetensors file, or hf://OWNER/REPOSITORY/FILE.")
+    if path.suffix.lower() != SUFFIX:
+        text = f"{path.name} is not a .safetensors file. Other formats can hold programs and are never taken."
+        raise InvalidInputError(text, "Convert it on a machine you trust, or ask its maker for the .safetensors file.")
+    return path
+
+
+def examined(path: Path, source: str, wishes: Wishes, moved: Callable[[int], None]) -> Incoming:
+    """Check a file's header, tell its base model, and hash it.
+
+    Args:
+        path: the file.
+        source: where it came from.
+        wishes: what the caller says of it.
+        moved: told how many bytes were hashed.
+
+    Raises:
+        InvalidInputError: it is no safetensors file, no LoRA, or nothing tells its base model.
+        LoraIncompatibleError: it is for a base model that no workflow uses, or for another one than the caller says.
+    """
+    header = read_header(path)
+    if not is_lora(header):
+        text = f"{path.name} is a safetensors file, but none of its {len(header.tensors)} tensors belongs to a LoRA."
+        raise InvalidInputError(
+            text, "A whole checkpoint goes into models/checkpoints; only LoRAs are pushed.", {"file": str(path)}
+        )
+    base = decided(base_of(header), wishes.base, path.name)
+    words = cleaned(wishes.trigger_words) or trigger_words(header.metadata)
+    return Incoming(path, sha256_of(path, moved), header.bytes, base, words, source if is_hub(source) else path.name)
+
+
+def _usable(header: Header, said: str | None, name: str) -> str:
+    """Refuse what is no LoRA, or of no use here; else its base model."""
+    if not is_lora(header):
+        text = f"{name} is a safetensors file, but none of its {len(header.tensors)} tensors belongs to a LoRA."
+        hint = "A whole checkpoint goes into models/checkpoints; only LoRAs are pushed."
+        raise InvalidInputError(text, hint, {"file": name})
+    return decided(base_of(header), said, name)
+
+
+def decided(told: str | None, said: str | None, name: str) -> str:
+    """Decide for a base model: what the file tells counts; what the caller says, only where it does not tell.
+
+    Raises:
+        InvalidInputError: neither tells.
+        LoraIncompatibleError: the base model is of no use here, or both tell different ones.
+    """
+    if said is not None and said not in BASES:
+        raise InvalidInputError(f"There is no base model {said!r}.", f"Base models: {', '.join(BASES)}")
+    if told is None and said is None:
+        text = f"The names in {name} do not tell which base model it was made for."
+        raise InvalidInputError(text, f"Say it, if you know it: --base {'|'.join(BASES)}", {"file": name})
+    details = {"file": name, "base": told, "wanted": said}
+    if told is not None and told not in BASES:
+        hint = f"Use a LoRA for {', '.join(NAMES[base] for base in BASES)}."
+        raise LoraIncompatibleError(f"{name} was made for {NAMES[told]}, which no workflow here uses.", hint, details)
+    if told is not None and said not in (None, told):
+        text = f"The tensors of {name} are those of a LoRA for {NAMES[told]}, not for {NAMES[str(said)]}."
+        raise LoraIncompatibleError(text, f"Leave out --base, or say --base {told}.", details)
+    return str(told or said)
+
+
+def sha256_of(path: Path, moved: Callable[[int], None]) -> str:
+    """Hash a file in pieces.
+
+    Raises:
+        StorageFailedError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+                moved(len(block))
+    except OSError as error:
+        raise StorageFailedError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from None
+    return digest.hexdigest()
+
+
+def words_of(words: Iterable[str] | str) -> tuple[str, ...]:
+    """Several trigger words, or one."""
+    return (words,) if isinstance(words, str) else tuple(words)

@@ -1,0 +1,60 @@
+"""How like its reference the face of a result is, measured in the container that made it. A picture is never lost over it."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import RylaGenError
+from ..faces import Embedder, InsightFace, compared
+from ..results import Generation
+from ..workflows.base import Notice
+
+NOT_MEASURED = "consistency_not_measured"
+"""Code of the warning of a result whose consistency was asked for and is not known."""
+
+
+def measured(generation: Generation, *, emulated: bool, models: Path, embedder: Embedder | None = None) -> Generation:
+    """Return the generation with ``face_similarity``, or with a warning that says why there is none.
+
+    Args:
+        generation: what was made, its request among it.
+        emulated: whether the emulator stands in for ComfyUI: its painted faces are nobody's.
+        models: folder with ``insightface/models/antelopev2``.
+        embedder: what finds and embeds faces; antelopev2 when absent.
+
+    """
+    reference = getattr(generation.workflow, "reference_image", None)
+    if not isinstance(reference, bytes):
+        return _unmeasured(generation, f"{generation.workflow.name} has no reference picture to compare with.")
+    if emulated:
+        return _unmeasured(generation, "The emulator paints faces that no model can compare.")
+    if embedder is None and importlib.util.find_spec("insightface") is None:
+        return _unmeasured(generation, "insightface is not installed where it ran.")
+    found, reasons = list[float](), list[str]()
+    for value in _each(generation, reference, embedder or InsightFace(models)):
+        if isinstance(value, float):
+            found.append(value)
+        else:
+            reasons.append(value)
+    if reasons:
+        generation = _unmeasured(generation, " ".join(reasons))
+    return replace(generation, face_similarity=sum(found) / len(found)) if found else generation
+
+
+def _each(generation: Generation, reference: bytes, embedder: Embedder) -> Iterator[float | str]:
+    """Each picture's similarity, or why it has none; the largest face counts where there are several."""
+    for item in generation.outputs:
+        if item.kind == "image":
+            names = ("the reference image", item.name)
+            try:
+                yield compared(reference, item.data, embedder=embedder, several="largest", names=names)
+            except RylaGenError as error:
+                yield error.message
+
+
+def _unmeasured(generation: Generation, why: str) -> Generation:
+    notice = Notice(NOT_MEASURED, f"The likeness of the face was not measured. {why}")
+    return replace(generation, warnings=(*generation.warnings, notice))

@@ -1,0 +1,66 @@
+"""The configuration file, read: its text, and its values by dotted key. Writes nothing and decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import InvalidInputError
+from .base import KEYS, find_key
+
+LARGEST_CONFIG = 1 << 20
+"""Bytes: a configuration beyond this is another file under that name."""
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read config.toml into dotted keys; no file is an empty one.
+
+    Raises:
+        InvalidInputError: it cannot be read, is no TOML, or has a key that is none of ours.
+
+    """
+    if not path.exists():
+        return {}
+    import tomllib
+
+    try:
+        text = read_text(path)
+        flat = dict(_flattened(tomllib.loads(text)))
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidInputError(f"{path} is not valid TOML: {error}.", "Correct that line, or move the file away.") from None
+    for name in flat:
+        try:
+            find_key(name)
+        except InvalidInputError as error:
+            raise InvalidInputError(
+                f"{path}: {error.message}", f"Correct or remove the line. {error.hint}", {"key": name}
+            ) from None
+    return flat
+
+
+def read_text(path: Path) -> str:
+    """Read the configuration file as text.
+
+    Raises:
+        InvalidInputError: it cannot be read, or cannot be a configuration.
+
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST_CONFIG + 1)
+        if len(data) > LARGEST_CONFIG:
+            raise InvalidInputError(f"{path} is larger than a configuration can be.", "Move it away.")
+        return data.decode("utf-8-sig")  # some editors put a mark in front
+    except UnicodeDecodeError:
+        raise InvalidInputError(f"{path} is not UTF-8 text.", "Save it again as UTF-8.") from None
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be read: {error.strerror}.", "Check its permissions, or move it away.") from None
+
+
+def _flattened(held: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in held.items():
+        if isinstance(value, Mapping) and prefix + name not in KEYS:
+            yield from _flattened(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

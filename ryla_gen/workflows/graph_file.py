@@ -1,0 +1,92 @@
+"""Reads a JSON file that ought to be a graph, and says plainly what is wrong with one that is not. Knows no format."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from ..errors import InvalidInputError
+
+LIMIT_BYTES = 32 * 1024 * 1024
+"""Largest graph that is read. ComfyUI refuses 100 MB; the largest one among ComfyUI's own templates has 0.7 MB."""
+LIMIT_DEPTH = 100
+"""Values inside values; ComfyUI's own files reach about ten."""
+HINT = "Name a graph that ComfyUI exported, or a picture that it saved."
+
+_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+"""Byte order marks that editors put in front; PowerShell writes UTF-16."""
+
+
+def read_bytes(path: str | PathLike[str], limit: int = LIMIT_BYTES) -> bytes:
+    """Read a file of at most so many bytes.
+
+    Raises:
+        InvalidInputError: there is no such file, it cannot be read, or it is larger.
+
+    """
+    try:
+        with Path(path).expanduser().open("rb") as file:
+            data = file.read(limit + 1)
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the name; no home folder to put for "~"
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidInputError(f"Cannot read {path}: {reason}.", "Name a JSON file that exists.") from None
+    if len(data) > limit:
+        raise InvalidInputError(f"{path} is larger than {limit // 2**20} MB, which no graph is.", HINT)
+    return data
+
+
+def parse(data: bytes, name: str) -> Any:
+    """Parse JSON in UTF-8, or in UTF-16 that is marked as such.
+
+    Raises:
+        InvalidInputError: it is no JSON, no text, or nested deeper than any graph.
+
+    """
+    if not data.strip():
+        raise InvalidInputError(f"{name} is empty.", HINT)
+    encoding = next((encoding for mark, encoding in _MARKS if data.startswith(mark)), "utf-8")
+    try:
+        value = json.loads(data.decode(encoding), parse_constant=_no_constant)
+    except UnicodeDecodeError:
+        raise InvalidInputError(f"{name} is not JSON: it is no UTF-8 text.", HINT) from None
+    except RecursionError:
+        raise InvalidInputError(f"{name} is nested too deeply for a graph.", HINT) from None
+    except ValueError as error:
+        raise InvalidInputError(f"{name} is not JSON: {error}.", HINT) from None
+    if too_deep(value):
+        raise InvalidInputError(f"{name} is nested too deeply for a graph.", HINT)
+    return value
+
+
+def too_deep(value: Any) -> bool:
+    """Whether a value holds values inside values beyond any graph, so that what recurses over it would break."""
+    level = [value]
+    for _ in range(LIMIT_DEPTH):
+        level = [
+            inner
+            for item in level
+            if isinstance(item, dict | list)
+            for inner in (item.values() if isinstance(item, dict) else item)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def read_json(path: str | PathLike[str]) -> Any:
+    """Read and parse a JSON file.
+
+    Raises:
+        InvalidInputError: there is no such file, or it is no JSON that could be a graph.
+
+    """
+    return parse(read_bytes(path), str(path))
+
+
+def _no_constant(word: str) -> Any:
+    # Old versions of ComfyUI's page write NaN for widgets without a value.
+    return None

@@ -1,0 +1,1 @@
+"""Character jobs, their contact sheets, and the command."""

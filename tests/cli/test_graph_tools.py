@@ -1,0 +1,208 @@
+"""Graphs converted, drawn, listed, changed and turned into packages from the command line."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+from xml.etree import ElementTree
+
+import pytest
+
+from ryla_gen import CustomWorkflow, FluxDev, InstantID
+from ryla_gen.emulator.server import Emulator
+from ryla_gen.graphs import draw_svg
+from tests.graphs.sheets import Sheet, drawn
+
+from .shell import envelope, here, picture
+
+GRAPH = FluxDev(prompt="fox", steps=1, width=256, height=256, seed=1).build().to_api()
+Capsys = pytest.CaptureFixture[str]
+
+
+def saved(folder: Path, data: Any, name: str = "graph.json") -> str:
+    path = folder / name
+    path.write_text(json.dumps(data), encoding="utf-8")
+    return str(path)
+
+
+def ok(capsys: Capsys, *line: str) -> dict[str, Any]:
+    assert here(*line, "--json") == 0
+    last = envelope(capsys.readouterr().out)
+    assert last["command"] == " ".join(line[:2])
+    data: dict[str, Any] = last["data"]
+    return data
+
+
+def test_a_drawing_is_converted_and_runs(tmp_path: Path, capsys: Capsys) -> None:
+    target = tmp_path / "api.json"
+    data = ok(capsys, "graph", "convert", saved(tmp_path, drawn(GRAPH)), "-o", str(target))
+    assert (data["nodes"], data["notes"], data["path"]) == (len(GRAPH), [], str(target))
+    assert json.loads(target.read_text()) == data["graph"]
+    assert here("graph", "run", str(target), "-o", str(tmp_path / "x.png")) == 0
+    assert picture(tmp_path / "x.png").size == (256, 256)
+
+
+def test_without_a_target_the_graph_goes_to_stdout_and_remarks_do_not(tmp_path: Path, capsys: Capsys) -> None:
+    sheet = Sheet()
+    sheet.add("CheckpointLoaderSimple", ["a.safetensors"])
+    sheet.add("CLIPTextEncode", ["a {red|blue} hat"], inputs={"clip": (1, 1)})
+    assert here("graph", "convert", saved(tmp_path, sheet.ui())) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["2"]["inputs"]["text"] == "a red hat"
+    assert "note: Node 2 input text" in said.err
+    assert "warning: A server would refuse 1 of its values or links" in said.err
+
+
+def test_a_target_that_is_there_is_kept(tmp_path: Path, capsys: Capsys) -> None:
+    target = Path(saved(tmp_path, {"mine": 1}, "api.json"))
+    line = ["graph", "convert", saved(tmp_path, drawn(GRAPH)), "-o", str(target)]
+    assert here(*line) == 1
+    assert capsys.readouterr().err.startswith("error[output_exists]")
+    assert json.loads(target.read_text()) == {"mine": 1}
+    assert here(*line, "--overwrite") == 0
+    assert set(json.loads(target.read_text())) == set(GRAPH)
+
+
+def test_schemas_come_from_a_server_or_a_file_of_one(tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {"MyOwn": {"input": {"required": {"how": ["STRING", {}]}}, "output": [], "output_node": True}}
+    ui = saved(tmp_path, {"nodes": [{"id": 1, "type": "MyOwn", "widgets_values": ["soft"]}], "links": []})
+    assert here("graph", "convert", ui) == 2
+    assert "The node schemas lack MyOwn" in capsys.readouterr().err
+    data = ok(capsys, "graph", "convert", ui, "--schemas", saved(tmp_path, own, "schemas.json"))
+    assert data["graph"]["1"]["inputs"] == {"how": "soft"}
+    assert here("graph", "convert", ui, "--schemas", ui) == 2
+    assert "/object_info" in capsys.readouterr().err
+    with Emulator() as server:
+        with urlopen(f"{server.url}/object_info", timeout=10) as answer:
+            (tmp_path / "all.json").write_bytes(answer.read())
+        sheet = saved(tmp_path, drawn(GRAPH), "sheet.json")
+        results = [ok(capsys, "graph", "convert", sheet, "--url", server.url)]
+        monkeypatch.setenv("COMFYUI_POD_URL", server.url)
+        results.append(ok(capsys, "graph", "convert", sheet))
+    results.append(ok(capsys, "graph", "convert", sheet, "--schemas", str(tmp_path / "all.json")))
+    assert [item["graph"] for item in results] == [results[0]["graph"]] * 3
+
+
+def test_a_server_that_does_not_answer_is_named(tmp_path: Path, capsys: Capsys) -> None:
+    assert here("graph", "convert", saved(tmp_path, drawn(GRAPH)), "--url", "http://127.0.0.1:9") == 1
+    assert capsys.readouterr().err.startswith("error[backend_unreachable]")
+
+
+def test_the_ui_format_cannot_run_and_says_how_it_can(tmp_path: Path, capsys: Capsys) -> None:
+    file = saved(tmp_path, drawn(GRAPH))
+    for verb, code in (("run", 2), ("validate", 1)):
+        assert here("graph", verb, file) == code
+        said = capsys.readouterr().err
+        assert said.startswith(
+            f"error[{'invalid_input' if verb == 'run' else 'workflow_invalid'}]: {file} is in ComfyUI's UI format"
+        )
+        assert f"hint: Convert it: ryla-gen graph convert {file} -o" in said
+
+
+@pytest.mark.parametrize(("name", "form"), [("x.svg", "svg"), ("x.mmd", "mermaid"), ("x.md", "mermaid")])
+def test_the_suffix_chooses_the_drawings_form(name: str, form: str, tmp_path: Path, capsys: Capsys) -> None:
+    target = tmp_path / name
+    data = ok(capsys, "graph", "draw", saved(tmp_path, GRAPH), "-o", str(target))
+    assert data["format"] == form
+    text = target.read_text(encoding="utf-8")
+    assert ElementTree.fromstring(text) is not None if form == "svg" else text.startswith("flowchart LR")
+
+
+def test_a_saved_picture_and_a_workflows_name_are_drawn_too(tmp_path: Path, capsys: Capsys) -> None:
+    assert here("graph", "run", saved(tmp_path, GRAPH), "-o", str(tmp_path / "x.png")) == 0
+    capsys.readouterr()
+    assert here("graph", "draw", str(tmp_path / "x.png"), "--format", "svg") == 0
+    assert capsys.readouterr().out == draw_svg(tmp_path / "x.png")
+    assert here("graph", "draw", "flux-dev") == 0
+    assert "KSampler" in capsys.readouterr().out
+    assert here("graph", "draw", "flux-dev", "-o", str(tmp_path / "x.jpg")) == 2
+    assert "--format svg" in capsys.readouterr().err
+
+
+def test_slots_are_listed_for_people_and_for_programs(tmp_path: Path, capsys: Capsys) -> None:
+    file = saved(tmp_path, GRAPH)
+    items = {item["slot"]: item for item in ok(capsys, "graph", "slots", file)["items"]}
+    seed = next(item for item in items.values() if item["input"] == "seed")
+    assert (seed["class_type"], seed["type"], seed["value"], seed["minimum"]) == ("KSampler", "INT", 1, 0)
+    assert here("graph", "slots", file) == 0
+    table = capsys.readouterr().out
+    assert all(name in table for name in items)
+    assert here("graph", "slots", "flux-dev") == 0
+
+
+def test_values_are_set_by_slot_and_checked_before_anything_runs(tmp_path: Path, capsys: Capsys) -> None:
+    file, target = saved(tmp_path, GRAPH), tmp_path / "x.png"
+    data = ok(
+        capsys, "graph", "run", file, "--set", "KSampler.seed=42", "--set", "SaveImage.filename_prefix=a=b", "-o", str(target)
+    )
+    ran = CustomWorkflow(graph=data["graph"]).graph
+    assert next(node["inputs"]["seed"] for node in ran.values() if node["class_type"] == "KSampler") == 42
+    for wrong, said in (
+        ("KSampler.seed", "NODE.INPUT=VALUE"),
+        ("KSampler.seed=x", "whole number"),
+        ("KSamplr.seed=1", "KSampler.seed"),
+    ):
+        assert here("graph", "run", file, "--set", wrong) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_a_checked_graph_says_which_pictures_to_give(tmp_path: Path, capsys: Capsys) -> None:
+    graph = InstantID(prompt="a", reference_image=b"").build().to_api()
+    node = next(node_id for node_id, node in graph.items() if node["class_type"] == "LoadImage")
+    graph[node]["inputs"]["image"] = "my face.png"
+    file = saved(tmp_path, graph)
+    assert ok(capsys, "graph", "validate", file)["pictures"] == [{"node": node, "name": "my face.png"}]
+    assert here("graph", "validate", file) == 0
+    assert "--image 'my face.png'=FILE" in capsys.readouterr().out
+    twice = {**graph, "90": copy.deepcopy(graph[node])}
+    assert here("graph", "validate", saved(tmp_path, twice)) == 0
+    assert f"--image {node}=FILE" in capsys.readouterr().out
+
+
+def test_a_package_is_written_once(tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = saved(tmp_path, drawn(GRAPH))
+    data = ok(capsys, "graph", "scaffold", "my-fox", file)
+    assert (data["path"], data["class"]) == ("my-fox", "MyFox")
+    assert {"prompt", "seed", "width", "steps"} <= {field["name"] for field in data["fields"]}
+    assert all(Path(path).is_file() for path in data["files"])
+    assert here("graph", "scaffold", "my-fox", file) == 1
+    assert "--force" in capsys.readouterr().err
+    assert here("graph", "scaffold", "my-fox", file, "--force") == 0
+    assert here("graph", "scaffold", "../evil", file) == 2
+    assert not (tmp_path.parent / "evil").exists()
+
+
+@pytest.mark.parametrize("verb", ["convert", "draw", "slots", "validate"])
+def test_bad_files_end_in_an_error_and_a_hint(verb: str, tmp_path: Path, capsys: Capsys) -> None:
+    for data in (b"", b"\xff\xfe\x00", b"[" * 100_000, b"\x89PNG\r\n\x1a\n", b'{"nodes": [5]}'):
+        path = tmp_path / "bad.json"
+        path.write_bytes(data)
+        assert here("graph", verb, str(path)) in (1, 2)
+        said = capsys.readouterr().err
+        assert said.startswith("error[")
+        assert "hint:" in said
+        assert "internal" not in said
+
+
+def test_the_pages_commands_and_its_python_run(tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    docs = Path(__file__).resolve().parents[2] / "docs"
+    monkeypatch.chdir(tmp_path)
+    example = re.search(r"```json\n(.*?)```", (docs / "adding-a-workflow.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert example is not None
+    Path("lighthouse.json").write_text(example[1])
+    blocks = re.findall(r"```(bash|python)\n(.*?)```", (docs / "your-own-graphs.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert [kind for kind, _ in blocks] == ["bash", "python", "python"]
+    for kind, text in blocks:
+        if kind == "python":
+            exec(compile(text, "page", "exec"), {})
+            continue
+        for line in text.splitlines():
+            assert here(*shlex.split(line)[1:]) == 0, f"{line}\n{capsys.readouterr().err}"
+    assert picture(Path("lighthouse.png")).size == picture(Path("again.png")).size == (512, 512)
+    assert "flowchart LR" in capsys.readouterr().out

@@ -1,0 +1,132 @@
+"""What a server lacks is said before the run, all of it in one error, with where it comes from and how to bring it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ryla_gen import Client, CustomWorkflow, FluxDev, Wan2
+from ryla_gen.comfy.missing import missing_for
+from ryla_gen.emulator.server import Emulator
+from ryla_gen.errors import ModelNotFoundError, WorkflowInvalidError
+from ryla_gen.remote.variants import default_of
+from ryla_gen.workflows.registry import workflow_class
+from ryla_gen.workflows.schemas import node_schemas
+from tests.cli.shell import envelope, here
+
+FLUX = "flux1-dev-fp8.safetensors"
+
+
+def bare(*without: str, **files: list[str]) -> dict[str, Any]:
+    """Node schemas of a server without some node classes, whose model lists are empty but for ``files`` (input → names)."""
+    found = json.loads(json.dumps({name: schema for name, schema in node_schemas().items() if name not in without}))
+    for schema in found.values():
+        for inputs in (schema.get("input") or {}).values():
+            for name, entry in (inputs or {}).items():
+                if isinstance(entry[0], list) and any(str(item).endswith((".safetensors", ".pt", ".bin")) for item in entry[0]):
+                    entry[0] = files.get(name, [])
+                elif name in files:
+                    entry[0] = files[name]
+    return found
+
+
+def graph_of(name: str) -> dict[str, Any]:
+    return default_of(workflow_class(name)).build().to_api()
+
+
+def test_a_server_that_has_everything_lacks_nothing() -> None:
+    schemas = bare(ckpt_name=[FLUX])
+    assert not missing_for("flux_dev", graph_of("flux_dev"), schemas)
+
+
+def test_every_missing_file_is_named_with_its_folder_size_and_source() -> None:
+    found = missing_for("wan2", graph_of("wan2"), bare(vae_name=["pixel_space"]))
+    assert {item.folder for item in found.files} == {"diffusion_models", "text_encoders", "vae"}
+    error = found.error()
+    assert isinstance(error, ModelNotFoundError)
+    assert "vae/wan_2.1_vae.safetensors (253.8 MB, Comfy-Org/Wan_2.1_ComfyUI_repackaged)" in error.message
+    assert "ryla-gen weights sync wan2 --local COMFYUI/models" in error.hint and "ryla-gen local install wan2" in error.hint
+    assert [item["file"] for item in error.details["files"]] == [item.name for item in found.files]
+    assert error.details["bytes"] == found.bytes > 6_000_000_000
+
+
+def test_a_missing_pack_is_named_with_its_commit_and_what_nobody_can_see_without_it() -> None:
+    graph = graph_of("flux_pulid")
+    gone = [name for name in (node["class_type"] for node in graph.values()) if "Pulid" in name]
+    found = missing_for("flux_pulid", graph, bare(*gone, ckpt_name=[FLUX]))
+    error = found.error()
+    assert isinstance(error, WorkflowInvalidError)
+    assert all(name in error.message for name in gone) and "antelopev2" in error.message
+    assert "git clone https://github.com/lldacing/ComfyUI_PuLID_Flux_ll" in error.hint
+    assert error.details["packs"][0]["commit"] in error.hint
+    assert "restart ComfyUI" in error.hint
+
+
+def test_a_core_node_that_an_old_server_lacks_asks_for_an_update_and_a_strange_one_for_its_pack() -> None:
+    graph = {"1": {"class_type": "EmptyImage", "inputs": {}}, "2": {"class_type": "NobodysNode", "inputs": {}}}
+    hint = missing_for("workflow", graph, bare("EmptyImage"), files=False).hint
+    assert "update ComfyUI to 0.3.71" in hint and "the node pack that provides NobodysNode" in hint
+
+
+def test_a_lora_that_the_caller_chose_is_left_to_the_search_for_loras() -> None:
+    graph = graph_of("flux_lora")
+    assert [item.folder for item in missing_for("flux_lora", graph, bare(lora_name=[])).files] == ["checkpoints"]
+
+
+@pytest.fixture(scope="module")
+def poor() -> Iterator[Emulator]:
+    """A server that has every node and no weights."""
+    with Emulator(models={}) as server:
+        yield server
+
+
+def test_a_run_is_refused_before_it_is_sent_and_may_go_elsewhere(poor: Emulator) -> None:
+    with Client(url=poor.url) as client, pytest.raises(ModelNotFoundError) as caught:
+        client.run(Wan2(prompt="a fox"))
+    assert len(caught.value.details["files"]) == 3 and caught.value.started == "no"
+    assert poor.stats.prompts == 0
+
+
+def test_weights_that_came_since_are_found_without_a_new_client(tmp_path: Path) -> None:
+    with Emulator(tmp_path, models={}) as server, Client(url=server.url) as client:
+        with pytest.raises(ModelNotFoundError):
+            client.run(FluxDev(prompt="a fox", width=256, height=256, steps=1))
+        (tmp_path / "models" / "checkpoints").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "models" / "checkpoints" / FLUX).write_bytes(b"weights")
+        assert client.run(FluxDev(prompt="a fox", width=256, height=256, steps=1)).outputs
+
+
+def test_a_graph_of_ones_own_names_all_its_unknown_classes(poor: Emulator) -> None:
+    graph = {
+        "1": {"class_type": "FirstOfThem", "inputs": {}},
+        "2": {"class_type": "SecondOfThem", "inputs": {"image": ["1", 0]}},
+    }
+    with Client(url=poor.url) as client, pytest.raises(WorkflowInvalidError, match="FirstOfThem, SecondOfThem"):
+        client.run(CustomWorkflow(graph=graph))
+
+
+def test_the_command_says_what_is_ready_and_what_is_not(poor: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    assert here("workflows", "check", "--url", poor.url, "--json") == 0
+    items = {item["workflow"]: item for item in envelope(capsys.readouterr().out)["data"]["items"]}
+    assert items["wan2"]["ready"] is False and len(items["wan2"]["files"]) == 3
+    assert here("workflows", "check", "wan2", "--url", poor.url) == 1
+    shown = capsys.readouterr()
+    assert "wan_2.1_vae.safetensors" in shown.out and "error[model_not_found]" in shown.err
+
+
+def test_the_command_is_content_with_a_server_that_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    with Emulator() as rich:
+        assert here("workflows", "check", "flux", "wan2", "--all-options", "--url", rich.url) == 0
+    shown = capsys.readouterr()
+    assert shown.out.count("yes") == 2 and shown.err == ""
+
+
+def test_doctor_names_the_weights_that_a_server_lacks(poor: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    assert here("doctor", "wan2", "--url", poor.url, "--json") == 1
+    checks = {item["name"]: item for item in envelope(capsys.readouterr().out)["data"]["items"]}
+    assert checks["weights of wan2"]["state"] == "failed" and "weights sync wan2" in checks["weights of wan2"]["hint"]
+    assert checks["picture"]["state"] == "skipped"
