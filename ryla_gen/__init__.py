@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .errors import RylaGenError
     from .estimates import Estimate
     from .events import Event, Finished, Preview, Progress, Queued, Started
+    from .grids import Grid, grid
     from .results import Cost, Generation, Output, Timings, load
     from .settings import Settings
     from .workflows.base import Workflow
@@ -38,6 +39,7 @@ _PLACES = {
     "errors": ("RylaGenError",),
     "estimates": ("Estimate",),
     "events": ("Event", "Finished", "Preview", "Progress", "Queued", "Started"),
+    "grids": ("Grid", "grid"),
     "results": ("Cost", "Generation", "Output", "Timings", "load"),
     "settings": ("Settings",),
     "workflows.base": ("Workflow",),
@@ -66,6 +68,7 @@ __all__ = [
     "FluxLora",
     "FluxPulid",
     "Generation",
+    "Grid",
     "InstantID",
     "Job",
     "Lora",
@@ -82,6 +85,7 @@ __all__ = [
     "Workflow",
     "__version__",
     "errors",
+    "grid",
     "load",
 ]
 

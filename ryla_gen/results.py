@@ -15,7 +15,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import media
+from . import media, notebook
 from .errors import InvalidInputError, StorageFailedError, WorkflowError
 from .workflows.base import Notice
 from .workflows.registry import workflow_class
@@ -117,12 +117,18 @@ class Output:
         return {"text/plain": repr(self), "text/html": self._repr_html_()}
 
     def _repr_html_(self) -> str:
-        source = f"data:{self.media_type};base64,{base64.b64encode(self.data).decode()}"
-        if self.kind == "video" and not self.media_type.startswith("image/"):
-            return f'<video controls loop muted style="max-width:100%" src="{source}"></video>'
         if self.kind == "file":
             return f"<code>{escape(self.name)}</code> ({len(self.data):,} bytes)"
+        if self.kind == "video":
+            return notebook.player(self.media_type, self.data, self.name)
+        source = f"data:{self.media_type};base64,{base64.b64encode(self.data).decode()}"
         return f'<img style="max-width:100%" alt="{escape(self.name)}" src="{source}">'
+
+    def _ipython_display_(self) -> None:
+        notebook.show([self._file("")])
+
+    def _file(self, label: str) -> notebook.File:
+        return notebook.File(self.kind, self.media_type, self.name, label, self.data)
 
 
 @dataclass(frozen=True)
@@ -223,10 +229,16 @@ class Generation:
         return target if target.suffix else target.with_name(target.name + item.suffix)
 
     def _repr_html_(self) -> str:
-        cost = f" · ${self.cost.total_usd:.4f}" if self.cost.total_usd else ""
         notes = "".join(f"<div>⚠ {escape(item.message)}</div>" for item in self.warnings)
-        line = f"{self.workflow.name} · seed {self.seed} · {self.timings.total:.1f} s{cost} · {self.backend}"
-        return "".join(item._repr_html_() for item in self.outputs) + f"<div><small>{escape(line)}</small></div>{notes}"
+        return "".join(item._repr_html_() for item in self.outputs) + f"<div><small>{escape(self._caption())}</small></div>{notes}"
+
+    def _ipython_display_(self) -> None:
+        files = [item._file(f"{place} of {len(self.outputs)}") for place, item in enumerate(self.outputs, 1)]
+        notebook.show(files, caption=self._caption(), notes=[item.message for item in self.warnings])
+
+    def _caption(self) -> str:
+        cost = f" · ${self.cost.total_usd:.4f}" if self.cost.total_usd else ""
+        return f"{self.workflow.name} · seed {self.seed} · {self.timings.total:.1f} s{cost} · {self.backend}"
 
     def _repr_png_(self) -> bytes | None:
         first = self.outputs[0]

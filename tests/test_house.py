@@ -26,12 +26,14 @@ FLOORS = {
     "media": 2,
     "settings": 2,
     "workflows": 3,
+    "notebook": 3.5,
     "comfy": 4,
     "loras": 4.5,
     "results": 4,
     "downloads": 4,
     "graphs": 4.5,
     "outputs": 4.5,
+    "grids": 4.5,
     "running": 4.5,
     "engine": 5,
     "contract": 5,
@@ -53,6 +55,7 @@ FLOORS = {
     "batches": 9,
     "evaluations": 9,
     "characters": 9,
+    "gallery": 9,
 }
 """Module or folder of ``ryla_gen`` → floor, as the design draws them."""
 

@@ -46,6 +46,7 @@ NOUNS = {
     "local": ("local", "Install, start and stop a ComfyUI on this machine."),
     "emulator": ("emulator", "Serve an emulated ComfyUI for any client."),
     "costs": ("costs", "Show what jobs cost, by day, workflow, character or backend."),
+    "gallery": ("gallery", "Show a folder of results on one page that opens from disk."),
     "config": ("config", "Show and change the settings."),
 }
 """Command → module of this package (and what it calls its app), and the line that ``--help`` says of it."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from ryla_gen.backends import BUILT
 from ryla_gen.client import AsyncClient
 from ryla_gen.comfy.access import connect
-from ryla_gen.comfy.missing import missing_for
+from ryla_gen.comfy.missing import Missing, missing_for
 from ryla_gen.errors import RylaGenError
 from ryla_gen.remote.variants import default_of
 from ryla_gen.settings import Settings
@@ -138,29 +138,27 @@ def _parts(version: str) -> tuple[int, ...]:
 
 
 def _nodes(known: dict[str, Any], workflows: Sequence[str]) -> list[Check]:
-    """Which workflows the server has the nodes and the weights for."""
-    checks = [_nodes_of(name, known, required=name in workflows) for name in workflows or _built_in()]
+    """Which workflows the server has the nodes for, and which of those lack weights."""
+    lacking = [missing_for(name, default_of(workflow_class(name)).build().to_api(), known) for name in workflows or _built_in()]
+    checks = [_nodes_of(missing, required=missing.workflow in workflows) for missing in lacking]
     if not workflows and all(check.state != "ok" for check in checks):
-        checks.append(
-            Check(
-                "workflows",
-                "failed",
-                "The server lacks something for every workflow.",
-                "See what is missing: ryla-gen workflows check",
-            )
-        )
-    return checks
+        hint = "Install or update ComfyUI on the server."
+        checks.append(Check("workflows", "failed", "The server has the nodes of no workflow.", hint))
+    return checks + [_weights_of(item, required=item.workflow in workflows) for item in lacking if item.files and not item.nodes]
 
 
-def _nodes_of(name: str, known: dict[str, Any], *, required: bool) -> Check:
-    said = name.replace("_", "-")
-    missing = missing_for(name, default_of(workflow_class(name)).build().to_api(), known)
-    state: State = "failed" if required else "skipped"
-    if missing.nodes:
-        return Check(f"nodes of {said}", state, f"missing: {_some(sorted(missing.nodes))}", missing.hint)
-    if missing.files:
-        return Check(f"weights of {said}", state, f"missing: {_some([item.text for item in missing.files])}", missing.hint)
-    return Check(f"nodes of {said}", "ok", "all there")
+def _nodes_of(missing: Missing, *, required: bool) -> Check:
+    title = f"nodes of {missing.workflow.replace('_', '-')}"
+    if not missing.nodes:
+        return Check(title, "ok", "all there")
+    packs = missing.packs
+    hint = "; ".join(f"install {pack.name} at {pack.commit[:12]}: {pack.repo}" for pack in packs) or "Update ComfyUI on the server."
+    return Check(title, "failed" if required else "skipped", f"missing: {_some(sorted(missing.nodes))}", hint)
+
+
+def _weights_of(missing: Missing, *, required: bool) -> Check:
+    title, text = f"weights of {missing.workflow.replace('_', '-')}", _some([item.text for item in missing.files])
+    return Check(title, "failed" if required else "skipped", f"not there: {text}", missing.hint)
 
 
 def _built_in() -> list[str]:

@@ -17,6 +17,7 @@ from ryla_gen.events import Event
 
 from .asking import Yes, sure
 from .common import Backend, Json, Overwrite, Quiet, example, group, screen_of
+from .completing import remember_loras
 from .screen import Screen, fancy, table, width
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def list_(context: typer.Context, backend: Backend = None, as_json: Json = False
     screen = screen_of(context, as_json=as_json)
     with _client(backend) as client:
         found = client.loras.list()
+        remember_loras(client.settings.home, client.settings.backend_names[0], [item.id for item in found])
     screen.result({"items": [item.to_data() for item in found]}, _listed(found))
 
 

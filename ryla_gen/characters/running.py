@@ -325,7 +325,7 @@ class AsyncCharacterJob:
         return record is not None and record.state == self.state and whole
 
     def _written_again(self, part: Part) -> Record | None:
-        """Journal a picture that an earlier process may have sent, should the journal not know it: its backend can then be asked."""
+        """Journal a picture that an earlier process may have sent, should the journal not know it, so that its backend is asked."""
         plan, history = self._plan, self._client.history
         picture = plan.base_image and {"reference_image": {name: plan.base_image[name] for name in ("sha256", "bytes")}}
         inputs = {"prompt": part.prompt, "seed": part.seed, **plan.fields, **(picture or {})}

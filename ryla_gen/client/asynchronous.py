@@ -18,9 +18,11 @@ from ..errors import InvalidInputError, JobExpiredError, PlainData, RylaGenError
 from ..estimates import Estimate, estimate
 from ..events import Event, Started, now
 from ..fallback import explained, first_willing, notices, taken
+from ..grids import show_lists
 from ..history import CostRow, History
 from ..jobs import AsyncJob, state_of
 from ..methods import Methods
+from ..notebook import live
 from ..results import Generation
 from ..settings import Settings
 from ..workflows.base import Workflow
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 
 IN_FLIGHT = 5
 """Jobs that ``map`` keeps under way: what one GPU container takes at once."""
+
+ARRIVAL_SECONDS = 15.0
+"""How long closing waits for jobs that are still on their way to a server, their pictures among them."""
 
 OnEvent = Callable[[Event], None]
 """Called with every event of a job, in order."""
@@ -67,7 +72,10 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         self._backends: dict[str, Backend] = {}
         self._estimates: dict[str, Estimate | None] = {}
         self._outcomes: set[asyncio.Task[Generation]] = set()
+        self._arriving: set[asyncio.Task[None]] = set()
         self._closing = False
+        if self.settings.notebook:
+            show_lists()
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,7 +96,8 @@ class AsyncClient(Methods[Awaitable[Generation]]):
 
         Args:
             workflow: what to run.
-            on_event: called with every event, in order, on the event loop; what it raises cancels the work.
+            on_event: called with every event, in order, on the event loop; what it raises cancels the work. Without one, a
+                Jupyter cell shows a bar, unless the setting ``notebook`` is off.
             timeout: seconds the graph may run, instead of the workflow's own limit.
             tags: words under which the job is found again.
             measure_consistency: whether to measure how like the reference the face is; see ``Generation.face_similarity``.
@@ -97,16 +106,13 @@ class AsyncClient(Methods[Awaitable[Generation]]):
             RylaGenError: see ``ryla_gen.errors``; each says what to do.
 
         """
+        bar = None if on_event else live(workflow, on=self.settings.notebook)
         job = await self.submit(workflow, timeout=timeout, tags=tags, measure_consistency=measure_consistency)
         try:
-            if on_event is not None:
-                async for event in job.events():
-                    on_event(event)
-            return await job.result()
-        except BaseException:
-            if not job.done:
-                await asyncio.shield(job.cancel())
-            raise
+            return await _followed(job, on_event or bar)
+        finally:
+            if bar is not None:
+                bar.end(job.state)
 
     async def submit(
         self,
@@ -163,6 +169,9 @@ class AsyncClient(Methods[Awaitable[Generation]]):
             raise
         told = {"skipped": [item.to_data() for item in skipped]} if skipped else {}
         self.history.update(job, handle=ticket.handle, **told)
+        if name != "emulator":  # whose jobs end with the client
+            self._arriving.add(arriving := asyncio.create_task(_arrived(ticket), name=f"ryla-gen arrival {job}"))
+            arriving.add_done_callback(self._arriving.discard)
         return self._job(job, ready, name, ticket, skipped=told.get("skipped", []))
 
     async def map(
@@ -187,7 +196,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         try:
             while True:
                 while len(pending) < in_flight and (workflow := next(source, None)) is not None:
-                    pending.append(asyncio.create_task(self.run(workflow)))
+                    pending.append(asyncio.create_task(self._quietly(workflow)))
                 if not pending:
                     break
                 finished = await _next(pending, ordered=ordered)
@@ -214,7 +223,9 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         return self._closing
 
     async def close(self) -> None:
-        """Let go of connections and of the emulator. Jobs on a server of their own go on."""
+        """Let go of connections and of the emulator. Jobs on a server of their own go on: those on their way arrive first."""
+        if self._arriving:
+            await asyncio.wait(self._arriving, timeout=ARRIVAL_SECONDS)
         self._closing = True
         for backend in self._backends.values():
             await backend.close()
@@ -253,6 +264,9 @@ class AsyncClient(Methods[Awaitable[Generation]]):
 
     def _run(self, workflow: Workflow) -> Awaitable[Generation]:
         return self.run(workflow)
+
+    async def _quietly(self, workflow: Workflow) -> Generation:
+        return await _followed(await self.submit(workflow), None)
 
     def _backend(self, name: str) -> Backend:
         if name not in self._backends:
@@ -321,6 +335,26 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         if self.settings.origin("backend") == "default" and "backend" not in _said:
             _said.add("backend")
             print(f"ryla-gen: {self.settings.backend_reason}", file=sys.stderr)  # noqa: T201 - for the person, once
+
+
+async def _arrived(ticket: Ticket) -> None:
+    """Wait until a job's server has it, or refused it: the first event is ours, the second one the server's, or the end."""
+    async for event in ticket.events(previews=False):
+        if event.seq > 0:
+            return
+
+
+async def _followed(job: AsyncJob, on_event: OnEvent | None) -> Generation:
+    """Wait for a job and tell its events; being cancelled cancels it."""
+    try:
+        if on_event is not None:
+            async for event in job.events():
+                on_event(event)
+        return await job.result()
+    except BaseException:
+        if not job.done:
+            await asyncio.shield(job.cancel())
+        raise
 
 
 async def _noted(waiting: Awaitable[Generation], skipped: Sequence[PlainData], backend: str) -> Generation:

@@ -13,6 +13,7 @@ from ..estimates import Estimate
 from ..history import CostRow, History
 from ..jobs import Job
 from ..methods import Methods
+from ..notebook import live
 from ..portal import Portal
 from ..results import Generation
 from ..settings import Settings
@@ -75,8 +76,10 @@ class Client(Methods[Generation]):
     ) -> Generation:
         """Run a workflow and wait for its result; see :meth:`AsyncClient.run`. Ctrl-C cancels the work.
 
-        ``on_event`` is called in the calling thread, so it may use this client and its jobs.
+        ``on_event`` is called in the calling thread, so it may use this client and its jobs. Without one, a Jupyter cell shows a
+        bar with the picture as it grows, unless the setting ``notebook`` is off.
         """
+        on_event = on_event or live(workflow, on=self.settings.notebook)
         if on_event is None:
             work = self._client.run(workflow, timeout=timeout, tags=tags, measure_consistency=measure_consistency)
             return self._portal.call(work)

@@ -151,13 +151,20 @@ class Emulator:
 
     async def _shut(self) -> None:
         if self._listening is not None:
-            self._listening.close()
+            # First no more are accepted, and those just accepted get their transport: one that is made for a closed
+            # asyncio.Server fails an assertion halfway and leaves its socket open (CPython 3.11, Server._attach).
+            for listener in self._listening.sockets:
+                self._loop.remove_reader(listener.fileno())
             await _accepted()
+            self._listening.close()
+        connections = [item.transport for item in self._runner.server.connections] if self._runner and self._runner.server else []
         await self.hub.close()
         if self._runner is not None:
             await self._runner.cleanup()
+        for transport in connections:  # one with unsent bytes waits for a client that may be gone
+            if isinstance(transport, asyncio.WriteTransport):
+                transport.abort()
         await asyncio.sleep(0)  # transports close their sockets one turn later
-        await asyncio.sleep(0)  # those that were aborted in that turn
 
     def close(self) -> None:
         """Stop everything and leave nothing: no thread, no socket, no temporary file. Closing twice is the same as once."""

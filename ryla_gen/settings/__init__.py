@@ -115,6 +115,8 @@ class Settings:
     """SDXL checkpoint file of such jobs with ``nsfw=True``."""
     characters_face_workflow: str = "flux_pulid"
     """Workflow of face swaps and character sheets: flux_pulid or instantid."""
+    notebook: bool = True
+    """Whether a Jupyter cell shows a running job's bar, and a list of results as a grid."""
     warnings: tuple[str, ...] = ()
     """Variables that look like settings and are none."""
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)

@@ -7,10 +7,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidInputError
-from .base import Workflow
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+
+    from .base import Workflow
 
 BUILT_IN = {
     "flux": "flux:Flux",
@@ -53,6 +54,8 @@ def workflow_class(name: str) -> type[Workflow]:
         close = get_close_matches(key, workflow_names(), n=1)
         meant = f"Did you mean {close[0].replace('_', '-')}? " if close else ""
         raise InvalidInputError(f"There is no workflow {name!r}.", f"{meant}See them all: ryla-gen workflows list")
+    from .base import Workflow  # pydantic, which naming workflows (shell completion) does not need
+
     loaded = plugin.load()
     if not (isinstance(loaded, type) and issubclass(loaded, Workflow)):
         raise InvalidInputError(

@@ -96,7 +96,9 @@ def test_missing_node_packs_are_named_with_what_to_install(capsys: Capsys) -> No
         assert "ComfyUI_InstantID at " in faces["hint"]
         # Whoever names it wants it to work.
         assert doctor(capsys, "instantid", "--url", url, code=1)["nodes of instantid"]["state"] == "failed"
-        assert set(doctor(capsys, "flux", "--url", url)) >= {"nodes of flux"}
+        flux = doctor(capsys, "flux", "--url", url, code=1)  # it has the nodes, and no weights
+        assert (flux["nodes of flux"]["state"], flux["weights of flux"]["state"]) == ("ok", "failed")
+        assert "weights sync flux" in flux["weights of flux"]["hint"]
 
 
 def test_an_old_server_and_one_without_nodes_fail(capsys: Capsys) -> None:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -81,9 +81,11 @@ class Reader:
             tomllib.loads(block.text)
         elif what == "python":
             self._python(block)
+        elif what == "shell" and not block.not_run:
+            self._shell(block)
         elif what == "shell":
             for line in shell_lines(block.text):
-                check_line(line, block.place) if block.not_run else self._line(line, block.place)
+                check_line(line, block.place)
 
     def _python(self, block: Block) -> None:
         source = "\n" * block.line + block.text  # so that a traceback names the line of the page
@@ -94,6 +96,19 @@ class Reader:
         made = eval(code, self.names)  # the pages are ours
         if code.co_flags & inspect.CO_COROUTINE:
             asyncio.run(made)
+
+    def _shell(self, block: Block) -> None:
+        """Run a block; where it shows what an error says, it has to say just that."""
+        refusals = re.findall(r"^\$ (.+)\n(error\[.+)$", block.text, re.MULTILINE)
+        for line in shell_lines(block.text):
+            said = next((words for command, words in refusals if command == line), None)
+            if said is None:
+                self._line(line, block.place)
+                continue
+            with redirect_stderr(io.StringIO()) as words:
+                code, _ = self._command(shlex.split(line), block.place)
+            assert code != 0, f"{block.place}: {line}: it did not fail"
+            assert said in words.getvalue(), f"{block.place}: {line}: {words.getvalue()}"
 
     def _line(self, line: str, place: str) -> None:
         check_line(line, place)
@@ -156,8 +171,12 @@ def captured() -> Iterator[_Sink]:
 
 
 def shell_lines(text: str) -> Iterator[str]:
-    """Every command line, continued lines joined, comments and prompts dropped."""
-    for line in re.sub(r"\\\n\s*", " ", text).splitlines():
+    """Every command line, continued lines joined, comments and prompts dropped; where prompts are shown, the rest is output."""
+    lines = re.sub(r"\\\n\s*", " ", text).splitlines()
+    prompted = any(line.startswith("$ ") for line in lines)
+    for line in lines:
+        if prompted and not line.startswith("$ "):
+            continue
         bare = line.strip().removeprefix("$ ")
         if bare and not bare.startswith("#"):
             yield bare

@@ -82,6 +82,8 @@ def test_a_failing_block_fails_the_page(reader: Reader) -> None:
         reader.does(Block("x.md", 3, "python", "1 / 0", "", False))
     with pytest.raises(AssertionError, match="exit 2"):
         reader.does(Block("x.md", 3, "sh", "ryla-gen graph run nowhere.json", "", False))
+    with pytest.raises(AssertionError, match="No such file"):
+        reader.does(Block("x.md", 3, "sh", "$ ryla-gen graph run nowhere.json\nerror[not_this]: it is not there", "", False))
     with pytest.raises(AssertionError, match="say why"):
         reader.does(Block("x.md", 3, "sh", "modal deploy", "", False))
     with pytest.raises(ValueError, match="delimiter"):

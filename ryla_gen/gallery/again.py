@@ -1,0 +1,146 @@
+"""The command and the Python that make a file again, from a note that anybody may have written. Runs nothing.
+
+Only values that the workflow's own class accepts are spelled out, each quoted; whatever else there is is read from the
+file itself when the command runs.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import RylaGenError
+from ..workflows.base import Workflow
+from ..workflows.registry import BUILT_IN, workflow_class
+
+STANDING_IN = {"image": "photo.png", "video": "video.mp4", "reference_image": "face.png"}
+"""Names that stand for the pictures which must be given again."""
+LONGEST_LINE = 84
+"""Columns of a Python call on one line."""
+SAVE = '    generation.save("{workflow}-{seed}-{index}")\n'
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """How a file is made again."""
+
+    command: str
+    python: str
+    needs: tuple[str, ...] = ()
+    """Fields whose picture must be given again."""
+
+
+def again(name: str, inputs: Mapping[str, Any], seed: int | None, path: Path) -> Again:
+    """Spell out how to make a file again.
+
+    Args:
+        name: of its workflow.
+        inputs: the fields that its note tells.
+        seed: the one that was used.
+        path: the file, which ``rerun`` and ``load`` read.
+
+    """
+    cls = _class_of(name)
+    if cls is None:
+        return _rerun(path, ())
+    needs = tuple(field for field in cls.media_fields() if isinstance(inputs.get(field), Mapping) and inputs[field])
+    fields = _fields(cls, {**inputs, "seed": seed}, needs) if name in BUILT_IN and name != "workflow" else None
+    options = _options(fields) if fields is not None else None
+    if fields is None or options is None:
+        return _rerun(path, needs if name != "workflow" else ())
+    line = " ".join(["ryla-gen run", name.replace("_", "-"), *options])
+    return Again(line, _call(name, fields), needs)
+
+
+def _class_of(name: str) -> type[Workflow] | None:
+    try:
+        return workflow_class(name)
+    except RylaGenError:
+        return None  # of a plug-in that is not installed here
+
+
+def _fields(cls: type[Workflow], inputs: Mapping[str, Any], needs: tuple[str, ...]) -> dict[str, Any] | None:
+    """The fields to write down: those that differ from their defaults, unless a default depends on one of them."""
+    pictures = {name: STANDING_IN.get(name, "photo.png") for name in needs}
+    full = {name: value for name, value in inputs.items() if name in cls.model_fields and value is not None} | pictures
+    kept = {
+        name: value
+        for name, value in full.items()
+        if (info := cls.model_fields[name]).is_required() or value != _jsonlike(info.get_default(call_default_factory=True))
+    }
+    try:
+        wanted = cls.from_plain(full, trusted=True)
+        return kept if cls.from_plain(kept, trusted=True) == wanted else full
+    except RylaGenError:
+        return None  # a note of another version, or of nobody's: the file itself is asked when it is run again
+
+
+def _jsonlike(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _options(fields: Mapping[str, Any]) -> list[str] | None:
+    """Write fields as options of ``ryla-gen run``; None when one cannot be written so."""
+    words: list[str] = []
+    for name, value in fields.items():
+        option = f"--{name.replace('_', '-')}"
+        if name == "prompt" and isinstance(value, str):
+            if value == "-":
+                return None  # would read standard input
+            words.insert(0, quoted(f"--prompt={value}") if value.startswith("-") else quoted(value))
+        elif isinstance(value, bool):
+            words.append(option if value else f"--no-{option[2:]}")
+        elif isinstance(value, int | float):
+            words += [option, str(value)]
+        elif isinstance(value, str):
+            words += [quoted(f"{option}={value}")] if value.startswith("-") or not value else [option, quoted(value)]
+        elif name == "loras":
+            words += [part for lora in value for part in ("--lora", quoted(f"{lora['id']}:{lora['strength']}"))]
+        else:
+            return None
+    return words
+
+
+def _call(name: str, fields: Mapping[str, Any]) -> str:
+    texts = [f"{key}={_python(key, value)}" for key, value in fields.items()]
+    first = f"from ryla_gen import {'Client, Lora' if 'loras' in fields else 'Client'}\n\nwith Client() as client:\n"
+    call = f"    generation = client.{name}({', '.join(texts)})"
+    if len(call) > LONGEST_LINE:
+        call = f"    generation = client.{name}(\n{''.join(f'        {text},{chr(10)}' for text in texts)}    )"
+    return f"{first}{call}\n{SAVE}"
+
+
+def _python(name: str, value: Any) -> str:
+    if name == "loras":
+        loras = (f"Lora({lora['id']!r}, {lora['strength']!r})" for lora in value)
+        return f"[{', '.join(loras)}]"
+    return repr(value)
+
+
+def _rerun(path: Path, needs: tuple[str, ...]) -> Again:
+    pictures = {name: STANDING_IN.get(name, "photo.png") for name in needs}
+    options = "".join(f" --{name.replace('_', '-')} {value}" for name, value in pictures.items())
+    arguments = "".join(f", {name}={value!r}" for name, value in pictures.items())
+    python = (
+        "from ryla_gen import Client, load\n\nwith Client() as client:\n"
+        f"    generation = client.run(load({str(path)!r}{arguments}))\n"
+        f"{SAVE}"
+    )
+    return Again(f"ryla-gen rerun {quoted(str(path))}{options}", python, needs)
+
+
+def quoted(text: str) -> str:
+    """Quote a word for bash and zsh. Control characters are spelled out: pasted raw, they would reach the terminal."""
+    if _CONTROL.search(text) is None:
+        return shlex.quote(text)
+    plain = text.replace("\\", "\\\\").replace("'", "\\'")
+    return "$'" + _CONTROL.sub(lambda found: {"\n": "\\n", "\t": "\\t"}.get(found[0], _escape(found[0])), plain) + "'"
+
+
+def _escape(sign: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in sign.encode())

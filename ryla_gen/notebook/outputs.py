@@ -1,0 +1,133 @@
+"""Shows files below a cell: a picture as itself, several as one sheet, a video as a player and a strip of its frames.
+
+Pictures are published as pictures, not inside HTML: code hosts, which take HTML apart, show them too.
+"""
+
+from __future__ import annotations
+
+import io
+from base64 import b64encode
+from collections.abc import Sequence
+from html import escape
+from typing import NamedTuple
+
+from ..errors import InvalidInputError
+from ..media.frames import frames_of
+from ..media.sheet import Tile, contact_sheet
+from .base import publish, shell
+
+STRIP = 4
+"""Frames of a strip: the first, two between, the last."""
+STRIP_HEIGHT = 160
+"""Pixels."""
+QUALITY = 88
+"""JPEG quality of sheets and strips, which stand for files and are none."""
+AS_IT_IS = ("image/png", "image/jpeg")
+"""What every reader of a notebook shows."""
+
+
+class File(NamedTuple):
+    """One file to show."""
+
+    kind: str
+    """image, video or file."""
+    media_type: str
+    name: str
+    label: str
+    data: bytes
+
+
+def show(files: Sequence[File], *, caption: str = "", notes: Sequence[str] = ()) -> None:
+    """Show files below the running cell.
+
+    Args:
+        files: what to show, in order.
+        caption: a line below.
+        notes: warnings below that.
+
+    Raises:
+        NotImplementedError: this process is no Jupyter kernel; so IPython's terminal goes on to the plain text.
+
+    """
+    if shell() is None:
+        raise NotImplementedError
+    pictures = [file for file in files if file.kind == "image"]
+    if len(pictures) == 1:
+        _show_picture(pictures[0])
+    elif pictures:
+        publish({"image/jpeg": encoded(sheet([Tile(file.label, file.data) for file in pictures])), "text/plain": caption})
+    for file in files:
+        if file.kind == "video":
+            _show_video(file)
+        elif file.kind != "image":
+            publish({"text/plain": f"{file.name} ({len(file.data):,} bytes)"})
+    if caption or notes:
+        lines = [caption, *(f"⚠ {note}" for note in notes)]
+        html = "".join(f"<div><small>{escape(line)}</small></div>" for line in lines if line)
+        publish({"text/html": html, "text/plain": "\n".join(lines)})
+
+
+def sheet(tiles: Sequence[Tile]) -> bytes:
+    """Draw pictures into one JPEG grid, each above its label; one that is missing keeps its place."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(contact_sheet(tiles))) as drawn:
+        return _jpeg(drawn)
+
+
+def player(media_type: str, data: bytes, name: str) -> str:
+    """Return the HTML of a player that holds its video."""
+    source = f"data:{media_type};base64,{encoded(data)}"
+    if media_type.startswith("image/"):  # an animated WebP plays by itself
+        return f'<img style="max-width:100%" alt="{escape(name)}" src="{source}">'
+    return f'<video controls loop muted playsinline style="max-width:100%" src="{source}"></video>'
+
+
+def _show_picture(file: File) -> None:
+    from PIL import Image
+
+    if file.media_type in AS_IT_IS:
+        publish({file.media_type: encoded(file.data), "text/plain": file.name})
+        return
+    with Image.open(io.BytesIO(file.data)) as opened:
+        buffer = io.BytesIO()
+        opened.convert("RGBA").save(buffer, "PNG", compress_level=4)
+    publish({"image/png": encoded(buffer.getvalue()), "text/plain": file.name})
+
+
+def _show_video(file: File) -> None:
+    publish({"text/html": player(file.media_type, file.data, file.name), "text/plain": f"{file.name} ({len(file.data):,} bytes)"})
+    try:
+        strip = _strip(file.data)
+    except InvalidInputError:  # the player says so, where it can; a result that cannot be drawn is still a result
+        return
+    publish({"image/jpeg": encoded(strip), "text/plain": f"frames of {file.name}"})
+
+
+def _strip(video: bytes) -> bytes:
+    from PIL import Image
+
+    frames = frames_of(video, STRIP)
+    for frame in frames:
+        frame.thumbnail((STRIP_HEIGHT * 3, STRIP_HEIGHT))
+    gap = 4
+    drawn = Image.new("RGB", (sum(frame.width + gap for frame in frames) - gap, max(frame.height for frame in frames)), "white")
+    left = 0
+    for frame in frames:
+        drawn.paste(frame, (left, 0))
+        left += frame.width + gap
+    return _jpeg(drawn)
+
+
+def _jpeg(picture: object) -> bytes:
+    from PIL.Image import Image
+
+    assert isinstance(picture, Image)
+    buffer = io.BytesIO()
+    picture.convert("RGB").save(buffer, "JPEG", quality=QUALITY, optimize=True)
+    return buffer.getvalue()
+
+
+def encoded(data: bytes) -> str:
+    """Return bytes as a notebook holds them."""
+    return b64encode(data).decode()
