@@ -26,7 +26,7 @@ HELP = 60
 CACHE = "lora-ids.json"
 """In the home folder: the LoRAs of each place as they were listed last, for places that a key press must not ask."""
 SAFE_VALUE = re.compile(r"[\w][\w.-]*")
-UNSAFE = re.compile(r"[^\w .,;!?+=%@/…·-]+")
+UNSAFE = re.compile(r"[^\w .,!?+=%@/…·-]+")
 """What has a meaning in some shell. ``-`` and letters of every language have none."""
 
 FLAGS = frozenset({"--json", "--quiet", "-q", "--yes", "-y", "--all-options", "--overwrite", "--deployed", "--generate", "--tools"})

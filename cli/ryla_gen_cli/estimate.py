@@ -2,72 +2,25 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
-import typer
-import typer.main
-
 from ryla_gen.workflows.base import Workflow
-from ryla_gen.workflows.registry import workflow_class
 
-from .common import Backend, Json, Url, example, own_warnings, screen_of, single
-from .options import parameters, values
-from .run import Workflows, sample_line
+from .common import Backend, Json, Url, own_warnings, screen_of
+from .options import values
+from .per_workflow import per_workflow
 from .screen import Screen, filled, width
 
 
-class Estimated(Workflows):
-    """A group whose commands are the workflows."""
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Build the command of one workflow.
-
-        Raises:
-            InvalidInputError: there is none of that name.
-
-        """
-        return None if cmd_name.startswith("-") else command(workflow_class(cmd_name))
+def estimate(cls: type[Workflow], given: dict[str, Any]) -> None:
+    """Estimate one workflow."""
+    screen = screen_of(given["context"], as_json=given["as_json"])
+    if "prompt" in cls.model_fields and given.get("prompt_argument") is None and given.get("field_prompt") is None:
+        given["prompt_argument"] = "any"  # what a prompt says costs nothing
+    say(screen, cls(**values(cls, given)), given)
 
 
-app = typer.Typer(
-    cls=Estimated,
-    rich_markup_mode=None,
-    add_completion=False,
-    no_args_is_help=True,
-    subcommand_metavar="WORKFLOW [PROMPT] [OPTIONS]",
-    help="Say what a workflow would take and cost, and what that rests on. Nothing is sent.",
-    epilog=example('ryla-gen estimate flux-dev "a lighthouse at dusk" --steps 28 --backend modal'),
-)
-
-
-@app.callback()
-def group() -> None:
-    """Hold the workflows."""
-
-
-def command(cls: type[Workflow]) -> Any:
-    """Build the command of one workflow class."""
-
-    def call(**given: Any) -> None:
-        context: typer.Context = given["context"]
-        screen = screen_of(context, as_json=given["as_json"])
-        if "prompt" in cls.model_fields and given.get("prompt_argument") is None and given.get("field_prompt") is None:
-            given["prompt_argument"] = "any"  # what a prompt says costs nothing
-        estimate(screen, cls(**values(cls, given)), given)
-
-    wanted = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
-    wanted += parameters(cls, COMMON)
-    described: Any = call
-    described.__signature__ = inspect.Signature(wanted)
-    described.__annotations__ = {item.name: item.annotation for item in wanted}
-    one = single()
-    line = sample_line(cls).replace("ryla-gen run", "ryla-gen estimate").partition(" -o ")[0]
-    one.command(cls.name.replace("_", "-"), help=inspect.getdoc(cls), epilog=example(line))(call)
-    return typer.main.get_command(one)
-
-
-def estimate(screen: Screen, workflow: Workflow, given: dict[str, Any]) -> None:
+def say(screen: Screen, workflow: Workflow, given: dict[str, Any]) -> None:
     """Say what a workflow would take and cost on each backend that is chosen.
 
     Raises:
@@ -112,4 +65,10 @@ def _common(*, backend: Backend = None, url: Url = None, as_json: Json = False) 
     """Hold the options that every workflow has; only its signature is read."""
 
 
-COMMON = tuple(inspect.signature(_common, eval_str=True).parameters.values())
+app = per_workflow(
+    "estimate",
+    estimate,
+    _common,
+    text="Say what a workflow would take and cost, and what that rests on. Nothing is sent.",
+    options='flux-dev "a lighthouse at dusk" --steps 28 --backend modal',
+)

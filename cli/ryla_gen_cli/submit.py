@@ -2,74 +2,32 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
-
-import typer
-import typer.main
 
 from ryla_gen.errors import BackendNotConfiguredError, InvalidInputError
 from ryla_gen.workflows.base import Workflow
-from ryla_gen.workflows.registry import workflow_class
 
-from .common import Backend, Json, MaxUsd, Quiet, Tag, Timeout, Url, example, own_warnings, screen_of, single
-from .options import parameters, values
-from .run import Workflows, sample_line
+from .common import Backend, Json, MaxUsd, Quiet, Tag, Timeout, Url, own_warnings, screen_of
+from .options import values
+from .per_workflow import per_workflow
 from .screen import Screen
 
 
-class Submitted(Workflows):
-    """A group whose commands are the workflows."""
+def submit(cls: type[Workflow], given: dict[str, Any]) -> None:
+    """Hand one workflow in.
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Build the command of one workflow.
+    Raises:
+        InvalidInputError: the time limit is none, or a field does not fit.
 
-        Raises:
-            InvalidInputError: there is none of that name.
-
-        """
-        return None if cmd_name.startswith("-") else command(workflow_class(cmd_name))
-
-
-app = typer.Typer(
-    cls=Submitted,
-    rich_markup_mode=None,
-    add_completion=False,
-    no_args_is_help=True,
-    subcommand_metavar="WORKFLOW [PROMPT] [OPTIONS]",
-    help="Hand in a workflow and get its job's id at once; fetch the result later: ryla-gen jobs result ID -o FILE",
-    epilog=example('ryla-gen submit flux-dev "a lighthouse at dusk, red roof" --seed 7'),
-)
+    """
+    screen = screen_of(given["context"], as_json=given["as_json"], quiet=given["quiet"])
+    timeout = given["timeout"]
+    if timeout is not None and not 0 < timeout < float("inf"):
+        raise InvalidInputError(f"--timeout {timeout:g} must be more than 0.", "Leave it out for the workflow's own limit.")
+    hand_in(screen, cls(**values(cls, given)), given)
 
 
-@app.callback()
-def group() -> None:
-    """Hold the workflows."""
-
-
-def command(cls: type[Workflow]) -> Any:
-    """Build the command of one workflow class."""
-
-    def call(**given: Any) -> None:
-        context: typer.Context = given["context"]
-        screen = screen_of(context, as_json=given["as_json"], quiet=given["quiet"])
-        timeout = given["timeout"]
-        if timeout is not None and not 0 < timeout < float("inf"):
-            raise InvalidInputError(f"--timeout {timeout:g} must be more than 0.", "Leave it out for the workflow's own limit.")
-        submit(screen, cls(**values(cls, given)), given)
-
-    wanted = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
-    wanted += parameters(cls, COMMON)
-    described: Any = call
-    described.__signature__ = inspect.Signature(wanted)
-    described.__annotations__ = {item.name: item.annotation for item in wanted}
-    one = single()
-    line = sample_line(cls).replace("ryla-gen run", "ryla-gen submit").partition(" -o ")[0]
-    one.command(cls.name.replace("_", "-"), help=inspect.getdoc(cls), epilog=example(line))(call)
-    return typer.main.get_command(one)
-
-
-def submit(screen: Screen, workflow: Workflow, given: dict[str, Any]) -> None:
+def hand_in(screen: Screen, workflow: Workflow, given: dict[str, Any]) -> None:
     """Hand a workflow in and say its id.
 
     Raises:
@@ -113,4 +71,10 @@ def _common(
     """Hold the options that every workflow has; only its signature is read."""
 
 
-COMMON = tuple(inspect.signature(_common, eval_str=True).parameters.values())
+app = per_workflow(
+    "submit",
+    submit,
+    _common,
+    text="Hand in a workflow and get its job's id at once; fetch the result later: ryla-gen jobs result ID -o FILE",
+    options='flux-dev "a lighthouse at dusk, red roof" --seed 7',
+)

@@ -1,0 +1,115 @@
+"""Commands with a subcommand per workflow, its options made from the class: ``run``, ``submit``, ``estimate``. Runs nothing."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import typer
+import typer.core
+import typer.main
+
+from ryla_gen.workflows.base import Workflow
+from ryla_gen.workflows.registry import BUILT_IN, workflow_class, workflow_names
+
+from .common import example, single
+from .options import parameters
+
+Act = Callable[[type[Workflow], dict[str, Any]], None]
+"""Does what the command is for, with a workflow class and the options that were given."""
+
+
+class Workflows(typer.core.TyperGroup):
+    """A group whose commands are the workflows, those of plug-ins among them."""
+
+    make: Callable[[type[Workflow]], Any]
+    """Builds the command of one workflow class."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Name every workflow."""
+        return [name.replace("_", "-") for name in workflow_names()]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Build the command of one workflow.
+
+        Raises:
+            InvalidInputError: there is none of that name.
+
+        """
+        return None if cmd_name.startswith("-") else type(self).make(workflow_class(cmd_name))
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list of workflows without building the options of each."""
+        with formatter.section("Workflows"):
+            formatter.write_dl([(name, _line(name)) for name in self.list_commands(ctx)])
+
+
+def per_workflow(verb: str, act: Act, common: Callable[..., None], *, text: str, options: str, saves: bool = False) -> typer.Typer:
+    """Build a command with one subcommand per workflow.
+
+    Args:
+        verb: the command's name.
+        act: what each subcommand does.
+        common: a function whose signature holds the options that every workflow has.
+        text: what the help says of it.
+        options: what follows the workflow's name in the example of the command itself.
+        saves: whether the examples end with a file that is written.
+
+    """
+    shared = tuple(inspect.signature(common, eval_str=True).parameters.values())
+
+    def make(cls: type[Workflow]) -> Any:
+        line = sample_line(cls).replace("ryla-gen run", f"ryla-gen {verb}")
+        return _command(cls, act, shared, line if saves else line.partition(" -o ")[0])
+
+    app = typer.Typer(
+        cls=type("Workflows", (Workflows,), {"make": staticmethod(make)}),
+        rich_markup_mode=None,
+        add_completion=False,
+        no_args_is_help=True,
+        subcommand_metavar="WORKFLOW [PROMPT] [OPTIONS]",
+        help=text,
+        epilog=example(f"ryla-gen {verb} {options}"),
+    )
+
+    @app.callback()
+    def group() -> None:
+        """Hold the workflows."""
+
+    return app
+
+
+def _command(cls: type[Workflow], act: Act, shared: Sequence[inspect.Parameter], line: str) -> Any:
+    def call(**given: Any) -> None:
+        act(cls, given)
+
+    wanted = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
+    wanted += parameters(cls, tuple(shared))
+    described: Any = call
+    described.__signature__ = inspect.Signature(wanted)
+    described.__annotations__ = {item.name: item.annotation for item in wanted}
+    one = single()
+    one.command(cls.name.replace("_", "-"), help=inspect.getdoc(cls), epilog=example(line))(call)
+    return typer.main.get_command(one)
+
+
+def _line(name: str) -> str:
+    try:
+        return " ".join((inspect.getdoc(workflow_class(name)) or "").split()).partition(". ")[0].rstrip(".")
+    except Exception as error:
+        if name.replace("-", "_") in BUILT_IN:
+            raise
+        return f"cannot be loaded: {error}"  # one broken plug-in must not hide all other workflows
+
+
+def sample_line(cls: type[Workflow]) -> str:
+    """A line that works, for the end of the help."""
+    words = ["ryla-gen run", cls.name.replace("_", "-")]
+    if "prompt" in cls.model_fields and cls.model_fields["prompt"].is_required():
+        words.append('"a lighthouse at dusk"')
+    required = [name for name, info in cls.model_fields.items() if info.is_required() and name != "prompt"]
+    words += [f"--{name.replace('_', '-')} {'graph_api.json' if name == 'graph' else 'face.png'}" for name in required]
+    words += ["--lora-id character"] if "lora_id" in cls.model_fields else []
+    words += ["--image small.png"] if cls.family == "upscale" else []
+    return f"{' '.join(words)} -o {'waves.mp4' if cls.family == 'video' else 'picture.png'}"
