@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from . import budget
-from .errors import InvalidInputError
+from .errors import InvalidInputError, JobNotFoundError
 from .estimates import Estimate, Work, estimate, rate_of, work_of
 from .history import History, Purse, Record
 from .settings import Settings
@@ -156,3 +156,12 @@ def check_batch(history: History, settings: Settings, workflows: Iterable[Workfl
     if settings.max_usd_per_day is not None and total:
         budget.check_batch(total, rows, settings.max_usd_per_day, history.taken_usd(budget.today()))
     return total
+
+
+def unreached(record: Record) -> JobNotFoundError:
+    """Say that no backend has a job, and where to look instead."""
+    text = f"The job {record.id} never reached its backend (state: {record.state})."
+    if record.workflow.startswith("character_"):
+        text = f"The job {record.id} is made of several pictures, each a job of its own."
+        return JobNotFoundError(text, f"See it, or take it up again: ryla-gen character status {record.id[:8]}", {"job": record.id})
+    return JobNotFoundError(text)

@@ -13,7 +13,7 @@ from typing import Any
 
 from ryla_gen import backends
 from ryla_gen.backends.base import Ticket
-from ryla_gen.calls import admit, workflow_of
+from ryla_gen.calls import admit, unreached, workflow_of
 from ryla_gen.comfy.access import connect
 from ryla_gen.comfy.following import Whereabouts
 from ryla_gen.contract import new_job_id
@@ -155,7 +155,7 @@ async def attached(settings: Settings, job: str) -> AsyncIterator[Attached]:
         try:
             handle = record.handle or await backend.find(record.id)
             if handle is None:
-                raise JobNotFoundError(f"The job {record.id} never reached its backend (state: {record.state}).")
+                raise unreached(record)
             workflow = workflow_of(record)
             ticket = await backend.attach(handle, workflow, job=record.id)
             outcome = _outcome(ticket)

@@ -13,6 +13,7 @@ import typer
 from ryla_gen.errors import JobNotFoundError
 from ryla_gen.history import History, Record
 from ryla_gen.settings import Settings
+from ryla_gen.workflows.registry import workflow_class, workflow_names
 
 from .common import Json, Output, Overwrite, Quiet, Url, example, group, screen_of
 from .screen import Screen, filled, shortened, table, width
@@ -41,6 +42,8 @@ def list_(
     name = workflow.replace("-", "_") if workflow else None
     with _journal(screen) as history:
         found = history.list(limit=limit, workflow=name, state=state, tags=tag or ())
+        if name and not found and not history.list(limit=1, workflow=name) and name not in workflow_names():
+            workflow_class(name)  # says that there is none, and the nearest one; a plug-in's old jobs are found without it
     rows = [_row(item) for item in found]
     text = table(("id", "when", "workflow", "state", "seconds", "cost", "prompt"), rows, width()) if rows else "No jobs yet."
     screen.result({"items": [asdict(item) for item in found]}, text)

@@ -16,12 +16,14 @@ from ryla_gen.errors import InvalidInputError, ModelNotFoundError, RylaGenError,
 from ryla_gen.events import Event
 from ryla_gen.remote.variants import default_of, variants
 from ryla_gen.settings import Settings
+from ryla_gen.workflows.licences import WORDS
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class
 from ryla_gen.workflows.tables import Weights
 
 from .common import Json, Quiet, example, group, screen_of
 from .deploy import Environment
-from .screen import Screen, fancy, table, width
+from .licences import Licences, notice, plain, summary
+from .screen import Screen, fancy, filled, table, width
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -79,7 +81,7 @@ def list_(
         report = _asked(screen, "status", [name for name in names if name != "workflow"], every, environment)
         states = {item["file"]: item["state"] for item in report["files"]}
     items = [_item(row, users, states) for row, users in needed.items()]
-    screen.result({"items": items, **_sums(items)}, _listed(items))
+    screen.result({"items": items, "licences": plain(needed), **_sums(items)}, _listed(items, summary(needed)))
 
 
 @app.command(epilog=example("ryla-gen weights sync flux flux-dev"))
@@ -89,6 +91,7 @@ def sync(
     every: Every = False,
     local: Local = None,
     environment: Environment = None,
+    licences: Licences = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -96,7 +99,7 @@ def sync(
     screen = screen_of(context, as_json=as_json, quiet=quiet)
     names = _names(workflows)
     needed = rows_of(names, every=every)
-    _say_licences(screen, list(needed))
+    notice(screen, needed, Settings.load().home, again=licences)
     if local is None:
         report = _asked(screen, "sync", list(names), every, environment)
     else:
@@ -105,6 +108,7 @@ def sync(
         token = os.environ.get("HF_TOKEN") or None
         with _shown(screen) as show:
             report = downloads.sync(needed, local.expanduser(), token=token, progress=_plain(show), cache=_hub_cache()).to_data()
+    report["licences"] = plain(needed)
     _tell(screen, report, "outcome", _command(names, local))
 
 
@@ -158,7 +162,7 @@ def _names(workflows: list[str] | None) -> tuple[str, ...]:
 
 def _item(row: Weights, users: list[str], states: dict[str, str] | None) -> dict[str, Any]:
     told: dict[str, Any] = {"file": label(row), "bytes": row.bytes, "repo": row.repo, "licence": row.licence}
-    told |= {"non_commercial": row.non_commercial, "gated": row.gated, "workflows": users}
+    told |= {"non_commercial": row.non_commercial, "commercial_use": row.commercial_use, "gated": row.gated, "workflows": users}
     return told | ({"state": states.get(label(row), "unknown")} if states is not None else {})
 
 
@@ -166,20 +170,22 @@ def _sums(items: list[dict[str, Any]]) -> dict[str, Any]:
     return {"bytes": sum(item["bytes"] or 0 for item in items), "unknown_sizes": sum(item["bytes"] is None for item in items)}
 
 
-def _listed(items: list[dict[str, Any]]) -> str:
-    titles = ["file", "size", *(["state"] if items and "state" in items[0] else []), "commercial use", "licence", "for"]
+def _listed(items: list[dict[str, Any]], licences: str) -> str:
+    if not items:
+        return "No files are needed."
+    titles = ["file", "size", *(["state"] if "state" in items[0] else []), "commercial use", "licence", "for"]
     rows = []
     for item in items:
-        commercial = "no" if item["non_commercial"] else "yes" if item["licence"] else "unknown"
+        commercial = WORDS[item["commercial_use"]]
         licence = f"{item['licence'] or 'unknown'}{' (gated)' if item['gated'] else ''}"
         users = ", ".join(name.replace("_", "-") for name in item["workflows"])
         state = [item["state"]] if "state" in item else []
         rows.append([item["file"], size(item["bytes"]), *state, commercial, licence, users])
     sums = _sums(items)
     more = f" and {sums['unknown_sizes']} of unknown size" if sums["unknown_sizes"] else ""
-    return (
-        f"{table(titles, rows, width())}\n\n{len(items)} files, {size(sums['bytes'])}{more}." if items else "No files are needed."
-    )
+    room = width()
+    said = [filled(line, room, "") for line in (f"{len(items)} files, {size(sums['bytes'])}{more}.", *licences.splitlines())]
+    return "\n".join([table(titles, rows, room), "", *said])
 
 
 def label(row: Weights) -> str:
@@ -192,12 +198,6 @@ def size(count: int | None) -> str:
     if count is None:
         return "?"
     return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
-
-
-def _say_licences(screen: Screen, rows: list[Weights]) -> None:
-    files = [label(row) for row in rows if row.non_commercial]
-    if files:
-        screen.note(f"warning: the licence forbids commercial use of {', '.join(files)}.")
 
 
 def _asked(screen: Screen, action: Any, names: list[str], every: bool, environment: str | None) -> dict[str, Any]:

@@ -13,11 +13,13 @@ import typer
 
 from ryla_gen.errors import RylaGenError
 from ryla_gen.workflows.base import Workflow
+from ryla_gen.workflows.licences import WORDS, Term, terms, together
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class, workflow_names
 from ryla_gen.workflows.tables import Weights, packs_for
 
 from . import readiness
 from .common import Json, example, group, screen_of
+from .licences import READ, free_workflows, plain
 from .options import LONGEST_CHOICE, Field, fields_of
 from .screen import filled, shortened, table, width
 
@@ -38,8 +40,8 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
     """List the workflows: name, family, licence, what it makes."""
     screen = screen_of(context, as_json=as_json)
     items = [_item(name) for name in workflow_names()]
-    rows = [(item["name"].replace("_", "-"), item["family"], item["licence"], item["makes"]) for item in items]
-    screen.result({"items": items}, table(("name", "family", "licence", "makes"), rows, width()))
+    rows = [(item["name"].replace("_", "-"), item["family"], _use(item), item["licence"], item["makes"]) for item in items]
+    screen.result({"items": items}, table(("name", "family", "commercial use", "licence", "makes"), rows, width()))
 
 
 @app.command(epilog=example("ryla-gen workflows show wan2"))
@@ -81,16 +83,22 @@ def _item(name: str) -> dict[str, Any]:
     return {"name": name, **about, "built_in": name in BUILT_IN}
 
 
+def _use(item: dict[str, Any]) -> str:
+    """Whether the default weights may be used commercially, in a word; a graph of one's own is as its models are."""
+    return "" if item["licence"] in ("", "as its models") else WORDS[item["commercial_use"]]
+
+
 def _licence(cls: type[Workflow]) -> tuple[str, bool | None]:
     """The licences of the default weights in a word, and whether they allow commercial use; None when nobody knows."""
     workflow = sample(cls)
     weights = workflow.required_weights() if workflow is not None else ()
     if not weights:
         return ("as its models", None)
-    if any(item.non_commercial for item in weights):
-        return ("non-commercial", False)
-    names = sorted({item.licence or "unknown" for item in weights})
-    return (", ".join(names), None if "unknown" in names else True)
+    allowed = together(weights)
+    if allowed is False:
+        research = all("research" in term.licence for term in terms(weights) if term.commercial_use is False)
+        return ("non-commercial, research only" if research else "non-commercial", False)
+    return (", ".join(sorted({item.licence or "unknown" for item in weights})), allowed)
 
 
 def sample(cls: type[Workflow], **choices: Any) -> Workflow | None:
@@ -120,7 +128,16 @@ def _needs(cls: type[Workflow]) -> dict[str, Any]:
             for item in workflow.required_weights():
                 weights.setdefault(item, choices)
     return {
-        "weights": [{**asdict(item), "non_commercial": item.non_commercial, "only_with": when} for item, when in weights.items()],
+        "weights": [
+            {
+                **asdict(item),
+                "non_commercial": item.non_commercial,
+                "commercial_use": item.commercial_use,
+                "only_with": when,
+            }
+            for item, when in weights.items()
+        ],
+        "licences": plain(weights),
         "node_packs": [asdict(pack) for pack in packs_for(frozenset(nodes))],
     }
 
@@ -180,9 +197,16 @@ def _page(data: dict[str, Any]) -> str:
         lines += [filled(_head(item), room), filled(item["doc"] + listed, room, "      ")]
     lines += ["", "Weights"] if data["weights"] else []
     lines += [filled(_weights(item), room) for item in data["weights"]]
+    lines += ["", "Licences"] if data["licences"] else []
+    lines += [filled(Term(**item).text, room) for item in data["licences"]]
+    lines += [filled(_free(data), room)] if data["commercial_use"] is False else []
     lines += ["", "Nodes"] if data["node_packs"] else []
     lines += [filled(_pack(item), room) for item in data["node_packs"]]
     return "\n".join(lines)
+
+
+def _free(data: dict[str, Any]) -> str:
+    return f"So {data['name'].replace('_', '-')} is not for commercial use; these are: {', '.join(free_workflows())}. {READ}"
 
 
 def _has_many_choices(item: dict[str, Any]) -> bool:
@@ -205,7 +229,8 @@ def _head(item: dict[str, Any]) -> str:
 def _weights(item: dict[str, Any]) -> str:
     size = f"{item['bytes'] / 1e9:.2f} GB" if item["bytes"] else item["approx_size"] or "size unknown"
     licence = item["licence"] or "licence unknown"
-    parts = [f"{item['folder']}/{item['name']}", size, licence, item["repo"]]
+    use = f"commercial use: {WORDS[item['commercial_use']]}"
+    parts = [f"{item['folder']}/{item['name']}", size, licence, use, item["repo"]]
     parts += ["needs an account that accepted the licence"] if item["gated"] else []
     parts += (
         [f"only with {' '.join(f'--{name} {value}' for name, value in item['only_with'].items())}"] if item["only_with"] else []

@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 IN_FLIGHT = 5
 """Jobs that ``map`` keeps under way: what one GPU container takes at once."""
 
-ARRIVAL_SECONDS = 15.0
-"""How long closing waits for jobs that are still on their way to a server, their pictures among them."""
-
 OnEvent = Callable[[Event], None]
 """Called with every event of a job, in order."""
 
@@ -72,7 +69,6 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         self._backends: dict[str, Backend] = {}
         self._estimates: dict[str, Estimate | None] = {}
         self._outcomes: set[asyncio.Task[Generation]] = set()
-        self._arriving: set[asyncio.Task[None]] = set()
         self._closing = False
         if self.settings.notebook:
             show_lists()
@@ -157,7 +153,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
             if not moved:
                 hooks.tell(hooks.requested(ready, job=job, backend=name, has_seed=seeded), self.settings)
             ticket = await handed_in(backend, ready, job=job, timeout=admitted.timeout, measure_consistency=measure_consistency)
-            if name != names[-1]:
+            if name != names[-1] or name == "comfyui":  # the caller may end now: a server that stays has to have the job first
                 await taken(ticket, name)
             return ticket
 
@@ -169,9 +165,6 @@ class AsyncClient(Methods[Awaitable[Generation]]):
             raise
         told = {"skipped": [item.to_data() for item in skipped]} if skipped else {}
         self.history.update(job, handle=ticket.handle, **told)
-        if name != "emulator":  # whose jobs end with the client
-            self._arriving.add(arriving := asyncio.create_task(_arrived(ticket), name=f"ryla-gen arrival {job}"))
-            arriving.add_done_callback(self._arriving.discard)
         return self._job(job, ready, name, ticket, skipped=told.get("skipped", []))
 
     async def map(
@@ -223,9 +216,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         return self._closing
 
     async def close(self) -> None:
-        """Let go of connections and of the emulator. Jobs on a server of their own go on: those on their way arrive first."""
-        if self._arriving:
-            await asyncio.wait(self._arriving, timeout=ARRIVAL_SECONDS)
+        """Let go of connections and of the emulator. Jobs on a server of their own go on."""
         self._closing = True
         for backend in self._backends.values():
             await backend.close()
@@ -335,13 +326,6 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         if self.settings.origin("backend") == "default" and "backend" not in _said:
             _said.add("backend")
             print(f"ryla-gen: {self.settings.backend_reason}", file=sys.stderr)  # noqa: T201 - for the person, once
-
-
-async def _arrived(ticket: Ticket) -> None:
-    """Wait until a job's server has it, or refused it: the first event is ours, the second one the server's, or the end."""
-    async for event in ticket.events(previews=False):
-        if event.seq > 0:
-            return
 
 
 async def _followed(job: AsyncJob, on_event: OnEvent | None) -> Generation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING
 
-from ..calls import workflow_of
+from ..calls import unreached, workflow_of
 from ..errors import JobNotFoundError
 from ..events import FINAL_STATES
 from ..history import Record
@@ -37,7 +37,7 @@ class AsyncJobs:
         backend = self._client._backend(record.backend)
         handle = record.handle or await backend.find(record.id)
         if handle is None:
-            raise JobNotFoundError(f"The job {record.id} never reached its backend (state: {record.state}).")
+            raise unreached(record)
         workflow = workflow_of(record)
         ticket = await backend.attach(handle, workflow, job=record.id)
         # Looking at what has ended changes nothing in the journal.

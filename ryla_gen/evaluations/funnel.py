@@ -45,7 +45,13 @@ class Stage:
 
 
 def funnel(records: Iterable[Record]) -> list[Stage]:
-    """Count records by workflow, the most used first; the last one is of all, when there are several."""
+    """Count records by workflow, the most used first; the last one is of all, when there are several.
+
+    A job made of others (a character sheet) counts as those others.
+    """
+    records = list(records)
+    parents = {record.parent for record in records}
+    records = [record for record in records if record.id not in parents]
     by_workflow: dict[str, list[Record]] = {}
     for record in records:
         by_workflow.setdefault(record.workflow, []).append(record)

@@ -51,7 +51,7 @@ class CostRow:
 
 
 def cost_rows(select: Select, by: str, since: str | None) -> Sequence[CostRow]:
-    """Sum up by a grouping: days in order, all others by their cost.
+    """Sum up by a grouping: days in order, all others by their cost. Jobs made of others count as those others.
 
     Raises:
         InvalidInputError: there is no such grouping.
@@ -65,5 +65,6 @@ def cost_rows(select: Select, by: str, since: str | None) -> Sequence[CostRow]:
         SELECT {GROUPINGS[by]} AS grouped, COUNT(*), SUM(state = 'succeeded'), SUM({over}), TOTAL(gpu_seconds), TOTAL(cost_usd),
             TOTAL(CASE WHEN state IN ('queued', 'running') AND expires_at > strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
                 THEN reserved_usd END)
-        FROM jobs WHERE created_at >= ? GROUP BY grouped ORDER BY {order}"""  # noqa: S608 - our own words
+        FROM jobs WHERE created_at >= ? AND id NOT IN (SELECT parent FROM jobs WHERE parent IS NOT NULL)
+        GROUP BY grouped ORDER BY {order}"""  # noqa: S608 - our own words
     return [CostRow(str(row[0]), *row[1:]) for row in select(sql, (since or "",))]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ryla_gen.emulator.server import Emulator
-from tests.cli.shell import SECONDS, SMALL, here, lines, picture, ryla, started
+from tests.cli.shell import SECONDS, SMALL, envelope, here, lines, picture, ryla, started
 
 
 @pytest.fixture
@@ -132,3 +132,19 @@ def test_an_empty_list_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert data(capsys, "character", "list") == {"items": []}
     assert here("character", "list") == 0
     assert "No character jobs yet." in capsys.readouterr().out
+
+
+def test_a_sheet_is_counted_as_its_pictures_and_the_jobs_command_says_where_to_look(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert here("character", "base", "a fox", "--count", "2", *SMALL, "-o", "base/", "--json") == 0
+    capsys.readouterr()
+    here("costs", "--json")
+    assert sum(row["jobs"] for row in envelope(capsys.readouterr().out)["data"]["items"]) == 2
+    here("funnel", "--json")
+    assert "character_base" not in capsys.readouterr().out
+    here("jobs", "list", "--json")
+    parent = next(row for row in envelope(capsys.readouterr().out)["data"]["items"] if row["workflow"] == "character_base")
+    assert here("jobs", "result", parent["id"], "-o", "x/", "--json") == 1
+    assert f"ryla-gen character status {parent['id'][:8]}" in envelope(capsys.readouterr().out)["error"]["hint"]

@@ -1,0 +1,90 @@
+"""Says what the licences of weights allow where weights are listed, shown and brought. Decides nothing: tables do."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ryla_gen.remote.variants import default_of
+from ryla_gen.workflows.licences import Term, terms, together
+from ryla_gen.workflows.registry import BUILT_IN, workflow_class
+from ryla_gen.workflows.tables import Weights
+
+from .screen import Screen
+
+TOLD = "licences-told.json"
+"""In the home folder: licences that were said once."""
+READ = "Read a licence before you rely on it; a LoRA has a licence of its own."
+
+Licences = Annotated[bool, typer.Option("--licences", help="Say again what the licences allow, told already or not.")]
+
+
+def forbidding(rows: Iterable[Weights]) -> list[Term]:
+    """Licences that do not allow commercial use, or of which nobody knows."""
+    return [term for term in terms(rows) if not term.commercial_use]
+
+
+def free_workflows() -> list[str]:
+    """Built-in workflows whose default weights all may be used commercially, as they are typed."""
+    names = [name for name in BUILT_IN if name != "workflow"]
+    return [name.replace("_", "-") for name in names if together(default_of(workflow_class(name)).required_weights())]
+
+
+def summary(rows: Iterable[Weights]) -> str:
+    """What to know before making money with these files; empty when everything is allowed."""
+    found = forbidding(rows)
+    lines = [term.text for term in found if term.commercial_use is False]
+    unknown = [file for term in found if term.commercial_use is None for file in term.files]
+    lines += [f"Licence not verified at its maker's, so unknown: {', '.join(unknown)}."] if unknown else []
+    if not lines:
+        return ""
+    return "\n".join([*lines, f"Free for commercial use with their defaults: {', '.join(free_workflows())}. {READ}"])
+
+
+def plain(rows: Iterable[Weights]) -> list[dict[str, Any]]:
+    """Each licence for ``--json``."""
+    return [{**asdict(term), "files": list(term.files)} for term in terms(rows)]
+
+
+def notice(screen: Screen, rows: Iterable[Weights], home: Path, *, again: bool) -> None:
+    """Say once what the licences forbid, and remember it.
+
+    Args:
+        screen: where; nothing is remembered that a quiet one did not say.
+        rows: the files that are about to be brought.
+        home: the folder that remembers.
+        again: whether to say it although it was said.
+
+    """
+    rows = list(rows)
+    names = {term.licence for term in forbidding(rows)}
+    told = _told(home)
+    if screen.quiet or (names <= told and not again):
+        return
+    for line in summary(rows).splitlines():
+        screen.note(f"licence: {line}")
+    _remember(home, told | names)
+
+
+def _told(home: Path) -> set[str]:
+    try:
+        held = json.loads((home / TOLD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return set()
+    return {str(name) for name in held} if isinstance(held, list) else set()
+
+
+def _remember(home: Path, names: set[str]) -> None:
+    """Write it whole or not at all; where that fails, it is said again the next time."""
+    part = home / f".{TOLD}.{os.getpid()}.tmp"
+    with suppress(OSError):
+        home.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(sorted(names)), encoding="utf-8")
+        part.replace(home / TOLD)
