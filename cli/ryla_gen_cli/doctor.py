@@ -49,7 +49,7 @@ def doctor(
     finally:
         portal.close()
     failed = [check for check in checks if check.state == "failed"]
-    data = {"backend": settings.backend_names[0], "ok": not failed, "items": [asdict(check) for check in checks]}
+    data = {"backend": ",".join(settings.backend_names), "ok": not failed, "items": [asdict(check) for check in checks]}
     if not failed:
         screen.result(data)
         return

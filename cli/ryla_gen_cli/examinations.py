@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ryla_gen.backends import BUILT
@@ -43,7 +43,7 @@ def failed(name: str, error: RylaGenError) -> Check:
 
 
 async def examined(settings: Settings, workflows: Sequence[str], *, generate: bool) -> AsyncIterator[Check]:
-    """Yield every check of the chosen backend, as they come.
+    """Yield every check of the chosen backends, as they come; where there are several, each name begins with its backend's.
 
     Args:
         settings: where to look.
@@ -51,7 +51,13 @@ async def examined(settings: Settings, workflows: Sequence[str], *, generate: bo
         generate: whether a picture may be made where that costs something.
     """
     yield _home(settings)
-    name = settings.backend_names[0]
+    names = settings.backend_names
+    for name in names:
+        async for check in _backend(replace(settings, backend_names=(name,)), name, workflows, generate=generate):
+            yield check if len(names) == 1 else replace(check, name=f"{name}: {check.name}")
+
+
+async def _backend(settings: Settings, name: str, workflows: Sequence[str], *, generate: bool) -> AsyncIterator[Check]:
     if name == "modal":
         checks = _modal(settings, workflows)
     elif name == "comfyui":

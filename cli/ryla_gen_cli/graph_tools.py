@@ -20,7 +20,7 @@ from ryla_gen.workflows.slots import Slot, slots_of
 
 from .checks import Schemas, check, schemas_of
 from .common import Json, Overwrite, Url, screen_of
-from .screen import shortened, table, width
+from .screen import Screen, shortened, table, width
 
 Source = Annotated[
     str, typer.Argument(metavar="FILE", help="A graph in either format, a saved picture, or a workflow's name.", show_default=False)
@@ -50,6 +50,28 @@ def schemas_for(url: str | None, file: Path | None) -> tuple[Schemas, bool]:
     settings = Settings.load(comfyui_url=url)
     asked = url or (settings.comfyui_url if settings.backend_names[0] == "comfyui" else None)
     return schemas_of(asked), asked is not None
+
+
+def runnable(screen: Screen, file: Path, url: str | None) -> dict[str, Any]:
+    """The graph of a file, converted where ComfyUI saved it in its UI format; what that decided is told.
+
+    Raises:
+        InvalidInputError: the file holds no graph, or one that only a server with its nodes, or ComfyUI's page, can convert.
+
+    """
+    try:
+        item = read(file)
+    except InvalidInputError as error:
+        if str(file) in error.message:
+            raise
+        raise InvalidInputError(f"{file} is no graph that can run: {error.message}", error.hint, error.details) from None
+    if item.kind == "api":
+        return item.data
+    known, _ = schemas_for(url, None)
+    done = graphs.convert(item.data, known)
+    for text in (f"{file} was in ComfyUI's UI format, and was converted.", *done.notes):
+        screen.note(f"note: {text}")
+    return done.graph
 
 
 def convert(

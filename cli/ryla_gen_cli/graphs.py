@@ -28,6 +28,9 @@ app = group(
 )
 
 File = Annotated[Path, typer.Argument(metavar="FILE.json", help="The graph in ComfyUI's API format.", show_default=False)]
+Drawing = Annotated[
+    Path, typer.Argument(metavar="FILE", help="The graph in either of ComfyUI's formats, or a saved picture.", show_default=False)
+]
 
 app.command(epilog=example("ryla-gen graph convert my_graph.json -o my_graph_api.json"))(tools.convert)
 app.command(epilog=example("ryla-gen graph draw my_graph.json -o my_graph.svg"))(tools.draw)
@@ -38,7 +41,7 @@ app.command(epilog=example("ryla-gen graph scaffold my-portrait my_graph_api.jso
 @app.command(epilog=example('ryla-gen graph run graph_api.json --prompt "a fox" --image portrait.png=face.png -o fox.png'))
 def run(
     context: typer.Context,
-    file: File,
+    file: Drawing,
     text: Annotated[str | None, typer.Option("--prompt", help="Text for the positive prompt; - reads standard input.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed for every sampler.")] = None,
     image: Annotated[list[str] | None, typer.Option("--image", metavar="NAME=FILE", help="Picture for a LoadImage node.")] = None,
@@ -65,7 +68,7 @@ def run(
     if image:
         fields["images"] = fields_of(CustomWorkflow)["images"].read(image)
     fields = with_format(CustomWorkflow, fields, output)
-    workflow = CustomWorkflow.from_file(file, **fields)
+    workflow = CustomWorkflow(graph=tools.runnable(screen, file, url), **fields)
     if changes:
         workflow = workflow.with_values(tools.changes_of(changes), schemas_of(url) if url else None)
     generate(screen, workflow, How(output, overwrite, backend, url, timeout, tag or ()))

@@ -125,3 +125,11 @@ def test_a_folder_that_cannot_be_written(capsys: Capsys, tmp_path: Path, monkeyp
 def test_an_unknown_workflow_is_usage(capsys: Capsys) -> None:
     assert here("doctor", "nope") == 2
     assert "error[invalid_input]" in capsys.readouterr().err
+
+
+def test_a_chain_of_backends_is_examined_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert here("doctor", "--backend", "comfyui,emulator", "--url", "http://127.0.0.1:9", "--json") == 1
+    found = envelope(capsys.readouterr().out)
+    states = {item["name"]: item["state"] for item in found["data"]["items"]}
+    assert states["comfyui: server"] == "failed"
+    assert states["emulator: picture"] == "ok"
