@@ -120,6 +120,9 @@ async def weights(
         variants: also what only some of their options need.
         progress: called with the contract's weights events, as they come.
 
+    Returns:
+        The report of ``downloads``, and the version of this package that the app was deployed from as ``app``.
+
     Raises:
         RylaGenError: the report is an error, or the app cannot be asked.
     """
@@ -144,7 +147,7 @@ async def weights(
     if reply.get("ok") is not True:
         raise error_from_data(reply.get("error") or {})
     report: PlainData = reply["report"]
-    return report
+    return {**report, "app": reply.get("app")}
 
 
 async def _replied(call: Any, settings: Settings) -> PlainData:

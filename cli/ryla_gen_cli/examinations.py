@@ -14,6 +14,7 @@ from ryla_gen.comfy.missing import Missing, missing_for
 from ryla_gen.errors import RylaGenError
 from ryla_gen.remote.variants import default_of
 from ryla_gen.settings import Settings
+from ryla_gen.version import __version__
 from ryla_gen.workflows.flux import Flux
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class
 from ryla_gen.workflows.schemas import COMFYUI_VERSION
@@ -241,8 +242,17 @@ async def _modal(settings: Settings, workflows: Sequence[str]) -> AsyncIterator[
     except RylaGenError as error:
         yield failed("call", error)
         return
+    yield _app_version(report.get("app"))
     for check in _stock({item["file"]: item["state"] for item in report["files"]}, workflows):
         yield check
+
+
+def _app_version(deployed: object) -> Check:
+    if deployed == __version__:
+        return Check("version", "ok", f"the app is {deployed}, as this package")
+    # Another version is no fault as long as both speak one contract, which the call has just shown.
+    text = f"the app is {deployed or 'older than it can tell'}, this package is {__version__}"
+    return Check("version", "skipped", text, "Bring both together: ryla-gen deploy")
 
 
 def _workspace(found: str, settings: Settings) -> Check:

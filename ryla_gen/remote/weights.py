@@ -19,6 +19,7 @@ from .. import contract, downloads
 from ..errors import InvalidInputError, JobCanceledError, PlainData, RylaGenError
 from ..events import CONTRACT, now
 from ..names import EVENTS_QUEUE, MODELS_VOLUME
+from ..version import __version__
 from ..workflows.registry import workflow_class
 from ..workflows.tables import Weights
 from .places import Places
@@ -53,7 +54,7 @@ class Keeper:
             report = await self._shown(job, lambda show: self._done(action, rows, show))
         except RylaGenError as error:
             return contract.error_reply(error)
-        return {"contract": CONTRACT, "ok": True, "report": contract.plain(report)}
+        return {"contract": CONTRACT, "ok": True, "app": __version__, "report": contract.plain(report)}
 
     async def _reload(self) -> None:
         """See what other containers committed meanwhile."""
