@@ -17,6 +17,8 @@ BROUGHT = {
     "README.md": "project/readme.md",
     "CONTRIBUTING.md": "project/contributing.md",
     "CHANGELOG.md": "project/changelog.md",
+    "examples/README.md": "project/examples.md",
+    "examples/plugin/README.md": "project/plugin.md",
     "examples/typescript/README.md": "project/typescript.md",
 }
 """Page of the checkout outside ``docs`` → its place on the site."""

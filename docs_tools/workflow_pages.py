@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ryla_gen.workflows.licences import commercial_use
 from ryla_gen.workflows.registry import BUILT_IN
 
 from .asking import data
@@ -171,7 +172,4 @@ def _weights(item: dict[str, Any]) -> list[str]:
 
 def use(row: dict[str, Any]) -> str:
     """Return whether a file's licence allows commercial use; nothing is guessed."""
-    if row["non_commercial"]:
-        return "no"
-    known = row["licence"] and "unverified" not in row["licence"]
-    return "yes" if known else "not verified"
+    return {True: "yes", False: "no", None: "not verified"}[commercial_use(row["licence"])]

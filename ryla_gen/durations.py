@@ -40,9 +40,7 @@ DURATIONS = MappingProxyType(
         ("wan2", "1.3B"): Duration(30.0, 60.0, 150.0, _WAN),
         ("wan2", "14B"): Duration(120.0, 400.0, 1200.0, f"the 1.3B model's: {_WAN}, times the parameters", known=False),
         ("seedvr2", "image"): Duration(3.0, 15.0, 60.0, "nobody published a time for this GPU", known=False),
-        ("seedvr2", "video"): Duration(
-            30.0, 300.0, 1800.0, "nobody published a time, and the video is not looked at", known=False
-        ),
+        ("seedvr2", "video"): Duration(30.0, 300.0, 1800.0, "nobody published a time, and the video is not looked at", known=False),
     }
 )
 """(workflow, variant) → seconds. Not one of them was measured with this package on a GPU: the first runs replace them."""

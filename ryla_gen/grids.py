@@ -14,11 +14,11 @@ from typing import Any
 from . import media, notebook
 from .errors import InvalidInputError, RylaGenError
 from .media.frames import frames_of
-from .media.sheet import Tile, contact_sheet
+from .media.sheet import Tile
 from .results import Generation, Output
 
 MOST = 60
-"""Pictures on one sheet: ten rows of six, some 5 megapixels of them."""
+"""Pictures on one sheet: fifteen rows of four, of 256 pixels each."""
 
 
 class Grid:
@@ -42,7 +42,9 @@ class Grid:
         if not self._tiles:
             raise InvalidInputError("There is no picture to show.", "Give generations, PIL images or files.")
         if len(self._tiles) > MOST:
-            raise InvalidInputError(f"A grid shows at most {MOST} pictures, not {len(self._tiles)}.", "Show a part: grid(list[:20])")
+            raise InvalidInputError(
+                f"A grid shows at most {MOST} pictures, not {len(self._tiles)}.", "Show a part: grid(list[:20])"
+            )
 
     def __repr__(self) -> str:
         return f"<Grid of {len(self._tiles)}: {', '.join(tile.label for tile in self._tiles[:6])}{' …' * (len(self._tiles) > 6)}>"
@@ -60,7 +62,7 @@ class Grid:
         return target
 
     def _repr_png_(self) -> bytes:
-        return contact_sheet(self._tiles)
+        return _png([notebook.rows(self._tiles)])
 
     def _ipython_display_(self) -> None:
         if notebook.shell() is None:
@@ -72,7 +74,7 @@ class Grid:
             )
             row = f'<div style="display:flex;flex-wrap:wrap;gap:8px">{players}</div>'
             notebook.publish({"text/html": row, "text/plain": f"{len(videos)} videos"})
-        notebook.publish({"image/jpeg": notebook.encoded(notebook.sheet(self._tiles)), "text/plain": repr(self)})
+        notebook.publish({"image/jpeg": notebook.encoded(notebook.jpeg(notebook.rows(self._tiles))), "text/plain": repr(self)})
 
 
 def grid(items: Iterable[Any], labels: Sequence[str] | None = None) -> Grid:

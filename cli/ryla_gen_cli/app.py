@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 NOUNS = {
+    "init": ("init", "Set up: choose where to run, check it, make a first picture."),
     "run": ("run", "Run a workflow and save what it makes."),
     "submit": ("submit", "Hand in a workflow and get its job's id at once."),
     "batch": ("batch", "Run a list of workflows; run it again for what is missing."),
@@ -181,6 +182,8 @@ def _run(arguments: Sequence[str]) -> int:
         screen.fail(JobCanceledError("Stopped by you; the work was cancelled." if screen.working else "Stopped.", AGAIN))
         code = stop.code
     except RylaGenError as error:
+        if isinstance(error, InternalError) and os.environ.get(DEBUG) == "1":
+            traceback.print_exc()
         screen.fail(error)
         code = USAGE if isinstance(error, InvalidInputError) else FAILED
     except Exception as error:

@@ -20,6 +20,7 @@ from ryla_gen.workflows.base import Workflow
 
 from .common import own_warnings
 from .how import How
+from .previews import shown
 from .progress import following
 from .screen import Screen
 
@@ -83,6 +84,7 @@ def generate(screen: Screen, workflow: Workflow, how: How) -> None:
         paths = saved(screen, generation, how, client.settings.output_dir)
         client.history.saved(generation.job, paths)
     screen.result(summary(generation, paths), "\n".join(str(path) for path in paths))
+    shown(screen, [path for path in paths if path is not None], wanted=how.preview)
     tell(screen, generation)
 
 

@@ -68,7 +68,7 @@ def run(
     if image:
         fields["images"] = fields_of(CustomWorkflow)["images"].read(image)
     fields = with_format(CustomWorkflow, fields, output)
-    workflow = CustomWorkflow(graph=tools.runnable(screen, file, url), **fields)
+    workflow = CustomWorkflow.from_plain({"graph": tools.runnable(screen, file, url), **fields}, trusted=True)
     if changes:
         workflow = workflow.with_values(tools.changes_of(changes), schemas_of(url) if url else None)
     generate(screen, workflow, How(output, overwrite, backend, url, timeout, tag or ()))

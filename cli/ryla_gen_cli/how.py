@@ -17,3 +17,5 @@ class How:
     timeout: float | None = None
     tags: Sequence[str] = ()
     max_usd: float | None = None
+    preview: bool = True
+    """Whether a terminal that can may show the pictures."""

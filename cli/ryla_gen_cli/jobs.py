@@ -16,6 +16,7 @@ from ryla_gen.settings import Settings
 from ryla_gen.workflows.registry import workflow_class, workflow_names
 
 from .common import Json, Output, Overwrite, Quiet, Url, example, group, screen_of
+from .previews import Preview, shown
 from .screen import Screen, filled, shortened, table, width
 
 SHORT_ID = 8
@@ -53,6 +54,7 @@ def list_(
 def show(
     context: typer.Context,
     job: Id,
+    preview: Preview = True,
     as_json: Json = False,
 ) -> None:
     """Show everything the journal knows of a job."""
@@ -62,6 +64,7 @@ def show(
     if found is None:
         raise JobNotFoundError(f"No job {job!r} is in the journal of this machine.")
     screen.result(asdict(found), _page(found))
+    shown(screen, found.saved, wanted=preview)
 
 
 @app.command(epilog=example("ryla-gen jobs status 7f0c4a1e"))

@@ -161,10 +161,12 @@ def _bring(screen: Screen, made: Plan) -> None:
 
     """
     from ryla_gen.local.installing import bring
+    from ryla_gen.settings import home_folder
 
     from . import weights as files
+    from .licences import notice
 
-    files._say_licences(screen, list(made.rows))
+    notice(screen, made.rows, home_folder(), again=False)
     with files._shown(screen) as show:
         token = os.environ.get("HF_TOKEN") or None
         report = bring(made, token=token, progress=files._plain(show), cache=files._hub_cache()).to_data()

@@ -27,7 +27,7 @@ from .screen import shortened
 LONGEST_CHOICE = 40
 """Characters of choices that fit into the left column of the help; longer lists go into the text."""
 
-SPOKEN_FOR = frozenset({"output", "overwrite", "backend", "url", "timeout", "tag", "max_usd", "json", "quiet", "help"})
+SPOKEN_FOR = frozenset({"output", "overwrite", "backend", "url", "timeout", "tag", "max_usd", "preview", "json", "quiet", "help"})
 """Options of ``run`` itself; a plug-in's field of that name is ``--field-NAME``."""
 
 LARGE = 10**6

@@ -11,6 +11,7 @@ from .common import Backend, Json, MaxUsd, Output, Overwrite, Quiet, Tag, Timeou
 from .how import How
 from .options import values
 from .per_workflow import per_workflow
+from .previews import Preview
 
 
 def run(cls: type[Workflow], given: dict[str, Any]) -> None:
@@ -32,7 +33,16 @@ def run(cls: type[Workflow], given: dict[str, Any]) -> None:
 def how(given: dict[str, Any]) -> How:
     """Everything about a run that is not the request, from the options."""
     tags = given["tag"] or ()
-    return How(given["output"], given["overwrite"], given["backend"], given["url"], given["timeout"], tags, given["max_usd"])
+    return How(
+        given["output"],
+        given["overwrite"],
+        given["backend"],
+        given["url"],
+        given["timeout"],
+        tags,
+        given["max_usd"],
+        given.get("preview", True),
+    )
 
 
 def _common(
@@ -44,6 +54,7 @@ def _common(
     timeout: Timeout = None,
     tag: Tag = None,
     max_usd: MaxUsd = None,
+    preview: Preview = True,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

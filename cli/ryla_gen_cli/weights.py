@@ -15,7 +15,7 @@ import typer
 from ryla_gen.errors import InvalidInputError, ModelNotFoundError, RylaGenError, error_from_data
 from ryla_gen.events import Event
 from ryla_gen.remote.variants import default_of, variants
-from ryla_gen.settings import Settings
+from ryla_gen.settings import Settings, home_folder
 from ryla_gen.workflows.licences import WORDS
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class
 from ryla_gen.workflows.tables import Weights
@@ -99,7 +99,7 @@ def sync(
     screen = screen_of(context, as_json=as_json, quiet=quiet)
     names = _names(workflows)
     needed = rows_of(names, every=every)
-    notice(screen, needed, Settings.load().home, again=licences)
+    notice(screen, needed, home_folder(), again=licences)
     if local is None:
         report = _asked(screen, "sync", list(names), every, environment)
     else:

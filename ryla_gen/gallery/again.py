@@ -22,7 +22,8 @@ STANDING_IN = {"image": "photo.png", "video": "video.mp4", "reference_image": "f
 LONGEST_LINE = 84
 """Columns of a Python call on one line."""
 SAVE = '    generation.save("{workflow}-{seed}-{index}")\n'
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\udc80-\udcff]")
+"""Control characters, and the bytes of a file name that are no UTF-8 (as Python holds them)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,12 @@ def again(name: str, inputs: Mapping[str, Any], seed: int | None, path: Path) ->
     """
     cls = _class_of(name)
     if cls is None:
-        return _rerun(path, ())
+        return _rerun(path, {})
     needs = tuple(field for field in cls.media_fields() if isinstance(inputs.get(field), Mapping) and inputs[field])
     fields = _fields(cls, {**inputs, "seed": seed}, needs) if name in BUILT_IN and name != "workflow" else None
     options = _options(fields) if fields is not None else None
     if fields is None or options is None:
-        return _rerun(path, needs if name != "workflow" else ())
+        return _rerun(path, {field: inputs[field] for field in needs})
     line = " ".join(["ryla-gen run", name.replace("_", "-"), *options])
     return Again(line, _call(name, fields), needs)
 
@@ -122,20 +123,24 @@ def _python(name: str, value: Any) -> str:
     return repr(value)
 
 
-def _rerun(path: Path, needs: tuple[str, ...]) -> Again:
-    pictures = {name: STANDING_IN.get(name, "photo.png") for name in needs}
-    options = "".join(f" --{name.replace('_', '-')} {value}" for name, value in pictures.items())
-    arguments = "".join(f", {name}={value!r}" for name, value in pictures.items())
-    python = (
-        "from ryla_gen import Client, load\n\nwith Client() as client:\n"
-        f"    generation = client.run(load({str(path)!r}{arguments}))\n"
-        f"{SAVE}"
-    )
-    return Again(f"ryla-gen rerun {quoted(str(path))}{options}", python, needs)
+def _rerun(path: Path, pictures: Mapping[str, Any]) -> Again:
+    options = ""
+    given: dict[str, Any] = {}
+    for name, held in pictures.items():
+        if name == "images":  # a graph of one's own: each of its pictures by name
+            given[name] = {str(key): "photo.png" for key in held}
+            options += "".join(f" --image {quoted(f'{key}=photo.png')}" for key in held)
+        else:
+            given[name] = STANDING_IN.get(name, "photo.png")
+            options += f" --{name.replace('_', '-')} {given[name]}"
+    arguments = "".join(f", {name}={value!r}" for name, value in given.items())
+    call = f"    generation = client.run(load({str(path)!r}{arguments}))\n"
+    python = f"from ryla_gen import Client, load\n\nwith Client() as client:\n{call}{SAVE}"
+    return Again(f"ryla-gen rerun {quoted(str(path))}{options}", python, tuple(given))
 
 
 def quoted(text: str) -> str:
-    """Quote a word for bash and zsh. Control characters are spelled out: pasted raw, they would reach the terminal."""
+    """Quote a word for bash and zsh; control characters are spelled out: pasted raw, they would reach the terminal."""
     if _CONTROL.search(text) is None:
         return shlex.quote(text)
     plain = text.replace("\\", "\\\\").replace("'", "\\'")
@@ -143,4 +148,4 @@ def quoted(text: str) -> str:
 
 
 def _escape(sign: str) -> str:
-    return "".join(f"\\x{byte:02x}" for byte in sign.encode())
+    return "".join(f"\\x{byte:02x}" for byte in sign.encode("utf-8", "surrogateescape"))

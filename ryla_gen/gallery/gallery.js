@@ -73,7 +73,7 @@ function summarise() {
     known ||= item.cost_usd !== null;
   }
   const count = shown === all ? all.toLocaleString() : `${shown.toLocaleString()} of ${all.toLocaleString()}`;
-  at("summary").textContent = [count, known ? money(cost) : "", time > 0 ? seconds(time) : ""].filter(Boolean).join(" · ");
+  at("summary").textContent = [`${count} ${all === 1 ? "file" : "files"}`, known ? money(cost) : "", time > 0 ? seconds(time) : ""].filter(Boolean).join(" · ");
   at("empty").hidden = shown > 0;
   at("empty").textContent = all
     ? "Nothing fits this filter. Escape empties it."
@@ -236,7 +236,7 @@ function compare() {
   for (const name of new Set([...first.keys(), ...second.keys()])) {
     const [one, two] = [first.get(name) ?? "–", second.get(name) ?? "–"];
     if (one === two && !at("all-fields").checked) continue;
-    const cell = (text) => element("td", {}, one === two ? text : element("mark", { textContent: text }));
+    const cell = (text) => element("td", {}, one !== two && at("all-fields").checked ? element("mark", { textContent: text }) : text);
     body.push(element("tr", {}, element("th", { scope: "row", textContent: name }), cell(one), cell(two)));
   }
   at("differences").tBodies[0].replaceChildren(...body);
@@ -263,15 +263,14 @@ function view(index) {
   at("next").disabled = index >= state.shown.length - 1;
   at("stage").classList.remove("missing");
   at("stage").replaceChildren(large(item));
-  const copy = (label, text, id) => element("button", { type: "button", id, textContent: label, onclick: () => take(text, label) });
+  const copy = (what, text, className = "") => element("button",
+    { type: "button", id: `copy-${what.toLowerCase()}`, className, textContent: what === "Python" ? "Copy Python" : `Copy ${what.toLowerCase()}`, onclick: () => take(text, what) });
   const needs = item.needs.map((name) => name.replaceAll("_", " ")).join(", ");
   const pairs = rows(item).filter(([name]) => name !== "prompt" && name !== "negative prompt");
   at("details").replaceChildren(
     ...(item.prompt ? [element("p", { className: "label", textContent: "Prompt" }), element("p", { className: "text", id: "prompt", textContent: item.prompt })] : []),
     element("div", { className: "buttons" },
-      element("button", { type: "button", id: "copy-command", className: "main", textContent: "Copy command", onclick: () => take(item.command, "Command") }),
-      copy("Copy Python", item.python, "copy-python"),
-      ...(item.prompt ? [copy("Copy prompt", item.prompt, "copy-prompt")] : []),
+      copy("Command", item.command, "main"), copy("Python", item.python), ...(item.prompt ? [copy("Prompt", item.prompt)] : []),
       element("button", { type: "button", className: "compare", onclick: () => toggle(item) })),
     ...(needs ? [element("p", { className: "note", textContent: `To make it again, give this yourself: ${needs}. It is not stored.` })] : []),
     element("dl", { className: "pairs" }, ...pairs.flatMap(([name, value]) => [element("dt", { textContent: name }), element("dd", { textContent: value })])),
@@ -293,7 +292,7 @@ async function take(text, what) {
     area.remove();
     if (!done) return say("This browser does not let a page copy; the text stands below.");
   }
-  say(`${what.replace("Copy ", "")} copied`);
+  say(`${what} copied`);
 }
 
 let quiet = 0;

@@ -1,4 +1,4 @@
-"""Finds the kernel that this process may be, and publishes to the cell that runs. Imports IPython only when it is loaded already."""
+"""Finds the kernel that this process may be, and publishes to the cell that runs. Never imports IPython: a kernel has it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def shell() -> Any:
 
 
 def publish(bundle: Mapping[str, str], *, place: str | None = None, again: bool = False) -> None:
-    """Show something below the running cell.
+    """Show something below the running cell; nothing outside a kernel.
 
     Args:
         bundle: the same thing by media type; pictures in base64.
@@ -23,6 +23,6 @@ def publish(bundle: Mapping[str, str], *, place: str | None = None, again: bool 
         again: whether to replace what has that name.
 
     """
-    from IPython.display import publish_display_data
-
-    publish_display_data(dict(bundle), transient={"display_id": place} if place else None, update=again)
+    found = shell()
+    if found is not None:
+        found.display_pub.publish(data=dict(bundle), metadata={}, transient={"display_id": place} if place else {}, update=again)

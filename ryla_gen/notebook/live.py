@@ -20,6 +20,9 @@ PAUSE = 0.1
 WIDEST = 384
 """Pixels at which a preview is shown at most, so that a bar and its picture fit beside other cells."""
 STYLE = "max-width:32em;font-family:system-ui,sans-serif;font-size:13px"
+TROUGH = "height:6px;margin:4px 0 8px;border-radius:3px;overflow:hidden;background:rgba(128,128,128,.3)"
+FILLED = "height:100%;background:#2f7fb0"
+"""Colours that are seen on light and dark ground; a browser's own bar is white on dark pages."""
 
 Show = Callable[[dict[str, str], bool], None]
 """Shows a bundle; True replaces the one before."""
@@ -96,12 +99,12 @@ class Live:
         self._drawn = now
         known = self._fraction is not None
         line = f"{self._name} · {self._words}" + (f" · {self._fraction:.0%}" if known else "")
-        value = f' value="{self._fraction:.3f}"' if known else ""  # without one the browser shows that it waits
+        percent = f"{self._fraction or 0.0:.0%}"
         image = f'<img alt="preview" style="display:block;width:{self._width}px;max-width:100%" src="{self._picture}">'
         self._put(
             line,
-            f'<div style="{STYLE}">{escape(line)}<progress max="1"{value} style="display:block;width:100%;margin:4px 0 8px">'
-            f"</progress>{image if self._picture else ''}</div>",
+            f'<div style="{STYLE}">{escape(line)}<div role="progressbar" aria-valuetext="{percent}" style="{TROUGH}">'
+            f'<div style="width:{percent};{FILLED}"></div></div>{image if self._picture else ""}</div>',
         )
 
     def _put(self, line: str, html: str) -> None:

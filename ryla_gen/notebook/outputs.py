@@ -13,15 +13,14 @@ from typing import NamedTuple
 
 from ..errors import InvalidInputError
 from ..media.frames import frames_of
-from ..media.sheet import Tile, contact_sheet
+from ..media.sheet import Tile
 from .base import publish, shell
+from .sheets import jpeg, rows
 
 STRIP = 4
 """Frames of a strip: the first, two between, the last."""
 STRIP_HEIGHT = 160
 """Pixels."""
-QUALITY = 88
-"""JPEG quality of sheets and strips, which stand for files and are none."""
 AS_IT_IS = ("image/png", "image/jpeg")
 """What every reader of a notebook shows."""
 
@@ -55,7 +54,7 @@ def show(files: Sequence[File], *, caption: str = "", notes: Sequence[str] = ())
     if len(pictures) == 1:
         _show_picture(pictures[0])
     elif pictures:
-        publish({"image/jpeg": encoded(sheet([Tile(file.label, file.data) for file in pictures])), "text/plain": caption})
+        publish({"image/jpeg": encoded(jpeg(rows([Tile(file.label, file.data) for file in pictures]))), "text/plain": caption})
     for file in files:
         if file.kind == "video":
             _show_video(file)
@@ -67,20 +66,13 @@ def show(files: Sequence[File], *, caption: str = "", notes: Sequence[str] = ())
         publish({"text/html": html, "text/plain": "\n".join(lines)})
 
 
-def sheet(tiles: Sequence[Tile]) -> bytes:
-    """Draw pictures into one JPEG grid, each above its label; one that is missing keeps its place."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(contact_sheet(tiles))) as drawn:
-        return _jpeg(drawn)
-
-
 def player(media_type: str, data: bytes, name: str) -> str:
     """Return the HTML of a player that holds its video."""
     source = f"data:{media_type};base64,{encoded(data)}"
     if media_type.startswith("image/"):  # an animated WebP plays by itself
         return f'<img style="max-width:100%" alt="{escape(name)}" src="{source}">'
-    return f'<video controls loop muted playsinline style="max-width:100%" src="{source}"></video>'
+    poster = f' poster="data:image/jpeg;base64,{encoded(first)}"' if (first := _first(data)) else ""
+    return f'<video controls loop muted playsinline style="max-width:100%"{poster} src="{source}"></video>'
 
 
 def _show_picture(file: File) -> None:
@@ -104,6 +96,14 @@ def _show_video(file: File) -> None:
     publish({"image/jpeg": encoded(strip), "text/plain": f"frames of {file.name}"})
 
 
+def _first(video: bytes) -> bytes | None:
+    """What a player shows before it plays, and where it cannot."""
+    try:
+        return jpeg(frames_of(video, 1)[0])
+    except InvalidInputError:
+        return None
+
+
 def _strip(video: bytes) -> bytes:
     from PIL import Image
 
@@ -116,16 +116,7 @@ def _strip(video: bytes) -> bytes:
     for frame in frames:
         drawn.paste(frame, (left, 0))
         left += frame.width + gap
-    return _jpeg(drawn)
-
-
-def _jpeg(picture: object) -> bytes:
-    from PIL.Image import Image
-
-    assert isinstance(picture, Image)
-    buffer = io.BytesIO()
-    picture.convert("RGB").save(buffer, "JPEG", quality=QUALITY, optimize=True)
-    return buffer.getvalue()
+    return jpeg(drawn)
 
 
 def encoded(data: bytes) -> str:

@@ -25,6 +25,7 @@ __all__ = [
     "Settings",
     "home_folder",
     "set_value",
+    "set_values",
     "unset_value",
 ]
 
@@ -117,6 +118,8 @@ class Settings:
     """Workflow of face swaps and character sheets: flux_pulid or instantid."""
     notebook: bool = True
     """Whether a Jupyter cell shows a running job's bar, and a list of results as a grid."""
+    preview: str = "auto"
+    """How pictures are shown in the terminal: auto, off, kitty, iterm2 or sixel."""
     warnings: tuple[str, ...] = ()
     """Variables that look like settings and are none."""
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
@@ -308,16 +311,40 @@ def set_value(key: str, text: str, env: Mapping[str, str] | None = None) -> Path
         StorageFailedError: the file cannot be written.
 
     """
-    found = find_key(key)
-    value = found.from_text(text, "command line")
+    return set_values({key: text}, env)
+
+
+def set_values(values: Mapping[str, str], env: Mapping[str, str] | None = None) -> Path:
+    """Write several settings into config.toml at once: all of them or, when one does not fit, none; return the file's path.
+
+    Args:
+        values: texts as on a command line, by dotted key.
+        env: the environment, for ``RYLA_GEN_HOME``; None is this process's.
+
+    Raises:
+        InvalidInputError: there is no such key, a value does not fit, or the file cannot be edited.
+        StorageFailedError: the file cannot be written.
+
+    """
+    typed = {key: _to_write(key, text) for key, text in values.items()}
+
+    def change(edit: Any, old: str) -> str:
+        for key, value in typed.items():
+            old = edit.with_value(old, key, value)
+        return old
+
+    return _edit(change, env)
+
+
+def _to_write(key: str, text: str) -> Any:
+    """A value as the file holds it."""
+    value = find_key(key).from_text(text, "command line")
     if key == "comfyui.url" and credentials_of(value)[1] is not None:
         hint = "Leave them out of the address, and set the variables COMFYUI_USER and COMFYUI_PASSWORD."
         raise InvalidInputError("The address holds a user or a password, which are kept in no file.", hint)
     if isinstance(value, Path):
-        value = text.strip()  # as written: "~" stays "~" in the file
-    if isinstance(value, tuple) and len(value) == 1:
-        value = value[0]
-    return _edit(lambda edit, old: edit.with_value(old, key, value), env)
+        return text.strip()  # as written: "~" stays "~" in the file
+    return value[0] if isinstance(value, tuple) and len(value) == 1 else value
 
 
 def unset_value(key: str, env: Mapping[str, str] | None = None) -> Path:

@@ -209,6 +209,7 @@ KEYS: dict[str, Key] = {
     for key in (
         Key("backend", _texts),
         Key("output_dir", _folder, Path()),
+        Key("preview", _one_of("auto", "off", "kitty", "iterm2", "sixel"), "auto"),
         Key("max_usd", _number(0)),
         Key("max_usd_per_day", _number(0)),
         Key("notebook", _switch, True),

@@ -6,7 +6,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ..errors import InvalidInputError
+from ..errors import InternalError, InvalidInputError
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -53,10 +53,12 @@ def workflow_class(name: str) -> type[Workflow]:
 
         close = get_close_matches(key, workflow_names(), n=1)
         meant = f"Did you mean {close[0].replace('_', '-')}? " if close else ""
+        if key.endswith((".json", ".png")):
+            meant = f"A file with a graph runs with: ryla-gen graph run {name}. "
         raise InvalidInputError(f"There is no workflow {name!r}.", f"{meant}See them all: ryla-gen workflows list")
     from .base import Workflow  # pydantic, which naming workflows (shell completion) does not need
 
-    loaded = plugin.load()
+    loaded = _loaded(plugin)
     if not (isinstance(loaded, type) and issubclass(loaded, Workflow)):
         raise InvalidInputError(
             f"The plug-in {plugin.value} offers {name!r}, which is not a Workflow class.", "Update or remove the plug-in."
@@ -69,3 +71,13 @@ def _plugins() -> dict[str, EntryPoint]:
     from importlib.metadata import entry_points  # 49 ms, so only when it is needed
 
     return {point.name: point for point in entry_points(group=PLUGIN_GROUP)}
+
+
+def _loaded(plugin: EntryPoint) -> object:
+    try:
+        return plugin.load()
+    except Exception as error:  # whatever another package does while it is imported; shown whole with RYLA_GEN_DEBUG=1
+        text = f"{type(error).__name__}: {error} (while loading {plugin.value}, a plug-in)"
+        raise InternalError(
+            text, "Mend or uninstall the package that offers it; RYLA_GEN_DEBUG=1 shows where it failed."
+        ) from error

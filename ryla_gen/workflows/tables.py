@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from .licences import commercial_use
+
 TABLE = Path(__file__).with_name("weights.json")
 
 
@@ -42,7 +44,12 @@ class Weights:
     @property
     def non_commercial(self) -> bool:
         """Whether the licence forbids commercial use of the model itself."""
-        return self.licence is not None and "non-commercial" in self.licence.lower()
+        return self.commercial_use is False
+
+    @property
+    def commercial_use(self) -> bool | None:
+        """Whether the licence allows commercial use of the model itself; None when nobody read it at its maker's."""
+        return commercial_use(self.licence)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import select
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,17 +15,15 @@ import pytest
 from ryla_gen.history import History
 
 from .shell import SECONDS, environment, here
+from .terminal import terminal
 
 HEAVY = {"modal", "pydantic", "PIL", "aiohttp", "numpy", "av", "rich", "asyncio"}
-EVIL = 'a fox: $(touch pwned) \\$(touch pwned) `touch pwned` "; touch pwned; \' ] )'
-OLD, NEW = "0a000000-0000-4000-8000-000000000000", "0b000000-0000-4000-8000-000000000000"
+EVIL = "a fox: $(touch pwned) \\$(touch pwned) `touch pwned` \"; touch pwned; ' ] )"
+OLD, NEW = "1a000000-0000-4000-8000-000000000000", "2b000000-0000-4000-8000-000000000000"
 PLUGIN = "[ryla_gen.workflows]\nflux_dusk = nowhere:Dusk\n"
 
-CATCH = (
-    'compadd() {{ local -a caught_items; builtin compadd -O caught_items "$@"; print -rl -- $caught_items >> {}; '
-    'builtin compadd "$@" }}'
-)
-"""zsh code that writes down what is offered: the list on the screen depends on its width and on what is typed meanwhile."""
+EDITING = "\x1b[?2004h"
+"""What zsh says when it has taken over the keys; before it, Ctrl-U is the terminal's own."""
 
 Ask = Callable[[str], str]
 
@@ -88,36 +82,23 @@ def fish(folder: Path) -> Iterator[Ask]:
 
 def zsh(folder: Path) -> Iterator[Ask]:
     """A real interactive zsh, on a terminal: its completion works nowhere else."""
-    child, terminal = pty.fork()
-    if child == 0:  # pragma: no cover - another process
-        os.chdir(folder)
-        os.execvpe("zsh", ["zsh", "-f", "-i"], variables(folder))  # noqa: S606, S607
-    try:
-        caught = folder / "caught"
-        typed(terminal, f"autoload -Uz compinit; compinit -u -D; {CATCH.format(caught)}\n", "")
-        typed(terminal, 'eval "$(ryla-gen --show-completion)"; echo SET\'\'UP\n', "SETUP")
+    with terminal("zsh", "-f", "-i", folder=folder, environ=variables(folder)) as there:
+        there.until(EDITING)
+        # A Tab is a Tab although keys are typed behind it.
+        setup = "autoload -Uz compinit; compinit -u -D; zstyle ':completion:*' insert-tab false; "
+        there.type(setup + "eval \"$(ryla-gen --show-completion)\"; echo SET''UP\n")
+        said = there.until("SETUP\r")
+        if EDITING not in said.partition("SETUP\r")[2]:
+            there.until(EDITING)
 
         def ask(line: str) -> str:
-            caught.write_text("")
-            typed(terminal, f"{line}\t", "")
-            typed(terminal, "\x15echo DO''NE\n", "DONE")  # Ctrl-U takes the line away; this runs when the key was answered
-            return caught.read_text()
+            there.type(f"{line}\t\x15echo DO''NE\n")  # Ctrl-U takes the line away; what follows is said when the Tab was answered
+            said = there.until("DONE\r")
+            if EDITING not in said.partition("DONE\r")[2]:
+                there.until(EDITING)
+            return said
 
         yield ask
-    finally:
-        os.close(terminal)
-        os.waitpid(child, 0)
-
-
-def typed(terminal: int, text: str, until: str) -> str:
-    """Type something, and read until a word is said."""
-    os.write(terminal, text.encode())
-    said, end = "", time.monotonic() + SECONDS
-    while until and f"\n{until}" not in said.replace("\r", "\n"):
-        assert time.monotonic() < end, said
-        if select.select([terminal], [], [], 1.0)[0]:
-            said += os.read(terminal, 65536).decode(errors="replace")
-    return said
 
 
 @pytest.fixture(params=[bash, zsh, fish], ids=["bash", "zsh", "fish"])
@@ -132,25 +113,25 @@ def test_the_shell_itself_offers_commands_workflows_options_loras_backends_and_j
     dev = ask("ryla-gen run flux-d")
     assert "flux-dev" in dev
     assert "flux-dusk" in dev
-    assert "--steps" in ask("ryla-gen run flux-dev --st")
+    assert "--steps" in ask("ryla-gen run flux-dev --s")
     loras = ask("ryla-gen run flux-lora --lora-id ")
     assert "ada" in loras
     assert "eve" in loras
-    assert "emulator" in ask("ryla-gen doctor --backend e")
+    assert "emulator" in ask("ryla-gen doctor --backend ")
     jobs = ask("ryla-gen jobs show ")
-    assert "0a000000" in jobs
-    assert "0b000000" in jobs
+    assert "1a000000" in jobs
+    assert "2b000000" in jobs
     assert not list(shell_home.glob("**/pwned"))
 
 
 def test_help_stands_beside_jobs_without_the_signs_that_a_shell_would_run(shell_home: Path) -> None:
     told = asked(shell_home, "zsh", "ryla-gen jobs show ")
-    assert told.index("0b000000") < told.index("0a000000")  # the newest first
-    assert "0b000000:flux-dev queued a hare" in told
+    assert told.index("2b000000") < told.index("1a000000")  # the newest first
+    assert "2b000000:flux-dev queued a hare" in told
     pairs = told.partition("=(")[2].partition(")")[0]
     assert not set(pairs) & set('$`"\\;()[]')
     assert pairs.count("'") == 4
-    assert "0b000000\tflux-dev queued a hare" in asked(shell_home, "fish", "ryla-gen jobs show ")
+    assert "2b000000\tflux-dev queued a hare" in asked(shell_home, "fish", "ryla-gen jobs show ")
 
 
 def asked(folder: Path, shell: str, line: str, **more: str) -> str:

@@ -93,15 +93,17 @@ def test_a_server_that_does_not_answer_is_named(tmp_path: Path, capsys: Capsys) 
     assert capsys.readouterr().err.startswith("error[backend_unreachable]")
 
 
-def test_the_ui_format_cannot_run_and_says_how_it_can(tmp_path: Path, capsys: Capsys) -> None:
+def test_the_ui_format_is_converted_to_run_and_refused_by_the_check(tmp_path: Path, capsys: Capsys) -> None:
     file = saved(tmp_path, drawn(GRAPH))
-    for verb, code in (("run", 2), ("validate", 1)):
-        assert here("graph", verb, file) == code
-        said = capsys.readouterr().err
-        assert said.startswith(
-            f"error[{'invalid_input' if verb == 'run' else 'workflow_invalid'}]: {file} is in ComfyUI's UI format"
-        )
-        assert f"hint: Convert it: ryla-gen graph convert {file} -o" in said
+    assert here("graph", "run", file, "-o", str(tmp_path / "made.png")) == 0
+    assert f"note: {file} was in ComfyUI's UI format, and was converted." in capsys.readouterr().err
+    assert (tmp_path / "made.png").read_bytes().startswith(b"\x89PNG")
+    assert here("graph", "run", str(tmp_path / "made.png"), "-o", str(tmp_path / "again.png")) == 0
+    assert (tmp_path / "again.png").exists(), "a saved picture carries its graph"
+    assert here("graph", "validate", file) == 1
+    said = capsys.readouterr().err
+    assert f"error[workflow_invalid]: {file} is in ComfyUI's UI format" in said
+    assert f"hint: Convert it: ryla-gen graph convert {file} -o" in said
 
 
 @pytest.mark.parametrize(("name", "form"), [("x.svg", "svg"), ("x.mmd", "mermaid"), ("x.md", "mermaid")])

@@ -57,7 +57,7 @@ def test_workflows_are_listed_with_their_licences(capsys: pytest.CaptureFixture[
     assert list(items) == list(BUILT_IN)
     assert items["flux"]["commercial_use"] is True
     assert items["flux_dev"]["commercial_use"] is False
-    assert items["instantid"]["licence"] == "non-commercial"
+    assert items["instantid"]["licence"] == "non-commercial, research only"
     assert items["workflow"]["commercial_use"] is None
 
 

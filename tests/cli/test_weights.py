@@ -106,7 +106,7 @@ def test_sync_brings_them_and_verify_finds_what_is_wrong(site: Path, hub: Hub, m
     ]
     assert data["downloaded"] == len(OPEN) + len(FACES)
     assert {item["type"] for item in lines(done.stdout)[:-1]} <= {"weights"}
-    assert b"forbids commercial use of insightface/face.onnx" in done.stderr
+    assert b"forbids commercial use (insightface/face.onnx)" in done.stderr
     assert (models / "insightface" / "face.onnx").read_bytes() == FACES
 
     listed = run(site, hub, "list", "tiny", "--local", str(models), "--json")
@@ -122,6 +122,9 @@ def test_sync_brings_them_and_verify_finds_what_is_wrong(site: Path, hub: Hub, m
     assert found["error"]["hint"] == f"Bring them: ryla-gen weights sync tiny --local {models}"
     again = run(site, hub, "sync", "tiny", "--local", str(models))
     assert (again.returncode, again.stdout.count(b"downloaded")) == (0, 2)
+    assert b"commercial" not in again.stderr  # it was said once
+    asked = run(site, hub, "sync", "tiny", "--local", str(models), "--licences")
+    assert b"forbids commercial use (insightface/face.onnx)" in asked.stderr
     assert (models / "insightface" / "face.onnx").read_bytes() == FACES
 
 

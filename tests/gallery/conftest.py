@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,19 @@ from ryla_gen.results import METADATA_KEY
 from tests.conftest import encoded
 
 APT = "apt-get install chromium chromium-driver"
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage --mute-audio --window-size=1280,900"
-).split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--mute-audio",
+    "--window-size=1280,900",
+]
 SECONDS = 20
 JOB = "7f0c0000-0000-4000-8000-{:012d}"
 
@@ -49,9 +58,9 @@ def start_chromium(folder: Path, *flags: str) -> webdriver.Chrome:
 
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    """The browser of the whole run. Where it is not installed its tests are skipped, and fail on CI."""
+    """The browser of the whole run. Where it is not installed its tests are skipped, or fail when RYLA_BROWSER_TESTS is set."""
     if not (shutil.which("chromium") and shutil.which("chromedriver")):
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"Chromium is not installed: {APT}")
+        (pytest.fail if os.environ.get("RYLA_BROWSER_TESTS") else pytest.skip)(f"Chromium is not installed: {APT}")
     driver = start_chromium(tmp_path_factory.mktemp("chromium"))
     try:
         yield driver
@@ -61,13 +70,13 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chr
 
 @pytest.fixture
 def browser(chromium: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
-    """The browser, wide and light as at first."""
+    """The browser, wide and light as at first, on an empty page, its logs read."""
     chromium.set_window_size(1280, 900)
     emulate(chromium)
-    yield chromium
     chromium.get("about:blank")
     for kind in ("browser", "performance"):
         chromium.get_log(kind)
+    yield chromium
 
 
 def emulate(driver: webdriver.Chrome, width: int | None = None, **features: str) -> None:
@@ -79,6 +88,3 @@ def emulate(driver: webdriver.Chrome, width: int | None = None, **features: str)
     else:
         phone = {"width": width, "height": 740, "deviceScaleFactor": 1, "mobile": True}
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
-
-
-Opened = Callable[[Path], webdriver.Chrome]

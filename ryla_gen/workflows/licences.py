@@ -1,0 +1,62 @@
+"""What the licences of model files allow, from the words of the table. Pure: reads no file and advises nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .tables import Weights
+
+FORBIDDING = ("non-commercial", "research only")
+"""Words of a licence that forbids commercial use of the model itself."""
+NOT_READ = ("unverified", "third-party list", "see card")
+"""Marks in the table where nobody read the licence at its maker's: what they would allow stays unknown."""
+SHOWN = 2
+"""Files named in a sentence before "and so many more"."""
+WORDS = {True: "yes", False: "no", None: "unknown"}
+"""Whether commercial use is allowed → the word for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One licence, and the files under it."""
+
+    licence: str
+    """As the table words it; ``licence unknown`` where it has none."""
+    commercial_use: bool | None
+    """Whether it allows commercial use; None when nobody knows."""
+    files: tuple[str, ...]
+    """Below ``models``."""
+
+    @property
+    def text(self) -> str:
+        """One sentence for people."""
+        unknown = "whether it allows commercial use is unknown"
+        verdict = {True: "allows commercial use", False: "forbids commercial use", None: unknown}[self.commercial_use]
+        more = f" and {len(self.files) - SHOWN} more" if len(self.files) > SHOWN else ""
+        return f"{self.licence}: {verdict} ({', '.join(self.files[:SHOWN])}{more})."
+
+
+def commercial_use(licence: str | None) -> bool | None:
+    """Tell whether a licence allows commercial use of the model; None when nobody knows. Nothing is guessed."""
+    words = (licence or "").lower()
+    if any(word in words for word in FORBIDDING):
+        return False
+    return True if words and not any(mark in words for mark in NOT_READ) else None
+
+
+def terms(rows: Iterable[Weights]) -> tuple[Term, ...]:
+    """Group files by licence: those that forbid commercial use first, then the unknown, then those that allow it."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        found.setdefault(row.licence or "", []).append(f"{row.folder}/{row.name}")
+    made = [Term(name or "licence unknown", commercial_use(name), tuple(files)) for name, files in found.items()]
+    return tuple(sorted(made, key=lambda term: (False, None, True).index(term.commercial_use)))
+
+
+def together(rows: Iterable[Weights]) -> bool | None:
+    """Tell whether all of some files may be used commercially: one that forbids it is enough, one unknown leaves it open."""
+    allowed = {term.commercial_use for term in terms(rows)}
+    return False if False in allowed else True if allowed == {True} else None
