@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -74,7 +76,10 @@ def write(
 ) -> None:
     """Encode frames (width and height rounded down to even, which these codecs need) and sound."""
     encoder, options = CODECS[codec]
-    with av.open(str(path), "w", options={"movflags": "use_metadata_tags"} if path.suffix == ".mp4" else {}) as container:
+    with (
+        _same_priority(),
+        av.open(str(path), "w", options={"movflags": "use_metadata_tags"} if path.suffix == ".mp4" else {}) as container,
+    ):
         container.metadata.update(metadata)
         stream: Any = container.add_stream(encoder, rate=fps)  # PyAV types it as any kind of stream
         stream.width, stream.height = size[0] // 2 * 2, size[1] // 2 * 2
@@ -92,6 +97,24 @@ def write(
             for part in _sound_frames(audio):
                 container.mux(sound.encode(part))
             container.mux(sound.encode())
+
+
+@contextmanager
+def _same_priority() -> Iterator[None]:
+    """Undo what SVT-AV1 does when the user is root: it makes the thread that calls it real-time (SCHED_FIFO, 99).
+
+    Whatever that thread starts later inherits it, and then nothing else gets a processor any more.
+    """
+    if not hasattr(os, "sched_getscheduler"):  # not Linux
+        yield
+        return
+    before = {thread: (os.sched_getscheduler(thread), os.sched_getparam(thread)) for thread in (0, os.getpid())}
+    try:
+        yield
+    finally:
+        for thread, (policy, parameters) in before.items():
+            if os.sched_getscheduler(thread) != policy:
+                os.sched_setscheduler(thread, policy, parameters)
 
 
 def _add_sound(container: Any, audio: Mapping[str, Any] | None) -> Any:
