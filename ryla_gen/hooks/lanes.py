@@ -98,7 +98,7 @@ class Lane:
 
     def _hand_over(self, sink: Sink, happening: Happening, context: Context) -> None:
         try:
-            context.run(sink, happening)
+            context.copy().run(sink, happening)  # sinks run side by side, and a context can be entered by one alone
         except Exception as error:  # a sink is somebody's own code: its faults are said once each, and cost no generation
             kind = type(error).__name__
             if kind not in self._said:

@@ -243,3 +243,28 @@ def test_every_error_code_has_its_type_and_the_page_lists_each() -> None:
     rows = dict(re.findall(r"^\| `([a-z_]+)` \| (timeout|model_error|workflow_error|–) \|", page, re.MULTILINE))
     wanted = {code: fault.error_type for code, fault in hooks.FAULTS.items()}
     assert rows == wanted | {"job_canceled": "–"}
+
+
+def test_a_sink_that_is_still_busy_keeps_no_other_from_hearing_the_same() -> None:
+    entered, go = threading.Event(), threading.Event()
+    heard: list[hooks.Happening] = []
+
+    def slow(happening: hooks.Happening) -> None:
+        entered.set()
+        go.wait(20)
+
+    def quick(happening: hooks.Happening) -> None:
+        assert entered.wait(20)  # while the slow one is in the middle of it
+        heard.append(happening)
+        go.set()
+
+    hooks.add(slow)
+    hooks.add(quick)
+    try:
+        hooks.tell(hooks.AppDeployed(backend="modal", app="one", models=None, seconds=0))
+        assert hooks.flush(20)
+        assert len(heard) == 1
+    finally:
+        go.set()
+        hooks.remove(slow)
+        hooks.remove(quick)
