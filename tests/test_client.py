@@ -397,7 +397,7 @@ def test_two_hundred_requests_leave_memory_threads_and_files_as_they_were(client
     for color in range(1000, 1200):
         client.run(graph(color))
     later = held()
-    assert abs(later[0] - memory) <= 20
+    assert later[0] - memory <= 20  # other tests of this process may give some back meanwhile
     # A few more or fewer idle connections and pool threads are no leak; one left behind by each request would be 200.
     assert later[1] <= threads + 4
     assert later[2] <= files + 8

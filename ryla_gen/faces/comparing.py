@@ -54,12 +54,15 @@ def compared(a: bytes, b: bytes, *, embedder: Embedder, several: Several = "refu
     return cosine(first.embedding, second.embedding)
 
 
-def install(models: Path | None = None, progress: Callable[[Progress], None] | None = None) -> list[Path]:
+def install(
+    models: Path | None = None, progress: Callable[[Progress], None] | None = None, *, endpoint: str | None = None
+) -> list[Path]:
     """Bring the two face models, verified by size and sha256, and return their files. What is there costs no request.
 
     Args:
         models: folder to put ``insightface/models/antelopev2`` in; ``RYLA_GEN_HOME/models`` when absent.
         progress: called with how far it is.
+        endpoint: address of the hub; by default HF_ENDPOINT, else huggingface.co.
 
     Raises:
         RylaGenError: a file cannot be had, or is not what it should be; nothing half-written stays under its name.
@@ -67,6 +70,6 @@ def install(models: Path | None = None, progress: Callable[[Progress], None] | N
     """
     from .. import downloads  # the hub's client, which the GPU images do not have
 
-    report = downloads.sync(rows(), models or home_folder() / MODELS, progress=progress)
+    report = downloads.sync(rows(), models or home_folder() / MODELS, endpoint=endpoint, progress=progress)
     report.raise_for_failures()
     return [item.path for item in report.files]
