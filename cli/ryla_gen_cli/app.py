@@ -213,7 +213,7 @@ def _usage(screen: Screen, error: Any) -> int:
         typer.echo(context.get_help(), err=True)
         return USAGE
     path = context.command_path if context is not None else "ryla-gen"
-    text = " ".join(str(error.format_message()).split())
+    text = " ".join(str(error.format_message()).split()).replace("Value error, ", "")  # how pydantic begins its reasons
     hint = f"See: {path} --help"
     words = {item.name for item in getattr(getattr(context, "command", None), "params", ())}
     if "unexpected extra argument" in text and "prompt_argument" in words:

@@ -9,14 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from ryla_gen.settings import Settings, home_folder, set_value, unset_value
-from ryla_gen.settings.base import SECRETS
+from ryla_gen.settings.base import CONFIG_FILE, SECRETS
 
 from .common import Json, example, group, own_warnings, screen_of
 from .screen import filled, table, width
 
 app = group("Show and change the settings.", example("ryla-gen config set comfyui.url http://127.0.0.1:8188"))
-
-CONFIG_FILE = "config.toml"
 
 Key = Annotated[str, typer.Argument(metavar="KEY", help="Dotted name, such as comfyui.url.", show_default=False)]
 
@@ -58,7 +56,7 @@ def path(context: typer.Context, as_json: Json = False) -> None:
     screen.result({"path": str(found), "exists": found.exists()}, str(found))
 
 
-@app.command("set", epilog=example("ryla-gen config set backend emulator"))
+@app.command("set", epilog=example("ryla-gen config set backend emulator"), context_settings={"ignore_unknown_options": True})
 def set_(
     context: typer.Context,
     key: Key,

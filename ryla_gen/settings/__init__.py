@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import InvalidInputError, StorageFailedError
 from ..names import CLASS_OF_FAMILY
-from .base import BACKENDS, KEYS, PREFIX, SECRETS, closest, find_key
+from .base import BACKENDS, CONFIG_FILE, KEYS, PREFIX, SECRETS, closest, find_key
 from .own_server import credentials_of, own_server
 from .reading import read_config, read_text
 
@@ -29,7 +29,6 @@ __all__ = [
     "unset_value",
 ]
 
-CONFIG_FILE = "config.toml"
 FAMILIES = "modal.families."
 HISTORY_FILE = "history.sqlite3"
 

@@ -17,6 +17,8 @@ from ..names import APP, CLASS_OF_FAMILY
 
 BACKENDS = ("modal", "comfyui", "runpod", "emulator")
 """Names of the places where engines live."""
+CONFIG_FILE = "config.toml"
+"""The file in the home folder; also the origin of what it sets."""
 PREFIX = "RYLA_GEN_"
 """Every setting's variable is this and its key in capitals, with ``_`` for ``.``."""
 SECRETS = {"runpod.api_key": "RUNPOD_API_KEY", "posthog.key": "RYLA_GEN_POSTHOG_KEY"} | {
@@ -156,12 +158,20 @@ class Key:
             said = without_credentials(repr(value))[:80]
             raise InvalidInputError(
                 f"The setting {self.name} is {said} ({origin}); it must be {error}.",
-                f"Set it right: ryla-gen config set {self.name} VALUE, or remove it from where it stands: {origin}.",
+                self._mending(origin),
                 {"key": self.name, "origin": origin},
             ) from None
         if self.name == "backend":
             _known_backends(checked, origin)
         return checked
+
+    def _mending(self, origin: str) -> str:
+        """What to do about a value that does not fit: that depends on who gave it."""
+        if origin.startswith("environment "):
+            return f"Set it right, or remove it: unset {origin.removeprefix('environment ')}"
+        if origin == CONFIG_FILE:
+            return f"Set it right: ryla-gen config set {self.name} VALUE, or remove it: ryla-gen config unset {self.name}"
+        return "Give another value."
 
     def from_text(self, text: str, origin: str, unit: float = 1.0) -> Any:
         """Check a value that is text: from the environment, or a command line. Lists are separated by commas."""

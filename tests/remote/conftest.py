@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -131,16 +132,27 @@ def comfyui_of(container: Container) -> int | None:
     return None
 
 
-def has_prompt(container: Container, job: str) -> bool:
-    """Whether a container's ComfyUI runs a job, by its own word."""
+def told(container: Container, path: str) -> Any:
+    """What a container's ComfyUI answers; nothing when it is not there."""
     pid = comfyui_of(container)
     words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") if pid else []
     try:
         port = int(words[words.index(b"--port") + 1])
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/queue", timeout=1) as answer:
-            return job in answer.read().decode()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=1) as answer:
+            return json.load(answer)
     except (OSError, ValueError):
-        return False
+        return {}
+
+
+def has_prompt(container: Container, job: str) -> bool:
+    """Whether a container's ComfyUI runs a job, by its own word."""
+    return job in json.dumps(told(container, "/queue"))
+
+
+def ran_whole(loopback: Loopback) -> set[str]:
+    """The jobs that some ComfyUI has run to their end."""
+    histories = [told(container, "/history") for container in loopback.containers if container.exit_code is None]
+    return {job for history in histories for job, entry in history.items() if entry["status"]["status_str"] == "success"}
 
 
 def running(loopback: Loopback, job: str) -> Container:
