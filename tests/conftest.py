@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-SETTINGS = ("RYLA_GEN_", "COMFYUI_", "MODAL_", "RUNPOD_", "HF_", "DO_NOT_TRACK", "NO_COLOR")
+SETTINGS = ("RYLA_GEN_", "COMFYUI_", "MODAL_", "RUNPOD_", "HF_", "DO_NOT_TRACK", "NO_COLOR", "COLUMNS", "LINES")
 
 
 @pytest.fixture(autouse=True)
