@@ -37,9 +37,12 @@ Catch :class:`RylaGenError` for all of them. Codes are never renamed.
 
 from __future__ import annotations
 
+import os
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 PlainData = dict[str, Any]
@@ -67,6 +70,20 @@ class RylaGenError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows instead of every frame down to the socket: the caller's own lines, and the error."""
+        if os.environ.get("RYLA_GEN_DEBUG") == "1":
+            return traceback.format_exception(self)
+        lines = [f"{type(self).__name__} [{self.code}]: {self}"]
+        for frame in traceback.extract_tb(self.__traceback__):
+            path = Path(frame.filename)
+            if path.is_relative_to(Path(__file__).parent):
+                break
+            if frame.line and "IPython" not in path.parts:
+                cell = "ipykernel" in frame.filename or not frame.filename.endswith(".py")
+                lines.append(f"  {'in' if cell else frame.filename + ','} line {frame.lineno}: {frame.line}")
+        return [*lines, "RYLA_GEN_DEBUG=1 in the environment shows every step."]
 
     def to_data(self) -> PlainData:
         """The error as the contract's plain data."""

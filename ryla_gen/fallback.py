@@ -24,6 +24,9 @@ IN_PROCESS = frozenset({"comfyui", "emulator"})
 MOVABLE = (BackendError, ModelNotFoundError, WorkflowInvalidError)
 """Kinds of refusals that another backend need not share: the server is away, or lacks a node class or weights."""
 
+TOO_LARGE = 413
+"""The HTTP status of a request that is over what one server takes; another may take more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
@@ -40,7 +43,7 @@ class Skipped:
 
 def moves_on(error: RylaGenError) -> bool:
     """Whether another backend may be tried after this error."""
-    return error.started == "no" and isinstance(error, MOVABLE)
+    return error.started == "no" and (isinstance(error, MOVABLE) or error.details.get("status") == TOO_LARGE)
 
 
 async def first_willing(names: Sequence[str], attempt: Callable[[str], Awaitable[T]]) -> tuple[str, T, tuple[Skipped, ...]]:

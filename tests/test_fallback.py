@@ -143,6 +143,14 @@ def test_a_pod_that_refuses_the_token_is_passed_over(server: Emulator) -> None:
     assert server.stats.prompts == 0
 
 
+def test_a_pod_that_takes_no_request_of_that_size_is_passed_over(server: Emulator) -> None:
+    server.knobs.refuse_prompts = 413
+    with chain("comfyui", "emulator", url=server.url) as client:
+        assert client.flux(**SMALL).backend == "emulator"
+        assert "too large" in client.jobs.list()[0].skipped[0]["message"]
+    assert server.stats.prompts == 0
+
+
 def test_a_pod_that_lacks_a_node_is_passed_over_and_the_last_one_says_why_none_took_it(server: Emulator) -> None:
     with chain("comfyui", "emulator", url=server.url) as client, pytest.raises(RylaGenError) as caught:
         client.run(CustomWorkflow(graph=UNKNOWN_NODE))

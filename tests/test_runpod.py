@@ -392,6 +392,9 @@ def test_a_request_over_twenty_megabytes_is_refused_before_sending(loopback: Run
     assert error.details["limit_bytes"] == 20_000_000
     assert "MB" in error.message
     assert loopback.calls == []
+    with Client(settings=Settings.load(backend=["runpod", "emulator"])) as client:
+        made = client.run(workflow)
+    assert (made.backend, loopback.calls) == ("emulator", []), "another backend takes more"
 
 
 def test_a_request_that_runpod_finds_too_large_is_a_typed_refusal(loopback: RunpodLoopback) -> None:

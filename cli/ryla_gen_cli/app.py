@@ -202,8 +202,12 @@ def _unexpected(screen: Screen, error: Exception) -> int:
         return FAILED
     if os.environ.get(DEBUG) == "1":
         traceback.print_exc()
-    hint = f"Please report it with the command you ran; {DEBUG}=1 shows where it happened."
-    screen.fail(InternalError(f"{type(error).__name__}: {error}", hint))
+    from ryla_gen.workflows.registry import plugin_behind  # not for every --version
+
+    plugin = plugin_behind(error)
+    text = f"{type(error).__name__}: {error}" + (f" (in {plugin}, a plug-in)" if plugin else "")
+    whom = "Mend or uninstall that package" if plugin else "Please report it with the command you ran"
+    screen.fail(InternalError(text, f"{whom}; {DEBUG}=1 shows where it happened."))
     return FAILED
 
 

@@ -81,7 +81,7 @@ def operation_for(size: int) -> str:
     limit = f"the limit is {RUNSYNC_LIMIT / 1e6:g} MB"
     text = f"The request is too large for RunPod: {size / 1e6:.1f} MB with its files in base64; {limit}."
     hint = "Send smaller pictures or a shorter video (base64 adds a third), or use another backend: --backend modal"
-    raise InvalidInputError(text, hint, {"bytes": size, "limit_bytes": RUNSYNC_LIMIT})
+    raise InvalidInputError(text, hint, {"bytes": size, "limit_bytes": RUNSYNC_LIMIT, "status": 413})
 
 
 def progress_of(output: object) -> dict[str, Any] | None:

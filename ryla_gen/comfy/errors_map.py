@@ -106,7 +106,9 @@ def submit_error(answer: Answer, address: str) -> RylaGenError:
 def too_large(said: str) -> InvalidInputError:
     """The request is over what the server takes (ComfyUI: 100 MB)."""
     hint = "Upload pictures as files instead of writing them into the graph, or start ComfyUI with a larger --max-upload-size."
-    return InvalidInputError(f"The request is too large for the server: {said}", hint, {"status": 413})
+    error = InvalidInputError(f"The request is too large for the server: {said}", hint, {"status": 413})
+    error.started = "no"
+    return error
 
 
 def http_error(answer: Answer, address: str) -> RylaGenError:

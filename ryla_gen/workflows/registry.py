@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
+from traceback import walk_tb
 from typing import TYPE_CHECKING
 
 from ..errors import InternalError, InvalidInputError
@@ -64,6 +65,13 @@ def workflow_class(name: str) -> type[Workflow]:
             f"The plug-in {plugin.value} offers {name!r}, which is not a Workflow class.", "Update or remove the plug-in."
         )
     return loaded
+
+
+def plugin_behind(error: BaseException) -> str | None:
+    """Name the package of workflows that an exception passed through; None when it was none."""
+    packages = {point.module.partition(".")[0] for name, point in _plugins().items() if name not in BUILT_IN}
+    names = [str(frame.f_globals.get("__name__", "")).partition(".")[0] for frame, _ in walk_tb(error.__traceback__)]
+    return next((name for name in reversed(names) if name in packages), None)
 
 
 @cache

@@ -31,6 +31,12 @@ class Postcard(Flux):
     """How many."""
     output: str = Field(default="front")
     """A field with the name of an option of ours."""
+
+    def build(self, files=None):
+        """Fail when there is no such stamp, as a mistake in a package would."""
+        for stamp in self.stamps:
+            {"a": 1, "b,c": 2}[stamp]
+        return super().build() if files is None else super().build(files)
 '''
 
 
@@ -81,3 +87,9 @@ def test_an_unforeseen_failure_has_a_code_and_shows_where_it_happened_only_when_
     code, out, said = with_site(site, "run", "broken", "a bay", "--json", RYLA_GEN_DEBUG="1")
     assert (code, envelope(out)["error"]["code"]) == (1, "internal")
     assert b"Traceback" in said
+
+
+def test_a_package_that_fails_is_named(site: str, tmp_path: Path) -> None:
+    code, _, said = with_site(site, "run", "postcard", "a bay", *SMALL, "--stamps", "z", "-o", str(tmp_path / "x.png"))
+    assert (code, said.splitlines()[-2]) == (1, b"error[internal]: KeyError: 'z' (in postcard, a plug-in)")
+    assert said.splitlines()[-1].startswith(b"  hint: Mend or uninstall that package; RYLA_GEN_DEBUG=1")

@@ -32,6 +32,7 @@ class Shown:
 
     status: str = ""
     error: str = ""
+    trace: str = ""
     text: str = ""
     bundles: list[dict[str, str]] = field(default_factory=list)
     """In order, without those that replace another."""
@@ -83,7 +84,7 @@ def take(shown: Shown, kind: str, content: dict[str, Any]) -> None:
     if kind == "stream":
         shown.text += content["text"]
     elif kind == "error":
-        shown.error = content["ename"]
+        shown.error, shown.trace = content["ename"], "\n".join(content["traceback"])
     elif kind in ("display_data", "execute_result", "update_display_data"):
         replaced = content.get("transient", {}).get("display_id")
         (shown.bars if replaced else shown.bundles).append(content["data"])
@@ -120,6 +121,20 @@ def test_the_async_client_shows_it_too(kernel: Kernel) -> None:
     assert "progressbar" in shown.bars[0]["text/html"]
     assert "done in" in shown.bars[-1]["text/plain"]
     assert [picture.size for picture in shown.pictures()] == [(256, 256)]
+
+
+def test_an_error_shows_the_cells_own_lines_and_what_mends_it(kernel: Kernel) -> None:
+    calls = ("client.flux(prompt='a fox', width=250)", "await AsyncClient('emulator').run(Flux(prompt='a fox', width=250))")
+    for call in calls:
+        shown = kernel.run(f"wide = 250\n\n{call}")
+        lines = shown.trace.splitlines()
+        assert lines[0].startswith("InvalidInputError [invalid_input]: flux does not take this: width:")
+        assert lines[1].startswith("  Nearest valid: width=256.")
+        assert lines[2] == f"  in line 3: {call}"
+        assert len(lines) == 4
+    whole = kernel.run(f"import os; os.environ['RYLA_GEN_DEBUG'] = '1'\n{calls[0]}").trace
+    assert "ryla_gen/methods.py" in whole
+    assert kernel.run("del os.environ['RYLA_GEN_DEBUG']").status == "ok"
 
 
 def test_a_list_of_results_is_a_grid_and_other_lists_stay_lists(kernel: Kernel) -> None:

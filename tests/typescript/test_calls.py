@@ -28,7 +28,7 @@ GRAPH = {
 def settle(app: Loopback, seconds: float = 15.0) -> None:
     """Wait until no container's ComfyUI has work, by its own word: what was cancelled holds no GPU.
 
-    Modal's own bookkeeping may lag: its runtime answers for no input that is cancelled while the thread changes just before our method.
+    Not by Modal's bookkeeping: its runtime never answers for an input that is cancelled in the instant before our method begins.
     """
     deadline = time.monotonic() + seconds
     live = [container for container in app.containers if container.exit_code is None]
