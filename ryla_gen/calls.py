@@ -127,8 +127,11 @@ def _reserved(
     return got.reserved_usd
 
 
-def unfinished_cost(record: Record | None, found: Estimate | None) -> dict[str, float]:
-    """Return the columns of what a job cost that ended without a result, by the clock since its graph began."""
+def unfinished_cost(record: Record | None, found: Estimate | None, error: BaseException | None = None) -> dict[str, float]:
+    """Return the columns of what a job cost that ended without a result: the backend's word, else the clock since its graph began."""
+    details = getattr(error, "details", {})
+    if "cost_usd" in details:
+        return {name: float(details[name]) for name in ("gpu_seconds", "cost_usd")}
     if record is None or found is None or record.started_at is None or not found.usd.likely or not found.seconds.likely:
         return {}
     ran = (datetime.now(UTC) - datetime.fromisoformat(record.started_at)).total_seconds()

@@ -447,6 +447,20 @@ def test_ends_that_runpod_decides(loopback: RunpodLoopback, status: str, kind: t
     fails(kind, run)
 
 
+def test_a_failure_is_paid_for_and_the_journal_says_what(loopback: RunpodLoopback) -> None:
+    broken = "Node ID: 3 (KSampler): it broke"
+    failed = {"id": "x", "status": "FAILED", "delayTime": 900, "executionTime": 20_000, "error": broken}
+    loopback.faults["status"] = [Fault(200, body=json.dumps(failed))]
+    settings = Settings.load(backend="runpod", runpod_usd_per_second=0.001)
+    with Client(settings=settings) as client:
+        with pytest.raises(RylaGenError) as caught:
+            client.run(WORKFLOW)
+        (record,) = client.jobs.list()
+        assert (record.state, record.gpu_seconds, record.cost_usd) == ("failed", 20.0, pytest.approx(0.02))
+        assert client.costs()[0].usd == pytest.approx(0.02)
+    assert caught.value.details["cost_usd"] == pytest.approx(0.02)
+
+
 def test_cancelling_reaches_the_worker(loopback: RunpodLoopback, worker: Scripted) -> None:
     worker.hold = True
 

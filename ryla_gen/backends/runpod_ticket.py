@@ -100,11 +100,14 @@ class RunpodTicket(TaskTicket):
 
     async def _work(self) -> Generation:
         answer = await self._followed()
+        error = node_failed(answer, self._order.job)
         if answer["status"] != "COMPLETED" and not saved_nothing(answer):
-            raise ended(answer, self._order.job)
-        if error := node_failed(answer, self._order.job):
-            raise error
-        return await self._generation(answer)
+            error = ended(answer, self._order.job)
+        if error is None:
+            return await self._generation(answer)
+        running = _seconds(answer.get("executionTime"))  # a failure is paid for as well
+        error.details |= {"gpu_seconds": running, "cost_usd": running * (self._order.usd_per_second or 0.0)}
+        raise error
 
     async def _followed(self) -> dict[str, Any]:
         """Ask, with growing waits, until the job has ended or its time is up; the one place that polls."""

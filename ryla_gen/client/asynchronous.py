@@ -304,7 +304,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         columns: dict[str, object] = {"state": state_of(error), "finished_at": now()}
         estimated = self._estimates.pop(job, None)
         if generation is None:
-            columns |= unfinished_cost(known, estimated)
+            columns |= unfinished_cost(known, estimated, error)
         if isinstance(error, RylaGenError):
             columns["error"] = error.to_data()
         if generation is not None:
