@@ -164,15 +164,15 @@ def polyexponential(steps: int, sigma_min: float, sigma_max: float, rho: float =
 
 
 def laplace(steps: int, sigma_min: float, sigma_max: float, mu: float = 0.0, beta: float = 0.5) -> Sigmas:
-    """Levels after a Laplace distribution of log sigma."""
+    """Levels after a Laplace distribution of log sigma; ComfyUI's do not end at zero."""
     x = np.linspace(0.0, 1.0, steps)
     levels = mu - beta * np.sign(0.5 - x) * np.log(1 - 2 * np.abs(0.5 - x) + 1e-5)
-    return np.append(np.clip(np.exp(levels), sigma_min, sigma_max), 0.0)
+    return np.clip(np.exp(levels), sigma_min, sigma_max)
 
 
 def kl_optimal(steps: int, sigma_min: float, sigma_max: float) -> Sigmas:
     """Sabour et al. 2024 (Align Your Steps), the closed form: equal distances in the arc tangent."""
-    ramp = np.arange(steps) / max(steps - 1, 1)
+    ramp = np.arange(steps) / max(steps - 1, 1)  # one step is σ_max; ComfyUI divides by zero there
     return np.append(np.tan(ramp * math.atan(sigma_min) + (1 - ramp) * math.atan(sigma_max)), 0.0)
 
 
@@ -200,13 +200,22 @@ def beta(sampling: ModelSampling, steps: int, alpha: float = 0.6, beta_: float =
 
 @lru_cache(maxsize=8)
 def _beta_distribution(alpha: float, beta_: float) -> tuple[Sigmas, Sigmas]:
-    # With x = sin²(u) the density is 2·sin(u)^(2a-1)·cos(u)^(2b-1): tame at both ends, so that one cumulative Simpson-like sum
-    # gives the distribution to better than a level of the 10000 in Flux's table.
-    u = np.linspace(0.0, math.pi / 2, 400_001)
+    # The right half is the left one of the mirrored distribution.
+    left, x = _beta_half(alpha, beta_)
+    right, y = _beta_half(beta_, alpha)
+    total = left[-1] + right[-1]
+    return np.append(left, total - right[-2::-1]) / total, np.append(x, 1.0 - y[-2::-1])
+
+
+def _beta_half(alpha: float, beta_: float) -> tuple[Sigmas, Sigmas]:
+    """The mass from 0 to points up to ½."""
+    # With x = u^p the density is p·u^(pa-1)·(1-u^p)^(b-1): tame at both ends for this p, so that a sum over small steps gives
+    # the distribution to better than a level of the 10000 in Flux's table.
+    power = max(2.0, 2.0 / alpha)
+    u = np.linspace(0.0, 0.5 ** (1 / power), 200_001)
     middle = (u[1:] + u[:-1]) / 2
-    mass = np.sin(middle) ** (2 * alpha - 1) * np.cos(middle) ** (2 * beta_ - 1)
-    total = np.append(0.0, np.cumsum(mass))
-    return total / total[-1], np.sin(u) ** 2
+    mass = power * middle ** (power * alpha - 1) * (1 - middle**power) ** (beta_ - 1) * u[1]
+    return np.append(0.0, np.cumsum(mass)), np.append(u[:-1] ** power, 0.5)
 
 
 def beta_quantile(probability: Sigmas, alpha: float, beta_: float) -> Sigmas:
@@ -247,9 +256,11 @@ def sampling_levels(sampling: ModelSampling, scheduler: str, steps: int, sampler
     levels = schedule(sampling, scheduler, total + 1 if discard else total)
     if discard:
         levels = np.append(levels[:-2], levels[-1:])
-    return levels if total == steps and denoise > 0.9999 else levels[-(steps + 1) :]
+    return levels if denoise > 0.9999 else levels[-(steps + 1) :]
 
 
 def denoised_tail(sampling: ModelSampling, scheduler: str, steps: int, denoise: float) -> Sigmas:
-    """The levels of BasicScheduler: as :func:`sampling_levels`, knowing no sampler."""
-    return sampling_levels(sampling, scheduler, steps, "", denoise)
+    """The levels of BasicScheduler, which knows no sampler: always the last ``steps``, even of a schedule that gave more."""
+    if denoise <= 0.0:
+        return np.zeros(0)
+    return schedule(sampling, scheduler, int(steps / min(denoise, 1.0)))[-(steps + 1) :]

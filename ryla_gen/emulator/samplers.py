@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from .flow import Sigmas
-from .unipc import unipc
+from .unipc import ALMOST_ZERO, unipc
 
 Array = npt.NDArray[np.float32]
 
@@ -36,6 +36,8 @@ class Walk:
     """How much of the noise an ancestral sampler renews."""
     s_noise: float = 1.0
     """Scale of that noise."""
+    nearly_noise: float = 0.9999
+    """The level in place of a flow's 1 for steps in log-SNR: there is no picture left in 1, and its logarithm is infinite."""
 
     def look(self, i: int, x: Array) -> Array:
         """Denoise at level ``i`` and report the step."""
@@ -96,7 +98,9 @@ def euler_ancestral(walk: Walk, x: Array) -> Array:
     """Straight steps a little too far down, then fresh noise up to the level."""
     for i, sigma, following in walk.pairs():
         descent = _descent(walk, sigma, following)
-        x = _renew(walk, _towards(x, walk.look(i, x), sigma, descent.down), descent)
+        x = _towards(x, walk.look(i, x), sigma, descent.down)
+        if descent.down > 0.0 or walk.is_flow:  # where a large eta asks for a step down to 0, ComfyUI adds no noise back
+            x = _renew(walk, x, descent)
     return x
 
 
@@ -194,12 +198,10 @@ def _half_log_snr(walk: Walk, sigma: float) -> float:
 
 
 def _start_inside(walk: Walk) -> Walk:
-    """A flow's first level 1 has no picture left in it, so log-SNR steps start just below it, as ComfyUI's do."""
+    """Log-SNR steps start just below a flow's level 1, as ComfyUI's do."""
     if not walk.is_flow or walk.sigmas[0] < 1.0:
         return walk
-    sigmas = walk.sigmas.copy()
-    sigmas[0] = 0.9999  # close enough to 1 to change nothing visible, far enough for log((1-σ)/σ)
-    return Walk(walk.denoise, sigmas, walk.noise, walk.is_flow, walk.step, walk.eta, walk.s_noise)
+    return replace(walk, sigmas=np.append(walk.nearly_noise, walk.sigmas[1:]))
 
 
 def dpmpp_2m_sde(walk: Walk, x: Array) -> Array:
@@ -231,14 +233,15 @@ def dpmpp_2s_ancestral(walk: Walk, x: Array) -> Array:
         denoised = walk.look(i, x)
         descent = _descent(walk, sigma, following)
         if descent.down == 0.0:
-            x = denoised
+            x = _renew(walk, denoised, descent)
             continue
-        if walk.is_flow:
-            sigma = min(sigma, 0.9999)  # as in _start_inside
+        if not walk.is_flow:
+            middle = math.sqrt(sigma * descent.down)
+        elif sigma < 1.0:
             lam = (_half_log_snr(walk, sigma) + _half_log_snr(walk, descent.down)) / 2
             middle = 1.0 / (1.0 + math.exp(lam))
         else:
-            middle = math.sqrt(sigma * descent.down)
+            middle = 0.9999  # from pure noise the middle in log-SNR is pure noise again; ComfyUI looks here, whatever the shift
         second = walk.denoise(_towards(x, denoised, sigma, middle), middle)
         x = _renew(walk, _towards(x, second, sigma, descent.down), descent)
     return x
@@ -302,6 +305,11 @@ def gradient_estimation(walk: Walk, x: Array) -> Array:
     return x
 
 
+def ddim(walk: Walk, x: Array) -> Array:
+    """Song et al. 2021: with eta 0 and these levels its step is Euler's."""
+    return euler(walk, x)
+
+
 def uni_pc(walk: Walk, x: Array) -> Array:
     """UniPC (Zhao et al. 2023), B(h) = h."""
     return unipc(walk.denoise, walk.sigmas, walk.step, x, lambda hh: hh)
@@ -328,7 +336,7 @@ SAMPLERS: dict[str, Sampler] = {
     "ipndm": ipndm,
     "res_multistep": res_multistep,
     "gradient_estimation": gradient_estimation,
-    "ddim": euler,  # with eta 0 and these levels DDIM's step is Euler's
+    "ddim": ddim,
     "uni_pc": uni_pc,
     "uni_pc_bh2": uni_pc_bh2,
 }
@@ -344,3 +352,9 @@ def sampler_named(name: str) -> Sampler:
     if name not in SAMPLERS:
         raise NotImplementedError(f"the emulator does not have the sampler {name!r}; it has {', '.join(SAMPLERS)}")
     return SAMPLERS[name]
+
+
+def last_level(sampler: Sampler, sigmas: Sigmas) -> float:
+    """The level at which a walk stops: UniPC does not reach zero, and ComfyUI scales a flow's picture for what is left."""
+    end = float(sigmas[-1])
+    return ALMOST_ZERO if end == 0.0 and sampler in (uni_pc, uni_pc_bh2) else end

@@ -5,6 +5,7 @@ Knows no node's inputs; nodes_sampling.py turns those into the arguments here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from .base import Context
 from .conditioning import Conditioning
 from .flow import ModelSampling, Sigmas
 from .model import Denoiser, Model, visible_channels
-from .samplers import Array, Sampler, Walk
+from .samplers import Array, Sampler, Walk, ddim, last_level
 
 Latent = dict[str, Any]
 """ComfyUI's LATENT: ``samples`` [B, C, (T,) h, w], and here ``space``, the model family the samples belong to."""
@@ -99,11 +100,14 @@ def sample_both(
     if len(sigmas) < 2:
         return {**kept, "samples": start}, {**kept, "samples": start}
     drawn = noise.draw(latent, start.shape)
-    walk, last = _walk(context, guider, noise, sigmas, latent, start, drawn, options)
-    x = sampler(walk, _noised(guider.model.sampling, float(sigmas[0]), drawn, start))
-    if guider.model.sampling.is_flow and 0.0 < sigmas[-1] < 1.0:
+    # ComfyUI's ddim keeps what a mask protects under noise of its own.
+    around = Noise(noise.seed + 1).draw({}, start.shape) if sampler is ddim else drawn
+    walk, last = _walk(context, guider, noise, sigmas, latent, start, around, options)
+    x = sampler(walk, _started(guider.model.sampling, float(sigmas[0]), drawn, start))
+    end = last_level(sampler, sigmas)
+    if guider.model.sampling.is_flow and 0.0 < end < 1.0:
         # What is left of the noise is kept on the scale of the picture, so that a second stage can go on.
-        x = x / np.float32(1.0 - sigmas[-1])
+        x = x / np.float32(1.0 - end)
     return {**kept, "samples": np.asarray(x, np.float32)}, {**kept, "samples": last[-1]}
 
 
@@ -111,10 +115,14 @@ def _noised(sampling: ModelSampling, sigma: float, noise: Array, picture: Array)
     """Picture and noise at one level."""
     if sampling.is_flow:
         return np.asarray(np.float32(sigma) * noise + np.float32(1.0 - sigma) * picture, np.float32)
-    # From the very top ComfyUI starts as if the noise had swallowed the picture's variance.
-    whole = sigma >= sampling.sigma_max * (1 - 1e-5)
-    scale = np.sqrt(1.0 + sigma**2) if whole else sigma
-    return np.asarray(np.float32(scale) * noise + picture, np.float32)
+    return np.asarray(np.float32(sigma) * noise + picture, np.float32)
+
+
+def _started(sampling: ModelSampling, sigma: float, noise: Array, picture: Array) -> Array:
+    """The start of a walk: from the very top ComfyUI starts as if the noise had swallowed the picture's variance."""
+    if sampling.is_flow or sigma < sampling.sigma_max * (1 - 1e-5):
+        return _noised(sampling, sigma, noise, picture)
+    return _noised(sampling, math.sqrt(1.0 + sigma**2), noise, picture)
 
 
 def _walk(
@@ -124,7 +132,7 @@ def _walk(
     sigmas: Sigmas,
     latent: Latent,
     start: Array,
-    drawn: Array,
+    around: Array,
     options: dict[str, float],
 ) -> tuple[Walk, list[Array]]:
     last: list[Array] = []
@@ -135,12 +143,19 @@ def _walk(
         context.progress(index + 1, steps, lambda: preview(denoised))
 
     source = start if np.any(start) and not noise.disabled else None
+    sampling = guider.model.sampling
     denoise: Callable[[Array, float], Array] = Denoiser(guider.model, guider.positive, guider.negative, guider.cfg, source)
     if latent.get("noise_mask") is not None:
-        denoise = _masked(denoise, guider.model.sampling, fitted_mask(latent["noise_mask"], start.shape), start, drawn)
+        denoise = _masked(denoise, sampling, fitted_mask(latent["noise_mask"], start.shape), start, around)
     fresh = np.random.Generator(np.random.PCG64([noise.seed, 1]))
     walk = Walk(
-        denoise, sigmas, lambda: fresh.standard_normal(start.shape, np.float32), guider.model.sampling.is_flow, step, **options
+        denoise,
+        sigmas,
+        lambda: fresh.standard_normal(start.shape, np.float32),
+        sampling.is_flow,
+        step,
+        nearly_noise=sampling.percent_to_sigma(1e-4),
+        **options,
     )
     return walk, last
 
