@@ -1,4 +1,4 @@
-"""Plain data ↔ typed objects: the request, the reply and its errors, exactly as CONTRACT.md fixes them. Carries nothing itself."""
+"""Plain data ↔ typed objects: the request, the reply and its errors, as docs/contract.md fixes them. Carries nothing itself."""
 
 from __future__ import annotations
 
@@ -94,10 +94,13 @@ def check_version(data: Mapping[str, Any], *, theirs: str) -> None:
     """
     number = data.get("contract", CONTRACT)
     if number != CONTRACT:
-        older = theirs if isinstance(number, int | float) and number < CONTRACT else "this side"
+        ahead = isinstance(number, int | float) and number > CONTRACT
         text = f"The {theirs} speaks contract {number!r}, this side {CONTRACT}."
-        hint = "Deploy the app again: ryla-gen deploy" if older == "app" else "Update the older side: pip install -U ryla-gen"
-        raise ContractMismatchError(text, f"{hint} (older: {older})", {"contract": CONTRACT, "theirs": number})
+        if (theirs == "app") != ahead:
+            hint = "The app is the older side. Deploy it again: ryla-gen deploy"
+        else:
+            hint = "The caller is the older side. Update it: pip install -U ryla-gen"
+        raise ContractMismatchError(text, hint, {"contract": CONTRACT, "theirs": number})
 
 
 def reply(generation: Generation) -> PlainData:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from . import media
 from .comfy import schema
 from .comfy.client import ComfyClient
 from .comfy.errors_map import node_error, refusal
@@ -31,10 +30,10 @@ from .comfy.messages import (
 )
 from .comfy.missing import missing_for
 from .comfy.oddities import oddities
+from .comfy.uploads import Uploads
 from .errors import (
     BackendError,
     GenerationTimeoutError,
-    InvalidInputError,
     JobCanceledError,
     JobExpiredError,
     RylaGenError,
@@ -51,11 +50,10 @@ from .workflows.custom import CustomWorkflow, graph_seed
 from .workflows.faces import FluxPulid
 from .workflows.flux import FluxLora
 
-UPLOAD_FOLDER = "ryla"
-"""Subfolder of the server's input folder for what we upload."""
+SIGNS_OF_A_START = (ExecutionCached, NodeExecuting, NodeProgress, NodeExecuted, PreviewImage)
+"""Messages of a prompt that runs already."""
 
-REMEMBERED_UPLOADS = 256
-"""Uploads an engine remembers, so that one reference picture in a thousand requests travels once."""
+log = logging.getLogger("ryla_gen")
 
 
 class Engine:
@@ -74,7 +72,9 @@ class Engine:
         self._backend = backend
         self._hourly_usd = hourly_usd
         self._gpu = gpu
-        self._uploads: dict[str, str] = {}
+        self.unstopped: set[str] = set()
+        """Jobs that should have been stopped, and whose server could not be told."""
+        self._uploads = Uploads(client)
         self._server: dict[str, Any] | None = None
 
     async def run(
@@ -107,7 +107,7 @@ class Engine:
                 try:
                     await self._client.submit(graph, prompt_id=job, extra_pnginfo=extra)
                 except WorkflowInvalidError as error:
-                    if not self._forgot_uploads(error):
+                    if not self._uploads.forgotten(error):
                         raise
                     # The server was given an empty input folder since: upload again. It refused, so nothing ran.
                     graph, notices = await self._prepared(workflow, job, loras or {})
@@ -139,7 +139,7 @@ class Engine:
         try:
             place = (await self._client.locate([job]))[job].place
         except asyncio.CancelledError:
-            await asyncio.shield(self._client.cancel(job))
+            await asyncio.shield(self._stop(job))
             raise
         if place == "absent":
             raise JobExpiredError(f"The server {self._client.address} does not know the job {job} (any more).")
@@ -160,7 +160,7 @@ class Engine:
 
     async def _prepared(self, workflow: Workflow, job: str, loras: Mapping[str, str]) -> tuple[dict[str, Any], tuple[Notice, ...]]:
         """Upload, build and check; nothing of this is worth money."""
-        uploads = asyncio.ensure_future(self._uploaded(workflow))
+        uploads = asyncio.ensure_future(self._uploads.bring(workflow))
         try:
             schemas = await self._client.object_info()
             files = Files(prefix=f"ryla/{job}/{workflow.name}", media=await uploads, loras=loras)
@@ -186,36 +186,6 @@ class Engine:
             notices.append(Notice("face_unchecked", text))
         return graph, tuple(notices)
 
-    async def _uploaded(self, workflow: Workflow) -> dict[str, str]:
-        names: dict[str, str] = {}
-        for name in workflow.media_fields():
-            value = getattr(workflow, name)
-            for key, data in value.items() if isinstance(value, Mapping) else ((None, value),):
-                if data is not None:
-                    names[name if key is None else f"{name}[{key}]"] = await self._upload(data, name)
-        return names
-
-    async def _upload(self, data: object, name: str) -> str:
-        """Store bytes on the server under the name of their hash; what is there already is not sent again."""
-        if not isinstance(data, bytes):
-            raise InvalidInputError(
-                f"{name} has not been read yet.", "Call `await workflow.resolved()` before handing it to an engine."
-            )
-        digest = hashlib.sha256(data).hexdigest()
-        if digest not in self._uploads:
-            suffix = media.SUFFIXES.get(media.sniff_media_type(data) or "", ".png")
-            if len(self._uploads) >= REMEMBERED_UPLOADS:
-                del self._uploads[next(iter(self._uploads))]
-            self._uploads[digest] = await self._client.upload(data, f"{digest[:32]}{suffix}", subfolder=UPLOAD_FOLDER)
-        return self._uploads[digest]
-
-    def _forgot_uploads(self, error: RylaGenError) -> bool:
-        """Whether the server misses a file that we once stored there; if so, forget all of them."""
-        missing = any(name in error.message for name in self._uploads.values())
-        if missing:
-            self._uploads.clear()
-        return missing
-
     async def _with_loras(self, files: Files, workflow: Workflow, schemas: Mapping[str, Any]) -> Files:
         if not isinstance(workflow, FluxLora):
             return files
@@ -227,27 +197,44 @@ class Engine:
 
     async def _followed(self, follower: Any, run: Run, job: str, limit: float) -> None:
         """Read the prompt's messages to its end; stop it when it takes too long or when nobody wants it any more."""
+        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(None) as clock:
+                if run.started is not None:
+                    clock.reschedule(loop.time() + limit)
                 async for message in follower:
                     self._note(message, run)
-                    if isinstance(message, ExecutionStart):
-                        clock.reschedule(asyncio.get_running_loop().time() + limit)
+                    if run.started is not None and clock.when() is None:
+                        clock.reschedule(loop.time() + limit)
         except TimeoutError:
-            await self._client.cancel(job)
+            stopped = await self._stop(job)
             text = f"The graph ran longer than {limit:g} s and was stopped (at {run.fraction():.0%})."
-            raise GenerationTimeoutError(text, "", {"job": job, "limit": limit}) from None
+            if not stopped:
+                text = f"The graph ran longer than {limit:g} s; the server could not be told to stop it (at {run.fraction():.0%})."
+            raise GenerationTimeoutError(text, "", {"job": job, "limit": limit, "stopped": stopped}) from None
         except asyncio.CancelledError:
-            await asyncio.shield(self._client.cancel(job))
+            await asyncio.shield(self._stop(job))
             raise
         run.gap = follower.gap
         if run.started is None:  # everything was cached, or the start was missed in a reconnect
             self._start(run)
         run.ended = time.monotonic()
 
+    async def _stop(self, job: str) -> bool:
+        """Tell the server to stop a prompt. That it cannot be told hides nothing of why it should; ``unstopped`` remembers it."""
+        try:
+            await self._client.cancel(job)
+        except RylaGenError as error:
+            self.unstopped.add(job)
+            log.warning("the server could not be told to stop the job %s: %s", job, error.message)
+            return False
+        return True
+
     def _note(self, message: Message, run: Run) -> None:
         if isinstance(message, End):
             run.server_clock = (run.server_clock[0], message.at)
+        if isinstance(message, SIGNS_OF_A_START):  # its start was told while nobody was connected
+            self._start(run)
         match message:
             case QueuePosition(position=position):
                 run.emit(Queued, position=position)
@@ -353,8 +340,10 @@ class Engine:
                 stats = await self._client.system_stats()
             except RylaGenError:
                 return {}
-            devices = stats.get("devices") or [{}]
-            self._server = {"comfyui": stats.get("system", {}).get("comfyui_version"), "gpu": devices[0].get("name")}
+            devices, system = stats.get("devices") or [{}], stats.get("system", {})
+            self._server = {"comfyui": system.get("comfyui_version"), "gpu": devices[0].get("name")}
+            if "emulator" in system:
+                self._server["emulated"] = True
         return self._server
 
 

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, cast
 
 from . import media
+from .errors import InvalidInputError
 from .results import Output
 from .workflows.base import Notice
 
 
 def as_output(data: bytes, filename: str, name: str, output_format: str, texts: Mapping[str, str]) -> Output:
-    """Describe one file of a result; a PNG becomes the format the request asked for, its texts kept in EXIF."""
+    """Describe one file of a result; a PNG becomes the format the request asked for, its texts kept in EXIF.
+
+    What we cannot read (a kind that we do not know, more pixels than we open) is kept as a file: it has been paid for.
+    """
     media_type = media.sniff_media_type(data)
-    if media_type == "image/png" and output_format in ("jpeg", "webp"):
-        data = media.convert_image(data, cast(Any, output_format), texts)
-        media_type = f"image/{output_format}"
+    moves = b"acTL" in data[: data.find(b"IDAT")]  # an animated PNG: another format would keep its first frame only
+    if media_type == "image/png" and output_format in ("jpeg", "webp") and not moves:
+        with contextlib.suppress(InvalidInputError):
+            data = media.convert_image(data, cast(Any, output_format), texts)
+            media_type = f"image/{output_format}"
     suffix = media.SUFFIXES.get(media_type or "") or (f".{filename.rpartition('.')[2]}" if "." in filename else ".bin")
     named = f"{name}{suffix}"
-    if media_type is not None and media_type.startswith("image/"):
-        info = media.probe_image(data)
-        if not info.animated:
-            return Output("image", media_type, named, data, info.width, info.height)
-    if media_type is not None and media_type.startswith(("video/", "image/")):
-        video = media.probe_video(data)
-        return Output("video", media_type, named, data, video.width, video.height, video.frames, video.fps)
+    with contextlib.suppress(InvalidInputError):
+        if media_type is not None and media_type.startswith("image/"):
+            info = media.probe_image(data)
+            if not info.animated:
+                return Output("image", media_type, named, data, info.width, info.height)
+        if media_type is not None and media_type.startswith(("video/", "image/")):
+            video = media.probe_video(data)
+            return Output("video", media_type, named, data, video.width, video.height, video.frames, video.fps)
     return Output("file", media_type or "application/octet-stream", named, data)
 
 

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from ryla_gen import AsyncClient, Client, CustomWorkflow, Flux, FluxDev, Generation, InstantID, Job, Settings
+from ryla_gen.backends.comfyui import ComfyBackend
+from ryla_gen.comfy.client import ComfyClient
 from ryla_gen.emulator.server import Emulator
 from ryla_gen.errors import (
     BackendNotConfiguredError,
@@ -29,8 +31,11 @@ from ryla_gen.errors import (
     JobNotFoundError,
     ModelNotFoundError,
     RylaGenError,
+    ServerUnhealthyError,
 )
 from ryla_gen.events import Finished, Preview, Progress, Queued, Started
+
+from .conftest import encoded, portrait
 
 SMALL: dict[str, Any] = {"prompt": "a red fox", "width": 256, "height": 256}
 
@@ -403,6 +408,23 @@ def test_two_hundred_requests_leave_memory_threads_and_files_as_they_were(client
     assert later[2] <= files + 8
 
 
+async def test_a_prompt_that_was_taken_while_the_caller_left_is_taken_back(server: Emulator) -> None:
+    server.knobs.slow_answers = 0.5
+    server.knobs.delay_per_node = 0.5
+    async with AsyncClient(url=server.url) as client:
+        running = asyncio.create_task(client.run(Flux(**SMALL)))
+        while not server.stats.prompts:
+            await asyncio.sleep(0.01)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert client.history.list()[0].state == "canceled"
+    while server.queue.remaining():
+        await asyncio.sleep(0.01)
+    (entry,) = server.queue.history().values()
+    assert entry["status"]["status_str"] == "error", "interrupted"
+
+
 async def test_cancelling_at_once_ends_the_job() -> None:
     async with AsyncClient("emulator") as client:
         for pause in (0, 1):
@@ -509,3 +531,65 @@ def test_a_job_taken_up_again_can_be_cancelled_at_once(server: Emulator) -> None
     while server.queue.remaining() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert server.queue.remaining() == 0
+
+
+def test_a_job_out_of_reach_stays_open_and_is_fetched_when_the_server_answers_again(server: Emulator) -> None:
+    server.knobs.delay_per_node = 0.3
+    with Client(url=server.url) as client:
+        client._client._backends["comfyui"] = ComfyBackend(server.url, connect=lambda: ComfyClient(server.url, gone_after=0.5))
+        job = client.submit(Flux(**SMALL))
+        while job.state != "running":
+            time.sleep(0.01)
+        server.knobs.away = True
+        with pytest.raises(ServerUnhealthyError) as caught:
+            job.result()
+        assert (caught.value.details["contact_lost"], caught.value.details["job"]) == (True, job.id)
+        assert f"ryla-gen jobs result {job.id}" in caught.value.hint
+        record = client.jobs.list()[0]
+        assert (record.state, record.finished_at, record.error["code"]) == ("running", None, "server_unhealthy")
+        server.knobs.away = False
+        assert client.jobs.get(job.id).result().image.size == (256, 256)
+        record = client.jobs.list()[0]
+        assert (record.state, record.error) == ("succeeded", None)
+    assert server.stats.prompts == 1
+
+
+def test_a_server_that_cannot_be_told_to_cancel_is_an_error_of_the_cancelling(server: Emulator) -> None:
+    server.knobs.delay_per_node = 0.3
+    with Client(url=server.url) as client:
+        job = client.submit(Flux(**SMALL))
+        while job.state != "running":
+            time.sleep(0.01)
+        server.knobs.refuse_cancels = 503
+        with pytest.raises(BackendUnreachableError, match="may run on there"):
+            job.cancel()
+
+
+def test_an_id_that_has_ended_is_not_sent_again(server: Emulator) -> None:
+    with Client(url=server.url) as client:
+        made = client.flux(**SMALL)
+        with pytest.raises(InvalidInputError, match="has ended already: succeeded"):
+            client.submit(Flux(**SMALL), job=made.job)
+        assert (client.jobs.list()[0].state, client.jobs.list()[0].error) == ("succeeded", None)
+        assert made.server["emulated"] is True, "an emulated picture says so wherever the emulator stands"
+    assert server.stats.prompts == 1
+
+
+def test_settings_and_arguments_are_not_both_given() -> None:
+    with pytest.raises(InvalidInputError, match="Give settings, or max_usd, not both"):
+        Client(settings=Settings.load(), max_usd=0.5)
+
+
+def test_a_prompt_may_begin_with_data(server: Emulator) -> None:
+    text = "Data: an android in a starship"
+    with Client(url=server.url) as client:
+        made = client.flux(**SMALL | {"prompt": text})
+        assert client.jobs.list()[0].inputs["prompt"] == text
+        assert client.jobs.get(made.job).result().workflow.prompt == text
+
+
+def test_a_scaled_picture_is_fetched_by_another_process(server: Emulator) -> None:
+    with Client(url=server.url) as client:
+        made = client.seedvr2(image=encoded(portrait((128, 128))), scale=2.0, seed=7)
+    with Client(url=server.url) as client:
+        assert client.jobs.get(made.job).result().image.size == made.image.size == (256, 256)

@@ -11,7 +11,18 @@ from typing import Any
 import pytest
 
 from ryla_gen import FluxDev, InstantID, errors
-from ryla_gen.contract import Options, error_reply, new_job_id, plain, read_reply, read_request, reply, request
+from ryla_gen.contract import (
+    CONTRACT,
+    Options,
+    check_version,
+    error_reply,
+    new_job_id,
+    plain,
+    read_reply,
+    read_request,
+    reply,
+    request,
+)
 from ryla_gen.errors import (
     ERRORS,
     ContractMismatchError,
@@ -175,3 +186,18 @@ def test_job_ids_are_uuid4() -> None:
 
 def test_the_version_is_in_every_request() -> None:
     assert SHAPES["request"]["sdk"] == __version__
+
+
+@pytest.mark.parametrize(
+    ("theirs", "number", "says"),
+    [
+        ("app", CONTRACT - 1, "The app is the older side. Deploy it again: ryla-gen deploy"),
+        ("app", CONTRACT + 1, "The caller is the older side. Update it: pip install -U ryla-gen"),
+        ("caller", CONTRACT - 1, "The caller is the older side. Update it: pip install -U ryla-gen"),
+        ("caller", CONTRACT + 1, "The app is the older side. Deploy it again: ryla-gen deploy"),
+    ],
+)
+def test_whoever_is_older_is_the_one_to_update(theirs: str, number: int, says: str) -> None:
+    with pytest.raises(ContractMismatchError) as caught:
+        check_version({"contract": number}, theirs=theirs)
+    assert caught.value.hint == says

@@ -174,7 +174,7 @@ async def test_a_graph_over_its_limit_is_stopped_on_the_server(bench: Bench) -> 
     with pytest.raises(GenerationTimeoutError) as caught:
         await bench.run(FluxDev(**SMALL), job=job, timeout=0.3)
     assert time.monotonic() - began < 4
-    assert caught.value.details == {"job": job, "limit": 0.3}
+    assert caught.value.details == {"job": job, "limit": 0.3, "stopped": True}
     async with asyncio.timeout(3):  # the interrupt is told; the node ends a moment later
         while job in (queue := await bench.client.queue()).running + queue.pending:
             await asyncio.sleep(0.02)
@@ -349,3 +349,46 @@ async def test_a_full_disk_of_the_server_is_not_the_graphs_fault(small_disk: Pat
         async with ComfyClient(server.url) as client:
             with pytest.raises(StorageFailedError, match="could not store a file"):
                 await Bench(server, client).run(Flux(**SMALL))
+
+
+async def begun(bench: Bench) -> None:
+    """Wait until a job has made a step."""
+    while not any(isinstance(event, Progress) for event in bench.events):
+        await asyncio.sleep(0.01)
+
+
+async def test_a_server_that_cannot_be_told_to_stop_hides_neither_the_limit_nor_the_cancelling(bench: Bench) -> None:
+    bench.server.knobs.delay_per_node = 0.3
+    bench.server.knobs.refuse_cancels = 503
+    with pytest.raises(GenerationTimeoutError, match="could not be told to stop"):
+        await bench.run(FluxDev(**SMALL), job="11111111-1111-4111-8111-111111111111", timeout=0.5)
+    bench.events.clear()
+    running = asyncio.create_task(bench.run(FluxDev(**SMALL), job="22222222-2222-4222-8222-222222222222"))
+    await begun(bench)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert len(bench.engine.unstopped) == 2
+
+
+async def test_the_limit_holds_although_the_start_was_told_to_nobody() -> None:
+    with Emulator() as server:
+        async with ComfyClient(server.start(), gone_after=20.0) as client:
+            bench = Bench(server, client)
+            server.knobs.delay_per_node = 0.3
+            first = asyncio.create_task(bench.run(Flux(**SMALL)))
+            await begun(bench)
+            job = new_job_id()
+            second = asyncio.create_task(bench.run(Flux(**SMALL | {"seed": 8}), job=job, timeout=1.0))
+            while server.stats.prompts < 2:
+                await asyncio.sleep(0.01)
+            server.knobs.away = True
+            while job not in json.dumps(server.queue.to_data()["queue_running"]):
+                await asyncio.sleep(0.01)
+            server.knobs.delay_per_node = 1.5
+            await asyncio.sleep(0.2)
+            server.knobs.away = False
+            with pytest.raises(GenerationTimeoutError, match="longer than 1 s"):
+                await second
+            assert any(isinstance(event, Started) for event in bench.events)
+            await first

@@ -185,7 +185,8 @@ def test_a_server_that_takes_the_prompt_and_dies_is_the_end_of_it(server: Emulat
             client.flux(**SMALL)
         record = client.jobs.list()[0]
     assert caught.value.started == "unknown"
-    assert (record.backend, record.state, record.skipped) == ("comfyui", "failed", [])
+    assert (record.backend, record.skipped, record.error["code"]) == ("comfyui", [], "server_unhealthy")
+    assert record.state in ("queued", "running"), "nobody knows how it ended"
 
 
 def test_a_lost_answer_to_the_prompt_is_never_followed_by_another_backend(server: Emulator) -> None:

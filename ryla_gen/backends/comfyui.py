@@ -10,13 +10,13 @@ from typing import Any
 from ..comfy.client import ComfyClient
 from ..comfy.lora_watch import LoraWatch
 from ..engine import Engine
-from ..errors import JobNotFoundError, before_start
+from ..errors import BackendUnreachableError, JobNotFoundError, ServerUnhealthyError, before_start
 from ..loras.choosing import Chooser
 from ..results import Generation
 from ..running import Emit
 from ..workflows.base import Workflow
 from .base import Ticket
-from .tickets import TaskTicket
+from .tickets import TaskTicket, contact_lost
 
 Work = Callable[[Emit], Coroutine[Any, Any, Generation]]
 
@@ -24,9 +24,10 @@ Work = Callable[[Emit], Coroutine[Any, Any, Generation]]
 class EngineTicket(TaskTicket):
     """A job whose engine runs as a task of this process."""
 
-    def __init__(self, handle: str, job: str, work: Work) -> None:
+    def __init__(self, handle: str, job: str, work: Work, engine: Engine) -> None:
         self._handle = handle
         self._engine_work = work
+        self._engine = engine
         super().__init__(job)
 
     @property
@@ -35,14 +36,27 @@ class EngineTicket(TaskTicket):
         return self._handle
 
     async def cancel(self) -> None:
-        """Stop the job and wait until the server has been told."""
+        """Stop the job and wait until the server has been told.
+
+        Raises:
+            BackendUnreachableError: it could not be told; the job may run on there.
+        """
         if not self._task.done():
             await self._begun.wait()  # a task cancelled before its first step could not tell the server
             self._task.cancel()
             await asyncio.wait([self._task])
+        if self._log.job in self._engine.unstopped:
+            text = f"The server could not be told to stop the job {self._log.job}; it may run on there."
+            raise BackendUnreachableError(text, f"Try again: ryla-gen jobs cancel {self._log.job}", {"job": self._log.job})
 
     async def _work(self) -> Generation:
-        return await self._engine_work(self._log.add)
+        try:
+            return await self._engine_work(self._log.add)
+        except (BackendUnreachableError, ServerUnhealthyError) as error:
+            # Only the server knows how it ended, unless it never had the job or has said that it lost it.
+            if error.started == "no" or not error.details.get("sent") or error.details.get("lost"):
+                raise
+            raise contact_lost(error, self._log.job) from None
 
 
 class ComfyBackend:
@@ -94,7 +108,7 @@ class ComfyBackend:
             told = await self._watch.notices(generation.graph, mark) if self._watch is not None else ()
             return replace(generation, warnings=generation.warnings + told) if told else generation
 
-        return self._ticket(job, work)
+        return self._ticket(job, work, engine)
 
     async def attach(self, handle: str, workflow: Workflow, *, job: str) -> Ticket:
         """Follow a prompt that another process submitted.
@@ -111,7 +125,7 @@ class ComfyBackend:
         async def work(emit: Emit) -> Generation:
             return await engine.resume(workflow, job=prompt_id, emit=emit)
 
-        return self._ticket(prompt_id, work)
+        return self._ticket(prompt_id, work, engine)
 
     async def find(self, job: str) -> str | None:
         """Return the handle of a job that the server has: the prompt's id is the job's own."""
@@ -133,5 +147,5 @@ class ComfyBackend:
             self._opened = (client, Engine(client, backend=self.name, hourly_usd=self._hourly_usd))
         return self._opened[1]
 
-    def _ticket(self, job: str, work: Work) -> EngineTicket:
-        return EngineTicket(f"{self.name}:{job}", job, work)
+    def _ticket(self, job: str, work: Work, engine: Engine) -> EngineTicket:
+        return EngineTicket(f"{self.name}:{job}", job, work, engine)

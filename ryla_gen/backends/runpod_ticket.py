@@ -8,7 +8,14 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import GenerationTimeoutError, JobExpiredError, ResultExpiredError, RylaGenError, ServerUnhealthyError
+from ..errors import (
+    BackendUnreachableError,
+    GenerationTimeoutError,
+    JobExpiredError,
+    ResultExpiredError,
+    RylaGenError,
+    ServerUnhealthyError,
+)
 from ..events import Progress, Started
 from ..outputs import blank_notice
 from ..results import Cost, Generation, Timings
@@ -17,7 +24,7 @@ from ..workflows.faces import FluxPulid
 from .runpod_api import DEFAULT_PACE, Pace, RunpodApi
 from .runpod_errors import ended, node_failed, saved_nothing
 from .runpod_files import OUTPUT_LIMIT, decoded, listed, outputs_of, progress_of
-from .tickets import TaskTicket
+from .tickets import TaskTicket, contact_lost
 
 NAME = "runpod"
 """What handles and results call the backend."""
@@ -25,6 +32,8 @@ QUEUE_SECONDS = 1800.0
 """How long a job may wait for a worker: GPUs can be scarce for many minutes, and waiting costs nothing."""
 FRESH_SECONDS = 10.0
 """How long RunPod may take to know a job that it has just taken."""
+BUCKET_SECONDS = 600.0
+"""How long a file of a result may take to come out of its bucket: a third of the time that RunPod keeps the result."""
 PRICE_HINT = "Say what a second of the endpoint's GPU costs: ryla-gen config set runpod.usd_per_second 0.00053"
 FACE_UNCHECKED = "Nobody looked for a face in the reference image: PuLID only logs that there is none, and then paints a stranger."
 FINAL = frozenset({"COMPLETED", "FAILED", "TIMED_OUT", "CANCELLED"})
@@ -99,7 +108,10 @@ class RunpodTicket(TaskTicket):
         await asyncio.wait([self._task])
 
     async def _work(self) -> Generation:
-        answer = await self._followed()
+        try:
+            answer = await self._followed()
+        except BackendUnreachableError as lost:
+            raise contact_lost(lost, self._order.job) from None
         error = node_failed(answer, self._order.job)
         if answer["status"] != "COMPLETED" and not saved_nothing(answer):
             error = ended(answer, self._order.job)
@@ -194,7 +206,7 @@ async def _bytes(kind: str, data: str) -> bytes:
     from ..media.sources import fetch  # its own connection: no key goes to a bucket
 
     try:
-        return await fetch(data, OUTPUT_LIMIT)
+        return await fetch(data, OUTPUT_LIMIT, BUCKET_SECONDS)
     except RylaGenError as error:
         text = f"The worker put the file into a bucket from which it cannot be had: {error.message}"
         hint = "Check that the bucket's links may be read; RunPod keeps the result for 30 minutes: ryla-gen jobs result ID -o FILE"

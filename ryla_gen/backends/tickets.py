@@ -5,11 +5,22 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
+from typing import TypeVar
 
-from ..errors import JobCanceledError
+from ..errors import JobCanceledError, RylaGenError
 from ..events import Event, Finished, Queued, State
 from ..results import Generation
 from .base import EventLog
+
+E = TypeVar("E", bound=RylaGenError)
+
+
+def contact_lost(error: E, job: str) -> E:
+    """Mark an error: a job that was taken can no longer be asked about. How it ends is not known, so nobody may call it ended."""
+    error.details |= {"contact_lost": True, "job": job}
+    error.hint = f"The job may still run there, and its result be had when the backend answers again: ryla-gen jobs result {job}"
+    error.args = (error.message, error.hint, error.details)
+    return error
 
 
 class TaskTicket(ABC):

@@ -62,13 +62,21 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         max_usd: float | None = None,
     ) -> None:
         arguments = {"backend": backend or ("comfyui" if url else None), "comfyui_url": url, "max_usd": max_usd}
-        self.settings = settings or Settings.load(**{key: value for key, value in arguments.items() if value is not None})
+        given = {key: value for key, value in arguments.items() if value is not None}
+        if settings is not None and given:
+            raise InvalidInputError(
+                f"Give settings, or {', '.join(given)}, not both: one would silently win.",
+                "Put it into the settings: Settings.load(backend=…, comfyui_url=…, max_usd=…)",
+            )
+        self.settings = settings or Settings.load(**given)
         self.history = History(self.settings.history_path)
         self.jobs = AsyncJobs(self)
         self.loras = AsyncLoras(self.settings)
         self._backends: dict[str, Backend] = {}
         self._estimates: dict[str, Estimate | None] = {}
         self._outcomes: set[asyncio.Task[Generation]] = set()
+        self._live: dict[str, AsyncJob] = {}
+        """Jobs of this client whose end is not known yet, by their ids."""
         self._closing = False
         if self.settings.notebook:
             show_lists()
@@ -127,17 +135,20 @@ class AsyncClient(Methods[Awaitable[Generation]]):
             timeout: seconds the graph may run, instead of the workflow's own limit.
             tags: words under which the job is found again.
             measure_consistency: as for :meth:`run`.
-            job: its id, a uuid4 that no other job has; drawn when absent. A caller who wrote it down first can send it
-                again after a crash: no backend runs one job twice.
+            job: its id, a uuid4 that no other job has; drawn when absent. A caller who wrote it down first looks for it after a
+                crash (``client.jobs.get``), and sends it again under the same id where it is not known.
             parent: the job that it is a part of.
 
         Raises:
-            InvalidInputError: a picture cannot be read; nothing was sent.
+            InvalidInputError: a picture cannot be read, or a job of that id has ended already; nothing was sent.
             BudgetExceededError: it would likely cost more than was allowed; nothing was sent.
             BackendError: the backend refused; nothing was started.
 
         """
         check_call(workflow, timeout, tags)
+        if job is not None and (before := self.history.get(job)) is not None and before.state not in ("queued", "running"):
+            text = f"The job {job} has ended already: {before.state}."
+            raise InvalidInputError(text, f"Fetch it: ryla-gen jobs result {job}. A new one needs an id of its own.")
         ready = (await workflow.resolved()).seeded()
         self._say_backend()
         job, names, tags = job or new_job_id(), self.settings.backend_names, tuple(tags)
@@ -279,7 +290,11 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         self._outcomes.add(outcome)
         outcome.add_done_callback(self._outcomes.discard)
         outcome.add_done_callback(_retrieve)
-        return AsyncJob(job, workflow, backend, ticket, outcome)
+        made = AsyncJob(job, workflow, backend, ticket, outcome)
+        if journal:
+            self._live[job] = made
+            outcome.add_done_callback(lambda _: self._live.pop(job, None))
+        return made
 
     async def _outcome(self, job: str, ticket: Ticket) -> Generation:
         """Wait for a job's start and end, whoever else waits, and journal them."""
@@ -301,6 +316,9 @@ class AsyncClient(Methods[Awaitable[Generation]]):
             if known is None or known.backend != "emulator":
                 return  # the job goes on without us
             error = JobExpiredError("The client was closed, and the emulator with it.")
+        if isinstance(error, RylaGenError) and error.details.get("contact_lost"):
+            self.history.update(job, error=error.to_data())
+            return  # nobody knows how it ends: its row stays open, and its money set aside
         columns: dict[str, object] = {"state": state_of(error), "finished_at": now()}
         estimated = self._estimates.pop(job, None)
         if generation is None:
@@ -309,6 +327,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
             columns["error"] = error.to_data()
         if generation is not None:
             columns |= {
+                "error": None,
                 "seed": generation.seed,
                 "gpu": generation.cost.gpu,
                 "gpu_seconds": generation.cost.gpu_seconds or None,

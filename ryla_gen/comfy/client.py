@@ -33,14 +33,16 @@ from ..errors import (
     before_start,
 )
 from . import errors_map
-from .following import Feed, Follower, Links, Whereabouts
-from .messages import clean
+from .following import Feed, Follower, Links
+from .messages import Whereabouts, clean
 from .transport import Transport
 
 log = logging.getLogger("ryla_gen.comfy")
 
 BODY_LIMIT = 104_857_600
 """ComfyUI's default --max-upload-size; the server's own value replaces it when it says one."""
+WITHDRAW_SECONDS = 3.0
+"""How long whoever gives up a submit waits for its answer, and for the prompt to be taken back."""
 FILE_LIMIT = 4 * 2**30
 """Longest result file, in bytes."""
 _PROMPT_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -154,13 +156,17 @@ class ComfyClient:
         if self._feed.find(prompt_id) is not None:
             with before_start():
                 await self._feed.open()
+        sending = asyncio.ensure_future(self._submit(body, prompt_id))
         try:
-            submitted = await self._submit(body, prompt_id)
+            return await asyncio.shield(sending)
         except asyncio.CancelledError:
-            # Nobody may be left who knows of it: what the server took after all is taken back.
-            self._feed.spawn(self._withdraw(prompt_id))
+            # Nobody may be left who knows of it: what the server takes after all is taken back, before we leave.
+            answered, _ = await asyncio.wait([sending], timeout=WITHDRAW_SECONDS)
+            sending.cancel()
+            if not answered or sending.exception() is None:
+                withdrawing = self._feed.spawn(self._withdraw(prompt_id, at_once=bool(answered)))
+                await asyncio.wait([withdrawing], timeout=WITHDRAW_SECONDS)
             raise
-        return submitted
 
     def _body(self, graph: Mapping[str, Any], prompt_id: str, extra: Mapping[str, Any] | None) -> bytes:
         request: PlainData = {"prompt": graph, "client_id": self.client_id, "prompt_id": prompt_id}

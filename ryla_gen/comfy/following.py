@@ -11,9 +11,9 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import aiohttp
 
@@ -30,6 +30,7 @@ from .messages import (
     PreviewImage,
     QueuePosition,
     Status,
+    Whereabouts,
     clean,
     messages_from_history,
     parse_binary,
@@ -47,17 +48,6 @@ STABLE = 1.0
 """A connection that lived for fewer seconds does not end an outage."""
 QUEUE_PAUSE = 0.2
 """Seconds from a change of the queue to the question for positions; a prompt that starts at once never asks."""
-
-
-@dataclass(frozen=True, slots=True)
-class Whereabouts:
-    """Where the server has a prompt."""
-
-    place: Literal["pending", "running", "finished", "absent"]
-    position: int = 0
-    """How many prompts are before it, while it is pending."""
-    entry: Mapping[str, Any] = field(default_factory=dict)
-    """Its history entry, once finished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,11 +213,12 @@ class Feed:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._give_up(BackendUnreachableError("This client was closed.", "", {"sent": True}))
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something in the background, until the client closes."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def look(self) -> None:
         """Ask the server once where the followed prompts are, and tell their followers."""
@@ -248,12 +239,14 @@ class Feed:
             case "pending" if where.position != follower.position:
                 follower.position = where.position
                 follower.hear(QueuePosition(follower.prompt_id, where.position))
+            case "running" if follower.gap:
+                follower.hear(ExecutionStart(follower.prompt_id, at=0.0))  # told while nobody was connected
             case "finished" if follower.gap or follower.idle:
                 follower.settle(messages_from_history(follower.prompt_id, where.entry))
             case "absent" if follower.gap and not follower.cancelled:
                 message = f"The server lost the prompt {follower.prompt_id}: it is neither in its queue nor in its history."
                 hint = "ComfyUI was probably restarted; the request was not the cause and may be sent again."
-                follower.fail(ServerUnhealthyError(message, hint, {"sent": True}))
+                follower.fail(ServerUnhealthyError(message, hint, {"sent": True, "lost": True}))
             case "absent":
                 follower.settle([ExecutionInterrupted(follower.prompt_id)])  # deleting a pending prompt sends no message
 

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 PlainData = dict[str, Any]
 
@@ -29,6 +29,17 @@ def clean(text: object, limit: int = TEXT_LIMIT) -> str:
     raw = str(text)[: limit * 4]  # cut before the substitutions: the input may be megabytes
     tidy = _CONTROLS.sub(" ", _ESCAPES.sub("", raw.replace("\r\n", "\n"))).strip()
     return tidy if len(tidy) <= limit else tidy[: limit - 1] + "…"
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where the server has a prompt."""
+
+    place: Literal["pending", "running", "finished", "absent"]
+    position: int = 0
+    """How many prompts are before it, while it is pending."""
+    entry: Mapping[str, Any] = field(default_factory=dict)
+    """Its history entry, once finished."""
 
 
 @dataclass(frozen=True, slots=True)

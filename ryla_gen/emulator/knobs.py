@@ -17,6 +17,12 @@ class Knobs:
 
     drop_websocket_after: int | None = None
     """Cut a websocket without a goodbye after it was sent this many messages; once, then the knob is None again."""
+    away: bool = False
+    """Answer nobody, and cut each websocket that has something to tell, as behind a broken line; prompts go on."""
+    slow_answers: float = 0.0
+    """Seconds from taking a prompt to saying so."""
+    refuse_cancels: int | None = None
+    """HTTP status that ``POST /interrupt`` and ``POST /queue`` answer instead of stopping something."""
     delay_per_node: float = 0.0
     """Seconds that every node takes longer; an interrupt ends them."""
     silent_seconds: float = 0.0

@@ -34,7 +34,12 @@ from .routes import MAX_BODY, Routes
 from .sockets import Hub
 
 _log = logging.getLogger(__name__)
+_http = logging.getLogger(f"{__name__}.http")
+"""What aiohttp says of bad requests. A client that leaves in mid-sentence is nobody's affair: silent unless logging is set up."""
+_http.addHandler(logging.NullHandler())
 
+CANCELS = {("POST", "/interrupt"), ("POST", "/queue"), ("POST", "/api/interrupt"), ("POST", "/api/queue")}
+"""Requests that stop prompts."""
 STOP_SECONDS = 5.0
 """How long ``close`` waits for a node that is deep in arithmetic; its thread is a daemon and ends with the process."""
 
@@ -143,7 +148,7 @@ class Emulator:
     async def _open(self, listener: socket.socket) -> None:
         app = web.Application(client_max_size=MAX_BODY, middlewares=[self._guard])
         app.add_routes(Routes(self).table())
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        self._runner = web.AppRunner(app, access_log=None, logger=_http, shutdown_timeout=0.5)
         await self._runner.setup()
         # Not a SockSite: vanishing needs the listener and the connections at hand.
         assert self._runner.server is not None, "setup() makes it"
@@ -232,7 +237,12 @@ class Emulator:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Refuse foreign web pages, and turn a stumble into ComfyUI's 500."""
+        if self.knobs.away and request.transport is not None:
+            request.transport.abort()
+            return web.Response()
         self.stats.requests += 1
+        if self.knobs.refuse_cancels is not None and (request.method, request.path) in CANCELS:
+            return web.Response(status=self.knobs.refuse_cancels, text="refused")
         if is_foreign(request.headers, self.host):
             return web.Response(status=403, text="requests from other sites are refused")
         try:

@@ -180,6 +180,9 @@ class Hub:
             await socket.wake.wait()
             socket.wake.clear()
             while socket.waiting:
+                if self._knobs.away:
+                    socket.abort()
+                    return
                 payload = socket.pop().payload
                 await (socket.websocket.send_str(payload) if isinstance(payload, str) else socket.websocket.send_bytes(payload))
                 socket.sent += 1

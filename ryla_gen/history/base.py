@@ -116,7 +116,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes | bytearray | memoryview):
         return media.describe(bytes(value))
     if isinstance(value, str):
-        return media.describe(value.encode("utf-8", "replace")) if value[:5].lower() == "data:" else value
+        return media.describe(value.encode("utf-8", "replace")) if media.is_data_url(value) else value
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -20,7 +20,7 @@ from .base import (
     VideoInfo,
     sniff_media_type,
 )
-from .files import check_target, describe, save_atomically
+from .files import check_target, describe, is_data_url, save_atomically
 from .images import clean_picture, probe_image
 from .output import add_png_text, convert_image, read_metadata
 from .sources import read_source
@@ -39,6 +39,7 @@ __all__ = [
     "check_target",
     "convert_image",
     "describe",
+    "is_data_url",
     "probe_image",
     "probe_video",
     "read",

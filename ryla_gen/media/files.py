@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +16,12 @@ _NO_LINKS = frozenset(
     {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES, errno.EINVAL, errno.EXDEV}
 )
 """What file systems without hard links answer (FAT, some network and container mounts)."""
+_DATA_URL = re.compile(r"data:[^,\s]{0,200};base64,", re.IGNORECASE)
+
+
+def is_data_url(text: str) -> bool:
+    """Whether a text holds encoded bytes. A prompt may begin with "data:" and stays a prompt."""
+    return _DATA_URL.match(text) is not None
 
 
 def describe(data: bytes) -> dict[str, str | int]:

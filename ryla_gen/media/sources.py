@@ -244,8 +244,8 @@ def _allowed(url: str, *, plain: bool) -> str:
     )
 
 
-async def fetch(url: str, limit: int) -> bytes:
-    """Download a picture or video: at most ``limit`` bytes, 20 s, three redirects, all of them https.
+async def fetch(url: str, limit: int, seconds: float = FETCH_TIMEOUT) -> bytes:
+    """Download a picture or video: at most ``limit`` bytes and ``seconds``, three redirects, all of them https.
 
     Raises:
         InvalidInputError: it cannot be had.
@@ -265,11 +265,11 @@ async def fetch(url: str, limit: int) -> bytes:
         headers={"Accept-Encoding": "identity"},
     )
     try:
-        async with asyncio.timeout(FETCH_TIMEOUT), session:
+        async with asyncio.timeout(seconds), session:
             return await _follow(session, url, limit, plain=plain)
     except TimeoutError:
         raise InvalidInputError(
-            f"{_without_secrets(url)} did not arrive within {FETCH_TIMEOUT:g} s.", "Download it yourself and give its path."
+            f"{_without_secrets(url)} did not arrive within {seconds:g} s.", "Download it yourself and give its path."
         ) from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         if isinstance(error, InvalidInputError):

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError, core_schema
 
 from ..errors import InvalidInputError
+from ..media.files import is_data_url
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -88,7 +89,7 @@ def summary(value: Any) -> Any:
     """Replace bytes by their hash and size, however deep, so that no picture is stored by us."""
     if isinstance(value, bytes):
         return {"sha256": hashlib.sha256(value).hexdigest(), "bytes": len(value)}
-    if isinstance(value, str) and value.startswith("data:"):
+    if isinstance(value, str) and is_data_url(value):
         return summary(value.encode())
     if isinstance(value, Mapping):
         return {str(key): summary(item) for key, item in value.items()}

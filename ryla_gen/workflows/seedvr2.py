@@ -71,8 +71,8 @@ class SeedVR2(Workflow):
         if self.scale is None:
             return self.resolution or DEFAULT_RESOLUTION
         source = self.image if self.image is not None else self.video
-        if not isinstance(source, bytes):
-            return DEFAULT_RESOLUTION  # a preview graph: nobody has read the input yet
+        if not isinstance(source, bytes) or not source:
+            return DEFAULT_RESOLUTION  # nobody has read the input yet, or it stayed with another process
         from .. import media
 
         info = media.probe_image(source) if self.image is not None else media.probe_video(source)

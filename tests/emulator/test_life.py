@@ -104,3 +104,18 @@ def test_one_that_was_never_started_closes_without_a_trace():
     emulator = Emulator()
     emulator.close()
     assert not emulator.folder.exists()
+
+
+def test_a_client_that_talks_nonsense_puts_nothing_on_the_terminal():
+    code = """
+import socket
+from urllib.parse import urlsplit
+from ryla_gen.emulator.server import Emulator
+with Emulator() as emulator:
+    there = urlsplit(emulator.start())
+    with socket.create_connection((there.hostname, there.port)) as connection:
+        connection.sendall(b"GET / HTTP/1.1\\r\\nContent-Length: nonsense\\r\\n\\r\\n")
+        assert b"400" in connection.recv(100)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,0 +1,66 @@
+"""The pictures and videos of requests, stored once in a server's input folder under the name of their hash. Knows no graph."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from .. import media
+from ..errors import InvalidInputError, RylaGenError
+from ..workflows.base import Workflow
+from .client import ComfyClient
+
+FOLDER = "ryla"
+"""Subfolder of the server's input folder for what we upload."""
+
+REMEMBERED = 256
+"""Uploads that are remembered, so that one reference picture in a thousand requests travels once."""
+
+
+class Uploads:
+    """What one server was given.
+
+    Args:
+        client: the server.
+
+    """
+
+    def __init__(self, client: ComfyClient) -> None:
+        self._client = client
+        self._names: dict[str, str] = {}
+
+    async def bring(self, workflow: Workflow) -> dict[str, str]:
+        """Store a workflow's pictures and videos, and return the server's names by field (``field[key]`` in a mapping).
+
+        Raises:
+            InvalidInputError: one was not read into bytes yet.
+
+        """
+        names: dict[str, str] = {}
+        for name in workflow.media_fields():
+            value = getattr(workflow, name)
+            for key, data in value.items() if isinstance(value, Mapping) else ((None, value),):
+                if data is not None:
+                    names[name if key is None else f"{name}[{key}]"] = await self._stored(data, name)
+        return names
+
+    def forgotten(self, error: RylaGenError) -> bool:
+        """Whether the server misses a file that we once stored there; if so, forget all of them."""
+        missing = any(name in error.message for name in self._names.values())
+        if missing:
+            self._names.clear()
+        return missing
+
+    async def _stored(self, data: object, name: str) -> str:
+        """Store bytes under the name of their hash; what is there already is not sent again."""
+        if not isinstance(data, bytes):
+            raise InvalidInputError(
+                f"{name} has not been read yet.", "Call `await workflow.resolved()` before handing it to an engine."
+            )
+        digest = hashlib.sha256(data).hexdigest()
+        if digest not in self._names:
+            suffix = media.SUFFIXES.get(media.sniff_media_type(data) or "", ".png")
+            if len(self._names) >= REMEMBERED:
+                del self._names[next(iter(self._names))]
+            self._names[digest] = await self._client.upload(data, f"{digest[:32]}{suffix}", subfolder=FOLDER)
+        return self._names[digest]
