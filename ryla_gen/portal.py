@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import os
 import threading
 import time
 import weakref
@@ -29,6 +30,7 @@ class Portal:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.RLock()
+        self._process: int | None = None
         self._last: Callable[[], Coroutine[Any, Any, None]] | None = None
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
@@ -112,7 +114,10 @@ class Portal:
         asyncio.run_coroutine_threadsafe(_finish(self._last, loop), loop)
 
     def _running(self) -> asyncio.AbstractEventLoop:
+        if self._process not in (None, os.getpid()):  # looked at without the lock: the parent's threads may hold it for ever
+            raise InternalError("This client was used before os.fork(): its connections are the parent's.", "Make a Client here.")
         with self._lock:
+            self._process = os.getpid()
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(target=_serve, args=(self._loop,), name="ryla-gen", daemon=True)

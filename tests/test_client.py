@@ -593,3 +593,51 @@ def test_a_scaled_picture_is_fetched_by_another_process(server: Emulator) -> Non
         made = client.seedvr2(image=encoded(portrait((128, 128))), scale=2.0, seed=7)
     with Client(url=server.url) as client:
         assert client.jobs.get(made.job).result().image.size == made.image.size == (256, 256)
+
+
+def test_a_client_on_two_loops_is_refused_and_one_that_was_closed_opens_again() -> None:
+    code = """
+import asyncio
+from ryla_gen import AsyncClient, Flux
+from ryla_gen.errors import InvalidInputError
+flux = Flux(prompt="a red fox", width=256, height=256, steps=1)
+async def closed(client):
+    async with client:
+        return (await client.run(flux)).backend
+client = AsyncClient("emulator")
+print(asyncio.run(closed(client)), asyncio.run(closed(client)))
+async def left_open(): await client.run(flux)
+asyncio.run(left_open())
+try: asyncio.run(left_open())
+except InvalidInputError as error: print(error.message)
+"""
+    call = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines() == ["emulator emulator", "This AsyncClient is open on another event loop (another asyncio.run)."]
+
+
+def test_a_failure_after_closing_is_journaled_as_one(server: Emulator) -> None:
+    client = Client(url=server.url)
+    client.flux(**SMALL)
+    client.close()
+    with pytest.raises(GenerationTimeoutError):
+        client.run(Flux(**SMALL), timeout=0.0001)
+    assert client.jobs.list()[0].state == "failed"
+    client.close()
+
+
+def test_a_forked_child_is_told_to_make_its_own_client(client: Client) -> None:
+    client.flux(**SMALL)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            client.flux(**SMALL)
+        except BaseException as error:
+            os.write(writing, str(error).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writing)
+    assert b"Make a Client here" in os.read(reading, 1000)
+    os.close(reading)

@@ -78,6 +78,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         self._live: dict[str, AsyncJob] = {}
         """Jobs of this client whose end is not known yet, by their ids."""
         self._closing = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         if self.settings.notebook:
             show_lists()
 
@@ -146,6 +147,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
 
         """
         check_call(workflow, timeout, tags)
+        self.on_one_loop()
         if job is not None and (before := self.history.get(job)) is not None and before.state not in ("queued", "running"):
             text = f"The job {job} has ended already: {before.state}."
             raise InvalidInputError(text, f"Fetch it: ryla-gen jobs result {job}. A new one needs an id of its own.")
@@ -221,6 +223,14 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         if failures:
             raise ExceptionGroup(f"{len(failures)} of the workflows failed", failures)
 
+    def on_one_loop(self) -> None:
+        """Open the client, again after it was closed, for the running event loop; on another one its connections would hang."""
+        loop = asyncio.get_running_loop()
+        if self._loop not in (None, loop):
+            text = "This AsyncClient is open on another event loop (another asyncio.run)."
+            raise InvalidInputError(text, "Make one client for each loop: async with AsyncClient() as client. Or use Client.")
+        self._loop, self._closing = loop, False
+
     @property
     def closed(self) -> bool:
         """Whether it was closed, or is being closed: jobs that end now were only let go of."""
@@ -234,6 +244,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         if self._outcomes:
             await asyncio.wait(self._outcomes, timeout=5.0)
         self._backends.clear()
+        self._loop = None
         self.history.close()
 
     def estimate(self, workflow: Workflow, *, backend: str | None = None) -> Estimate:
