@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -40,13 +40,27 @@ def workflow_of(record: Record) -> Workflow:
         InvalidInputError: the journal was written by a version with other fields.
 
     """
-    cls = workflow_class(record.workflow)
+    return rebuilt(record.workflow, record.inputs)
+
+
+def rebuilt(name: str, inputs: Mapping[str, Any]) -> Workflow:
+    """Rebuild a request from its description, in which a picture is a hash and a size; its pictures are empty.
+
+    Args:
+        name: of its workflow.
+        inputs: its fields, as ``Workflow.described`` gives them.
+
+    Raises:
+        InvalidInputError: there is no such workflow here, or it has other fields.
+
+    """
+    cls = workflow_class(name)
     blank = {
-        name: ({} if isinstance(record.inputs.get(name), dict) and "sha256" not in record.inputs[name] else b"")
-        for name in cls.media_fields()
+        field: ({} if isinstance(inputs.get(field), dict) and "sha256" not in inputs[field] else b"")
+        for field in cls.media_fields()
     }
-    given = {key: value for key, value in record.inputs.items() if value is not None}
-    return cls.from_plain({**given, **{name: value for name, value in blank.items() if name in given}}, trusted=True)
+    given = {key: value for key, value in inputs.items() if value is not None}
+    return cls.from_plain({**given, **{field: value for field, value in blank.items() if field in given}}, trusted=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +141,38 @@ def _reserved(
     return got.reserved_usd
 
 
+def estimate_again(record: Record, settings: Settings, history: History) -> Estimate | None:
+    """Estimate a job that another process handed in, and whose estimate went with it; None where running is free.
+
+    Raises:
+        BackendNotConfiguredError: its backend is not set up here.
+        InvalidInputError: the journal was written by a version with other fields.
+
+    """
+    workflow = workflow_of(record)
+    return estimate(workflow, settings, history, record.backend) if rate_of(workflow, record.backend, settings).most else None
+
+
 def unfinished_cost(record: Record | None, found: Estimate | None, error: BaseException | None = None) -> dict[str, float]:
-    """Return the columns of what a job cost that ended without a result: the backend's word, else the clock since its graph began."""
+    """Return the columns of what a job cost that ended without a result: the backend's word, else the clock since its graph began.
+
+    By that clock it costs no more than was set aside for it: who looks a day later has not paid for a day.
+    """
     details = getattr(error, "details", {})
     if "cost_usd" in details:
         return {name: float(details[name]) for name in ("gpu_seconds", "cost_usd")}
     if record is None or found is None or record.started_at is None or not found.usd.likely or not found.seconds.likely:
         return {}
-    ran = (datetime.now(UTC) - datetime.fromisoformat(record.started_at)).total_seconds()
-    return {"gpu_seconds": max(0.0, ran), "cost_usd": max(0.0, ran) * found.usd.likely / found.seconds.likely}
+    usd_per_second = found.usd.likely / found.seconds.likely
+    ran = seconds_since(record.started_at)
+    if record.reserved_usd is not None:
+        ran = min(ran, record.reserved_usd / usd_per_second)
+    return {"gpu_seconds": ran, "cost_usd": ran * usd_per_second}
+
+
+def seconds_since(instant: str) -> float:
+    """Seconds from an instant of the journal until now; never less than none."""
+    return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(instant)).total_seconds())
 
 
 def check_batch(history: History, settings: Settings, workflows: Iterable[Workflow]) -> float:

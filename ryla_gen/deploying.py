@@ -20,7 +20,7 @@ from .backends.modal_errors import TOKEN_HINT
 from .errors import BackendUnreachableError, InvalidInputError, NotAuthorizedError, NotDeployedError, RylaGenError
 from .names import CLASS_OF_FAMILY, MODELS_VOLUME
 from .prices import GPU_USD_PER_SECOND
-from .remote.config import REGION_VARIABLE, FamilyConfig, deployed
+from .remote.config import FamilyConfig, deployed
 from .settings import Settings
 from .workflows.tables import all_weights
 
@@ -75,7 +75,7 @@ class Plan:
             for name, value in given.items()
             if value is not None
         }
-        told |= {REGION_VARIABLE: self.region} if self.region else {}
+        told |= {"RYLA_GEN_MODAL_REGION": self.region} if self.region else {}
         return told | ({"RYLA_GEN_MODAL_ENVIRONMENT": self.environment} if self.environment else {})
 
     def settings(self, env: Mapping[str, str] | None = None) -> Settings:
@@ -92,8 +92,8 @@ class Plan:
         Raises:
             InvalidInputError: a value does not fit.
         """
-        told = {**(os.environ if env is None else env), **self.variables()}
-        return [deployed(family, self.settings(env), told) for family in CLASS_OF_FAMILY]
+        settings = self.settings(env)
+        return [deployed(family, settings) for family in CLASS_OF_FAMILY]
 
 
 @dataclass(frozen=True, slots=True)

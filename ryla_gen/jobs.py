@@ -34,7 +34,10 @@ class AsyncJob:
 
     @property
     def handle(self) -> str:
-        """Backend and its own id; accepted in place of the id on any machine that reaches the backend."""
+        """Backend and its own id, accepted in place of the id; on another machine as far as the backend tells what was asked for.
+
+        A ComfyUI server does while it has the prompt, Modal once the call has ended, RunPod never.
+        """
         return self._ticket.handle
 
     @property
@@ -103,7 +106,10 @@ class Job:
 
     @property
     def handle(self) -> str:
-        """Backend and its own id; accepted in place of the id on any machine that reaches the backend."""
+        """Backend and its own id, accepted in place of the id; on another machine as far as the backend tells what was asked for.
+
+        A ComfyUI server does while it has the prompt, Modal once the call has ended, RunPod never.
+        """
         return self._job.handle
 
     @property

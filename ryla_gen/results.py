@@ -251,13 +251,21 @@ class Generation:
 
 
 def _filled(template: str, generation: Generation, index: int, item: Output) -> str:
-    words = {
-        "workflow": generation.workflow.name,
-        "seed": generation.seed,
-        "index": index,
-        "job": generation.job,
-        "name": Path(item.name).stem,
-    }
+    name = Path(item.name).stem
+    return fill_name(template, workflow=generation.workflow.name, seed=generation.seed, index=index, job=generation.job, name=name)
+
+
+def fill_name(template: str, **words: object) -> str:
+    """Fill in a template of file names.
+
+    Args:
+        template: with any of :data:`TEMPLATE_FIELDS` in braces.
+        words: what stands in their place, or will: whoever checks a template before the result is there knows some.
+
+    Raises:
+        InvalidInputError: it holds other braces.
+
+    """
     filled = _FIELD.sub(lambda found: str(words[found[1]]), template)
     # Not str.format: it would reach attributes, and pad to any length.
     if "{" in filled or "}" in filled:

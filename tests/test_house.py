@@ -57,7 +57,12 @@ FLOORS = {
     "characters": 9,
     "gallery": 9,
 }
-"""Module or folder of ``ryla_gen`` → floor, as the design draws them."""
+"""Module or folder of ``ryla_gen`` → floor: docs/architecture.md shows the picture that is drawn from it."""
+
+GROUND = {"base", "graph", "messages"}
+"""Modules that the others of their folder build on."""
+BELOW = {"workflows": {"fields", "tables", "licences"}, "hooks": {"faults"}}
+"""Folder → what lies below its ground: types and tables that ``base`` is made of, which import nothing else of the folder."""
 
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *COMMANDS.rglob("*.py")])
 
@@ -85,26 +90,59 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
     }
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from ((item.name, node in guarded) for item in node.names if item.name.startswith("ryla_gen"))
+            yield from ((item.name, node in guarded) for item in node.names if item.name.split(".")[0].startswith("ryla_gen"))
         if isinstance(node, ast.ImportFrom):
             base = ".".join(folder.split(".")[: len(folder.split(".")) - node.level + 1]) if node.level else ""
             module = f"{base}.{node.module}" if base and node.module else base or (node.module or "")
-            if module == "ryla_gen" or not module.count("."):
-                yield from ((f"{module}.{item.name}", node in guarded) for item in node.names if module.startswith("ryla_gen"))
-            elif module.startswith("ryla_gen"):
-                yield module, node in guarded
+            if module.split(".")[0] in ("ryla_gen", "ryla_gen_cli", "cli"):
+                for item in node.names:  # ``from . import media`` is the module, ``from .media import read`` too
+                    inner = f"{module}.{item.name}".removeprefix("cli.")
+                    yield (inner if is_module(inner) else module.removeprefix("cli.")), node in guarded
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in SOURCES if path.is_relative_to(PACKAGE) and path.name != "__init__.py"], ids=name
-)
+def is_module(dotted: str) -> bool:
+    place = (COMMANDS.parent if dotted.startswith("ryla_gen_cli") else ROOT).joinpath(*dotted.split("."))
+    return place.with_suffix(".py").is_file() or (place / "__init__.py").is_file()
+
+
+INSIDE = [path for path in SOURCES if path.is_relative_to(PACKAGE) and path != PACKAGE / "__init__.py"]
+"""All but the package's own ``__init__``, which stands above every floor: it hands out names from all of them."""
+
+
+@pytest.mark.parametrize("path", INSIDE, ids=name)
 def test_imports_run_down_the_floors(path: Path) -> None:
     own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     assert own in FLOORS, f"{own} stands on no floor"
     for module, _ in imports(path):
+        assert not module.startswith("ryla_gen_cli"), f"{name(path)} imports the command line"
         other = part(module)
-        if other in FLOORS and other != own:
+        if other != own and module != "ryla_gen":
+            assert other in FLOORS, f"{name(path)} imports {module}, which stands on no floor"
             assert FLOORS[other] < FLOORS[own], f"{name(path)} (floor {FLOORS[own]}) imports {module} (floor {FLOORS[other]})"
+
+
+def test_the_list_of_floors_names_what_is_there_and_nothing_else() -> None:
+    there = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in INSIDE}
+    assert set(FLOORS) == there
+
+
+def within(path: Path) -> set[str]:
+    """What a module imports from its own folder, type checkers' imports left out."""
+    folder = ".".join(path.parent.relative_to(ROOT).parts)
+    return {module for module, typing_only in imports(path) if module.startswith(f"{folder}.") and not typing_only}
+
+
+def ground_of(folder: Path) -> set[str]:
+    return GROUND | BELOW.get(folder.name, set())
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in INSIDE if path.parent != PACKAGE and path.stem in ground_of(path.parent)], ids=name
+)
+def test_inside_a_folder_the_ground_stands_on_ground_alone(path: Path) -> None:
+    below = BELOW.get(path.parent.name, set())
+    allowed = below if path.stem in below else ground_of(path.parent)
+    assert {module.rpartition(".")[2] for module in within(path)} <= allowed
 
 
 def test_no_circles() -> None:
@@ -139,10 +177,12 @@ def length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 def test_files_and_functions_stay_small() -> None:
     lines = {name(path): path.read_text(encoding="utf-8").count("\n") for path in SOURCES}
     assert {file: count for file, count in lines.items() if count > 400} == {}
-    assert statistics.median(lines.values()) <= 180
+    assert lines["ryla_gen/remote/app.py"] < 300, "the Modal app is thin"
+    assert statistics.median(lines.values()) <= 150
     sizes = sorted((length(node), f"{name(path)}:{node.name}") for path in SOURCES for node in functions(path))
     assert [item for item in sizes if item[0] > 60] == []
     assert sizes[int(len(sizes) * 0.95)][0] <= 30
+    assert statistics.median(count for count, _ in sizes) <= 9
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)
@@ -166,12 +206,44 @@ def test_every_public_name_has_a_docstring_and_every_parameter_a_type(path: Path
 def test_the_package_says_what_it_exports() -> None:
     import ryla_gen
 
-    assert sorted(ryla_gen.__all__, key=str.lower) == sorted(ryla_gen.__all__, key=str.lower)
+    assert ryla_gen.__all__ == sorted(set(ryla_gen.__all__)), "each once, in order"
+    assert set(ryla_gen.__all__) == {"__version__", "errors", *ryla_gen._MODULE_OF}
     for exported in ryla_gen.__all__:
         assert getattr(ryla_gen, exported) is not None
-    assert set(ryla_gen._MODULE_OF) <= set(ryla_gen.__all__)
+    shown = {
+        item.asname or item.name
+        for node in ast.walk(ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.level
+        for item in node.names
+    }
+    assert shown == set(ryla_gen.__all__), "type checkers and editors see what there is"
     with pytest.raises(AttributeError, match="nothing_like_it"):
         ryla_gen.nothing_like_it  # noqa: B018
+
+
+def test_the_readme_names_every_dependency_and_no_other() -> None:
+    import re
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {extra: package_names(wanted) for extra, wanted in project["optional-dependencies"].items()}
+    others = set().union(*(names for extra, names in extras.items() if extra != "dev"))
+    extras["dev"] -= others  # the tests need some of the extras; the table names them once
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("## What it depends on")[2]
+    named: dict[str, set[str]] = {}
+    for cell in re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE):
+        words, _, extra = cell.partition(" (extra `")
+        if not cell.startswith(("package", "---")):
+            named.setdefault(extra.removesuffix("`)"), set()).update(re.split(r", (?:with )?", words))
+    assert named.pop("") == package_names(project["dependencies"])
+    assert named == extras
+
+
+def package_names(wanted: list[str]) -> set[str]:
+    """The names in requirements such as ``pyright[nodejs]>=1.1``."""
+    import re
+
+    return {re.split(r"[\[<>=!~ ]", item)[0] for item in wanted}
 
 
 def test_every_tracked_file_has_a_name_that_every_system_takes() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -12,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ryla_gen.errors import BackendNotConfiguredError, InvalidInputError, RylaGenError, StorageFailedError
+from ryla_gen.errors import InvalidInputError, RylaGenError, StorageFailedError
 from ryla_gen.settings import Settings, home_folder, set_value, unset_value
+from ryla_gen.settings.base import KEYS
 from ryla_gen.settings.edit import with_value, without_value
 
 CONTRACT_FILE = """\
@@ -73,6 +75,15 @@ def test_the_file_of_the_contract_is_read_whole(home: Path, monkeypatch: pytest.
     assert {settings.origin(key) for key, _, origin in settings.entries() if origin != "default"} == {"config.toml"}
 
 
+def test_the_contract_s_page_shows_every_key_and_what_it_shows_is_accepted(home: Path) -> None:
+    page = (Path(__file__).resolve().parent.parent / "docs" / "contract.md").read_text(encoding="utf-8")
+    text = page.partition("```toml\n")[2].partition("```")[0]
+    load(home, text)
+    words = set(re.findall(r"\w+", text))
+    assert [name for name in KEYS if not name.startswith("modal.families.") and name.rpartition(".")[2] not in words] == []
+    assert {name.rpartition(".")[2] for name in KEYS if name.startswith("modal.families.")} <= words
+
+
 def test_without_anything_the_defaults_hold(home: Path) -> None:
     settings = load(home)
     assert settings.backend_names == ("emulator",)
@@ -109,6 +120,10 @@ def test_an_argument_beats_the_environment_which_beats_the_file_which_beats_the_
         ("MODAL_ENVIRONMENT", "dev", "modal.environment", "dev"),
         ("RYLA_GEN_MODAL_FAMILIES_FLUX_GPU", "H100,L40S", "modal.families.flux.gpu", ("H100", "L40S")),
         ("RYLA_GEN_MODAL_FAMILIES_VIDEO_MAX_CONTAINERS", "3", "modal.families.video.max_containers", 3),
+        ("RYLA_GEN_MODAL_REGION", "eu, uk", "modal.region", ("eu", "uk")),
+        ("RYLA_DEPLOY_REGION", "us-east", "modal.region", ("us-east",)),
+        ("RYLA_GEN_MODAL_PRELOAD", "true", "modal.preload", True),
+        ("RYLA_PRELOAD", "1", "modal.preload", True),
         ("COMFYUI_POD_URL", "https://pod.example.com:8188/", "comfyui.url", "https://pod.example.com:8188"),
         ("RYLA_GEN_COMFYUI_HOURLY_USD", "0.89", "comfyui.hourly_usd", 0.89),
         ("RUNPOD_ENDPOINT_ID", "123", "runpod.endpoint_id", "123"),
@@ -181,10 +196,10 @@ def test_settings_cannot_be_changed(home: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ("bakend = 'modal'", ["config.toml", "bakend", "did you mean backend"]),
+        ("bakend = 'modal'", ["config.toml", "bakend", "did you mean backend", "ryla-gen config unset bakend"]),
         ("[modal]\ntimeuot = 5", ["modal.timeuot", "did you mean modal.timeout"]),
         ("[modal.families.fluxx]\ngpu = 'L40S'", ["modal.families.fluxx.gpu", "modal.families.flux.gpu"]),
-        ("[runpod]\napi_key = 'x'", ["secret", "RUNPOD_API_KEY"]),
+        ("[runpod]\napi_key = 'x'", ["secret", "RUNPOD_API_KEY", "ryla-gen config unset runpod.api_key"]),
         ("max_usd = '0.5'", ["max_usd", "a number", "config.toml", "ryla-gen config set max_usd"]),
         ("max_usd = true", ["max_usd", "a number"]),
         ("max_usd = -1", ["at least 0"]),
@@ -202,6 +217,10 @@ def test_settings_cannot_be_changed(home: Path) -> None:
         ("[comfyui]\nurl = 'http://x:99999'", ["comfyui.url"]),
         ("[modal.families.flux]\nmin_containers = 1.5", ["whole number"]),
         ("[modal.families.flux]\nmax_containers = 0", ["at least 1"]),
+        ("[modal.families.flux]\nscaledown_window = 1", ["at least 2 and at most 3600"]),
+        ("[modal.families.flux]\nscaledown_window = 3601", ["at least 2 and at most 3600"]),
+        ("[modal]\nregion = []", ["modal.region", "a list of texts"]),
+        ("[modal]\npreload = 'soon'", ["modal.preload", "true or false"]),
         ("max_usd = \n", ["not valid TOML", "line 1", "config.toml"]),
         ("a = 1\na = 2", ["not valid TOML"]),
     ],
@@ -215,7 +234,7 @@ def test_a_file_that_does_not_fit_is_explained(config: str, words: list[str], ho
 
 def test_unknown_backends_and_arguments_are_refused_with_the_nearest_name(home: Path) -> None:
     for settings in ({"config": "backend = 'modul'"}, {"env": {"RYLA_GEN_BACKEND": "modul"}}, {"backend": "modul"}):
-        with pytest.raises(BackendNotConfiguredError, match="did you mean modal"):
+        with pytest.raises(InvalidInputError, match="did you mean modal"):
             load(home, **settings)  # type: ignore[arg-type]
     (home / "config.toml").unlink()
     with pytest.raises(InvalidInputError, match="did you mean comfyui_url"):

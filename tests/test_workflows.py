@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ryla_gen.comfy import schema
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.names import CLASS_OF_FAMILY
 from ryla_gen.workflows.base import Files, Workflow
+from ryla_gen.workflows.fields import bounds
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class, workflow_names
 from ryla_gen.workflows.schemas import node_schemas
 from ryla_gen.workflows.tables import all_weights, packs_for
@@ -99,6 +101,25 @@ def test_every_field_of_every_workflow_is_documented(name: str) -> None:
     assert cls.family in CLASS_OF_FAMILY
     assert [field for field, info in cls.model_fields.items() if not info.description] == []
     assert getattr(ryla_gen, cls.__name__) is cls
+
+
+def spelled(number: float) -> str:
+    """A bound as the docstrings write it."""
+    return {2**64 - 1: "2⁶⁴−1", 2**32 - 1: "2³²−1"}.get(int(number), f"{number:.10g}")
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_number_names_its_bounds_in_its_docstring(name: str) -> None:
+    silent = []
+    for field, info in workflow_class(name).model_fields.items():
+        low, high, grid = bounds(info)
+        text = info.description or ""
+        for number in (low, high):
+            if number is not None and not re.search(rf"(?<![\w.,]){re.escape(spelled(number))}(?![\w])", text):
+                silent.append(f"{field}: {number}")
+        if grid and f"multiple of {grid}" not in text and not (grid == 2 and "even" in text):
+            silent.append(f"{field}: a multiple of {grid}")
+    assert silent == []
 
 
 def test_names_with_hyphens_are_the_same_workflows() -> None:
@@ -228,7 +249,9 @@ def test_several_loras_are_applied_one_after_another() -> None:
         ("ada/0f.safetensors", 0.5),
         ("ink.safetensors", 1.0),
     ]
-    assert FluxLora(prompt="x", loras=[Lora("ada", 0.5), Lora("ink")]) == workflow
+    from_list = FluxLora(prompt="x", loras=[Lora("ada", 0.5), Lora("ink")])
+    assert from_list == workflow
+    assert (from_list.loras, hash(from_list)) == (workflow.loras, hash(workflow)), "held as a tuple: frozen, and a key of dicts"
 
 
 def test_a_custom_graph_gets_prompt_seed_and_images_and_saves_into_its_own_folder() -> None:

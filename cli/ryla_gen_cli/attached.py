@@ -1,75 +1,33 @@
-"""Jobs that outlive this process: handed in, found again, let go of.
-
-Goes to the backends themselves: a client follows its jobs to their end, and journals what it no longer follows as failed.
-"""
+"""Jobs that outlive this process: handed in, found again, let go of. A client follows them; this says when it lets go."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from ryla_gen import backends
+from ryla_gen import backends, hooks
 from ryla_gen.backends.base import Ticket
-from ryla_gen.calls import admit, unreached, workflow_of
+from ryla_gen.calls import admit
+from ryla_gen.client import AsyncClient
 from ryla_gen.comfy.access import connect
-from ryla_gen.comfy.following import Whereabouts
+from ryla_gen.comfy.client import ComfyClient
+from ryla_gen.comfy.messages import End, ExecutionStart, ExecutionSuccess, Whereabouts, messages_from_history
 from ryla_gen.contract import new_job_id
-from ryla_gen.errors import GenerationTimeoutError, JobNotFoundError, RylaGenError
-from ryla_gen.events import FINAL_STATES, Finished, now
-from ryla_gen.fallback import first_willing
-from ryla_gen.history import History, Record
-from ryla_gen.jobs import state_of
+from ryla_gen.errors import GenerationTimeoutError, JobCanceledError
+from ryla_gen.events import Finished, Started
+from ryla_gen.fallback import IN_PROCESS, first_willing
+from ryla_gen.history import Record
+from ryla_gen.jobs import AsyncJob
 from ryla_gen.results import Generation
 from ryla_gen.settings import Settings
 from ryla_gen.workflows.base import Workflow
 
 LEAVE_SECONDS = 0.5
-"""How long what followed a job may take to notice that it is let go of."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attached:
-    """A job of any process, followed here."""
-
-    record: Record
-    workflow: Workflow
-    ticket: Ticket
-    history: History
-    outcome: asyncio.Task[Generation]
-    """Its end. Stopping to wait stops nothing else."""
-
-    async def result(self, timeout: float | None = None) -> Generation:
-        """Wait for its result and journal it.
-
-        Raises:
-            GenerationTimeoutError: it has not finished while we waited; it goes on.
-            RylaGenError: it failed.
-
-        """
-        done, _ = await asyncio.wait([self.outcome], timeout=timeout)
-        if not done:
-            text = f"The job {self.record.id} has not finished after {timeout:g} s of waiting; it goes on."
-            hint = f"Wait again, or stop it: ryla-gen jobs cancel {self.record.id[:8]}"
-            raise GenerationTimeoutError(text, hint, {"job": self.record.id})
-        return self._journaled()
-
-    def _journaled(self) -> Generation:
-        error = self.outcome.exception()
-        if self.record.state in FINAL_STATES:  # looking at what has ended changes nothing
-            return self.outcome.result()
-        columns: dict[str, Any] = {"state": state_of(error), "finished_at": now()}
-        if error is not None:
-            columns["error"] = error.to_data() if isinstance(error, RylaGenError) else None
-            self.history.update(self.record.id, **columns)
-            raise error
-        made = self.outcome.result()
-        outputs = [{"name": item.name, "media_type": item.media_type, "bytes": len(item.data)} for item in made.outputs]
-        costs = {"gpu": made.cost.gpu, "gpu_seconds": made.cost.gpu_seconds or None, "cost_usd": made.cost.total_usd}
-        self.history.update(self.record.id, **columns, **costs, seed=made.seed, outputs=outputs, error=None)
-        return made
+"""How long the end of a job that a server refused may take to follow the news of it."""
+STOP_SECONDS, STOP_PAUSE = 3.0, 0.05
+"""How long a server may take to say that a prompt has stopped, and how often it is asked: some nodes end before they stop."""
 
 
 def settings_for(backend: str | None, url: str | None, max_usd: float | None = None) -> Settings:
@@ -81,13 +39,16 @@ def settings_for(backend: str | None, url: str | None, max_usd: float | None = N
 async def handed_in(settings: Settings, workflow: Workflow, timeout: float | None, tags: Sequence[str]) -> dict[str, Any]:
     """Submit, wait until the job does not need this process any more, and let go of it.
 
+    Not by a client: that would follow the job to its time limit, and so would ask for less of the day's money.
+
     Raises:
         RylaGenError: a picture cannot be read, it would cost too much, or the backend refused.
 
     """
     ready, names, job = (await workflow.resolved()).seeded(), settings.backend_names, new_job_id()
-    async with AsyncExitStack() as opened:
-        history = opened.enter_context(closing(History(settings.history_path)))
+    seeded = getattr(workflow, "seed", None) is not None
+    async with AsyncClient(settings=settings) as client, AsyncExitStack() as opened:
+        history = client.history
 
         async def attempt(name: str) -> Ticket:
             backend = backends.create(name, settings)
@@ -95,16 +56,21 @@ async def handed_in(settings: Settings, workflow: Workflow, timeout: float | Non
             moved = name != names[0]
             # Written before anything is spent: whatever happens now, the job can be found.
             admitted = admit(history, settings, ready, name, job=job, timeout=timeout, tags=tags, moved=moved, followed=False)
+            if not moved:
+                hooks.tell(hooks.requested(ready, job=job, backend=name, has_seed=seeded), settings)
             ticket = await backend.submit(ready, job=job, timeout=admitted.timeout)
             history.update(job, handle=ticket.handle)
-            await _arrived(ticket, name)
+            started = await _arrived(ticket, name)
+            if started is not None:
+                history.update(job, state="running", started_at=started.at)
             return ticket
 
         try:
             name, ticket, skipped = await first_willing(names, attempt)
-        except (RylaGenError, asyncio.CancelledError) as error:
-            data = error.to_data() if isinstance(error, RylaGenError) else None
-            history.update(job, state=state_of(error), finished_at=now(), error=data)
+        except BaseException as error:
+            record = history.get(job)
+            if record is not None:
+                client.jobs.ended(record, error)
             raise
         told = [item.to_data() for item in skipped]
         history.update(job, skipped=told)
@@ -112,35 +78,34 @@ async def handed_in(settings: Settings, workflow: Workflow, timeout: float | Non
     return {"job": job, "handle": ticket.handle, "workflow": ready.name, "backend": name, "seed": seed, "skipped": told}
 
 
-async def _arrived(ticket: Ticket, backend: str) -> None:
-    outcome = _outcome(ticket)
+async def _arrived(ticket: Ticket, backend: str) -> Started | None:
+    """Wait until the server has the job: where its engine is a task of this process, it uploads and submits from here."""
+    outcome = asyncio.create_task(ticket.result())
+    outcome.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody need ever ask for it
+    started: Started | None = None
     try:
-        if backend != "modal":  # there the call is on its way; elsewhere the engine uploads and submits from this process
-            await _taken(ticket)
+        if backend in IN_PROCESS:
+            started = await _taken(ticket, outcome)
         if outcome.done():
             await outcome
     except asyncio.CancelledError:
         await asyncio.shield(ticket.cancel())
         raise
+    return started
 
 
-async def _taken(ticket: Ticket) -> None:
-    """Wait for the first event after the one that every job begins with."""
+async def _taken(ticket: Ticket, outcome: asyncio.Task[Generation]) -> Started | None:
+    """Wait for the first event after the one that every job begins with: its start, its place in the queue, or its end."""
     async for event in ticket.events(previews=False):
         if isinstance(event, Finished):
-            await asyncio.wait([_outcome(ticket)], timeout=LEAVE_SECONDS)
+            await asyncio.wait([outcome], timeout=LEAVE_SECONDS)
         if event.seq > 0:
-            return
-
-
-def _outcome(ticket: Ticket) -> asyncio.Task[Generation]:
-    outcome = asyncio.create_task(ticket.result())
-    outcome.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody need ever ask for it
-    return outcome
+            return event if isinstance(event, Started) else None
+    return None
 
 
 @asynccontextmanager
-async def attached(settings: Settings, job: str) -> AsyncIterator[Attached]:
+async def attached(settings: Settings, job: str) -> AsyncIterator[AsyncJob]:
     """Follow a job of any process, by its id, the beginning of it, or its handle; afterwards it goes on without us.
 
     Raises:
@@ -148,32 +113,44 @@ async def attached(settings: Settings, job: str) -> AsyncIterator[Attached]:
         JobExpiredError: its backend no longer has it.
 
     """
-    with closing(History(settings.history_path)) as history:
-        record = found(history, job)
-        backend = backends.create(record.backend, settings)
-        outcome: asyncio.Task[Generation] | None = None
-        try:
-            handle = record.handle or await backend.find(record.id)
-            if handle is None:
-                raise unreached(record)
-            workflow = workflow_of(record)
-            ticket = await backend.attach(handle, workflow, job=record.id)
-            outcome = _outcome(ticket)
-            yield Attached(record, workflow, ticket, history, outcome)
-        finally:
-            await backend.close()
-            if outcome is not None:  # closed first: what follows the job then ends without cancelling it
-                await asyncio.wait([outcome], timeout=LEAVE_SECONDS)
-                outcome.cancel()
+    async with AsyncClient(settings=settings) as client:
+        yield await client.jobs.get(job)
 
 
-async def located(settings: Settings, record: Record, *, stop: bool = False) -> Whereabouts | None:
+async def waited(job: AsyncJob, timeout: float | None) -> Generation:
+    """Wait for a job's result.
+
+    Raises:
+        GenerationTimeoutError: it has not finished while we waited; it goes on.
+        RylaGenError: it failed.
+
+    """
+    try:
+        return await job.result(timeout)
+    except GenerationTimeoutError as error:
+        if not job.done:
+            error.hint = f"Wait again, or stop it: ryla-gen jobs cancel {job.id[:8]}"
+        raise
+
+
+async def looked_up(settings: Settings, job: str) -> Record:
+    """Find a job in the journal, or by its handle on its server, which may be another machine's job.
+
+    Raises:
+        JobNotFoundError: no such job is known, or its backend does not tell what was asked for.
+        JobExpiredError: its backend no longer has it.
+
+    """
+    async with AsyncClient(settings=settings) as client:
+        return await client.jobs.look_up(job)
+
+
+async def located(settings: Settings, record: Record) -> Whereabouts | None:
     """Say where a server of one's own has a job, which it tells nobody but the process that submitted it.
 
     Args:
         settings: the server's address.
         record: the job.
-        stop: whether to take it out of the queue, or interrupt it.
 
     Returns:
         None when the job is not on such a server.
@@ -181,22 +158,46 @@ async def located(settings: Settings, record: Record, *, stop: bool = False) -> 
     """
     if record.backend != "comfyui" or not settings.comfyui_url:
         return None
-    prompt_id = (record.handle or record.id).rpartition(":")[2]
-    async with connect(settings) as client:
-        place = (await client.locate([prompt_id]))[prompt_id]
-        if stop and place.place in ("pending", "running"):
-            await client.cancel(prompt_id)
-        return place
+    prompt_id = _prompt_id(record)
+    async with connect(settings) as server:
+        return (await server.locate([prompt_id]))[prompt_id]
 
 
-def found(history: History, job: str) -> Record:
-    """Find a job in the journal.
+async def stopped(settings: Settings, record: Record) -> bool:
+    """Take a job out of the queue of a server of one's own, or interrupt it, and journal that.
 
-    Raises:
-        JobNotFoundError: it is not there.
+    Returns:
+        Whether it was there, and was not faster.
 
     """
-    record = history.get(job)
-    if record is None:
-        raise JobNotFoundError(f"No job {job!r} is in the journal of this machine.")
-    return record
+    place = await located(settings, record)
+    if place is None or place.place not in ("pending", "running"):
+        return False
+    prompt_id = _prompt_id(record)
+    async with connect(settings) as server:
+        await server.cancel(prompt_id)
+        entry = await _last_entry(server, prompt_id) if place.place == "running" else {}
+    said = messages_from_history(prompt_id, entry) if entry else []
+    if isinstance(said[-1] if said else None, ExecutionSuccess):
+        return False
+    error = JobCanceledError(f"The job {record.id} was cancelled.")
+    start, end = (next((item.at for item in said if isinstance(item, kind)), 0.0) for kind in (ExecutionStart, End))
+    if start and end:  # what the server itself says
+        error.details |= {"gpu_seconds": end - start, "cost_usd": (end - start) * settings.comfyui_hourly_usd / 3600}
+    async with AsyncClient(settings=settings) as client:
+        client.jobs.ended(record, error)
+    return True
+
+
+async def _last_entry(server: ComfyClient, prompt_id: str) -> Mapping[str, Any]:
+    """The history entry of a prompt that was interrupted; empty when it takes too long to stop."""
+    for _ in range(round(STOP_SECONDS / STOP_PAUSE)):
+        entry = await server.history(prompt_id)
+        if entry is not None:
+            return entry
+        await asyncio.sleep(STOP_PAUSE)
+    return {}
+
+
+def _prompt_id(record: Record) -> str:
+    return (record.handle or record.id).rpartition(":")[2]

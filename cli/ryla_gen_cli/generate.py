@@ -15,7 +15,7 @@ from ryla_gen import media
 from ryla_gen.client import Client
 from ryla_gen.contract import reply
 from ryla_gen.errors import InvalidInputError, RylaGenError, StorageError, StorageFailedError
-from ryla_gen.results import TEMPLATE_FIELDS, Generation
+from ryla_gen.results import Generation, fill_name
 from ryla_gen.workflows.base import Workflow
 
 from .common import own_warnings
@@ -113,13 +113,15 @@ def check_before(screen: Screen, workflow: Workflow, how: How) -> None:
 
 
 def _check_target(output: str, workflow: Workflow, *, overwrite: bool) -> None:
-    text = _filled(output, workflow)
+    text, several = _filled(output, workflow), _several(workflow)
     target = Path(text).expanduser()
     _check_place(target)
     _check_folder(target if text.endswith(("/", "\\")) else target.parent)
-    several = "batch_size" in type(workflow).model_fields and getattr(workflow, "batch_size", 1) > 1
-    drawn = "{seed" in output and getattr(workflow, "seed", None) is None
-    if text.endswith(("/", "\\")) or target.is_dir() or several or drawn or "{job" in output:
+    folder = text.endswith(("/", "\\")) or target.is_dir()
+    if several and not folder and text != output and text == _filled(output, workflow, 1):
+        raise InvalidInputError(f"{output} gives several files the same name.", "Put {index} into it.")
+    drawn = getattr(workflow, "seed", None) is None and ("{seed}" in output or "{name}" in output)
+    if folder or several or drawn or "{job}" in output:
         return  # its names are known only with the result
     if not target.suffix:
         target = target.with_name(target.name + _suffix(workflow))
@@ -135,16 +137,17 @@ def _suffix(workflow: Workflow) -> str:
     return next((suffix for suffix, value in FORMATS.items() if value == made), "")
 
 
-def _filled(template: str, workflow: Workflow) -> str:
+def _several(workflow: Workflow) -> bool:
+    """Whether it makes several files; an upscaler's batch is the frames that it looks at together."""
+    return workflow.family != "upscale" and (getattr(workflow, "batch_size", None) or 1) > 1
+
+
+def _filled(template: str, workflow: Workflow, index: int = 0) -> str:
     """The output's name as far as it is known now; a template that cannot be filled in is refused before anything is spent."""
     if "{" not in template:
         return template
-    words = {"workflow": workflow.name, "seed": getattr(workflow, "seed", None) or 0, "index": 0, "job": "0", "name": workflow.name}
-    try:
-        return template.format_map(words)
-    except (KeyError, ValueError, IndexError, AttributeError, TypeError):
-        known = ", ".join(f"{{{word}}}" for word in TEMPLATE_FIELDS)
-        raise InvalidInputError(f"The file name {template!r} cannot be filled in.", f"It may use {known}.") from None
+    seed = getattr(workflow, "seed", None) or 0
+    return fill_name(template, workflow=workflow.name, seed=seed, index=index, job="0", name=f"{workflow.name}-{seed}-{index}")
 
 
 def _check_place(target: Path) -> None:
@@ -174,7 +177,7 @@ def _check_stdout(screen: Screen, workflow: Workflow) -> None:
         raise InvalidInputError("-o - and --json both want stdout.", "Give -o FILE with --json.")
     if sys.stdout.isatty():
         raise InvalidInputError("stdout is a terminal, which shows no pictures.", "Pipe it on, or give -o FILE.")
-    if "batch_size" in type(workflow).model_fields and workflow.family != "upscale" and getattr(workflow, "batch_size", 1) > 1:
+    if _several(workflow):
         raise InvalidInputError("-o - takes one file, and this makes several.", "Give -o FOLDER/, or leave out --batch-size.")
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, TypeVar
 
 from ryla_gen.errors import InvalidInputError, JobCanceledError, JobExpiredError, RylaGenError, error_from_data
-from ryla_gen.events import FINAL_STATES, Event, Finished, Progress, Queued, now
+from ryla_gen.events import FINAL_STATES, Event, Finished, Progress, Queued, Started, now
 from ryla_gen.history import History, Record
+from ryla_gen.jobs import AsyncJob
 from ryla_gen.portal import Portal
 from ryla_gen.results import Generation
 
-from .attached import Attached, attached, found, located, settings_for
+from .attached import attached, located, looked_up, settings_for, stopped, waited
 from .generate import check_before, saved, summary, tell, with_format
 from .how import How
 from .progress import described, following
@@ -23,6 +24,8 @@ T = TypeVar("T")
 
 FIRST_LOOK, FURTHER_LOOK = 3.0, 0.3
 """Seconds in which a job that runs says the first thing, and each further one: what was said before comes at once."""
+START_LOOK = 1.0
+"""Seconds in which a job that is to be cancelled says that it has started; where it has, it does so at once."""
 FORMATS = ("output_format", "format")
 
 
@@ -32,16 +35,25 @@ def status(screen: Screen, job: str, url: str | None) -> None:
     data: dict[str, Any] = {"job": record.id, "workflow": record.workflow, "backend": record.backend, "state": record.state}
     if record.state not in FINAL_STATES:
         place = _driven(located(settings_for(None, url), record))
-        if place is not None and place.place in ("pending", "running"):
-            data |= {"state": "running"} if place.place == "running" else {"state": "queued", "position": place.position}
+        if place is not None and place.place == "running":
+            _journal_running(record, url)
+            data |= {"state": "running"}
+        elif place is not None and place.place == "pending":
+            data |= {"state": "queued", "position": place.position}
         else:
-            data |= _asked(job, url, _look)
+            data |= _asked(record.id, url, _look)
     where = f" · {data['fraction']:.0%} {data['node']}".rstrip() if "fraction" in data else ""
     where = f" · {data['position']} before it" if data.get("position") and data["state"] == "queued" else where
     screen.result(data, f"{record.id}  {record.workflow.replace('_', '-')}  {data['state']}{where}")
 
 
-async def _look(job: Attached) -> dict[str, Any]:
+def _journal_running(record: Record, url: str | None) -> None:
+    """Write down that a job runs; since now, where nobody saw it begin."""
+    with closing(History(settings_for(None, url).history_path)) as history:
+        history.update(record.id, state="running", started_at=record.started_at or now())
+
+
+async def _look(job: AsyncJob) -> dict[str, Any]:
     data: dict[str, Any] = {}
     async for event in _said(job):
         if isinstance(event, Queued):
@@ -50,31 +62,35 @@ async def _look(job: Attached) -> dict[str, Any]:
             data |= {"fraction": event.fraction, "node": described(event)}
         elif isinstance(event, Finished):
             await _ended(job)
-    state = job.ticket.state
-    if state not in FINAL_STATES:
-        job.history.update(job.record.id, state=state)
-    return {**data, "state": state}
+    return {**data, "state": job.state}
 
 
-async def _said(job: Attached) -> AsyncIterator[Event]:
-    """Every event so far: until the job is silent for a moment."""
-    events = job.ticket.events(previews=False)
+async def _said(job: AsyncJob) -> AsyncIterator[Event]:
+    """Every event so far: until the job is silent for a moment, or has been listened to for long enough."""
+    events, clock = job.events(), asyncio.get_running_loop().time
+    until = clock() + FIRST_LOOK
     patience = FIRST_LOOK
     while True:
         try:
-            event = await asyncio.wait_for(anext(events), patience)
+            event = await asyncio.wait_for(anext(events), min(patience, until - clock()))
         except (TimeoutError, StopAsyncIteration):
             return
         patience = FURTHER_LOOK if event.seq > 0 else FIRST_LOOK
         yield event
 
 
-async def _ended(job: Attached) -> None:
-    """Journal the end; what went wrong is told by its state."""
+async def _ended(job: AsyncJob) -> None:
+    """Wait for the end, which the client journals; what went wrong is told by its state.
+
+    Raises:
+        RylaGenError: contact was lost, so that nobody knows how it ends.
+
+    """
     try:
         await job.result()
-    except RylaGenError:
-        return
+    except RylaGenError as error:
+        if error.details.get("contact_lost"):
+            raise
 
 
 def watch(screen: Screen, job: str, url: str | None) -> None:
@@ -91,12 +107,12 @@ def watch(screen: Screen, job: str, url: str | None) -> None:
     with following(screen, record.workflow.replace("_", "-")) as follower:
         screen.working = False  # an interrupt stops the watching only
 
-        async def work(found: Attached) -> Generation:
-            async for event in found.ticket.events():
+        async def work(found: AsyncJob) -> Generation:
+            async for event in found.events():
                 follower.event(event)
             return await found.result()
 
-        _asked(job, url, work)
+        _asked(record.id, url, work)
     _tell_end(screen, _record(record.id, url))
 
 
@@ -111,7 +127,7 @@ def wait(screen: Screen, job: str, url: str | None, timeout: float | None) -> No
     _check_timeout(timeout)
     record = _record(job, url)
     if record.state not in FINAL_STATES:
-        _asked(job, url, lambda found: found.result(timeout))
+        _asked(record.id, url, lambda found: waited(found, timeout))
         record = _record(record.id, url)
     _tell_end(screen, record)
 
@@ -129,15 +145,17 @@ def result(screen: Screen, job: str, url: str | None, timeout: float | None, out
     if record.state in FINAL_STATES and record.state != "succeeded":
         raise _failure(record)
 
-    async def work(found: Attached) -> Generation:
+    async def work(found: AsyncJob) -> Generation:
         kind = type(found.workflow)
         made = {name: getattr(found.workflow, name) for name in FORMATS if name in kind.model_fields}
         with_format(kind, made, output)  # refuses a name that does not fit what is made
         check_before(screen, found.workflow, how)
-        return await found.result(timeout)
+        return await waited(found, timeout)
 
-    generation = _asked(job, url, work)
-    paths = saved(screen, generation, how, settings_for(None, url).output_dir)
+    generation, settings = _asked(record.id, url, work), settings_for(None, url)
+    paths = saved(screen, generation, how, settings.output_dir)
+    with closing(History(settings.history_path)) as history:
+        history.saved(record.id, paths)
     screen.result(summary(generation, paths), "\n".join(str(path) for path in paths))
     tell(screen, generation)
 
@@ -146,29 +164,30 @@ def cancel(screen: Screen, job: str, url: str | None) -> None:
     """Stop a job, queued or running."""
     record = _record(job, url)
     if record.state not in FINAL_STATES:
-        place = _driven(located(settings_for(None, url), record, stop=True))
-        if place is not None and place.place in ("pending", "running"):
-            _journal_cancelled(record, url)
-        else:
-            _asked(job, url, _cancelled)
+        if not _driven(stopped(settings_for(None, url), record)):
+            _asked(record.id, url, _heard_and_cancelled if record.started_at is None else _cancelled)
         record = _record(record.id, url)
     data = {"job": record.id, "state": record.state}
     ended = "is cancelled" if record.state == "canceled" else f"had ended already: {record.state}"
     screen.result(data, f"{record.id} {ended}.")
 
 
-def _journal_cancelled(record: Record, url: str | None) -> None:
-    error = JobCanceledError(f"The job {record.id} was cancelled.").to_data()
-    with closing(History(settings_for(None, url).history_path)) as history:
-        history.update(record.id, state="canceled", finished_at=now(), error=error)
+async def _heard_and_cancelled(job: AsyncJob) -> None:
+    """Listen for the start of a job before it is cancelled: what it cost until then is counted from there."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(START_LOOK):
+            async for event in job.events():
+                if isinstance(event, Started):
+                    break
+    await _cancelled(job)
 
 
-async def _cancelled(job: Attached) -> None:
-    await job.ticket.cancel()
+async def _cancelled(job: AsyncJob) -> None:
+    await job.cancel()
     await _ended(job)
 
 
-def _asked(job: str, url: str | None, work: Callable[[Attached], Awaitable[T]]) -> T:
+def _asked(job: str, url: str | None, work: Callable[[AsyncJob], Awaitable[T]]) -> T:
     async def ask() -> T:
         async with attached(settings_for(None, url), job) as found:
             return await work(found)
@@ -185,8 +204,10 @@ def _driven(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _record(job: str, url: str | None) -> Record:
-    with closing(History(settings_for(None, url).history_path)) as history:
-        return found(history, job)
+    settings = settings_for(None, url)
+    with closing(History(settings.history_path)) as history:
+        known = history.get(job)
+    return known or _driven(looked_up(settings, job))
 
 
 def _tell_end(screen: Screen, record: Record) -> None:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..calls import unreached, workflow_of
-from ..errors import JobNotFoundError
-from ..events import FINAL_STATES
+from ..backends.elsewhere import Told, told_of
+from ..calls import estimate_again, rebuilt, unreached, workflow_of
+from ..errors import InvalidInputError, JobNotFoundError
+from ..events import FINAL_STATES, Event, Started, State
 from ..history import Record
 from ..jobs import AsyncJob, Job
 from ..portal import Portal
+from ..results import Generation
+from ..workflows.base import Workflow
+from ..workflows.custom import CustomWorkflow
 
 if TYPE_CHECKING:
+    from ..backends.base import Ticket
     from .asynchronous import AsyncClient
     from .plain import Client
 
@@ -24,17 +31,18 @@ class AsyncJobs:
         self._client = client
 
     async def get(self, id: str) -> AsyncJob:  # noqa: A002 - the field's own name
-        """Find a job of any process again, by its id, the beginning of it, or its handle.
+        """Find a job of any process again, by its id, the beginning of it, or its handle; a handle also on another machine.
 
         Raises:
-            JobNotFoundError: no such job is known.
+            JobNotFoundError: no such job is known, or its backend does not tell what was asked for.
             JobExpiredError: its backend no longer has it.
 
         """
-        record = self._client.history.get(id)
-        if record is None:
-            raise JobNotFoundError(f"No job {id!r} is in the journal of this machine.")
-        backend = self._client._backend(record.backend)
+        client, record = self._client, await self.look_up(id)
+        living = client._live.get(record.id)
+        if living is not None:  # a second follower would take its messages, and journal another end
+            return living
+        backend = client._backend(record.backend)
         handle = record.handle or await backend.find(record.id)
         if handle is None:
             raise unreached(record)
@@ -42,11 +50,100 @@ class AsyncJobs:
         ticket = await backend.attach(handle, workflow, job=record.id)
         # Looking at what has ended changes nothing in the journal.
         ended = record.state in FINAL_STATES
-        return self._client._job(record.id, workflow, record.backend, ticket, journal=not ended, skipped=record.skipped)
+        if not ended:
+            ticket = self._known(record, ticket)
+        return client._job(record.id, workflow, record.backend, ticket, journal=not ended, skipped=record.skipped)
+
+    async def look_up(self, id: str) -> Record:  # noqa: A002 - as above
+        """Find what the journal knows of a job. One of another machine, named by its handle, is written down first.
+
+        Raises:
+            JobNotFoundError: no such job is known, or its backend does not tell what was asked for.
+            JobExpiredError: its backend no longer has it.
+
+        """
+        history = self._client.history
+        record = history.get(id)
+        if record is not None:
+            return record
+        told = await told_of(id.strip(), self._client.settings)
+        if told is None:
+            raise JobNotFoundError(f"No job {id!r} is in the journal of this machine.")
+        workflow = _request(told)
+        history.record(
+            told.job,
+            backend=told.backend,
+            workflow=workflow.name,
+            inputs=workflow.described() | {name: told.inputs[name] for name in workflow.media_fields() if name in told.inputs},
+            seed=getattr(workflow, "seed", None),
+            handle=told.handle,
+        )
+        record = history.get(told.job)
+        if record is None:
+            raise JobNotFoundError(f"The journal {history.path} cannot be used, and {id!r} not be written down there.")
+        return record
+
+    def ended(self, record: Record, error: BaseException) -> None:
+        """Write down how a job ended that nobody follows here, and tell it, unless its end was known before."""
+        if record.state not in FINAL_STATES:
+            self._estimate(record)
+            self._client._settle(record.id, None, error)
+
+    def _known(self, record: Record, ticket: Ticket) -> Ticket:
+        """Bring back what the process that handed a job in knew of it: what it was thought to cost, and when it started."""
+        self._estimate(record)
+        return ticket if record.started_at is None else _Resumed(ticket, record.started_at)
+
+    def _estimate(self, record: Record) -> None:
+        if record.id not in self._client._estimates:
+            self._client._estimates[record.id] = estimate_again(record, self._client.settings, self._client.history)
 
     def list(self, *, limit: int = 50, workflow: str | None = None, state: str | None = None) -> list[Record]:
         """List jobs from the journal, the newest first."""
         return self._client.history.list(limit=limit, workflow=workflow, state=state)
+
+
+class _Resumed:
+    """A ticket of a job whose start is in the journal: whoever follows it later says when it was, not when he came."""
+
+    def __init__(self, ticket: Ticket, started_at: str) -> None:
+        self._ticket = ticket
+        self._started_at = started_at
+
+    @property
+    def handle(self) -> str:
+        """Backend and its own id of the job."""
+        return self._ticket.handle
+
+    @property
+    def state(self) -> State:
+        """Where the job is."""
+        return self._ticket.state
+
+    async def events(self, *, previews: bool = True) -> AsyncIterator[Event]:
+        """Every event from the first one on."""
+        async for event in self._ticket.events(previews=previews):
+            yield replace(event, at=self._started_at) if isinstance(event, Started) else event
+
+    async def result(self) -> Generation:
+        """Wait for the result."""
+        return await self._ticket.result()
+
+    async def cancel(self) -> None:
+        """Stop the job."""
+        await self._ticket.cancel()
+
+
+def _request(told: Told) -> Workflow:
+    """The request behind a job of another machine: its own workflow where this machine knows it, else the graph that runs."""
+    try:
+        found = rebuilt(told.workflow, told.inputs)
+    except InvalidInputError:
+        if told.graph is None:
+            raise
+        return CustomWorkflow.from_plain({"graph": told.graph}, trusted=True)
+    unseeded = found.name != "workflow" and "seed" in type(found).model_fields and getattr(found, "seed", None) is None
+    return found.changed(seed=told.seed) if unseeded and told.seed is not None else found
 
 
 class Jobs:

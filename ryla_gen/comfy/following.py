@@ -364,7 +364,7 @@ class Feed:
             self._ask_positions()  # the change of the queue was told before the answer to the submit
 
     def _waiting(self) -> bool:
-        return any(follower.submitted and not follower.started for follower in self._followers.values())
+        return any(follower.submitted and (follower.gap or not follower.started) for follower in self._followers.values())
 
     def _ask_positions(self) -> None:
         self._queue_changed = self._waiting()

@@ -69,9 +69,10 @@ class Missing:
         return packs_for(frozenset(self.nodes))
 
     @property
-    def bytes(self) -> int:
-        """Bytes to bring at least: of the missing files whose size is known."""
-        return sum(item.row.bytes or 0 for item in self.files if item.row is not None)
+    def bytes(self) -> int | None:
+        """Bytes to bring at least: of the missing files whose size is known; None when files are missing and no size is known."""
+        known = [item.row.bytes for item in self.files if item.row is not None and item.row.bytes is not None]
+        return sum(known) if known or not self.files else None
 
     @property
     def message(self) -> str:

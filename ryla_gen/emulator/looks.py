@@ -71,7 +71,7 @@ def thumbnail(image: Array, longest: int = 96) -> Array:
 
 
 def is_flat(image: Array) -> bool:
-    """Whether a picture is too even to show a face: luminance deviation below 4 of 255 (DESIGN, "InstantID")."""
+    """Whether a picture is too even to show a face: luminance deviation below 4 of 255, our own bound."""
     return float((image @ LUMA).std()) * 255 < 4.0
 
 

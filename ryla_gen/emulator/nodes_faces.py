@@ -94,7 +94,7 @@ def _instantid(
     placement: float,
 ) -> NodeResult:
     if model.space != "sdxl":
-        # What the real pack does on Flux (facts/comfyui.md).
+        # What ComfyUI_InstantID does on Flux, in PyTorch's words: Flux's pooled text is 768 wide, SDXL's condition 2816.
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied (1x768 and 2816x1280)")
     face = _seen(image)
     placed = face if image_kps is None else _seen(image_kps)

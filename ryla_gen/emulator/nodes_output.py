@@ -16,7 +16,7 @@ from .latents import Array
 from .mark import to_pixels
 
 PNG_COMPRESSION = 1
-"""90 ms for 1024² against 143 at ComfyUI's level 4, for files 3 % larger (facts/comfyui.md)."""
+"""90 ms for 1024² against 143 at ComfyUI's level 4, for files 3 % larger (measured with Pillow)."""
 
 
 def png_text(context: Context) -> PngInfo:

@@ -96,7 +96,7 @@ line-length = 132
 
 README = """# @@DASHED@@
 
-A workflow for [ryla-gen](https://pypi.org/project/ryla-gen/), made of a ComfyUI graph.
+A workflow for ryla-gen, made of a ComfyUI graph. Install it into the environment that has ryla-gen:
 
 ```bash
 pip install -e .

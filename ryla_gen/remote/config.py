@@ -1,8 +1,8 @@
 """What each Modal class runs on: GPUs, memory, windows, limits. Overridden at deploy time; knows no job and no ComfyUI.
 
 ``ryla-gen deploy`` and plain ``modal deploy -m ryla_gen.remote.app`` read the same places: ``config.toml``
-(``[modal.families.flux]``), its variables (``RYLA_GEN_MODAL_FAMILIES_FLUX_GPU=H100,L40S``), and for all families at once
-``RYLA_DEPLOY_REGION`` and ``RYLA_PRELOAD``. What was decided travels into the containers in one variable.
+(``[modal.families.flux]``, and for all families at once ``modal.region`` and ``modal.preload``) and its variables
+(``RYLA_GEN_MODAL_FAMILIES_FLUX_GPU=H100,L40S``). What was decided travels into the containers in one variable.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ SCALEDOWN_WINDOW = 300
 """Seconds an idle container stays: a cold start costs about a minute, so a pause for thought should not cause one."""
 FAMILY_VARIABLE = "RYLA_FAMILY"
 """Tells a container what its class was deployed with."""
-REGION_VARIABLE = "RYLA_DEPLOY_REGION"
 PRELOAD_VARIABLE = "RYLA_PRELOAD"
+"""Set inside a container, it decides there, whatever was deployed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,26 +80,20 @@ FAMILIES = {
 assert set(FAMILIES) == set(CLASS_OF_FAMILY), "names.py and this table name the same families"
 
 
-def deployed(family: str, settings: Settings | None = None, env: Mapping[str, str] | None = None) -> FamilyConfig:
+def deployed(family: str, settings: Settings | None = None) -> FamilyConfig:
     """Return a family as this deploy registers it.
 
     Args:
         family: name of the family.
         settings: config.toml and its variables; read when absent.
-        env: the environment; None is this process's.
 
     Raises:
         InvalidInputError: a setting does not fit.
     """
-    env = os.environ if env is None else env
-    settings = Settings.load(env) if settings is None else settings
+    settings = Settings.load() if settings is None else settings
     chosen = settings.modal_families.get(family, FamilySettings())
     given = {name: value for name, value in _fields(chosen).items() if value is not None}
-    config = replace(FAMILIES[family], **given)
-    if region := env.get(REGION_VARIABLE, "").strip():
-        config = replace(config, region=tuple(part.strip() for part in region.split(",") if part.strip()))
-    if preload := env.get(PRELOAD_VARIABLE, "").strip():
-        config = replace(config, preloads=preload not in ("0", "false", "no"))
+    config = replace(FAMILIES[family], **given, region=settings.modal_region or (), preloads=settings.modal_preload)
     if config.min_containers > config.max_containers:
         text = f"{family}: min_containers is {config.min_containers} and max_containers {config.max_containers}."
         hint = f"Raise the second: ryla-gen config set modal.families.{family}.max_containers {config.min_containers}"

@@ -17,7 +17,7 @@ from ..errors import InvalidInputError, StorageFailedError
 from ..names import CLASS_OF_FAMILY
 from .base import BACKENDS, CONFIG_FILE, KEYS, PREFIX, SECRETS, closest, find_key
 from .own_server import credentials_of, own_server
-from .reading import read_config, read_text
+from .reading import known_or_there, read_config, read_text
 
 __all__ = [
     "BACKENDS",
@@ -69,6 +69,10 @@ class Settings:
     """Modal workspace, when ``MODAL_WORKSPACE`` names it."""
     modal_timeout: float
     """Seconds that a caller waits for a generation on Modal at least."""
+    modal_region: tuple[str, ...] | None
+    """Where a deploy places every class; None is anywhere, which is the cheapest."""
+    modal_preload: bool
+    """Whether a deployed container loads its weights before it takes its first request."""
     modal_families: Mapping[str, FamilySettings]
     """What each family's Modal class runs on, by family."""
     comfyui_url: str | None
@@ -133,15 +137,14 @@ class Settings:
             arguments: settings by key with ``_`` for ``.`` (``backend``, ``comfyui_url``, ``modal_timeout``); None is not given.
 
         Raises:
-            InvalidInputError: a value or key does not fit, or config.toml cannot be read.
-            BackendNotConfiguredError: a backend is named that does not exist.
+            InvalidInputError: a value or key does not fit, config.toml cannot be read, or an address is given for other backends.
 
         """
         env = os.environ if env is None else env
         home = home_folder(env)
         values, origins = _resolve(_given(arguments), env, read_config(home / CONFIG_FILE))
         names, reason, origins["backend"] = _choose(values, origins, env)
-        pod, notes = own_server(values, origins, env, lambda: _resolve({}, env, read_config(home / CONFIG_FILE))[0])
+        pod, notes = own_server(names, values, origins, env, lambda: _resolve({}, env, read_config(home / CONFIG_FILE))[0])
         plain = {key.argument: values[name] for name, key in KEYS.items() if name != "backend" and not name.startswith(FAMILIES)}
         return cls(
             backend_names=names,
@@ -354,8 +357,7 @@ def unset_value(key: str, env: Mapping[str, str] | None = None) -> Path:
         StorageFailedError: the file cannot be written.
 
     """
-    find_key(key)
-    return _edit(lambda edit, old: edit.without_value(old, key), env)
+    return _edit(lambda edit, old: edit.without_value(old, known_or_there(key, old)), env)
 
 
 def _edit(change: Any, env: Mapping[str, str] | None) -> Path:

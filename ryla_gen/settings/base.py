@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import BackendNotConfiguredError, InvalidInputError
+from ..errors import InvalidInputError
 from ..names import APP, CLASS_OF_FAMILY
 
 BACKENDS = ("modal", "comfyui", "runpod", "emulator")
@@ -27,6 +27,8 @@ SECRETS = {"runpod.api_key": "RUNPOD_API_KEY", "posthog.key": "RYLA_GEN_POSTHOG_
 """Values that only the environment may hold, so that no file and no screen shows them."""
 LONGEST_TIMEOUT = 86_400.0
 """Seconds that a Modal function may run at most (24 hours)."""
+WINDOW = (2, 3600)
+"""Seconds that Modal lets an idle container stay, at least and at most (modal 1.6 refuses others)."""
 
 
 class _NotThisError(Exception):
@@ -47,10 +49,10 @@ def _number(low: float, high: float = math.inf) -> Check:
     return check
 
 
-def _count(low: int) -> Check:
+def _count(low: int, high: int | None = None) -> Check:
     def check(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            raise _NotThisError(f"a whole number of at least {low}")
+        if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
+            raise _NotThisError(f"a whole number of at least {low}{'' if high is None else f' and at most {high}'}")
         return value
 
     return check
@@ -147,7 +149,6 @@ class Key:
 
         Raises:
             InvalidInputError: it does not fit.
-            BackendNotConfiguredError: it names a backend that does not exist.
 
         """
         if self.name == "backend" and isinstance(value, str):
@@ -162,7 +163,7 @@ class Key:
                 {"key": self.name, "origin": origin},
             ) from None
         if self.name == "backend":
-            _known_backends(checked, origin)
+            _known_backends(checked, origin, self._mending(origin))
         return checked
 
     def _mending(self, origin: str) -> str:
@@ -188,12 +189,12 @@ class Key:
         return self.from_typed(text, origin)
 
 
-def _known_backends(names: tuple[str, ...], origin: str) -> None:
+def _known_backends(names: tuple[str, ...], origin: str, mending: str) -> None:
     for name in names:
         if name not in BACKENDS:
-            raise BackendNotConfiguredError(
+            raise InvalidInputError(
                 f"There is no backend {name!r} ({origin}){closest(name, BACKENDS)}",
-                f"Backends: {', '.join(BACKENDS)}. Choose one: ryla-gen config set backend emulator",
+                f"Backends: {', '.join(BACKENDS)}. {mending}",
                 {"key": "backend", "origin": origin},
             )
 
@@ -211,7 +212,7 @@ def _family_keys() -> Iterator[Key]:
         yield Key(f"modal.families.{family}.gpu", _texts)
         yield Key(f"modal.families.{family}.min_containers", _count(0))
         yield Key(f"modal.families.{family}.max_containers", _count(1))
-        yield Key(f"modal.families.{family}.scaledown_window", _count(1))
+        yield Key(f"modal.families.{family}.scaledown_window", _count(*WINDOW))
 
 
 KEYS: dict[str, Key] = {
@@ -226,6 +227,8 @@ KEYS: dict[str, Key] = {
         Key("modal.app", _text, APP),
         Key("modal.environment", _text, also="MODAL_ENVIRONMENT"),
         Key("modal.timeout", _number(0.001, LONGEST_TIMEOUT), 180.0, also="MODAL_TIMEOUT", unit=0.001),
+        Key("modal.region", _texts, also="RYLA_DEPLOY_REGION"),
+        Key("modal.preload", _switch, False, also="RYLA_PRELOAD"),
         *_family_keys(),
         Key("comfyui.url", _url, also="COMFYUI_POD_URL"),
         Key("comfyui.hourly_usd", _number(0), 0.0),

@@ -58,7 +58,8 @@ def without_value(text: str, name: str) -> str:
     path = tuple(name.split("."))
     lines, statements = _parsed(text)
     for item in statements:
-        if item.key and item.table + item.key == path:
+        if item.key and ".".join(item.table + item.key) == name:
+            path = item.table + item.key  # a quoted key may hold a dot itself
             del lines[item.start : item.end]
             break
     return _checked(text, "\n".join(lines), path, None, f"no {name}")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from ..errors import InvalidInputError
 from .base import SECRETS
 
 VARIABLES = {name: SECRETS[f"comfyui.{name}"] for name in ("token", "user", "password")}
@@ -22,6 +23,7 @@ def credentials_of(url: str) -> tuple[str, str | None, str | None]:
 
 
 def own_server(
+    names: tuple[str, ...],
     values: dict[str, Any],
     origins: Mapping[str, str],
     env: Mapping[str, str],
@@ -32,6 +34,7 @@ def own_server(
     The variables are for the server that is configured: one that is named for a single call, at another origin, never gets them.
 
     Args:
+        names: the backends that were chosen.
         values: the resolved settings; ``comfyui.url`` is changed.
         origins: where each comes from.
         env: the environment.
@@ -40,10 +43,19 @@ def own_server(
     Returns:
         The secrets, as fields of ``Settings``, and what to warn of.
 
+    Raises:
+        InvalidInputError: the caller named an address, and backends that would not use it.
+
     """
     if not values["comfyui.url"]:
         return {}, []
     values["comfyui.url"], user, password = credentials_of(values["comfyui.url"])
+    if origins["comfyui.url"] == origins["backend"] == "argument" and "comfyui" not in names:
+        raise InvalidInputError(
+            f"The address {values['comfyui.url']} is of a ComfyUI server, which the backend {', '.join(names)} does not use.",
+            "Leave one of them out: --url alone runs on that server. To try several: --backend comfyui,modal",
+            {"key": "comfyui.url", "origin": "argument"},
+        )
     if user is not None:
         return {"comfyui_user": user, "comfyui_password": password}, []
     found = {f"comfyui_{name}": env.get(variable, "").strip() or None for name, variable in VARIABLES.items()}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidInputError
-from .base import KEYS, find_key
+from .base import KEYS, SECRETS, find_key
 
 LARGEST_CONFIG = 1 << 20
 """Bytes: a configuration beyond this is another file under that name."""
@@ -25,18 +26,33 @@ def read_config(path: Path) -> dict[str, Any]:
     import tomllib
 
     try:
-        text = read_text(path)
-        flat = dict(_flattened(tomllib.loads(text)))
+        flat = dict(_flattened(tomllib.loads(read_text(path))))
     except tomllib.TOMLDecodeError as error:
         raise InvalidInputError(f"{path} is not valid TOML: {error}.", "Correct that line, or move the file away.") from None
     for name in flat:
         try:
             find_key(name)
         except InvalidInputError as error:
-            raise InvalidInputError(
-                f"{path}: {error.message}", f"Correct or remove the line. {error.hint}", {"key": name}
-            ) from None
+            # Not "See them all: config show": that reads this file too, and ends here again.
+            first = f"{error.hint} Then remove the line" if name in SECRETS else "Correct the line, or remove it"
+            hint = f"{first}: ryla-gen config unset {shlex.quote(name)}"
+            raise InvalidInputError(f"{path}: {error.message}", hint, {"key": name}) from None
     return flat
+
+
+def known_or_there(name: str, text: str) -> str:
+    """Return a key that can be taken out of this text: a setting's, or one that stands there and keeps every command from starting.
+
+    Raises:
+        InvalidInputError: it is neither.
+        tomllib.TOMLDecodeError: the text is no TOML.
+
+    """
+    import tomllib
+
+    if name not in dict(_flattened(tomllib.loads(text))):
+        find_key(name)
+    return name
 
 
 def read_text(path: Path) -> str:

@@ -46,7 +46,7 @@ class CustomWorkflow(Workflow):
     images: dict[str, ImageInput] = Field(default_factory=dict, repr=False)
     """Pictures for the graph's LoadImage nodes: the file name the graph mentions (or the node's id) → picture."""
     limit: float = Field(default=IMAGE_TIME_LIMIT, gt=0, le=86_400)
-    """Seconds the graph may run, up to a day."""
+    """Seconds the graph may run, above 0 and up to 86400 (a day). 120 is RYLA's own limit for an image."""
     output_format: OutputFormat = Field(default="png")
     """File type of the pictures: png as ComfyUI wrote them, or re-encoded as jpeg or webp."""
 

@@ -86,9 +86,9 @@ class InstantID(_InstantIDStage):
     family: ClassVar[str] = "faces"
 
     width: int = Field(default=1016, ge=256, le=2048, multiple_of=8)
-    """Width in pixels, a multiple of 8. 1016 keeps watermarks of the training pictures away (InstantID's node pack)."""
+    """Width in pixels, 256 to 2048, a multiple of 8. 1016 keeps the training pictures' watermarks away (InstantID's node pack)."""
     height: int = Field(default=1016, ge=256, le=2048, multiple_of=8)
-    """Height in pixels, a multiple of 8. 1016 as for the width."""
+    """Height in pixels, 256 to 2048, a multiple of 8. 1016 as for the width."""
     steps: int = Field(default=30, ge=1, le=100)
     """Sampling steps, 1 to 100. 30 is the example graph's."""
     cfg: float = Field(default=4.5, ge=0, le=30)
@@ -128,26 +128,30 @@ class FluxInstantID(_InstantIDStage):
     name: ClassVar[str] = "flux_instantid"
     family: ClassVar[str] = "faces"
 
+    width: int = Field(default=1024, ge=256, le=2048, multiple_of=16)
+    """Width in pixels of both stages, 256 to 2048, a multiple of 16. 1024 is ComfyUI's Flux template's."""
+    height: int = Field(default=1024, ge=256, le=2048, multiple_of=16)
+    """Height in pixels of both stages, 256 to 2048, a multiple of 16. 1024 as for the width."""
     steps: int = Field(default=20, ge=1, le=100)
-    """Sampling steps of the Flux stage, 1 to 100."""
+    """Sampling steps of the Flux stage, 1 to 100. 20 is ComfyUI's Flux template's."""
     cfg: float = Field(default=1.0, ge=0, le=30)
-    """Classifier-free guidance scale of the Flux stage, 0 to 30."""
+    """Classifier-free guidance scale of the Flux stage, 0 to 30. 1 is ComfyUI's Flux template's: ``guidance`` guides."""
     sampler: Sampler = Field(default="euler")
-    """Sampler of the Flux stage."""
+    """Sampler of the Flux stage. Default of ComfyUI's Flux templates."""
     scheduler: Scheduler = Field(default="simple")
-    """Noise schedule of the Flux stage."""
+    """Noise schedule of the Flux stage. Default of ComfyUI's Flux templates."""
     guidance: float = Field(default=3.5, ge=0, le=30)
-    """Distilled guidance of FLUX.1 dev, 0 to 30. 3.5 is the template's."""
+    """Distilled guidance of FLUX.1 dev, 0 to 30. 3.5 is ComfyUI's Flux template's."""
     refine_denoise: float = Field(default=0.35, ge=0, le=1)
-    """How much of the picture Flux redraws, 0 (nothing) to 1 (everything, the face too)."""
+    """How much Flux redraws, 0 (nothing) to 1 (everything, the face too). 0.35 is this package's choice, unmeasured on a GPU."""
     instantid_steps: int = Field(default=30, ge=1, le=100)
-    """Sampling steps of the SDXL stage, 1 to 100."""
+    """Sampling steps of the SDXL stage, 1 to 100. 30 is InstantID's example graph's."""
     instantid_cfg: float = Field(default=4.5, ge=0, le=30)
-    """Classifier-free guidance scale of the SDXL stage, 0 to 30."""
+    """Classifier-free guidance scale of the SDXL stage, 0 to 30. 4.5 is InstantID's example graph's."""
     checkpoint: CheckpointName = Field(default=REALVIS)
-    """SDXL checkpoint file on the server."""
+    """SDXL checkpoint file on the server; the default is RealVisXL 5.0."""
     flux_checkpoint: CheckpointName = Field(default=DEV)
-    """FLUX.1 dev checkpoint file on the server."""
+    """FLUX.1 dev checkpoint file on the server; the default is the fp8 one of Comfy-Org."""
 
     _safe_checkpoint = field_validator("checkpoint", "flux_checkpoint")(model_file)
     _fits = largest(2.4, 16)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -32,6 +33,12 @@ def model_file(value: str) -> str:
 class Picture(SampledWorkflow):
     """What the Flux workflows share."""
 
+    width: int = Field(default=1024, ge=256, le=2048, multiple_of=16)
+    """Width in pixels, 256 to 2048, a multiple of 16. 1024 is the template's."""
+    height: int = Field(default=1024, ge=256, le=2048, multiple_of=16)
+    """Height in pixels, 256 to 2048, a multiple of 16. 1024 is the template's."""
+    cfg: float = Field(default=1.0, ge=0, le=30)
+    """Classifier-free guidance scale, 0 to 30. 1, the template's, runs the model once a step, anything else twice."""
     batch_size: int = Field(default=1, ge=1, le=16)
     """Pictures from one run, 1 to 16, each with its own noise."""
     sampler: Sampler = Field(default="euler")
@@ -169,6 +176,13 @@ class Lora(BaseModel):
         super().__init__(id=id, strength=strength)
 
 
+if TYPE_CHECKING:
+    Loras = Sequence[Lora]
+else:
+    Loras = tuple[Lora, ...]
+    """Any sequence may be given, and type checkers are told so; held is a tuple, so that a request stays frozen."""
+
+
 class FluxLora(DevPicture):
     """FLUX.1 dev with one or several LoRAs: a character, a style."""
 
@@ -181,7 +195,7 @@ class FluxLora(DevPicture):
     """How strongly ``lora_id`` acts, 0 (not at all) to 1 (as trained)."""
     trigger_word: str = Field(default="", max_length=200)
     """Word the LoRA was trained on; put in front of the prompt when the prompt lacks it."""
-    loras: tuple[Lora, ...] = Field(default=(), max_length=8)
+    loras: Loras = Field(default=(), max_length=8)
     """Several LoRAs at once, applied in this order; at most 8."""
 
     @model_validator(mode="after")
@@ -192,7 +206,7 @@ class FluxLora(DevPicture):
 
     def chosen(self) -> tuple[Lora, ...]:
         """Return the LoRAs in the order in which they are applied."""
-        return (Lora(self.lora_id, self.lora_strength),) if self.lora_id else self.loras
+        return (Lora(self.lora_id, self.lora_strength),) if self.lora_id else tuple(self.loras)
 
     def _prompt_text(self) -> str:
         word = self.trigger_word.strip()

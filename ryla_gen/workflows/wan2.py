@@ -34,13 +34,13 @@ class Wan2(SampledWorkflow):
     negative_prompt: str = Field(default=NEGATIVE, max_length=20_000)
     """What to avoid. The default is Wan's own list (over-exposed, static, blurred, subtitles, deformed hands …)."""
     width: int = Field(default=832, ge=256, le=1280, multiple_of=16)
-    """Width in pixels, a multiple of 16. 832×480 is what the 1.3B model was trained for."""
+    """Width in pixels, 256 to 1280, a multiple of 16. 832×480 is what the 1.3B model was trained for."""
     height: int = Field(default=480, ge=256, le=1280, multiple_of=16)
-    """Height in pixels, a multiple of 16."""
+    """Height in pixels, 256 to 1280, a multiple of 16. 480 as for the width."""
     length: int = Field(default=33, ge=1, le=161)
     """Frames, 4n+1, 1 to 161. 33 is the template's; the models were trained on 81."""
     fps: float = Field(default=16.0, ge=1, le=120)
-    """Frames per second of the file. Wan was trained at 16."""
+    """Frames per second of the file, 1 to 120. Wan was trained at 16."""
     steps: int = Field(default=30, ge=1, le=100)
     """Sampling steps, 1 to 100. 30 is the template's."""
     cfg: float = Field(default=6.0, ge=0, le=30)

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import io
 import itertools
+import sys
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -131,6 +132,19 @@ def test_a_plot_shows_one_bar_for_each_row(journal: History, tmp_path: Path, cap
     assert here("costs", "--plot", str(tmp_path / "costs.txt")) == 2
     assert here("costs", "--since", "2100-01-01", "--plot", str(tmp_path / "empty.png")) == 2
     assert sorted(path.name for path in tmp_path.glob("*.*")) == ["costs.png"]
+
+
+def test_a_plot_without_its_library_names_the_extra_and_writes_nothing(
+    journal: History, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("matplotlib", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, module, None)  # as where the extra is not installed
+    assert here("costs", "--plot", str(tmp_path / "costs.png"), "--json") == 1
+    error = envelope(capsys.readouterr().out)["error"]
+    assert (error["code"], error["hint"]) == ("backend_not_configured", "pip install 'ryla-gen[plots]'")
+    assert "matplotlib" in error["message"]
+    assert not (tmp_path / "costs.png").exists()
+    assert here("costs") == 0, "the table needs nothing"
 
 
 def test_prices_say_when_they_were_read(capsys: pytest.CaptureFixture[str]) -> None:

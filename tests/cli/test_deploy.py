@@ -100,7 +100,7 @@ def test_deploy_puts_the_app_there_in_seconds_and_says_what_comes_next(modal: Lo
         assert line in said
     assert "Traceback" not in said
     assert "\x1b" not in said
-    assert took < 12, f"{took:.1f} s"  # 3 s where nothing else runs; a shared machine of two cores is given some room
+    assert took < 12, f"{took:.1f} s"  # usually 3 s: the bound tells a deploy that waits or builds from one that works
     classes = modal.registered(APP)["classes"]
     assert sorted(classes) == ["Custom", "Faces", "Flux", "Upscale", "Video", "Weights"]
     assert classes["Flux"]["gpu"] == ["L40S"]

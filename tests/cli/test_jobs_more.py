@@ -61,7 +61,7 @@ def test_submit_says_the_id_at_once_and_another_process_fetches_the_result(
     assert (done.returncode, len(job)) == (0, 36), done.stderr
     assert f"ryla-gen jobs result {job[:8]}" in done.stderr.decode()
     assert server.queue.remaining() == 1
-    assert state(capsys, job) == "queued"
+    assert state(capsys, job) == "running"
     target = tmp_path / "fox.png"
     assert here("jobs", "result", job[:8], "-o", str(target)) == 0
     assert capsys.readouterr().out.strip() == str(target)
@@ -156,7 +156,7 @@ def test_ctrl_c_stops_the_watching_only(verb: str, server: Emulator, capsys: Cap
     assert b"work was cancelled" not in said
     assert b"Traceback" not in said
     assert server.queue.remaining() == 1
-    assert state(capsys, job) == "queued"
+    assert state(capsys, job) == "running"
 
 
 def test_waiting_has_a_limit_of_its_own(server: Emulator, capsys: Capsys) -> None:
@@ -164,7 +164,7 @@ def test_waiting_has_a_limit_of_its_own(server: Emulator, capsys: Capsys) -> Non
     job = submitted(capsys)
     assert told(capsys, "jobs", "wait", job, "--timeout", "0.3", code=1)["error"]["code"] == "generation_timeout"
     assert server.queue.remaining() == 1
-    assert state(capsys, job) == "queued"
+    assert state(capsys, job) == "running"
     assert told(capsys, "jobs", "wait", job, "--timeout", "0", code=2)["error"]["code"] == "invalid_input"
 
 

@@ -186,11 +186,11 @@ def test_a_reader_that_leaves_early_gets_no_complaint(arguments: list[str], tmp_
     assert "Exception ignored" not in said
 
 
-def test_a_backend_that_is_not_there_is_exit_1(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_that_is_not_there_is_exit_1_and_a_backend_that_does_not_exist_is_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert here("run", "flux", "fox", "--url", "http://127.0.0.1:9") == 1
     assert "error[backend_unreachable]" in capsys.readouterr().err
-    assert here("run", "flux", "fox", "--backend", "nowhere") == 1
-    assert "error[backend_not_configured]" in capsys.readouterr().err
+    assert here("run", "flux", "fox", "--backend", "nowhere") == 2
+    assert "error[invalid_input]" in capsys.readouterr().err
 
 
 def test_several_loras_and_their_strengths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -251,3 +251,36 @@ def test_a_name_without_suffix_is_checked_with_the_one_it_will_get(tmp_path: Pat
     assert "error[output_exists]" in capsys.readouterr().err
     here("jobs", "list")
     assert "No jobs yet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["a-{seed:05}.png", "{seed.real}.png", "{index!r}.png", "{nobody}.png", "{seed.png", "{}.png"])
+def test_a_name_that_cannot_be_filled_in_is_refused_before_anything_runs(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert here("run", "flux", "fox", *SMALL, "--seed", "7", "-o", str(tmp_path / name)) == 2
+    assert "{workflow}, {seed}, {index}, {job}, {name}" in capsys.readouterr().err
+    here("jobs", "list")
+    assert "No jobs yet" in capsys.readouterr().out
+
+
+def test_one_name_for_several_files_is_refused_before_anything_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    several = ["run", "flux", "fox", *SMALL, "--seed", "7", "--batch-size", "2", "-o"]
+    assert here(*several, str(tmp_path / "{workflow}-{seed}.png")) == 2
+    assert "{index}" in capsys.readouterr().err
+    here("jobs", "list")
+    assert "No jobs yet" in capsys.readouterr().out
+    assert here(*several, str(tmp_path / "{name}.png")) == 0
+    assert here(*several, str(tmp_path / "{workflow}-{index}.png")) == 0
+    assert sorted(item.name for item in tmp_path.glob("*.png")) == ["flux-0.png", "flux-1.png", "flux-7-0.png", "flux-7-1.png"]
+
+
+def test_an_upscaled_picture_that_exists_is_refused_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = tmp_path / "small.png", tmp_path / "large.png"
+    assert here("run", "flux", "fox", *SMALL, "-o", str(source)) == 0
+    target.write_bytes(b"mine")
+    assert here("run", "seedvr2", "--image", str(source), "-o", str(target)) == 1
+    assert "error[output_exists]" in capsys.readouterr().err
+    here("jobs", "list", "--json")
+    assert len(envelope(capsys.readouterr().out)["data"]["items"]) == 1

@@ -54,6 +54,14 @@ def test_every_missing_file_is_named_with_its_folder_size_and_source() -> None:
     assert error.details["bytes"] == found.bytes > 6_000_000_000
 
 
+def test_a_file_of_unknown_size_is_not_said_to_have_none() -> None:
+    graph = FluxDev(prompt="a fox", checkpoint="mine.safetensors").build().to_api()
+    found = missing_for("flux_dev", graph, bare(ckpt_name=[FLUX]))
+    assert found.bytes is None
+    assert found.error().details["bytes"] is found.error().details["files"][0]["bytes"] is None
+    assert missing_for("flux_dev", graph, bare(ckpt_name=["mine.safetensors"])).bytes == 0
+
+
 def test_a_missing_pack_is_named_with_its_commit_and_what_nobody_can_see_without_it() -> None:
     graph = graph_of("flux_pulid")
     gone = [name for name in (node["class_type"] for node in graph.values()) if "Pulid" in name]

@@ -17,6 +17,7 @@ def plain(client: Client) -> None:
     client.seedvr2(image="in.png", scale=2)
     client.run(FluxDev(prompt="a fox"), timeout=60)
     client.flux_lora(prompt="a fox", loras=(Lora("ada", 0.5),))
+    client.flux_lora(prompt="a fox", loras=[Lora("ada", 0.5), Lora("ink")])
     generation.save("fox.png")
     job: Job = client.submit(FluxDev(prompt="a fox"))
     job.result().image.show()
@@ -26,6 +27,7 @@ def plain(client: Client) -> None:
     client.flux_dev(prompt="a fox", steps="28")  # error: not a number
     client.flux_dev(prompt="a fox", stepz=28)  # error: no such field
     client.flux_dev(prompt="a fox", speed="fast")  # error: not a choice
+    client.flux_lora(prompt="a fox", loras=["ada"])  # error: a name is no Lora
     client.flux(prompt="a fox", guidance=3.5)  # error: schnell has no guidance
     client.instantid(prompt="a fox")  # error: the face is missing
     client.run(FluxDev(prompt="a fox"), steps=3)  # error: fields belong to the workflow

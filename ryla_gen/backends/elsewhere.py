@@ -1,0 +1,152 @@
+"""What a server says of a job that another machine handed in: the request, as far as it keeps it. Follows nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..comfy.access import connect
+from ..comfy.client import ComfyClient
+from ..errors import (
+    JobCanceledError,
+    JobExpiredError,
+    JobNotFoundError,
+    NotDeployedError,
+    PlainData,
+    RylaGenError,
+    ServerUnhealthyError,
+    error_from_data,
+)
+from ..results import METADATA_KEY
+from ..settings import Settings
+from . import BUILT
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A job as its server describes it."""
+
+    backend: str
+    handle: str
+    """Backend and its own id of the job."""
+    job: str
+    """The job's id, where the server knows it; else the server's own."""
+    workflow: str
+    """Name of the workflow; empty where only the graph is known."""
+    inputs: Mapping[str, Any]
+    """Its fields; of pictures the hash and the size."""
+    seed: int | None = None
+    """The seed that was used."""
+    graph: Mapping[str, Any] | None = None
+    """What runs, in ComfyUI's API format."""
+
+
+async def told_of(handle: str, settings: Settings) -> Told | None:
+    """Ask the server that a handle is of; None when it is no handle.
+
+    Args:
+        handle: backend and its own id of the job, such as ``comfyui:<prompt id>``.
+        settings: how the server is reached.
+
+    Raises:
+        JobNotFoundError: the server does not tell what was asked for.
+        JobExpiredError: it does not know the job (any more).
+        RylaGenError: it cannot be reached, or the job failed: why.
+
+    """
+    backend, _, own = handle.partition(":")
+    if backend not in BUILT or not own:
+        return None
+    if backend == "comfyui":
+        return await _of_comfyui(own, settings)
+    if backend == "modal":
+        return await _of_modal(own)
+    if backend == "runpod":
+        text = f"RunPod keeps no request, so {handle} can be taken up only on the machine that handed it in."
+        raise JobNotFoundError(text, f"There: ryla-gen jobs result {handle} -o FILE", {"handle": handle, "missing": "request"})
+    raise JobExpiredError(f"The job {own} ran on the in-process emulator and ended with its process.")
+
+
+async def _of_comfyui(own: str, settings: Settings) -> Told:
+    async with connect(settings) as client:
+        prompt = await _prompt(client, own)
+    if prompt is None:
+        raise JobExpiredError(f"The server {client.address} does not know the job {own} (any more).")
+    _, _, graph, extra, *_ = prompt
+    handle, said = f"comfyui:{own}", _metadata(extra)
+    inputs = said.get("inputs")
+    name, inputs = (str(said.get("workflow") or ""), inputs) if isinstance(inputs, dict) else ("", {})
+    return Told("comfyui", handle, own, name, inputs, _number(said.get("seed")), graph)
+
+
+async def _prompt(client: ComfyClient, own: str) -> list[Any] | None:
+    """Number, id, graph and further data of a prompt. The queue is asked first: prompts move from there to the history."""
+    queue = await client._transport.json("GET", "/queue")
+    entries = [*(queue.get("queue_running") or ()), *(queue.get("queue_pending") or ())]
+    entries += [(await client.history(own) or {}).get("prompt")]
+    found = (item for item in entries if isinstance(item, list) and len(item) > 3 and item[1] == own)
+    return next(found, None)
+
+
+def _metadata(extra: Any) -> PlainData:
+    """Our own note beside a graph; empty where somebody else sent it."""
+    pnginfo = extra.get("extra_pnginfo") if isinstance(extra, dict) else None
+    said = pnginfo.get(METADATA_KEY) if isinstance(pnginfo, dict) else None
+    if isinstance(said, str):
+        try:
+            said = json.loads(said)
+        except ValueError:
+            return {}
+    return said if isinstance(said, dict) else {}
+
+
+async def _of_modal(own: str) -> Told:
+    reply = await _reply(own)
+    error = reply.get("error") if reply.get("ok") is not True else None
+    if isinstance(error, dict):
+        owner = str((error.get("details") or {}).get("handle") or "").removeprefix("modal:")
+        if error.get("code") == "already_claimed" and owner and owner != own:
+            return await _of_modal(owner)
+        raise error_from_data(error)
+    made = reply.get("generation")
+    if not isinstance(made, Mapping) or not isinstance(made.get("inputs"), Mapping):
+        raise JobNotFoundError(f"The call {own} is none of ryla_gen's: its reply holds no generation.")
+    return Told(
+        "modal", f"modal:{own}", str(made.get("job") or own), str(made["workflow"]), made["inputs"], _number(made.get("seed"))
+    )
+
+
+async def _reply(own: str) -> Mapping[str, Any]:
+    """The return value of a call that has ended."""
+    import modal
+
+    from .modal_errors import AMBIGUOUS, translated
+
+    try:
+        reply = await modal.FunctionCall.from_id(own).get.aio(timeout=0)
+    except (modal.exception.FunctionTimeoutError, modal.exception.OutputExpiredError) as error:
+        raise translated(error, f"The call {own}") from None
+    except TimeoutError:
+        text = f"The call {own} has not ended, and Modal tells what was asked for only with its reply."
+        raise JobNotFoundError(
+            text,
+            "Ask again when it has ended, or on the machine that handed it in.",
+            {"handle": f"modal:{own}", "missing": "request"},
+        ) from None
+    except (modal.exception.Error, *AMBIGUOUS) as error:
+        raise _translated(translated(error, f"The call {own}"), error, own) from None
+    return reply if isinstance(reply, Mapping) else {}
+
+
+def _translated(found: RylaGenError, error: BaseException, own: str) -> RylaGenError:
+    if isinstance(found, NotDeployedError):
+        return JobExpiredError(f"Modal does not know the call {own} (any more).")
+    # Modal tells a cancelled call from a failed one by its words alone.
+    cancelled = isinstance(found, ServerUnhealthyError) and "cancel" in str(error).lower()
+    return JobCanceledError(f"The call {own} was cancelled.") if cancelled else found
+
+
+def _number(value: Any) -> int | None:
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
