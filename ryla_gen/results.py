@@ -101,7 +101,9 @@ class Output:
         return picture
 
     def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write the file; never over another one unless ``overwrite``.
+        """Write the file, and return its path; never over another one unless ``overwrite``.
+
+        The suffix of another kind of picture or video gives way to the right one: ``x.jpg`` of a PNG becomes ``x.png``.
 
         Raises:
             OutputExistsError: a file of that name exists.
@@ -109,9 +111,18 @@ class Output:
 
         """
         target = Path(path).expanduser()
-        target = target / self.name if os.path.isdir(target) else target  # noqa: PTH112 - Path.is_dir raises on a name that is too long
+        target = target / self.name if os.path.isdir(target) else self._named(target)  # noqa: PTH112 - is_dir raises on long names
         media.save_atomically(target, self.data, overwrite=overwrite)
         return target
+
+    def _named(self, target: Path) -> Path:
+        """A path whose suffix does not lie: one that no program knows stays."""
+        right, suffix = media.SUFFIXES.get(self.media_type), target.suffix.lower()
+        if not suffix:
+            return target.with_name(target.name + self.suffix)
+        known = {*media.SUFFIXES.values(), ".jpeg", ".tif"}
+        same = {".jpeg": ".jpg", ".tif": ".tiff"}.get(suffix, suffix)
+        return target.with_suffix(right) if right is not None and suffix in known and same != right else target
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {"text/plain": repr(self), "text/html": self._repr_html_()}
@@ -194,7 +205,7 @@ class Generation:
 
         Args:
             path: a file name (several outputs get ``-0``, ``-1`` …), an existing folder or one that ends with ``/``,
-                or a template such as ``{workflow}-{seed}-{index}.png``.
+                or a template such as ``{workflow}-{seed}-{index}.png``. A suffix of another kind gives way to the right one.
             overwrite: whether existing files may be replaced.
 
         Raises:
@@ -226,7 +237,7 @@ class Generation:
             return target / item.name
         if len(self.outputs) > 1 and text == path:  # a template tells files apart itself
             target = target.with_name(f"{target.stem}-{index}{target.suffix}")
-        return target if target.suffix else target.with_name(target.name + item.suffix)
+        return item._named(target)
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<div>⚠ {escape(item.message)}</div>" for item in self.warnings)

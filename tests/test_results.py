@@ -157,3 +157,12 @@ def test_files_that_say_nothing_or_nonsense_are_named(tmp_path: Path) -> None:
         ryla_gen.load(tmp_path / "none.png")
     with pytest.raises(StorageFailedError):
         ryla_gen.load(tmp_path)
+
+
+def test_a_suffix_does_not_lie(tmp_path: Path) -> None:
+    output = Output("image", "image/png", "flux-7-0.png", encoded(portrait((64, 64))), 64, 64)
+    for asked, written in [("a.jpg", "a.png"), ("b.mp4", "b.png"), ("c", "c.png"), ("d.PNG", "d.PNG"), ("e.v2", "e.v2")]:
+        assert output.save(tmp_path / asked) == tmp_path / written
+        assert (tmp_path / written).read_bytes() == output.data
+    jpeg = Output("image", "image/jpeg", "flux-7-0.jpg", encoded(portrait((64, 64)), "JPEG"), 64, 64)
+    assert jpeg.save(tmp_path / "f.jpeg") == tmp_path / "f.jpeg"

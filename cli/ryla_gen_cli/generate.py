@@ -225,7 +225,8 @@ def _free(path: Path) -> Path:
 def tell(screen: Screen, generation: Generation) -> None:
     """Say what came out, in one line, and what to know about it."""
     cost = f" · ${generation.cost.total_usd:.4f}" if generation.cost.total_usd else ""
-    where = "emulated, not made by a model" if generation.backend == "emulator" else generation.backend
+    emulated = generation.backend == "emulator" or generation.server.get("emulated")
+    where = "emulated, not made by a model" if emulated else generation.backend
     screen.note(f"{generation.workflow.name} · seed {generation.seed} · {generation.timings.total:.1f} s{cost} · {where}")
     for notice in generation.warnings:
         screen.note(f"warning[{notice.code}]: {notice.message}")
