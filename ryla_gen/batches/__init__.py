@@ -6,17 +6,16 @@ Knows no list's file format and prints nothing: checked rows come in, one outcom
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 
 from .. import media
 from ..client import IN_FLIGHT, AsyncClient
-from ..errors import JobError, RylaGenError
+from ..errors import RylaGenError
 from ..jobs import AsyncJob
 from ..results import Generation
-from .base import Entry, Outcome, Problem, Row, RowState, below, chosen_name, numbered
+from .base import Entry, Outcome, Problem, Row, RowState, below, chosen_name, is_gone, numbered
 from .checking import checked
 from .manifest import MANIFEST, Manifest
 
@@ -92,9 +91,12 @@ class Batch:
     async def _generation(self, row: Row) -> Generation:
         job_id = self._manifest.unfinished(row.key)
         if job_id is not None:
-            # Whoever started it was killed, but where it ran it may have gone on: what is paid for is fetched.
-            with contextlib.suppress(JobError):
+            # Whoever started it was killed or cut off, but where it ran it may have gone on: what is paid for is fetched.
+            try:
                 return await self._followed(row, await self._client.jobs.get(job_id))
+            except RylaGenError as error:
+                if not is_gone(error):
+                    raise
         job = await self._client.submit(row.workflow, timeout=self._timeout, tags=self._tags)
         return await self._followed(row, job)
 

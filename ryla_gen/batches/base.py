@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..errors import PlainData, RylaGenError
+from ..errors import JobError, PlainData, RylaGenError
 from ..workflows.base import Workflow
 
 SHOWN_KEY = 8
 """Digits of the key in a file name that nobody chose."""
+
+UNANSWERED = frozenset({"backend_unreachable", "not_authorized", "backend_not_configured"})
+"""Codes of a question that nobody answered: they say nothing of the job that was asked for."""
 
 RowState = Literal["succeeded", "failed"]
 
@@ -77,6 +80,18 @@ class Outcome:
             "seconds": self.seconds,
             "error": self.error.to_data() if self.error else None,
         }
+
+
+def left_open(error: RylaGenError) -> bool:
+    """Whether a row's job may go on, or be done, after this error: its backend has to be asked before the row is sent again."""
+    return bool(error.details.get("contact_lost")) or error.code in UNANSWERED or error.code == "server_unhealthy"
+
+
+def is_gone(error: RylaGenError) -> bool:
+    """Whether a backend that was asked again for a job has none to give: the row may be sent again."""
+    if error.details.get("contact_lost") or error.details.get("maybe_taken"):
+        return False
+    return isinstance(error, JobError) or error.code == "server_unhealthy"
 
 
 def chosen_name(line: int, workflow: Workflow, key: str) -> str:

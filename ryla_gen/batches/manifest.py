@@ -12,8 +12,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ..errors import InvalidInputError, PlainData, StorageFailedError
+from ..errors import InvalidInputError, PlainData, StorageFailedError, error_from_data
 from ..events import now
+from .base import left_open
 
 MANIFEST = "batch.jsonl"
 """File in the folder that remembers what was done: one JSON object a line, only ever appended to."""
@@ -27,7 +28,7 @@ class _Known:
 
     done: PlainData | None = None
     sent: str | None = None
-    """Job of a run that never ended, as far as anybody wrote down."""
+    """Job whose end nobody knows: its process was killed, or lost contact with it."""
     claimed: set[str] = field(default_factory=set)
     """File names that runs of this key chose: whatever lies there is ours."""
 
@@ -59,7 +60,7 @@ class Manifest:
         return done if there else None
 
     def unfinished(self, key: str) -> str | None:
-        """Job of a run of this row whose end nobody wrote down: its process was killed."""
+        """Job of this row whose end nobody knows: its process was killed, or lost contact with it."""
         return self._of(key).sent
 
     def claims(self, key: str, name: str) -> bool:
@@ -123,7 +124,10 @@ class Manifest:
     def _take(self, entry: Mapping[str, Any]) -> None:
         known = self._known.setdefault(entry["key"], _Known())
         known.claimed |= set(entry.get("claims", ()))
-        known.sent = entry.get("job") if entry.get("state") in ("sent", "saving") else None
+        if entry.get("state") in ("sent", "saving"):
+            known.sent = entry.get("job")
+        elif entry.get("state") != "failed" or not left_open(error_from_data(entry.get("error") or {})):
+            known.sent = None
         if entry.get("state") == "done":
             known.done = dict(entry)
             known.claimed |= {item["name"] for item in entry["files"]}

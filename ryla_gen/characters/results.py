@@ -110,7 +110,10 @@ def failure(plan: Plan) -> RylaGenError:
     else:
         cls = type(first) if first is not None else InternalError
         what += f" {first.message if first else 'Nothing says why.'}" + (f" The other {kept} are kept." if kept else "")
+    lost = any(part.error is not None and not part.ended for part in lacking)
     hint = f"Try only these again: ryla-gen character retry {plan.id[:8]}"
+    if lost:
+        hint = f"What runs there goes on. Take it up again: ryla-gen character status {plan.id[:8]} --wait"
     reason = first.hint if first is not None and first.http_status < 500 and not isinstance(first, JobCanceledError) else ""
-    details = {"job": plan.id, "failed": [part.name for part in lacking], "kept": kept}
+    details = {"job": plan.id, "failed": [part.name for part in lacking], "kept": kept, **({"contact_lost": True} if lost else {})}
     return cls(what, f"{reason} {hint}".strip(), details)

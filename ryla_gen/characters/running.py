@@ -11,18 +11,26 @@ from typing import Any, cast
 from .. import media
 from ..client import AsyncClient, AsyncJob
 from ..contract import new_job_id
-from ..errors import GenerationTimeoutError, InvalidInputError, JobCanceledError, JobNotFoundError, RylaGenError, error_from_data
+from ..errors import (
+    GenerationTimeoutError,
+    InvalidInputError,
+    JobCanceledError,
+    JobExpiredError,
+    JobNotFoundError,
+    RylaGenError,
+    error_from_data,
+)
 from ..events import FINAL_STATES, Started, State, now
 from ..events import Progress as StepProgress
-from ..history import Record
+from ..fallback import IN_PROCESS
 from ..jobs import state_of
-from . import recipes
+from ..results import Generation
+from . import journal, recipes
+from .again import doubtful, out_of_touch, worth_another
 from .base import Kind, Part, Picture, Plan, Progress, progress_of, state_of_parts
 from .results import CharacterResult, compose, failure
 from .shelf import Shelf
 
-ATTEMPTS = 2
-"""Times a picture is paid for without being asked again: one fault of a machine is mended, a second one is for a person."""
 FIRST_LOOK, FURTHER_LOOK = 3.0, 0.5
 """Seconds that :meth:`AsyncCharacterJob.look` waits for the first news, and for each further one."""
 
@@ -39,6 +47,15 @@ class AsyncCharacterJob:
         self._changed = asyncio.Event()
         self._outcome: asyncio.Task[None] | None = None
         self._arrivals: asyncio.Task[None] | None = None
+        self._resumed = False
+        self._source: Any = None
+        """The reference picture, given again."""
+        self._fresh: set[str] = set()
+        """Ids of the jobs that this process sent itself."""
+        self._asked: set[str] = set()
+        """Names of pictures that a person wants made again, whatever their fault."""
+        self._rechecked: set[str] = set()
+        """Ids of jobs whose backend was asked again after an error that left their end open."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} {self.kind} {self.state}>"
@@ -129,13 +146,14 @@ class AsyncCharacterJob:
         if self.state != "succeeded":
             raise failure(self._plan)
         sheet = self._shelf.sheet if self._shelf.sheet.exists() else None
-        return CharacterResult(self.id, self.kind, tuple(self.pictures), sheet, self._cost())
+        return CharacterResult(self.id, self.kind, tuple(self.pictures), sheet, journal.cost(self._client.history, self.id))
 
     async def cancel(self) -> None:
         """Stop every picture that has not ended; those that are there stay. Cancelling a job that has ended does nothing."""
         for part in self._plan.parts:
             if not part.ended and part.name not in self._live:
-                self._journal(part, JobCanceledError(f"The picture {part.name} was cancelled before it was sent."))
+                unsent = JobCanceledError(f"The picture {part.name} was cancelled before it was sent.")
+                journal.ended_unsent(self._client.history, self._plan, part, unsent)
         await asyncio.gather(*(job.cancel() for job in self._live.values() if not job.done))
         if self._outcome is not None:
             await asyncio.wait([self._outcome])
@@ -164,7 +182,7 @@ class AsyncCharacterJob:
             RylaGenError: nothing could be sent, or the backend cannot be asked.
 
         """
-        self._resumed = resumed
+        self._resumed, self._source = resumed, source
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._shelf.held())
             self._refresh()
@@ -172,7 +190,7 @@ class AsyncCharacterJob:
             for part in self._plan.parts:
                 if part.state == "succeeded":
                     continue
-                job = await self._begun(part, send=send, again=again, forced=only is not None and part.name in only, source=source)
+                job = await self._begun(part, send=send, again=again, forced=only is not None and part.name in only)
                 if isinstance(job, RylaGenError):
                     failed.append(job)
                 elif job is not None and job.id in self._fresh:
@@ -187,35 +205,46 @@ class AsyncCharacterJob:
 
     # -- one picture ---------------------------------------------------------------------------------------------------
 
-    _resumed = False
-    _fresh: frozenset[str] = frozenset()
-    """Ids of the jobs that this process sent itself."""
-
-    async def _begun(self, part: Part, *, send: bool, again: bool, forced: bool, source: Any) -> AsyncJob | RylaGenError | None:
+    async def _begun(self, part: Part, *, send: bool, again: bool, forced: bool) -> AsyncJob | RylaGenError | None:
         """Find or send one picture; None when it has ended, the error when it was refused."""
-        record = self._client.history.get(part.job) or (self._written_again(part) if self._resumed else None)
-        if record is not None and record.state in FINAL_STATES and record.state != "succeeded":
+        history = self._client.history
+        record = history.get(part.job) or (journal.written_again(history, self._plan, part) if self._resumed else None)
+        if record is None:
+            return await self._sent(part) if send else None
+        ended = record.state in FINAL_STATES
+        if ended and forced:
+            self._asked.add(part.name)
+        if ended and record.state != "succeeded":
             error = error_from_data(record.error) if record.error else JobCanceledError(f"The picture {part.name} was cancelled.")
             part.state, part.error = cast(State, record.state), error
-            if not forced and not (again and self._worth_it(part)):
-                return None
+        if part.error is None or doubtful(part.error, taken=record.handle is not None):
+            job = await self._found(part)
+            if job is not None:
+                return job
+        if part.error is not None:
+            if not self._may_renew(part, again=again):
+                return None if ended else part.error
             self._renew(part)
-        elif record is not None:
-            try:
-                return self._followed(part, await self._client.jobs.get(part.job))
-            except JobNotFoundError as unknown:
-                if unknown.details.get("maybe_taken"):
-                    part.state, part.error = "failed", unknown
-                    return unknown
-                # It never arrived: the same id is sent again, and a backend that can tell runs no job twice.
-        if not send:
-            return None
-        return await self._sent(part, source)
+        # Else it never arrived: the same id is sent again, and a backend that can tell runs no job twice.
+        return await self._sent(part) if send else None
 
-    async def _sent(self, part: Part, source: Any = None) -> AsyncJob | RylaGenError:
+    async def _found(self, part: Part) -> AsyncJob | None:
+        """Take up a picture's job where it is; None when its backend has none, and then the part's error says why, if it knows."""
+        if part.error is not None:
+            self._rechecked.add(part.job)
+        try:
+            return self._followed(part, await self._client.jobs.get(part.job))
+        except JobNotFoundError as unknown:
+            if part.error is None and unknown.details.get("maybe_taken"):
+                part.state, part.error = "failed", unknown
+        except JobExpiredError as expired:
+            part.state, part.error = "expired", expired
+        return None
+
+    async def _sent(self, part: Part) -> AsyncJob | RylaGenError:
         try:
             if self._base_image is None:
-                self._base_image = await recipes.read_again(self._plan, source)
+                self._base_image = await recipes.read_again(self._plan, self._source)
             request = recipes.request(self._plan, part, self._base_image)
             job = await self._client.submit(request, job=part.job, parent=self.id, tags=self._plan.tags)
         except InvalidInputError as error:
@@ -226,7 +255,7 @@ class AsyncCharacterJob:
         except RylaGenError as error:
             part.state, part.error = "failed", error
             return error
-        self._fresh = self._fresh | {job.id}
+        self._fresh.add(job.id)
         return self._followed(part, job)
 
     def _followed(self, part: Part, job: AsyncJob) -> AsyncJob:
@@ -234,18 +263,15 @@ class AsyncCharacterJob:
         self._live[part.name] = job
         return job
 
-    def _worth_it(self, part: Part) -> bool:
-        """Whether a picture may be tried again unasked: a machine's fault, and not paid for too often."""
-        error = part.error
-        if error is None or not (error.http_status >= 500 or error.code in ("job_expired", "result_expired")):
-            return False
-        if error.details.get("maybe_taken"):
-            return False  # it may be running, and be paid for: only a person can know
-        records = [self._client.history.get(job) for job in part.jobs]
-        return sum(record is not None and record.handle is not None for record in records) < ATTEMPTS
+    def _may_renew(self, part: Part, *, again: bool) -> bool:
+        """Whether a failed picture may have another job."""
+        if part.name in self._asked:
+            return True
+        return again and part.error is not None and worth_another(part.error, journal.paid(self._client.history, part))
 
     def _renew(self, part: Part) -> None:
         """Give a failed picture another job, and write that down before it is sent."""
+        self._asked.discard(part.name)
         part.jobs.append(new_job_id())
         part.state, part.error, part.fraction = "queued", None, 0.0
         self._shelf.write(self._plan)
@@ -257,22 +283,47 @@ class AsyncCharacterJob:
             self._shelf.look(part)
 
     async def _follow(self, part: Part, job: AsyncJob, *, again: bool) -> None:
-        """Follow one picture to its end, and once more when a machine lost it."""
-        while True:
-            try:
-                await self._kept(part, job)
-            except RylaGenError as error:
-                if self._client.closed:
-                    return  # only let go of
-                part.state, part.error = state_of(error), error
-                renewed = await self._once_more(part) if again and self._worth_it(part) else None
-                if isinstance(renewed, AsyncJob):
-                    job = renewed
-                    continue
-            self._tell()
-            return
+        """Follow one picture to its end, and further when a machine lost it."""
+        while (generation := await self._heard(part, job)) is None:
+            if self._client.closed:
+                return  # only let go of
+            following = await self._next(part, again=again)
+            if following is None:
+                break
+            job = following
+        else:
+            await self._kept(part, generation)
+        self._tell()
 
-    async def _once_more(self, part: Part) -> AsyncJob | RylaGenError | None:
+    async def _heard(self, part: Part, job: AsyncJob) -> Generation | None:
+        """Follow one job to its result; None when there is none, and then the part's error says why."""
+        try:
+            async for event in job.events():
+                if isinstance(event, Started):
+                    part.state = "running"
+                elif isinstance(event, StepProgress):
+                    part.state, part.fraction = "running", event.fraction
+                self._tell()
+            return await job.result()
+        except RylaGenError as error:
+            if not self._client.closed:
+                part.error = error
+                part.state = part.state if out_of_touch(error) else state_of(error)  # a job nobody heard of has not ended
+            return None
+
+    async def _next(self, part: Part, *, again: bool) -> AsyncJob | None:
+        """What to follow after a job failed: the same one, asked for again when its end is open, else a new one, or nothing."""
+        if part.error is None or not (again or part.name in self._asked):
+            return None
+        if doubtful(part.error) and part.job not in self._rechecked:
+            job = await self._found(part)
+            if job is not None:
+                return job
+        if out_of_touch(part.error) or not self._may_renew(part, again=again):
+            return None
+        return await self._once_more(part)
+
+    async def _once_more(self, part: Part) -> AsyncJob | None:
         failed = part.job
         async with self._shelf.held():
             self._refresh()
@@ -281,21 +332,23 @@ class AsyncCharacterJob:
             if part.job != failed:  # another process was faster
                 return self._followed(part, await self._client.jobs.get(part.job))
             self._renew(part)
-            job = await self._sent(part)
-            if isinstance(job, AsyncJob):
-                await _taken(job)
+            try:
+                job = await self._sent(part)
+            except InvalidInputError as error:  # the reference picture is nowhere to be read: a person has to give it
+                part.state, part.error = "failed", error
+                return None
+            if isinstance(job, RylaGenError):
+                return None
+            await _taken(job)
             return job
 
-    async def _kept(self, part: Part, job: AsyncJob) -> None:
-        async for event in job.events():
-            if isinstance(event, Started):
-                part.state = "running"
-            elif isinstance(event, StepProgress):
-                part.state, part.fraction = "running", event.fraction
-            self._tell()
-        generation = await job.result()
-        output = generation.output
-        await asyncio.to_thread(self._shelf.keep, part, output.data, output.suffix)
+    async def _kept(self, part: Part, generation: Generation) -> None:
+        """Save a picture. Where that fails it is paid for all the same: its job is asked for it again, and never another one."""
+        try:
+            output = generation.output
+            await asyncio.to_thread(self._shelf.keep, part, output.data, output.suffix)
+        except RylaGenError as error:
+            part.state, part.error = "failed", error
 
     # -- all of them ---------------------------------------------------------------------------------------------------
 
@@ -324,26 +377,6 @@ class AsyncCharacterJob:
         whole = self._shelf.sheet.exists() or len(self._plan.parts) == 1 or not self.pictures
         return record is not None and record.state == self.state and whole
 
-    def _written_again(self, part: Part) -> Record | None:
-        """Journal a picture that an earlier process may have sent, should the journal not know it, so that its backend is asked."""
-        plan, history = self._plan, self._client.history
-        picture = plan.base_image and {"reference_image": {name: plan.base_image[name] for name in ("sha256", "bytes")}}
-        inputs = {"prompt": part.prompt, "seed": part.seed, **plan.fields, **(picture or {})}
-        history.record(
-            part.job, backend=plan.backend, workflow=plan.workflow, inputs=inputs, seed=part.seed, tags=plan.tags, parent=plan.id
-        )
-        return history.get(part.job)
-
-    def _journal(self, part: Part, error: RylaGenError) -> None:
-        """Write down the end of a picture that has no job to do it."""
-        history = self._client.history
-        self._written_again(part)
-        part.state, part.error = state_of(error), error
-        history.update(part.job, state=part.state, finished_at=now(), error=error.to_data())
-
-    def _cost(self) -> float:
-        return sum(item.cost_usd or 0.0 for item in self._client.history.list(parent=self.id, limit=None))
-
     def _tell(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
@@ -357,8 +390,8 @@ async def _arrived(sent: Sequence[AsyncJob], held: AsyncExitStack) -> None:
 
 async def _taken(job: AsyncJob) -> None:
     """Wait for the first event after the one that every job begins with: the backend has it, or it has ended."""
-    if job.backend == "modal":
-        return  # its submit returns when the call is on its way
+    if job.backend not in IN_PROCESS:
+        return  # their submit returns when the backend has the job; its start may be half an hour away
     async for event in job.events():
         if event.seq > 0:
             return

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -21,6 +22,8 @@ from .base import Part, Plan
 FOLDER = "characters"
 PLAN = "job.json"
 LOCK = ".lock"
+OWNER = ".owner"
+"""Id of the process that holds the lock, beside it: whoever waits for a lock empties its file."""
 SHEET = "sheet.png"
 LOOK_SECONDS = 0.05
 """Between two looks whether another process has let go of a job."""
@@ -108,8 +111,11 @@ class Shelf:
         return self.folder / SHEET
 
     @asynccontextmanager
-    async def held(self) -> AsyncIterator[None]:
+    async def held(self, patience: float = LONGEST_HOLD) -> AsyncIterator[None]:
         """Keep other processes from sending the same pictures meanwhile. The system lets go when a process dies.
+
+        Args:
+            patience: seconds to wait for another process.
 
         Raises:
             StorageFailedError: another process does not let go.
@@ -117,20 +123,29 @@ class Shelf:
         """
         # Not bound to a thread: taken and given back on whichever one the event loop runs.
         lock = FileLock(self.folder / LOCK, thread_local=False)
-        deadline = asyncio.get_running_loop().time() + LONGEST_HOLD
+        deadline = asyncio.get_running_loop().time() + patience
         while True:
             try:
                 lock.acquire(timeout=0)
                 break
             except Timeout:
                 if asyncio.get_running_loop().time() > deadline:
-                    text = f"Another process has held the job {self.folder.name} for {LONGEST_HOLD:g} s."
-                    raise StorageFailedError(text, "End it, then try again.") from None
+                    raise self._busy(patience) from None
                 await asyncio.sleep(LOOK_SECONDS)
         try:
+            with suppress(OSError):  # for people alone
+                (self.folder / OWNER).write_text(str(os.getpid()))
             yield
         finally:
             lock.release()
+
+    def _busy(self, patience: float) -> StorageFailedError:
+        try:
+            owner = f"process {int((self.folder / OWNER).read_text())}"
+        except (OSError, ValueError):
+            owner = "another process"
+        text = f"The job {self.folder.name} is being worked on by {owner}, which did not let go of it for {patience:g} s."
+        return StorageFailedError(text, "Wait until it has handed its pictures in, then try again; or end it when it hangs.")
 
 
 def find(home: Path, job: str) -> Shelf:

@@ -14,6 +14,9 @@ import pytest
 
 from ryla_gen import load
 from ryla_gen.emulator.server import Emulator
+from tests.characters.elsewhere import AWAY, Worker
+from tests.runpod_loopback import RunpodLoopback
+from tests.runpod_loopback.server import Fault
 
 from .shell import COMMAND, SECONDS, envelope, environment, here, lines, picture, ryla
 
@@ -222,6 +225,48 @@ def test_what_a_killed_batch_had_sent_is_fetched_and_not_paid_twice(
     assert {item["job"] for item in data["items"]} == sent
     assert (data["succeeded"], jobs(capsys), len(list(out.glob("*.png")))) == (2, 2, 2)
     assert ran(capsys, file, "-o", str(out))["present"] == 2
+
+
+@pytest.fixture
+def worker() -> Worker:
+    return Worker()
+
+
+@pytest.fixture
+def endpoint(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunpodLoopback]:
+    with RunpodLoopback(worker) as made:
+        for name, value in made.environment.items():
+            monkeypatch.setenv(name, value)
+        yield made
+
+
+@pytest.mark.parametrize("fault", [AWAY, Fault(status=401)], ids=["no answer", "token refused"])
+def test_a_row_that_nobody_heard_of_is_fetched_by_the_next_run_and_not_paid_twice(
+    endpoint: RunpodLoopback, worker: Worker, fault: Fault, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = [listed(tmp_path / "a.jsonl", row("fox")), "-o", str(tmp_path / "out"), "--backend", "runpod"]
+    worker.ready.clear()
+    for _ in range(2):
+        endpoint.faults["status"] = [fault]
+        assert ran(capsys, *line, code=1)["failed"] == 1
+    worker.ready.set()
+    assert ran(capsys, *line)["succeeded"] == 1
+    assert (endpoint.count("run"), jobs(capsys)) == (1, 1)
+
+
+def test_a_row_whose_job_is_lost_or_whose_worker_died_is_sent_again_by_the_next_run(
+    endpoint: RunpodLoopback, worker: Worker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = [listed(tmp_path / "a.jsonl", row("fox")), "-o", str(tmp_path / "out"), "--backend", "runpod"]
+    endpoint.faults["status"] = [AWAY]
+    worker.answer = {"error": "the worker ran away"}
+    ran(capsys, *line, code=1)
+    endpoint.jobs.clear()
+    assert ran(capsys, *line, code=1)["items"][0]["error"]["code"] == "server_unhealthy"
+    assert endpoint.count("run") == 2, "the job was gone"
+    worker.answer = None
+    assert ran(capsys, *line)["succeeded"] == 1
+    assert endpoint.count("run") == 3, "its worker had died"
 
 
 def test_two_batches_do_not_share_a_folder(server: Emulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

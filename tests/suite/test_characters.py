@@ -12,6 +12,7 @@ import pytest
 
 from ryla_gen import Client, InstantID, Settings
 from ryla_gen.characters import Characters
+from ryla_gen.errors import BackendUnreachableError
 from tests.cli.shell import environment
 from tests.modal_loopback import Loopback
 from tests.modal_loopback.client import connected
@@ -62,6 +63,26 @@ def test_a_sheet_whose_caller_was_killed_is_finished_and_no_picture_runs_twice(
         assert result.sheet is not None
         assert [runs_of(modal, part.job) for part in job.parts] == [1, 1, 1]
         assert [len(part.jobs) for part in job.parts] == [1, 1, 1]
+
+
+def test_a_picture_whose_taking_was_never_confirmed_is_looked_for_and_runs_once(modal: Loopback, clean_environment: Path) -> None:
+    with Client(settings=Settings.load(backend="modal")) as client:
+        runner = Characters(client)
+        modal.knobs.lose_answer_of["FunctionMap"] = 1000
+        try:
+            with pytest.raises(BackendUnreachableError):
+                runner.submit_base_images("a fox", seed=7, count=1, fields={"width": 256, "height": 256, "steps": 1})
+        finally:
+            modal.knobs.reset()
+        plan = runner.list()[0]
+        deadline = time.monotonic() + SECONDS
+        while not runs_of(modal, plan.parts[0].job):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        job = runner.status(plan.id)
+        assert len(job.result(SECONDS).pictures) == 1
+        assert [len(part.jobs) for part in job.parts] == [1]
+        assert runs_of(modal, job.parts[0].job) == 1
 
 
 def test_consistency_that_nobody_can_measure_is_no_number_but_a_warning(client: Client, face: bytes) -> None:
