@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, TypeVar
+from dataclasses import replace
+from typing import Any, ClassVar
 from weakref import WeakSet
 
 import modal
@@ -22,52 +21,35 @@ from ..errors import (
     JobNotFoundError,
     NotAuthorizedError,
     NotDeployedError,
+    PlainData,
     RylaGenError,
     before_start,
 )
-from ..events import Finished, event_from_data
 from ..loras.choosing import REMEMBERED_SECONDS, Chooser
 from ..loras.library import Library
-from ..names import CLAIMS_DICT, CLASS_OF_FAMILY, EVENTS_QUEUE
+from ..names import APP, CLAIMS_DICT, CLASS_OF_FAMILY, EVENTS_QUEUE
 from ..prices import GPU_USD_PER_SECOND
 from ..results import Generation
 from ..settings import Settings
 from ..workflows.base import Workflow
 from ..workflows.registry import BUILT_IN
 from .base import Ticket
-from .modal_errors import AMBIGUOUS, translated
+from .modal_calls import ATTEMPTS, DEFAULT_TERMS, FIRST_PAUSE, Terms, persistently, spawned
+from .modal_errors import AMBIGUOUS, raised_inside, translated
+from .modal_events import copy_events
 from .modal_loras import VolumeStore
 from .tickets import TaskTicket
 
-T = TypeVar("T")
+__all__ = ["ModalBackend", "ModalTicket", "Terms"]
+
 log = logging.getLogger("ryla_gen.modal")
 
-QUEUE_SECONDS = 1800.0
-"""How long a job may wait for its turn and for a cold container: GPUs can be scarce for many minutes, and waiting costs nothing."""
 DEFAULT_GPU = ("L40S",)
 """What a family is deployed on when nothing says otherwise."""
-ATTEMPTS = 5
-"""Times a call is made when Modal does not answer; with the pauses between, about 15 s away are survived."""
-FIRST_PAUSE = 0.5
-"""Seconds before the second attempt; each further pause is twice as long."""
 LAST_EVENTS = 0.5
 """Seconds to wait, when the reply is there, for events that are still on their way."""
-REACH_SECONDS = 30.0
-"""Seconds in which Modal must answer a call. Its own client tries a first connection for a minute, too long to say nothing."""
 POLL_SECONDS = 15.0
 """Longest single wait for a result; a dropped connection is noticed after it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """How patient a backend is, and what it advises."""
-
-    queue_seconds: float = QUEUE_SECONDS
-    """How long a job may wait before it starts."""
-    reach_seconds: float = REACH_SECONDS
-    """How long Modal may take to answer a call."""
-    deploy: str = "ryla-gen deploy"
-    """The command that deploys the app."""
 
 
 class ModalBackend:
@@ -81,7 +63,7 @@ class ModalBackend:
     name = "modal"
     measures_consistency: ClassVar[bool] = True
 
-    def __init__(self, settings: Settings, *, terms: Terms = Terms()) -> None:
+    def __init__(self, settings: Settings, *, terms: Terms = DEFAULT_TERMS) -> None:
         self._settings = settings
         environment = settings.modal_environment
         self._terms = replace(terms, deploy=f"{terms.deploy} --environment {environment}" if environment else terms.deploy)
@@ -105,11 +87,8 @@ class ModalBackend:
             await self._loras.names(workflow)  # refuses one for another base model, before anything starts
             method = await self._method(workflow)
         argument = request(workflow, job, Options(measure_consistency=measure_consistency))
-        call = await _persistently(lambda: method.spawn.aio(argument), f"Calling {workflow.name}", self._terms)
-        limit = max(timeout or self._settings.modal_timeout, timeout or workflow.time_limit())
-        ticket = ModalTicket(call, workflow, job, await self._queue(), limit, self._terms)
-        self._tickets.add(ticket)
-        return ticket
+        call = await spawned(method, argument, f"Calling {workflow.name}", self._terms)
+        return self._ticket(call, workflow, job, max(timeout or self._settings.modal_timeout, timeout or workflow.time_limit()))
 
     async def attach(self, handle: str, workflow: Workflow, *, job: str) -> Ticket:
         """Follow a call that another process spawned.
@@ -120,18 +99,15 @@ class ModalBackend:
         backend, _, call_id = handle.partition(":")
         if backend != self.name:
             raise JobNotFoundError(f"The handle {handle} is not of the modal backend.")
-        call = modal.FunctionCall.from_id(call_id)
         limit = max(self._settings.modal_timeout, workflow.time_limit())
-        ticket = ModalTicket(call, workflow, job, await self._queue(), limit, self._terms)
+        ticket = self._ticket(modal.FunctionCall.from_id(call_id), workflow, job, limit)
         ticket.at_once = True
-        self._tickets.add(ticket)
         return ticket
 
     async def find(self, job: str) -> str | None:
         """Find the handle of a job whose caller died before it heard one: the claim names the call that owns it."""
         try:
-            claims = modal.Dict.from_name(CLAIMS_DICT, environment_name=self._settings.modal_environment)
-            owner = await claims.get.aio(job)
+            owner = await self._claims().get.aio(job)
         except modal.exception.Error as error:
             log.debug("no claim of %s: %s", job, error)
             return None
@@ -150,7 +126,7 @@ class ModalBackend:
             cls = CLASS_OF_FAMILY["custom" if name == "generate" else workflow.family]
             found = modal.Cls.from_name(self._settings.modal_app, cls, environment_name=self._settings.modal_environment)
             what = f"Looking for {cls} in the app {self._settings.modal_app}"
-            await _persistently(lambda: found.hydrate.aio(), what, self._terms)
+            await persistently(lambda: found.hydrate.aio(), what, self._terms)
             method = _attribute(found(), name)
             if method is None:
                 text = f"The deployed app has no method {cls}.{name}: it is older than this package."
@@ -158,15 +134,22 @@ class ModalBackend:
             self._methods[name] = method
         return self._methods[name]
 
-    async def _queue(self) -> Any:
-        return modal.Queue.from_name(EVENTS_QUEUE, environment_name=self._settings.modal_environment, create_if_missing=True)
+    def _ticket(self, call: Any, workflow: Workflow, job: str, limit: float) -> ModalTicket:
+        environment = self._settings.modal_environment
+        queue = modal.Queue.from_name(EVENTS_QUEUE, environment_name=environment, create_if_missing=True)
+        ticket = ModalTicket(call, workflow, job, queue, self._claims(), limit, self._terms)
+        self._tickets.add(ticket)
+        return ticket
+
+    def _claims(self) -> Any:
+        return modal.Dict.from_name(CLAIMS_DICT, environment_name=self._settings.modal_environment)
 
     async def _check_workspace(self) -> None:
         """Compare the token's workspace with MODAL_WORKSPACE: Modal cannot select one by name, only refuse."""
         wanted = self._settings.modal_workspace
         if self._checked or not wanted:
             return
-        found = await _persistently(_workspace, "Asking Modal for the token's workspace", self._terms)
+        found = await persistently(_workspace, "Asking Modal for the token's workspace", self._terms)
         if found and found != wanted:
             text = f"The Modal token belongs to the workspace {found!r}, but MODAL_WORKSPACE is {wanted!r}."
             raise NotAuthorizedError(text, f"Choose the right token: modal profile activate {wanted}", {"workspace": found})
@@ -176,13 +159,16 @@ class ModalBackend:
 class ModalTicket(TaskTicket):
     """One spawned call: its events, its result, its end."""
 
-    def __init__(self, call: Any, workflow: Workflow, job: str, queue: Any, limit: float, terms: Terms) -> None:
+    def __init__(self, call: Any, workflow: Workflow, job: str, queue: Any, claims: Any, limit: float, terms: Terms) -> None:
         self._call = call
         self._workflow = workflow
         self._queue = queue
+        self._claims = claims
         self._limit = limit
         self._terms = terms
         self._canceled = False
+        self._taken = False
+        """Whether a container may have taken the job although nobody heard it start."""
         self.at_once = False
         """Whether to ask first without waiting: of an expired result Modal says so only when the wait is over."""
         super().__init__(job)
@@ -197,16 +183,15 @@ class ModalTicket(TaskTicket):
         if self._task.done():
             return
         self._canceled = True
-        await _persistently(lambda: self._call.cancel.aio(), "Cancelling", self._terms)
+        await persistently(lambda: self._call.cancel.aio(), "Cancelling", self._terms)
         self._task.cancel()
         await asyncio.wait([self._task])
 
     async def _work(self) -> Generation:
-        reading = asyncio.create_task(self._read_events())
+        reading = asyncio.create_task(copy_events(self._queue, self._log, self._terms.queue_seconds + self._limit))
         try:
             generation = await self._replied()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(reading), LAST_EVENTS)
+            await asyncio.wait([reading], timeout=LAST_EVENTS)
         finally:
             reading.cancel()
             # Waited for, so that no loop ends while Modal's client still closes what it read from.
@@ -227,43 +212,71 @@ class ModalTicket(TaskTicket):
             except ContractMismatchError as error:
                 raise ContractMismatchError(error.message, f"Deploy the app again: {self._terms.deploy}", error.details) from None
 
-    async def _waited(self) -> dict[str, Any]:
-        """Get the call's return value, under the queue limit until it starts and under the run limit from then on."""
+    async def _waited(self) -> PlainData:
+        """Get the call's return value, for as long as there is patience."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        failures = 0
+        failures = early = 0
         while True:
-            started = self._log.started_at
-            deadline = began + self._terms.queue_seconds if started is None else started + self._limit
-            if loop.time() >= deadline:
-                await self._give_up(started is not None)
+            wait, asked = await self._patience(began), loop.time()
             try:
-                wait = 0.0 if self.at_once else max(0.05, min(POLL_SECONDS, self._limit, deadline - loop.time()))
-                self.at_once = False
-                reply: dict[str, Any] = await self._call.get.aio(timeout=wait)
+                reply: PlainData = await self._call.get.aio(timeout=wait)
                 return reply
-            except (modal.exception.FunctionTimeoutError, modal.exception.OutputExpiredError) as error:
+            except (RylaGenError, modal.exception.FunctionTimeoutError, modal.exception.OutputExpiredError) as error:
                 raise self._failed(error) from None
-            except TimeoutError:
+            except TimeoutError as error:
                 failures = 0  # it answered: the job is not done yet
+                # Unless it answers too early: then this is an exception of the container's. Twice, as clocks jump.
+                early = early + 1 if loop.time() - asked < wait / 2 else 0
+                if early > 1:
+                    raise raised_inside(error, f"The job {self._log.job}") from None
             except AMBIGUOUS as error:
                 failures += 1
                 if failures >= ATTEMPTS:
                     raise self._failed(error) from None
                 await asyncio.sleep(FIRST_PAUSE * 2 ** (failures - 1))
-            except modal.exception.Error as error:
+            except Exception as error:  # the container's own, whatever class it has
                 raise self._failed(error) from None
 
-    async def _give_up(self, started: bool) -> None:
+    async def _patience(self, began: float) -> float:
+        """Return the seconds that the next question may take; when the job's time is over, give it up."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._deadline(began) and self._log.started_at is None and not self._taken:
+            self._taken = await self._claimed()
+        left = self._deadline(began) - now
+        if left <= 0:
+            await self._give_up()
+        wait = 0.0 if self.at_once else max(0.05, min(POLL_SECONDS, self._limit, left))
+        self.at_once = False
+        return wait
+
+    def _deadline(self, began: float) -> float:
+        """The end of the queue limit until the job starts, of the run limit from then on; of both when its start may be lost."""
+        if self._log.started_at is not None:
+            return self._log.started_at + self._limit
+        return began + self._terms.queue_seconds + (self._limit if self._taken else 0.0)
+
+    async def _claimed(self) -> bool:
+        """Whether a container has the job, for all that is known: that no event told of its start proves nothing."""
+        try:
+            return await persistently(lambda: self._claims.get.aio(self._log.job), "Asking for the claim", self._terms) is not None
+        except NotDeployedError:
+            return False  # there are no claims at all
+        except RylaGenError:
+            return True
+
+    async def _give_up(self) -> None:
         with contextlib.suppress(RylaGenError):
-            await _persistently(lambda: self._call.cancel.aio(), "Cancelling", self._terms)
-        if not started:
-            text = f"The job waited {self._terms.queue_seconds:g} s for a container and was cancelled; nothing ran."
-            raise GenerationTimeoutError(text, "Try again later, or allow more containers.", {"job": self._log.job, "queued": True})
-        text = f"The job ran longer than {self._limit:g} s and was cancelled."
-        raise GenerationTimeoutError(
-            text, "Give it more time: timeout=SECONDS, or MODAL_TIMEOUT (milliseconds).", {"job": self._log.job}
-        )
+            await persistently(lambda: self._call.cancel.aio(), "Cancelling", self._terms)
+        waited, details = self._terms.queue_seconds, {"job": self._log.job}
+        if self._log.started_at is not None:
+            text = f"The job ran longer than {self._limit:g} s and was cancelled."
+            raise GenerationTimeoutError(text, "Give it more time: timeout=SECONDS, or MODAL_TIMEOUT (milliseconds).", details)
+        if self._taken:
+            text = f"No event told when the job started, and {waited + self._limit:g} s after it was sent it was cancelled."
+            raise GenerationTimeoutError(text, f"See the container's log: modal app logs {APP}", details)
+        text = f"The job waited {waited:g} s for a container and was cancelled; nothing ran."
+        raise GenerationTimeoutError(text, "Try again later, or allow more containers.", {**details, "queued": True})
 
     def _failed(self, error: BaseException) -> RylaGenError:
         found = translated(error, f"The job {self._log.job}", deploy=self._terms.deploy)
@@ -275,20 +288,6 @@ class ModalTicket(TaskTicket):
             return JobExpiredError(f"Modal no longer knows the call of the job {self._log.job}.", "Run it again.")
         return found
 
-    async def _read_events(self) -> None:
-        """Copy the partition's events into the log. Events are decoration: whatever happens here loses nothing."""
-        try:
-            patience = self._terms.queue_seconds + self._limit
-            async with contextlib.aclosing(self._queue.iterate.aio(partition=self._log.job, item_poll_timeout=patience)) as items:
-                async for item in items:
-                    event = event_from_data(item) if isinstance(item, dict) else None
-                    if isinstance(event, Finished):
-                        return
-                    if event is not None:
-                        self._log.put(event)
-        except (modal.exception.Error, OSError, TypeError, ValueError) as error:
-            log.debug("no events of %s: %s", self._log.job, error)
-
 
 def _attribute(instance: Any, name: str) -> Any:
     """The method of a looked-up class; None where Modal, or Python, says that there is none."""
@@ -296,25 +295,6 @@ def _attribute(instance: Any, name: str) -> Any:
         return getattr(instance, name, None)
     except modal.exception.Error:
         return None
-
-
-async def _persistently(call: Callable[[], Awaitable[T]], what: str, terms: Terms) -> T:
-    """Make a call that may safely be made twice, until Modal answers or patience ends."""
-    deadline = asyncio.get_running_loop().time() + terms.reach_seconds
-    for attempt in range(ATTEMPTS):
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await call()
-        except AMBIGUOUS as error:
-            if attempt == ATTEMPTS - 1 or asyncio.get_running_loop().time() >= deadline:
-                raise translated(error, what, deploy=terms.deploy) from None
-            await asyncio.sleep(FIRST_PAUSE * 2**attempt)
-        except modal.exception.Error as error:
-            refusal = translated(error, what, deploy=terms.deploy)
-            if not attempt and isinstance(refusal, NotAuthorizedError | NotDeployedError):
-                refusal.started = "no"  # a plain no; after an ambiguous attempt even that would prove nothing
-            raise refusal from None
-    raise AssertionError("the loop returns or raises")
 
 
 async def _workspace() -> str | None:

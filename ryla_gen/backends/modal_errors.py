@@ -16,11 +16,14 @@ from ..errors import (
     RylaGenError,
     ServerUnhealthyError,
 )
+from ..names import APP
 
 AMBIGUOUS = (raised.ConnectionError, raised.ServiceError, raised.TimeoutError, ConnectionError, OSError, StreamTerminatedError)
 """After one of these nobody knows whether the call was taken. A claimed job never runs twice, so it may be sent again."""
 
 TOKEN_HINT = "Make one: modal token new (or set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET)."  # noqa: S105 - words about tokens
+
+LOG_HINT = f"See its log: modal app logs {APP}"
 
 
 def translated(error: BaseException, what: str, *, deploy: str = "ryla-gen deploy") -> RylaGenError:
@@ -55,10 +58,15 @@ def translated(error: BaseException, what: str, *, deploy: str = "ryla-gen deplo
             f"{what}: Modal does not answer. {said}", "Check the network: https://status.modal.com, then try again."
         )
     if isinstance(error, raised.RemoteError | raised.InternalError | raised.ExecutionError):
-        return ServerUnhealthyError(f"{what}: the container failed. {said}", "See its log: modal app logs ryla-comfyui")
+        return ServerUnhealthyError(f"{what}: the container failed. {said}", LOG_HINT)
     if isinstance(error, raised.DeserializationError | raised.DataLossError):
         return JobExpiredError(f"{what}: the result cannot be read. {said}", "Run it again.")
     return InternalError(f"{what}: {type(error).__name__}: {said}")
+
+
+def raised_inside(error: BaseException, what: str) -> RylaGenError:
+    """Describe an exception that a container raised, and that Modal raised again here as if it were of this machine."""
+    return ServerUnhealthyError(f"{what}: the container raised {type(error).__name__}: {_said(error)}", LOG_HINT)
 
 
 def _said(error: BaseException) -> str:

@@ -1,6 +1,6 @@
 """What a stored LoRA is: its id, its card, where its files lie below the store. Pure data; opens nothing.
 
-CONTRACT.md, "LoRA files on a volume or pod", has the shapes.
+docs/contract.md, "LoRA files on a volume or pod", has the shapes.
 """
 
 from __future__ import annotations

@@ -53,6 +53,8 @@ def _each(generation: Generation, reference: bytes, embedder: Embedder) -> Itera
                 yield compared(reference, item.data, embedder=embedder, several="largest", names=names)
             except RylaGenError as error:
                 yield error.message
+            except Exception as error:  # what onnxruntime and insightface raise has no common base
+                yield f"Comparing {item.name} failed: {type(error).__name__}: {error}"
 
 
 def _unmeasured(generation: Generation, why: str) -> Generation:

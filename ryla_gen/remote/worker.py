@@ -9,6 +9,8 @@ import asyncio
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -31,15 +33,16 @@ from ..errors import (
 from ..events import Preview, Progress, Queued, Started, State
 from ..faces import require_face
 from ..loras.choosing import wanted
-from ..names import CLAIMS_DICT, EVENTS_QUEUE, MODELS_VOLUME
+from ..names import APP, CLAIMS_DICT, EVENTS_QUEUE, MODELS_VOLUME
 from ..results import Generation
 from ..running import Emit
 from ..version import __version__
 from ..workflows.base import Notice, Workflow
+from ..workflows.custom import CustomWorkflow
 from ..workflows.faces import FluxPulid
 from . import costs
 from .claims import ModalClaims, claim
-from .config import INPUTS, inside
+from .config import INPUTS, FamilyConfig, inside
 from .consistency import measured
 from .loras import Brought, LoraCopies, ModalShelf
 from .missing import Stock
@@ -53,6 +56,7 @@ LOADED = time.monotonic()
 COLD_SECONDS = 2.0
 """Requests that arrive so soon after the start, before any was served, had been waiting for it."""
 MACHINE_FAULTS = (ServerUnhealthyError, BackendUnreachableError, StorageFailedError, InternalError)
+LOG_HINT = f"See its log: modal app logs {APP}"
 
 log = logging.getLogger("ryla_gen.remote")
 
@@ -93,7 +97,12 @@ class Worker:
 
         Raises:
             ServerUnhealthyError: ComfyUI does not come up.
+            StorageFailedError, InternalError: whatever else went wrong.
         """
+        with typed("The container could not start"):
+            await self._start()
+
+    async def _start(self) -> None:
         self._places.prepare()
         session = await self._supervisor.session()
         stats = await session.client.system_stats()
@@ -116,12 +125,17 @@ class Worker:
 
         Args:
             name: the workflow the method serves; None when the request names it.
-            request: as CONTRACT.md says.
+            request: as docs/contract.md says.
 
         Raises:
             ServerUnhealthyError: ComfyUI died, and died again.
             BackendUnreachableError, StorageFailedError: this container cannot work.
+            InternalError: whatever else went wrong.
         """
+        with typed("The container failed"):
+            return await self._run(name, request)
+
+    async def _run(self, name: str | None, request: PlainData) -> PlainData:
         cold = self._cold_start if not self._served and time.monotonic() - self._ready < COLD_SECONDS else 0.0
         try:
             read = contract.read_request(request, name)
@@ -200,7 +214,10 @@ class Worker:
             try:
                 return await self._once(session, workflow, job, _emitter(session, publisher, cold, begun), loras)
             except (ServerUnhealthyError, BackendUnreachableError) as error:
-                await session.end(error.message)
+                if _canceled():
+                    raise asyncio.CancelledError from error  # nobody wants it any more, whatever ended it
+                if not session.over:  # else the next ComfyUI may be starting already, and it would be ended
+                    await session.end(error.message)
                 deaths, waited = deaths + bool(begun), waited + (not begun)
                 if deaths > 1 or waited > INPUTS or error.details.get("produced"):
                     await self._take_no_more("ComfyUI died again")
@@ -212,8 +229,13 @@ class Worker:
         with session.busy():
             try:
                 return await session.engine.run(workflow, job=job, emit=emit, timeout=limit, loras=loras)
-            except (GenerationTimeoutError, asyncio.CancelledError):
-                session.release(job)
+            except (GenerationTimeoutError, asyncio.CancelledError) as error:
+                if job not in session.engine.unstopped:
+                    session.release(job)
+                elif not session.over:  # it runs on, or will run, for nobody
+                    await asyncio.shield(session.end(f"it could not be told to stop the job {job}"))
+                if isinstance(error, GenerationTimeoutError):
+                    error.hint = longer(workflow, self._config)
                 raise
 
     async def _session(self) -> Session:
@@ -240,6 +262,23 @@ class Worker:
         )
 
 
+@contextmanager
+def typed(what: str) -> Iterator[None]:
+    """Give every exception that leaves a container a class of ours: Modal raises it again at the caller, as if it were of there.
+
+    There an OSError would be read as trouble with the network, and a TimeoutError as a result that is not there yet.
+    """
+    try:
+        yield
+    except RylaGenError:
+        raise
+    except Exception as error:
+        said = f"{what}: {type(error).__name__}: {error}"
+        if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
+            raise StorageFailedError(said, f"Its disk may be full; run it again. {LOG_HINT}") from error
+        raise InternalError(said, f"Please report it with the message above. {LOG_HINT}") from error
+
+
 def _emitter(session: Session, publisher: Publisher, cold: float, begun: list[bool]) -> Emit:
     """Pass the engine's events on, and take them as signs of life."""
 
@@ -252,6 +291,21 @@ def _emitter(session: Session, publisher: Publisher, cold: float, begun: list[bo
         publisher.emit(kind, **fields)
 
     return emit
+
+
+def longer(workflow: Workflow, config: FamilyConfig) -> str:
+    """Say what gives a request more time in a container: its limit is counted here, so that a caller's timeout cannot raise it."""
+    less = "ask for less (fewer steps, pixels, frames or images at once)"
+    if isinstance(workflow, CustomWorkflow) and workflow.limit < config.limit:
+        return f"Give the workflow more time: limit=SECONDS, up to {config.limit:g} on Modal; or {less}. timeout= cannot raise it."
+    gpu = f"put the family on a faster GPU: ryla-gen deploy --family {config.family} --gpu NAME"
+    return f"{less[0].upper()}{less[1:]}, or {gpu}. A longer timeout= cannot raise the limit of the container."
+
+
+def _canceled() -> bool:
+    """Whether this task was asked to stop."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _to_container_log(line: str) -> None:

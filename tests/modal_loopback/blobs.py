@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +60,7 @@ class Blobs:
             await self._runner.cleanup()
 
     async def _put_blob(self, request: web.Request) -> web.Response:
+        await asyncio.sleep(self._world.knobs.delay_for("PUT blob"))
         data = self.content[request.match_info["id"]] = await request.read()
         return web.Response(headers={"ETag": f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"'})
 

@@ -12,7 +12,7 @@ from tests.modal_loopback.rpc import Caller
 from tests.modal_loopback.state import App, Function, World, found
 
 GPUS = frozenset(["T4", "L4", "A10", "A10G", "L40S", "A100", "A100-40GB", "A100-80GB", "H100", "H200", "B200", "ANY"])
-"""GPU types Modal rents (facts, read 2026-09); another name is refused at deploy."""
+"""GPU types Modal rents (its documentation, read 2026-09); another name is refused at deploy."""
 
 OPTIONS = (
     "timeout_secs", "concurrency_limit", "task_idle_timeout_secs", "warm_pool_size", "max_concurrent_inputs",

@@ -14,7 +14,10 @@ QUEUE_CAPACITY = 5000
 
 @dataclass
 class Knobs:
-    """Turned while the server runs; names of calls are Modal's own (``FunctionMap``), or patterns (``Queue*``)."""
+    """Turned while the server runs; names of calls are Modal's own (``FunctionMap``), or patterns (``Queue*``).
+
+    ``PUT blob`` is the upload of a payload that is too large for a call.
+    """
 
     refuse_token: bool = False
     """Every client is told that its token is not valid. Containers have none and go on."""
@@ -22,6 +25,8 @@ class Knobs:
     """Calls answered with this status and not done, for as long as they stand here."""
     delay: dict[str, float] = field(default_factory=dict)
     """Seconds that pass before a call is looked at."""
+    delay_answer: dict[str, float] = field(default_factory=dict)
+    """Seconds that pass between the doing of a call and its answer."""
     lose_request_of: Counter[str] = field(default_factory=Counter)
     """How many of the next calls break their connection before anything is done."""
     lose_answer_of: Counter[str] = field(default_factory=Counter)
@@ -54,7 +59,11 @@ class Knobs:
 
     def delay_for(self, rpc: str) -> float:
         """Seconds to wait before this call is looked at."""
-        return sum(seconds for pattern, seconds in self.delay.items() if fnmatchcase(rpc, pattern))
+        return _seconds(self.delay, rpc)
+
+    def answer_delay_for(self, rpc: str) -> float:
+        """Seconds to wait before this call, which is done, is answered."""
+        return _seconds(self.delay_answer, rpc)
 
     def loses(self, counter: Counter[str], rpc: str) -> bool:
         """Whether this call is one of those whose connection breaks; counts it off."""
@@ -70,3 +79,7 @@ class Knobs:
             self.kill_at_input -= 1
             return self.kill_at_input == 0
         return False
+
+
+def _seconds(delays: dict[str, float], rpc: str) -> float:
+    return sum(seconds for pattern, seconds in delays.items() if fnmatchcase(rpc, pattern))

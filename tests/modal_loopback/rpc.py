@@ -127,6 +127,7 @@ class Router:
         answer = self._answers.get(key) if knobs.remember_requests else self._answers.pop(key, None)
         if answer is None:
             answer = await cast("Awaitable[Message]", handler(request, caller))
+            await asyncio.sleep(knobs.answer_delay_for(rpc))
         lost = knobs.loses(knobs.lose_answer_of, rpc)
         if key[1] and (knobs.remember_requests or (lost and rpc == HANDING_OUT)):
             self._answers[key] = answer

@@ -128,6 +128,22 @@ def test_a_slow_call_takes_its_time(sample: Loopback) -> None:
     assert time.monotonic() - started > 0.6
 
 
+def test_an_answer_and_an_upload_may_be_late(sample: Loopback) -> None:
+    worker().echo.remote(0)
+    sample.knobs.delay_answer["FunctionMap"] = 1.0
+    before, started = len(sample.calls), time.monotonic()
+    caller = threading.Thread(target=worker().echo.remote, args=(1,))
+    caller.start()
+    eventually(lambda: len(sample.calls) > before)
+    assert time.monotonic() - started < 1.0, "it is taken before it is answered"
+    caller.join()
+    assert time.monotonic() - started > 1.0
+    sample.knobs.reset()
+    sample.knobs.delay["PUT blob"], started = 0.3, time.monotonic()
+    worker().echo.remote(bytes(3_000_000))
+    assert time.monotonic() - started > 0.6, "there and back"
+
+
 def test_an_unknown_rpc_is_recorded(sample: Loopback) -> None:
     with pytest.raises(UnimplementedError):
         modal.Dict.objects.list()

@@ -62,9 +62,15 @@ def deployed(python: Path, folder: Path, env: Mapping[str, str] | None = None, *
 
 
 @pytest.fixture(scope="session")
-def shared(container_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
+def shared_work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the containers of the shared app have their disks, each under its name."""
+    return tmp_path_factory.mktemp("shared") / "work"
+
+
+@pytest.fixture(scope="session")
+def shared(container_python: Path, shared_work: Path) -> Iterator[Loopback]:
     """One deployed app for every test that leaves it as it was."""
-    with deployed(container_python, tmp_path_factory.mktemp("shared")) as loopback:
+    with deployed(container_python, shared_work.parent) as loopback:
         yield loopback
 
 

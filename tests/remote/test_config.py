@@ -52,8 +52,9 @@ def test_region_and_preload_come_from_config_toml_and_a_flag_beats_both_variable
     assert inside("video", container_environment(config)) == config
     variables = env | {"RYLA_DEPLOY_REGION": "us", "RYLA_PRELOAD": "no"}
     assert {(item.region, item.preloads) for item in Plan().configs(variables)} == {(("us",), False)}
-    flag = Plan(region="ap").configs(variables | {"RYLA_GEN_MODAL_REGION": "ca"})
-    assert {item.region for item in flag} == {("ap",)}
+    flags = Plan(region="ap", preload=True).configs(variables | {"RYLA_GEN_MODAL_REGION": "ca", "RYLA_GEN_MODAL_PRELOAD": "no"})
+    assert {(item.region, item.preloads) for item in flags} == {(("ap",), True)}
+    assert {item.preloads for item in Plan(preload=False).configs(env)} == {False}
 
 
 def test_without_a_word_everything_is_as_in_the_table() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import time
 import uuid
@@ -12,14 +13,33 @@ import modal
 import pytest
 from grpclib import Status
 
-from ryla_gen.errors import ModelNotFoundError, ServerUnhealthyError, error_from_data
+from ryla_gen import Flux
+from ryla_gen.errors import ModelNotFoundError, ServerUnhealthyError, StorageFailedError, error_from_data
+from ryla_gen.remote.config import FAMILIES
 from ryla_gen.remote.variants import default_of
+from ryla_gen.remote.worker import longer
 from ryla_gen.workflows.registry import workflow_class
 from tests.downloads.hub import Hub
+from tests.loras.files import lora
 from tests.modal_loopback import Loopback
 
-from .conftest import EMULATOR, SMALL, Open, comfyui_of, events_of, eventually, has_prompt, long, method, running, strike
+from .conftest import (
+    EMULATOR,
+    SMALL,
+    Open,
+    comfyui_of,
+    events_of,
+    eventually,
+    has_prompt,
+    long,
+    method,
+    ran_whole,
+    running,
+    strike,
+)
 
+DEAF = f"{{python}} {Path(__file__).with_name('deaf_comfyui.py')} ryla_gen.emulator --port {{port}} --folder {{work}}"
+"""A ComfyUI that cannot be told to stop."""
 FLUX_DEV = {"workflows": ["flux_dev"], "variants": True}
 
 
@@ -163,4 +183,55 @@ def test_a_run_over_its_limit_is_stopped_and_the_next_one_runs(fresh: Open) -> N
     }
     reply = method("workflow", "Custom").remote({"inputs": {"graph": graph, "limit": 0.1}})
     assert reply["error"]["code"] == "generation_timeout"
+    assert "limit=SECONDS, up to 3600" in reply["error"]["hint"], "a caller's timeout changes nothing"
     assert method("workflow", "Custom").remote({"inputs": {"graph": graph}})["ok"]
+
+
+def test_what_gives_a_request_more_time_is_said_truthfully() -> None:
+    hint = longer(Flux(prompt="x"), FAMILIES["flux"])
+    assert hint.startswith("Ask for less")
+    assert "ryla-gen deploy --family flux --gpu" in hint
+
+
+def test_a_cancelled_job_is_not_run_again_when_comfyui_hung_and_was_ended(fresh: Open) -> None:
+    loopback = fresh({"RYLA_STALL_SECONDS": "3"})
+    call, job = spawned(long())
+    container = running(loopback, job)
+    old = strike(container, signal.SIGSTOP)
+    call.cancel()
+    eventually(lambda: comfyui_of(container) != old)
+    assert method("flux").remote({"inputs": SMALL})["ok"]
+    assert not has_prompt(container, job)
+    assert job not in ran_whole(loopback)
+    assert loopback.containers == [container]
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_a_comfyui_that_cannot_be_told_to_stop_is_ended_and_the_job_not_run_again(fresh: Open, cancelled: bool) -> None:
+    loopback = fresh({"RYLA_COMFYUI_COMMAND": DEAF})
+    job, served = str(uuid.uuid4()), method("workflow", "Custom")
+    small = {"inputs": {"graph": Flux(**SMALL).build().to_api()}}
+    assert served.remote(small)["ok"]
+    [container] = loopback.containers
+    old = comfyui_of(container)
+    call = served.spawn({"inputs": {"graph": Flux(**long()).build().to_api(), "limit": 60 if cancelled else 1}, "job": job})
+    if cancelled:
+        running(loopback, job)
+        call.cancel()
+    else:
+        assert call.get(timeout=30)["error"]["code"] == "generation_timeout"
+    eventually(lambda: comfyui_of(container) != old)
+    assert served.remote(small)["ok"]
+    assert not has_prompt(container, job)
+    assert job not in ran_whole(loopback)
+
+
+def test_a_full_disk_is_told_as_one_and_not_as_python_does(app: Loopback, shared_work: Path) -> None:
+    with modal.Volume.from_name("ryla-models", create_if_missing=True).batch_upload(force=True) as batch:
+        batch.put_file(io.BytesIO(lora()), "/loras/no-room.safetensors")
+    container = method("flux").remote({"inputs": SMALL})["generation"]["server"]["container"]
+    part = shared_work / container / "models" / "loras" / ".no-room.safetensors.part"
+    part.symlink_to("/dev/full")
+    with pytest.raises(StorageFailedError, match="No space left on device"):
+        method("flux_lora").remote({"inputs": {**SMALL, "lora_id": "no-room"}})
+    assert method("flux_lora").remote({"inputs": {**SMALL, "lora_id": "no-room"}})["ok"], "there is room again"

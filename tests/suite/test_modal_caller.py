@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import os
 import subprocess
 import sys
@@ -12,9 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from grpclib import Status
+from modal_proto import api_pb2
+from PIL import Image
 
-from ryla_gen import Client, CustomWorkflow, Flux, Generation, Settings
+from ryla_gen import AsyncClient, Client, CustomWorkflow, Flux, Generation, SeedVR2, Settings
 from ryla_gen.backends.modal import ModalBackend, Terms
+from ryla_gen.backends.modal_calls import upload_seconds
 from ryla_gen.errors import (
     ContractMismatchError,
     GenerationTimeoutError,
@@ -25,7 +31,7 @@ from ryla_gen.errors import (
     ResultExpiredError,
     RylaGenError,
 )
-from ryla_gen.events import Finished, Queued
+from ryla_gen.events import Finished, Queued, Started
 from tests.modal_loopback import Loopback
 from tests.modal_loopback.client import connected
 
@@ -145,7 +151,8 @@ def test_a_request_that_runs_too_long_is_cancelled(modal: Loopback, client: Clie
 
 
 def test_waiting_for_a_container_has_a_limit_of_its_own(modal: Loopback, client: Client) -> None:
-    filling = [client.submit(SLOW.changed(seed=seed)) for seed in range(5)]  # what the one container takes at once
+    slower = SLOW.changed(width=2048, height=2048)
+    filling = [client.submit(slower.changed(seed=seed)) for seed in range(5)]  # what the one container takes at once
     next(event for event in filling[0].events() if event.type == "started")
     client._client._backends["modal"] = ModalBackend(client.settings, terms=Terms(queue_seconds=1.0))
     with pytest.raises(GenerationTimeoutError, match="waited 1 s for a container") as caught:
@@ -153,6 +160,70 @@ def test_waiting_for_a_container_has_a_limit_of_its_own(modal: Loopback, client:
     for job in filling:
         job.cancel()
     assert caught.value.details["queued"] is True
+
+
+def test_a_job_whose_start_nobody_heard_is_not_taken_for_one_that_waits(modal: Loopback, client: Client) -> None:
+    client.flux(**SMALL)  # a container is up
+    client._client._backends["modal"] = ModalBackend(client.settings, terms=Terms(queue_seconds=1.0))
+    modal.knobs.queue_unavailable = True
+    began = time.monotonic()
+    assert client.run(SLOW.changed(seed=31)).seed == 31
+    assert time.monotonic() - began > 1.5, "it took longer than a job may wait"
+
+
+def test_events_that_break_off_come_again(modal: Loopback, client: Client) -> None:
+    modal.knobs.refuse["QueueNextItems"] = Status.FAILED_PRECONDITION
+    events: list[Any] = []
+    job = client.submit(SLOW.changed(seed=32))
+    time.sleep(0.3)
+    modal.knobs.reset()
+    for event in job.events():
+        events.append(event)
+    assert Started in [type(event) for event in events]
+    assert job.result().seed == 32
+
+
+def test_a_connection_that_breaks_under_the_events_costs_no_result(modal: Loopback, client: Client) -> None:
+    modal.knobs.lose_request_of["QueueNextItems"] = 4  # as often as Modal's client asks
+    assert client.run(SLOW.changed(seed=33)).seed == 33
+
+
+async def test_whoever_leaves_while_modal_takes_the_call_pays_for_nothing(modal: Loopback) -> None:
+    modal.knobs.delay_answer["FunctionMap"] = 1.0
+    before = len(modal.calls)
+    async with AsyncClient("modal") as client:
+        running = asyncio.create_task(client.run(SLOW.changed(seed=34)))
+        while len(modal.calls) == before:
+            await asyncio.sleep(0.02)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    [output] = modal.calls[before].outputs
+    assert output.result.status == api_pb2.GenericResult.GENERIC_STATUS_TERMINATED
+
+
+def test_a_large_request_has_the_time_that_its_upload_needs(modal: Loopback, client: Client) -> None:
+    assert upload_seconds({"inputs": {"video": b"x" * 1_000_000, "loras": [{"id": "x" * 250_000}]}}) == 10
+    client.run(color(4))  # what follows is about the upload alone
+    client._client._backends["modal"] = ModalBackend(client.settings, terms=Terms(reach_seconds=3.0))
+    noise = io.BytesIO()
+    Image.effect_noise((1024, 1024), 100).save(noise, "PNG")
+    modal.knobs.delay["PUT blob"] = 4.0
+    assert client.run(SeedVR2(image=noise.getvalue(), resolution=256)).output.width == 256
+
+
+@pytest.mark.parametrize(("raised", "code"), [("TimeoutError", "server_unhealthy"), ("KeyError", "internal")])
+def test_what_python_raised_in_a_container_is_not_taken_for_something_here(modal: Loopback, raised: str, code: str) -> None:
+    command = [sys.executable, "-m", "modal", "deploy", "-m", "older_app"]
+    folder = ROOT / "tests" / "modal_loopback" / "sample"
+    subprocess.run(command, cwd=folder, env={**os.environ, **modal.env}, capture_output=True, timeout=60, check=True)
+    with Client(settings=Settings.load(backend="modal", modal_app="older")) as client:
+        client._client._backends["modal"] = ModalBackend(client.settings, terms=Terms(queue_seconds=5.0))
+        before = modal.counts["FunctionGetOutputs"]
+        with pytest.raises(RylaGenError, match=f"{raised}.*in the container") as caught:
+            client.flux(prompt=raised)
+    assert caught.value.code == code
+    assert modal.counts["FunctionGetOutputs"] - before < 5, "it was not asked for again and again"
 
 
 @pytest.mark.parametrize(

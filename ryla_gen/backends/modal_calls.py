@@ -1,0 +1,94 @@
+"""Calls to Modal: made until it answers, and taken back when their caller leaves meanwhile. Knows no event and no result."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import modal.exception
+
+from ..errors import NotAuthorizedError, NotDeployedError, PlainData, RylaGenError
+from .modal_errors import AMBIGUOUS, translated
+
+T = TypeVar("T")
+
+QUEUE_SECONDS = 1800.0
+"""How long a job may wait for its turn and for a cold container: GPUs can be scarce for many minutes, and waiting costs nothing."""
+REACH_SECONDS = 30.0
+"""Seconds in which Modal must answer a call. Its own client tries a first connection for a minute, too long to say nothing."""
+UPLOAD_BYTES_PER_SECOND = 125_000
+"""The slowest uplink that is waited for: 1 Mbit/s, the least that Britain's universal service grants a home (SI 2018/445)."""
+TAKE_BACK_SECONDS = 8.0
+"""How long an interrupted caller waits to hear which call is to be cancelled; the plain client waits 10 s for all of it."""
+ATTEMPTS = 5
+"""Times a call is made when Modal does not answer; with the pauses between, about 15 s away are survived."""
+FIRST_PAUSE = 0.5
+"""Seconds before the second attempt; each further pause is twice as long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How patient a backend is, and what it advises."""
+
+    queue_seconds: float = QUEUE_SECONDS
+    """How long a job may wait before it starts."""
+    reach_seconds: float = REACH_SECONDS
+    """How long Modal may take to answer a call."""
+    deploy: str = "ryla-gen deploy"
+    """The command that deploys the app."""
+
+
+DEFAULT_TERMS = Terms()
+
+
+async def persistently(call: Callable[[], Awaitable[T]], what: str, terms: Terms) -> T:
+    """Make a call that may safely be made twice, until Modal answers or patience ends."""
+    deadline = asyncio.get_running_loop().time() + terms.reach_seconds
+    for attempt in range(ATTEMPTS):
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await call()
+        except AMBIGUOUS as error:
+            if attempt == ATTEMPTS - 1 or asyncio.get_running_loop().time() >= deadline:
+                raise translated(error, what, deploy=terms.deploy) from None
+            await asyncio.sleep(FIRST_PAUSE * 2**attempt)
+        except modal.exception.Error as error:
+            refusal = translated(error, what, deploy=terms.deploy)
+            if not attempt and isinstance(refusal, NotAuthorizedError | NotDeployedError):
+                refusal.started = "no"  # a plain no; after an ambiguous attempt even that would prove nothing
+            raise refusal from None
+    raise AssertionError("the loop returns or raises")
+
+
+async def spawned(method: Any, argument: PlainData, what: str, terms: Terms) -> Any:
+    """Hand a request over and return Modal's call of it, for whose upload there is as much time as its size needs.
+
+    A caller who changes his mind meanwhile (Ctrl-C) shall not pay: what Modal took is cancelled.
+    """
+    patient = replace(terms, reach_seconds=terms.reach_seconds + upload_seconds(argument))
+    task = asyncio.ensure_future(persistently(lambda: method.spawn.aio(argument), what, patient))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task], timeout=TAKE_BACK_SECONDS)
+        if task.done() and not task.cancelled() and task.exception() is None:
+            with contextlib.suppress(RylaGenError):
+                await persistently(lambda: task.result().cancel.aio(), "Cancelling", terms)
+        task.cancel()
+        raise
+
+
+def upload_seconds(data: object) -> float:
+    """Return the seconds that sending a request's pictures and videos may take."""
+    return _bytes_in(data) / UPLOAD_BYTES_PER_SECOND
+
+
+def _bytes_in(data: object) -> int:
+    if isinstance(data, bytes | str):
+        return len(data)
+    if isinstance(data, Mapping):
+        return sum(_bytes_in(item) for item in data.values())
+    return sum(_bytes_in(item) for item in data) if isinstance(data, list) else 0
