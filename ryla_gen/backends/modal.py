@@ -14,6 +14,7 @@ import modal
 from ..contract import Options, read_reply, request
 from ..errors import (
     AlreadyClaimedError,
+    BackendUnreachableError,
     ContractMismatchError,
     GenerationTimeoutError,
     JobCanceledError,
@@ -38,7 +39,7 @@ from .modal_calls import ATTEMPTS, DEFAULT_TERMS, FIRST_PAUSE, Terms, persistent
 from .modal_errors import AMBIGUOUS, raised_inside, translated
 from .modal_events import copy_events
 from .modal_loras import VolumeStore
-from .tickets import TaskTicket
+from .tickets import TaskTicket, contact_lost
 
 __all__ = ["ModalBackend", "ModalTicket", "Terms"]
 
@@ -210,7 +211,8 @@ class ModalTicket(TaskTicket):
                     raise
                 self._call = modal.FunctionCall.from_id(owner)
             except ContractMismatchError as error:
-                raise ContractMismatchError(error.message, f"Deploy the app again: {self._terms.deploy}", error.details) from None
+                hint = error.hint.replace("ryla-gen deploy", self._terms.deploy)  # into the environment where it was found
+                raise ContractMismatchError(error.message, hint, error.details) from None
 
     async def _waited(self) -> PlainData:
         """Get the call's return value, for as long as there is patience."""
@@ -233,7 +235,8 @@ class ModalTicket(TaskTicket):
             except AMBIGUOUS as error:
                 failures += 1
                 if failures >= ATTEMPTS:
-                    raise self._failed(error) from None
+                    found = self._failed(error)
+                    raise (contact_lost(found, self._log.job) if isinstance(found, BackendUnreachableError) else found) from None
                 await asyncio.sleep(FIRST_PAUSE * 2 ** (failures - 1))
             except Exception as error:  # the container's own, whatever class it has
                 raise self._failed(error) from None

@@ -22,6 +22,7 @@ from ryla_gen import AsyncClient, Client, CustomWorkflow, Flux, Generation, Seed
 from ryla_gen.backends.modal import ModalBackend, Terms
 from ryla_gen.backends.modal_calls import upload_seconds
 from ryla_gen.errors import (
+    BackendUnreachableError,
     ContractMismatchError,
     GenerationTimeoutError,
     GpuOutOfMemoryError,
@@ -260,6 +261,19 @@ except RylaGenError as error:
     environment = {**os.environ, **nowhere, "MODAL_CONFIG_PATH": os.devnull, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.startswith("backend_unreachable")
+
+
+def test_a_job_out_of_reach_stays_open_and_is_fetched_later(modal: Loopback, client: Client) -> None:
+    job = client.submit(color(77))
+    modal.knobs.lose_answer_of["FunctionGetOutputs"] = 100
+    with pytest.raises(BackendUnreachableError) as caught:
+        job.result()
+    assert caught.value.details["contact_lost"]
+    record = client.jobs.list()[0]
+    assert (record.state, record.error["code"]) == ("running", "backend_unreachable")
+    modal.knobs.reset()
+    assert client.jobs.get(job.id).result().image.size == (64, 64)
+    assert (client.jobs.list()[0].state, client.jobs.list()[0].error) == ("succeeded", None)
 
 
 def test_a_caller_that_dies_right_after_the_spawn_finds_its_job_by_the_claim(modal: Loopback, clean_environment: Path) -> None:
