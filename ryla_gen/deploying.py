@@ -50,6 +50,8 @@ class Plan:
     """Region, or several with commas; of all families, as Modal places volumes and containers alike."""
     environment: str | None = None
     """Modal environment."""
+    preload: bool | None = None
+    """Whether containers load their weights before their first request."""
 
     def variables(self) -> dict[str, str]:
         """Return the environment variables that tell the app.
@@ -76,6 +78,7 @@ class Plan:
             if value is not None
         }
         told |= {"RYLA_GEN_MODAL_REGION": self.region} if self.region else {}
+        told |= {"RYLA_GEN_MODAL_PRELOAD": str(self.preload).lower()} if self.preload is not None else {}
         return told | ({"RYLA_GEN_MODAL_ENVIRONMENT": self.environment} if self.environment else {})
 
     def settings(self, env: Mapping[str, str] | None = None) -> Settings:

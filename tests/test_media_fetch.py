@@ -104,6 +104,7 @@ async def test_a_server_that_is_not_there_is_reported_without_the_secrets_of_its
         await media.read_image(base.replace("//", "//user:password@") + "/p.png?signature=TOKEN")
     assert "TOKEN" not in str(caught.value)
     assert "password" not in str(caught.value)
+    assert f"{base}/p.png cannot be fetched" in caught.value.message, "with the port, which may be what is wrong"
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ryla_gen.errors import RylaGenError
 from ryla_gen.settings import Settings, home_folder, set_value, unset_value
 from ryla_gen.settings.base import CONFIG_FILE, SECRETS
 
@@ -66,8 +67,9 @@ def set_(
     """Write a setting into the configuration file; comments and order stay."""
     screen = screen_of(context, as_json=as_json)
     file = set_value(key, value)
+    remark = _remark(key, value)
     screen.result({"key": key, "path": str(file)}, f"{key} = {value}  ({file})")
-    _overruled(screen_key=key, value=value, note=screen.note)
+    screen.note(remark)
 
 
 @app.command(epilog=example("ryla-gen config unset backend"))
@@ -78,11 +80,15 @@ def unset(context: typer.Context, key: Key, as_json: Json = False) -> None:
     screen.result({"key": key, "path": str(file)}, f"{key} is not set any more  ({file})")
 
 
-def _overruled(*, screen_key: str, value: str, note: Any) -> None:
-    """Say when the environment hides what was just written."""
-    origin = Settings.load().origin(screen_key)
-    if origin.startswith("environment"):
-        note(f"warning: {origin.removeprefix('environment ')} is set and wins over {screen_key} = {value}.")
+def _remark(key: str, value: str) -> str:
+    """Say when the environment hides what was just written, or when another setting keeps all of them from being used."""
+    try:
+        origin = Settings.load().origin(key)
+    except RylaGenError as error:
+        return f"warning: it is written, but the settings cannot be used yet: {error.message} {error.hint}"
+    if not origin.startswith("environment"):
+        return ""
+    return f"warning: {origin.removeprefix('environment ')} is set and wins over {key} = {value}."
 
 
 def _plain(value: Any) -> Any:

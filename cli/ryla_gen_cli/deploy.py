@@ -41,6 +41,12 @@ def command(
     ] = None,
     region: Annotated[str | None, typer.Option("--region", metavar="NAMES", help="Where containers run, such as eu.")] = None,
     environment: Environment = None,
+    preload: Annotated[
+        bool | None,
+        typer.Option(
+            "--preload/--no-preload", help="Load a container's weights before its first request, or with it.", show_default=False
+        ),
+    ] = None,
     yes: Yes = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -48,7 +54,7 @@ def command(
     """Put the GPU side onto Modal. What no option says comes from the settings; the first deploy builds images for some minutes."""
     screen = screen_of(context, as_json=as_json, quiet=quiet)
     gpus = tuple(name.strip() for name in gpu.split(",") if name.strip()) if gpu else None
-    plan = Plan(tuple(family or CLASS_OF_FAMILY), gpus, min_containers, max_containers, window, region, environment)
+    plan = Plan(tuple(family or CLASS_OF_FAMILY), gpus, min_containers, max_containers, window, region, environment, preload)
     settings, configs = plan.settings(), plan.configs()
     for text in own_warnings(settings):
         screen.note(f"warning: {text}")

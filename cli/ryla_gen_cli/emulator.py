@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ryla_gen.emulator.server import Emulator
-from ryla_gen.errors import RylaGenError, ServerUnhealthyError
+from ryla_gen.errors import InvalidInputError, RylaGenError, ServerUnhealthyError
 
 from .common import Json, example, screen_of, single
 
@@ -28,6 +29,8 @@ def emulator(
 ) -> None:
     """Serve an emulated ComfyUI for any client, until Ctrl-C. Its pictures are marked as emulated."""
     screen = screen_of(context, as_json=as_json)
+    if not host.strip():  # the system would take it for every address
+        raise InvalidInputError("--host is empty.", "Name an address of this machine: --host 127.0.0.1; 0.0.0.0 is every one.")
     try:
         server = Emulator(folder.expanduser() if folder is not None else None, host=host, port=port)
     except OSError as error:
@@ -39,13 +42,27 @@ def emulator(
     except (OSError, OverflowError) as error:
         server.close()
         raise _refused(host, port, error) from None
-    use = f'Use it: ryla-gen run flux-dev "a fox" --url {server.url}   (or any ComfyUI client). Stop it: Ctrl-C'
+    url, everywhere = _reachable(server)
+    use = f'Use it: ryla-gen run flux-dev "a fox" --url {url}   (or any ComfyUI client). Stop it: Ctrl-C'
     try:
-        screen.result({"url": server.url, "folder": str(server.folder)}, f"Emulated ComfyUI at {server.url}")
+        screen.result({"url": url, "folder": str(server.folder)}, f"Emulated ComfyUI at {url}")
+        if everywhere:
+            screen.note(f"warning: it listens on every address of this machine (--host {host}): anyone who reaches it may use it.")
         screen.note(use)
         server.serve_forever()
     except KeyboardInterrupt:  # before it serves: the same end
         server.close()
+
+
+def _reachable(server: Emulator) -> tuple[str, bool]:
+    """An address that clients here can use, and whether it listens on all of them: 0.0.0.0 and :: are none to connect to."""
+    try:
+        everywhere = ip_address(server.host).is_unspecified
+    except ValueError:  # a name
+        everywhere = False
+    if not everywhere:
+        return server.url, False
+    return f"http://{'[::1]' if ':' in server.host else '127.0.0.1'}:{server.port}", True
 
 
 def _refused(host: str, port: int, error: Exception) -> RylaGenError:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ryla_gen.backends import BUILT
 from ryla_gen.client import AsyncClient
-from ryla_gen.comfy.access import connect
+from ryla_gen.comfy.access import connect, no_server
 from ryla_gen.comfy.missing import Missing, missing_for
 from ryla_gen.errors import RylaGenError
 from ryla_gen.remote.variants import default_of
@@ -53,8 +53,9 @@ async def examined(settings: Settings, workflows: Sequence[str], *, generate: bo
     """
     yield _home(settings)
     names = settings.backend_names
+    origins = {**settings.origins, "backend": "argument"}  # each is named here, so that no client has to say why it was chosen
     for name in names:
-        async for check in _backend(replace(settings, backend_names=(name,)), name, workflows, generate=generate):
+        async for check in _backend(replace(settings, backend_names=(name,), origins=origins), name, workflows, generate=generate):
             yield check if len(names) == 1 else replace(check, name=f"{name}: {check.name}")
 
 
@@ -66,7 +67,7 @@ async def _backend(settings: Settings, name: str, workflows: Sequence[str], *, g
     elif name == "runpod":
         checks = _runpod(settings)
     elif name == "emulator":
-        checks, generate = _nothing(), True
+        checks, generate = _emulator(workflows), True
     else:
         yield Check("backend", "failed", f"{name} is not part of this version.", f"Use one of: {', '.join(BUILT)}")
         return
@@ -77,11 +78,16 @@ async def _backend(settings: Settings, name: str, workflows: Sequence[str], *, g
     yield await _picture(settings, generate=generate, broken=broken)
 
 
-async def _nothing() -> AsyncIterator[Check]:
-    """The emulator has nothing but its pictures."""
-    none: tuple[Check, ...] = ()
-    for check in none:
-        yield check
+async def _emulator(workflows: Sequence[str]) -> AsyncIterator[Check]:
+    """What was asked for is built and held against the emulator's nodes and lists of weights; it need not serve for that."""
+    from ryla_gen.emulator.server import Emulator  # NumPy and all: only where it is needed
+
+    server = Emulator()
+    try:
+        for check in _nodes(server.catalog.object_info(), workflows) if workflows else ():
+            yield check
+    finally:
+        server.close()
 
 
 def _home(settings: Settings) -> Check:
@@ -115,8 +121,7 @@ async def _picture(settings: Settings, *, generate: bool, broken: bool) -> Check
 
 async def _comfyui(settings: Settings, workflows: Sequence[str]) -> AsyncIterator[Check]:
     if not settings.comfyui_url:
-        hint = "Name it: ryla-gen config set comfyui.url http://127.0.0.1:8188"
-        yield Check("server", "failed", "No address is set.", hint)
+        yield failed("server", no_server())
         return
     try:
         async with connect(settings) as client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated
@@ -60,7 +61,7 @@ def command(
 def _target(output: str | None, folder: Path) -> Path:
     if output is None:
         return folder / "gallery.html"
-    if output.endswith(("/", "\\")) or Path(output).expanduser().is_dir():
+    if output.endswith(("/", "\\")) or os.path.isdir(os.path.expanduser(output)):  # noqa: PTH111, PTH112 - Path's raise for odd names
         return Path(output) / "gallery.html"
     if not output.lower().endswith(PAGES):
         raise InvalidInputError(f"{output} does not end in .html.", "Name the page so: -o gallery.html")

@@ -42,14 +42,36 @@ def schemas_for(url: str | None, file: Path | None) -> tuple[Schemas, bool]:
 
     """
     if file is not None:
-        found = read_json(file)
-        if not isinstance(found, dict) or not all(isinstance(item, dict) and "input" in item for item in found.values()):
-            text = f"{file} holds no node schemas."
-            raise InvalidInputError(text, "Save a server's: curl http://127.0.0.1:8188/object_info -o schemas.json")
-        return found, True
+        return schemas_in(file), True
     settings = Settings.load(comfyui_url=url)
     asked = url or (settings.comfyui_url if settings.backend_names[0] == "comfyui" else None)
     return schemas_of(asked), asked is not None
+
+
+def schemas_in(file: Path) -> Schemas:
+    """Node schemas of a file.
+
+    Raises:
+        InvalidInputError: it holds none.
+
+    """
+    found = read_json(file)
+    wrong = next((name for name, item in found.items() if not _is_schema(item)), None) if isinstance(found, dict) else ""
+    if wrong is None:
+        return dict(found)
+    text = f"{file} holds no node schemas{f': that of {wrong[:80]} has another form' if wrong else ''}."
+    raise InvalidInputError(text, "Save a server's: curl http://127.0.0.1:8188/object_info -o schemas.json")
+
+
+def _is_schema(item: Any) -> bool:
+    """Whether it has the form of an entry of ``/object_info``, as far as we look into one."""
+    inputs = item.get("input") if isinstance(item, dict) else None
+    if not isinstance(inputs, dict) or not isinstance(item.get("output", []), list | None):
+        return False
+    sections = [inputs.get(name) or {} for name in ("required", "optional")]
+    return all(
+        isinstance(section, dict) and all(isinstance(entry, list) and entry for entry in section.values()) for section in sections
+    )
 
 
 def runnable(screen: Screen, file: Path, url: str | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from ryla_gen.errors import InvalidInputError, WorkflowInvalidError
-from ryla_gen.workflows.custom import CustomWorkflow
+from ryla_gen.graphs.reading import read
+from ryla_gen.workflows.custom import EXPORT_HELP, CustomWorkflow
 from ryla_gen.workflows.slots import pictures_of
 
 from . import graph_tools as tools
@@ -27,7 +29,9 @@ app = group(
     example("ryla-gen graph validate graph_api.json"),
 )
 
-File = Annotated[Path, typer.Argument(metavar="FILE.json", help="The graph in ComfyUI's API format.", show_default=False)]
+File = Annotated[
+    Path, typer.Argument(metavar="FILE", help="The graph in ComfyUI's API format, or a saved picture.", show_default=False)
+]
 Drawing = Annotated[
     Path, typer.Argument(metavar="FILE", help="The graph in either of ComfyUI's formats, or a saved picture.", show_default=False)
 ]
@@ -75,17 +79,12 @@ def run(
 
 
 @app.command(epilog=example("ryla-gen graph validate graph_api.json --url http://127.0.0.1:8188"))
-def validate(context: typer.Context, file: File, url: Url = None, as_json: Json = False) -> None:
+def validate(context: typer.Context, file: File, url: Url = None, schemas: tools.SchemaFile = None, as_json: Json = False) -> None:
     """Check a graph: against ComfyUI's own nodes and those of the built-in workflows, or with --url against a server's."""
     screen = screen_of(context, as_json=as_json)
-    if not file.is_file():
-        raise InvalidInputError(f"There is no file {file}.", "Name a JSON file that exists.")
-    try:
-        graph = CustomWorkflow.from_file(file).graph
-    except InvalidInputError as error:
-        text = error.message if error.message.startswith(str(file)) else f"{file} is no graph that can run: {error.message}"
-        raise WorkflowInvalidError(text, error.hint, error.details) from None
-    findings = check(graph, schemas_of(url), offline=url is None)
+    graph = _graph_of(file)
+    known = tools.schemas_in(schemas) if schemas is not None else schemas_of(url)
+    findings = check(graph, known, offline=url is None and schemas is None)
     pictures = [{"node": node, "name": name} for node, name in pictures_of(graph)]
     valid = not any(item.level == "error" for item in findings)
     data = {"valid": valid, "findings": [asdict(item) for item in findings], "pictures": pictures}
@@ -99,6 +98,29 @@ def validate(context: typer.Context, file: File, url: Url = None, as_json: Json 
     hint = "Each line names the node and its input." if not as_json else "data.findings names each node and its input."
     screen.fail(WorkflowInvalidError(f"{file} has {count} {'error' if count == 1 else 'errors'}.", hint), data)
     raise typer.Exit(1)
+
+
+def _graph_of(file: Path) -> dict[str, Any]:
+    """The graph of a file as a server would get it.
+
+    Raises:
+        InvalidInputError: there is no such file.
+        WorkflowInvalidError: it holds no graph that can run.
+
+    """
+    if not os.path.isfile(file):  # noqa: PTH113 - Path.is_file() raises for a name that is too long
+        what = f"{file} is a folder." if os.path.isdir(file) else f"There is no file {file}."  # noqa: PTH112 - as above
+        raise InvalidInputError(what, "Name a JSON file, or a picture that ComfyUI saved.")
+    try:
+        item = read(file)
+    except InvalidInputError as error:
+        text = error.message if error.message.startswith(str(file)) else f"{file} is no graph that can run: {error.message}"
+        raise WorkflowInvalidError(text, error.hint, error.details) from None
+    if item.kind == "ui":
+        command = f"ryla-gen graph convert {quote(str(file))} -o graph_api.json"
+        text = f"{file} is in ComfyUI's UI format, which servers cannot run."
+        raise WorkflowInvalidError(text, f"Convert it: {command}. Or: {EXPORT_HELP}")
+    return item.data
 
 
 def _picture(node: str, name: str, graph: Mapping[str, Any]) -> str:

@@ -61,8 +61,7 @@ def install(
         _bring(screen, made)
     screen.working = False
     data = {"folder": str(made.folder.root), "device": made.on, "workflows": list(names), "models": str(made.folder.models)}
-    again = f" --folder {folder}" if folder is not None else ""
-    screen.result(data, f"ComfyUI is installed in {made.folder.root}. Start it: ryla-gen local start{again}")
+    screen.result(data, f"ComfyUI is installed in {made.folder.root}. Start it: ryla-gen local start{made.folder.option}")
 
 
 @app.command(epilog=example("ryla-gen local start --port 8188"))
@@ -101,23 +100,24 @@ def status(context: typer.Context, folder: Where = None, as_json: Json = False) 
     from ryla_gen.local.process import Local
 
     screen = screen_of(context, as_json=as_json)
-    local = Local(_folder(folder))
+    place = _folder(folder)
+    local = Local(place)
     found = asyncio.run(local.status())
-    screen.result(found.to_data(), _page(found, local.tail))
+    screen.result(found.to_data(), _page(found, local.tail, place.option))
 
 
-def _page(found: Status, tail: str) -> str:
+def _page(found: Status, tail: str, option: str) -> str:
     lines = [f"{found.state}: {found.folder}"]
     if found.state == "ready":
         lines += [f"{found.url} · ComfyUI {found.comfyui} · {found.device} · process {found.pid}"]
         lines += [f"{found.running} running, {found.waiting} waiting", f"export COMFYUI_POD_URL={found.url}"]
     elif found.state == "died":
         lines += [f"It ended by itself. The end of {found.log}:", *(f"  {line}" for line in tail.splitlines()[-8:])]
-        lines += ["Start it again: ryla-gen local start"]
+        lines += [f"Start it again: ryla-gen local start{option}"]
     elif found.state == "stopped":
-        lines += ["Start it: ryla-gen local start"]
+        lines += [f"Start it: ryla-gen local start{option}"]
     elif found.state == "not installed":
-        lines += ["Install it: ryla-gen local install flux-dev"]
+        lines += [f"Install it: ryla-gen local install flux-dev{option}"]
     else:
         lines += [f"{found.url or ''} · process {found.pid or 'unknown'} · log {found.log}"]
     return "\n".join(lines)

@@ -26,15 +26,12 @@ def create(name: str, settings: Settings) -> Backend:
 
         return EmulatorBackend(settings.home)
     if name == "comfyui":
+        from ..comfy.access import connect, no_server
         from .comfyui import ComfyBackend
+        from .lora_stores import pod_loras
 
         if not settings.comfyui_url:
-            raise BackendNotConfiguredError(
-                "The comfyui backend has no server.",
-                "Name it: ryla-gen config set comfyui.url http://HOST:8188, or set COMFYUI_POD_URL.",
-            )
-        from ..comfy.access import connect
-        from .lora_stores import pod_loras
+            raise no_server()
 
         return ComfyBackend(
             settings.comfyui_url,

@@ -33,12 +33,15 @@ def connect(settings: Settings, **options: Any) -> ComfyClient:
 
     """
     if not settings.comfyui_url:
-        raise BackendNotConfiguredError(
-            "The comfyui backend has no server.",
-            "Name it: ryla-gen config set comfyui.url http://HOST:8188, or set COMFYUI_POD_URL.",
-        )
+        raise no_server()
     headers = authorization(settings.comfyui_token, settings.comfyui_user, settings.comfyui_password)
     return ComfyClient(settings.comfyui_url, headers=headers, ssl=_certificates(settings), **options)
+
+
+def no_server() -> BackendNotConfiguredError:
+    """The error of settings that name no address."""
+    once, always = "for one command --url http://HOST:8188", "for all ryla-gen config set comfyui.url http://HOST:8188"
+    return BackendNotConfiguredError("The comfyui backend has no server.", f"Name it: {once}, {always}, or set COMFYUI_POD_URL.")
 
 
 def authorization(token: str | None, user: str | None, password: str | None) -> dict[str, str]:

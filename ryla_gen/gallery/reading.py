@@ -40,9 +40,9 @@ def collect(folder: Path, history: History, *, since: str | datetime | None = No
         InvalidInputError: there is no such folder, or ``since`` is no instant.
 
     """
-    folder = Path(os.path.abspath(folder.expanduser()))  # noqa: PTH100 - resolve() would follow links, which the page must not
-    if not folder.is_dir():
-        problem = "is no folder" if folder.exists() else "does not exist"
+    folder = Path(os.path.abspath(os.path.expanduser(folder)))  # noqa: PTH100, PTH111 - resolve() would follow links, which the page must not
+    if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir() raises for a name that is too long
+        problem = "is no folder" if os.path.exists(folder) else "does not exist"  # noqa: PTH110 - as above
         raise InvalidInputError(f"{folder} {problem}.", "Name the folder that holds the pictures: ryla-gen gallery FOLDER")
     begin = instant(since) if since is not None else ""
     reader = _Reader(history)

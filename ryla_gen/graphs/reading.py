@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
@@ -112,7 +113,7 @@ def api_of(source: Any, schemas: Mapping[str, Mapping[str, Any]] | None = None) 
         return source.to_api()
     if isinstance(source, Mapping):
         item = found(dict(source))
-    elif isinstance(source, str) and not Path(source).suffix and not Path(source).is_file():
+    elif isinstance(source, str) and not Path(source).suffix and not os.path.isfile(source):  # noqa: PTH113 - Path's raises for odd names
         return preview_of(source)
     else:
         item = read(source)

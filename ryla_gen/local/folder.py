@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import InvalidInputError
 from ..remote.places import COMMAND, Places
+from ..settings import home_folder
 
 COMMAND_VARIABLE = "RYLA_COMFYUI_COMMAND"
 """Starts something else in ComfyUI's place, with ``{python}``, ``{port}``, ``{work}`` and ``{models}`` filled in."""
@@ -56,6 +58,15 @@ class Folder:
     def install_log(self) -> Path:
         """What the commands of the installation wrote."""
         return self.root / "install.log"
+
+    @property
+    def option(self) -> str:
+        """What a command has to be told to work on this one: `` --folder DIR``, or nothing for the usual place."""
+        try:
+            usual = (home_folder() / "local").absolute()
+        except InvalidInputError:  # a machine without a home folder has no usual place
+            usual = None
+        return "" if self.root == usual else f" --folder {shlex.quote(str(self.root))}"
 
     def places(self, env: Mapping[str, str] | None = None, *, cpu: bool = False) -> Places:
         """The folders and the command of the server, as on Modal.

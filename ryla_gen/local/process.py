@@ -84,12 +84,13 @@ class Local:
 
         """
         if not self._installed:
-            raise NotDeployedError(f"No ComfyUI is installed in {self._folder.root}.", "Install it: ryla-gen local install flux")
+            hint = f"Install it: ryla-gen local install flux{self._folder.option}"
+            raise NotDeployedError(f"No ComfyUI is installed in {self._folder.root}.", hint)
         self._folder.state.mkdir(parents=True, exist_ok=True)
         with self._lock() as lock:
             if lock is None:
                 return await self._ready(None, ready_within)
-            child = self._spawn(_free(port), cpu, lock)
+            child = self._spawn(_free(port, self._folder.option), cpu, lock)
         try:
             return await self._ready(child, ready_within)
         except BaseException:
@@ -183,7 +184,7 @@ class Local:
                 )
         except OSError as error:
             raise ServerUnhealthyError(
-                f"ComfyUI could not be started: {error}.", "Install it again: ryla-gen local install"
+                f"ComfyUI could not be started: {error}.", f"Install it again: ryla-gen local install flux{self._folder.option}"
             ) from None
         _children.append(child)
         told = {"pid": child.pid, "born": _born(child.pid), "url": f"http://127.0.0.1:{port}", "command": command}
@@ -275,14 +276,14 @@ def _born(pid: int) -> str | None:
     return told.stdout.strip() or None
 
 
-def _free(port: int) -> int:
+def _free(port: int, option: str) -> int:
     """The port, when nobody listens there."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("127.0.0.1", port))
         except (OSError, OverflowError) as error:
-            hint = f"Take another: ryla-gen local start --port {port + 1 if port < 65535 else 0} (0 takes a free one)"
+            hint = f"Take another: ryla-gen local start --port {port + 1 if port < 65535 else 0}{option} (0 takes a free one)"
             raise ServerUnhealthyError(
                 f"The port {port} cannot be used: {getattr(error, 'strerror', None) or error}.", hint
             ) from None

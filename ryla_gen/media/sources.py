@@ -222,9 +222,9 @@ def encode_picture(picture: Image, limit_pixels: int) -> bytes:
 
 
 def _without_secrets(url: str) -> str:
-    """Scheme, host and path: user names and signed queries do not belong in messages."""
+    """Scheme, host, port and path: user names and signed queries do not belong in messages."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"[: SHOWN * 2]
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"[: SHOWN * 2]
 
 
 def _allowed(url: str, *, plain: bool) -> str:

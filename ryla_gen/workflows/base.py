@@ -193,13 +193,13 @@ class SampledWorkflow(Workflow):
     negative_prompt: str = Field(default="", max_length=20_000)
     """What to avoid. Without effect at cfg 1, where ComfyUI skips the negative branch."""
     width: int = Field(default=1024, ge=256, le=2048, multiple_of=16)
-    """Width in pixels."""
+    """Width in pixels, 256 to 2048, a multiple of 16."""
     height: int = Field(default=1024, ge=256, le=2048, multiple_of=16)
-    """Height in pixels."""
+    """Height in pixels, 256 to 2048, a multiple of 16."""
     steps: int = Field(default=20, ge=1, le=100)
-    """Sampling steps. More steps change less and cost more."""
+    """Sampling steps, 1 to 100. More steps change less and cost more."""
     cfg: float = Field(default=1.0, ge=0, le=30)
-    """Classifier-free guidance scale. 1 runs the model once a step, anything else twice."""
+    """Classifier-free guidance scale, 0 to 30. 1 runs the model once a step, anything else twice."""
     seed: Seed = Field(default=None)
     """Seed of the noise, 0 to 2⁶⁴−1. The same request with the same seed gives the same picture. Drawn when absent."""
 

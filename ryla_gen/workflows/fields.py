@@ -8,7 +8,7 @@ from functools import cache
 from os import PathLike
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, get_args
 
-from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError, core_schema
 
@@ -156,6 +156,7 @@ def _nearest(cls: type[BaseModel], name: str, value: Any) -> int | float | None:
     low, high, grid = bounds(cls.model_fields[name])
     if value != value or abs(value) == float("inf") or (low is None and high is None):
         return None
+    given = value
     if grid:
         value = round(value / grid) * grid
     if low is not None:
@@ -163,7 +164,18 @@ def _nearest(cls: type[BaseModel], name: str, value: Any) -> int | float | None:
     if high is not None:
         value = min(high, value)
     whole = cls.model_fields[name].annotation in (int, int | None)
-    return round(value) if whole else float(value)
+    found = round(value) if whole else float(value)
+    return found if found != given and _fits(cls.model_fields[name], found) else None
+
+
+def _fits(info: FieldInfo, value: float) -> bool:
+    """Whether the field's type and bounds take a value: of those above 0, for example, none is the least."""
+    bounded: Any = Annotated[info.annotation, *info.metadata]
+    try:
+        TypeAdapter(bounded).validate_python(value)
+    except ValidationError:
+        return False
+    return True
 
 
 def bounds(info: FieldInfo) -> tuple[Any, Any, Any]:

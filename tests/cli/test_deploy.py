@@ -108,7 +108,7 @@ def test_deploy_puts_the_app_there_in_seconds_and_says_what_comes_next(modal: Lo
 
 def test_options_decide_for_one_family_or_for_all(modal: Loopback, capsys: Capsys) -> None:
     options = ["--gpu", "H100,L40S", "--min-containers", "1", "--max-containers", "4", "--window", "60", "--family", "flux"]
-    found = told(capsys, "deploy", *options, "--region", "eu", "--environment", "staging", "--yes")["data"]
+    found = told(capsys, "deploy", *options, "--region", "eu", "--environment", "staging", "--preload", "--yes")["data"]
     assert (found["environment"], found["workspace"], found["app"]) == ("staging", "loopback", APP)
     assert found["families"]["flux"] == {"gpu": ["H100", "L40S"], "min_containers": 1}
     classes = modal.registered(APP, "staging")["classes"]
@@ -116,6 +116,7 @@ def test_options_decide_for_one_family_or_for_all(modal: Loopback, capsys: Capsy
     assert (flux["gpu"], flux["min_containers"], flux["max_containers"], flux["scaledown_window"]) == (["H100", "L40S"], 1, 4, 60)
     assert (video["gpu"], video.get("min_containers"), video["scaledown_window"]) == (["L40S"], None, 300)
     assert flux["regions"] == video["regions"] == ["eu"]
+    assert "preloads" in str(flux["image"]) and "preloads" in str(video["image"]), "containers are told to load their weights first"
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,24 @@ def test_the_emulator_makes_a_picture(capsys: Capsys) -> None:
     assert "ok      picture: 256×256" in capsys.readouterr().out
 
 
+def test_the_emulator_is_asked_for_each_workflow_that_is_named(capsys: Capsys) -> None:
+    checks = doctor(capsys, "flux", "wan2", "flux-lora")
+    assert list(checks) == ["folders", "nodes of flux", "nodes of wan2", "nodes of flux-lora", "picture"]
+    assert {item["state"] for item in checks.values()} == {"ok"}
+
+
+def test_why_this_backend_is_said_once() -> None:
+    assert ryla("doctor").stderr.count(b"embedded emulator") == 1
+
+
+def test_a_comfyui_without_an_address_is_told_both_ways_to_name_one(capsys: Capsys) -> None:
+    hint = doctor(capsys, "--backend", "comfyui", code=1)["server"]["hint"]
+    assert "--url http://" in hint
+    assert "ryla-gen config set comfyui.url" in hint
+    assert here("run", "flux", "fox", "--backend", "comfyui") == 1
+    assert hint in capsys.readouterr().err
+
+
 def test_a_server_with_every_node_is_well(capsys: Capsys) -> None:
     with Emulator() as server:
         checks = doctor(capsys, "--url", server.url)

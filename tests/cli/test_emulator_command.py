@@ -56,6 +56,28 @@ def test_programs_read_the_address_as_json() -> None:
     assert not Path(data["folder"]).exists()  # a temporary one goes with the process
 
 
+@pytest.mark.parametrize(("host", "said"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]")])
+def test_listening_everywhere_is_said_with_an_address_that_can_be_used(host: str, said: str) -> None:
+    if host == "::" and not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    process = started("emulator", "--host", host, "--port", "0", "--json")
+    assert process.stdout is not None
+    url = envelope(process.stdout.readline())["data"]["url"]
+    assert url.startswith(f"http://{said}:")
+    with urllib.request.urlopen(f"{url}/system_stats", timeout=5) as answer:
+        assert answer.status == 200
+    process.send_signal(signal.SIGINT)
+    _, notes = process.communicate(timeout=SECONDS)
+    assert b"warning: it listens on every address" in notes
+    assert f"--url {url} ".encode() in notes
+
+
+@pytest.mark.parametrize("host", ["", " "])
+def test_an_empty_host_is_not_taken_for_every_address(host: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert here("emulator", "--port", "0", "--host", host) == 2
+    assert "--host 127.0.0.1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments", [["--host", "192.0.2.1"], ["--host", "no such host"], ["--folder", "/dev/null/x"]])
 def test_what_cannot_be_served_is_one_clear_error(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert here("emulator", "--port", "0", *arguments) == 1

@@ -88,6 +88,35 @@ def test_schemas_come_from_a_server_or_a_file_of_one(tmp_path: Path, capsys: Cap
     assert [item["graph"] for item in results] == [results[0]["graph"]] * 3
 
 
+def test_the_check_takes_the_same_schemas_as_the_others(tmp_path: Path, capsys: Capsys) -> None:
+    own = {"MyOwn": {"input": {"required": {"how": ["STRING", {}]}}, "output": [], "output_node": True}}
+    schemas = saved(tmp_path, own, "schemas.json")
+    graph = saved(tmp_path, {"1": {"class_type": "MyOwn", "inputs": {"how": "soft"}}})
+    assert ok(capsys, "graph", "validate", graph)["findings"][0]["level"] == "unknown"
+    assert ok(capsys, "graph", "validate", graph, "--schemas", schemas) == {"valid": True, "findings": [], "pictures": []}
+    assert here("graph", "validate", saved(tmp_path, GRAPH), "--schemas", schemas) == 1
+    assert "The server has no such node" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        5,
+        {},
+        {"input": 5},
+        {"input": {"required": 5}},
+        {"input": {"required": {"seed": 5}}},
+        {"input": {"optional": {"seed": []}}},
+        {"input": {}, "output": 5},
+    ],
+)
+@pytest.mark.parametrize("verb", ["slots", "validate", "draw"])
+def test_schemas_of_another_form_are_refused(verb: str, entry: Any, tmp_path: Path, capsys: Capsys) -> None:
+    graph, schemas = saved(tmp_path, GRAPH), saved(tmp_path, {"KSampler": entry}, "schemas.json")
+    assert here("graph", verb, graph, "--schemas", schemas) == 2
+    assert "holds no node schemas: that of KSampler" in capsys.readouterr().err
+
+
 def test_a_server_that_does_not_answer_is_named(tmp_path: Path, capsys: Capsys) -> None:
     assert here("graph", "convert", saved(tmp_path, drawn(GRAPH)), "--url", "http://127.0.0.1:9") == 1
     assert capsys.readouterr().err.startswith("error[backend_unreachable]")
@@ -100,6 +129,8 @@ def test_the_ui_format_is_converted_to_run_and_refused_by_the_check(tmp_path: Pa
     assert (tmp_path / "made.png").read_bytes().startswith(b"\x89PNG")
     assert here("graph", "run", str(tmp_path / "made.png"), "-o", str(tmp_path / "again.png")) == 0
     assert (tmp_path / "again.png").exists(), "a saved picture carries its graph"
+    assert here("graph", "validate", str(tmp_path / "made.png")) == 0, "of which the check is no exception"
+    capsys.readouterr()
     assert here("graph", "validate", file) == 1
     said = capsys.readouterr().err
     assert f"error[workflow_invalid]: {file} is in ComfyUI's UI format" in said
@@ -190,6 +221,18 @@ def test_bad_files_end_in_an_error_and_a_hint(verb: str, tmp_path: Path, capsys:
         assert said.startswith("error[")
         assert "hint:" in said
         assert "internal" not in said
+
+
+@pytest.mark.parametrize("verb", ["convert", "draw", "slots", "validate"])
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 300 + ".json", "nowhere.json"])
+def test_names_of_no_file_are_the_callers_fault(name: str, verb: str, capsys: Capsys) -> None:
+    assert here("graph", verb, name) == 2
+    assert capsys.readouterr().err.startswith("error[invalid_input]")
+
+
+def test_a_folder_is_called_one(tmp_path: Path, capsys: Capsys) -> None:
+    assert here("graph", "validate", str(tmp_path)) == 2
+    assert f"{tmp_path} is a folder." in capsys.readouterr().err
 
 
 def test_the_pages_commands_and_its_python_run(tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:

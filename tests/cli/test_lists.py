@@ -130,7 +130,7 @@ def test_no_secret_is_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
 def test_a_broken_configuration_can_be_mended_from_here(clean_environment: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clean_environment.mkdir()
     (clean_environment / "config.toml").write_text('# mine\nbackend = "nowhere"\n')
-    assert here("config", "show") == 1
+    assert here("config", "show") == 2
     assert "hint: " in capsys.readouterr().err
     assert here("config", "set", "backend", "emulator") == 0
     assert (clean_environment / "config.toml").read_text() == '# mine\nbackend = "emulator"\n'

@@ -186,7 +186,9 @@ def test_a_reader_that_leaves_early_gets_no_complaint(arguments: list[str], tmp_
     assert "Exception ignored" not in said
 
 
-def test_a_server_that_is_not_there_is_exit_1_and_a_backend_that_does_not_exist_is_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_that_is_not_there_is_exit_1_and_a_backend_that_does_not_exist_is_exit_2(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert here("run", "flux", "fox", "--url", "http://127.0.0.1:9") == 1
     assert "error[backend_unreachable]" in capsys.readouterr().err
     assert here("run", "flux", "fox", "--backend", "nowhere") == 2

@@ -94,3 +94,15 @@ def test_unreadable_records_are_said_not_forgotten(hub: Hub, models: Path) -> No
     (models / ".ryla/weights.json").write_text("{")
     with pytest.raises(StorageFailedError, match="recorded hashes"):
         run(hub, models, row())
+
+
+@pytest.mark.parametrize(("name", "mends"), [("", "--local DIR"), (".ryla", "Move it away")])
+def test_a_file_where_a_folder_has_to_be_is_called_one(name: str, mends: str, hub: Hub, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    models.mkdir() if name else models.write_text("a note")
+    if name:
+        (models / name).write_text("a note")
+    with pytest.raises(StorageFailedError, match="is a file, and has to be a folder") as caught:
+        run(hub, models, row())
+    assert str(models / name) in caught.value.message
+    assert mends in caught.value.hint

@@ -249,6 +249,8 @@ def test_wrong_calls_say_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixtur
     monkeypatch.chdir(tmp_path)
     for arguments, said in (
         (("nowhere",), "does not exist"),
+        (("x" * 300,), "does not exist"),
+        ((".", "-o", "x" * 300), "-o gallery.html"),
         ((".", "-o", "page.png"), "-o gallery.html"),
         ((".", "-o", "-"), "-o gallery.html"),
         ((".", "--since", "soon"), "24h, 7d"),

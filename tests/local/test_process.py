@@ -136,6 +136,17 @@ async def test_nothing_is_started_that_was_not_installed(tmp_path: Path) -> None
         await Local(Folder(tmp_path), {}).start(port=0, cpu=True)
 
 
+def test_hints_name_the_folder_they_are_about_unless_it_is_the_usual_one(tmp_path: Path) -> None:
+    place = tmp_path / "two words"
+    for arguments, option in ((["--folder", str(place)], f" --folder '{place}'"), ([], "")):
+        assert ryla("local", "status", *arguments).stdout.decode().endswith(f"ryla-gen local install flux-dev{option}\n")
+        said = ryla("local", "start", *arguments).stderr.decode()
+        assert said.endswith(f"hint: Install it: ryla-gen local install flux{option}\n")
+    place.mkdir()
+    told = ryla("local", "status", "--folder", str(place), RYLA_COMFYUI_COMMAND=EMULATOR).stdout.decode()
+    assert told.endswith(f"ryla-gen local start --folder '{place}'\n")
+
+
 def test_the_command_starts_a_server_that_outlives_it_and_runs_pictures(tmp_path: Path) -> None:
     variables = {"RYLA_COMFYUI_COMMAND": EMULATOR}
     place = ["--folder", str(tmp_path / "place")]
