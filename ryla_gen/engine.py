@@ -317,7 +317,8 @@ class Engine:
         if run.gap and all(run.server_clock):  # the start was before our time, or was missed
             running = max(0.0, run.server_clock[1] - run.server_clock[0])
         now = time.monotonic()
-        timings = Timings(queued=max(0.0, started - run.submitted), running=running, total=now - began)
+        queued = max(0.0, started - run.submitted)
+        timings = Timings(queued=queued, running=running, total=max(now - began, queued + running))
         usd = running * self._hourly_usd / 3600
         cost = Cost(total_usd=usd, gpu_usd=usd, gpu=self._gpu, gpu_seconds=0.0 if self._backend == "emulator" else running)
         return Generation(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -163,3 +165,20 @@ def test_a_failure_that_is_found_a_day_later_has_not_cost_a_day(server: Emulator
             client.jobs.get(job).result()
         known = row(client, job)
     assert known.reserved_usd is not None and known.cost_usd == pytest.approx(known.reserved_usd)
+
+
+def test_a_job_that_ended_with_its_process_is_written_down_as_expired() -> None:
+    code = """
+import os
+from ryla_gen import Client, FluxDev
+client = Client("emulator")
+print(client.submit(FluxDev(prompt="a red fox", width=1536, height=1536, steps=100)).id, flush=True)
+os._exit(9)
+"""
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, timeout=60, check=False)
+    job = done.stdout.strip()
+    with Client("emulator") as client:
+        assert client.jobs.list()[0].state in ("queued", "running")
+        with pytest.raises(JobExpiredError):
+            client.jobs.get(job)
+        assert client.jobs.list()[0].state == "expired"

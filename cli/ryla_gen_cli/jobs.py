@@ -32,7 +32,7 @@ Wait = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", help
 @app.command("list", epilog=example("ryla-gen jobs list --workflow flux-dev --state failed"))
 def list_(
     context: typer.Context,
-    limit: Annotated[int, typer.Option("--limit", metavar="NUMBER", min=1, help="At most so many.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", metavar="NUMBER", min=1, max=1_000_000, help="At most so many.")] = 20,
     workflow: Annotated[str | None, typer.Option("--workflow", metavar="NAME", help="Only of this workflow.")] = None,
     state: Annotated[State | None, typer.Option("--state", help="Only in this state.")] = None,
     tag: Annotated[list[str] | None, typer.Option("--tag", metavar="WORD", help="Only with this tag; repeatable.")] = None,

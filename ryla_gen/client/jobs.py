@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..backends.elsewhere import Told, told_of
 from ..calls import estimate_again, rebuilt, unreached, workflow_of
-from ..errors import InvalidInputError, JobNotFoundError
+from ..errors import InvalidInputError, JobExpiredError, JobNotFoundError
 from ..events import FINAL_STATES, Event, Started, State
 from ..history import Record
 from ..jobs import AsyncJob, Job
@@ -47,7 +47,11 @@ class AsyncJobs:
         if handle is None:
             raise unreached(record)
         workflow = workflow_of(record)
-        ticket = await backend.attach(handle, workflow, job=record.id)
+        try:
+            ticket = await backend.attach(handle, workflow, job=record.id)
+        except JobExpiredError as error:
+            self.ended(record, error)
+            raise
         # Looking at what has ended changes nothing in the journal.
         ended = record.state in FINAL_STATES
         if not ended:
