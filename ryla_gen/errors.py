@@ -46,7 +46,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 PlainData = dict[str, Any]
-"""Plain data as CONTRACT defines it: dict, list, str, int, float, bool, None and bytes."""
+"""Plain data as docs/contract.md defines it: dict, list, str, int, float, bool, None and bytes."""
 
 
 class RylaGenError(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import traceback
@@ -65,6 +66,9 @@ ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(si
 
 AGAIN = "Run it again if you still want it."
 
+WAITING = frozenset({"jobs watch", "jobs wait", "jobs result"})
+"""Commands that an interrupt stops, and not the job they wait for: whoever ran that again would pay twice."""
+
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 """What typer raises for a wrong command line. Some versions of typer bring click along, others depend on it: ask neither."""
 
@@ -80,9 +84,11 @@ class Ended(KeyboardInterrupt):
 class Interrupted(Exception):  # noqa: N818 - an outcome, not an error
     """Carries an interrupt past typer, which would turn it into an exit code without a word."""
 
-    def __init__(self, code: int) -> None:
+    def __init__(self, code: int, *, asking: bool) -> None:
         super().__init__(code)
         self.code = code
+        self.asking = asking
+        """Whether a question stands on the line."""
 
 
 class Nouns(typer.core.TyperGroup):
@@ -113,8 +119,13 @@ class Nouns(typer.core.TyperGroup):
         """Run the command; an interrupt keeps its kind."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt as stop:
-            raise Interrupted(128 + (stop.number if isinstance(stop, Ended) else signal.SIGINT)) from None
+        except (KeyboardInterrupt, typer.Abort) as stop:
+            # At a question typer makes the same error of an interrupt, of the end of the input and of a no.
+            cause = stop.__context__ if isinstance(stop, typer.Abort) else stop
+            if not isinstance(cause, KeyboardInterrupt):
+                raise
+            number = cause.number if isinstance(cause, Ended) else signal.SIGINT
+            raise Interrupted(128 + number, asking=cause is not stop) from None
 
 
 app = typer.Typer(
@@ -179,7 +190,9 @@ def _run(arguments: Sequence[str]) -> int:
         result = typer.main.get_command(app).main(list(arguments), prog_name="ryla-gen", standalone_mode=False, obj=screen)
         code = result if isinstance(result, int) else 0
     except Interrupted as stop:
-        screen.fail(JobCanceledError("Stopped by you; the work was cancelled." if screen.working else "Stopped.", AGAIN))
+        if stop.asking:
+            screen.end_line()
+        screen.fail(_stopped(screen, arguments))
         code = stop.code
     except RylaGenError as error:
         if isinstance(error, InternalError) and os.environ.get(DEBUG) == "1":
@@ -191,14 +204,36 @@ def _run(arguments: Sequence[str]) -> int:
     return screen.close(code)
 
 
+def _stopped(screen: Screen, arguments: Sequence[str]) -> JobCanceledError:
+    """What an interrupt ended: the work, or only the waiting for it."""
+    if screen.working:
+        return JobCanceledError("Stopped by you; the work was cancelled.", AGAIN)
+    if screen.command in WAITING:
+        return JobCanceledError("Stopped waiting; the job goes on.", _look_again(arguments))
+    return JobCanceledError("Stopped.", AGAIN)
+
+
+def _look_again(arguments: Sequence[str]) -> str:
+    """The command that waits for the same job, as far as the command line names one."""
+    verbs = typer.main.get_command(import_module(".jobs", __package__).app)
+    verb: Any = getattr(verbs, "commands")[arguments[1]]  # noqa: B009 - typer's stand-in for click does not declare it
+    given = verb.make_context(arguments[1], list(arguments[2:]), resilient_parsing=True).params
+    if not given.get("job"):
+        return "See where it is: ryla-gen jobs list"
+    url = ["--url", given["url"]] if given.get("url") else []
+    return f"Look again: {shlex.join(['ryla-gen', 'jobs', 'watch', given['job'], *url])}"
+
+
 def _unexpected(screen: Screen, error: Exception) -> int:
     """What is not ours: typer's usage errors and, in the end, faults of this package."""
     if isinstance(error, USAGE_ERROR):
         return _usage(screen, error)
     if isinstance(error, typer.Abort):
+        if isinstance(error.__context__, EOFError):
+            screen.end_line()
         screen.fail(JobCanceledError("Stopped.", AGAIN))
         return FAILED
-    if isinstance(error, BrokenPipeError):
+    if isinstance(error, OSError) and (isinstance(error, BrokenPipeError) or not screen.writable()):
         return FAILED
     if os.environ.get(DEBUG) == "1":
         traceback.print_exc()
@@ -214,7 +249,7 @@ def _unexpected(screen: Screen, error: Exception) -> int:
 def _usage(screen: Screen, error: Any) -> int:
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError" and context is not None and not screen.json:
-        typer.echo(context.get_help(), err=True)
+        screen.note(context.get_help())
         return USAGE
     path = context.command_path if context is not None else "ryla-gen"
     text = " ".join(str(error.format_message()).split()).replace("Value error, ", "")  # how pydantic begins its reasons

@@ -206,8 +206,8 @@ def values(cls: type[Workflow], given: Mapping[str, Any]) -> dict[str, Any]:
     if _takes_prompt(found):
         text = prompt(given.get("prompt_argument"), given.get(f"{PREFIX}prompt"))
         if text is None and found["prompt"].info.is_required():
-            name = cls.name.replace("_", "-")
-            raise InvalidInputError("PROMPT is missing.", f'Say what to show: ryla-gen run {name} "a lighthouse at dusk"')
+            path = getattr(given.get("context"), "command_path", f"ryla-gen run {cls.name.replace('_', '-')}")
+            raise InvalidInputError("PROMPT is missing.", f'Say what to show: {path} "a lighthouse at dusk"')
         fields.pop("prompt", None)
         fields |= {"prompt": text} if text is not None else {}
     return fields
@@ -274,7 +274,8 @@ def _number(item: Field, given: Any) -> int | float:
     try:
         return int(given) if item.kind == "int" else float(given)
     except ValueError:
-        raise InvalidInputError(f"{item.name}={given}: must be a number.", "Write it as steps=30.") from None
+        wanted, sample = ("a whole number", "30") if item.kind == "int" else ("a number", "3.5")
+        raise InvalidInputError(f"{item.name}={given}: must be {wanted}.", f"Give one, such as {sample}.") from None
 
 
 def _truth(item: Field, text: str) -> bool:

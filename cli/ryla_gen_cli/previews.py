@@ -68,7 +68,7 @@ def shown(screen: Screen, paths: Sequence[Path | str], *, wanted: bool = True) -
         way = "sixel" if _says_sixel() else "off"
     for path in files if way in WAYS else ():
         with suppress(OSError, ValueError):  # no picture after all: it was saved, which is what counts
-            screen.note(WAYS[way](_small(path)))
+            screen.paint(WAYS[way](_small(path)))
 
 
 def told_by(env: Mapping[str, str]) -> str:

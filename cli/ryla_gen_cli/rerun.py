@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ryla_gen import media
-from ryla_gen.errors import InvalidInputError, StorageFailedError
+from ryla_gen.errors import InvalidInputError
 from ryla_gen.results import METADATA_KEY, load
 from ryla_gen.workflows.base import DRAWN_SEED_LIMIT, Workflow
 from ryla_gen.workflows.custom import CustomWorkflow
@@ -73,7 +73,7 @@ def _class_of(file: Path) -> type[Workflow]:
     try:
         found = media.read_metadata(file.expanduser().read_bytes())
     except OSError as error:
-        raise StorageFailedError(f"Cannot read {file}: {error.strerror or error}.", "Name a file that exists.") from None
+        raise InvalidInputError(f"Cannot read {file}: {error.strerror or error}.", "Name a file that exists.") from None
     if METADATA_KEY not in found:
         return CustomWorkflow  # a graph of ComfyUI's, or nothing: load tells
     import json

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ryla_gen.batches import Entry, Problem
-from ryla_gen.errors import InvalidInputError, RylaGenError, StorageFailedError
+from ryla_gen.errors import InvalidInputError, RylaGenError
 from ryla_gen.workflows.base import Workflow
 from ryla_gen.workflows.registry import workflow_class
 
@@ -29,8 +29,7 @@ def read(path: Path) -> tuple[list[Entry], list[Problem]]:
     """Read every row; files that rows name lie beside the list.
 
     Raises:
-        InvalidInputError: it is no list, or an empty one.
-        StorageFailedError: it cannot be read.
+        InvalidInputError: it is no list, or an empty one, or cannot be read.
     """
     if path.suffix.lower() not in KINDS:
         raise InvalidInputError(f"{path} is neither .jsonl nor .csv.", HINT)
@@ -39,7 +38,7 @@ def read(path: Path) -> tuple[list[Entry], list[Problem]]:
     except UnicodeDecodeError:
         raise InvalidInputError(f"{path} is not UTF-8 text.", "Save it again as UTF-8.") from None
     except OSError as error:
-        raise StorageFailedError(f"Cannot read {path}: {error.strerror or error}.", "Name a file that exists.") from None
+        raise InvalidInputError(f"Cannot read {path}: {error.strerror or error}.", "Name a file that exists.") from None
     entries, problems = list[Entry](), list[Problem]()
     is_csv = path.suffix.lower() == ".csv"
     for line, found in _from_csv(text) if is_csv else _from_json(text):

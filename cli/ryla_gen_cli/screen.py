@@ -21,6 +21,8 @@ NARROWEST_COLUMN = 24
 """Columns of text below which the last column of a table is unreadable and its rows are written as blocks."""
 SHORT = 60
 """Columns of a prompt or a default in an overview."""
+CONTROLS = {number: f"\\u{number:04x}" for number in (*range(0x20), *range(0x7F, 0xA0)) if chr(number) not in "\n\t"}
+"""Control codes (C0, DEL, C1), and what is shown instead, as JSON writes it: no prompt and no foreign file steers the terminal."""
 
 
 class Screen:
@@ -47,12 +49,20 @@ class Screen:
     def say(self, text: str) -> None:
         """Write a result for people to stdout."""
         if not self.json and text:
-            self._write(sys.stdout, f"{text}\n")
+            self._write(sys.stdout, f"{harmless(text)}\n")
 
     def note(self, text: str) -> None:
         """Write a remark for people to stderr, unless they want quiet."""
         if not self.quiet and text:
-            self._write(sys.stderr, f"{text}\n")
+            self._write(sys.stderr, f"{harmless(text)}\n")
+
+    def paint(self, codes: str) -> None:
+        """Write control codes of our own to stderr."""
+        self._write(sys.stderr, f"{codes}\n")
+
+    def end_line(self) -> None:
+        """Leave the line on which a question stands unanswered."""
+        self._write(sys.stderr, "\n")
 
     def event(self, event: Event) -> None:
         """Write an event as one line of JSON; never a preview."""
@@ -71,7 +81,8 @@ class Screen:
         if self.json:
             self._line(self._envelope(False, data, error.to_data()))
         hint = error.hint.strip()
-        self._write(sys.stderr, f"error[{error.code}]: {error.message}\n{f'  hint: {hint}' + chr(10) if hint else ''}")
+        text = f"error[{error.code}]: {error.message}\n{f'  hint: {hint}' + chr(10) if hint else ''}"
+        self._write(sys.stderr, harmless(text))
 
     def raw(self, data: bytes) -> None:
         """Write a file to stdout."""
@@ -81,6 +92,11 @@ class Screen:
             sys.stdout.buffer.flush()
         except OSError as error:
             self._gone(sys.stdout, error)
+
+    def writable(self) -> bool:
+        """Whether stdout takes what was written past us; where it does not, that is said."""
+        self._write(sys.stdout, "")
+        return 1 not in self._closed
 
     def close(self, code: int) -> int:
         """Flush, and return the exit code: a reader that left makes a success a failure, without a word."""
@@ -112,6 +128,11 @@ class Screen:
             self._write(sys.stderr, f"error[storage_failed]: stdout could not be written: {error.strerror}.\n")
 
 
+def harmless(text: str) -> str:
+    """A text with its control codes made visible; line ends and tabs stay."""
+    return text.translate(CONTROLS)
+
+
 def fancy() -> bool:
     """Whether stderr may be painted on: a terminal that understands control codes, and nobody asked for plain text."""
     return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -133,7 +154,7 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[object]], room: int | N
         room: columns of the terminal, None for no limit.
 
     """
-    lines = [[*titles], *(["" if cell is None else str(cell) for cell in row] for row in rows)]
+    lines = [[*titles], *(["" if cell is None else harmless(str(cell)) for cell in row] for row in rows)]
     wide = [max(map(columns, column)) for column in zip(*lines, strict=True)]
     left = sum(wide[:-1]) + 2 * (len(wide) - 1)
     if room is not None and left + wide[-1] > room and room - left < NARROWEST_COLUMN:
@@ -153,7 +174,7 @@ def columns(text: str) -> int:
 
 def shortened(text: str, room: int = SHORT) -> str:
     """One line of a text, cut at so many columns."""
-    text = " ".join(text.split())
+    text = harmless(" ".join(text.split()))
     if columns(text) <= room:
         return text
     end = 0

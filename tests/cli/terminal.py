@@ -6,11 +6,12 @@ import errno
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .shell import COMMAND, SECONDS, environment
@@ -37,6 +38,14 @@ class Terminal:
 
     def type(self, text: str) -> None:
         os.write(self.keyboard, text.encode())
+
+    def interrupt(self) -> None:
+        """Send Ctrl-C until it is heard: between writing a question and reading the answer Python does not hear it."""
+        for _ in range(SECONDS):
+            self.process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=2)
+                return
 
     def until(self, word: str) -> str:
         """Read until a word was said behind what was read before; return what came."""

@@ -289,7 +289,7 @@ def test_two_batches_do_not_share_a_folder(server: Emulator, tmp_path: Path, cap
         ("a.txt", "x", 2),
         ("a.jsonl", "", 2),
         ("batch.jsonl", '{"workflow": "flux"}\n', 2),
-        ("nowhere/a.csv", None, 1),
+        ("nowhere/a.csv", None, 2),
         ("a.csv", "a\n\n", 2),
     ],
 )

@@ -73,7 +73,9 @@ def test_a_picture_of_comfyui_is_run_as_its_graph(fox: str, tmp_path: Path, caps
     [
         (["--set", "stepz=3"], "steps"),
         (["--set", "steps"], "FIELD=VALUE"),
-        (["--set", "steps=many"], "number"),
+        (["--set", "steps=many"], "steps=many: must be a whole number"),
+        (["--set", "width=256.5"], "width=256.5: must be a whole number"),
+        (["--set", "guidance=high"], "guidance=high: must be a number"),
         (["--seed", "1", "--new-seed"], "exclude"),
         (["--reference-image", "x.png"], "reference_image"),
     ],
@@ -87,8 +89,8 @@ def test_a_file_that_tells_nothing(tmp_path: Path, face: bytes, capsys: pytest.C
     (tmp_path / "face.png").write_bytes(face)
     assert here("rerun", str(tmp_path / "face.png")) == 2
     assert "says nothing" in capsys.readouterr().err
-    assert here("rerun", str(tmp_path / "nowhere.png")) == 1
-    assert "storage_failed" in capsys.readouterr().err
+    assert here("rerun", str(tmp_path / "nowhere.png")) == 2
+    assert "invalid_input" in capsys.readouterr().err
 
 
 def test_a_video_to_enlarge_is_asked_for_before_the_output_is_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

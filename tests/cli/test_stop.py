@@ -12,7 +12,7 @@ import pytest
 
 from ryla_gen.emulator.server import Emulator
 
-from .shell import SECONDS, SMALL, envelope, here, lines, started
+from .shell import SECONDS, SMALL, envelope, here, lines, ryla, started
 
 CODES = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 
@@ -69,6 +69,23 @@ def test_a_signal_to_one_that_waits_leaves_the_running_one_alone(number: signal.
             if process is not None:
                 process.kill()
                 process.communicate()
+
+
+@pytest.mark.parametrize("verb", ["watch", "wait", "result"])
+def test_ctrl_c_on_what_only_waits_says_that_the_job_goes_on_and_never_to_run_it_again(verb: str, server: Emulator) -> None:
+    job = envelope(ryla("submit", "flux", "fox", *SMALL, "--url", server.url, "--json").stdout)["data"]["job"][:8]
+    before = server.stats.requests
+    process = started("jobs", verb, "--url", server.url, job, "--json")
+    while server.stats.requests == before:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, said = process.communicate(timeout=SECONDS)
+    error = envelope(out)["error"]
+    assert (process.returncode, error["message"]) == (130, "Stopped waiting; the job goes on.")
+    assert error["hint"] == f"Look again: ryla-gen jobs watch {job} --url {server.url}"
+    assert b"Run it again" not in said and b"Submit it again" not in said
+    assert server.queue.remaining() == 1
 
 
 def test_ctrl_c_on_the_embedded_emulator() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from PIL import Image
 
 from ryla_gen import AsyncClient, FluxDev, InstantID, Wan2
@@ -21,6 +24,8 @@ from ryla_gen.errors import BackendUnreachableError, FaceNotFoundError
 from ryla_gen.evaluations.measures import Evaluation
 from ryla_gen.evaluations.report import report
 from ryla_gen.evaluations.trials import How, Trial, trials
+from ryla_gen_cli.bench_run import Plan, conclude
+from ryla_gen_cli.screen import Screen
 from tests.cli.shell import envelope, here, started
 
 SMALL = ["--set", "width=256", "--set", "height=256", "--set", "steps=1"]
@@ -93,7 +98,8 @@ def test_failures_miss_it_with_exit_1_and_say_why(server: Emulator, capsys: Caps
 
 def test_the_target_can_be_chosen_and_exactly_reaching_it_is_not_enough(server: Emulator, capsys: Capsys) -> None:
     assert told(capsys, "success-rate", "flux", "--count", "1", *SMALL, "--target", "0.5")["data"]["passed"] is True
-    assert told(capsys, "success-rate", "flux", "--count", "1", *SMALL, "--target", "1", code=1)["data"]["passed"] is False
+    server.knobs.out_of_memory_at = "KSampler"
+    assert told(capsys, "success-rate", "flux", "--count", "1", *SMALL, "--target", "0", code=1)["data"]["passed"] is False
 
 
 def test_performance_tells_cold_from_warm_with_percentiles_and_a_price(
@@ -140,6 +146,8 @@ def test_it_asks_first_and_says_what_it_costs(server: Emulator, capsys: Capsys, 
         "success-rate flux --set nope=1 --yes",
         "success-rate flux --count 0 --yes",
         "success-rate flux --target 2 --yes",
+        "success-rate flux --target 1 --yes",
+        "success-rate flux --target nan --yes",
         "success-rate flux --timeout 0 --yes",
         "performance instantid --yes",
         "consistency nowhere.png --yes",
@@ -153,10 +161,59 @@ def test_a_wrong_line_is_exit_2_before_anything_runs(line: str, server: Emulator
 
 
 def test_a_report_that_cannot_be_written_is_refused_before_anything_runs(server: Emulator, capsys: Capsys, tmp_path: Path) -> None:
-    for target in (tmp_path, tmp_path / "no folder" / "report.html"):
+    (tmp_path / "file").touch()
+    for target in (tmp_path, tmp_path / "file" / "folder" / "report.html"):
         assert here("bench", "performance", "flux", "--yes", "--report", str(target)) == 1
         assert "storage_failed" in capsys.readouterr().err
     assert server.stats.prompts == 0
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_runs(server: Emulator, capsys: Capsys, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    assert here("bench", "performance", "flux", "--yes", "--report", str(tmp_path / "report.html")) == 1
+    assert "storage_failed" in capsys.readouterr().err
+    assert server.stats.prompts == 0
+
+
+def test_a_folder_that_is_not_there_is_made_for_the_report(server: Emulator, capsys: Capsys, tmp_path: Path) -> None:
+    page = tmp_path / "new" / "folder" / "report.html"
+    told(capsys, "performance", "flux", "--count", "1", *SMALL, "--report", str(page))
+    assert page.exists()
+
+
+@pytest.mark.parametrize("more", [["--json"], []])
+def test_a_report_that_cannot_be_written_after_all_loses_nothing(more: list[str], server: Emulator, tmp_path: Path) -> None:
+    server.knobs.delay_per_node = 0.1
+    page = tmp_path / "report.html"
+    process = started("bench", "performance", "flux", "--count", "3", *SMALL, "--yes", "--report", str(page), *more)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith(b"1/3"):
+            page.write_text("somebody else's")
+            break
+    out, said = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert b"error[output_exists]" in said
+    if more:
+        found = envelope(out)
+        assert (found["ok"], found["error"]["code"], found["data"]["report"]) == (False, "output_exists", None)
+        assert [item["ok"] for item in found["data"]["items"]] == [True, True, True]
+    else:
+        assert re.search(rb"runs +3\n", out)
+    assert page.read_text() == "somebody else's"
+
+
+def test_a_mean_below_the_target_is_exit_1_and_no_fault_of_anybody(capsys: Capsys) -> None:
+    found = evaluated(kind="consistency", trials=evaluated().trials[:3], target=0.6)
+    plan = Plan("consistency", "instantid", 3, (), (), None, target=0.6)
+    with pytest.raises(typer.Exit) as stop:
+        conclude(Screen("bench consistency", as_json=True), plan, found, 0, None)
+    said = capsys.readouterr()
+    told = envelope(said.out)
+    assert (stop.value.exit_code, told["ok"], told["error"], told["data"]["passed"]) == (1, True, None, False)
+    assert "mean similarity 0.50 is below the target 0.6" in said.err
+    assert "error[" not in said.err
 
 
 def test_where_nothing_answers_it_ends_at_once_with_that_error(capsys: Capsys) -> None:
@@ -193,6 +250,22 @@ def test_stopping_keeps_what_was_measured_and_writes_the_report(server: Emulator
     capsys.readouterr()
     assert here("jobs", "list", "--tag", "bench", "--json") == 0
     assert {item["state"] for item in envelope(capsys.readouterr().out)["data"]["items"]} <= {"succeeded", "canceled"}
+
+
+def test_stopping_before_the_first_run_ended_claims_nothing(server: Emulator, capsys: Capsys) -> None:
+    server.knobs.delay_per_node = 30.0
+    process = started("bench", "success-rate", "flux", "--count", "3", *SMALL, "--yes", "--json")
+    while server.queue.remaining() == 0:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, said = process.communicate(timeout=30)
+    found = envelope(out)
+    assert process.returncode == 130, said
+    assert (found["error"]["code"], found["data"]) == ("job_canceled", None)
+    assert "cancelled" in found["error"]["message"]
+    assert b"kept" not in said
+    assert server.queue.remaining() == 0
 
 
 @pytest.fixture
