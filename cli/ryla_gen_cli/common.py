@@ -44,6 +44,10 @@ def screen_of(context: typer.Context, *, as_json: bool, quiet: bool = False) -> 
     """The screen of this command line, now that its options are understood."""
     screen = context.find_object(Screen) or Screen(context.command_path)
     screen.json, screen.quiet = as_json, quiet
+    if url := context.params.get("url"):
+        from ryla_gen.settings.base import without_credentials  # not for every --help
+
+        screen.url = without_credentials(url)
     return screen
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 import sys
 import textwrap
@@ -24,6 +26,11 @@ SHORT = 60
 CONTROLS = {number: f"\\u{number:04x}" for number in (*range(0x20), *range(0x7F, 0xA0)) if chr(number) not in "\n\t"}
 """Control codes (C0, DEL, C1), and what is shown instead, as JSON writes it: no prompt and no foreign file steers the terminal."""
 
+FOLLOWING = re.compile(
+    r"(ryla-gen (?:jobs (?:status|watch|wait|result|cancel)|character (?:status|retry|cancel)) [0-9a-f]{8}[0-9a-f-]*+)(?! --url)"
+)
+"""A command that asks the server for a job."""
+
 
 class Screen:
     """One command's two streams.
@@ -38,6 +45,8 @@ class Screen:
         self.command = command
         self.json = as_json
         self.quiet = False
+        self.url = ""
+        """Address that was given with this command: commands that we name for later need it again."""
         self.working = False
         """Whether a job is under way, which an interrupt then cancels."""
         self._closed: set[int] = set()
@@ -49,12 +58,12 @@ class Screen:
     def say(self, text: str) -> None:
         """Write a result for people to stdout."""
         if not self.json and text:
-            self._write(sys.stdout, f"{harmless(text)}\n")
+            self._write(sys.stdout, f"{harmless(self._whole(text))}\n")
 
     def note(self, text: str) -> None:
         """Write a remark for people to stderr, unless they want quiet."""
         if not self.quiet and text:
-            self._write(sys.stderr, f"{harmless(text)}\n")
+            self._write(sys.stderr, f"{harmless(self._whole(text))}\n")
 
     def paint(self, codes: str) -> None:
         """Write control codes of our own to stderr."""
@@ -82,7 +91,7 @@ class Screen:
             self._line(self._envelope(False, data, error.to_data()))
         hint = error.hint.strip()
         text = f"error[{error.code}]: {error.message}\n{f'  hint: {hint}' + chr(10) if hint else ''}"
-        self._write(sys.stderr, harmless(text))
+        self._write(sys.stderr, harmless(self._whole(text)))
 
     def raw(self, data: bytes) -> None:
         """Write a file to stdout."""
@@ -103,6 +112,10 @@ class Screen:
         for stream in (sys.stdout, sys.stderr):
             self._write(stream, "")
         return code or int(1 in self._closed)
+
+    def _whole(self, text: str) -> str:
+        """A text whose commands about jobs find the server that this command was told of."""
+        return FOLLOWING.sub(rf"\1 --url {shlex.quote(self.url)}", text) if self.url else text
 
     def _envelope(self, ok: bool, data: Mapping[str, Any] | None, error: Mapping[str, Any] | None) -> dict[str, Any]:
         return {"ok": ok, "command": self.command, "version": __version__, "data": data, "error": error}

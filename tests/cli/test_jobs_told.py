@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from ryla_gen.emulator.server import Emulator
 from tests.hooks.conftest import Heard
 from tests.runpod_loopback import RunpodLoopback
 
-from .shell import SMALL, envelope, here, ryla
+from .shell import SMALL, envelope, here, picture, ryla
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -190,3 +191,12 @@ def test_runpod_has_a_job_as_soon_as_it_answers(capsys: Capsys, monkeypatch: pyt
         assert time.monotonic() - before < 5
         assert found["handle"].startswith("runpod:")
         assert loopback.count("run") == 1
+
+
+def test_the_next_command_that_is_named_works_when_typed(server: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COMFYUI_POD_URL", raising=False)
+    said = ryla("submit", "flux", "fox", *SMALL, "--url", server.url).stderr.decode()
+    line = said.partition("Fetch it: ryla-gen ")[2].partition("   ")[0].replace("FILE", str(tmp_path / "fox.png"))
+    assert f"--url {server.url}" in line
+    assert ryla(*shlex.split(line)).returncode == 0
+    assert picture(tmp_path / "fox.png").size == (256, 256)
