@@ -613,7 +613,10 @@ except InvalidInputError as error: print(error.message)
 """
     call = [sys.executable, "-W", "ignore", "-c", code]
     done = subprocess.run(call, capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.splitlines() == ["emulator emulator", "This AsyncClient is open on another event loop (another asyncio.run)."]
+    assert done.stdout.splitlines() == [
+        "emulator emulator",
+        "This AsyncClient is open on another event loop (another asyncio.run).",
+    ]
 
 
 def test_a_failure_after_closing_is_journaled_as_one(server: Emulator) -> None:
