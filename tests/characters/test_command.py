@@ -64,7 +64,7 @@ def test_a_detached_job_is_fetched_later(server: Emulator, photo: Path, tmp_path
     done = ryla("character", "swap", str(photo), "in a library", *SMALL, "--detach", "--url", server.url)
     assert done.returncode == 0, done.stderr
     job = done.stdout.decode().strip()
-    assert f"ryla-gen character status {job[:8]} --wait" in done.stderr.decode()
+    assert f"ryla-gen character status {job[:8]} --url {server.url} --wait" in done.stderr.decode()
     out = tmp_path / "out"
     made = data(capsys, "character", "status", job[:8], "--wait", "-o", str(out), "--url", server.url)
     assert (made["job"], made["state"], [path.name for path in out.iterdir()]) == (job, "succeeded", ["swap.png"])
