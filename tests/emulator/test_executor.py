@@ -189,6 +189,8 @@ async def test_prompts_run_first_in_first_out_and_front_goes_first(client, emula
 
 async def test_a_waiting_prompt_can_be_deleted_and_leaves_no_trace(client, lab):
     running = await client.prompt(lab(SLOW))
+    while not (await client.get("/queue"))[1]["queue_running"]:
+        await asyncio.sleep(0.01)
     waiting, other = await client.prompt(lab(color=2)), await client.prompt(lab(color=3))
     await client.post("/queue", {"delete": [waiting, running]})
     _, queue = await client.get("/queue")
