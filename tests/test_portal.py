@@ -41,16 +41,14 @@ def struck() -> Iterator[None]:
 
 
 def interrupt_after(seconds: float) -> threading.Thread:
-    """Send this thread the signal, a little later."""
+    """Make a thread that sends this one the signal, a little after it was started."""
     target = threading.get_ident()
 
     def send() -> None:
         time.sleep(seconds)
         signal.pthread_kill(target, signal.SIGUSR1)
 
-    thread = threading.Thread(target=send)
-    thread.start()
-    return thread
+    return threading.Thread(target=send)
 
 
 @EARLY
@@ -71,8 +69,9 @@ def test_an_interrupt_at_any_moment_ends_the_walk_and_closes_the_source(portal: 
     for _ in range(ROUNDS):
         walk = portal.iterate(numbers)
         seen = 0
+        thread = interrupt_after(luck.random() * 0.004)  # made before: the strike may come before it could be kept
         with pytest.raises(StruckError):
-            thread = interrupt_after(luck.random() * 0.004)
+            thread.start()
             for number in walk:
                 seen += number
         thread.join(5)
@@ -93,8 +92,9 @@ def test_an_interrupt_at_any_moment_cancels_the_call(portal: Portal, struck: Non
 
     luck = random.Random(6)
     for _ in range(ROUNDS // 3):
+        thread = interrupt_after(luck.random() * 0.001)
         with pytest.raises(StruckError):
-            thread = interrupt_after(luck.random() * 0.001)
+            thread.start()
             portal.call(long())
         thread.join(5)
         assert running == 0
