@@ -97,7 +97,8 @@ class Routes:
         if not verdict.ok:
             return web.json_response({"error": verdict.error, "node_errors": verdict.node_errors}, status=400)
         job = self._accept(body, graph, verdict.outputs, len(text))
-        await asyncio.sleep(knobs.slow_answers)
+        if knobs.slow_answers:  # else the answer is on its way before the prompt can end, or end us
+            await asyncio.sleep(knobs.slow_answers)
         node_errors = verdict.node_errors
         if knobs.partial_node_errors:
             node_errors = _made_up_errors(graph)
