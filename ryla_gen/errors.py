@@ -9,7 +9,8 @@ The whole tree::
     │   ├── NodeFailedError            node_failed            a node of the graph raised
     │   ├── FaceNotFoundError          face_not_found         no face in the reference image
     │   ├── GpuOutOfMemoryError        out_of_memory          the graph needs more VRAM than the GPU has
-    │   └── LoraIncompatibleError      lora_incompatible      a LoRA for another base model
+    │   ├── LoraIncompatibleError      lora_incompatible      a LoRA for another base model
+    │   └── NotEmulatedError           not_emulated           the emulator cannot run these nodes; a GPU can
     ├── ModelNotFoundError             model_not_found        a weights file is missing on the server
     │   └── LoraNotFoundError          lora_not_found         no LoRA is stored under that id
     ├── GenerationTimeoutError         generation_timeout     it ran longer than its limit (also a TimeoutError)
@@ -25,7 +26,8 @@ The whole tree::
     │   ├── NotAuthorizedError         not_authorized         the credentials were refused
     │   ├── NotDeployedError           not_deployed           the app, or a part of it, is not there
     │   ├── ContractMismatchError      contract_mismatch      the two sides speak different contracts
-    │   └── ServerUnhealthyError       server_unhealthy       ComfyUI died or hangs
+    │   ├── ServerUnhealthyError       server_unhealthy       ComfyUI died or hangs
+    │   └── PreemptedError             preempted              the container was taken away; may be sent again
     ├── BudgetExceededError            budget_exceeded        it would cost more than you allowed
     ├── StorageError
     │   ├── OutputExistsError          output_exists          a file of that name is there already
@@ -147,6 +149,14 @@ class LoraIncompatibleError(WorkflowError):
     default_hint = "Use a LoRA that was trained on the workflow's own base model."
 
 
+class NotEmulatedError(WorkflowError):
+    """The emulator cannot run the graph; ``details["nodes"]`` names every node that stops it. Nothing ran."""
+
+    code = "not_emulated"
+    http_status = 400
+    default_hint = "Run it on a ComfyUI server with a GPU: --url http://HOST:8188"
+
+
 class ModelNotFoundError(RylaGenError):
     """A weights file that the graph names is not on the server."""
 
@@ -262,6 +272,13 @@ class ServerUnhealthyError(BackendError):
 
     code = "server_unhealthy"
     default_hint = "Restart ComfyUI and look at its log; the request was not the cause."
+
+
+class PreemptedError(BackendError):
+    """The container was taken away while the job ran, and the job did not run again. The request was not the cause."""
+
+    code = "preempted"
+    default_hint = "Send it again; it may run anew."
 
 
 class BudgetExceededError(RylaGenError):

@@ -26,6 +26,8 @@ FAULTS = MappingProxyType(
         "lora_incompatible": Fault("model_error", "a LoRA for another base model"),
         "out_of_memory": Fault("model_error", "more video memory was needed than the GPU has"),
         "server_unhealthy": Fault("model_error", "ComfyUI died or hangs"),
+        "preempted": Fault("model_error", "the container was taken away"),
+        "not_emulated": Fault("workflow_error", "the emulator cannot run these nodes"),
         "invalid_input": Fault("workflow_error", "a field of the request does not fit"),
         "workflow_invalid": Fault("workflow_error", "the server refused the graph"),
         "node_failed": Fault("workflow_error", "a node of the graph raised"),
