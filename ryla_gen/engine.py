@@ -46,9 +46,7 @@ from .outputs import as_output, blank_notice
 from .results import METADATA_KEY, Cost, Generation, Output, Timings, metadata, require_outputs
 from .running import Emit, Run
 from .workflows.base import Files, Notice, Workflow
-from .workflows.custom import CustomWorkflow, graph_seed
-from .workflows.faces import FluxPulid
-from .workflows.flux import FluxLora
+from .workflows.custom import graph_seed
 
 SIGNS_OF_A_START = (ExecutionCached, NodeExecuting, NodeProgress, NodeExecuted, PreviewImage)
 """Messages of a prompt that runs already."""
@@ -167,29 +165,26 @@ class Engine:
         finally:
             uploads.cancel()
         graph = workflow.build(await self._with_loras(files, workflow, schemas)).to_api()
-        known = not isinstance(workflow, CustomWorkflow)
-        if missing_for(workflow.name, graph, schemas, files=known) or hopeless(schema.validate(graph, schemas)):
+        if missing_for(workflow.name, graph, schemas, files=not workflow.own_graph) or hopeless(schema.validate(graph, schemas)):
             # Nodes or weights may have come since the schemas were read: look again once before refusing.
             schemas = await self._client.object_info(refresh=True)
-            if missing := missing_for(workflow.name, graph, schemas, files=known):
+            if missing := missing_for(workflow.name, graph, schemas, files=not workflow.own_graph):
                 raise missing.error()
             verdict = schema.validate(graph, schemas)
             if hopeless(verdict):
                 raise refusal({"error": verdict.error or {}, "node_errors": verdict.node_errors})
         notices = [*workflow.notices()]
-        if isinstance(workflow, CustomWorkflow):
+        if workflow.own_graph:
             notices += [Notice("odd_input", text) for text in oddities(graph, schemas)]
-        if isinstance(workflow, FluxPulid) and self._backend == "comfyui":
-            text = (
-                "Nobody looked for a face in the reference image: PuLID only logs that there is none, and then paints a stranger."
-            )
+        for name in workflow.face_pictures() if self._backend == "comfyui" else ():
+            text = f"Nobody looked for a face in {name}: PuLID only logs that there is none, and then paints a stranger."
             notices.append(Notice("face_unchecked", text))
         return graph, tuple(notices)
 
     async def _with_loras(self, files: Files, workflow: Workflow, schemas: Mapping[str, Any]) -> Files:
-        if not isinstance(workflow, FluxLora):
+        wanted = [lora_id for lora_id in workflow.stored_loras() if lora_id not in files.loras]
+        if not wanted:
             return files
-        wanted = [lora.id for lora in workflow.chosen() if lora.id not in files.loras]
         stored = stored_loras(wanted, schemas)
         if len(stored) < len(set(wanted)):
             stored = stored_loras(wanted, await self._client.object_info(refresh=True))
@@ -364,7 +359,7 @@ def used_seed(workflow: Workflow, graph: Mapping[str, Any]) -> int:
     """The seed a run used: the request's, or for a custom graph the first one it names."""
     seed = getattr(workflow, "seed", None)
     if seed is None:
-        return graph_seed(graph) if isinstance(workflow, CustomWorkflow) else 0
+        return graph_seed(graph) if workflow.own_graph else 0
     return int(seed)
 
 

@@ -59,7 +59,7 @@ FLOORS = {
 }
 """Module or folder of ``ryla_gen`` → floor: docs/architecture.md shows the picture that is drawn from it."""
 
-GROUND = {"base", "graph", "messages"}
+GROUND = {"base", "graph", "messages", "abilities"}
 """Modules that the others of their folder build on."""
 BELOW = {"workflows": {"fields", "tables", "licences"}, "hooks": {"faults"}}
 """Folder → what lies below its ground: types and tables that ``base`` is made of, which import nothing else of the folder."""

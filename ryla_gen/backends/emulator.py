@@ -13,7 +13,6 @@ from ..loras.choosing import Chooser
 from ..loras.folder import FolderStore
 from ..loras.library import Library
 from ..workflows.base import Workflow
-from ..workflows.faces import FluxPulid
 from .base import Ticket
 from .comfyui import ComfyBackend
 
@@ -46,8 +45,9 @@ class EmulatorBackend(ComfyBackend):
         Raises:
             FaceNotFoundError: PuLID's reference shows no face; its node would only warn.
         """
-        if isinstance(workflow, FluxPulid) and isinstance(workflow.reference_image, bytes):
-            require_face(workflow.reference_image, emulated=True, models=self._home)
+        for name, picture in workflow.face_pictures().items():
+            if picture is not None:
+                require_face(picture, emulated=True, models=self._home, name=name)
         return await super().submit(workflow, job=job, timeout=timeout)
 
     async def attach(self, handle: str, workflow: Workflow, *, job: str) -> Ticket:

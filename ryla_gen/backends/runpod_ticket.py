@@ -20,7 +20,6 @@ from ..events import Progress, Started
 from ..outputs import blank_notice
 from ..results import Cost, Generation, Timings
 from ..workflows.base import Notice, Workflow
-from ..workflows.faces import FluxPulid
 from .runpod_api import DEFAULT_PACE, Pace, RunpodApi
 from .runpod_errors import ended, node_failed, saved_nothing
 from .runpod_files import OUTPUT_LIMIT, decoded, listed, outputs_of, progress_of
@@ -192,7 +191,7 @@ class RunpodTicket(TaskTicket):
         )
 
     def _notices(self, answer: dict[str, Any]) -> list[Notice]:
-        found = [Notice("face_unchecked", FACE_UNCHECKED)] if isinstance(self._order.workflow, FluxPulid) else []
+        found = [Notice("face_unchecked", FACE_UNCHECKED)] if self._order.workflow.face_pictures() else []
         if self._order.usd_per_second is None:
             found.append(Notice("price_unknown", f"The cost is not known: RunPod's API does not tell it. {PRICE_HINT}"))
         errors = answer["output"].get("errors") if isinstance(answer.get("output"), dict) else None

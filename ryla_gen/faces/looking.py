@@ -38,13 +38,14 @@ def look_for_face(picture: bytes, *, emulated: bool, models: Path) -> Verdict:
     return "face" if InsightFace(models).boxes(picture) else "no_face"
 
 
-def require_face(picture: bytes, *, emulated: bool, models: Path) -> Verdict:
-    """As ``look_for_face``, but no face is an error.
+def require_face(picture: bytes, *, emulated: bool, models: Path, name: str = "reference_image") -> Verdict:
+    """As ``look_for_face``, but no face is an error that names the input ``name``.
 
     Raises:
         FaceNotFoundError: the picture shows none.
     """
     verdict = look_for_face(picture, emulated=emulated, models=models)
     if verdict == "no_face":
-        raise FaceNotFoundError("No face was found in the reference image.", "", {"input": "reference_image"})
+        what = "the reference image" if name == "reference_image" else name
+        raise FaceNotFoundError(f"No face was found in {what}.", "", {"input": name})
     return verdict

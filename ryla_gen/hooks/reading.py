@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from ..errors import RylaGenError
 from ..events import FINAL_STATES
+from ..workflows.abilities import lora_places
 from ..workflows.choices import FaceProvider
 from .base import Canceled, Completed, ConsistencyMeasured, Failed, Happening, LoraLoaded, Requested
 
@@ -64,20 +65,18 @@ def settled(known: Record | None, generation: Generation | None, error: BaseExce
 
 def succeeded(generation: Generation, *, backend: str) -> Iterator[Happening]:
     """Describe a result: that it is there, the LoRAs loaded for it, and how like its face is, when that was measured."""
-    from ..workflows.flux import FluxLora
-
     job: dict[str, Any] = {"backend": backend, "job": generation.job, "workflow": generation.workflow.name}
     seconds = generation.timings.total
     for item in generation.server.get("loras") or ():
         if isinstance(item, Mapping):
             size, took = _number(item.get("bytes")), _number(item.get("seconds"))
             yield LoraLoaded(**job, lora_id=str(item.get("id")), size=int(size), seconds=took)
-    loras = generation.workflow.chosen() if isinstance(generation.workflow, FluxLora) else ()
+    loras = [(lora_id, generation.graph[node]["inputs"]) for node, _, lora_id in lora_places(generation.graph)]
     yield Completed(
         **job,
         seconds=seconds,
-        lora_ids=tuple(lora.id for lora in loras),
-        lora_strength=loras[0].strength if loras else None,
+        lora_ids=tuple(lora_id for lora_id, _ in loras),
+        lora_strength=_number(loras[0][1].get("strength_model")) if loras else None,
         cost_usd=generation.cost.total_usd,
         gpu=generation.cost.gpu,
     )

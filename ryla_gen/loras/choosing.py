@@ -10,7 +10,6 @@ from pathlib import Path
 from ..errors import LoraIncompatibleError, RylaGenError
 from ..safetensors import SUFFIX, read_header
 from ..workflows.base import Workflow
-from ..workflows.flux import FluxLora
 from .base import Card
 from .keys import NAMES, base_of
 from .library import Library
@@ -45,7 +44,7 @@ class Chooser:
             LoraIncompatibleError: one was made for another base model.
         """
         found: dict[str, str] = {}
-        for lora_id, base in wanted(workflow).items():
+        for lora_id, base in workflow.stored_loras().items():
             try:
                 async with asyncio.timeout(LOOK_SECONDS):
                     card = await self._card(lora_id)
@@ -67,25 +66,20 @@ class Chooser:
         return card
 
 
-def wanted(workflow: Workflow) -> dict[str, str]:
-    """The LoRAs that a request names, each with the base model it has to be for."""
-    return {lora.id: "flux" for lora in workflow.chosen()} if isinstance(workflow, FluxLora) else {}
-
-
-def require_base(lora_id: str, made_for: str | None, base: str) -> None:
-    """Refuse a LoRA that was made for another base model; one that does not tell may pass.
+def require_base(lora_id: str, made_for: str | None, base: str | None) -> None:
+    """Refuse a LoRA that was made for another base model. Where the LoRA or the graph does not tell, it passes.
 
     Raises:
         LoraIncompatibleError: it was.
     """
-    if made_for not in (None, base):
-        names = {key: NAMES.get(key, key) for key in (str(made_for), base)}
-        text = f"The LoRA {lora_id} was made for {names[str(made_for)]}, not for {names[base]}: it would have no effect."
+    if made_for is not None and base is not None and made_for != base:
+        names = {key: NAMES.get(key, key) for key in (made_for, base)}
+        text = f"The LoRA {lora_id} was made for {names[made_for]}, not for {names[base]}: it would have no effect."
         hint = "See what is stored, and for what: ryla-gen lora list"
         raise LoraIncompatibleError(text, hint, {"lora_id": lora_id, "base": made_for, "wanted": base})
 
 
-def require_plain(lora_id: str, folder: Path, base: str) -> None:
+def require_plain(lora_id: str, folder: Path, base: str | None) -> None:
     """Look into a plain file that somebody put there by hand, if there is one.
 
     Raises:

@@ -78,12 +78,12 @@ class LoraCopies:
         self._folder = folder
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def bring(self, lora_id: str, base: str) -> Brought | None:
+    async def bring(self, lora_id: str, base: str | None) -> Brought | None:
         """Have a LoRA on the disk; None when the volume has none of that id.
 
         Args:
             lora_id: name of the LoRA.
-            base: base model it is wanted for: flux, sdxl or wan.
+            base: base model it is wanted for: flux, sdxl or wan; None where the graph does not tell.
 
         Raises:
             LoraIncompatibleError: it was made for another base model.
@@ -117,7 +117,7 @@ class LoraCopies:
             why = "its lora.json cannot be read" if isinstance(error, json.JSONDecodeError | RecursionError) else str(error)
             raise _broken(lora_id, why) from None
 
-    async def _plain(self, lora_id: str, base: str) -> Brought | None:
+    async def _plain(self, lora_id: str, base: str | None) -> Brought | None:
         """A file that somebody put there by hand; it has no card, so its own keys tell whether it fits."""
         try:
             brought = await self._have(f"{lora_id}.safetensors", None)

@@ -32,14 +32,11 @@ from ..errors import (
 )
 from ..events import Preview, Progress, Queued, Started, State
 from ..faces import require_face
-from ..loras.choosing import wanted
 from ..names import APP, CLAIMS_DICT, EVENTS_QUEUE, MODELS_VOLUME
 from ..results import Generation
 from ..running import Emit
 from ..version import __version__
 from ..workflows.base import Notice, Workflow
-from ..workflows.custom import CustomWorkflow
-from ..workflows.faces import FluxPulid
 from . import costs
 from .claims import ModalClaims, claim
 from .config import INPUTS, FamilyConfig, inside
@@ -193,16 +190,19 @@ class Worker:
             if error.details.get("stale"):
                 await self._take_no_more("it cannot see weights that came after its start")
             raise
-        if not isinstance(workflow, FluxPulid) or not isinstance(workflow.reference_image, bytes):
-            return ()
-        verdict = await asyncio.to_thread(
-            require_face, workflow.reference_image, emulated=self._emulated, models=self._places.models
-        )
-        text = "Nobody looked for a face in the reference image; without one the result shows a stranger."
-        return (Notice("face_unchecked", text),) if verdict == "unknown" else ()
+        notices: list[Notice] = []
+        for name, picture in workflow.face_pictures().items():
+            verdict = "unknown"
+            if picture is not None:
+                models = self._places.models
+                verdict = await asyncio.to_thread(require_face, picture, emulated=self._emulated, models=models, name=name)
+            if verdict == "unknown":
+                text = f"Nobody looked for a face in {name}; without one the result shows a stranger."
+                notices.append(Notice("face_unchecked", text))
+        return tuple(notices)
 
     async def _brought(self, workflow: Workflow) -> dict[str, Brought]:
-        brought = {lora_id: await self._loras.bring(lora_id, base) for lora_id, base in wanted(workflow).items()}
+        brought = {lora_id: await self._loras.bring(lora_id, base) for lora_id, base in workflow.stored_loras().items()}
         return {lora_id: item for lora_id, item in brought.items() if item is not None}
 
     async def _alive(self, workflow: Workflow, job: str, publisher: Publisher, cold: float, loras: dict[str, str]) -> Generation:
@@ -296,7 +296,7 @@ def _emitter(session: Session, publisher: Publisher, cold: float, begun: list[bo
 def longer(workflow: Workflow, config: FamilyConfig) -> str:
     """Say what gives a request more time in a container: its limit is counted here, so that a caller's timeout cannot raise it."""
     less = "ask for less (fewer steps, pixels, frames or images at once)"
-    if isinstance(workflow, CustomWorkflow) and workflow.limit < config.limit:
+    if workflow.own_graph and workflow.time_limit() < config.limit:
         return f"Give the workflow more time: limit=SECONDS, up to {config.limit:g} on Modal; or {less}. timeout= cannot raise it."
     gpu = f"put the family on a faster GPU: ryla-gen deploy --family {config.family} --gpu NAME"
     return f"{less[0].upper()}{less[1:]}, or {gpu}. A longer timeout= cannot raise the limit of the container."

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from . import abilities
 from .fields import MediaKind, explain, media_kinds, summary
 from .tables import Weights, weights_for
 
@@ -54,6 +55,29 @@ class Files:
         return self.loras.get(lora_id, f"{lora_id}.safetensors")
 
 
+class _AskedFiles(Files):
+    """Preview names, and a record of what a ``build`` asked for."""
+
+    names: dict[str, str]
+    """Media field (``field[key]`` in a mapping) of each name that was handed out."""
+    lora_ids: set[str]
+    """LoRAs that were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        object.__setattr__(self, "names", {})  # its base is frozen
+        object.__setattr__(self, "lora_ids", set())
+
+    def of(self, name: str, suffix: str = ".png") -> str:
+        handed = super().of(name, suffix)
+        self.names[handed] = name
+        return handed
+
+    def lora(self, lora_id: str) -> str:
+        self.lora_ids.add(lora_id)
+        return super().lora(lora_id)
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """Something the caller should know about a request that runs all the same."""
@@ -79,6 +103,10 @@ class Workflow(BaseModel):
     """Name in the contract, the CLI and the client: lower case with underscores."""
     family: ClassVar[str]
     """Model family: flux, faces, video, upscale or custom. It decides which container runs it."""
+    own_graph: ClassVar[bool] = False
+    """Whether its graph is the caller's own: it brings its own seeds, and only the server knows which of its files are there."""
+    lora_base: ClassVar[str | None] = None
+    """Base model that its LoRAs have to be for, whatever checkpoint is chosen; None: the graph's model decides."""
 
     if not TYPE_CHECKING:  # editors and checkers see the signature that pydantic derives from the fields
 
@@ -111,6 +139,28 @@ class Workflow(BaseModel):
     def required_nodes(self) -> frozenset[str]:
         """Return the node classes that this request's graph uses."""
         return self.build().class_types()
+
+    def stored_loras(self) -> dict[str, str | None]:
+        """Return the ids of the stored LoRAs that the graph asks for, each with the base model it has to be for, where known."""
+        files = _AskedFiles()
+        graph = self.build(files).to_api()
+        bases = {lora_id: abilities.lora_base(graph, node_id) for node_id, _, lora_id in abilities.lora_places(graph)}
+        return {lora_id: self.lora_base or bases.get(lora_id) for lora_id in sorted(files.lora_ids)}
+
+    def face_pictures(self) -> dict[str, bytes | None]:
+        """Return the pictures that have to show a face and whose node does not look for one itself, by their field.
+
+        The value is None for a picture that is not a part of the request (it lies on the server), or has not been read yet.
+        """
+        files = _AskedFiles()
+        found: dict[str, bytes | None] = {}
+        for name in abilities.face_files(self.build(files).to_api()):
+            field_name, _, key = files.names.get(name, "").partition("[")
+            held = getattr(self, field_name, None) if field_name else None
+            if isinstance(held, Mapping):
+                held = held.get(key.removesuffix("]"))
+            found[files.names.get(name, name)] = held if isinstance(held, bytes) and held else None
+        return found
 
     def time_limit(self) -> float:
         """Return the seconds the graph may run, from its start on the GPU."""

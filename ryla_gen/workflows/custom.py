@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from ..errors import InvalidInputError
+from .abilities import lora_places
 from .base import IMAGE_TIME_LIMIT, Files, Seed, Workflow
 from .choices import OutputFormat
 from .fields import ImageInput
@@ -36,6 +37,7 @@ class CustomWorkflow(Workflow):
 
     name: ClassVar[str] = "workflow"
     family: ClassVar[str] = "custom"
+    own_graph: ClassVar[bool] = True
 
     graph: dict[str, Any] = Field(repr=False)
     """The graph in ComfyUI's API format: node id → class_type and inputs."""
@@ -118,6 +120,10 @@ class CustomWorkflow(Workflow):
         for key in self.images:
             for node_id, name in list(_image_places(api, key)):
                 api[node_id]["inputs"][name] = files.of(f"images[{key}]")
+        for node_id, name, lora_id in list(lora_places(api)):
+            stored = files.lora(lora_id)
+            if lora_id in files.loras:  # any other file is the server's own, called as the graph calls it
+                api[node_id]["inputs"][name] = stored
         folder = files.prefix.rpartition("/")[0]
         for node in api.values():
             _personalise(node["inputs"], self.seed, folder)

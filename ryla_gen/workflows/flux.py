@@ -188,6 +188,7 @@ class FluxLora(DevPicture):
 
     name: ClassVar[str] = "flux_lora"
     family: ClassVar[str] = "flux"
+    lora_base: ClassVar[str | None] = "flux"
 
     lora_id: LoraId | None = Field(default=None)
     """Name of one stored LoRA. Either this or ``loras``."""

@@ -40,6 +40,8 @@ class Weights:
     """Node classes that load this file without naming it."""
     source: str
     note: str | None
+    base: str | None = None
+    """Base model that its LoRAs are for (flux, sdxl, wan); None for what no LoRA patches."""
 
     @property
     def non_commercial(self) -> bool:

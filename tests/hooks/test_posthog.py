@@ -281,7 +281,8 @@ def test_a_key_without_the_library_names_the_extra_once_and_costs_nothing(comfy:
 def result(workflow: Any, **more: Any) -> Generation:
     """A result as a backend gives it."""
     output = Output("image", "image/png", "a.png", b"x")
-    return Generation(workflow, (output,), 5, str(uuid.uuid4()), "modal", Timings(total=12.3456), **more)
+    graph = workflow.build().to_api()
+    return Generation(workflow, (output,), 5, str(uuid.uuid4()), "modal", Timings(total=12.3456), graph=graph, **more)
 
 
 def test_loras_that_a_container_loaded_are_told_with_size_and_time() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import json
 import os
 import signal
@@ -15,10 +16,11 @@ from typing import Any
 import modal
 import pytest
 from grpclib import Status
+from PIL import Image
 
-from ryla_gen import Client, FluxLora, Generation
+from ryla_gen import Client, CustomWorkflow, FluxLora, FluxPulid, Generation
 from ryla_gen.backends.modal_loras import VolumeStore
-from ryla_gen.errors import BackendUnreachableError, LoraIncompatibleError, LoraNotFoundError
+from ryla_gen.errors import BackendUnreachableError, FaceNotFoundError, LoraIncompatibleError, LoraNotFoundError
 from ryla_gen.events import Started
 from ryla_gen.loras.base import Transfer
 from tests.loras.files import LORAS, file_name, layers, lora, safetensors, stored
@@ -92,6 +94,24 @@ def test_list_show_pull_verify_and_remove_on_the_volume(client: Client, volume: 
     assert client.loras.remove("by-hand") == ("by-hand.safetensors",)
     with pytest.raises(LoraNotFoundError, match="no LoRA 'eve'"):
         client.loras.show("eve")
+
+
+def test_a_graph_of_ones_own_uses_a_pushed_lora_and_is_refused_one_for_another_base(client: Client, tmp_path: Path) -> None:
+    data = lora(seed=11)
+    client.loras.push(stored(tmp_path, "graphs.safetensors", data))
+    client.loras.push(stored(tmp_path, "graphs-wide.safetensors", lora("sdxl, kohya")))
+    graph = FluxLora(**SMALL, lora_id="graphs").build().to_api()
+    assert lora_name(client.run(CustomWorkflow(graph=graph), timeout=60)) == f"graphs/{file_name(data)}"
+    with pytest.raises(LoraIncompatibleError, match="made for SDXL, not for FLUX.1"):
+        client.run(CustomWorkflow(graph=FluxLora(**SMALL, lora_id="graphs-wide").build().to_api()), timeout=60)
+
+
+def test_the_reference_of_a_graph_of_ones_own_is_looked_at_in_the_container(client: Client, face: bytes) -> None:
+    flat = io.BytesIO()
+    Image.new("RGB", (64, 64), "#808080").save(flat, "PNG")
+    graph = FluxPulid(**SMALL, reference_image=face).build().to_api()
+    with pytest.raises(FaceNotFoundError):
+        client.run(CustomWorkflow(graph=graph, images={"reference_image.png": flat.getvalue()}), timeout=60)
 
 
 def test_a_plain_file_put_there_by_hand_is_used(client: Client, volume: Path) -> None:
