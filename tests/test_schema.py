@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ryla_gen.comfy.schema import converted_inputs, file_inputs, input_specs, types_fit, upload_inputs, validate
-from ryla_gen.workflows.schemas import node_schemas
+from ryla_gen.comfy.schema import NO_FILES, converted_inputs, file_inputs, input_specs, types_fit, upload_inputs, validate
+from ryla_gen.errors import InvalidInputError
+from ryla_gen.workflows.schemas import COMFYUI_VERSION, VERSIONS, node_schemas
 
 
 def node_class(output: list[Any], *, optional: dict[str, Any] | None = None, save: bool = False, **required: Any) -> dict[str, Any]:
@@ -181,11 +182,26 @@ def test_file_inputs_are_told_from_other_enums():
     assert upload_inputs(packaged["LoadVideo"]) == ("file",)
 
 
-def test_packaged_schemas_name_no_file_of_any_server():
-    for name, schema in node_schemas().items():
+@pytest.mark.parametrize("version", VERSIONS)
+def test_packaged_schemas_name_no_file_of_any_server(version: str):
+    for name, schema in node_schemas(version).items():
         for spec in input_specs(schema).values():
             if spec.uploads or spec.name in file_inputs(schema):
-                assert list(spec.options or []) == [], name
+                assert set(spec.options or []) <= set(NO_FILES), name
+
+
+def test_all_node_classes_of_both_releases_are_packaged_and_the_packs_beside_them():
+    newest, pinned = node_schemas(), node_schemas(COMFYUI_VERSION)
+    assert newest is node_schemas("v0.28.2") and len(newest) == 576 + 23 and len(pinned) == 414
+    assert {"ApplyInstantID", "KSampler", "Canny"} <= newest.keys() & pinned.keys()
+    assert "ResizeImageMaskNode" in newest and "ResizeImageMaskNode" not in pinned
+    assert "SaveLoRANode" in pinned and "SaveLoRANode" not in newest
+
+
+def test_a_release_without_packaged_schemas_names_those_that_are_there():
+    with pytest.raises(InvalidInputError, match=r"'0\.45\.2' .* 0\.28\.2 and 0\.3\.71") as caught:
+        node_schemas("0.45.2")
+    assert "--url" in caught.value.hint
 
 
 @pytest.mark.parametrize("end", [("Make", {"width": 1}), ("Old", {"image": ["5", 0], "kind": "a"})])

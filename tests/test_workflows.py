@@ -17,7 +17,7 @@ from ryla_gen.names import CLASS_OF_FAMILY
 from ryla_gen.workflows.base import Files, Workflow
 from ryla_gen.workflows.fields import bounds
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class, workflow_names
-from ryla_gen.workflows.schemas import node_schemas
+from ryla_gen.workflows.schemas import COMFYUI_VERSION, node_schemas
 from ryla_gen.workflows.tables import all_weights, packs_for
 
 GRAPHS = Path(__file__).parent / "data" / "graphs"
@@ -76,7 +76,7 @@ def test_a_request_builds_the_known_good_graph(name: str) -> None:
 
 @pytest.mark.parametrize("name", KNOWN_GOOD)
 def test_every_graph_fits_the_pinned_node_schemas(name: str) -> None:
-    schemas = node_schemas()
+    schemas = node_schemas(COMFYUI_VERSION)
     graph = KNOWN_GOOD[name].build(FILES).to_api()
     assert {node["class_type"] for node in graph.values()} <= set(schemas)
     for node in graph.values():

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any, Literal
 
 from ryla_gen.comfy.schema import file_inputs, input_specs, is_link, validate
-from ryla_gen.workflows.schemas import COMFYUI_VERSION, node_schemas
+from ryla_gen.workflows.schemas import GRAPH_VERSION, node_schemas
 
 Graph = Mapping[str, Mapping[str, Any]]
 Schemas = Mapping[str, Mapping[str, Any]]
@@ -82,7 +82,7 @@ def _unknown(node_id: str, name: str, schemas: Schemas, offline: bool) -> Findin
     close = tuple(get_close_matches(name, list(schemas), n=3, cutoff=0.75 if offline else 0.6))
     if not offline:
         return Finding("error", node_id, name, "", "The server has no such node.", close)
-    text = f"Not among the packaged node schemas (ComfyUI {COMFYUI_VERSION}); ask a server that has it: --url URL."
+    text = f"Not among the packaged node schemas (ComfyUI {GRAPH_VERSION}); ask a server that has it: --url URL."
     return Finding("unknown", node_id, name, "", text, close)
 
 

@@ -11,8 +11,9 @@ import typer
 
 from ryla_gen.emulator.server import Emulator
 from ryla_gen.errors import InvalidInputError, RylaGenError, ServerUnhealthyError
+from ryla_gen.workflows.schemas import GRAPH_VERSION
 
-from .common import Json, example, screen_of, single
+from .common import ComfyUI, Json, example, screen_of, single
 
 app = single()
 
@@ -25,6 +26,7 @@ def emulator(
         str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on; anyone who reaches it may use it.")
     ] = "127.0.0.1",
     folder: Annotated[Path | None, typer.Option("--folder", metavar="DIR", help="Keeps input, output and models here.")] = None,
+    comfyui: ComfyUI = GRAPH_VERSION,
     as_json: Json = False,
 ) -> None:
     """Serve an emulated ComfyUI for any client, until Ctrl-C. Its pictures are marked as emulated."""
@@ -32,7 +34,7 @@ def emulator(
     if not host.strip():  # the system would take it for every address
         raise InvalidInputError("--host is empty.", "Name an address of this machine: --host 127.0.0.1; 0.0.0.0 is every one.")
     try:
-        server = Emulator(folder.expanduser() if folder is not None else None, host=host, port=port)
+        server = Emulator(folder.expanduser() if folder is not None else None, host=host, port=port, comfyui=comfyui)
     except OSError as error:
         raise ServerUnhealthyError(
             f"The folder {folder} cannot be used: {error.strerror}.", "Name another one: --folder DIR"
@@ -45,7 +47,9 @@ def emulator(
     url, everywhere = _reachable(server)
     use = f'Use it: ryla-gen run flux-dev "a fox" --url {url}   (or any ComfyUI client). Stop it: Ctrl-C'
     try:
-        screen.result({"url": url, "folder": str(server.folder)}, f"Emulated ComfyUI at {url}")
+        screen.result(
+            {"url": url, "folder": str(server.folder), "comfyui": server.comfyui}, f"Emulated ComfyUI {server.comfyui} at {url}"
+        )
         if everywhere:
             screen.note(f"warning: it listens on every address of this machine (--host {host}): anyone who reaches it may use it.")
         screen.note(use)

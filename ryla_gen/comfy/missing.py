@@ -95,7 +95,7 @@ class Missing:
         steps = [_pack_command(pack) for pack in self.packs]
         provided = {found for pack in self.packs for found in pack.nodes}
         others = [item for item in self.nodes if item not in provided]
-        if core := [item for item in others if item in node_schemas()]:
+        if core := [item for item in others if item in node_schemas(COMFYUI_VERSION)]:
             steps.append(f"update ComfyUI to {COMFYUI_VERSION} or later, which has {_listed(core)}")
         if strange := [item for item in others if item not in core]:
             steps.append(f"install the node pack that provides {_listed(strange)} (ComfyUI-Manager finds it)")

@@ -23,6 +23,9 @@ LONGEST_LISTED_ENUM = 20
 MODEL_SUFFIXES = (".safetensors", ".sft", ".ckpt", ".pt", ".pt2", ".pth", ".bin", ".gguf", ".onnx", ".pkl")
 """What the name of a weights file ends with; the first eight but one are ComfyUI's own list."""
 
+NO_FILES = ("none", "None", "[None]", "pixel_space")
+"""Options that stand in lists of weights files without being one; a server without such files lists nothing else."""
+
 _UPLOAD_FLAGS = ("image_upload", "video_upload", "audio_upload", "file_upload")
 _DYNAMIC = re.compile(r"COMFY_(?!MATCHTYPE)\w+_V3")
 """Types of newer servers that stand for a group of inputs under names of their own; what they require is theirs to check."""
@@ -94,7 +97,8 @@ def upload_inputs(schema: Mapping[str, Any]) -> tuple[str, ...]:
 def _lists_models(options: Sequence[Any] | None) -> bool:
     if options is None:
         return False
-    return not options or any(isinstance(option, str) and option.endswith(MODEL_SUFFIXES) for option in options)
+    files = [option for option in options if option not in NO_FILES]
+    return not files or any(isinstance(option, str) and option.endswith(MODEL_SUFFIXES) for option in files)
 
 
 def is_link(value: Any) -> bool:

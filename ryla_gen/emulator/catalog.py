@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..comfy.schema import MODEL_SUFFIXES, InputSpec, file_inputs, input_specs
-from ..workflows.schemas import node_schemas
+from ..workflows.schemas import COMFYUI_VERSION, node_schemas
 from ..workflows.tables import all_weights
 from .base import Folders
 
@@ -88,11 +88,15 @@ class Catalog:
     """The files of one emulated server."""
 
     def __init__(
-        self, builtin: Mapping[str, Sequence[str]], folders: Folders, more: Mapping[str, dict[str, Any]] | None = None
+        self,
+        builtin: Mapping[str, Sequence[str]],
+        folders: Folders,
+        more: Mapping[str, dict[str, Any]] | None = None,
+        comfyui: str = COMFYUI_VERSION,
     ) -> None:
-        """``builtin``: models folder to file names; ``more``: schemas of node classes beyond the packaged ones."""
+        """``builtin``: models folder to file names; ``more``: schemas of node classes beyond the packaged ones of ``comfyui``."""
         self.folders = folders
-        self.schemas = {**node_schemas(), **(more or {})}
+        self.schemas = {**node_schemas(comfyui), **(more or {})}
         self.builtin: dict[str, list[str]] = {}
         for folder, names in builtin.items():
             self.builtin.setdefault(FOLDER_ALIASES.get(folder, folder), []).extend(names)

@@ -19,7 +19,6 @@ from aiohttp import BodyPartReader, WSMsgType, web
 
 from ..comfy.schema import validate
 from ..version import __version__
-from ..workflows.schemas import COMFYUI_VERSION
 from .queue import Job
 from .sockets import Socket
 
@@ -237,7 +236,7 @@ class Routes:
             "os": os.name,
             "ram_total": memory,
             "ram_free": memory,
-            "comfyui_version": COMFYUI_VERSION,
+            "comfyui_version": self.emulator.comfyui,
             "python_version": sys.version,
             "pytorch_version": "none (emulated)",
             "embedded_python": False,

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from ..workflows.schemas import COMFYUI_VERSION, known_version
 from .base import Folders
 from .catalog import Catalog, builtin_models
 from .executor import Executor
@@ -62,6 +63,7 @@ class Emulator:
         plain_previews: bool = False,
         models_folder: Path | None = None,
         log: Callable[[str], None] | None = None,
+        comfyui: str = COMFYUI_VERSION,
     ) -> None:
         """``folder`` holds input, output, temp and models; without one a temporary folder is made, and removed by ``close``.
 
@@ -71,7 +73,9 @@ class Emulator:
         ``schemas`` adds node classes of your own, which you register with the ``node`` decorator.
         ``plain_previews`` sends previews also to clients that do not ask for metadata. ComfyUI sends them none either
         unless started with ``--preview-method``, and simple clients take every binary frame for a result.
+        ``comfyui`` is the release whose node classes and judgement it has, one of ``ryla_gen.workflows.schemas.VERSIONS``.
         """
+        self.comfyui = known_version(comfyui)
         self.host = host
         self.port = port
         self.knobs = Knobs()
@@ -84,7 +88,7 @@ class Emulator:
         self.folders = Folders(self.folder / "input", self.folder / "output", self.folder / "temp", models_at)
         for path in (self.folders.input, self.folders.output, self.folders.temp, *(() if models_folder else (models_at,))):
             path.mkdir(parents=True, exist_ok=True)
-        self.catalog = Catalog(builtin_models() if models is None else models, self.folders, schemas)
+        self.catalog = Catalog(builtin_models() if models is None else models, self.folders, schemas, self.comfyui)
         self._numbers = itertools.count()
         self._loop = asyncio.new_event_loop()
         self.hub = Hub(self._loop, self.knobs, self.stats, plain_previews)

@@ -1,6 +1,7 @@
-"""Schemas of the node classes the shipped graphs use and of the common ones around them, as ComfyUI 0.3.71 reports them.
+"""Schemas of ComfyUI's own node classes as its releases report them, and of the node packs that the built-in workflows use.
 
-Read from a data file of this package. Which weights files a server has is not part of it: those enums are empty here.
+Read from data files of this package, one a release. Which weights files a server has is not part of them: those enums are
+empty here, or hold only what is no file.
 """
 
 from __future__ import annotations
@@ -10,12 +11,49 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ..errors import InvalidInputError
+
 COMFYUI_VERSION = "0.3.71"
-"""The version whose ``/object_info`` the data file was taken from; the one this project pins."""
+"""The release that this project pins: the images of the built-in workflows have it."""
+GRAPH_VERSION = "0.28.2"
+"""The release that graphs of one's own are read, judged and emulated for, unless told otherwise."""
+VERSIONS = (GRAPH_VERSION, COMFYUI_VERSION)
+"""The releases whose node schemas this package has, newest first."""
+
+
+def node_schemas(version: str = GRAPH_VERSION) -> dict[str, dict[str, Any]]:
+    """Node class name to its ``/object_info`` entry. Shared by all callers: do not change it.
+
+    Args:
+        version: a release of ComfyUI, one of ``VERSIONS``.
+
+    Raises:
+        InvalidInputError: the package has no schemas of that release.
+
+    """
+    return _read(known_version(version))
+
+
+def known_version(version: str) -> str:
+    """Return the name of a release whose schemas the package has; a leading ``v`` is taken.
+
+    Raises:
+        InvalidInputError: it has none of that release.
+
+    """
+    name = version.strip().removeprefix("v")
+    if name in VERSIONS:
+        return name
+    known = " and ".join(VERSIONS)
+    hint = "Ask a server that runs it: --url URL. Or save its /object_info and name that file: --schemas FILE.json"
+    raise InvalidInputError(f"No node schemas of ComfyUI {version!r} are packaged; there are those of {known}.", hint)
 
 
 @cache
-def node_schemas() -> dict[str, dict[str, Any]]:
-    """Node class name to its ``/object_info`` entry. Shared by all callers: do not change it."""
-    schemas: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("node_schemas.json").read_text(encoding="utf-8"))
-    return schemas
+def _read(version: str) -> dict[str, dict[str, Any]]:
+    import gzip  # here, because most commands start without schemas
+
+    folder = Path(__file__).parent
+    core = json.loads(gzip.decompress((folder / f"node_schemas_{version}.json.gz").read_bytes()))
+    packs = json.loads((folder / "node_schemas_packs.json").read_text(encoding="utf-8"))
+    return {**packs, **core}

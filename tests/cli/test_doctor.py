@@ -10,7 +10,7 @@ from aiohttp import web
 
 from ryla_gen.emulator.server import Emulator
 from ryla_gen.portal import Portal
-from ryla_gen.workflows.schemas import node_schemas
+from ryla_gen.workflows.schemas import COMFYUI_VERSION, node_schemas
 
 from .shell import envelope, here, ryla
 
@@ -79,7 +79,11 @@ class Bare:
     """A ComfyUI of a certain version without node packs, as far as the doctor asks."""
 
     def __init__(self, version: str, *, nodes: bool = True) -> None:
-        core = {name: schema for name, schema in node_schemas().items() if "InstantID" not in name and "Pulid" not in name}
+        core = {
+            name: schema
+            for name, schema in node_schemas(COMFYUI_VERSION).items()
+            if "InstantID" not in name and "Pulid" not in name
+        }
         self.answers: dict[str, Any] = {
             "/system_stats": {"system": {"comfyui_version": version}, "devices": [{"name": "cuda:0 L40S"}]},
             "/queue": {"queue_running": [], "queue_pending": []},

@@ -14,7 +14,7 @@ from ryla_gen.emulator import flow, sampling
 from ryla_gen.emulator.model import Model
 from ryla_gen.emulator.samplers import SAMPLERS, Array, Walk, sampler_named
 from ryla_gen.emulator.sampling import Guider, Noise
-from ryla_gen.workflows.schemas import node_schemas
+from ryla_gen.workflows.schemas import COMFYUI_VERSION, node_schemas
 
 MEASURED: dict[str, dict[str, Any]] = json.loads((Path(__file__).with_name("data") / "comfyui_sampling.json").read_text())
 MODELS = {"flux": flow.FLUX_DEV, "schnell": flow.FLUX_SCHNELL, "wan": flow.WAN, "sdxl": flow.SDXL}
@@ -171,7 +171,7 @@ def test_every_sampler_the_emulator_has_was_measured() -> None:
 
 @pytest.mark.parametrize("node", ["KSampler", "KSamplerAdvanced", "KSamplerSelect", "BasicScheduler"])
 def test_nodes_offer_the_names_that_comfyui_has(node: str) -> None:
-    required = node_schemas()[node]["input"]["required"]
+    required = node_schemas(COMFYUI_VERSION)[node]["input"]["required"]
     for name, wanted in (("sampler_name", "samplers"), ("scheduler", "schedulers")):
         if name in required:
             assert required[name][0] == MEASURED["names"][wanted]

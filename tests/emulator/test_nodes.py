@@ -24,12 +24,13 @@ from ryla_gen.emulator.latents import decode, encode
 from ryla_gen.emulator.mark import to_pixels
 from ryla_gen.emulator.nodes import NODES
 from ryla_gen.emulator.nodes_upscale import target_size
+from ryla_gen.workflows.schemas import COMFYUI_VERSION, node_schemas
 
 HERE = Path(__file__).parent
 GRAPHS = {
     path.stem: path for path in [*(HERE.parent / "data" / "graphs").glob("*.json"), *(HERE / "data" / "graphs").glob("*.json")]
 }
-SCHEMAS = json.loads((HERE.parents[1] / "ryla_gen" / "workflows" / "node_schemas.json").read_text())
+SCHEMAS = node_schemas(COMFYUI_VERSION)
 
 
 @pytest.fixture

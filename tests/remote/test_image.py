@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from ryla_gen.remote import image
 from ryla_gen.remote.build import mend_pulid
 from ryla_gen.remote.variants import family_nodes
-from ryla_gen.workflows.schemas import node_schemas
+from ryla_gen.workflows.schemas import COMFYUI_VERSION, node_schemas
 from ryla_gen.workflows.tables import node_packs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,7 +73,7 @@ def test_no_command_hides_a_failure(family: str) -> None:
             assert part.split()[0] in ("comfy", "git", "test", "python", "pip", "cd"), part
     check = commands[-1]
     assert set(family_nodes(family)) <= set(check.split()), "the classes are passed inline"
-    assert set(family_nodes(family)) <= set(node_schemas())
+    assert set(family_nodes(family)) <= set(node_schemas(COMFYUI_VERSION))
     assert ("--cpu" in check) != image.needs_gpu(family)
 
 
