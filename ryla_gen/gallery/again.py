@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..controls import CLASS
 from ..errors import RylaGenError
 from ..workflows.base import Workflow
 from ..workflows.registry import BUILT_IN, workflow_class
@@ -22,7 +23,7 @@ STANDING_IN = {"image": "photo.png", "video": "video.mp4", "reference_image": "f
 LONGEST_LINE = 84
 """Columns of a Python call on one line."""
 SAVE = '    generation.save("{workflow}-{seed}-{index}")\n'
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\udc80-\udcff]")
+_CONTROL = re.compile(f"[\n\t{CLASS}\udc80-\udcff]")
 """Control characters, and the bytes of a file name that are no UTF-8 (as Python holds them)."""
 
 

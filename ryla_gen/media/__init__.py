@@ -13,6 +13,7 @@ from .base import (
     IMAGE_LIMIT_BYTES,
     LIMIT_FRAMES,
     LIMIT_PIXELS,
+    READ_TYPES,
     SUFFIXES,
     VIDEO_LIMIT_BYTES,
     ImageInfo,
@@ -21,7 +22,7 @@ from .base import (
     sniff_media_type,
 )
 from .files import check_target, describe, is_data_url, save_atomically
-from .images import clean_picture, probe_image
+from .images import check_whole, clean_picture, probe_image
 from .output import add_png_text, convert_image, read_metadata
 from .sources import read_source
 from .video import probe_video
@@ -30,6 +31,7 @@ __all__ = [
     "IMAGE_LIMIT_BYTES",
     "LIMIT_FRAMES",
     "LIMIT_PIXELS",
+    "READ_TYPES",
     "SUFFIXES",
     "VIDEO_LIMIT_BYTES",
     "ImageInfo",
@@ -37,6 +39,7 @@ __all__ = [
     "VideoInfo",
     "add_png_text",
     "check_target",
+    "check_whole",
     "convert_image",
     "describe",
     "is_data_url",
