@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -58,27 +59,45 @@ def load(path: str | PathLike[str], **fields: Any) -> Workflow:
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
 
 
 def _from_metadata(path: str | PathLike[str], stored: Any, fields: Mapping[str, Any]) -> Workflow:
-    if not isinstance(stored, dict) or not isinstance(stored.get("inputs"), dict):
+    name = stored.get("workflow") if isinstance(stored, dict) else None
+    if not isinstance(name, str) or not isinstance(stored.get("inputs"), dict):
         raise InvalidInputError(f"The note inside {path} about its workflow is damaged.", "Use the original file.")
-    cls = workflow_class(str(stored.get("workflow")))
+    cls = workflow_class(name)
     inputs: dict[str, Any] = dict(stored["inputs"])
     if "seed" in cls.model_fields and inputs.get("seed") is None and cls.name != "workflow":
         inputs["seed"] = stored.get("seed")
-    inputs.update(fields)
-    missing = [name for name in cls.media_fields() if _is_summary(inputs.get(name))]
+    pictures = {field: inputs.pop(field) for field in cls.media_fields() if field in inputs}
+    missing = [field for field, held in pictures.items() if held not in (None, {}) and field not in fields]
     if missing:
-        options = " ".join(f"--{name.replace('_', '-')} FILE" for name in missing)
-        text = f"{path} was made with a picture that is not stored in it: {', '.join(missing)}."
-        raise InvalidInputError(text, f"Give it again: {options} (in Python: load(path, {missing[0]}=…)).", {"missing": missing})
-    return cls.from_plain(inputs, trusted=True)
+        raise _asked_again(path, missing, {field: pictures[field] for field in missing})
+    return cls.from_plain({**inputs, **fields}, trusted=True)
+
+
+def _asked_again(path: str | PathLike[str], missing: list[str], held: Mapping[str, Any]) -> InvalidInputError:
+    """The error for pictures that a note names: whatever stands there, a path or an address too, is nothing to open."""
+    options = " ".join(_option(field, held[field]) for field in missing)
+    text = f"{path} was made with a picture that is not stored in it: {', '.join(missing)}."
+    if not all(_is_summary(value) for value in held.values()):
+        text += " Its note names a file or an address there; those of a note are never opened."
+    return InvalidInputError(text, f"Give it again: {options} (in Python: load(path, {missing[0]}=…)).", {"missing": missing})
+
+
+def _option(field: str, held: Any) -> str:
+    """How ``ryla-gen rerun`` takes a picture of a field."""
+    if field == "images":
+        names = [str(name) for name in held][:10] if isinstance(held, dict) else ["NAME"]
+        return " ".join(f"--image {shlex.quote(f'{name}=FILE')}" for name in names)
+    known = field in ("image", "reference_image", "video")
+    return f"--{field.replace('_', '-')} FILE" if known else f"--set {field}=FILE"
 
 
 def _is_summary(value: Any) -> bool:
-    if isinstance(value, dict) and set(value) == {"sha256", "bytes"}:
-        return True
-    return isinstance(value, dict) and any(_is_summary(item) for item in value.values())
+    """Whether this is a hash and a size, or names with such: all that a note of ours says of pictures."""
+    if not isinstance(value, dict):
+        return False
+    return set(value) == {"sha256", "bytes"} or (bool(value) and all(_is_summary(item) for item in value.values()))

@@ -67,6 +67,20 @@ READ_TYPES = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class References:
+    """Which references to pictures and videos are read."""
+
+    kinds: Literal["any", "bytes"] = "any"
+    """bytes: no paths and no addresses, for a server that hands on its users' texts."""
+    private_addresses: bool = False
+    """Whether addresses of this machine and of private networks are fetched."""
+
+
+USUAL = References()
+"""What a person's own program reads: everything but private addresses."""
+
+
+@dataclass(frozen=True, slots=True)
 class ImageInfo:
     """What the header of a picture says."""
 

@@ -121,6 +121,10 @@ class Settings:
     """Workflow of face swaps and character sheets: flux_pulid or instantid."""
     notebook: bool = True
     """Whether a Jupyter cell shows a running job's bar, and a list of results as a grid."""
+    references: str = "any"
+    """Which pictures a request may name: any, or bytes, for no paths and no addresses."""
+    allow_private_addresses: bool = False
+    """Whether addresses of this machine and of private networks are fetched as pictures."""
     preview: str = "auto"
     """How pictures are shown in the terminal: auto, off, kitty, iterm2 or sixel."""
     warnings: tuple[str, ...] = ()

@@ -224,6 +224,8 @@ KEYS: dict[str, Key] = {
         Key("max_usd", _number(0)),
         Key("max_usd_per_day", _number(0)),
         Key("notebook", _switch, True),
+        Key("references", _one_of("any", "bytes"), "any"),
+        Key("allow_private_addresses", _switch, False),
         Key("modal.app", _text, APP),
         Key("modal.environment", _text, also="MODAL_ENVIRONMENT"),
         Key("modal.timeout", _number(0.001, LONGEST_TIMEOUT), 180.0, also="MODAL_TIMEOUT", unit=0.001),
