@@ -98,6 +98,5 @@ def _option(field: str, held: Any) -> str:
 
 def _is_summary(value: Any) -> bool:
     """Whether this is a hash and a size, or names with such: all that a note of ours says of pictures."""
-    if not isinstance(value, dict):
-        return False
-    return set(value) == {"sha256", "bytes"} or (bool(value) and all(_is_summary(item) for item in value.values()))
+    held = value.values() if isinstance(value, dict) and set(value) != {"sha256", "bytes"} else [value]
+    return bool(held) and all(isinstance(item, dict) and set(item) == {"sha256", "bytes"} for item in held)

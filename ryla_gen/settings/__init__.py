@@ -365,15 +365,15 @@ def unset_value(key: str, env: Mapping[str, str] | None = None) -> Path:
 
 
 def _edit(change: Any, env: Mapping[str, str] | None) -> Path:
-    import tomllib
-
     from . import edit
 
     path = home_folder(env) / CONFIG_FILE
     old = read_text(path) if path.exists() else ""
     try:
         new = change(edit, old)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
+        if isinstance(error, InvalidInputError):
+            raise
         raise InvalidInputError(f"{path} is not valid TOML: {error}.", "Correct that line, or move the file away.") from None
     if new != old:
         _write(path, new)
