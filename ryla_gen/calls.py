@@ -11,6 +11,7 @@ from . import budget
 from .errors import InvalidInputError, JobNotFoundError
 from .estimates import Estimate, Work, estimate, rate_of, work_of
 from .history import History, Purse, Record
+from .media import References
 from .settings import Settings
 from .workflows.base import Workflow
 from .workflows.registry import workflow_class
@@ -31,6 +32,11 @@ def check_call(workflow: object, timeout: object, tags: object) -> None:
         )
     if isinstance(tags, str):
         raise InvalidInputError(f"tags must be several words, not the text {tags!r}.", f"Write tags=[{tags!r}].")
+
+
+def references_of(settings: Settings) -> References:
+    """Which references to pictures and videos a caller's settings allow."""
+    return References("bytes" if settings.references == "bytes" else "any", settings.allow_private_addresses)
 
 
 def workflow_of(record: Record) -> Workflow:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from .errors import ContractMismatchError, InternalError, InvalidInputError, RylaGenError, error_from_data
 from .events import CONTRACT
 from .results import Cost, Generation, Output, Timings
+from .shapes import ShapeError, build, value_of
 from .version import __version__
 from .workflows.base import Notice, Workflow
 from .workflows.registry import BUILT_IN, workflow_class
@@ -126,9 +127,10 @@ def reply(generation: Generation) -> PlainData:
 
 
 def _output(item: Output) -> PlainData:
-    data: PlainData = {"kind": item.kind, "media_type": item.media_type, "name": item.name, "data": item.data}
-    numbers = {"width": item.width, "height": item.height, "frames": item.frames, "fps": item.fps}
-    return data | {key: value for key, value in numbers.items() if value is not None}
+    held: PlainData = {"data": item.data} if item.text is None else {"text": item.text}
+    data: PlainData = {"kind": item.kind, "media_type": item.media_type, "name": item.name, **held}
+    more = {"width": item.width, "height": item.height, "frames": item.frames, "fps": item.fps, "node": item.node}
+    return data | {key: value for key, value in more.items() if value is not None}
 
 
 def error_reply(error: RylaGenError) -> PlainData:
@@ -145,34 +147,74 @@ def read_reply(data: Mapping[str, Any], workflow: Workflow) -> Generation:
 
     Raises:
         RylaGenError: the reply is an error, raised as its own class.
+        ContractMismatchError: it is no reply of this contract.
 
     """
+    if not isinstance(data, Mapping):
+        raise _unreadable(f"it is {type(data).__name__}, not an object")
     data = _object(data, "The reply")
     check_version(data, theirs="app")
     if data.get("ok") is not True:
+        if not isinstance(data.get("error"), Mapping):
+            raise _unreadable("it says neither ok nor which error")
         raise error_from_data(_object(data.get("error"), "error"))
-    found = _object(data.get("generation"), "generation")
-    seed = int(found["seed"])
+    try:
+        return _generation(data.get("generation"), workflow)
+    except ShapeError as error:
+        raise _unreadable(str(error)) from None
+
+
+def _unreadable(why: str) -> ContractMismatchError:
+    return ContractMismatchError(f"The app's reply cannot be read: {why}.", "Deploy the app from this version: ryla-gen deploy")
+
+
+def _generation(data: object, workflow: Workflow) -> Generation:
+    """Read a generation. Its files and its seed must be right; of what only describes it, what cannot be read is left out."""
+    if not isinstance(data, Mapping):
+        raise ShapeError("generation is not an object")
+    found = _object(data, "generation")
+    seed = value_of(int, found.get("seed"), "generation.seed")
     used = workflow.changed(seed=seed) if "seed" in type(workflow).model_fields and workflow.name != "workflow" else workflow
+    listed = value_of(list, found.get("outputs"), "generation.outputs")
+    similarity = found.get("face_similarity")
     return Generation(
         workflow=used,
-        outputs=tuple(_known(Output, item) for item in found["outputs"]),
+        outputs=tuple(_read_output(item, f"generation.outputs[{index}]") for index, item in enumerate(listed)),
         seed=seed,
-        job=str(found["job"]),
-        backend=str(found["backend"]),
-        timings=_known(Timings, found.get("timings") or {}),
-        cost=_known(Cost, found.get("cost") or {}),
-        warnings=tuple(_known(Notice, item) for item in found.get("warnings") or ()),
-        graph=found.get("graph") or {},
-        server=found.get("server") or {},
-        face_similarity=None if found.get("face_similarity") is None else float(found["face_similarity"]),
+        job=value_of(str, found.get("job"), "generation.job"),
+        backend=value_of(str, found.get("backend"), "generation.backend"),
+        timings=_or_default(Timings, found.get("timings")) or Timings(),
+        cost=_or_default(Cost, found.get("cost")) or Cost(),
+        warnings=tuple(notice for item in _listed(found.get("warnings")) if (notice := _or_default(Notice, item))),
+        graph=_mapping(found.get("graph")),
+        server=_mapping(found.get("server")),
+        face_similarity=float(similarity) if isinstance(similarity, float | int) and -1 <= similarity <= 1 else None,
     )
 
 
-def _known(cls: type[T], data: Mapping[str, Any]) -> T:
-    """Build a dataclass from the keys it knows: a newer server may send more."""
-    names = {item.name for item in fields(cls)}  # type: ignore[arg-type]
-    return cls(**{key: value for key, value in data.items() if key in names})
+def _read_output(data: object, what: str) -> Output:
+    if not isinstance(data, Mapping):
+        raise ShapeError(f"{what} is {type(data).__name__}, not an object")
+    kind = data.get("kind")
+    known = kind if kind in get_args(get_type_hints(Output)["kind"]) else "file"  # a newer app may know more kinds
+    if not isinstance(data.get("text" if known == "text" else "data"), str if known == "text" else bytes):
+        raise ShapeError(f"{what} has no {'text' if known == 'text' else 'data'}")
+    return build(Output, {**data, "kind": known}, what)
+
+
+def _or_default(cls: type[T], data: object) -> T | None:
+    try:
+        return build(cls, _mapping(data), cls.__name__)
+    except ShapeError:
+        return None
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _listed(value: object) -> list[Any] | tuple[Any, ...]:
+    return value if isinstance(value, list | tuple) else ()
 
 
 def _object(value: object, what: str) -> PlainData:

@@ -339,5 +339,7 @@ ERRORS: dict[str, type[RylaGenError]] = {cls.code: cls for cls in _concrete(Ryla
 
 def error_from_data(data: Mapping[str, Any]) -> RylaGenError:
     """Build the typed error that ``to_data`` described; a code from a newer side becomes its nearest base."""
-    cls = ERRORS.get(str(data.get("code")), RylaGenError)
-    return cls(str(data.get("message", "")), str(data.get("hint", "")), data.get("details") or {})
+    code, message, hint, details = (data.get(key) for key in ("code", "message", "hint", "details"))
+    cls = ERRORS.get(code, RylaGenError) if isinstance(code, str) else RylaGenError
+    said, advice = (text if isinstance(text, str) else "" for text in (message, hint))
+    return cls(said, advice, details if isinstance(details, Mapping) else {})

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 
+from .shapes import ShapeError, build
+
 CONTRACT = 1
 """Version of every shape that crosses a process."""
 
@@ -98,9 +100,10 @@ _BY_TYPE: dict[str, type[Event]] = {cls.type: cls for cls in (Queued, Started, P
 
 
 def event_from_data(data: Mapping[str, Any]) -> Event | None:
-    """Read an event; None for a type that a newer side sends. Unknown keys are ignored."""
-    cls = _BY_TYPE.get(str(data.get("type")))
-    if cls is None:
+    """Read an event; None for a type that a newer side sends, and for one of another shape. Unknown keys are ignored."""
+    kind = data.get("type")
+    cls = _BY_TYPE.get(kind) if isinstance(kind, str) else None
+    try:
+        return build(cls, data, "event") if cls is not None else None
+    except ShapeError:
         return None
-    known = {item.name for item in fields(cls)}
-    return cls(**{key: value for key, value in data.items() if key in known})

@@ -106,7 +106,7 @@ def _tiles(item: Any, label: str) -> list[Tile]:
         return [Tile(label, None)]
     if not isinstance(item, Generation | Output):
         return [Tile(label, _encoded(item))]
-    shown = [output for output in _outputs(item) if output.kind != "file"]
+    shown = [output for output in _outputs(item) if output.kind in ("image", "video")]
     several = len(shown) > 1
     return [Tile(f"{label} · {place}" if several else label, _still(output)) for place, output in enumerate(shown, 1)]
 

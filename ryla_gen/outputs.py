@@ -4,49 +4,128 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any, cast
 
 from . import media
 from .errors import InvalidInputError
-from .results import Output
+from .results import Output, replacement_of
 from .workflows.base import Notice
 
 
-def as_output(data: bytes, filename: str, name: str, output_format: str, texts: Mapping[str, str]) -> Output:
+def as_output(
+    data: bytes, filename: str, name: str, output_format: str, texts: Mapping[str, str], *, node: str | None = None
+) -> Output:
     """Describe one file of a result; a PNG becomes the format the request asked for, its texts kept in EXIF.
 
     What we cannot read (a kind that we do not know, more pixels than we open) is kept as a file: it has been paid for.
+
+    Args:
+        data: the file as the server sent it.
+        filename: what the server calls it.
+        name: what the output is called, without a suffix.
+        output_format: png, jpeg or webp.
+        texts: what a converted picture says of itself, by name.
+        node: id of the node that made it.
     """
-    media_type = media.sniff_media_type(data)
+    media_type = _media_type(data, filename)
     moves = b"acTL" in data[: data.find(b"IDAT")]  # an animated PNG: another format would keep its first frame only
     if media_type == "image/png" and output_format in ("jpeg", "webp") and not moves:
         with contextlib.suppress(InvalidInputError):
             data = media.convert_image(data, cast(Any, output_format), texts)
             media_type = f"image/{output_format}"
-    suffix = media.SUFFIXES.get(media_type or "") or (f".{filename.rpartition('.')[2]}" if "." in filename else ".bin")
-    named = f"{name}{suffix}"
+    named = f"{name}{_suffix(media_type, filename, data)}"
     with contextlib.suppress(InvalidInputError):
-        if media_type is not None and media_type.startswith("image/"):
+        if media_type.startswith("image/"):
             info = media.probe_image(data)
             if not info.animated:
-                return Output("image", media_type, named, data, info.width, info.height)
-        if media_type is not None and media_type.startswith(("video/", "image/")):
+                media.check_whole(data)
+                return Output("image", media_type, named, data, info.width, info.height, node=node)
+        if media_type.startswith(("video/", "image/")):
             video = media.probe_video(data)
-            return Output("video", media_type, named, data, video.width, video.height, video.frames, video.fps)
-    return Output("file", media_type or "application/octet-stream", named, data)
+            return Output("video", media_type, named, data, video.width, video.height, video.frames, video.fps, node=node)
+    if media_type == "text/plain":
+        with contextlib.suppress(UnicodeDecodeError):
+            return Output("text", media_type, named, data, text=data.decode(), node=node)
+    return Output("audio" if media_type.startswith("audio/") else "file", media_type, named, data, node=node)
+
+
+UNKNOWN = "application/octet-stream"
+_BY_SUFFIX = {suffix: kind for kind, suffix in media.SUFFIXES.items()} | {".htm": "text/html"}
+_NO_MAGIC = frozenset({"application/json", "image/svg+xml", "text/html", "text/plain"}) | {
+    f"model/{kind}" for kind in ("gltf+json", "obj", "ply", "stl")
+}
+"""Kinds whose first bytes do not tell them: the name does, or a text's beginning."""
+
+
+def _media_type(data: bytes, filename: str) -> str:
+    """What a file is: by its first bytes, and by its name only where those of that kind tell nothing."""
+    head = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if found := media.sniff_media_type(data):
+        return found
+    if head.startswith(b"<") and (b"<!doctype html" in head or b"<html" in head):
+        return "text/html"
+    if head.startswith((b"<svg", b"<?xml", b"<!--", b"<!doctype svg")) and b"<svg" in head:
+        return "image/svg+xml"
+    claimed = _BY_SUFFIX.get(PurePath(filename).suffix.lower(), UNKNOWN)
+    return claimed if claimed in _NO_MAGIC else UNKNOWN
+
+
+def _suffix(media_type: str, filename: str, data: bytes) -> str:
+    given = PurePath(filename).suffix.lower()
+    right = media.SUFFIXES.get(media_type)
+    if media_type == "text/html" and _BY_SUFFIX.get(given) != media_type:
+        return f"{given}.html"  # what was asked for, and what came: require_outputs refuses it by this name
+    if right is not None:
+        return ".opus" if (media_type, given) == ("audio/ogg", ".opus") else right
+    claimed = _BY_SUFFIX.get(given)  # a name that claims what the bytes are not
+    return ".bin" if not given or (data and claimed is not None and claimed not in _NO_MAGIC) else given
+
+
+def text_output(text: str, name: str, *, node: str | None) -> Output:
+    """Describe a text that a node showed, such as a caption.
+
+    Args:
+        text: what it says.
+        name: what the output is called, without a suffix.
+        node: id of the node that made it.
+    """
+    whole = text.encode("utf-8", "replace").decode()  # a lone surrogate could not cross the contract
+    return Output("text", "text/plain", f"{name}.txt", text=whole, node=node)
 
 
 BLANK_BYTES_PER_PIXEL = 0.006
 """A one-coloured PNG is smaller than this; the emulator's flattest picture has ten times as much."""
 
 
-def blank_notice(outputs: tuple[Output, ...]) -> tuple[Notice, ...]:
-    """Say when a picture is all black: a model that produced NaN ends "well" in ComfyUI."""
+def output_notices(outputs: tuple[Output, ...]) -> tuple[Notice, ...]:
+    """Say what should be known of a result: a file that was not what it should be, and a picture that is all black.
+
+    A model that produced NaN ends "well" in ComfyUI.
+    """
+    kept = (Notice("kept_as_file", text) for item in outputs if (text := _why_kept(item)))
+    return (*kept, *_black_notice(outputs))
+
+
+def _why_kept(item: Output) -> str:
+    if replaced := replacement_of(item):
+        return f"The server answered with {replaced} instead of {item.name.removesuffix('.html')}; what came was kept."
+    if item.kind != "file" or item.media_type not in media.READ_TYPES:
+        return ""
+    try:
+        (media.check_whole if item.media_type.startswith("image/") else media.probe_video)(item.data)
+    except InvalidInputError as error:
+        return f"{item.name} was kept as it came: {error.message}"
+    return ""
+
+
+def _black_notice(outputs: tuple[Output, ...]) -> tuple[Notice, ...]:
     for item in outputs:
         pixels = (item.width or 0) * (item.height or 0)
         if item.kind == "image" and pixels and len(item.data) < 4096 + BLANK_BYTES_PER_PIXEL * pixels:
-            extrema = item.image().convert("RGB").getextrema()
-            if all(high == 0 for _, high in cast(Any, extrema)):
-                text = f"{item.name} is all black: the model probably produced NaN (try other weights, precision or steps)."
-                return (Notice("black_image", text),)
+            with contextlib.suppress(InvalidInputError):
+                extrema = item.image().convert("RGB").getextrema()
+                if all(high == 0 for _, high in cast(Any, extrema)):
+                    text = f"{item.name} is all black: the model probably produced NaN (try other weights, precision or steps)."
+                    return (Notice("black_image", text),)
     return ()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -16,20 +15,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import media, notebook
-from .errors import InvalidInputError, StorageFailedError, WorkflowError
+from .errors import InvalidInputError, ServerUnhealthyError, WorkflowError
+from .notes import METADATA_KEY as METADATA_KEY
+from .notes import load as load
+from .notes import metadata as metadata
 from .workflows.base import Notice
-from .workflows.registry import workflow_class
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from .workflows.base import Workflow
 
-METADATA_KEY = "ryla"
-"""PNG text chunk (or EXIF field) that holds the workflow, its fields and the seed."""
-
 TEMPLATE_FIELDS = ("workflow", "seed", "index", "job", "name")
 """Words that may stand in braces in a file name."""
+_ALSO = {".jpeg": ".jpg", ".tif": ".tiff", ".htm": ".html", ".opus": ".ogg", ".oga": ".ogg"}
+"""Other suffixes of the same kinds of files."""
 _FIELD = re.compile("{(" + "|".join(TEMPLATE_FIELDS) + ")}")
 
 
@@ -65,39 +65,51 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One file a job made."""
+    """One file or text a job made."""
 
-    kind: Literal["image", "video", "file"]
+    kind: Literal["image", "video", "audio", "text", "file"]
     media_type: str
     """Such as image/png or video/mp4."""
     name: str
-    data: bytes = field(repr=False)
-    """The encoded file."""
+    data: bytes = field(default=b"", repr=False)
+    """The encoded file; of a text its UTF-8 bytes, which need not be given."""
     width: int | None = None
     """Pixels."""
     height: int | None = None
     """Pixels."""
     frames: int | None = None
     fps: float | None = None
+    text: str | None = None
+    """What a text output says; None of every other kind."""
+    node: str | None = None
+    """Id of the node that made it; None where the server does not say."""
+
+    def __post_init__(self) -> None:
+        if self.kind == "text" and self.text is not None and not self.data:
+            object.__setattr__(self, "data", self.text.encode("utf-8", "replace"))
 
     @property
     def suffix(self) -> str:
-        """File suffix that belongs to the media type, with its dot."""
+        """File suffix that belongs to what it is, with its dot."""
         return media.SUFFIXES.get(self.media_type) or Path(self.name).suffix or ".bin"
 
     def image(self) -> Image:
         """Return the picture as a PIL image.
 
         Raises:
-            InvalidInputError: this output is no picture.
+            InvalidInputError: this output is no picture, or a broken one.
 
         """
         if self.kind != "image":
             raise InvalidInputError(f"{self.name} is a {self.kind}, not an image.", "Use .data for its bytes, or .save(path).")
         from PIL import Image
 
-        picture = Image.open(io.BytesIO(self.data))
-        picture.load()
+        try:
+            picture = Image.open(io.BytesIO(self.data))
+            picture.load()
+        except Exception as error:  # decoders raise anything on a broken file
+            text = f"{self.name} cannot be decoded: {str(error).strip() or type(error).__name__}."
+            raise InvalidInputError(text, "Its bytes as they came: .data, or .save(path).") from None
         return picture
 
     def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
@@ -117,17 +129,21 @@ class Output:
 
     def _named(self, target: Path) -> Path:
         """A path whose suffix does not lie: one that no program knows stays."""
-        right, suffix = media.SUFFIXES.get(self.media_type), target.suffix.lower()
+        right, suffix = self.suffix, target.suffix.lower()
         if not suffix:
-            return target.with_name(target.name + self.suffix)
-        known = {*media.SUFFIXES.values(), ".jpeg", ".tif"}
-        same = {".jpeg": ".jpg", ".tif": ".tiff"}.get(suffix, suffix)
-        return target.with_suffix(right) if right is not None and suffix in known and same != right else target
+            return target.with_name(target.name + right)
+        known = {*media.SUFFIXES.values(), *_ALSO}
+        fits = _ALSO.get(suffix, suffix) == _ALSO.get(right, right)
+        return target.with_suffix(right) if suffix in known and not fits else target
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {"text/plain": repr(self), "text/html": self._repr_html_()}
 
     def _repr_html_(self) -> str:
+        if self.kind == "text":
+            return notebook.words(self.text or "")
+        if self.kind == "audio":
+            return notebook.sound(self.media_type, self.data, self.name)
         if self.kind == "file":
             return f"<code>{escape(self.name)}</code> ({len(self.data):,} bytes)"
         if self.kind == "video":
@@ -139,7 +155,7 @@ class Output:
         notebook.show([self._file("")])
 
     def _file(self, label: str) -> notebook.File:
-        return notebook.File(self.kind, self.media_type, self.name, label, self.data)
+        return notebook.File(self.kind, self.media_type, self.name, label, self.data, self.text)
 
 
 @dataclass(frozen=True)
@@ -192,6 +208,26 @@ class Generation:
 
         """
         return self._first("video")
+
+    @property
+    def audio(self) -> Output:
+        """The first sound: ``.data`` holds its bytes, ``.save(path)`` writes it.
+
+        Raises:
+            InvalidInputError: the job made no sound.
+
+        """
+        return self._first("audio")
+
+    @property
+    def text(self) -> str:
+        """The first text, such as a caption.
+
+        Raises:
+            InvalidInputError: the job made no text.
+
+        """
+        return self._first("text").text or ""
 
     def _first(self, kind: str) -> Output:
         found = next((item for item in self.outputs if item.kind == kind), None)
@@ -285,77 +321,28 @@ def fill_name(template: str, **words: object) -> str:
     return filled
 
 
-def metadata(workflow: Workflow, seed: int, job: str) -> dict[str, Any]:
-    """Describe a request for the inside of a file, so that :func:`load` can bring it back."""
-    from .version import __version__
-
-    return {"contract": 1, "sdk": __version__, "workflow": workflow.name, "seed": seed, "job": job, "inputs": workflow.described()}
-
-
-def load(path: str | PathLike[str], **fields: Any) -> Workflow:
-    """Read back the workflow that made a saved picture or video.
-
-    Args:
-        path: a file that this package saved (or that ComfyUI saved, whose graph then becomes a ``CustomWorkflow``).
-        fields: values to change, and the pictures of a face workflow, which are never stored in the file.
-
-    Raises:
-        StorageFailedError: the file cannot be read.
-        InvalidInputError: the file says nothing about a workflow, or a picture must be given again.
-
-    """
-    try:
-        data = Path(path).expanduser().read_bytes()
-    except OSError as error:
-        raise StorageFailedError(f"Cannot read {path}: {error.strerror or error}", "Name a file that exists.") from error
-    found = media.read_metadata(data)
-    if METADATA_KEY in found:
-        return _from_metadata(path, _json(found[METADATA_KEY]), fields)
-    if "prompt" in found:
-        from .workflows.custom import CustomWorkflow
-
-        return CustomWorkflow.from_plain({"graph": _json(found["prompt"]), **fields}, trusted=True)
-    raise InvalidInputError(
-        f"{path} says nothing about how it was made.",
-        "Only files saved by this package or by ComfyUI, unedited, carry their workflow.",
-    )
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return {}
-
-
-def _from_metadata(path: str | PathLike[str], stored: Any, fields: Mapping[str, Any]) -> Workflow:
-    if not isinstance(stored, dict) or not isinstance(stored.get("inputs"), dict):
-        raise InvalidInputError(f"The note inside {path} about its workflow is damaged.", "Use the original file.")
-    cls = workflow_class(str(stored.get("workflow")))
-    inputs: dict[str, Any] = dict(stored["inputs"])
-    if "seed" in cls.model_fields and inputs.get("seed") is None and cls.name != "workflow":
-        inputs["seed"] = stored.get("seed")
-    inputs.update(fields)
-    missing = [name for name in cls.media_fields() if _is_summary(inputs.get(name))]
-    if missing:
-        options = " ".join(f"--{name.replace('_', '-')} FILE" for name in missing)
-        text = f"{path} was made with a picture that is not stored in it: {', '.join(missing)}."
-        raise InvalidInputError(text, f"Give it again: {options} (in Python: load(path, {missing[0]}=…)).", {"missing": missing})
-    return cls.from_plain(inputs, trusted=True)
-
-
-def _is_summary(value: Any) -> bool:
-    if isinstance(value, dict) and set(value) == {"sha256", "bytes"}:
-        return True
-    return isinstance(value, dict) and any(_is_summary(item) for item in value.values())
+def replacement_of(item: Output) -> str:
+    """Tell what a server sent in the place of a file: nothing, or a web page; empty when this is the file."""
+    if not item.data and item.kind != "text":
+        return "an empty file"
+    page = item.media_type == "text/html" and len(Path(item.name).suffixes) != 1
+    return "an HTML page" if page else ""
 
 
 def require_outputs(outputs: tuple[Output, ...], workflow: str) -> None:
-    """Refuse a result without files: a graph that ends well and saves nothing is a failure.
+    """Refuse a result without files: a graph that ends well and saves nothing is a failure, and so is one whose files did not come.
 
     Raises:
         WorkflowError: there are no outputs.
+        ServerUnhealthyError: each is empty, or a page of something that stands in front of the server.
 
     """
     if not outputs:
         raise WorkflowError(f"The {workflow} graph ended well but saved nothing.", "Let it end in a SaveImage or SaveVideo node.")
+    replaced = [replacement_of(item) for item in outputs]
+    if all(replaced):
+        text = f"The server answered with {replaced[0]} instead of {outputs[0].name.removesuffix('.html')}."
+        hint = (
+            "An empty file: look whether the server's disk is full. A page: look what stands in front of it (a proxy, a sign-in)."
+        )
+        raise ServerUnhealthyError(text, hint, {"media_type": outputs[0].media_type, "bytes": len(outputs[0].data)})

@@ -15,6 +15,8 @@ COMMANDS = ROOT / "cli" / "ryla_gen_cli"
 
 FLOORS = {
     "errors": 1,
+    "shapes": 0.5,
+    "controls": 0.5,
     "events": 1,
     "prices": 1,
     "durations": 1,
@@ -27,6 +29,7 @@ FLOORS = {
     "settings": 2,
     "workflows": 3,
     "notebook": 3.5,
+    "notes": 3.5,
     "comfy": 4,
     "loras": 4.5,
     "results": 4,

@@ -166,3 +166,70 @@ def test_a_suffix_does_not_lie(tmp_path: Path) -> None:
         assert (tmp_path / written).read_bytes() == output.data
     jpeg = Output("image", "image/jpeg", "flux-7-0.jpg", encoded(portrait((64, 64)), "JPEG"), 64, 64)
     assert jpeg.save(tmp_path / "f.jpeg") == tmp_path / "f.jpeg"
+
+
+def note(tmp_path: Path, workflow: str, **inputs: object) -> Path:
+    """A picture that somebody else made, with a note of that person's choice."""
+    path = tmp_path / "stranger.png"
+    path.write_bytes(
+        add_png_text(PNG, {METADATA_KEY: json.dumps({"contract": 1, "workflow": workflow, "seed": 7, "inputs": inputs})})
+    )
+    return path
+
+
+CLAIMS = [
+    "/etc/passwd",
+    "~/.ssh/id_rsa",
+    "private.png",
+    "https://example.com/beacon.png",
+    "http://127.0.0.1:1/beacon.png",
+    "data:image/png;base64,iVBORw0KGgo=",
+    "",
+    {"sha256": "0" * 64, "bytes": 3, "path": "/etc/passwd"},
+    {"path": "/etc/passwd"},
+    ["/etc/passwd"],
+    7,
+    True,
+]
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_a_strangers_note_names_no_picture_whatever_it_says(tmp_path: Path, claim: object) -> None:
+    path = note(tmp_path, "instantid", prompt="a", reference_image=claim)
+    with pytest.raises(InvalidInputError) as caught:
+        ryla_gen.load(path)
+    assert "reference_image" in caught.value.message
+    assert "--reference-image FILE" in caught.value.hint
+    assert ryla_gen.load(path, reference_image=PNG) == InstantID(prompt="a", seed=7, reference_image=PNG)
+
+
+@pytest.mark.parametrize("claim", [*CLAIMS, {"photo.png": "/etc/passwd"}, {"photo.png": {"sha256": "0" * 64, "bytes": 3}}])
+def test_nor_the_pictures_of_a_graph(tmp_path: Path, claim: object) -> None:
+    graph = {"1": {"class_type": "LoadImage", "inputs": {"image": "photo.png"}}}
+    path = note(tmp_path, "workflow", graph=graph, images=claim)
+    with pytest.raises(InvalidInputError, match="images") as caught:
+        ryla_gen.load(path)
+    assert "--image" in caught.value.hint
+    assert ryla_gen.load(path, images={"photo.png": PNG}).to_plain()["images"] == {"photo.png": PNG}
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "../secret.png", "C:\\secret.png", "https://example.com/beacon.png", "//host/share/x.png"]
+)
+def test_a_strangers_graph_names_no_file_outside_the_servers_own_folder(tmp_path: Path, name: str) -> None:
+    graph = {"1": {"class_type": "LoadImage", "inputs": {"image": name}}}
+    (tmp_path / "comfy.png").write_bytes(add_png_text(PNG, {"prompt": json.dumps(graph)}))
+    for path in (tmp_path / "comfy.png", note(tmp_path, "workflow", graph=graph)):
+        with pytest.raises(InvalidInputError, match="outside the server's own folder"):
+            ryla_gen.load(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, '{"a":' * 100_000, "null", "[]", "9" * 5000, '{"workflow": [1]}', '{"workflow": "flux_dev", "inputs": []}'],
+)
+def test_a_note_of_another_shape_is_damaged_and_says_so(tmp_path: Path, text: str) -> None:
+    for key in (METADATA_KEY, "prompt"):
+        (tmp_path / "odd.png").write_bytes(add_png_text(PNG, {key: text}))
+        with pytest.raises(InvalidInputError):
+            ryla_gen.load(tmp_path / "odd.png")

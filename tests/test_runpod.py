@@ -15,7 +15,7 @@ import pytest
 from ryla_gen import Client, CustomWorkflow, Generation, Settings, load
 from ryla_gen.backends.runpod import RunpodBackend
 from ryla_gen.backends.runpod_api import Pace
-from ryla_gen.backends.runpod_ticket import Terms
+from ryla_gen.backends.runpod_ticket import Terms, seconds_of
 from ryla_gen.errors import (
     BackendNotConfiguredError,
     BackendUnreachableError,
@@ -183,6 +183,27 @@ def test_a_bucket_is_asked_without_the_key(loopback: RunpodLoopback, worker: Scr
 def test_a_bucket_that_cannot_be_had_is_a_typed_failure(loopback: RunpodLoopback, worker: Scripted, address: str) -> None:
     worker.output = {"images": [{"filename": "x.png", "type": "s3_url", "data": address}]}
     fails(ServerUnhealthyError, run)
+
+
+def test_a_worker_sends_nobody_to_a_private_address(loopback: RunpodLoopback, worker: Scripted) -> None:
+    loopback.bucket["x.png"] = PNG
+    for address in (loopback.url.removesuffix("/v2") + "/bucket/x.png", "https://169.254.169.254/latest", "https://[::1]/x"):
+        worker.output = {"images": [{"filename": "x.png", "type": "s3_url", "data": address}]}
+        error = fails(ServerUnhealthyError, lambda: run(allow_private_addresses=False))
+        assert "private network" in error.message
+    assert loopback.bucket_headers == []
+
+
+def test_a_picture_that_a_worker_cut_short_is_kept(loopback: RunpodLoopback, worker: Scripted) -> None:
+    worker.output = {"images": [{"filename": "x.png", "type": "base64", "data": base64.b64encode(PNG[:200]).decode()}]}
+    made = asyncio.run(run())
+    assert (made.output.kind, made.output.data) == ("file", PNG[:200])
+    assert [notice.code for notice in made.warnings] == ["kept_as_file"]
+
+
+@pytest.mark.parametrize("times", [10**400, float("1e308"), -5, True, "7", None, [1], {}])
+def test_times_of_another_shape_cost_no_result(loopback: RunpodLoopback, times: Any) -> None:
+    assert seconds_of(times) in (0.0,)
 
 
 def test_what_a_worker_warns_of_reaches_the_caller(loopback: RunpodLoopback, worker: Scripted) -> None:

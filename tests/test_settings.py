@@ -409,3 +409,34 @@ def test_any_value_set_in_an_odd_file_is_the_only_change(name: str, value: objec
 def test_a_file_that_cannot_be_edited_by_lines_stays_and_says_what_to_write() -> None:
     with pytest.raises(InvalidInputError, match=r"modal\.timeout = 5"):
         with_value("modal = { timeout = 1, app = 'x' }\n", "modal.timeout", 5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"max_usd = {'9' * 5000}",
+        f"max_usd = {'9' * 400}",
+        f"modal.timeout = {'[' * 20_000}",
+        "modal.region = " + "[" * 900 + "]" * 900,
+        f"backend = {'{a=' * 3000}",
+        "max_usd = nan",
+        "max_usd = inf",
+        "max_usd = 1e999",
+        "notebook = [[]]",
+        "output_dir = 1979-05-27",
+        "modal = 7",
+        "modal.families = []",
+        "backend = [1, 2]",
+        "references = {}",
+    ],
+)
+def test_absurd_values_are_told_and_never_a_traceback(home: Path, text: str) -> None:
+    with pytest.raises(InvalidInputError):
+        load(home, text)
+
+
+@pytest.mark.parametrize("value", ["9" * 400, "9" * 5000, "1e400", "nan", "-inf", "~\ud800", "[" * 5000])
+def test_nor_of_the_environment(value: str, home: Path) -> None:
+    for name in ("MODAL_TIMEOUT", "RYLA_GEN_MODAL_TIMEOUT", "RYLA_GEN_MAX_USD", "RYLA_GEN_MODAL_FAMILIES_FLUX_MIN_CONTAINERS"):
+        with pytest.raises(InvalidInputError):
+            Settings.load({"RYLA_GEN_HOME": str(home), name: value})

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ryla_gen.controls import visible
 from ryla_gen.errors import InvalidInputError
 
 from .screen import Screen
@@ -30,5 +31,5 @@ def sure(screen: Screen, question: str, *, yes: bool) -> None:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise InvalidInputError(f"{question} Nobody can be asked here.", "Say so on the command line: --yes")
-    if not typer.confirm(question, err=True):
+    if not typer.confirm(visible(question), err=True):
         raise typer.Abort

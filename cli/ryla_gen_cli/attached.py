@@ -9,7 +9,7 @@ from typing import Any
 
 from ryla_gen import backends, hooks
 from ryla_gen.backends.base import Ticket
-from ryla_gen.calls import admit
+from ryla_gen.calls import admit, references_of
 from ryla_gen.client import AsyncClient
 from ryla_gen.comfy.access import connect
 from ryla_gen.comfy.client import ComfyClient
@@ -45,7 +45,7 @@ async def handed_in(settings: Settings, workflow: Workflow, timeout: float | Non
         RylaGenError: a picture cannot be read, it would cost too much, or the backend refused.
 
     """
-    ready, names, job = (await workflow.resolved()).seeded(), settings.backend_names, new_job_id()
+    ready, names, job = (await workflow.resolved(references_of(settings))).seeded(), settings.backend_names, new_job_id()
     seeded = getattr(workflow, "seed", None) is not None
     async with AsyncClient(settings=settings) as client, AsyncExitStack() as opened:
         history = client.history

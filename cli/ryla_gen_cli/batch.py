@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import typer
 
 from ryla_gen.batches import MANIFEST, Batch, Manifest, Outcome, Problem, Row, checked
-from ryla_gen.calls import check_batch
+from ryla_gen.calls import check_batch, references_of
 from ryla_gen.client import IN_FLIGHT, AsyncClient
 from ryla_gen.errors import InvalidInputError, RylaGenError, WorkflowError
 from ryla_gen.events import Event
 from ryla_gen.portal import Portal
+from ryla_gen.settings import Settings
 
 from .common import Backend, Json, MaxUsd, Quiet, Tag, Timeout, Url, example, own_warnings, screen_of, single
 from .rows import read
@@ -126,7 +127,7 @@ def _check(file: Path, output: Path, timeout: float | None) -> None:
 def _checked(file: Path, manifest: Manifest, *, overwrite: bool) -> list[Row]:
     """Every row, or an error that names every bad one."""
     entries, problems = read(file)
-    rows, more = asyncio.run(checked(entries, manifest, overwrite=overwrite))
+    rows, more = asyncio.run(checked(entries, manifest, overwrite=overwrite, references=references_of(Settings.load())))
     problems = sorted([*problems, *more], key=lambda item: item.line)
     if problems:
         raise _bad_rows(file, problems, len(rows) + len(problems))

@@ -179,7 +179,7 @@ def _loras(backend: str | None) -> Iterator[Item]:
 def _remembered(home: Path) -> dict[str, list[str]]:
     try:
         held = json.loads((home / CACHE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return {str(name): [str(one) for one in ids] for name, ids in held.items()} if isinstance(held, dict) else {}
 

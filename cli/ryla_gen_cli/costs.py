@@ -30,6 +30,7 @@ app = typer.Typer(
     add_completion=False,
     invoke_without_command=True,
 )
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
 By = Literal["day", "workflow", "character", "backend"]
 
 
@@ -110,5 +111,10 @@ def _csv(rows: Sequence[CostRow], by: str) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([by, *COLUMNS])
-    writer.writerows([row.key, *("" if (cell := getattr(row, name)) is None else cell for name in COLUMNS)] for row in rows)
+    writer.writerows([_cell(row.key), *("" if (cell := getattr(row, name)) is None else cell for name in COLUMNS)] for row in rows)
     return text.getvalue().rstrip("\n")
+
+
+def _cell(text: str) -> str:
+    """A text that a spreadsheet takes for no formula: the sign in front that begins one gets an apostrophe before it (OWASP)."""
+    return f"'{text}" if text.startswith(FORMULA_SIGNS) else text

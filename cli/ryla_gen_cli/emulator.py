@@ -25,6 +25,10 @@ def emulator(
     host: Annotated[
         str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on; anyone who reaches it may use it.")
     ] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option("--allow-host", metavar="NAME", help="A host name under which others may ask for it; repeatable."),
+    ] = None,
     folder: Annotated[Path | None, typer.Option("--folder", metavar="DIR", help="Keeps input, output and models here.")] = None,
     comfyui: ComfyUI = GRAPH_VERSION,
     as_json: Json = False,
@@ -34,7 +38,8 @@ def emulator(
     if not host.strip():  # the system would take it for every address
         raise InvalidInputError("--host is empty.", "Name an address of this machine: --host 127.0.0.1; 0.0.0.0 is every one.")
     try:
-        server = Emulator(folder.expanduser() if folder is not None else None, host=host, port=port, comfyui=comfyui)
+        root = folder.expanduser() if folder is not None else None
+        server = Emulator(root, host=host, port=port, comfyui=comfyui, allow_hosts=allow_host or ())
     except OSError as error:
         raise ServerUnhealthyError(
             f"The folder {folder} cannot be used: {error.strerror}.", "Name another one: --folder DIR"
@@ -52,6 +57,7 @@ def emulator(
         )
         if everywhere:
             screen.note(f"warning: it listens on every address of this machine (--host {host}): anyone who reaches it may use it.")
+            screen.note("It answers to addresses and to this machine's own names; to another one with --allow-host NAME.")
         screen.note(use)
         server.serve_forever()
     except KeyboardInterrupt:  # before it serves: the same end

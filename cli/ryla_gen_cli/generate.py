@@ -83,7 +83,7 @@ def generate(screen: Screen, workflow: Workflow, how: How) -> None:
             generation = client.run(workflow, on_event=follower.event, timeout=how.timeout, tags=how.tags)
         paths = saved(screen, generation, how, client.settings.output_dir)
         client.history.saved(generation.job, paths)
-    screen.result(summary(generation, paths), "\n".join(str(path) for path in paths))
+    screen.result(summary(generation, paths), page(generation, paths))
     shown(screen, [path for path in paths if path is not None], wanted=how.preview)
     tell(screen, generation)
 
@@ -91,10 +91,16 @@ def generate(screen: Screen, workflow: Workflow, how: How) -> None:
 def summary(generation: Generation, paths: Sequence[Path | None]) -> dict[str, Any]:
     """A generation for ``--json``: the contract's, each file's place instead of its bytes."""
     data: dict[str, Any] = reply(generation)["generation"]
-    for item, path in zip(data["outputs"], [*paths, *[None] * len(data["outputs"])], strict=False):
-        item["bytes"] = len(item.pop("data"))
+    for item, made, path in zip(data["outputs"], generation.outputs, [*paths, *[None] * len(data["outputs"])], strict=False):
+        item.pop("data", None)
+        item["bytes"] = len(made.data)
         item["path"] = str(path) if path is not None else None
     return data
+
+
+def page(generation: Generation, paths: Sequence[Path]) -> str:
+    """A generation for people: where its files are, and what its texts say."""
+    return "\n".join([*map(str, paths), *(item.text for item in generation.outputs if item.text is not None)])
 
 
 def check_before(screen: Screen, workflow: Workflow, how: How) -> None:

@@ -76,7 +76,7 @@ def notice(screen: Screen, rows: Iterable[Weights], home: Path, *, again: bool) 
 def _told(home: Path) -> set[str]:
     try:
         held = json.loads((home / TOLD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return set()
     return {str(name) for name in held} if isinstance(held, list) else set()
 

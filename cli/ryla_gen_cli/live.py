@@ -15,7 +15,7 @@ from ryla_gen.portal import Portal
 from ryla_gen.results import Generation
 
 from .attached import attached, located, looked_up, settings_for, stopped, waited
-from .generate import check_before, saved, summary, tell, with_format
+from .generate import check_before, page, saved, summary, tell, with_format
 from .how import How
 from .progress import described, following
 from .screen import Screen
@@ -156,7 +156,7 @@ def result(screen: Screen, job: str, url: str | None, timeout: float | None, out
     paths = saved(screen, generation, how, settings.output_dir)
     with closing(History(settings.history_path)) as history:
         history.saved(record.id, paths)
-    screen.result(summary(generation, paths), "\n".join(str(path) for path in paths))
+    screen.result(summary(generation, paths), page(generation, paths))
     tell(screen, generation)
 
 

@@ -298,12 +298,12 @@ def _json(item: Field, text: Any) -> Any:
         raise InvalidInputError(
             f"{item.option}: cannot read {text}: {error.strerror or error}.", "Name a JSON file that exists."
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"{item.option}: {text[:80]} is not JSON: {error}", "Give JSON, or a file that holds it.") from None
 
 
 def _scalar(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

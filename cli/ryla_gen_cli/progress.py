@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from ryla_gen.controls import visible
 from ryla_gen.events import Event, Progress, Queued, Started
 
 from .screen import Screen, fancy
@@ -80,14 +81,15 @@ class _Bar:
                 self._bar.update(self._task, description="running")
             case Progress():
                 step = f"{event.step}/{event.steps}" if event.steps > 1 else ""
-                self._bar.update(self._task, completed=event.fraction, description=event.node or "running", step=step)
+                self._bar.update(self._task, completed=event.fraction, description=visible(event.node) or "running", step=step)
             case _:
                 pass
 
 
 def described(event: Progress) -> str:
     """Node and step in words."""
-    return f"{event.node} {event.step}/{event.steps}" if event.steps > 1 else event.node
+    node = visible(event.node)
+    return f"{node} {event.step}/{event.steps}" if event.steps > 1 else node
 
 
 def _bar() -> RichProgress:

@@ -80,7 +80,7 @@ def _class_of(file: Path) -> type[Workflow]:
 
     try:
         return workflow_class(str(json.loads(found[METADATA_KEY])["workflow"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return CustomWorkflow  # damaged: load tells
 
 

@@ -62,7 +62,7 @@ def _from_json(text: str) -> Found:
             continue
         try:
             found = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             yield number, InvalidInputError(f"It is not JSON: {error}", "Write one JSON object a line.")
             continue
         if isinstance(found, dict):

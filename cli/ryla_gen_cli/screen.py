@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
+from ryla_gen.controls import visible
 from ryla_gen.version import __version__
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ NARROWEST_COLUMN = 24
 """Columns of text below which the last column of a table is unreadable and its rows are written as blocks."""
 SHORT = 60
 """Columns of a prompt or a default in an overview."""
-CONTROLS = {number: f"\\u{number:04x}" for number in (*range(0x20), *range(0x7F, 0xA0)) if chr(number) not in "\n\t"}
-"""Control codes (C0, DEL, C1), and what is shown instead, as JSON writes it: no prompt and no foreign file steers the terminal."""
-
 FOLLOWING = re.compile(
     r"(ryla-gen (?:jobs (?:status|watch|wait|result|cancel)|character (?:status|retry|cancel)) [0-9a-f]{8}[0-9a-f-]*+)(?! --url)"
 )
@@ -58,12 +56,12 @@ class Screen:
     def say(self, text: str) -> None:
         """Write a result for people to stdout."""
         if not self.json and text:
-            self._write(sys.stdout, f"{harmless(self._whole(text))}\n")
+            self._write(sys.stdout, f"{visible(self._whole(text))}\n")
 
     def note(self, text: str) -> None:
         """Write a remark for people to stderr, unless they want quiet."""
         if not self.quiet and text:
-            self._write(sys.stderr, f"{harmless(self._whole(text))}\n")
+            self._write(sys.stderr, f"{visible(self._whole(text))}\n")
 
     def paint(self, codes: str) -> None:
         """Write control codes of our own to stderr."""
@@ -91,7 +89,7 @@ class Screen:
             self._line(self._envelope(False, data, error.to_data()))
         hint = error.hint.strip()
         text = f"error[{error.code}]: {error.message}\n{f'  hint: {hint}' + chr(10) if hint else ''}"
-        self._write(sys.stderr, harmless(self._whole(text)))
+        self._write(sys.stderr, visible(self._whole(text)))
 
     def raw(self, data: bytes) -> None:
         """Write a file to stdout."""
@@ -141,11 +139,6 @@ class Screen:
             self._write(sys.stderr, f"error[storage_failed]: stdout could not be written: {error.strerror}.\n")
 
 
-def harmless(text: str) -> str:
-    """A text with its control codes made visible; line ends and tabs stay."""
-    return text.translate(CONTROLS)
-
-
 def fancy() -> bool:
     """Whether stderr may be painted on: a terminal that understands control codes, and nobody asked for plain text."""
     return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -167,7 +160,7 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[object]], room: int | N
         room: columns of the terminal, None for no limit.
 
     """
-    lines = [[*titles], *(["" if cell is None else harmless(str(cell)) for cell in row] for row in rows)]
+    lines = [[*titles], *(["" if cell is None else visible(str(cell)) for cell in row] for row in rows)]
     wide = [max(map(columns, column)) for column in zip(*lines, strict=True)]
     left = sum(wide[:-1]) + 2 * (len(wide) - 1)
     if room is not None and left + wide[-1] > room and room - left < NARROWEST_COLUMN:
@@ -187,7 +180,7 @@ def columns(text: str) -> int:
 
 def shortened(text: str, room: int = SHORT) -> str:
     """One line of a text, cut at so many columns."""
-    text = harmless(" ".join(text.split()))
+    text = visible(" ".join(text.split()))
     if columns(text) <= room:
         return text
     end = 0

@@ -117,7 +117,8 @@ class RunpodBackend:
         self, job_id: str, workflow: Workflow, job: str, graph: dict[str, Any], limit: float, answer: dict[str, Any] | None
     ) -> RunpodTicket:
         settings = self._settings
-        order = Order(workflow, job, graph, limit, settings.runpod_usd_per_second, str(settings.runpod_endpoint_id))
+        private = settings.allow_private_addresses
+        order = Order(workflow, job, graph, limit, settings.runpod_usd_per_second, str(settings.runpod_endpoint_id), private)
         ticket = RunpodTicket(self._api, job_id, order, self._terms, answer)
         self._tickets.add(ticket)
         return ticket

@@ -179,7 +179,7 @@ def _value(text: str) -> Any:
         return text
     try:
         return ast.literal_eval(text)  # reads literals only; runs nothing
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return text
 
 

@@ -7,11 +7,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from .. import media
 from ..engine import used_seed
-from ..errors import InvalidInputError, ServerUnhealthyError
+from ..errors import InternalError, InvalidInputError, ServerUnhealthyError
 from ..outputs import as_output
 from ..results import METADATA_KEY, Output, metadata, require_outputs
 from ..workflows.base import Files, Workflow
@@ -168,7 +169,9 @@ def outputs_of(
     outputs = []
     for index, (name, data) in enumerate(files):
         plain = media.sniff_media_type(data) == "image/png" and form == "png"
-        stamped = media.add_png_text(data, texts) if plain else data
-        outputs.append(as_output(stamped, name, f"{workflow.name}-{seed}-{index}", form, texts))
+        if plain:
+            with suppress(InternalError):  # a PNG that was cut short stays as it came
+                data = media.add_png_text(data, texts)
+        outputs.append(as_output(data, name, f"{workflow.name}-{seed}-{index}", form, texts))
     require_outputs(tuple(outputs), workflow.name)
     return tuple(outputs), seed

@@ -17,7 +17,7 @@ from ..errors import (
     ServerUnhealthyError,
 )
 from ..events import Progress, Started
-from ..outputs import blank_notice
+from ..outputs import output_notices
 from ..results import Cost, Generation, Timings
 from ..workflows.base import Notice, Workflow
 from .runpod_api import DEFAULT_PACE, Pace, RunpodApi
@@ -69,6 +69,8 @@ class Order:
     """Seconds it may run, from the moment a worker took it."""
     usd_per_second: float | None
     endpoint_id: str
+    private_addresses: bool = False
+    """Whether a file of the result may lie at an address of this machine or of a private network."""
 
 
 class RunpodTicket(TaskTicket):
@@ -116,7 +118,7 @@ class RunpodTicket(TaskTicket):
             error = ended(answer, self._order.job)
         if error is None:
             return await self._generation(answer)
-        running = _seconds(answer.get("executionTime"))  # a failure is paid for as well
+        running = seconds_of(answer.get("executionTime"))  # a failure is paid for as well
         error.details |= {"gpu_seconds": running, "cost_usd": running * (self._order.usd_per_second or 0.0)}
         raise error
 
@@ -172,10 +174,14 @@ class RunpodTicket(TaskTicket):
 
     async def _generation(self, answer: dict[str, Any]) -> Generation:
         order = self._order
-        files = [] if answer["status"] != "COMPLETED" else [(name, await _bytes(kind, data)) for name, kind, data in listed(answer)]
+        files = (
+            []
+            if answer["status"] != "COMPLETED"
+            else [(name, await self._bytes(kind, data)) for name, kind, data in listed(answer)]
+        )
         outputs, seed = await asyncio.to_thread(outputs_of, files, order.workflow, order.graph, order.job)
         self._tell({**answer, "output": {"fraction": 1.0}})
-        queued, running = _seconds(answer.get("delayTime")), _seconds(answer.get("executionTime"))
+        queued, running = seconds_of(answer.get("delayTime")), seconds_of(answer.get("executionTime"))
         usd = running * (order.usd_per_second or 0.0)
         return Generation(
             workflow=order.workflow,
@@ -185,10 +191,25 @@ class RunpodTicket(TaskTicket):
             backend=NAME,
             timings=Timings(queued=queued, running=running, total=max(time.monotonic() - self._began, queued + running)),
             cost=Cost(total_usd=usd, gpu_usd=usd, gpu_seconds=running),
-            warnings=order.workflow.notices() + tuple(self._notices(answer)) + blank_notice(outputs),
+            warnings=order.workflow.notices() + tuple(self._notices(answer)) + output_notices(outputs),
             graph=order.graph,
             server={"endpoint": order.endpoint_id, "worker": answer.get("workerId")},
         )
+
+    async def _bytes(self, kind: str, data: str) -> bytes:
+        """One file of the result: out of the answer, or out of the bucket that the worker put it into."""
+        if kind == "base64":
+            return await asyncio.to_thread(decoded, data)
+        from ..media.sources import fetch  # its own connection: no key goes to a bucket
+
+        try:
+            return await fetch(data, OUTPUT_LIMIT, BUCKET_SECONDS, private=self._order.private_addresses)
+        except RylaGenError as error:
+            text = f"The worker put the file into a bucket from which it cannot be had: {error.message}"
+            hint = (
+                "Check that the bucket's links may be read; RunPod keeps the result for 30 minutes: ryla-gen jobs result ID -o FILE"
+            )
+            raise ServerUnhealthyError(text, hint) from None
 
     def _notices(self, answer: dict[str, Any]) -> list[Notice]:
         found = [Notice("face_unchecked", FACE_UNCHECKED)] if self._order.workflow.face_pictures() else []
@@ -198,21 +219,7 @@ class RunpodTicket(TaskTicket):
         return found + [Notice("worker", str(text)[:500]) for text in (errors if isinstance(errors, list) else [])[:20]]
 
 
-async def _bytes(kind: str, data: str) -> bytes:
-    """One file of the result: out of the answer, or out of the bucket that the worker put it into."""
-    if kind == "base64":
-        return await asyncio.to_thread(decoded, data)
-    from ..media.sources import fetch  # its own connection: no key goes to a bucket
-
-    try:
-        return await fetch(data, OUTPUT_LIMIT, BUCKET_SECONDS)
-    except RylaGenError as error:
-        text = f"The worker put the file into a bucket from which it cannot be had: {error.message}"
-        hint = "Check that the bucket's links may be read; RunPod keeps the result for 30 minutes: ryla-gen jobs result ID -o FILE"
-        raise ServerUnhealthyError(text, hint) from None
-
-
-def _seconds(milliseconds: object) -> float:
-    if isinstance(milliseconds, int | float) and not isinstance(milliseconds, bool):
-        return max(0.0, milliseconds / 1000)
-    return 0.0
+def seconds_of(milliseconds: object) -> float:
+    """A time of RunPod's in seconds; 0 for what is none."""
+    known = isinstance(milliseconds, int | float) and not isinstance(milliseconds, bool) and 0 <= milliseconds < 1e12
+    return float(milliseconds) / 1000 if known else 0.0  # type: ignore[arg-type]

@@ -21,13 +21,16 @@ KEY_LENGTH = 32
 """Hexadecimal digits of a row's key: 128 bits never meet by chance."""
 
 
-async def checked(entries: Iterable[Entry], manifest: Manifest, *, overwrite: bool = False) -> tuple[list[Row], list[Problem]]:
+async def checked(
+    entries: Iterable[Entry], manifest: Manifest, *, overwrite: bool = False, references: media.References = media.USUAL
+) -> tuple[list[Row], list[Problem]]:
     """Read every picture and look at every file name, before anything is sent.
 
     Args:
         entries: the rows as they were written.
         manifest: the folder's memory.
         overwrite: whether files that are not the batch's own may be replaced.
+        references: which references to pictures are read.
     """
     rows, problems = list[Row](), list[Problem]()
     summaries: dict[tuple[str, str], PlainData] = {}
@@ -35,7 +38,7 @@ async def checked(entries: Iterable[Entry], manifest: Manifest, *, overwrite: bo
     names: dict[str, int] = {}
     for entry in entries:
         try:
-            content = await _content(entry.workflow, summaries)
+            content = await _content(entry.workflow, summaries, references)
             seen[content] += 1
             key = content if seen[content] == 1 else f"{content}-{seen[content]}"
             row = Row(entry.line, entry.workflow, key, _target(entry, key))
@@ -47,27 +50,27 @@ async def checked(entries: Iterable[Entry], manifest: Manifest, *, overwrite: bo
     return rows, problems
 
 
-async def _content(workflow: Workflow, summaries: dict[tuple[str, str], PlainData]) -> str:
+async def _content(workflow: Workflow, summaries: dict[tuple[str, str], PlainData], references: media.References) -> str:
     """The hash of a request as it was given: what is left to a default is not part of it, and where a picture lies neither."""
     fields = workflow.model_dump(mode="python", exclude_unset=True)
+
+    async def summary(source: Any, kind: media.MediaKind, name: str) -> PlainData:
+        """Hash and size of a picture; one that many rows name is read once."""
+        if isinstance(source, bytes):
+            return media.describe(source)
+        at = (kind, str(source))
+        if at not in summaries:
+            summaries[at] = media.describe(await media.read(source, kind, name=name, references=references))
+        return summaries[at]
+
     for name, kind in workflow.media_fields().items():
         value = fields.get(name)
         if isinstance(value, Mapping):
-            fields[name] = {key: await _summary(item, kind, f"{name}[{key}]", summaries) for key, item in value.items()}
+            fields[name] = {key: await summary(item, kind, f"{name}[{key}]") for key, item in value.items()}
         elif value is not None:
-            fields[name] = await _summary(value, kind, name, summaries)
+            fields[name] = await summary(value, kind, name)
     text = json.dumps([workflow.name, fields], sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
-
-
-async def _summary(source: Any, kind: media.MediaKind, name: str, summaries: dict[tuple[str, str], PlainData]) -> PlainData:
-    """Hash and size of a picture; one that many rows name is read once."""
-    if isinstance(source, bytes):
-        return media.describe(source)
-    at = (kind, str(source))
-    if at not in summaries:
-        summaries[at] = media.describe(await media.read(source, kind, name=name))
-    return summaries[at]
 
 
 def _target(entry: Entry, key: str) -> str:

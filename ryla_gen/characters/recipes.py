@@ -83,18 +83,18 @@ def sheet_prompt(angle: str, who: str) -> str:
     return SHEET_PROMPT.format(angle=angle, who=who.strip()).replace(", ,", ",")
 
 
-async def read_base_image(source: Any) -> tuple[bytes, dict[str, Any]]:
+async def read_base_image(source: Any, references: media.References) -> tuple[bytes, dict[str, Any]]:
     """Read a reference picture, and describe it without its bytes.
 
     Raises:
         InvalidInputError: it is missing, or no picture.
 
     """
-    data = await media.read(source, "image", name="base_image")
+    data = await media.read(source, "image", name="base_image", references=references)
     return data, {**media.describe(data), "origin": _origin(source)}
 
 
-async def read_again(plan: Plan, source: Any) -> bytes | None:
+async def read_again(plan: Plan, source: Any, references: media.References) -> bytes | None:
     """Read the reference picture of an earlier process, from where it was or as it is given again.
 
     Raises:
@@ -110,7 +110,7 @@ async def read_again(plan: Plan, source: Any) -> bytes | None:
         text = f"The job {plan.id} has pictures to make, and its reference picture, which is never kept, came as bytes."
         raise InvalidInputError(text, again)
     try:
-        data = await media.read(source, "image", name="base_image")
+        data = await media.read(source, "image", name="base_image", references=references)
     except InvalidInputError as error:
         raise InvalidInputError(f"The reference picture of {plan.id} cannot be read again. {error.message}", again) from None
     if media.describe(data)["sha256"] != described["sha256"]:

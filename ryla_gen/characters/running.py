@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from .. import media
+from ..calls import references_of
 from ..client import AsyncClient, AsyncJob
 from ..contract import new_job_id
 from ..errors import (
@@ -244,7 +245,7 @@ class AsyncCharacterJob:
     async def _sent(self, part: Part) -> AsyncJob | RylaGenError:
         try:
             if self._base_image is None:
-                self._base_image = await recipes.read_again(self._plan, self._source)
+                self._base_image = await recipes.read_again(self._plan, self._source, references_of(self._client.settings))
             request = recipes.request(self._plan, part, self._base_image)
             job = await self._client.submit(request, job=part.job, parent=self.id, tags=self._plan.tags)
         except InvalidInputError as error:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..calls import references_of
 from ..client import AsyncClient
 from ..contract import new_job_id
 from ..errors import InvalidInputError, error_from_data
@@ -217,7 +218,9 @@ class AsyncCharacters:
         settings = self._client.settings
         fields = recipes.checked_fields(workflow, asked.fields)
         fields |= recipes.checkpoint_fields(settings, workflow, nsfw=asked.nsfw)
-        data, described = (None, None) if asked.kind == "base" else await recipes.read_base_image(base_image)
+        data, described = (
+            (None, None) if asked.kind == "base" else await recipes.read_base_image(base_image, references_of(settings))
+        )
         backend = settings.backend_names[0]
         tags = list(dict.fromkeys(asked.tags))
         plan = Plan(new_job_id(), asked.kind, backend, workflow, asked.nsfw, seed, now(), fields, described, tags, list(parts))

@@ -81,7 +81,7 @@ class Shelf:
             raise JobNotFoundError(
                 f"There is no character job {self.folder.name}.", "See them all: ryla-gen character list"
             ) from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise StorageFailedError(f"{path} is damaged.", "Submit the job again, and remove that folder.") from None
         except OSError as error:
             raise StorageFailedError(f"{path} cannot be read: {error.strerror or error}.") from None

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from .. import backends, hooks
 from ..backends.measuring import handed_in
-from ..calls import admit, check_call, unfinished_cost
+from ..calls import admit, check_call, references_of, unfinished_cost
 from ..contract import new_job_id
 from ..errors import InvalidInputError, JobExpiredError, PlainData, RylaGenError
 from ..estimates import Estimate, estimate
@@ -50,6 +50,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         url: address of a ComfyUI server of your own; implies the comfyui backend.
         settings: use these instead of reading environment and configuration file.
         max_usd: US dollars that one call may cost, instead of the settings' limit.
+        references: ``bytes`` reads no path and no address that a request names, for a server that hands on its users' texts.
 
     """
 
@@ -60,8 +61,10 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         url: str | None = None,
         settings: Settings | None = None,
         max_usd: float | None = None,
+        references: Literal["any", "bytes"] | None = None,
     ) -> None:
-        arguments = {"backend": backend or ("comfyui" if url else None), "comfyui_url": url, "max_usd": max_usd}
+        chosen = backend or ("comfyui" if url else None)
+        arguments = {"backend": chosen, "comfyui_url": url, "max_usd": max_usd, "references": references}
         given = {key: value for key, value in arguments.items() if value is not None}
         if settings is not None and given:
             raise InvalidInputError(
@@ -151,7 +154,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         if job is not None and (before := self.history.get(job)) is not None and before.state not in ("queued", "running"):
             text = f"The job {job} has ended already: {before.state}."
             raise InvalidInputError(text, f"Fetch it: ryla-gen jobs result {job}. A new one needs an id of its own.")
-        ready = (await workflow.resolved()).seeded()
+        ready = (await workflow.resolved(references_of(self.settings))).seeded()
         self._say_backend()
         job, names, tags = job or new_job_id(), self.settings.backend_names, tuple(tags)
         seeded = getattr(workflow, "seed", None) is not None

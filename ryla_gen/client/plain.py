@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from .. import jobs as jobs_module
 from ..errors import RylaGenError
@@ -31,6 +31,7 @@ class Client(Methods[Generation]):
         url: address of a ComfyUI server of your own; implies the comfyui backend.
         settings: use these instead of reading environment and configuration file.
         max_usd: US dollars that one call may cost, instead of the settings' limit.
+        references: ``bytes`` reads no path and no address that a request names, for a server that hands on its users' texts.
 
     """
 
@@ -41,8 +42,9 @@ class Client(Methods[Generation]):
         url: str | None = None,
         settings: Settings | None = None,
         max_usd: float | None = None,
+        references: Literal["any", "bytes"] | None = None,
     ) -> None:
-        self._client = AsyncClient(backend, url=url, settings=settings, max_usd=max_usd)
+        self._client = AsyncClient(backend, url=url, settings=settings, max_usd=max_usd, references=references)
         self._portal = Portal()
         self.jobs = Jobs(self, self._client, self._portal)
         self.loras = Loras(self._client.loras, self._portal)

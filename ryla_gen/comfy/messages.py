@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ..controls import CLASS
+
 PlainData = dict[str, Any]
 
 TEXT_LIMIT = 2_000
@@ -20,8 +22,7 @@ TRACEBACK_LINES = 40
 """A traceback of a node has 5 to 15 entries; custom nodes with wrappers some more."""
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 """ANSI sequences: colours and cursor moves (CSI), titles and links (OSC), two-character ones."""
-_CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-"""Control characters but the line feed, and those that turn the direction of text around."""
+_CONTROLS = re.compile(f"[\t{CLASS}]")
 
 
 def clean(text: object, limit: int = TEXT_LIMIT) -> str:

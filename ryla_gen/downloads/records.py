@@ -67,7 +67,7 @@ class Records:
             file = next(place for place in (self.path.parent, *self.path.parents) if place.is_file())
             hint = "Move it away." if file.name == PRIVATE else "Name the folder that holds the models: --local DIR"
             raise StorageFailedError(f"{file} is a file, and has to be a folder.", hint) from error
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             hint = f"Move {self.path} away and run `ryla-gen weights verify`: it hashes every file and writes it anew."
             raise StorageFailedError(f"The recorded hashes in {self.path} cannot be read: {error}", hint) from error
 

@@ -29,9 +29,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--knob", action="append", default=[], metavar="NAME=JSON", help="a fault from the start: delay_per_node=0.2"
     )
+    parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="a name under which it may be asked for")
     given = parser.parse_args(arguments)
     models: dict[str, list[str]] | None = {} if given.stored_models_only else None
-    server = Emulator(given.folder, host=given.host, port=given.port, models=models, log=_to_stderr)
+    server = Emulator(given.folder, host=given.host, port=given.port, models=models, log=_to_stderr, allow_hosts=given.allow_host)
     known = {item.name for item in fields(Knobs)}
     for knob in given.knob:
         name, _, value = knob.partition("=")

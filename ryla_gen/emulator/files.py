@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mimetypes
 import re
 import time
 from functools import lru_cache
@@ -15,6 +16,27 @@ def inside(folder: Path, name: str) -> Path:
     if path.is_absolute() or ".." in path.parts or (path.parts and ":" in path.parts[0]):
         raise ValueError(f"{name!r} is outside its folder: give the name of a file in {folder.name}, without '..' or a leading '/'")
     return folder / path
+
+
+_SHOWN = ("image/", "video/", "audio/", "model/", "font/")
+_NOT_SHOWN = frozenset({"image/svg+xml"})
+_ALSO_SHOWN = frozenset({"text/plain", "application/json"})
+
+
+def served_as(name: str) -> tuple[str, dict[str, str]]:
+    """The type and the headers under which a file goes to a browser: whatever might run a script is bytes to be saved.
+
+    ComfyUI names a few types that are not shown (0.28.2: HTML, XHTML, JavaScript, CSS); here the types that are shown are named.
+    """
+    kind = mimetypes.guess_type(name)[0] or ""
+    shown = (kind.startswith(_SHOWN) and kind not in _NOT_SHOWN) or kind in _ALSO_SHOWN
+    plain = "".join(sign if sign.isprintable() else "_" for sign in name).replace("\\", "\\\\").replace('"', '\\"')
+    headers = {
+        "Content-Disposition": f'{"" if shown else "attachment; "}filename="{plain}"',
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; media-src 'self'",
+    }
+    return kind if shown else "application/octet-stream", headers
 
 
 def content_hash(path: Path) -> str:

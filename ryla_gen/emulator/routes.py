@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import io
 import json
-import mimetypes
 import os
 import platform
 import sys
@@ -19,6 +18,7 @@ from aiohttp import BodyPartReader, WSMsgType, web
 
 from ..comfy.schema import validate
 from ..version import __version__
+from .files import served_as
 from .queue import Job
 from .sockets import Socket
 
@@ -32,9 +32,6 @@ MAX_NAMES = 10_000
 """Files of one name that an upload looks past before it gives up."""
 
 FEATURES = {"supports_preview_metadata": True, "max_upload_size": MAX_BODY}
-
-_SHOWN_AS_DATA = ("text/html", "text/javascript", "application/javascript", "text/css", "image/svg+xml")
-"""Types a browser would run: they are sent as plain bytes, as ComfyUI does."""
 
 _PNG_PREVIEW = {"webp": "WEBP", "jpeg": "JPEG", "png": "PNG"}
 
@@ -178,13 +175,10 @@ class Routes:
         path = folder / Path(name).name
         if not path.is_file():
             raise web.HTTPNotFound
-        headers = {"Content-Disposition": f'filename="{path.name}"'}
+        media_type, headers = served_as(path.name)
         if "preview" in request.query:
-            data, media_type = await asyncio.to_thread(_preview, path, request.query["preview"])
-            return web.Response(body=data, content_type=media_type, headers=headers)
-        media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        if media_type in _SHOWN_AS_DATA:
-            media_type = "application/octet-stream"
+            data, drawn_as = await asyncio.to_thread(_preview, path, request.query["preview"])
+            return web.Response(body=data, content_type=drawn_as, headers=headers)
         return web.FileResponse(path, headers=headers | {"Content-Type": media_type})
 
     async def upload(self, request: web.Request) -> web.Response:
@@ -197,9 +191,10 @@ class Routes:
         kind, subfolder = text.get("type", "input"), text.get("subfolder", "")
         try:
             folder = self._folder(kind, subfolder)
-        except web.HTTPForbidden as problem:
+            target = (folder / name).resolve()  # of "." the folder itself
+        except (web.HTTPForbidden, OSError) as problem:
             raise web.HTTPBadRequest from problem
-        if not (folder / name).resolve().is_relative_to(folder):
+        if target == folder or not target.is_relative_to(folder):
             raise web.HTTPBadRequest
         stored = await asyncio.to_thread(_store, folder / name, data, text.get("overwrite") in ("true", "1"))
         return web.json_response({"name": stored.name, "subfolder": subfolder, "type": kind})
@@ -313,18 +308,24 @@ async def _form(request: web.Request) -> dict[str, tuple[str, bytes]]:
 
 
 def _store(path: Path, data: bytes, overwrite: bool) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write an upload; 400 for a name that is a folder's, or that the file system does not take."""
     wanted = path
-    for count in range(1, MAX_NAMES):
-        try:
-            with path.open("wb" if overwrite else "xb") as file:
-                file.write(data)
-        except FileExistsError:
-            if path.is_file() and path.read_bytes() == data:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for count in range(1, MAX_NAMES):
+            try:
+                with path.open("wb" if overwrite else "xb") as file:
+                    file.write(data)
+            except FileExistsError:
+                if path.is_dir():
+                    raise
+                if path.is_file() and path.read_bytes() == data:
+                    return path
+                path = wanted.with_name(f"{wanted.stem} ({count}){wanted.suffix}")
+            else:
                 return path
-            path = wanted.with_name(f"{wanted.stem} ({count}){wanted.suffix}")
-        else:
-            return path
+    except (OSError, RecursionError) as problem:  # RecursionError: thousands of folders
+        raise web.HTTPBadRequest from problem
     raise web.HTTPInsufficientStorage
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import itertools
 import logging
 import shutil
@@ -20,7 +19,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -30,6 +28,7 @@ from .base import Folders
 from .catalog import Catalog, builtin_models
 from .executor import Executor
 from .knobs import Knobs, Stats
+from .origins import refusal
 from .queue import PromptQueue
 from .routes import MAX_BODY, Routes
 from .sockets import Hub
@@ -64,6 +63,7 @@ class Emulator:
         models_folder: Path | None = None,
         log: Callable[[str], None] | None = None,
         comfyui: str = COMFYUI_VERSION,
+        allow_hosts: Sequence[str] = (),
     ) -> None:
         """``folder`` holds input, output, temp and models; without one a temporary folder is made, and removed by ``close``.
 
@@ -74,10 +74,12 @@ class Emulator:
         ``plain_previews`` sends previews also to clients that do not ask for metadata. ComfyUI sends them none either
         unless started with ``--preview-method``, and simple clients take every binary frame for a result.
         ``comfyui`` is the release whose node classes and judgement it has, one of ``ryla_gen.workflows.schemas.VERSIONS``.
+        ``allow_hosts`` are names under which it may be asked for, beside addresses, ``host`` and this machine's own names.
         """
         self.comfyui = known_version(comfyui)
         self.host = host
         self.port = port
+        self._names = frozenset(name.lower() for name in (host, *allow_hosts))
         self.knobs = Knobs()
         self.stats = Stats()
         self.folder = Path(tempfile.mkdtemp(prefix="ryla-emulator-")) if folder is None else Path(folder)
@@ -247,42 +249,13 @@ class Emulator:
         self.stats.requests += 1
         if self.knobs.refuse_cancels is not None and (request.method, request.path) in CANCELS:
             return web.Response(status=self.knobs.refuse_cancels, text="refused")
-        if is_foreign(request.headers, self.host):
-            return web.Response(status=403, text="requests from other sites are refused")
+        if why := refusal(request.headers, self._names):
+            return web.Response(status=403, text=why)
         try:
             return await handler(request)
-        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError, OSError):
             _log.debug("%s %s", request.method, request.path, exc_info=True)
             return web.Response(status=500, text="500 Internal Server Error\n\nServer got itself in trouble")
-
-
-def is_foreign(headers: Mapping[str, str], bound_to: str) -> bool:
-    """True for a request that a page of another site makes, directly or through a name that it points at this machine."""
-    host = headers.get("Host", "")
-    if _is_local(bound_to) and not _is_address(_hostname(host)):
-        return True
-    if headers.get("Sec-Fetch-Site") == "cross-site":
-        return True
-    origin = headers.get("Origin")
-    return origin is not None and urlsplit(origin).netloc.lower() != host.lower()
-
-
-def _hostname(host: str) -> str:
-    return (urlsplit(f"//{host}").hostname or "").lower()
-
-
-def _is_address(name: str) -> bool:
-    if name == "localhost":
-        return True
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_local(name: str) -> bool:
-    return name == "localhost" or (_is_address(name) and ipaddress.ip_address(name).is_loopback)
 
 
 async def _accepted() -> None:

@@ -17,7 +17,7 @@ QUALITY = 82
 
 def thumbnail(output: Output) -> bytes | None:
     """Return a small JPEG of a picture or of a video's first frame; None of anything else."""
-    if output.kind == "file":
+    if output.kind not in ("image", "video"):
         return None
     return shrunk(_frame(output.data) if output.media_type.startswith("video/") else output.data)
 

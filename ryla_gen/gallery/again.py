@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..controls import CLASS
 from ..errors import RylaGenError
 from ..workflows.base import Workflow
 from ..workflows.registry import BUILT_IN, workflow_class
@@ -22,7 +23,7 @@ STANDING_IN = {"image": "photo.png", "video": "video.mp4", "reference_image": "f
 LONGEST_LINE = 84
 """Columns of a Python call on one line."""
 SAVE = '    generation.save("{workflow}-{seed}-{index}")\n'
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\udc80-\udcff]")
+_CONTROL = re.compile(f"[\n\t{CLASS}\udc80-\udcff]")
 """Control characters, and the bytes of a file name that are no UTF-8 (as Python holds them)."""
 
 
@@ -49,7 +50,8 @@ def again(name: str, inputs: Mapping[str, Any], seed: int | None, path: Path) ->
     cls = _class_of(name)
     if cls is None:
         return _rerun(path, {})
-    needs = tuple(field for field in cls.media_fields() if isinstance(inputs.get(field), Mapping) and inputs[field])
+    # Whatever a note holds there: only a hash is ours, and a path or an address of a stranger's is not spelled out.
+    needs = tuple(field for field in cls.media_fields() if inputs.get(field) not in (None, {}))
     fields = _fields(cls, {**inputs, "seed": seed}, needs) if name in BUILT_IN and name != "workflow" else None
     options = _options(fields) if fields is not None else None
     if fields is None or options is None:
@@ -128,8 +130,9 @@ def _rerun(path: Path, pictures: Mapping[str, Any]) -> Again:
     given: dict[str, Any] = {}
     for name, held in pictures.items():
         if name == "images":  # a graph of one's own: each of its pictures by name
-            given[name] = {str(key): "photo.png" for key in held}
-            options += "".join(f" --image {quoted(f'{key}=photo.png')}" for key in held)
+            named = [str(key) for key in held] if isinstance(held, Mapping) else ["NAME"]
+            given[name] = dict.fromkeys(named, "photo.png")
+            options += "".join(f" --image {quoted(f'{key}=photo.png')}" for key in named)
         else:
             given[name] = STANDING_IN.get(name, "photo.png")
             options += f" --{name.replace('_', '-')} {given[name]}"

@@ -67,6 +67,8 @@ class Record:
     """Where its files were saved on this machine."""
 
 
+LONGEST_SEED = 20
+"""Digits of 2**64 - 1."""
 Records = list[Record]
 """Outside of History, whose method ``list`` hides the builtin."""
 _AGO = re.compile(r"(\d{1,6})([mhdw])")
@@ -131,12 +133,15 @@ def record_of(row: tuple[Any, ...]) -> Record:
     held = dict(zip(COLUMNS, row, strict=True))
     for name, empty in (("inputs", {}), ("error", None), ("outputs", []), ("tags", []), ("skipped", []), ("saved", [])):
         held[name] = _loaded(held[name], empty)
-    held["seed"] = int(held["seed"]) if str(held["seed"]).isdecimal() else None
+    seed = str(held["seed"])
+    held["seed"] = int(seed) if seed.isdecimal() and len(seed) <= LONGEST_SEED else None
     return Record(**held)
 
 
-def _loaded(held: str | None, empty: Any) -> Any:
+def _loaded(held: Any, empty: Any) -> Any:
+    """What a column holds; what is of another kind, because another program wrote it or a disk broke, is left out."""
     try:
-        return json.loads(held) if held else empty
-    except ValueError:
+        found = json.loads(held) if isinstance(held, str) and held else empty
+    except (ValueError, RecursionError):
         return empty
+    return found if isinstance(found, dict if empty is None else type(empty)) else empty

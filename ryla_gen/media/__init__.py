@@ -13,15 +13,18 @@ from .base import (
     IMAGE_LIMIT_BYTES,
     LIMIT_FRAMES,
     LIMIT_PIXELS,
+    READ_TYPES,
     SUFFIXES,
+    USUAL,
     VIDEO_LIMIT_BYTES,
     ImageInfo,
     MediaKind,
+    References,
     VideoInfo,
     sniff_media_type,
 )
 from .files import check_target, describe, is_data_url, save_atomically
-from .images import clean_picture, probe_image
+from .images import check_whole, clean_picture, probe_image
 from .output import add_png_text, convert_image, read_metadata
 from .sources import read_source
 from .video import probe_video
@@ -30,13 +33,17 @@ __all__ = [
     "IMAGE_LIMIT_BYTES",
     "LIMIT_FRAMES",
     "LIMIT_PIXELS",
+    "READ_TYPES",
     "SUFFIXES",
+    "USUAL",
     "VIDEO_LIMIT_BYTES",
     "ImageInfo",
     "MediaKind",
+    "References",
     "VideoInfo",
     "add_png_text",
     "check_target",
+    "check_whole",
     "convert_image",
     "describe",
     "is_data_url",
@@ -51,7 +58,7 @@ __all__ = [
 ]
 
 
-async def read(source: Any, kind: MediaKind, *, name: str = "", trusted: bool = True) -> bytes:
+async def read(source: Any, kind: MediaKind, *, name: str = "", trusted: bool = True, references: References = USUAL) -> bytes:
     """Read a picture or a video; an error names the field ``name`` that held it.
 
     Raises:
@@ -59,7 +66,7 @@ async def read(source: Any, kind: MediaKind, *, name: str = "", trusted: bool = 
 
     """
     try:
-        return await (read_image if kind == "image" else read_video)(source, trusted=trusted)
+        return await (read_image if kind == "image" else read_video)(source, trusted=trusted, references=references)
     except InvalidInputError as error:
         if not name:
             raise
@@ -67,7 +74,12 @@ async def read(source: Any, kind: MediaKind, *, name: str = "", trusted: bool = 
 
 
 async def read_image(
-    source: Any, *, trusted: bool = True, limit_bytes: int = IMAGE_LIMIT_BYTES, limit_pixels: int = LIMIT_PIXELS
+    source: Any,
+    *,
+    trusted: bool = True,
+    references: References = USUAL,
+    limit_bytes: int = IMAGE_LIMIT_BYTES,
+    limit_pixels: int = LIMIT_PIXELS,
 ) -> bytes:
     """Read a picture from any reference, ready to send: PNG, JPEG or WebP, upright, sRGB, 8 bits, no metadata, one frame.
 
@@ -78,6 +90,7 @@ async def read_image(
     Args:
         source: path, https:// URL, data: URL, bytes, PIL image, or file opened for binary reading.
         trusted: False on a server: only bytes and data URLs are read, no path or URL is opened.
+        references: whether paths and addresses are read, and addresses of private networks.
         limit_bytes: most encoded bytes (32 MiB).
         limit_pixels: most pixels, checked before decoding (64 million).
 
@@ -87,7 +100,7 @@ async def read_image(
     """
     import asyncio
 
-    data = await read_source(source, trusted=trusted, limit_bytes=limit_bytes, limit_pixels=limit_pixels)
+    data = await read_source(source, trusted=trusted, references=references, limit_bytes=limit_bytes, limit_pixels=limit_pixels)
     return await asyncio.to_thread(clean_picture, data, limit_pixels)
 
 
@@ -95,6 +108,7 @@ async def read_video(
     source: Any,
     *,
     trusted: bool = True,
+    references: References = USUAL,
     limit_bytes: int = VIDEO_LIMIT_BYTES,
     limit_pixels: int = LIMIT_PIXELS,
     limit_frames: int = LIMIT_FRAMES,
@@ -104,6 +118,7 @@ async def read_video(
     Args:
         source: path, https:// URL, data: URL, bytes, or file opened for binary reading.
         trusted: False on a server: only bytes and data URLs are read, no path or URL is opened.
+        references: whether paths and addresses are read, and addresses of private networks.
         limit_bytes: most encoded bytes (256 MiB).
         limit_pixels: most pixels of a frame.
         limit_frames: most frames.
@@ -114,6 +129,6 @@ async def read_video(
     """
     import asyncio
 
-    data = await read_source(source, trusted=trusted, limit_bytes=limit_bytes, limit_pixels=limit_pixels)
+    data = await read_source(source, trusted=trusted, references=references, limit_bytes=limit_bytes, limit_pixels=limit_pixels)
     await asyncio.to_thread(probe_video, data, limit_pixels=limit_pixels, limit_frames=limit_frames)
     return data

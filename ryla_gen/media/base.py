@@ -36,8 +36,48 @@ SUFFIXES = {
     "video/webm": ".webm",
     "video/quicktime": ".mov",
     "video/x-matroska": ".mkv",
+    "video/x-msvideo": ".avi",
+    "image/avif": ".avif",
+    "image/heic": ".heic",
+    "image/heif": ".heif",
+    "image/jp2": ".jp2",
+    "image/jxl": ".jxl",
+    "image/svg+xml": ".svg",
+    "audio/aac": ".aac",
+    "audio/flac": ".flac",
+    "audio/mp4": ".m4a",
+    "audio/mpeg": ".mp3",
+    "audio/ogg": ".ogg",
+    "audio/wav": ".wav",
+    "model/gltf-binary": ".glb",
+    "model/gltf+json": ".gltf",
+    "model/obj": ".obj",
+    "model/ply": ".ply",
+    "model/stl": ".stl",
+    "application/json": ".json",
+    "text/html": ".html",
+    "text/plain": ".txt",
 }
-"""File suffix of each kind that we read or write."""
+"""File suffix of each kind that we read, write, or keep as it came."""
+READ_TYPES = frozenset(
+    {f"image/{kind}" for kind in ("png", "jpeg", "webp", "gif", "bmp", "tiff")}
+    | {f"video/{kind}" for kind in ("mp4", "webm", "quicktime", "x-matroska")}
+)
+"""The kinds of pictures and videos that are read: a file of theirs that cannot be is broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """Which references to pictures and videos are read."""
+
+    kinds: Literal["any", "bytes"] = "any"
+    """bytes: no paths and no addresses, for a server that hands on its users' texts."""
+    private_addresses: bool = False
+    """Whether addresses of this machine and of private networks are fetched."""
+
+
+USUAL = References()
+"""What a person's own program reads: everything but private addresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +126,12 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x00\x00\x00\x0cJXL \r\n\x87\n", "image/jxl"),
     (b"\x00\x00\x00\x0cjP  \r\n\x87\n", "image/jp2"),
     (b"\xff\x0a", "image/jxl"),
+    (b"fLaC", "audio/flac"),
+    (b"OggS", "audio/ogg"),
+    (b"ID3", "audio/mpeg"),
+    (b"glTF", "model/gltf-binary"),
+    (b"ply\n", "model/ply"),
+    (b"ply\r", "model/ply"),
 )
 _BRANDS = {
     b"heic": "image/heic",
@@ -96,6 +142,7 @@ _BRANDS = {
     b"avif": "image/avif",
     b"avis": "image/avif",
     b"qt  ": "video/quicktime",
+    b"M4A ": "audio/mp4",
 }
 """Major brands of ISO base media files (mp4ra.org); every other brand is taken for MP4."""
 _OLD_MOV = (b"moov", b"mdat", b"wide", b"free", b"skip")
@@ -103,10 +150,10 @@ _OLD_MOV = (b"moov", b"mdat", b"wide", b"free", b"skip")
 
 
 def sniff_media_type(data: bytes) -> str | None:
-    """Tell what encoded bytes are by their first bytes, or None when they are no picture or video that we know of."""
+    """Tell what encoded bytes are by their first bytes, or None when they are no picture, video, sound or shape that we know of."""
     head = data[:64]
     if head[:4] == b"RIFF":
-        return {b"WEBP": "image/webp", b"AVI ": "video/x-msvideo"}.get(head[8:12])
+        return {b"WEBP": "image/webp", b"AVI ": "video/x-msvideo", b"WAVE": "audio/wav"}.get(head[8:12])
     if head[4:8] == b"ftyp":
         return _BRANDS.get(head[8:12], "video/mp4")
     if head[4:8] in _OLD_MOV and head[:1] == b"\x00":  # a size below 16 MB, not a text with the word "free"
@@ -115,7 +162,17 @@ def sniff_media_type(data: bytes) -> str | None:
         return "image/bmp"
     if head[:4] == b"\x1aE\xdf\xa3":
         return "video/webm" if b"webm" in head else "video/x-matroska"
-    return next((kind for magic, kind in _MAGIC if head.startswith(magic)), None)
+    return next((kind for magic, kind in _MAGIC if head.startswith(magic)), None) or _bare_sound(head)
+
+
+def _bare_sound(head: bytes) -> str | None:
+    """MP3 and AAC without a tag in front: a frame's header (ISO 11172-3, 2.4.1.3; ISO 13818-7, 6.2), reserved values refused."""
+    if len(head) < 4 or head[0] != 0xFF:
+        return None
+    if head[1] & 0xF6 == 0xF0 and head[2] & 0x3C != 0x3C:
+        return "audio/aac"
+    layer_three = head[1] & 0xE6 == 0xE2 and head[1] & 0x18 != 0x08
+    return "audio/mpeg" if layer_three and head[2] & 0xF0 not in (0x00, 0xF0) and head[2] & 0x0C != 0x0C else None
 
 
 def check_pixels(width: int, height: int, limit: int) -> None:

@@ -127,6 +127,29 @@ def probe_image(data: bytes) -> ImageInfo:
         return ImageInfo(sniff_media_type(data) or "", picture.width, picture.height, frames > 1, frames)
 
 
+def check_whole(data: bytes) -> None:
+    """Look whether a picture can be decoded to its end: by a PNG's checksums, which is quick, or by decoding it.
+
+    Raises:
+        InvalidInputError: it is no picture of a kind that is read, broken, cut short, or has too many pixels.
+
+    """
+    media_type = sniff_media_type(data) or ""
+    if media_type == "image/png":
+        with open_picture(data) as picture:
+            try:
+                picture.verify()
+            except Exception:  # noqa: S110 - what lacks only its last chunk can still be decoded: that decides
+                pass
+            else:
+                return
+    with open_picture(data) as picture:
+        try:
+            picture.load()
+        except Exception as error:  # decoders raise anything on a broken file
+            raise broken(media_type, error) from None
+
+
 def clean_picture(data: bytes, limit_pixels: int = LIMIT_PIXELS) -> bytes:
     """Return a picture ready to send: PNG, JPEG or WebP, upright, sRGB, 8 bits a channel, no metadata, one frame.
 

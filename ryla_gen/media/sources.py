@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 from ..errors import InvalidInputError
-from .base import check_pixels, megabytes
+from .addresses import ALLOW, REFUSED, PrivateAddressError, guarded_connector, is_literal, is_public, resolved
+from .base import USUAL, References, check_pixels, megabytes
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
@@ -36,12 +37,13 @@ _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+):(//)?")
 _BASE64ISH = re.compile(r"[A-Za-z0-9+/\s]{200,}={0,2}\s*")
 
 
-async def read_source(source: Any, *, trusted: bool, limit_bytes: int, limit_pixels: int) -> bytes:
+async def read_source(source: Any, *, trusted: bool, references: References = USUAL, limit_bytes: int, limit_pixels: int) -> bytes:
     """Read the encoded bytes that a reference stands for.
 
     Args:
         source: str (path, https:// URL or data: URL), path, bytes, PIL image, or binary file (read from where it stands).
         trusted: False on a server: bytes and data URLs only.
+        references: whether paths and addresses are read, and addresses of private networks.
         limit_bytes: most encoded bytes.
         limit_pixels: most pixels of a PIL image.
 
@@ -60,8 +62,13 @@ async def read_source(source: Any, *, trusted: bool, limit_bytes: int, limit_pix
             f"Only bytes and data URLs are accepted here, not {_kind(source)}.",
             "Read the picture or video on your side and send its bytes.",
         )
+    if references.kinds == "bytes" and isinstance(source, str | os.PathLike):
+        raise InvalidInputError(
+            f'This client reads no paths and no addresses (references="bytes"), and was given {_kind(source)}.',
+            "Give the picture or video itself: bytes, a data: URL, a PIL image or an open file.",
+        )
     if isinstance(source, str) and source[:8].lower().startswith(("https://", "http://")):
-        return checked_size(await fetch(source, limit_bytes), limit_bytes)
+        return checked_size(await fetch(source, limit_bytes, private=references.private_addresses), limit_bytes)
     return checked_size(await asyncio.to_thread(_read_local, source, limit_bytes, limit_pixels), limit_bytes)
 
 
@@ -244,8 +251,14 @@ def _allowed(url: str, *, plain: bool) -> str:
     )
 
 
-async def fetch(url: str, limit: int, seconds: float = FETCH_TIMEOUT) -> bytes:
+async def fetch(url: str, limit: int, seconds: float = FETCH_TIMEOUT, *, private: bool = False) -> bytes:
     """Download a picture or video: at most ``limit`` bytes and ``seconds``, three redirects, all of them https.
+
+    Args:
+        url: the address.
+        limit: most bytes.
+        seconds: for the whole of it.
+        private: whether it may lead to this machine or into a private network, over plain http only to this machine.
 
     Raises:
         InvalidInputError: it cannot be had.
@@ -259,6 +272,7 @@ async def fetch(url: str, limit: int, seconds: float = FETCH_TIMEOUT) -> bytes:
     url = _allowed(url, plain=True)
     # Proxies of the environment are for the outside only.
     session = aiohttp.ClientSession(
+        connector=None if private or _proxied(url) else guarded_connector(),
         timeout=aiohttp.ClientTimeout(total=None),
         trust_env=not plain,
         auto_decompress=False,
@@ -266,7 +280,7 @@ async def fetch(url: str, limit: int, seconds: float = FETCH_TIMEOUT) -> bytes:
     )
     try:
         async with asyncio.timeout(seconds), session:
-            return await _follow(session, url, limit, plain=plain)
+            return await _follow(session, url, limit, plain=plain, private=private)
     except TimeoutError:
         raise InvalidInputError(
             f"{_without_secrets(url)} did not arrive within {seconds:g} s.", "Download it yourself and give its path."
@@ -274,14 +288,41 @@ async def fetch(url: str, limit: int, seconds: float = FETCH_TIMEOUT) -> bytes:
     except (aiohttp.ClientError, OSError, ValueError) as error:
         if isinstance(error, InvalidInputError):
             raise
+        if isinstance(getattr(error, "os_error", error), PrivateAddressError):
+            raise _private(url) from None
         reason = str(error) or type(error).__name__
         raise InvalidInputError(
             f"{_without_secrets(url)} cannot be fetched: {reason}.", "Check the address and the network."
         ) from None
 
 
-async def _follow(session: Any, url: str, limit: int, *, plain: bool) -> bytes:
+def _private(url: str) -> InvalidInputError:
+    return InvalidInputError(f"{_without_secrets(url)} is not fetched: {REFUSED}.", ALLOW)
+
+
+def _proxied(url: str) -> bool:
+    from urllib.request import getproxies, proxy_bypass
+
+    parts = urlsplit(url)
+    return parts.scheme in getproxies() and not proxy_bypass(parts.hostname or "")
+
+
+async def _check_public(url: str) -> None:
+    """Refuse an address of this machine or a private network, as far as it tells before a connection is made.
+
+    A name is looked up by whoever connects: by us, whose connector looks at what it finds, or by a proxy, to which we have to
+    leave a name that we do not know.
+    """
+    host = urlsplit(url).hostname or ""
+    found = [host] if is_literal(host) else ["127.0.0.1"] if host in LOOPBACK else await resolved(host) if _proxied(url) else []
+    if not all(map(is_public, found)):
+        raise _private(url)
+
+
+async def _follow(session: Any, url: str, limit: int, *, plain: bool, private: bool) -> bytes:
     for _ in range(MAX_REDIRECTS + 1):
+        if not private:
+            await _check_public(url)
         async with session.get(url, allow_redirects=False) as response:
             target = response.headers.get("Location")
             if response.status in (301, 302, 303, 307, 308) and target:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .base import publish, shell
 from .live import Live, live
-from .outputs import File, encoded, player, show
+from .outputs import File, encoded, player, show, sound, words
 from .sheets import jpeg, rows
 
-__all__ = ["File", "Live", "encoded", "jpeg", "live", "player", "publish", "rows", "shell", "show"]
+__all__ = ["File", "Live", "encoded", "jpeg", "live", "player", "publish", "rows", "shell", "show", "sound", "words"]

@@ -29,11 +29,13 @@ class File(NamedTuple):
     """One file to show."""
 
     kind: str
-    """image, video or file."""
+    """image, video, audio, text or file."""
     media_type: str
     name: str
     label: str
     data: bytes
+    text: str | None = None
+    """What a text says."""
 
 
 def show(files: Sequence[File], *, caption: str = "", notes: Sequence[str] = ()) -> None:
@@ -58,6 +60,10 @@ def show(files: Sequence[File], *, caption: str = "", notes: Sequence[str] = ())
     for file in files:
         if file.kind == "video":
             _show_video(file)
+        elif file.kind == "audio":
+            publish({"text/html": sound(file.media_type, file.data, file.name), "text/plain": file.name})
+        elif file.text is not None:
+            publish({"text/html": words(file.text), "text/plain": file.text})
         elif file.kind != "image":
             publish({"text/plain": f"{file.name} ({len(file.data):,} bytes)"})
     if caption or notes:
@@ -73,6 +79,16 @@ def player(media_type: str, data: bytes, name: str) -> str:
         return f'<img style="max-width:100%" alt="{escape(name)}" src="{source}">'
     poster = f' poster="data:image/jpeg;base64,{encoded(first)}"' if (first := _first(data)) else ""
     return f'<video controls loop muted playsinline style="max-width:100%"{poster} src="{source}"></video>'
+
+
+def sound(media_type: str, data: bytes, name: str) -> str:
+    """Return the HTML of a player that holds its sound."""
+    return f'<audio controls title="{escape(name)}" src="data:{media_type};base64,{encoded(data)}"></audio>'
+
+
+def words(text: str) -> str:
+    """Return the HTML of a text: as it stands, never as HTML of its own."""
+    return f'<pre style="white-space:pre-wrap">{escape(text)}</pre>'
 
 
 def _show_picture(file: File) -> None:

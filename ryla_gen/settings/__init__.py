@@ -121,6 +121,10 @@ class Settings:
     """Workflow of face swaps and character sheets: flux_pulid or instantid."""
     notebook: bool = True
     """Whether a Jupyter cell shows a running job's bar, and a list of results as a grid."""
+    references: str = "any"
+    """Which pictures a request may name: any, or bytes, for no paths and no addresses."""
+    allow_private_addresses: bool = False
+    """Whether addresses of this machine and of private networks are fetched as pictures."""
     preview: str = "auto"
     """How pictures are shown in the terminal: auto, off, kitty, iterm2 or sixel."""
     warnings: tuple[str, ...] = ()
@@ -361,15 +365,15 @@ def unset_value(key: str, env: Mapping[str, str] | None = None) -> Path:
 
 
 def _edit(change: Any, env: Mapping[str, str] | None) -> Path:
-    import tomllib
-
     from . import edit
 
     path = home_folder(env) / CONFIG_FILE
     old = read_text(path) if path.exists() else ""
     try:
         new = change(edit, old)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
+        if isinstance(error, InvalidInputError):
+            raise
         raise InvalidInputError(f"{path} is not valid TOML: {error}.", "Correct that line, or move the file away.") from None
     if new != old:
         _write(path, new)

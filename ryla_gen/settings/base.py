@@ -35,13 +35,16 @@ class _NotThisError(Exception):
     """A value does not fit; the message says what would."""
 
 
+LARGEST = 1e300
+"""Beyond it a number is none that anybody meant, and a whole one may be too large for a float."""
+
 Check = Callable[[Any], Any]
 """Turns a typed value into the stored one, or raises."""
 
 
 def _number(low: float, high: float = math.inf) -> Check:
     def check(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not low <= value <= high:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high or abs(value) > LARGEST:
             above = f" and at most {high:g}" if high < math.inf else ""
             raise _NotThisError(f"a number of at least {low:g}{above}")
         return float(value)
@@ -88,6 +91,8 @@ def _folder(value: Any) -> Path:
         return Path(value).expanduser()
     except RuntimeError:  # no home folder to put for "~"
         raise _NotThisError("a path without ~, since this machine knows no home folder") from None
+    except ValueError:  # a NUL or a lone surrogate
+        raise _NotThisError("the path of a folder or file") from None
 
 
 def _texts(value: Any) -> tuple[str, ...]:
@@ -182,7 +187,7 @@ class Key:
         for number in (int, float):
             try:
                 value = number(text) * unit
-            except ValueError:
+            except (ValueError, OverflowError):  # OverflowError: hundreds of digits, with a unit
                 continue
             if not isinstance(self.default, str) and self.check not in (_text, _folder, _url):
                 return self.from_typed(int(value) if unit == 1.0 and number is int else value, origin)
@@ -224,6 +229,8 @@ KEYS: dict[str, Key] = {
         Key("max_usd", _number(0)),
         Key("max_usd_per_day", _number(0)),
         Key("notebook", _switch, True),
+        Key("references", _one_of("any", "bytes"), "any"),
+        Key("allow_private_addresses", _switch, False),
         Key("modal.app", _text, APP),
         Key("modal.environment", _text, also="MODAL_ENVIRONMENT"),
         Key("modal.timeout", _number(0.001, LONGEST_TIMEOUT), 180.0, also="MODAL_TIMEOUT", unit=0.001),

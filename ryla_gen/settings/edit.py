@@ -8,12 +8,12 @@ nothing. Knows no setting.
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InvalidInputError
+from .reading import parsed
 
 Path_ = tuple[str, ...]
 
@@ -32,7 +32,8 @@ def with_value(text: str, name: str, value: Any) -> str:
     """Return the text with a dotted key set to a str, int, float or list of str.
 
     Raises:
-        InvalidInputError: the text is no TOML, or written in a way that cannot be edited line by line.
+        ValueError: the text is no TOML.
+        InvalidInputError: it is written in a way that cannot be edited line by line.
 
     """
     path = tuple(name.split("."))
@@ -52,7 +53,8 @@ def without_value(text: str, name: str) -> str:
     """Return the text without a dotted key; the same text when it is not there.
 
     Raises:
-        InvalidInputError: the text is no TOML, or written in a way that cannot be edited line by line.
+        ValueError: the text is no TOML.
+        InvalidInputError: it is written in a way that cannot be edited line by line.
 
     """
     path = tuple(name.split("."))
@@ -66,7 +68,7 @@ def without_value(text: str, name: str) -> str:
 
 
 def _parsed(text: str) -> tuple[list[str], list[_Statement]]:
-    tomllib.loads(text)
+    parsed(text)
     lines = text.replace("\r\n", "\n").split("\n")
     return lines, list(_statements(lines))
 
@@ -78,7 +80,7 @@ def _statements(lines: list[str]) -> Iterator[_Statement]:
         line = lines[at].strip()
         end = at + 1
         if line.startswith("["):
-            table = _chain(tomllib.loads(line))
+            table = _chain(parsed(line))
             yield _Statement(at, end, table, ())
         elif line and not line.startswith("#"):
             while (held := _loads("\n".join(lines[at:end]))) is None:  # a value over several lines
@@ -89,8 +91,8 @@ def _statements(lines: list[str]) -> Iterator[_Statement]:
 
 def _loads(text: str) -> dict[str, Any] | None:
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+        return parsed(text)
+    except ValueError:
         return None
 
 
@@ -107,7 +109,7 @@ def _comment(lines: list[str], item: _Statement) -> str:
     """The comment behind a value, with the space before it."""
     last = lines[item.end - 1]
     whole = "\n".join(lines[item.start : item.end])
-    held = tomllib.loads(whole)
+    held = parsed(whole)
     place = whole.find("#", len(whole) - len(last))
     while place >= 0:
         if _loads(whole[:place]) == held:
@@ -131,7 +133,7 @@ def _insert(lines: list[str], statements: list[_Statement], path: Path_, line: s
 
 def _checked(old: str, new: str, path: Path_, value: Any, wanted: str) -> str:
     """Return the new text, if it means what it should."""
-    expected = tomllib.loads(old)
+    expected = parsed(old)
     place = expected
     for name in path[:-1]:
         place = place.setdefault(name, {})

@@ -23,11 +23,10 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     if not path.exists():
         return {}
-    import tomllib
-
+    text = read_text(path)
     try:
-        flat = dict(_flattened(tomllib.loads(read_text(path))))
-    except tomllib.TOMLDecodeError as error:
+        flat = dict(_flattened(parsed(text)))
+    except ValueError as error:
         raise InvalidInputError(f"{path} is not valid TOML: {error}.", "Correct that line, or move the file away.") from None
     for name in flat:
         try:
@@ -40,17 +39,30 @@ def read_config(path: Path) -> dict[str, Any]:
     return flat
 
 
+def parsed(text: str) -> dict[str, Any]:
+    """Parse TOML.
+
+    Raises:
+        ValueError: it is none: broken, nested too deeply, or with a number of thousands of digits.
+
+    """
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("its values are nested too deeply") from None
+
+
 def known_or_there(name: str, text: str) -> str:
     """Return a key that can be taken out of this text: a setting's, or one that stands there and keeps every command from starting.
 
     Raises:
         InvalidInputError: it is neither.
-        tomllib.TOMLDecodeError: the text is no TOML.
+        ValueError: the text is no TOML.
 
     """
-    import tomllib
-
-    if name not in dict(_flattened(tomllib.loads(text))):
+    if name not in dict(_flattened(parsed(text))):
         find_key(name)
     return name
 

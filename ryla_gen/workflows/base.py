@@ -18,6 +18,7 @@ from .fields import MediaKind, explain, media_kinds, summary
 from .tables import Weights, weights_for
 
 if TYPE_CHECKING:
+    from ..media import References
     from .graph import Graph
 
 DRAWN_SEED_LIMIT = 2**32
@@ -185,22 +186,28 @@ class Workflow(BaseModel):
         """Return a copy with other values, validated again."""
         return type(self).from_plain({**self.to_plain(), **fields}, trusted=True)
 
-    async def resolved(self) -> Self:
+    async def resolved(self, references: References | None = None) -> Self:
         """Return this request with every picture and video read into bytes.
 
+        Args:
+            references: whether paths and addresses are read, and addresses of private networks; None is what is usual.
+
         Raises:
-            InvalidInputError: a file is missing, broken, too large, or not a picture.
+            InvalidInputError: a file is missing, broken, too large, not a picture, or a reference that is not read.
 
         """
         from .. import media
 
-        found: dict[str, bytes] = {}
+        async def read(value: Any, kind: MediaKind, name: str) -> bytes:
+            return await media.read(value, kind, name=name, references=references or media.USUAL)
+
+        found: dict[str, Any] = {}
         for name, kind in self.media_fields().items():
             source = getattr(self, name)
             if isinstance(source, Mapping):
-                found[name] = {key: await media.read(value, kind, name=f"{name}[{key}]") for key, value in source.items()}  # type: ignore[assignment]
+                found[name] = {key: await read(value, kind, f"{name}[{key}]") for key, value in source.items()}
             elif source is not None:
-                found[name] = await media.read(source, kind, name=name)
+                found[name] = await read(source, kind, name)
         return self.changed(**found) if found else self
 
     def to_plain(self) -> dict[str, Any]:

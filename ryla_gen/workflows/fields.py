@@ -157,6 +157,7 @@ def _nearest(cls: type[BaseModel], name: str, value: Any) -> int | float | None:
     if value != value or abs(value) == float("inf") or (low is None and high is None):
         return None
     given = value
+    value = max(-1e18, min(1e18, value))  # a whole number of hundreds of digits cannot be divided
     if grid:
         value = round(value / grid) * grid
     if low is not None:

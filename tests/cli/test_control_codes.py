@@ -9,13 +9,18 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ryla_gen_cli.screen import harmless, table
+from ryla_gen.comfy.messages import clean
+from ryla_gen.controls import visible
+from ryla_gen.events import Progress
+from ryla_gen.gallery.again import quoted
+from ryla_gen_cli.progress import described
+from ryla_gen_cli.screen import table
 
 from .shell import SMALL, envelope, here, ryla
 
-EVIL = "fox\x1b]0;title\x07\x1b[31m\x9b2J\x7f"
-"""Sets the title of the window, colours what follows, clears the screen."""
-SHOWN = "fox\\u001b]0;title\\u0007\\u001b[31m\\u009b2J\\u007f"
+EVIL = "fox\u202egnp\x1b]0;title\x07\x1b[31m\x9b2J\x7f"
+"""Turns the text around, sets the title of the window, colours what follows, clears the screen."""
+SHOWN = "fox\\u202egnp\\u001b]0;title\\u0007\\u001b[31m\\u009b2J\\u007f"
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -37,7 +42,7 @@ def test_people_see_what_stands_there_and_their_terminal_does_not_obey_it(line: 
     assert here(*line.format(job=item["id"], file=made).split()) == 0
     said = capsys.readouterr()
     assert SHOWN[:30] in said.out  # a table cuts long cells
-    assert said.out + said.err == harmless(said.out + said.err)
+    assert said.out + said.err == visible(said.out + said.err)
 
 
 def test_a_graph_on_stdout_is_still_json(made: Path, capsys: Capsys) -> None:
@@ -66,4 +71,20 @@ def test_columns_stay_in_line() -> None:
 
 
 def test_line_ends_and_tabs_stay() -> None:
-    assert harmless("a\n\tb\r\x85") == "a\n\tb\\u000d\\u0085"
+    assert visible("a\n\tb\r\x85") == "a\n\tb\\u000d\\u0085"
+
+
+@pytest.mark.parametrize("sign", ["\u061c", "\u200e", "\u200f", "\u202a", "\u202e", "\u2066", "\u2069", "\u2028"])
+def test_what_turns_text_around_is_shown_everywhere(sign: str) -> None:
+    assert visible(f"a{sign}b") == f"a\\u{ord(sign):04x}b"
+    assert clean(f"a{sign}b") == "a b"
+    assert sign not in quoted(f"a{sign}b")
+
+
+def test_joiners_of_emoji_and_letters_stay() -> None:
+    assert visible("👩‍🚀 می‌خواهم é") == "👩‍🚀 می‌خواهم é"
+
+
+def test_a_bar_shows_the_name_of_a_node_without_its_controls() -> None:
+    assert described(Progress("job", node="KSampler\x1b[2J\u202e", step=1, steps=2)) == "KSampler\\u001b[2J\\u202e 1/2"
+    assert described(Progress("job", node="\x9bK")) == "\\u009bK"

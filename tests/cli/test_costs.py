@@ -112,6 +112,17 @@ def test_a_table_for_people_ends_with_the_sum(journal: History, capsys: pytest.C
     assert "$1.6250" in said[-1]
 
 
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t", "\r"])
+def test_a_cell_of_the_csv_is_no_formula(sign: str, clean_environment: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with contextlib.closing(History(Settings.load().history_path)) as history:
+        add(history, None, "flux_dev", -0.25, tags=[f"character:{sign}cmd|'/c calc'!A1"])
+    assert here("costs", "--by", "character", "--csv") == 0
+    ((name, *_), row) = list(csv.reader(io.StringIO(capsys.readouterr().out)))
+    assert name == "character"
+    assert row[0].startswith("'")
+    assert "-0.25" in row, "a negative number is a number"
+
+
 def test_csv_can_be_read_back(journal: History, capsys: pytest.CaptureFixture[str]) -> None:
     assert here("costs", "--by", "workflow", "--csv") == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))

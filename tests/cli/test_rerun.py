@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from ryla_gen import load
+from ryla_gen.gallery import collect
+from ryla_gen.history import History
+from ryla_gen.media import add_png_text
 
 from .shell import SMALL, envelope, here, picture
 
@@ -102,3 +106,30 @@ def test_a_video_to_enlarge_is_asked_for_before_the_output_is_looked_at(tmp_path
     assert here("rerun", str(large), "-o", str(tmp_path / "again.mp4")) == 2
     assert "--video FILE" in capsys.readouterr().err
     assert here("rerun", str(large), "--video", str(small), "-o", str(tmp_path / "again.mp4")) == 0
+
+
+def test_a_strangers_picture_reads_no_file_of_this_machine(
+    fox: str, tmp_path: Path, face: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = tmp_path / "private.png"
+    secret.write_bytes(face)
+    stranger, made = tmp_path / "stranger.png", tmp_path / "made.png"
+    claim = {"contract": 1, "workflow": "instantid", "seed": 3, "inputs": {"prompt": "a", "reference_image": str(secret)}}
+    stranger.write_bytes(add_png_text(Path(fox).read_bytes(), {"ryla": json.dumps(claim)}))
+    assert here("rerun", str(stranger), "-o", str(made)) == 2
+    said = capsys.readouterr().err
+    assert "--reference-image FILE" in said
+    assert "never opened" in said
+    assert not made.exists()
+
+
+def test_the_gallery_spells_out_no_path_of_a_strangers(fox: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    claim = {"workflow": "instantid", "seed": 3, "inputs": {"prompt": "a", "reference_image": "/home/me/private.png"}}
+    (tmp_path / "pictures").mkdir()
+    stranger = tmp_path / "pictures" / "stranger.png"
+    stranger.write_bytes(add_png_text(Path(fox).read_bytes(), {"ryla": json.dumps(claim)}))
+    assert here("gallery", str(stranger.parent), "--json") == 0
+    capsys.readouterr()
+    (item,) = collect(stranger.parent, History(tmp_path / "history.sqlite3")).items
+    assert "private.png" not in item.command + item.python
+    assert item.needs == ("reference_image",)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -244,10 +245,49 @@ async def test_view_gives_nothing_from_outside_its_folders(client, parameters, s
     assert (await client.get("/view", **parameters))[0] == status
 
 
-async def test_html_is_never_shown_as_html(client, folders):
-    (folders.output / "x.html").write_text("<script>alert(1)</script>")
-    async with client.session.get(f"{client.emulator.url}/view", params={"filename": "x.html"}) as response:
+SCRIPTED = set("html htm xhtml xht xml svg svgz js mjs css mht mhtml xsl rdf swf pdf hta".split())  # noqa: SIM905
+ODD = {"HTML", "png.xhtml", "unknown", ""}
+
+
+@pytest.mark.parametrize("suffix", sorted(SCRIPTED | ODD))
+async def test_what_may_run_a_script_is_sent_as_bytes_to_be_saved(client, folders, suffix):
+    name = f"x.{suffix}" if suffix else "x"
+    (folders.output / name).write_text("<script xmlns='http://www.w3.org/1999/xhtml'>alert(1)</script>")
+    async with client.session.get(f"{client.emulator.url}/view", params={"filename": name}) as response:
+        assert response.status == 200
         assert response.content_type == "application/octet-stream"
+        assert response.headers["Content-Disposition"].startswith("attachment;")
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert "sandbox" in response.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("x.png", "image/png"), ("x.webp", "image/webp"), ("x.mp4", "video/mp4"), ("x.flac", "audio/"), ("x.txt", "text/plain")],
+)
+async def test_pictures_videos_sounds_and_texts_are_shown(client, folders, name, kind):
+    (folders.output / name).write_bytes(b"x")
+    async with client.session.get(f"{client.emulator.url}/view", params={"filename": name}) as response:
+        assert response.content_type.startswith(kind)
+        assert response.headers["Content-Disposition"] == f'filename="{name}"'
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_a_file_name_ends_no_header(client, folders):
+    (folders.output / 'a"b\n.png').write_bytes(b"x")
+    async with client.session.get(f"{client.emulator.url}/view", params={"filename": 'a"b\n.png'}) as response:
+        assert response.status == 200
+        assert response.headers["Content-Disposition"] == 'filename="a\\"b_.png"'
+
+
+@pytest.mark.parametrize("name", [".", "./", "sub/..", "./.", "sub", "a/" * 2000 + "b", "x" * 5000])
+@pytest.mark.parametrize("overwrite", ["true", "false"])
+async def test_an_upload_is_a_file_of_the_folder_or_nothing(client, folders, name, overwrite):
+    (folders.input / "sub").mkdir()
+    before = {path.name for path in folders.input.parent.iterdir()}
+    assert (await upload(client, name, b"x", overwrite=overwrite))[0] == 400
+    assert {path.name for path in folders.input.parent.iterdir()} == before
+    assert [path.name for path in folders.input.iterdir()] == ["sub"]
 
 
 async def test_new_model_and_input_files_are_seen_without_a_restart(client, folders):
@@ -291,6 +331,35 @@ async def test_a_foreign_web_page_cannot_drive_it(client, headers, status):
 async def test_a_foreign_web_page_cannot_open_a_websocket(client):
     with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
         await client.session.ws_connect(f"{client.emulator.url}/ws", origin="https://evil.example")
+
+
+@pytest.mark.parametrize("bound", ["127.0.0.1", "0.0.0.0"])
+async def test_a_name_that_a_page_points_here_is_refused_wherever_it_listens(folders, bound):
+    with Emulator(folders.input.parent / "other", host=bound, allow_hosts=["gpu.example"]) as server:
+        asked = {
+            "evil.example": 403,
+            "127.0.0.1": 200,
+            "localhost": 200,
+            "LOCALHOST.": 200,
+            "[::1]": 200,
+            "192.168.1.5": 200,
+            "gpu.example": 200,
+            "GPU.EXAMPLE": 200,
+            "sub.gpu.example": 403,
+            "gpu.example.evil.example": 403,
+            socket.gethostname(): 200,
+            "": 403,
+            "[": 403,
+        }
+        async with aiohttp.ClientSession() as session:
+            for name, status in asked.items():
+                host = f"{name}:{server.port}"
+                address = f"http://127.0.0.1:{server.port}/queue"
+                for headers in ({"Host": host}, {"Host": host, "Origin": f"http://{host}"}):
+                    async with session.get(address, headers=headers) as response:
+                        assert response.status == status, headers
+                        if name == "evil.example":
+                            assert "--allow-host evil.example" in await response.text()
 
 
 # Knobs ---------------------------------------------------------------------------------------------------------------

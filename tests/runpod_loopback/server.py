@@ -109,7 +109,12 @@ class RunpodLoopback:
     @property
     def environment(self) -> dict[str, str]:
         """What makes a process talk to this server."""
-        return {"RUNPOD_API_KEY": KEY, "RUNPOD_ENDPOINT_ID": ENDPOINT, "RYLA_GEN_RUNPOD_URL": self.url}
+        return {
+            "RUNPOD_API_KEY": KEY,
+            "RUNPOD_ENDPOINT_ID": ENDPOINT,
+            "RYLA_GEN_RUNPOD_URL": self.url,
+            "RYLA_GEN_ALLOW_PRIVATE_ADDRESSES": "true",  # its bucket is here too
+        }
 
     def count(self, operation: str) -> int:
         """How often an operation was asked for."""

@@ -7,12 +7,17 @@ export const SDK = "typescript-0.1.0";
 
 export type JobState = "queued" | "running" | "succeeded" | "failed" | "canceled" | "expired";
 
-/** One file a job made. */
+/** One file or text a job made. */
 export interface Output {
-  kind: "image" | "video" | (string & {});
+  kind: "image" | "video" | "audio" | "text" | "file" | (string & {});
   mediaType: string;
   name: string;
+  /** The encoded file; of a text its UTF-8 bytes. */
   data: Buffer;
+  /** What a text output says. */
+  text?: string;
+  /** Id of the node of the graph that made it; absent where the app does not say. */
+  node?: string;
   width?: number;
   height?: number;
   frames?: number;
@@ -55,7 +60,11 @@ export interface Result {
   /** The first video, if there is one. */
   video?: Buffer;
   videos: Buffer[];
-  /** Every file with its name, type and size. */
+  /** Every sound. */
+  audios: Buffer[];
+  /** Every text, such as a caption. */
+  texts: string[];
+  /** Every file and text with its name, type and size. */
   outputs: Output[];
   costUsd: number;
   cost: Cost;
@@ -152,6 +161,8 @@ export function readReply(data: unknown): Result {
   const outputs = list(found["outputs"]).map(readOutput);
   const images = outputs.filter((output) => output.kind === "image").map((output) => output.data);
   const videos = outputs.filter((output) => output.kind === "video").map((output) => output.data);
+  const audios = outputs.filter((output) => output.kind === "audio").map((output) => output.data);
+  const texts = outputs.flatMap((output) => (output.text === undefined ? [] : [output.text]));
   const cost = readCost(optional(found["cost"]));
   return {
     workflow: text(found["workflow"]),
@@ -161,6 +172,8 @@ export function readReply(data: unknown): Result {
     images,
     ...(videos[0] && { video: videos[0] }),
     videos,
+    audios,
+    texts,
     outputs,
     costUsd: cost.totalUsd,
     cost,
@@ -199,11 +212,14 @@ function readError(data: unknown): RylaError {
 function readOutput(data: unknown): Output {
   const output = object(data, "An output");
   const sizes = ["width", "height", "frames", "fps"].filter((name) => typeof output[name] === "number");
+  const kind = text(output["kind"]);
   return {
-    kind: text(output["kind"]),
+    kind,
     mediaType: text(output["media_type"]),
     name: text(output["name"]),
-    data: bytes(output["data"]),
+    data: kind === "text" ? Buffer.from(text(output["text"])) : bytes(output["data"]),
+    ...(kind === "text" && { text: text(output["text"]) }),
+    ...(typeof output["node"] === "string" && { node: output["node"] }),
     ...Object.fromEntries(sizes.map((name) => [name, output[name]])),
   };
 }

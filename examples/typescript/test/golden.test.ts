@@ -54,8 +54,12 @@ test("the golden reply becomes a result", () => {
   assert.deepEqual(result.video, Buffer.from("\0mp4", "latin1"));
   assert.deepEqual([result.images.length, result.videos.length], [1, 1]);
   assert.deepEqual(result.outputs[1], {
-    kind: "video", mediaType: "video/mp4", name: "wan2-7-0.mp4", data: result.video, width: 832, height: 480, frames: 33, fps: 16,
+    kind: "video", mediaType: "video/mp4", name: "wan2-7-0.mp4", data: result.video, width: 832, height: 480, frames: 33, fps: 16, node: "12",
   });
+  assert.deepEqual(result.outputs[3], {
+    kind: "text", mediaType: "text/plain", name: "workflow-7-3.txt", data: Buffer.from("a fox in the snow"), text: "a fox in the snow", node: "15",
+  });
+  assert.deepEqual([result.audios, result.texts], [[Buffer.from("fLaC")], ["a fox in the snow"]]);
   assert.deepEqual([result.workflow, result.job, result.seed], ["flux_dev", "7f0c3a52-8d7e-4f5e-9b1a-2f6f1f0a9c11", 7]);
   assert.deepEqual(result.timings, { queued: 0.2, coldStart: 0, running: 11.3, total: 11.9 });
   assert.deepEqual(result.cost, {

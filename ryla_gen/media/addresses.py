@@ -1,0 +1,87 @@
+"""Which network addresses a foreign URL may lead to: those of the internet, unless private ones are allowed.
+
+Looked at where the connection is made, so that a name that answers differently the second time, or a redirect, leads nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from typing import Any
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+"""IPv4 addresses inside IPv6 (RFC 6052): what is behind one is looked at."""
+_ASSIGNMENTS = ipaddress.ip_network("192.0.0.0/24")
+"""Protocol assignments (RFC 6890), of which Python calls some global: a cloud answers there about its machines."""
+REFUSED = "it is an address of this machine or of a private network"
+ALLOW = "Such addresses are fetched only where that is allowed: ryla-gen config set allow_private_addresses true"
+
+
+class PrivateAddressError(OSError):
+    """A name leads to an address that is not fetched."""
+
+
+def is_public(text: str) -> bool:
+    """Whether an IP address belongs to the internet: not to this machine, a private network, a link, or a group."""
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address) and (inner := _inside(address)) is not None:
+        return is_public(str(inner))
+    return address.is_global and not address.is_multicast and address not in _ASSIGNMENTS
+
+
+def _inside(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that an IPv6 one stands for."""
+    teredo = address.teredo[1] if address.teredo is not None else None
+    wrapped = address in _NAT64 or int(address) >> 32 == 0
+    return (
+        address.ipv4_mapped
+        or address.sixtofour
+        or teredo
+        or (ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if wrapped else None)
+    )
+
+
+def is_literal(host: str) -> bool:
+    """Whether a host is an address and no name."""
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+async def resolved(host: str) -> list[str]:
+    """The addresses behind a name; none when it is not known here."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return [str(entry[4][0]) for entry in found]
+
+
+def guarded_connector() -> Any:
+    """An aiohttp connector that connects to addresses of the internet only."""
+    from aiohttp import TCPConnector
+    from aiohttp.abc import AbstractResolver
+    from aiohttp.resolver import ThreadedResolver
+
+    class _Guarded(AbstractResolver):
+        """Looks names up as usual, and lets nobody connect to a private address behind one."""
+
+        def __init__(self) -> None:
+            self._inner = ThreadedResolver()
+
+        async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> Any:
+            found = await self._inner.resolve(host, port, family)
+            if not all(is_public(entry["host"]) for entry in found):
+                raise PrivateAddressError(REFUSED)
+            return found
+
+        async def close(self) -> None:
+            await self._inner.close()
+
+    return TCPConnector(resolver=_Guarded())

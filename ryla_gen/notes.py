@@ -1,0 +1,102 @@
+"""What a saved file says of the workflow that made it, written and read back. What a file says of itself is a claim."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import media
+from .errors import InvalidInputError, StorageFailedError
+from .workflows.registry import workflow_class
+
+if TYPE_CHECKING:
+    from .workflows.base import Workflow
+
+METADATA_KEY = "ryla"
+"""PNG text chunk (or EXIF field) that holds the workflow, its fields and the seed."""
+
+
+def metadata(workflow: Workflow, seed: int, job: str) -> dict[str, Any]:
+    """Describe a request for the inside of a file, so that :func:`load` can bring it back."""
+    from .version import __version__
+
+    return {"contract": 1, "sdk": __version__, "workflow": workflow.name, "seed": seed, "job": job, "inputs": workflow.described()}
+
+
+def load(path: str | PathLike[str], **fields: Any) -> Workflow:
+    """Read back the workflow that made a saved picture or video.
+
+    Args:
+        path: a file that this package saved (or that ComfyUI saved, whose graph then becomes a ``CustomWorkflow``).
+        fields: values to change, and the pictures of a face workflow, which are never stored in the file.
+
+    Raises:
+        StorageFailedError: the file cannot be read.
+        InvalidInputError: the file says nothing about a workflow, or a picture must be given again.
+
+    """
+    try:
+        data = Path(path).expanduser().read_bytes()
+    except OSError as error:
+        raise StorageFailedError(f"Cannot read {path}: {error.strerror or error}", "Name a file that exists.") from error
+    found = media.read_metadata(data)
+    if METADATA_KEY in found:
+        return _from_metadata(path, _json(found[METADATA_KEY]), fields)
+    if "prompt" in found:
+        from .workflows.custom import CustomWorkflow
+
+        return CustomWorkflow.from_plain({"graph": _json(found["prompt"]), **fields}, trusted=True)
+    raise InvalidInputError(
+        f"{path} says nothing about how it was made.",
+        "Only files saved by this package or by ComfyUI, unedited, carry their workflow.",
+    )
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _from_metadata(path: str | PathLike[str], stored: Any, fields: Mapping[str, Any]) -> Workflow:
+    name = stored.get("workflow") if isinstance(stored, dict) else None
+    if not isinstance(name, str) or not isinstance(stored.get("inputs"), dict):
+        raise InvalidInputError(f"The note inside {path} about its workflow is damaged.", "Use the original file.")
+    cls = workflow_class(name)
+    inputs: dict[str, Any] = dict(stored["inputs"])
+    if "seed" in cls.model_fields and inputs.get("seed") is None and cls.name != "workflow":
+        inputs["seed"] = stored.get("seed")
+    pictures = {field: inputs.pop(field) for field in cls.media_fields() if field in inputs}
+    missing = [field for field, held in pictures.items() if held not in (None, {}) and field not in fields]
+    if missing:
+        raise _asked_again(path, missing, {field: pictures[field] for field in missing})
+    return cls.from_plain({**inputs, **fields}, trusted=True)
+
+
+def _asked_again(path: str | PathLike[str], missing: list[str], held: Mapping[str, Any]) -> InvalidInputError:
+    """The error for pictures that a note names: whatever stands there, a path or an address too, is nothing to open."""
+    options = " ".join(_option(field, held[field]) for field in missing)
+    text = f"{path} was made with a picture that is not stored in it: {', '.join(missing)}."
+    if not all(_is_summary(value) for value in held.values()):
+        text += " Its note names a file or an address there; those of a note are never opened."
+    return InvalidInputError(text, f"Give it again: {options} (in Python: load(path, {missing[0]}=…)).", {"missing": missing})
+
+
+def _option(field: str, held: Any) -> str:
+    """How ``ryla-gen rerun`` takes a picture of a field."""
+    if field == "images":
+        names = [str(name) for name in held][:10] if isinstance(held, dict) else ["NAME"]
+        return " ".join(f"--image {shlex.quote(f'{name}=FILE')}" for name in names)
+    known = field in ("image", "reference_image", "video")
+    return f"--{field.replace('_', '-')} FILE" if known else f"--set {field}=FILE"
+
+
+def _is_summary(value: Any) -> bool:
+    """Whether this is a hash and a size, or names with such: all that a note of ours says of pictures."""
+    held = value.values() if isinstance(value, dict) and set(value) != {"sha256", "bytes"} else [value]
+    return bool(held) and all(isinstance(item, dict) and set(item) == {"sha256", "bytes"} for item in held)
