@@ -133,6 +133,18 @@ def not_comfyui(address: str, why: str, details: Mapping[str, Any] | None = None
     return BackendUnreachableError(f"No ComfyUI at {address}: {why}.", "", details)
 
 
+def too_long(address: str, limit: int) -> ServerUnhealthyError:
+    """An answer is longer than what is read."""
+    text = f"The server at {address} sends an answer of more than {limit:,} bytes, which is not read."
+    return ServerUnhealthyError(text, "Look at what answers there: curl -sI ADDRESS", {"limit": limit})
+
+
+def too_slow(address: str, seconds: float) -> ServerUnhealthyError:
+    """An answer began, or should have begun, and does not end."""
+    text = f"The server at {address} did not finish an answer within {seconds:,.0f} s."
+    return ServerUnhealthyError(text, "Check the line to the server, and the proxy in front of it.", {"sent": True})
+
+
 def refusal(body: Mapping[str, Any]) -> RylaGenError:
     """The error behind ``{"error": …, "node_errors": …}``, of a 400 or of a 200 that dropped outputs."""
     faults = list(_faults(body.get("node_errors")))
