@@ -42,7 +42,7 @@ from .errors import (
     before_start,
 )
 from .events import Preview, Progress, Queued, Started
-from .outputs import as_output, blank_notice
+from .outputs import as_output, output_notices
 from .results import METADATA_KEY, Cost, Generation, Output, Timings, metadata, require_outputs
 from .running import Emit, Run
 from .workflows.base import Files, Notice, Workflow
@@ -324,7 +324,7 @@ class Engine:
             backend=self._backend,
             timings=timings,
             cost=cost,
-            warnings=notices + blank_notice(outputs),
+            warnings=notices + output_notices(outputs),
             graph=run.graph,
             server=await self._about_server(),
         )

@@ -12,10 +12,20 @@ from .results import Output
 from .workflows.base import Notice
 
 
-def as_output(data: bytes, filename: str, name: str, output_format: str, texts: Mapping[str, str]) -> Output:
+def as_output(
+    data: bytes, filename: str, name: str, output_format: str, texts: Mapping[str, str], *, node: str | None = None
+) -> Output:
     """Describe one file of a result; a PNG becomes the format the request asked for, its texts kept in EXIF.
 
     What we cannot read (a kind that we do not know, more pixels than we open) is kept as a file: it has been paid for.
+
+    Args:
+        data: the file as the server sent it.
+        filename: what the server calls it.
+        name: what the output is called, without a suffix.
+        output_format: png, jpeg or webp.
+        texts: what a converted picture says of itself, by name.
+        node: id of the node that made it.
     """
     media_type = media.sniff_media_type(data)
     moves = b"acTL" in data[: data.find(b"IDAT")]  # an animated PNG: another format would keep its first frame only
@@ -29,18 +39,30 @@ def as_output(data: bytes, filename: str, name: str, output_format: str, texts: 
         if media_type is not None and media_type.startswith("image/"):
             info = media.probe_image(data)
             if not info.animated:
-                return Output("image", media_type, named, data, info.width, info.height)
+                return Output("image", media_type, named, data, info.width, info.height, node=node)
         if media_type is not None and media_type.startswith(("video/", "image/")):
             video = media.probe_video(data)
-            return Output("video", media_type, named, data, video.width, video.height, video.frames, video.fps)
-    return Output("file", media_type or "application/octet-stream", named, data)
+            return Output("video", media_type, named, data, video.width, video.height, video.frames, video.fps, node=node)
+    return Output("file", media_type or "application/octet-stream", named, data, node=node)
+
+
+def text_output(text: str, name: str, *, node: str | None) -> Output:
+    """Describe a text that a node showed, such as a caption.
+
+    Args:
+        text: what it says.
+        name: what the output is called, without a suffix.
+        node: id of the node that made it.
+    """
+    whole = text.encode("utf-8", "replace").decode()  # a lone surrogate could not cross the contract
+    return Output("text", "text/plain", f"{name}.txt", text=whole, node=node)
 
 
 BLANK_BYTES_PER_PIXEL = 0.006
 """A one-coloured PNG is smaller than this; the emulator's flattest picture has ten times as much."""
 
 
-def blank_notice(outputs: tuple[Output, ...]) -> tuple[Notice, ...]:
+def output_notices(outputs: tuple[Output, ...]) -> tuple[Notice, ...]:
     """Say when a picture is all black: a model that produced NaN ends "well" in ComfyUI."""
     for item in outputs:
         pixels = (item.width or 0) * (item.height or 0)

@@ -65,20 +65,28 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One file a job made."""
+    """One file or text a job made."""
 
-    kind: Literal["image", "video", "file"]
+    kind: Literal["image", "video", "audio", "text", "file"]
     media_type: str
     """Such as image/png or video/mp4."""
     name: str
-    data: bytes = field(repr=False)
-    """The encoded file."""
+    data: bytes = field(default=b"", repr=False)
+    """The encoded file; of a text its UTF-8 bytes, which need not be given."""
     width: int | None = None
     """Pixels."""
     height: int | None = None
     """Pixels."""
     frames: int | None = None
     fps: float | None = None
+    text: str | None = None
+    """What a text output says; None of every other kind."""
+    node: str | None = None
+    """Id of the node that made it; None where the server does not say."""
+
+    def __post_init__(self) -> None:
+        if self.kind == "text" and self.text is not None and not self.data:
+            object.__setattr__(self, "data", self.text.encode("utf-8", "replace"))
 
     @property
     def suffix(self) -> str:

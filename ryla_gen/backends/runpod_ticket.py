@@ -17,7 +17,7 @@ from ..errors import (
     ServerUnhealthyError,
 )
 from ..events import Progress, Started
-from ..outputs import blank_notice
+from ..outputs import output_notices
 from ..results import Cost, Generation, Timings
 from ..workflows.base import Notice, Workflow
 from .runpod_api import DEFAULT_PACE, Pace, RunpodApi
@@ -185,7 +185,7 @@ class RunpodTicket(TaskTicket):
             backend=NAME,
             timings=Timings(queued=queued, running=running, total=max(time.monotonic() - self._began, queued + running)),
             cost=Cost(total_usd=usd, gpu_usd=usd, gpu_seconds=running),
-            warnings=order.workflow.notices() + tuple(self._notices(answer)) + blank_notice(outputs),
+            warnings=order.workflow.notices() + tuple(self._notices(answer)) + output_notices(outputs),
             graph=order.graph,
             server={"endpoint": order.endpoint_id, "worker": answer.get("workerId")},
         )
