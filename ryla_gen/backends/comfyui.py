@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ..comfy.client import ComfyClient
@@ -14,6 +15,7 @@ from ..errors import BackendUnreachableError, JobNotFoundError, ServerUnhealthyE
 from ..loras.choosing import Chooser
 from ..results import Generation
 from ..running import Emit
+from ..settings.base import QUEUE_SECONDS
 from ..workflows.base import Workflow
 from .base import Ticket
 from .tickets import TaskTicket, contact_lost
@@ -67,6 +69,8 @@ class ComfyBackend:
         hourly_usd: what an hour of it costs.
         loras: looks the requests' LoRAs up, where this machine reaches the server's folder of LoRAs.
         connect: makes the client, where the server asks for credentials or has a certificate of its own.
+        queue_timeout: seconds that a job may wait until its graph starts.
+        lora_folder: the server's folder of LoRAs, where this machine reaches it.
 
     """
 
@@ -79,6 +83,8 @@ class ComfyBackend:
         hourly_usd: float = 0.0,
         loras: Chooser | None = None,
         connect: Callable[[], ComfyClient] | None = None,
+        queue_timeout: float = QUEUE_SECONDS,
+        lora_folder: Path | None = None,
     ) -> None:
         self._url = url
         self._connect = connect
@@ -86,6 +92,7 @@ class ComfyBackend:
         self._watch: LoraWatch | None = None
         """Reads the server's log, where that is to be had."""
         self._hourly_usd = hourly_usd
+        self._queue_timeout = queue_timeout
         self._opened: tuple[ComfyClient, Engine] | None = None
 
     def usd_per_second(self, workflow: Workflow) -> float:
@@ -144,7 +151,8 @@ class ComfyBackend:
     async def _engine(self) -> Engine:
         if self._opened is None:
             client = self._connect() if self._connect is not None else ComfyClient(await self._address())
-            self._opened = (client, Engine(client, backend=self.name, hourly_usd=self._hourly_usd))
+            engine = Engine(client, backend=self.name, hourly_usd=self._hourly_usd, queue_timeout=self._queue_timeout)
+            self._opened = (client, engine)
         return self._opened[1]
 
     def _ticket(self, job: str, work: Work, engine: Engine) -> EngineTicket:

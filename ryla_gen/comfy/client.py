@@ -36,6 +36,7 @@ from . import errors_map
 from .follower import Follower, Whereabouts
 from .following import Feed, Links
 from .messages import clean
+from .queue import Queue, graphs_of, read_queue
 from .transport import ANSWER_SECONDS, FILE_LIMIT, FILE_SECONDS, HISTORY_LIMIT, NODES_LIMIT, QUEUE_LIMIT, Transport
 
 log = logging.getLogger("ryla_gen.comfy")
@@ -54,16 +55,6 @@ class Submitted:
     prompt_id: str
     number: float | None = None
     """Its place in the order of all prompts; None when the connection was lost before the server could say it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Queue:
-    """What the server runs and will run."""
-
-    running: tuple[str, ...]
-    """Prompt ids; at most one with a stock server."""
-    pending: tuple[str, ...]
-    """Prompt ids, the next one first."""
 
 
 class ComfyClient:
@@ -290,15 +281,11 @@ class ComfyClient:
 
     async def queue(self) -> Queue:
         """The running and the waiting prompts."""
-        body = await self._transport.json("GET", "/queue", limit=QUEUE_LIMIT)
-        # The pending list is the server's heap: only its first entry is in order.
-        return Queue(_ids(body.get("queue_running")), _ids(body.get("queue_pending")))
+        return read_queue(await self._transport.json("GET", "/queue", limit=QUEUE_LIMIT))
 
     async def queued_graphs(self) -> list[PlainData]:
         """The graphs that run or wait, in API format."""
-        body = await self._transport.json("GET", "/queue", limit=QUEUE_LIMIT)
-        entries = [entry for key in ("queue_running", "queue_pending") for entry in _entries(body.get(key))]
-        return [entry[2] for entry in entries if len(entry) > 2 and isinstance(entry[2], dict)]
+        return graphs_of(await self._transport.json("GET", "/queue", limit=QUEUE_LIMIT))
 
     async def history(self, prompt_id: str) -> PlainData | None:
         """The history entry of a finished prompt: outputs, status, messages; None when there is none."""
@@ -365,6 +352,14 @@ class ComfyClient:
         """Versions and devices. An answer is no proof of life: the prompt worker may be dead behind it."""
         return await self._transport.json("GET", "/system_stats")
 
+    async def log(self) -> list[str]:
+        """The newest pieces of the server's log (ComfyUI keeps 300), each with its line ends; empty where it is not shown."""
+        answer = await self._transport.call("GET", "/internal/logs/raw")
+        body = answer.json() if answer.status == 200 else None
+        entries = body.get("entries") if isinstance(body, dict) else None
+        said = [entry.get("m") for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+        return [text for text in said if isinstance(text, str)]
+
     async def models(self, folder: str) -> list[str]:
         """File names in one of the server's model folders, such as ``loras``; empty when the server knows no such folder."""
         answer = await self._transport.call("GET", f"/models/{quote(folder, safe='')}")
@@ -380,13 +375,3 @@ def _checked(prompt_id: str) -> str:
     if not _PROMPT_ID.fullmatch(prompt_id):
         raise InvalidInputError("A prompt id is 1 to 128 letters, digits, - and _.", "Use str(uuid.uuid4()).")
     return prompt_id
-
-
-def _entries(entries: object) -> list[list[Any]]:
-    return [entry for entry in entries if isinstance(entry, list) and len(entry) > 1] if isinstance(entries, list) else []
-
-
-def _ids(entries: object) -> tuple[str, ...]:
-    items = _entries(entries)
-    numbered = [(entry[0], entry[1]) for entry in items if isinstance(entry[0], int | float) and isinstance(entry[1], str)]
-    return tuple(prompt_id for _, prompt_id in sorted(numbered))
