@@ -222,7 +222,7 @@ class Engine:
         """The typed error of a node that raised, with what led to it where the server shows its log."""
         try:
             async with asyncio.timeout(LOG_SECONDS):
-                log_pieces = await self._client.log()
+                log_pieces = [text for _, text in await self._client.log()]
         except (RylaGenError, TimeoutError):
             log_pieces = []
         return node_error(failure, causes_in_log(failure, log_pieces))

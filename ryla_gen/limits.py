@@ -11,8 +11,8 @@ from typing import Any
 
 from .comfy import errors_map
 from .comfy.client import ComfyClient
-from .comfy.follower import Follower, Whereabouts
-from .comfy.messages import ExecutionStart, Message
+from .comfy.follower import Follower
+from .comfy.messages import ExecutionStart, Message, Whereabouts
 from .errors import GenerationTimeoutError, RylaGenError
 from .running import Run
 

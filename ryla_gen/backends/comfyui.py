@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ..comfy.client import ComfyClient
-from ..comfy.lora_watch import LoraWatch
+from ..comfy.log import ServerLog, lora_files
+from ..comfy.lora_watch import LoraWatch, PromptLog
 from ..engine import Engine
 from ..errors import BackendUnreachableError, JobNotFoundError, ServerUnhealthyError, before_start
+from ..events import Started
 from ..loras.choosing import Chooser
 from ..results import Generation
 from ..running import Emit
@@ -90,7 +92,8 @@ class ComfyBackend:
         self._connect = connect
         self._loras = loras
         self._watch: LoraWatch | None = None
-        """Reads the server's log, where that is to be had."""
+        """Reads the log of a server in this process; one elsewhere is asked for it."""
+        self._judge = LoraWatch(ServerLog(), () if lora_folder is None else (lora_folder,))
         self._hourly_usd = hourly_usd
         self._queue_timeout = queue_timeout
         self._opened: tuple[ComfyClient, Engine] | None = None
@@ -111,11 +114,31 @@ class ComfyBackend:
 
         async def work(emit: Emit) -> Generation:
             mark = self._watch.mark() if self._watch is not None else 0
-            generation = await engine.run(workflow, job=job, emit=emit, timeout=timeout, loras=names)
+            generation = await self._heard(
+                workflow, emit, lambda emit: engine.run(workflow, job=job, emit=emit, timeout=timeout, loras=names)
+            )
             told = await self._watch.notices(generation.graph, mark) if self._watch is not None else ()
             return replace(generation, warnings=generation.warnings + told) if told else generation
 
         return self._ticket(job, work, engine)
+
+    async def _heard(self, workflow: Workflow, emit: Emit, run: Work) -> Generation:
+        """Run a workflow and listen to what the server's log says of its LoRAs, where no process of ours writes that log."""
+        if self._watch is not None or self._opened is None or not any(lora_files(workflow.build().to_api())):
+            return await run(emit)
+        log = PromptLog(self._opened[0].log)
+
+        def noted(kind: Any, **fields: Any) -> None:
+            if kind is Started:
+                log.begin()
+            emit(kind, **fields)
+
+        try:
+            generation = await run(noted)
+            told = self._judge.judge(list(lora_files(generation.graph)), await log.lines(), whole=False)
+        finally:
+            log.close()
+        return replace(generation, warnings=generation.warnings + told)
 
     async def attach(self, handle: str, workflow: Workflow, *, job: str) -> Ticket:
         """Follow a prompt that another process submitted.
@@ -130,7 +153,7 @@ class ComfyBackend:
         engine = await self._engine()
 
         async def work(emit: Emit) -> Generation:
-            return await engine.resume(workflow, job=prompt_id, emit=emit)
+            return await self._heard(workflow, emit, lambda emit: engine.resume(workflow, job=prompt_id, emit=emit))
 
         return self._ticket(prompt_id, work, engine)
 

@@ -33,9 +33,9 @@ from ..errors import (
     before_start,
 )
 from . import errors_map
-from .follower import Follower, Whereabouts
+from .follower import Follower
 from .following import Feed, Links
-from .messages import clean
+from .messages import Whereabouts, clean
 from .queue import Queue, graphs_of, read_queue
 from .transport import ANSWER_SECONDS, FILE_LIMIT, FILE_SECONDS, HISTORY_LIMIT, NODES_LIMIT, QUEUE_LIMIT, Transport
 
@@ -352,13 +352,15 @@ class ComfyClient:
         """Versions and devices. An answer is no proof of life: the prompt worker may be dead behind it."""
         return await self._transport.json("GET", "/system_stats")
 
-    async def log(self) -> list[str]:
-        """The newest pieces of the server's log (ComfyUI keeps 300), each with its line ends; empty where it is not shown."""
+    async def log(self) -> list[tuple[str, str]]:
+        """The newest pieces of the server's log (ComfyUI keeps 300), each with its time; empty where it is not shown."""
         answer = await self._transport.call("GET", "/internal/logs/raw")
         body = answer.json() if answer.status == 200 else None
         entries = body.get("entries") if isinstance(body, dict) else None
-        said = [entry.get("m") for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-        return [text for text in said if isinstance(text, str)]
+        said = (
+            [(entry.get("t"), entry.get("m")) for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+        )
+        return [(str(at), text) for at, text in said if isinstance(text, str)]
 
     async def models(self, folder: str) -> list[str]:
         """File names in one of the server's model folders, such as ``loras``; empty when the server knows no such folder."""

@@ -68,7 +68,8 @@ MESSAGE_LINES = 8
 """Lines of an exception's message that are shown."""
 MOST_CAUSES = 3
 """Exceptions shown that led to the last one."""
-_RESTART = "The thread that runs prompts has probably ended (a node that raised SystemExit does that): restart ComfyUI."
+RESTART = "The thread that runs prompts has probably ended (a node that raised SystemExit does that): restart ComfyUI."
+"""What to do about a server that answers and runs nothing."""
 CREDENTIALS = "Set COMFYUI_TOKEN (a bearer token), or COMFYUI_USER and COMFYUI_PASSWORD (basic authorization), to what it expects."
 _GATEWAY = frozenset({502, 503, 504, 520, 521, 522, 523, 524})
 """What proxies answer when the server behind them is not there or is too slow (520–524: Cloudflare, before RunPod pods)."""
@@ -342,7 +343,7 @@ def stuck_prompt(prompt_id: str, address: str, silent: float, limit: float) -> S
     """A prompt counts as running, nothing moves, and it does not stop."""
     text = f"ComfyUI counts the job {prompt_id} as running, but nothing moved for {silent:.0f} s, and it did not stop when told to."
     hint = (
-        f"{_RESTART} When a single step of it takes so long, give it more than {limit:g} s: timeout=SECONDS, --timeout SECONDS. "
+        f"{RESTART} When a single step of it takes so long, give it more than {limit:g} s: timeout=SECONDS, --timeout SECONDS. "
         f"Look again: ryla-gen doctor --url {address}"
     )
     return ServerUnhealthyError(text, hint, {"job": prompt_id, "limit": limit, "stopped": False, "sent": True, "lost": True})
@@ -368,7 +369,7 @@ def stuck_queue(
     details["ahead"] = list(ahead or ())[:AVAILABLE_LIMIT]
     if ahead is not None and not ahead:
         text = f"{waited} The server runs nothing, and does not take it."
-        return ServerUnhealthyError(text, f"{_RESTART} Look again: ryla-gen doctor --url {address}", details)
+        return ServerUnhealthyError(text, f"{RESTART} Look again: ryla-gen doctor --url {address}", details)
     if ahead is None:
         return GenerationTimeoutError(f"{waited} Something else runs on the server.", f"Try again later, or {longer}", details)
     others = f" and {len(ahead) - 1} more" if len(ahead) > 1 else ""
@@ -376,5 +377,5 @@ def stuck_queue(
         text = f"{waited} Before it came the prompt {clean(ahead[0], 128)}{others}."
         return GenerationTimeoutError(text, f"Try again later, or {longer}", details)
     text = f"{waited} Before it came the prompt {clean(ahead[0], 128)}{others}, and in all that time none of them ended."
-    hint = f"{_RESTART} When that prompt is a long one, {longer}. Look again: ryla-gen doctor --url {address}"
+    hint = f"{RESTART} When that prompt is a long one, {longer}. Look again: ryla-gen doctor --url {address}"
     return ServerUnhealthyError(text, hint, details)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Self
 
 from ..errors import RylaGenError, ServerUnhealthyError
 from .messages import (
@@ -20,24 +20,9 @@ from .messages import (
     NodeExecuted,
     PreviewImage,
     QueuePosition,
+    Whereabouts,
     messages_from_history,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Whereabouts:
-    """Where the server has a prompt."""
-
-    place: Literal["pending", "running", "finished", "absent"]
-    ahead: tuple[str, ...] = ()
-    """The prompts before it while it is pending, the running one first."""
-    entry: Mapping[str, Any] = field(default_factory=dict)
-    """Its history entry, once finished."""
-
-    @property
-    def position(self) -> int:
-        """How many prompts are before it, while it is pending."""
-        return len(self.ahead)
 
 
 @dataclass(frozen=True, slots=True)

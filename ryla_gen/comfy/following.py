@@ -18,7 +18,7 @@ import aiohttp
 
 from ..errors import InternalError, RylaGenError
 from .connection import Connection, as_typed
-from .follower import Follower, Ties, Whereabouts
+from .follower import Follower, Ties
 from .messages import (
     End,
     ExecutionStart,
@@ -27,6 +27,7 @@ from .messages import (
     Message,
     NodeExecuting,
     Status,
+    Whereabouts,
     clean,
     expected,
     expected_binary,

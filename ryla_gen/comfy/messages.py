@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 PlainData = dict[str, Any]
 
@@ -31,6 +31,22 @@ def clean(text: object, limit: int = TEXT_LIMIT) -> str:
     raw = str(text)[: limit * 4]  # cut before the substitutions: the input may be megabytes
     tidy = _CONTROLS.sub(" ", _ESCAPES.sub("", raw.replace("\r\n", "\n"))).strip()
     return tidy if len(tidy) <= limit else tidy[: limit - 1] + "…"
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where the server has a prompt."""
+
+    place: Literal["pending", "running", "finished", "absent"]
+    ahead: tuple[str, ...] = ()
+    """The prompts before it while it is pending, the running one first."""
+    entry: Mapping[str, Any] = field(default_factory=dict)
+    """Its history entry, once finished."""
+
+    @property
+    def position(self) -> int:
+        """How many prompts are before it, while it is pending."""
+        return len(self.ahead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,10 +258,6 @@ def _text(data: Mapping[str, Any], key: str, limit: int = 200) -> str:
     return clean(data.get(key) or "", limit)
 
 
-def _start(prompt_id: str, data: Mapping[str, Any]) -> Message:
-    return ExecutionStart(prompt_id, _at(data))
-
-
 def _cached(prompt_id: str, data: Mapping[str, Any]) -> Message:
     nodes = data.get("nodes") or []
     if not isinstance(nodes, list):
@@ -270,10 +282,6 @@ def _executed(prompt_id: str, data: Mapping[str, Any]) -> Message:
     return NodeExecuted(prompt_id, _node(data.get("node")), output if isinstance(output, dict) else {}, _shown(data))
 
 
-def _success(prompt_id: str, data: Mapping[str, Any]) -> Message:
-    return ExecutionSuccess(prompt_id, _at(data))
-
-
 def _interrupted(prompt_id: str, data: Mapping[str, Any]) -> Message:
     return ExecutionInterrupted(prompt_id, _at(data), _text(data, "node_id"), _text(data, "node_type"))
 
@@ -293,12 +301,12 @@ def _error(prompt_id: str, data: Mapping[str, Any]) -> Message:
 
 
 _READERS: dict[str, Callable[[str, Mapping[str, Any]], Message]] = {
-    "execution_start": _start,
+    "execution_start": lambda prompt_id, data: ExecutionStart(prompt_id, _at(data)),
     "execution_cached": _cached,
     "executing": _executing,
     "progress": _progress,
     "executed": _executed,
-    "execution_success": _success,
+    "execution_success": lambda prompt_id, data: ExecutionSuccess(prompt_id, _at(data)),
     "execution_interrupted": _interrupted,
     "execution_error": _error,
 }
