@@ -102,6 +102,11 @@ class ComfyClient:
         links = Links(lambda: self._transport.websocket(self.client_id), self.locate, self.interrupt)
         self._feed = Feed(links, gone_after=gone_after, silence=silence)
 
+    @property
+    def dropped_frames(self) -> Mapping[str, int]:
+        """How many messages of each kind had another shape than theirs, and were dropped."""
+        return self._feed.dropped_frames
+
     async def __aenter__(self) -> Self:
         return self
 
