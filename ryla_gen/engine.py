@@ -12,7 +12,8 @@ from typing import Any
 
 from .comfy import schema
 from .comfy.client import ComfyClient
-from .comfy.errors_map import node_error, refusal
+from .comfy.errors_map import causes_in_log, node_error, refusal
+from .comfy.follower import Follower
 from .comfy.messages import (
     End,
     ExecutionCached,
@@ -27,13 +28,13 @@ from .comfy.messages import (
     NodeProgress,
     PreviewImage,
     QueuePosition,
+    clean,
 )
 from .comfy.missing import missing_for
 from .comfy.oddities import oddities
 from .comfy.uploads import Uploads
 from .errors import (
     BackendError,
-    GenerationTimeoutError,
     JobCanceledError,
     JobExpiredError,
     RylaGenError,
@@ -42,12 +43,15 @@ from .errors import (
     before_start,
 )
 from .events import Preview, Progress, Queued, Started
-from .outputs import as_output, output_notices
+from .limits import Limits, Watched
+from .outputs import as_output, output_notices, text_output
 from .results import METADATA_KEY, Cost, Generation, Output, Timings, metadata, require_outputs
-from .running import Emit, Run
+from .running import Collected, Emit, Item, Run
 from .workflows.base import Files, Notice, Workflow
 from .workflows.custom import graph_seed
 
+LOG_SECONDS = 3.0
+"""How long the server may take to show its log, for what led to a node's exception."""
 SIGNS_OF_A_START = (ExecutionCached, NodeExecuting, NodeProgress, NodeExecuted, PreviewImage)
 """Messages of a prompt that runs already."""
 
@@ -62,14 +66,24 @@ class Engine:
         backend: name that results carry.
         hourly_usd: what an hour of the server costs, for the cost of a result.
         gpu: kind of GPU, when it is known.
+        queue_timeout: seconds that a prompt may wait until its graph starts; None where the server is looked after otherwise.
 
     """
 
-    def __init__(self, client: ComfyClient, *, backend: str, hourly_usd: float = 0.0, gpu: str | None = None) -> None:
+    def __init__(
+        self,
+        client: ComfyClient,
+        *,
+        backend: str,
+        hourly_usd: float = 0.0,
+        gpu: str | None = None,
+        queue_timeout: float | None = None,
+    ) -> None:
         self._client = client
         self._backend = backend
         self._hourly_usd = hourly_usd
         self._gpu = gpu
+        self._queue_timeout = queue_timeout
         self.unstopped: set[str] = set()
         """Jobs that should have been stopped, and whose server could not be told."""
         self._uploads = Uploads(client)
@@ -89,14 +103,14 @@ class Engine:
 
         Raises:
             WorkflowError, ModelNotFoundError, InvalidInputError: the request was at fault.
-            GenerationTimeoutError: it ran too long and was stopped.
+            GenerationTimeoutError: it waited or ran too long and was stopped.
             BackendUnreachableError, ServerUnhealthyError: the server was at fault; ``details["produced"]``: something was saved.
 
         """
         began = time.monotonic()
         with before_start():
             graph, notices = await self._prepared(workflow, job, loras or {})
-        run = Run(graph, emit, submitted=began)
+        run = self._begin(graph, emit, began)
         limit = workflow.time_limit() if timeout is None else timeout
         seed = used_seed(workflow, graph)
         extra = {METADATA_KEY: metadata(workflow, seed, job)}
@@ -114,11 +128,10 @@ class Engine:
                 await self._followed(follower, run, job, limit)
             outputs = await self._collected(run, workflow, seed, job)
         except BackendError as error:
-            error.details["produced"] = bool(run.files or run.frames)
+            error.details["produced"] = bool(run.collected)
             raise
         finally:
-            for _, task in run.files:
-                task.cancel()
+            run.collected.close()
         return await self._stamped(workflow, run, outputs, notices, seed=seed, job=job, began=began)
 
     async def knows(self, job: str) -> bool:
@@ -141,19 +154,18 @@ class Engine:
             raise
         if place == "absent":
             raise JobExpiredError(f"The server {self._client.address} does not know the job {job} (any more).")
-        run = Run(workflow.build().to_api(), emit, submitted=began)
+        run = self._begin(workflow.build().to_api(), emit, began)
         if place == "running":
             self._start(run)
         try:
             async with self._client.follow(job, resume=True) as follower:
                 await self._followed(follower, run, job, timeout or workflow.time_limit())
             entry = await self._client.history(job)
-            run.graph = entry["prompt"][2] if entry else run.graph
+            run.graph = _stored_graph(entry) or run.graph
             seed = used_seed(workflow, run.graph)
             outputs = await self._collected(run, workflow, seed, job)
         finally:
-            for _, task in run.files:
-                task.cancel()
+            run.collected.close()
         return await self._stamped(workflow, run, outputs, workflow.notices(), seed=seed, job=job, began=began)
 
     async def _prepared(self, workflow: Workflow, job: str, loras: Mapping[str, str]) -> tuple[dict[str, Any], tuple[Notice, ...]]:
@@ -190,30 +202,30 @@ class Engine:
             stored = stored_loras(wanted, await self._client.object_info(refresh=True))
         return replace(files, loras={**stored, **files.loras})
 
-    async def _followed(self, follower: Any, run: Run, job: str, limit: float) -> None:
-        """Read the prompt's messages to its end; stop it when it takes too long or when nobody wants it any more."""
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(None) as clock:
-                if run.started is not None:
-                    clock.reschedule(loop.time() + limit)
-                async for message in follower:
-                    self._note(message, run)
-                    if run.started is not None and clock.when() is None:
-                        clock.reschedule(loop.time() + limit)
-        except TimeoutError:
-            stopped = await self._stop(job)
-            text = f"The graph ran longer than {limit:g} s and was stopped (at {run.fraction():.0%})."
-            if not stopped:
-                text = f"The graph ran longer than {limit:g} s; the server could not be told to stop it (at {run.fraction():.0%})."
-            raise GenerationTimeoutError(text, "", {"job": job, "limit": limit, "stopped": stopped}) from None
-        except asyncio.CancelledError:
-            await asyncio.shield(self._stop(job))
-            raise
+    def _begin(self, graph: Mapping[str, Any], emit: Emit, began: float) -> Run:
+        return Run(graph, emit, Collected(self._client.view), submitted=began)
+
+    async def _followed(self, follower: Follower, run: Run, job: str, limit: float) -> None:
+        """Follow the prompt to its end, within its limits."""
+        limits = Limits(running=limit, waiting=self._queue_timeout)
+        await Watched(self._client, run, job, limits, note=lambda message: self._note(message, run), stop=self._stop).follow(
+            follower
+        )
+        if run.failure is not None:
+            raise await self._node_error(run.failure)
         run.gap = follower.gap
         if run.started is None:  # everything was cached, or the start was missed in a reconnect
             self._start(run)
         run.ended = time.monotonic()
+
+    async def _node_error(self, failure: ExecutionError) -> RylaGenError:
+        """The typed error of a node that raised, with what led to it where the server shows its log."""
+        try:
+            async with asyncio.timeout(LOG_SECONDS):
+                log_pieces = [text for _, text in await self._client.log()]
+        except (RylaGenError, TimeoutError):
+            log_pieces = []
+        return node_error(failure, causes_in_log(failure, log_pieces))
 
     async def _stop(self, job: str) -> bool:
         """Tell the server to stop a prompt. That it cannot be told hides nothing of why it should; ``unstopped`` remembers it."""
@@ -237,7 +249,7 @@ class Engine:
                 run.server_clock = (at, 0.0)
                 self._start(run)
             case ExecutionCached(nodes=nodes):
-                run.done.update(nodes)
+                run.done.update(node for node in nodes if node in run.graph)
             case NodeExecuting(node=node):
                 run.enter(node)
                 self._progress(run, 0, 0)
@@ -246,12 +258,12 @@ class Engine:
                 self._progress(run, int(value), int(maximum))
             case PreviewImage(media_type=media_type, data=data):
                 run.emit(Preview, media_type=media_type, data=data)
-            case NodeExecuted(output=output):
-                self._fetch(output, run)
-            case ImageFrame(data=data):
-                run.frames.append(data)
+            case NodeExecuted():
+                run.collected.take(message)
+            case ImageFrame():
+                run.collected.take_frame(message)
             case ExecutionError():
-                raise node_error(message)
+                run.failure = message
             case ExecutionInterrupted():
                 raise JobCanceledError("The prompt was interrupted on the server.")
             case ExecutionSuccess():
@@ -266,30 +278,17 @@ class Engine:
         kind = run.graph.get(run.node, {}).get("class_type", "")
         run.emit(Progress, fraction=round(run.fraction(), 4), step=step, steps=steps, node=kind)
 
-    def _fetch(self, output: Mapping[str, Any], run: Run) -> None:
-        """Fetch a saved file while the rest of the graph still runs."""
-        known = {(ref["subfolder"], ref["filename"], ref["type"]) for ref, _ in run.files}
-        for refs in output.values():
-            for ref in refs if isinstance(refs, list | tuple) else ():
-                if not isinstance(ref, Mapping) or "filename" not in ref:
-                    continue
-                place = {
-                    "filename": str(ref["filename"]),
-                    "subfolder": str(ref.get("subfolder", "")),
-                    "type": str(ref.get("type", "output")),
-                }
-                if (place["subfolder"], place["filename"], place["type"]) not in known:
-                    run.files.append((place, asyncio.ensure_future(self._client.view(**place))))
-
     async def _collected(self, run: Run, workflow: Workflow, seed: int, job: str) -> tuple[Output, ...]:
-        saved = [item for item in run.files if item[0]["type"] == "output"] or run.files
-        data = [await task for _, task in saved] + run.frames
-        names = [place["filename"] for place, _ in saved] + ["frame.png"] * len(run.frames)
         texts = {METADATA_KEY: json.dumps(metadata(workflow, seed, job)), "prompt": json.dumps(run.graph)}
-        outputs = tuple(
-            as_output(item, name, f"{workflow.name}-{seed}-{index}", getattr(workflow, "output_format", "png"), texts)
-            for index, (item, name) in enumerate(zip(data, names, strict=True))
-        )
+
+        async def made(item: Item, index: int) -> Output:
+            name = f"{workflow.name}-{seed}-{index}"
+            if item.text is not None:
+                return text_output(item.text, name, node=item.node or None)
+            data = await item.task if item.task is not None else item.data
+            return as_output(data, item.name, name, getattr(workflow, "output_format", "png"), texts, node=item.node or None)
+
+        outputs = tuple([await made(item, index) for index, item in enumerate(run.collected.ordered(run.graph))])
         if not outputs and run.gap:
             text = "The connection was lost while the graph ran, and the pictures that it sent over the websocket with it."
             raise ServerUnhealthyError(text, "Let the graph end in SaveImage, whose files wait on the server, and run it again.")
@@ -336,11 +335,28 @@ class Engine:
                 stats = await self._client.system_stats()
             except RylaGenError:
                 return {}
-            devices, system = stats.get("devices") or [{}], stats.get("system", {})
-            self._server = {"comfyui": system.get("comfyui_version"), "gpu": devices[0].get("name")}
-            if "emulator" in system:
-                self._server["emulated"] = True
+            self._server = _described(stats)
         return self._server
+
+
+def _described(stats: Mapping[str, Any]) -> dict[str, Any]:
+    """Versions and GPU, as far as a server tells them in the usual shape."""
+    system, devices = stats.get("system"), stats.get("devices")
+    system = system if isinstance(system, dict) else {}
+    first = devices[0] if isinstance(devices, list) and devices and isinstance(devices[0], dict) else {}
+    said = {"comfyui": system.get("comfyui_version"), "gpu": first.get("name")}
+    found: dict[str, Any] = {key: clean(value, 200) if value is not None else None for key, value in said.items()}
+    return {**found, "emulated": True} if "emulator" in system else found
+
+
+def _stored_graph(entry: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The graph that a history entry repeats, if it has the shape of one."""
+    match (entry or {}).get("prompt"):
+        case [_, _, dict(graph), *_] if all(
+            isinstance(node, dict) and isinstance(node.get("inputs"), dict) for node in graph.values()
+        ):
+            return graph
+    return None
 
 
 FINAL_VERDICTS = frozenset({"required_input_missing", "bad_linked_input", "dependency_cycle"})

@@ -38,6 +38,7 @@ FLOORS = {
     "outputs": 4.5,
     "grids": 4.5,
     "running": 4.5,
+    "limits": 4.75,
     "engine": 5,
     "contract": 5,
     "history": 5,

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from ryla_gen.backends import BUILT
 from ryla_gen.client import AsyncClient
 from ryla_gen.comfy.access import connect, no_server
+from ryla_gen.comfy.health import examine_queue
 from ryla_gen.comfy.missing import Missing, missing_for
 from ryla_gen.errors import RylaGenError
 from ryla_gen.remote.variants import default_of
@@ -128,8 +129,8 @@ async def _comfyui(settings: Settings, workflows: Sequence[str]) -> AsyncIterato
             stats = await client.system_stats()
             yield Check("server", "ok", f"{client.address} answers")
             yield _version(stats)
-            queue = await client.queue()
-            yield Check("queue", "ok", f"{len(queue.running)} running, {len(queue.pending)} waiting")
+            health = await examine_queue(client)
+            yield Check("queue", "ok" if health.moves else "failed", health.message, health.hint)
             for check in _nodes(await client.object_info(), workflows):
                 yield check
     except RylaGenError as error:

@@ -24,7 +24,7 @@ def create(name: str, settings: Settings) -> Backend:
     if name == "emulator":
         from .emulator import EmulatorBackend
 
-        return EmulatorBackend(settings.home)
+        return EmulatorBackend(settings.home, queue_timeout=settings.queue_timeout)
     if name == "comfyui":
         from ..comfy.access import connect, no_server
         from .comfyui import ComfyBackend
@@ -38,6 +38,8 @@ def create(name: str, settings: Settings) -> Backend:
             hourly_usd=settings.comfyui_hourly_usd,
             loras=pod_loras(settings),
             connect=lambda: connect(settings),
+            queue_timeout=settings.queue_timeout,
+            lora_folder=settings.comfyui_lora_folder,
         )
     if name == "modal":
         from .modal import ModalBackend

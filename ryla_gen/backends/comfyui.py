@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ..comfy.client import ComfyClient
-from ..comfy.lora_watch import LoraWatch
+from ..comfy.log import ServerLog, lora_files
+from ..comfy.lora_watch import LoraWatch, PromptLog
 from ..engine import Engine
 from ..errors import BackendUnreachableError, JobNotFoundError, ServerUnhealthyError, before_start
+from ..events import Started
 from ..loras.choosing import Chooser
 from ..results import Generation
 from ..running import Emit
+from ..settings.base import QUEUE_SECONDS
 from ..workflows.base import Workflow
 from .base import Ticket
 from .tickets import TaskTicket, contact_lost
@@ -67,6 +71,8 @@ class ComfyBackend:
         hourly_usd: what an hour of it costs.
         loras: looks the requests' LoRAs up, where this machine reaches the server's folder of LoRAs.
         connect: makes the client, where the server asks for credentials or has a certificate of its own.
+        queue_timeout: seconds that a job may wait until its graph starts.
+        lora_folder: the server's folder of LoRAs, where this machine reaches it.
 
     """
 
@@ -79,13 +85,17 @@ class ComfyBackend:
         hourly_usd: float = 0.0,
         loras: Chooser | None = None,
         connect: Callable[[], ComfyClient] | None = None,
+        queue_timeout: float = QUEUE_SECONDS,
+        lora_folder: Path | None = None,
     ) -> None:
         self._url = url
         self._connect = connect
         self._loras = loras
         self._watch: LoraWatch | None = None
-        """Reads the server's log, where that is to be had."""
+        """Reads the log of a server in this process; one elsewhere is asked for it."""
+        self._judge = LoraWatch(ServerLog(), () if lora_folder is None else (lora_folder,))
         self._hourly_usd = hourly_usd
+        self._queue_timeout = queue_timeout
         self._opened: tuple[ComfyClient, Engine] | None = None
 
     def usd_per_second(self, workflow: Workflow) -> float:
@@ -104,11 +114,31 @@ class ComfyBackend:
 
         async def work(emit: Emit) -> Generation:
             mark = self._watch.mark() if self._watch is not None else 0
-            generation = await engine.run(workflow, job=job, emit=emit, timeout=timeout, loras=names)
+            generation = await self._heard(
+                workflow, emit, lambda emit: engine.run(workflow, job=job, emit=emit, timeout=timeout, loras=names)
+            )
             told = await self._watch.notices(generation.graph, mark) if self._watch is not None else ()
             return replace(generation, warnings=generation.warnings + told) if told else generation
 
         return self._ticket(job, work, engine)
+
+    async def _heard(self, workflow: Workflow, emit: Emit, run: Work) -> Generation:
+        """Run a workflow and listen to what the server's log says of its LoRAs, where no process of ours writes that log."""
+        if self._watch is not None or self._opened is None or not any(lora_files(workflow.build().to_api())):
+            return await run(emit)
+        log = PromptLog(self._opened[0].log)
+
+        def noted(kind: Any, **fields: Any) -> None:
+            if kind is Started:
+                log.begin()
+            emit(kind, **fields)
+
+        try:
+            generation = await run(noted)
+            told = self._judge.judge(list(lora_files(generation.graph)), await log.lines(), whole=False)
+        finally:
+            log.close()
+        return replace(generation, warnings=generation.warnings + told)
 
     async def attach(self, handle: str, workflow: Workflow, *, job: str) -> Ticket:
         """Follow a prompt that another process submitted.
@@ -123,7 +153,7 @@ class ComfyBackend:
         engine = await self._engine()
 
         async def work(emit: Emit) -> Generation:
-            return await engine.resume(workflow, job=prompt_id, emit=emit)
+            return await self._heard(workflow, emit, lambda emit: engine.resume(workflow, job=prompt_id, emit=emit))
 
         return self._ticket(prompt_id, work, engine)
 
@@ -144,7 +174,8 @@ class ComfyBackend:
     async def _engine(self) -> Engine:
         if self._opened is None:
             client = self._connect() if self._connect is not None else ComfyClient(await self._address())
-            self._opened = (client, Engine(client, backend=self.name, hourly_usd=self._hourly_usd))
+            engine = Engine(client, backend=self.name, hourly_usd=self._hourly_usd, queue_timeout=self._queue_timeout)
+            self._opened = (client, engine)
         return self._opened[1]
 
     def _ticket(self, job: str, work: Work, engine: Engine) -> EngineTicket:

@@ -12,6 +12,7 @@ from ..faces import require_face
 from ..loras.choosing import Chooser
 from ..loras.folder import FolderStore
 from ..loras.library import Library
+from ..settings.base import QUEUE_SECONDS
 from ..workflows.base import Workflow
 from .base import Ticket
 from .comfyui import ComfyBackend
@@ -25,15 +26,16 @@ class EmulatorBackend(ComfyBackend):
 
     Args:
         home: folder of the configuration; LoRAs in its ``emulator/models/loras`` are known to the emulator.
+        queue_timeout: seconds that a job may wait until its graph starts.
 
     """
 
     name = "emulator"
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, queue_timeout: float = QUEUE_SECONDS) -> None:
         folder = home / "emulator" / "models" / "loras"
         library = Library(FolderStore(folder, f"the emulator's folder {folder}"))
-        super().__init__("", loras=Chooser(library, plain=folder))
+        super().__init__("", loras=Chooser(library, plain=folder), queue_timeout=queue_timeout)
         self._said = ServerLog()
         self._watch = LoraWatch(self._said, (folder,))
         self._home = home

@@ -61,13 +61,18 @@ class RunpodBackend:
             raise BackendNotConfiguredError("A budget is set, but not what RunPod costs, so it could not be kept.", PRICE_HINT)
         limit = timeout or workflow.time_limit() + settings.runpod_load_seconds
         run_seconds = limit + SLACK_SECONDS
-        life = self._terms.queue_seconds + run_seconds
+        life = self._waiting + run_seconds
         with before_start():
             graph, files = prepared(workflow, job)
             body = await asyncio.to_thread(request_body, graph, files, run_seconds=run_seconds, life_seconds=life)
             operation = operation_for(len(body))
         answer = await self._sent(self._api.run(body, operation, job))
         return self._ticket(str(answer["id"]), workflow, job, graph, limit, answer)
+
+    @property
+    def _waiting(self) -> float:
+        """Seconds that a job may wait for a worker."""
+        return self._settings.queue_timeout if self._terms.queue_seconds is None else self._terms.queue_seconds
 
     async def _sent(self, sending: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
         """Wait for the answer. A caller who changes his mind meanwhile (Ctrl-C) shall not pay: what was taken is cancelled."""
@@ -118,7 +123,8 @@ class RunpodBackend:
     ) -> RunpodTicket:
         settings = self._settings
         private = settings.allow_private_addresses
-        order = Order(workflow, job, graph, limit, settings.runpod_usd_per_second, str(settings.runpod_endpoint_id), private)
+        price, endpoint = settings.runpod_usd_per_second, str(settings.runpod_endpoint_id)
+        order = Order(workflow, job, graph, limit, price, endpoint, self._waiting, private)
         ticket = RunpodTicket(self._api, job_id, order, self._terms, answer)
         self._tickets.add(ticket)
         return ticket

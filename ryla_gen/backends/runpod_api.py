@@ -30,8 +30,8 @@ LONGEST_RETRY_AFTER = 120.0
 """Seconds of ``Retry-After`` that are waited; a longer one is told to the caller."""
 ANSWER_LIMIT = 256 * 2**20
 """Longest answer, in bytes. RunPod's own limit on results is far below; this one only protects memory."""
-TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=15.0, sock_read=60.0)
-"""A body of 10 MB may take minutes to send; silence may not."""
+TIMEOUT = aiohttp.ClientTimeout(total=900.0, sock_connect=15.0, sock_read=60.0)
+"""A body of 10 MB may take minutes to send, and a result of 20 MB to come; silence may not, and an answer has to end."""
 KEEP_ALIVE = 4.0
 """Seconds an idle connection is reused: a connection closed by the other side must not make a submission ambiguous."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")

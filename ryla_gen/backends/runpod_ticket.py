@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from ..comfy.messages import clean
 from ..errors import (
     BackendUnreachableError,
     GenerationTimeoutError,
@@ -27,24 +28,27 @@ from .tickets import TaskTicket, contact_lost
 
 NAME = "runpod"
 """What handles and results call the backend."""
-QUEUE_SECONDS = 1800.0
-"""How long a job may wait for a worker: GPUs can be scarce for many minutes, and waiting costs nothing."""
 FRESH_SECONDS = 10.0
 """How long RunPod may take to know a job that it has just taken."""
 BUCKET_SECONDS = 600.0
 """How long a file of a result may take to come out of its bucket: a third of the time that RunPod keeps the result."""
 PRICE_HINT = "Say what a second of the endpoint's GPU costs: ryla-gen config set runpod.usd_per_second 0.00053"
 FACE_UNCHECKED = "Nobody looked for a face in the reference image: PuLID only logs that there is none, and then paints a stranger."
+LONGEST = 7 * 86_400_000
+"""Milliseconds that RunPod keeps a job at most; a longer time of one is none."""
 FINAL = frozenset({"COMPLETED", "FAILED", "TIMED_OUT", "CANCELLED"})
 RUNNING = frozenset({"IN_PROGRESS", "RUNNING"})
+WAITING = frozenset({"IN_QUEUE"})
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
     """How patient a backend is, and how often it asks: polling is what RunPod offers."""
 
-    queue_seconds: float = QUEUE_SECONDS
-    """How long a job may wait before it starts."""
+    queue_seconds: float | None = None
+    """How long a job may wait before it starts, instead of the setting ``queue_timeout``."""
+    unknown_seconds: float = 60.0
+    """How long RunPod may call a job something that this package does not know, until its caller is told."""
     first_wait: float = 0.2
     """Seconds before the second look."""
     growth: float = 1.25
@@ -69,6 +73,8 @@ class Order:
     """Seconds it may run, from the moment a worker took it."""
     usd_per_second: float | None
     endpoint_id: str
+    waiting: float
+    """Seconds it may wait for a worker."""
     private_addresses: bool = False
     """Whether a file of the result may lie at an address of this machine or of a private network."""
 
@@ -104,7 +110,7 @@ class RunpodTicket(TaskTicket):
         if self._task.done():
             return
         answer = await self._api.cancel(self._id)
-        if answer is None or answer.get("status") not in FINAL - {"CANCELLED"}:
+        if answer is None or str(answer.get("status")) not in FINAL - {"CANCELLED"}:
             self._task.cancel()
         await asyncio.wait([self._task])
 
@@ -127,6 +133,8 @@ class RunpodTicket(TaskTicket):
         loop, terms = asyncio.get_running_loop(), self._terms
         began, wait, seen, answer = loop.time(), terms.first_wait, "", self._answer
         fresh = began + FRESH_SECONDS if answer else began
+        known = began
+        """When RunPod last said something of the job that is known here."""
         while True:
             answer = answer or await self._api.status(self._id)
             if answer is None and loop.time() >= fresh:
@@ -137,8 +145,11 @@ class RunpodTicket(TaskTicket):
                 return answer
             if answer is not None and status in RUNNING:
                 self._tell(answer)
+            known = loop.time() if status in RUNNING | WAITING else known
+            if answer is not None and loop.time() - known >= terms.unknown_seconds:
+                raise self._unknown(status)
             started = self._log.started_at
-            deadline = began + terms.queue_seconds if started is None else started + self._order.limit
+            deadline = began + self._order.waiting if started is None else started + self._order.limit
             if loop.time() >= deadline:
                 await self._give_up(started is not None)
             wait = terms.first_wait if status != seen else min(wait * terms.growth, terms.longest_wait)
@@ -153,6 +164,10 @@ class RunpodTicket(TaskTicket):
             self._told = found
             self._log.add(Progress, **found)
 
+    def _unknown(self, status: str) -> BackendUnreachableError:
+        text = f"RunPod calls the job {self._order.job} {clean(status, 100)!r}, which this package does not know."
+        return BackendUnreachableError(text, "", {"handle": self.handle, "status": clean(status, 100)})
+
     def _gone(self, seen: str) -> RylaGenError:
         if self._answer is None and not seen:
             kept = "it keeps results for 30 minutes, those of requests over 10 MB for 1 minute"
@@ -166,8 +181,12 @@ class RunpodTicket(TaskTicket):
             await self._api.cancel(self._id)
         details = {"job": self._order.job, "queued": not started}
         if not started:
-            text = f"The job waited {self._terms.queue_seconds:g} s for a RunPod worker and was cancelled; nothing ran."
-            raise GenerationTimeoutError(text, "Try again later, or allow the endpoint more workers or other GPUs.", details)
+            text = f"The job waited {self._order.waiting:g} s for a RunPod worker and was cancelled; nothing ran."
+            hint = (
+                "Try again later, or allow the endpoint more workers or other GPUs, "
+                "or a longer wait: ryla-gen config set queue_timeout SECONDS"
+            )
+            raise GenerationTimeoutError(text, hint, details)
         text = f"The job ran longer than {self._order.limit:g} s and was cancelled."
         hint = "Give it more time: timeout=SECONDS, or for slow starts: ryla-gen config set runpod.load_seconds SECONDS"
         raise GenerationTimeoutError(text, hint, details)
@@ -221,5 +240,5 @@ class RunpodTicket(TaskTicket):
 
 def seconds_of(milliseconds: object) -> float:
     """A time of RunPod's in seconds; 0 for what is none."""
-    known = isinstance(milliseconds, int | float) and not isinstance(milliseconds, bool) and 0 <= milliseconds < 1e12
+    known = isinstance(milliseconds, int | float) and not isinstance(milliseconds, bool) and 0 <= milliseconds < LONGEST
     return float(milliseconds) / 1000 if known else 0.0  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from typing import TypeVar
 
+from ..comfy.connection import as_typed
 from ..errors import JobCanceledError, RylaGenError
 from ..events import Event, Finished, Queued, State
 from ..results import Generation
@@ -77,9 +78,14 @@ class TaskTicket(ABC):
         self._begun.set()
         try:
             generation = await self._work()
+        except RylaGenError as error:
+            self._end("canceled" if isinstance(error, JobCanceledError) else "failed")
+            raise
+        except Exception as error:
+            self._end("failed")
+            raise as_typed(error, f"The job {self._log.job} failed") from error
         except BaseException as error:
-            gone = isinstance(error, asyncio.CancelledError | JobCanceledError)
-            self._end("canceled" if gone else "failed")
+            self._end("canceled" if isinstance(error, asyncio.CancelledError) else "failed")
             raise
         self._end("succeeded")
         return generation

@@ -33,9 +33,11 @@ from ..errors import (
     before_start,
 )
 from . import errors_map
-from .following import Feed, Follower, Links
+from .follower import Follower
+from .following import Feed, Links
 from .messages import Whereabouts, clean
-from .transport import Transport
+from .queue import Queue, graphs_of, read_queue
+from .transport import ANSWER_SECONDS, FILE_LIMIT, FILE_SECONDS, HISTORY_LIMIT, NODES_LIMIT, QUEUE_LIMIT, Transport
 
 log = logging.getLogger("ryla_gen.comfy")
 
@@ -43,8 +45,6 @@ BODY_LIMIT = 104_857_600
 """ComfyUI's default --max-upload-size; the server's own value replaces it when it says one."""
 WITHDRAW_SECONDS = 3.0
 """How long whoever gives up a submit waits for its answer, and for the prompt to be taken back."""
-FILE_LIMIT = 4 * 2**30
-"""Longest result file, in bytes."""
 _PROMPT_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
@@ -55,16 +55,6 @@ class Submitted:
     prompt_id: str
     number: float | None = None
     """Its place in the order of all prompts; None when the connection was lost before the server could say it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Queue:
-    """What the server runs and will run."""
-
-    running: tuple[str, ...]
-    """Prompt ids; at most one with a stock server."""
-    pending: tuple[str, ...]
-    """Prompt ids, the next one first."""
 
 
 class ComfyClient:
@@ -80,6 +70,9 @@ class ComfyClient:
         gone_after: Seconds of refused reconnects after which the server counts as dead.
         settle_after: Seconds to look for a prompt whose submit was not answered.
         silence: Seconds without a message after a reconnect, until the server is asked about its prompts: the socket may be deaf.
+            Without a reconnect it is asked after twice that time.
+        answer_within: Seconds until the last byte of an answer.
+        file_within: Seconds until the last byte of a result file.
 
     """
 
@@ -94,10 +87,13 @@ class ComfyClient:
         gone_after: float = 10.0,
         settle_after: float = 5.0,
         silence: float = 5.0,
+        answer_within: float = ANSWER_SECONDS,
+        file_within: float = FILE_SECONDS,
     ) -> None:
         self.client_id = uuid.uuid4().hex
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout, sock_read=answer_timeout)
-        self._transport = Transport(url, headers or {}, ssl, timeout)
+        self._transport = Transport(url, headers or {}, ssl, timeout, within=answer_within)
+        self._file_within = file_within
         self.address = self._transport.address
         """The server's address without credentials, fit for messages."""
         self._settle_after = settle_after
@@ -105,6 +101,11 @@ class ComfyClient:
         self._nodes_lock = asyncio.Lock()
         links = Links(lambda: self._transport.websocket(self.client_id), self.locate, self.interrupt)
         self._feed = Feed(links, gone_after=gone_after, silence=silence)
+
+    @property
+    def dropped_frames(self) -> Mapping[str, int]:
+        """How many messages of each kind had another shape than theirs, and were dropped."""
+        return self._feed.dropped_frames
 
     async def __aenter__(self) -> Self:
         return self
@@ -185,10 +186,10 @@ class ComfyClient:
     async def _submit(self, body: bytes, prompt_id: str) -> Submitted:
         try:
             answer = await self._transport.call(
-                "POST", "/prompt", data=io.BytesIO(body), headers={"Content-Type": "application/json"}
+                "POST", "/prompt", sending=len(body), data=io.BytesIO(body), headers={"Content-Type": "application/json"}
             )
-        except BackendUnreachableError as error:
-            if not error.details["sent"]:
+        except (BackendUnreachableError, ServerUnhealthyError) as error:
+            if error.details.get("sent") is False:
                 error.started = "no"
                 raise
             return await self._taken_anyway(prompt_id, error)
@@ -285,19 +286,15 @@ class ComfyClient:
 
     async def queue(self) -> Queue:
         """The running and the waiting prompts."""
-        body = await self._transport.json("GET", "/queue")
-        # The pending list is the server's heap: only its first entry is in order.
-        return Queue(_ids(body.get("queue_running")), _ids(body.get("queue_pending")))
+        return read_queue(await self._transport.json("GET", "/queue", limit=QUEUE_LIMIT))
 
     async def queued_graphs(self) -> list[PlainData]:
         """The graphs that run or wait, in API format."""
-        body = await self._transport.json("GET", "/queue")
-        entries = [*(body.get("queue_running") or ()), *(body.get("queue_pending") or ())]
-        return [entry[2] for entry in entries if isinstance(entry, list) and len(entry) > 2 and isinstance(entry[2], dict)]
+        return graphs_of(await self._transport.json("GET", "/queue", limit=QUEUE_LIMIT))
 
     async def history(self, prompt_id: str) -> PlainData | None:
         """The history entry of a finished prompt: outputs, status, messages; None when there is none."""
-        entry = (await self._transport.json("GET", f"/history/{_checked(prompt_id)}")).get(prompt_id)
+        entry = (await self._transport.json("GET", f"/history/{_checked(prompt_id)}", limit=HISTORY_LIMIT)).get(prompt_id)
         return entry if isinstance(entry, dict) else None
 
     async def locate(self, prompt_ids: Sequence[str]) -> dict[str, Whereabouts]:
@@ -308,7 +305,8 @@ class ComfyClient:
             if prompt_id in queue.running:
                 found[prompt_id] = Whereabouts("running")
             elif prompt_id in queue.pending:
-                found[prompt_id] = Whereabouts("pending", len(queue.running) + queue.pending.index(prompt_id))
+                ahead = (*queue.running, *queue.pending[: queue.pending.index(prompt_id)])
+                found[prompt_id] = Whereabouts("pending", ahead=ahead)
             else:
                 entry = await self.history(prompt_id)
                 found[prompt_id] = Whereabouts("absent") if entry is None else Whereabouts("finished", entry=entry)
@@ -324,7 +322,7 @@ class ComfyClient:
         form.add_field("type", "input")
         form.add_field("subfolder", subfolder)
         form.add_field("overwrite", "true" if overwrite else "false")
-        answer = await self._transport.call("POST", "/upload/image", data=form)
+        answer = await self._transport.call("POST", "/upload/image", sending=len(data), data=form)
         if answer.status == 400:
             raise InvalidInputError(f"The server refused the file name {name!r} in {subfolder!r}.", "Use a plain file name.")
         body = self._transport.object(answer)
@@ -336,7 +334,7 @@ class ComfyClient:
     async def view(self, filename: str, subfolder: str = "", type: str = "output") -> bytes:  # noqa: A002 - the server's word
         """Read a result file, as ``executed`` named it."""
         params = {"filename": filename, "subfolder": subfolder, "type": type}
-        answer = await self._transport.call("GET", "/view", params=params, limit=FILE_LIMIT)
+        answer = await self._transport.call("GET", "/view", params=params, limit=FILE_LIMIT, within=self._file_within)
         if answer.status == 404:
             hint = (
                 "ComfyUI repeats the cached result of an equal graph; when its file is gone, change the seed or restart the server."
@@ -352,12 +350,22 @@ class ComfyClient:
         """Every node class with its inputs; asked for once per client unless ``refresh``."""
         async with self._nodes_lock:
             if self._nodes is None or refresh:
-                self._nodes = await self._transport.json("GET", "/object_info")
+                self._nodes = await self._transport.json("GET", "/object_info", limit=NODES_LIMIT)
             return self._nodes
 
     async def system_stats(self) -> PlainData:
         """Versions and devices. An answer is no proof of life: the prompt worker may be dead behind it."""
         return await self._transport.json("GET", "/system_stats")
+
+    async def log(self) -> list[tuple[str, str]]:
+        """The newest pieces of the server's log (ComfyUI keeps 300), each with its time; empty where it is not shown."""
+        answer = await self._transport.call("GET", "/internal/logs/raw")
+        body = answer.json() if answer.status == 200 else None
+        entries = body.get("entries") if isinstance(body, dict) else None
+        said = (
+            [(entry.get("t"), entry.get("m")) for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+        )
+        return [(str(at), text) for at, text in said if isinstance(text, str)]
 
     async def models(self, folder: str) -> list[str]:
         """File names in one of the server's model folders, such as ``loras``; empty when the server knows no such folder."""
@@ -374,9 +382,3 @@ def _checked(prompt_id: str) -> str:
     if not _PROMPT_ID.fullmatch(prompt_id):
         raise InvalidInputError("A prompt id is 1 to 128 letters, digits, - and _.", "Use str(uuid.uuid4()).")
     return prompt_id
-
-
-def _ids(entries: object) -> tuple[str, ...]:
-    items = [entry for entry in entries if isinstance(entry, list) and len(entry) > 1] if isinstance(entries, list) else []
-    numbered = [(entry[0], entry[1]) for entry in items if isinstance(entry[0], int | float) and isinstance(entry[1], str)]
-    return tuple(prompt_id for _, prompt_id in sorted(numbered))

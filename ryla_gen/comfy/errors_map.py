@@ -15,6 +15,7 @@ from typing import Any
 from ..errors import (
     BackendUnreachableError,
     FaceNotFoundError,
+    GenerationTimeoutError,
     GpuOutOfMemoryError,
     InvalidInputError,
     LoraNotFoundError,
@@ -56,6 +57,19 @@ _NO_ROOM = re.compile(r"\[Errno (?:27|28|122)\]|No space left on device|Disk quo
 _NO_FACE = re.compile(r"\bno faces? (?:was |were |is |are )?(?:detected|found)\b", re.IGNORECASE)
 _NO_CLASS = re.compile(r"\bnode (\S+) does not exist\b|\bNode '([^']+)' not found\b")
 _NODE_ID = re.compile(r"Node ID '#([^']*)'")
+_CHAIN = re.compile(
+    r"(?:The above exception was the direct cause of the following exception"
+    r"|During handling of the above exception, another exception occurred):"
+)
+"""How Python joins the tracebacks of exceptions that led to each other."""
+TRACEBACK_LIMIT = 100_000
+"""Characters of a traceback that are read."""
+MESSAGE_LINES = 8
+"""Lines of an exception's message that are shown."""
+MOST_CAUSES = 3
+"""Exceptions shown that led to the last one."""
+RESTART = "The thread that runs prompts has probably ended (a node that raised SystemExit does that): restart ComfyUI."
+"""What to do about a server that answers and runs nothing."""
 CREDENTIALS = "Set COMFYUI_TOKEN (a bearer token), or COMFYUI_USER and COMFYUI_PASSWORD (basic authorization), to what it expects."
 _GATEWAY = frozenset({502, 503, 504, 520, 521, 522, 523, 524})
 """What proxies answer when the server behind them is not there or is too slow (520–524: Cloudflare, before RunPod pods)."""
@@ -131,6 +145,18 @@ def http_error(answer: Answer, address: str) -> RylaGenError:
 def not_comfyui(address: str, why: str, details: Mapping[str, Any] | None = None) -> BackendUnreachableError:
     """Something answers at the address, and it is not ComfyUI."""
     return BackendUnreachableError(f"No ComfyUI at {address}: {why}.", "", details)
+
+
+def too_long(address: str, limit: int) -> ServerUnhealthyError:
+    """An answer is longer than what is read."""
+    text = f"The server at {address} sends an answer of more than {limit:,} bytes, which is not read."
+    return ServerUnhealthyError(text, "Look at what answers there: curl -sI ADDRESS", {"limit": limit})
+
+
+def too_slow(address: str, seconds: float) -> ServerUnhealthyError:
+    """An answer began, or should have begun, and does not end."""
+    text = f"The server at {address} did not finish an answer within {seconds:,.0f} s."
+    return ServerUnhealthyError(text, "Check the line to the server, and the proxy in front of it.", {"sent": True})
 
 
 def refusal(body: Mapping[str, Any]) -> RylaGenError:
@@ -262,12 +288,44 @@ def _whole_error(error: Mapping[str, Any]) -> RylaGenError:
     return WorkflowInvalidError(message if said or about else "ComfyUI refused the graph without a reason.", "", details)
 
 
-def node_error(error: ExecutionError) -> RylaGenError:
-    """The typed error of a node that raised."""
+def causes_in(traceback: str) -> list[str]:
+    """Read the exceptions of a Python traceback that led to its last one, the nearest first, each with its type and message."""
+    blocks = [[line for line in block.splitlines() if _of_exception(line)] for block in _CHAIN.split(traceback[:TRACEBACK_LIMIT])]
+    return ["\n".join(lines) for lines in reversed(blocks[:-1]) if lines]
+
+
+def _of_exception(line: str) -> bool:
+    """Whether a line of a traceback belongs to an exception's message: frames and their source are indented."""
+    return bool(line.strip()) and not line[0].isspace() and not line.startswith(('File "', "Traceback (most recent"))
+
+
+def causes_in_log(error: ExecutionError, log: Sequence[str]) -> list[str]:
+    """Find what led to a node's exception in the server's log: its message carries the last exception alone."""
+    first = error.exception_message.partition("\n")[0]
+    for piece in reversed(log):
+        if "Traceback (most recent" in piece and first in piece and error.exception_type.rpartition(".")[2] in piece:
+            return causes_in(piece)
+    return []
+
+
+def _cut(text: str, lines: int, characters: int) -> str:
+    kept = clean(text, characters).splitlines()
+    return "\n".join(kept[:lines]) + ("\n…" if len(kept) > lines else "")
+
+
+def node_error(error: ExecutionError, causes: Sequence[str] = ()) -> RylaGenError:
+    """The typed error of a node that raised.
+
+    Args:
+        error: what the server said.
+        causes: the exceptions that led to it, the nearest first; they are looked for in its traceback when there are none.
+    """
     kind = error.exception_type
     details = {"node_id": error.node_id, "class_type": error.node_type, "input": "", "exception_type": kind}
     said = error.exception_message
-    what = ": ".join(part for part in (kind, said.partition("\n")[0]) if part) or "it raised without a message"
+    what = ": ".join(part for part in (kind, _cut(said, MESSAGE_LINES, 1000)) if part) or "it raised without a message"
+    led = [_cut(cause, 3, 300) for cause in (causes or causes_in("\n".join(error.traceback)))[:MOST_CAUSES]]
+    what += "".join(f"\ncaused by {cause}" for cause in led)
     where = f"Node {error.node_id} ({error.node_type}) failed" if error.node_id else "The graph failed"
     if kind in _OOM_TYPES or kind.endswith(".OutOfMemoryError") or _OUT_OF_MEMORY.search(said):
         return GpuOutOfMemoryError(f"{where}: the GPU is out of memory: {said.partition(chr(10))[0] or kind}", "", details)
@@ -278,4 +336,46 @@ def node_error(error: ExecutionError) -> RylaGenError:
     hint = "The server's own memory (RAM) is full: restart it, or use a machine with more." if kind == "MemoryError" else ""
     if kind.endswith("SafetensorError"):  # the name is right, and the bytes are not
         hint = "A weights file of the server is broken or half there: ryla-gen weights verify WORKFLOW --local COMFYUI/models"
-    return NodeFailedError(f"{where}: {what}", hint, {**details, "exception_message": said})
+    return NodeFailedError(f"{where}: {what}", hint, {**details, "exception_message": said, **({"causes": led} if led else {})})
+
+
+def stuck_prompt(prompt_id: str, address: str, silent: float, limit: float) -> ServerUnhealthyError:
+    """A prompt counts as running, nothing moves, and it does not stop."""
+    text = f"ComfyUI counts the job {prompt_id} as running, but nothing moved for {silent:.0f} s, and it did not stop when told to."
+    hint = (
+        f"{RESTART} When a single step of it takes so long, give it more than {limit:g} s: timeout=SECONDS, --timeout SECONDS. "
+        f"Look again: ryla-gen doctor --url {address}"
+    )
+    return ServerUnhealthyError(text, hint, {"job": prompt_id, "limit": limit, "stopped": False, "sent": True, "lost": True})
+
+
+def stuck_queue(
+    prompt_id: str, address: str, seconds: float, ahead: Sequence[str] | None, *, moved: bool, stopped: bool
+) -> GenerationTimeoutError | ServerUnhealthyError:
+    """A prompt waited as long as it may, and nothing of it ran.
+
+    Args:
+        prompt_id: the prompt.
+        address: of the server.
+        seconds: how long it waited.
+        ahead: the prompts before it, the running one first; None when the server does not say.
+        moved: whether others became fewer while it waited.
+        stopped: whether the server could be told to drop it.
+    """
+    dropped = "was taken out of the queue; nothing of it ran." if stopped else "the server could not be told to drop it."
+    waited = f"The job {prompt_id} waited {seconds:g} s for its turn and {dropped}"
+    longer = "allow a longer wait: ryla-gen config set queue_timeout SECONDS"
+    details = {"job": prompt_id, "queued": True, "limit": seconds, "stopped": stopped}
+    details["ahead"] = list(ahead or ())[:AVAILABLE_LIMIT]
+    if ahead is not None and not ahead:
+        text = f"{waited} The server runs nothing, and does not take it."
+        return ServerUnhealthyError(text, f"{RESTART} Look again: ryla-gen doctor --url {address}", details)
+    if ahead is None:
+        return GenerationTimeoutError(f"{waited} Something else runs on the server.", f"Try again later, or {longer}", details)
+    others = f" and {len(ahead) - 1} more" if len(ahead) > 1 else ""
+    if moved:
+        text = f"{waited} Before it came the prompt {clean(ahead[0], 128)}{others}."
+        return GenerationTimeoutError(text, f"Try again later, or {longer}", details)
+    text = f"{waited} Before it came the prompt {clean(ahead[0], 128)}{others}, and in all that time none of them ended."
+    hint = f"{RESTART} When that prompt is a long one, {longer}. Look again: ryla-gen doctor --url {address}"
+    return ServerUnhealthyError(text, hint, details)

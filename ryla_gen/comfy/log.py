@@ -68,6 +68,7 @@ def keys_not_loaded(lines: list[str]) -> list[str]:
 def lora_files(graph: Mapping[str, Any]) -> Iterator[str]:
     """The names of the LoRA files that a graph in API format loads, whatever loader it uses."""
     for node in graph.values():
-        name = (node.get("inputs") or {}).get("lora_name")
+        inputs = node.get("inputs") if isinstance(node, dict) else None
+        name = inputs.get("lora_name") if isinstance(inputs, dict) else None
         if isinstance(name, str):
             yield name

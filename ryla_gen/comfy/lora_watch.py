@@ -1,17 +1,21 @@
-"""Whether the LoRAs of a finished prompt had an effect, read from the server's log. Speaks with no server."""
+"""Whether the LoRAs of a finished prompt had an effect, read from the server's log: a process of ours, or one asked over HTTP."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import RylaGenError
 from ..safetensors import read_header
 from ..workflows.base import Notice
-from .log import ServerLog, keys_not_loaded, lora_files
+from .log import EXECUTED, ServerLog, keys_not_loaded, lora_files
+from .messages import clean
 
 CODE = "lora_keys_not_loaded"
+LOOK_SECONDS = 0.1
+"""Seconds between two looks at a server's log for the end of a prompt."""
 LAG_SECONDS = 2.0
 """How long the last lines of a prompt may be on their way; they are usually there before its result."""
 
@@ -27,8 +31,8 @@ class LoraWatch:
     def __init__(self, log: ServerLog, folders: Sequence[Path]) -> None:
         self._log = log
         self._folders = folders
-        self._known: dict[str, tuple[int, int]] = {}
-        """File → (left out, of how many): ComfyUI says it once, and is silent when it has the node's result already."""
+        self._known: dict[str, Notice] = {}
+        """By file: ComfyUI says it once, and is silent when it has the node's result already."""
 
     def mark(self) -> int:
         """Where the log is now; to be asked before the prompt is handed in."""
@@ -44,18 +48,29 @@ class LoraWatch:
         names = tuple(dict.fromkeys(lora_files(graph)))
         if not names:
             return ()
-        missing = set(keys_not_loaded(await self._log.finished(mark, within=LAG_SECONDS)))
-        if missing:
-            self._learn(names, missing)
-        return tuple(_notice(name, *self._known[name]) for name in names if name in self._known)
+        return self.judge(names, await self._log.finished(mark, within=LAG_SECONDS))
 
-    def _learn(self, names: Sequence[str], missing: set[str]) -> None:
-        """Whose tensors they are, the files tell: prompts of others share the log."""
-        for name in names:
+    def judge(self, names: Sequence[str], lines: list[str], *, whole: bool = True) -> tuple[Notice, ...]:
+        """Say which of these LoRAs had tensors that the model did not take.
+
+        Args:
+            names: the LoRAs' files, as the graph names them.
+            lines: what the log said while the prompt ran.
+            whole: whether the log was seen whole; a server shows only its newest lines.
+        """
+        missing = set(keys_not_loaded(lines))
+        unknown = []
+        for name in dict.fromkeys(names) if missing else ():
+            # Whose tensors they are, the files tell: prompts of others share the log.
             keys = self._keys(name)
-            left_out = len(keys & missing)
-            if left_out:
-                self._known[name] = (left_out, len(keys))
+            if not keys:
+                unknown.append(name)
+            elif left_out := len(keys & missing):
+                self._known[name] = _notice([name], left_out, len(keys), whole=whole)
+            missing -= keys
+        for name in unknown if missing else ():
+            self._known[name] = _notice(unknown, len(missing), 0, whole=whole)
+        return tuple(dict.fromkeys(self._known[name] for name in names if name in self._known))
 
     def _keys(self, name: str) -> set[str]:
         path = PurePosixPath(name.replace("\\", "/"))
@@ -70,11 +85,67 @@ class LoraWatch:
         return set()
 
 
-def _notice(name: str, left_out: int, total: int) -> Notice:
-    lora_id = name.partition("/")[0].removesuffix(".safetensors")
-    effect = "and it had no effect" if left_out == total else "and it had only a part of its effect"
+def _notice(names: Sequence[str], left_out: int, total: int, *, whole: bool) -> Notice:
+    loras = " or ".join(name.replace("\\", "/").partition("/")[0].removesuffix(".safetensors") for name in names)
+    count = f"{'' if whole else 'at least '}{left_out}{f' of the {total}' if total else ''} tensors"
+    effect = "it had no effect" if left_out == total else "it had only a part of its effect, or none"
     text = (
-        f"ComfyUI left out {left_out} of the {total} tensors of the LoRA {lora_id}: the model has no place for them, {effect}. "
+        f"ComfyUI left out {count} of the LoRA {loras}: the model has no place for them, and {effect}. "
         "It was probably made for another base model, or by a tool whose names ComfyUI does not read."
     )
     return Notice(CODE, text)
+
+
+Piece = tuple[str, str]
+"""When the server wrote something, and what."""
+
+
+class PromptLog:
+    """What a server's own log says while one prompt runs; it is asked when the prompt starts and when it has ended.
+
+    Args:
+        read: asks for the newest pieces of the log.
+    """
+
+    def __init__(self, read: Callable[[], Awaitable[Sequence[Piece]]]) -> None:
+        self._read = read
+        self._first: asyncio.Task[Sequence[Piece]] | None = None
+
+    def begin(self) -> None:
+        """Take note that the prompt starts: what was written until the end of the one before is not its own."""
+        self._first = self._first or asyncio.ensure_future(self._pieces())
+
+    async def lines(self) -> list[str]:
+        """What was written for the prompt, as far as the server still shows it."""
+        first = await self._first if self._first is not None else ()
+        end = next((piece for piece in reversed(first) if EXECUTED.search(piece[1])), None)
+        own: list[str] = []
+        try:
+            async with asyncio.timeout(LAG_SECONDS):
+                while True:
+                    own = _between(await self._pieces(), end)
+                    if not own or EXECUTED.search(own[-1]):
+                        break
+                    await asyncio.sleep(LOOK_SECONDS)
+        except TimeoutError:
+            pass
+        return [line for text in own for line in clean(text).splitlines()]
+
+    def close(self) -> None:
+        """Ask no more."""
+        if self._first is not None:
+            self._first.cancel()
+
+    async def _pieces(self) -> Sequence[Piece]:
+        try:
+            return await self._read()
+        except RylaGenError:  # some proxies hide it; then nothing is said
+            return ()
+
+
+def _between(pieces: Sequence[Piece], end: Piece | None) -> list[str]:
+    """The pieces after the end of the prompt before, up to the end of the next one."""
+    place = next((place for place in reversed(range(len(pieces))) if pieces[place] == end), -1)
+    own = [text for _, text in pieces[place + 1 :]]
+    last = next((place for place, text in enumerate(own) if EXECUTED.search(text)), len(own))
+    return own[: last + 1]

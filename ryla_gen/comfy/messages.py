@@ -22,7 +22,10 @@ TRACEBACK_LINES = 40
 """A traceback of a node has 5 to 15 entries; custom nodes with wrappers some more."""
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 """ANSI sequences: colours and cursor moves (CSI), titles and links (OSC), two-character ones."""
-_CONTROLS = re.compile(f"[\t{CLASS}]")
+_CONTROLS = re.compile(f"[\t{CLASS}\ud800-\udfff]")
+"""Control characters but the line feed, those that turn the direction of text around, and surrogates, which no file takes."""
+LARGEST_STEP = 2**53
+"""Largest count of steps that is believed: beyond it a double is no exact integer, in JavaScript neither."""
 
 
 def clean(text: object, limit: int = TEXT_LIMIT) -> str:
@@ -37,10 +40,15 @@ class Whereabouts:
     """Where the server has a prompt."""
 
     place: Literal["pending", "running", "finished", "absent"]
-    position: int = 0
-    """How many prompts are before it, while it is pending."""
+    ahead: tuple[str, ...] = ()
+    """The prompts before it while it is pending, the running one first."""
     entry: Mapping[str, Any] = field(default_factory=dict)
     """Its history entry, once finished."""
+
+    @property
+    def position(self) -> int:
+        """How many prompts are before it, while it is pending."""
+        return len(self.ahead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,15 +184,26 @@ class Features:
     flags: Mapping[str, Any]
 
 
-def parse_text(text: str) -> Message | Status | Features | None:
-    """Read a text frame; None for what is unknown, broken, or about no prompt."""
+def read_text(text: str) -> tuple[str, PlainData] | None:
+    """Read a text frame as its type and its data; None when it is no message at all."""
     try:
         frame = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(frame, dict) or not isinstance(frame.get("data"), dict):
+    if not isinstance(frame, dict) or not isinstance(frame.get("type"), str) or not isinstance(frame.get("data"), dict):
         return None
-    return parse(str(frame.get("type")), frame["data"])
+    return frame["type"], frame["data"]
+
+
+def parse_text(text: str) -> Message | Status | Features | None:
+    """Read a text frame; None for what is unknown, broken, or about no prompt."""
+    read = read_text(text)
+    return parse(*read) if read is not None else None
+
+
+def expected(kind: str, data: Mapping[str, Any]) -> bool:
+    """Whether a message of this type and about this prompt is one that we read, so that it is broken when ``parse`` gives None."""
+    return kind == "status" or (kind in _READERS and isinstance(data.get("prompt_id"), str))
 
 
 def parse(kind: str, data: Mapping[str, Any]) -> Message | Status | Features | None:
@@ -200,25 +219,36 @@ def parse(kind: str, data: Mapping[str, Any]) -> Message | Status | Features | N
         return None
     try:
         return reader(prompt_id, data)
-    except (TypeError, ValueError, OverflowError):
+    except _ShapeError:
         return None
+
+
+class _ShapeError(Exception):
+    """A message has not the shape of its type."""
 
 
 def _status(data: Mapping[str, Any]) -> Status | None:
-    try:
-        return Status(int(data["status"]["exec_info"]["queue_remaining"]))
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return None
+    match data:
+        case {"status": {"exec_info": {"queue_remaining": int(count)}}} if not isinstance(count, bool):
+            return Status(min(max(count, 0), LARGEST_STEP))
+    return None
+
+
+def _number(value: object, largest: float) -> float:
+    """A finite number between 0 and ``largest``, taken to its nearest end where it lies beyond."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # NaN is the number that is not itself
+        raise _ShapeError
+    return float(min(max(value, 0), largest))
 
 
 def _at(data: Mapping[str, Any]) -> float:
     stamp = data.get("timestamp")  # milliseconds
-    return stamp / 1000 if isinstance(stamp, int | float) and not isinstance(stamp, bool) else 0.0
+    return stamp / 1000 if isinstance(stamp, int | float) and 0 < stamp < LARGEST_STEP else 0.0
 
 
 def _node(value: object) -> str:
-    if not isinstance(value, str | int):
-        raise TypeError("a node id is text")
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        raise _ShapeError
     return clean(value, 200)
 
 
@@ -226,12 +256,15 @@ def _shown(data: Mapping[str, Any]) -> str:
     return _node(data.get("display_node") or data.get("node"))
 
 
-def _start(prompt_id: str, data: Mapping[str, Any]) -> Message:
-    return ExecutionStart(prompt_id, _at(data))
+def _text(data: Mapping[str, Any], key: str, limit: int = 200) -> str:
+    return clean(data.get(key) or "", limit)
 
 
 def _cached(prompt_id: str, data: Mapping[str, Any]) -> Message:
-    return ExecutionCached(prompt_id, tuple(_node(node) for node in data.get("nodes") or ()))
+    nodes = data.get("nodes") or []
+    if not isinstance(nodes, list):
+        raise _ShapeError
+    return ExecutionCached(prompt_id, tuple(_node(node) for node in nodes))
 
 
 def _executing(prompt_id: str, data: Mapping[str, Any]) -> Message:
@@ -239,7 +272,11 @@ def _executing(prompt_id: str, data: Mapping[str, Any]) -> Message:
 
 
 def _progress(prompt_id: str, data: Mapping[str, Any]) -> Message:
-    return NodeProgress(prompt_id, _node(data.get("node")), float(data["value"]), float(data["max"]))
+    most = data.get("max")
+    if isinstance(most, int | float) and most > LARGEST_STEP:  # infinity too
+        raise _ShapeError
+    maximum = _number(most, LARGEST_STEP)
+    return NodeProgress(prompt_id, _node(data.get("node")), _number(data.get("value"), maximum), maximum)
 
 
 def _executed(prompt_id: str, data: Mapping[str, Any]) -> Message:
@@ -247,14 +284,8 @@ def _executed(prompt_id: str, data: Mapping[str, Any]) -> Message:
     return NodeExecuted(prompt_id, _node(data.get("node")), output if isinstance(output, dict) else {}, _shown(data))
 
 
-def _success(prompt_id: str, data: Mapping[str, Any]) -> Message:
-    return ExecutionSuccess(prompt_id, _at(data))
-
-
 def _interrupted(prompt_id: str, data: Mapping[str, Any]) -> Message:
-    return ExecutionInterrupted(
-        prompt_id, _at(data), clean(data.get("node_id") or "", 200), clean(data.get("node_type") or "", 200)
-    )
+    return ExecutionInterrupted(prompt_id, _at(data), _text(data, "node_id"), _text(data, "node_type"))
 
 
 def _error(prompt_id: str, data: Mapping[str, Any]) -> Message:
@@ -262,22 +293,22 @@ def _error(prompt_id: str, data: Mapping[str, Any]) -> Message:
     return ExecutionError(
         prompt_id,
         _at(data),
-        clean(data.get("node_id") or "", 200),
-        clean(data.get("node_type") or "", 200),
-        clean(data.get("exception_type") or "", 200),
-        clean(data.get("exception_message") or ""),
+        _text(data, "node_id"),
+        _text(data, "node_type"),
+        _text(data, "exception_type"),
+        _text(data, "exception_message", TEXT_LIMIT),
         tuple(clean(line, 500) for line in traceback[-TRACEBACK_LINES:]) if isinstance(traceback, list) else (),
         {clean(k, 200): clean(v, 200) for k, v in list(inputs.items())[:100]} if isinstance(inputs, dict) else {},
     )
 
 
 _READERS: dict[str, Callable[[str, Mapping[str, Any]], Message]] = {
-    "execution_start": _start,
+    "execution_start": lambda prompt_id, data: ExecutionStart(prompt_id, _at(data)),
     "execution_cached": _cached,
     "executing": _executing,
     "progress": _progress,
     "executed": _executed,
-    "execution_success": _success,
+    "execution_success": lambda prompt_id, data: ExecutionSuccess(prompt_id, _at(data)),
     "execution_interrupted": _interrupted,
     "execution_error": _error,
 }
@@ -287,6 +318,8 @@ _PREVIEW, _PREVIEW_WITH_METADATA = 1, 4
 """First four bytes of a binary frame, big-endian (observed on 0.3.64)."""
 _FORMATS = {1: "image/jpeg", 2: "image/png"}
 """Second four bytes of an old-dialect frame."""
+_IMAGE_TYPE = re.compile(r"image/[a-z0-9.+-]{1,40}")
+"""Media types of pictures; events and results carry them on to pages."""
 
 
 def parse_binary(frame: bytes, prompt_id: str, node: str) -> PreviewImage | ImageFrame | None:
@@ -297,18 +330,33 @@ def parse_binary(frame: bytes, prompt_id: str, node: str) -> PreviewImage | Imag
     if kind == _PREVIEW and second in _FORMATS and prompt_id:
         return _picture(prompt_id, node, _FORMATS[second], frame[8:])
     if kind == _PREVIEW_WITH_METADATA and second <= len(frame) - 8:
-        try:
-            about = json.loads(frame[8 : 8 + second])
-            owner = about["prompt_id"]
-            shown = _node(about.get("display_node_id") or about.get("node_id"))
-        except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
-            return None
-        media_type = clean(about.get("image_type") or "image/jpeg", 100)
-        return _picture(owner, shown, media_type, frame[8 + second :]) if isinstance(owner, str) else None
+        return _described(frame[8 : 8 + second], frame[8 + second :])
     return None
 
 
+def expected_binary(frame: bytes) -> bool:
+    """Whether a binary frame is of a kind that we read, so that it is broken when ``parse_binary`` gives None."""
+    return int.from_bytes(frame[:4], "big") in (_PREVIEW, _PREVIEW_WITH_METADATA)
+
+
+def _described(head: bytes, data: bytes) -> PreviewImage | ImageFrame | None:
+    """A picture with a JSON document before it that says whose it is."""
+    try:
+        about = json.loads(head)
+    except (ValueError, RecursionError):
+        return None
+    owner, media_type = (about.get("prompt_id"), about.get("image_type") or "image/jpeg") if isinstance(about, dict) else ("", "")
+    if not isinstance(owner, str) or not isinstance(media_type, str) or not owner:
+        return None
+    try:
+        return _picture(owner, _node(about.get("display_node_id") or about.get("node_id")), media_type, data)
+    except _ShapeError:
+        return None
+
+
 def _picture(prompt_id: str, node: str, media_type: str, data: bytes) -> PreviewImage | ImageFrame | None:
+    if not _IMAGE_TYPE.fullmatch(media_type):
+        return None
     # Nothing else tells a result from a preview: samplers preview in JPEG, SaveImageWebsocket sends PNG, under both dialects.
     made = ImageFrame if media_type == "image/png" else PreviewImage
     return made(prompt_id, node, media_type, data) if data else None
@@ -317,7 +365,8 @@ def _picture(prompt_id: str, node: str, media_type: str, data: bytes) -> Preview
 def messages_from_history(prompt_id: str, entry: Mapping[str, Any]) -> list[Message]:
     """What the websocket would have said, as far as ``/history/{id}`` keeps it: start, ``executed`` per output node, the end."""
     status = entry.get("status")
-    said = [_recalled(prompt_id, item) for item in (status.get("messages") or () if isinstance(status, dict) else ())]
+    messages = status.get("messages") if isinstance(status, dict) else None
+    said = [_recalled(prompt_id, item) for item in messages] if isinstance(messages, list) else []
     start = [message for message in said if isinstance(message, ExecutionStart)][:1]
     ends = [message for message in said if isinstance(message, End)][-1:]
     completed = not isinstance(status, dict) or bool(status.get("completed", True))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import BackendUnreachableError, RylaGenError, ServerUnhealthyError
-from .client import ComfyClient
+from .client import WITHDRAW_SECONDS, ComfyClient
 from .log import ServerLog
 from .messages import ExecutionError, ExecutionSuccess, clean
 
@@ -205,11 +205,17 @@ async def run_probe(client: ComfyClient) -> None:
     prompt_id = str(uuid.uuid4())
     async with client.follow(prompt_id) as follower:
         await client.submit(PROBE, prompt_id=prompt_id)
-        async for message in follower:
-            if isinstance(message, ExecutionError):
-                raise ServerUnhealthyError(f"{message.node_type} raised {message.exception_type}: {message.exception_message}")
-            if isinstance(message, ExecutionSuccess):
-                return
+        try:
+            async for message in follower:
+                if isinstance(message, ExecutionError):
+                    raise ServerUnhealthyError(f"{message.node_type} raised {message.exception_type}: {message.exception_message}")
+                if isinstance(message, ExecutionSuccess):
+                    return
+        except asyncio.CancelledError:  # it took too long, and shall not run later for nobody
+            withdrawing = asyncio.ensure_future(client.cancel(prompt_id))
+            await asyncio.wait([withdrawing], timeout=WITHDRAW_SECONDS)
+            withdrawing.cancel()
+            raise
     raise ServerUnhealthyError("The probe was interrupted.")
 
 

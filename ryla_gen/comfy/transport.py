@@ -5,7 +5,9 @@ Every failure leaves here as one of our errors, without the credentials that aio
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import io
 import logging
 import ssl as tls
 from collections.abc import Mapping
@@ -27,15 +29,43 @@ HEARTBEAT = 40.0
 KEEP_ALIVE = 4.0
 """Seconds an idle connection is reused: less than the 5 s after which common proxies close theirs while we write to it."""
 CERTIFICATE = "If it is signed by an authority of your own, name that authority's file: ryla-gen config set comfyui.tls_ca FILE.pem"
-ANSWER_LIMIT = 512 * 2**20
-"""Longest JSON answer, in bytes; /queue repeats every graph, and a graph may hold 100 MB."""
+ANSWER_LIMIT = 16 * 2**20
+"""Longest JSON answer, in bytes, unless the caller allows more; a refusal that lists every file of a large server has some MB."""
+QUEUE_LIMIT = 512 * 2**20
+"""Longest answer of /queue, in bytes: it repeats every graph, and a graph may hold 100 MB."""
+HISTORY_LIMIT = 256 * 2**20
+"""Longest entry of the history: the graph again, and what it saved."""
+NODES_LIMIT = 128 * 2**20
+"""Longest answer of /object_info: 3 MB on a stock server; every loader of every pack repeats the list of all files."""
+FILE_LIMIT = 2 * 2**30
+"""Longest result file, in bytes; it is held in memory."""
+FILE_SECONDS = 1800.0
+"""How long a result file may take: 2 GB on a line of 10 Mbit/s."""
+ANSWER_SECONDS = 300.0
+"""How long any other answer may take, the silence of a server that loads a model and a slow line together."""
+UNDECLARED_LIMIT = 256 * 2**20
+"""Longest answer that does not say its length in advance. A compressed one never does: a kilobyte of it may hold a megabyte."""
+FRAME_LIMIT = 128 * 2**20
+"""Longest message of the websocket, in bytes. The largest are pictures: a PNG of 5600² pixels of pure noise has so much."""
+SLOWEST = 32 * 2**10
+"""Bytes a second of the slowest line on which a request's body is still waited for."""
 
 
 class Transport:
     """Requests to one server. Makes its session when first used, inside the running loop."""
 
-    def __init__(self, url: str, headers: Mapping[str, str], ssl: tls.SSLContext | bool, timeout: aiohttp.ClientTimeout) -> None:
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        ssl: tls.SSLContext | bool,
+        timeout: aiohttp.ClientTimeout,
+        *,
+        within: float,
+    ) -> None:
         base, authorization = _split(url)
+        self._within = within
+        """Seconds from a question to the last byte of its answer."""
         self.address = str(base).rstrip("/")
         self._headers = {**authorization, **headers}
         self._ssl = ssl
@@ -49,9 +79,11 @@ class Transport:
         if self._http is not None:
             await self._http.close()
 
-    async def json(self, method: str, path: str, *, json: object = None, empty: bool = False) -> PlainData:
+    async def json(
+        self, method: str, path: str, *, json: object = None, empty: bool = False, limit: int = ANSWER_LIMIT
+    ) -> PlainData:
         """Ask, and take a JSON object for an answer; ``empty`` expects no body."""
-        answer = await self.call(method, path, json=json)
+        answer = await self.call(method, path, limit=limit, json=json)
         return {} if empty and answer.status == 200 else self.object(answer)
 
     def object(self, answer: Answer) -> PlainData:
@@ -63,31 +95,61 @@ class Transport:
             raise errors_map.not_comfyui(self.address, "it answers something that is no JSON object")
         return body
 
-    async def call(self, method: str, path: str, *, limit: int = ANSWER_LIMIT, **options: Any) -> Answer:
-        """Ask, and read the whole answer; ``options`` are aiohttp's."""
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        limit: int = ANSWER_LIMIT,
+        within: float | None = None,
+        sending: int = 0,
+        **options: Any,
+    ) -> Answer:
+        """Ask, and read the whole answer.
+
+        Args:
+            method: of HTTP.
+            path: with its slash.
+            limit: bytes of the answer at most.
+            within: seconds until the answer's last byte, instead of those of every answer.
+            sending: bytes of the request's body, which get time of their own.
+            options: aiohttp's.
+
+        Raises:
+            BackendUnreachableError: no answer; ``details["sent"]`` says whether the server may have got the request.
+            ServerUnhealthyError: the answer is too long, or does not end.
+
+        """
+        seconds = (within or self._within) + sending / SLOWEST
         try:
-            async with self._session().request(
-                method, URL(self.address + path, encoded=True), allow_redirects=False, **options
-            ) as response:
-                return Answer(response.status, await self._read(response, limit), response.content_type)
-        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+            async with asyncio.timeout(seconds) as clock:
+                async with self._session().request(
+                    method, URL(self.address + path, encoded=True), allow_redirects=False, **options
+                ) as response:
+                    return Answer(response.status, await self._read(response, limit), response.content_type)
+        except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError; ValueError: what cannot be sent
+            if isinstance(error, TimeoutError) and clock.expired():
+                raise errors_map.too_slow(self.address, seconds) from None
             raise self._unreachable(error) from None  # aiohttp keeps the request's headers, and so the credentials
 
     async def _read(self, response: aiohttp.ClientResponse, limit: int) -> bytes:
-        chunks, size = [], 0
+        declared = response.content_length is not None and not response.headers.get("Content-Encoding")
+        limit = limit if declared else min(limit, UNDECLARED_LIMIT)
+        if declared and (response.content_length or 0) > limit:
+            raise errors_map.too_long(self.address, limit)
+        body = io.BytesIO()  # gives its bytes away without a second copy
         async for chunk in response.content.iter_any():
-            size += len(chunk)
-            if size > limit:
-                raise errors_map.not_comfyui(self.address, f"its answer is longer than {limit:,} bytes")
-            chunks.append(chunk)
-        return b"".join(chunks)
+            if body.tell() + len(chunk) > limit:
+                raise errors_map.too_long(self.address, limit)
+            body.write(chunk)
+        return body.getvalue()
 
     async def websocket(self, client_id: str) -> aiohttp.ClientWebSocketResponse:
         """Open the websocket. Its errors say ``sent: False``: nothing was started by it."""
         try:
             socket = await self._session().ws_connect(
                 URL(f"{self.address}/ws?clientId={client_id}", encoded=True),
-                max_msg_size=0,  # aiohttp's 4 MiB would close it at the first large picture
+                max_msg_size=FRAME_LIMIT,  # aiohttp's 4 MiB would close it at the first large picture
                 heartbeat=HEARTBEAT,
                 timeout=aiohttp.ClientWSTimeout(ws_receive=None, ws_close=1.0),
             )

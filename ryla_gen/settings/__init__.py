@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import InvalidInputError, StorageFailedError
 from ..names import CLASS_OF_FAMILY
-from .base import BACKENDS, CONFIG_FILE, KEYS, PREFIX, SECRETS, closest, find_key
+from .base import BACKENDS, CONFIG_FILE, KEYS, PREFIX, QUEUE_SECONDS, SECRETS, closest, find_key
 from .own_server import credentials_of, own_server
 from .reading import known_or_there, read_config, read_text
 
@@ -119,6 +119,8 @@ class Settings:
     """SDXL checkpoint file of such jobs with ``nsfw=True``."""
     characters_face_workflow: str = "flux_pulid"
     """Workflow of face swaps and character sheets: flux_pulid or instantid."""
+    queue_timeout: float = QUEUE_SECONDS
+    """Seconds that a job may wait on a server of one's own or for a RunPod worker, until its graph starts."""
     notebook: bool = True
     """Whether a Jupyter cell shows a running job's bar, and a list of results as a grid."""
     references: str = "any"

@@ -27,6 +27,8 @@ SECRETS = {"runpod.api_key": "RUNPOD_API_KEY", "posthog.key": "RYLA_GEN_POSTHOG_
 """Values that only the environment may hold, so that no file and no screen shows them."""
 LONGEST_TIMEOUT = 86_400.0
 """Seconds that a Modal function may run at most (24 hours)."""
+QUEUE_SECONDS = 1800.0
+"""Seconds that a job may wait for its turn: GPUs can be scarce for many minutes, and waiting costs nothing."""
 WINDOW = (2, 3600)
 """Seconds that Modal lets an idle container stay, at least and at most (modal 1.6 refuses others)."""
 
@@ -231,6 +233,7 @@ KEYS: dict[str, Key] = {
         Key("notebook", _switch, True),
         Key("references", _one_of("any", "bytes"), "any"),
         Key("allow_private_addresses", _switch, False),
+        Key("queue_timeout", _number(0.001), QUEUE_SECONDS),
         Key("modal.app", _text, APP),
         Key("modal.environment", _text, also="MODAL_ENVIRONMENT"),
         Key("modal.timeout", _number(0.001, LONGEST_TIMEOUT), 180.0, also="MODAL_TIMEOUT", unit=0.001),

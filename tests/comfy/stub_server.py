@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -61,6 +62,30 @@ class StubServer:
         """A socket that reconnects gets nothing but its first status."""
         self.garbage: list[str | bytes] = []
         """Frames sent at the beginning of every run."""
+        self.odd_frames: Callable[[str], Sequence[str | bytes]] | None = None
+        """Makes frames of a prompt's id, sent after its start; this and the next four are for ids that begin with ``odd`` alone."""
+        self.odd_entry: Any = None
+        """Takes the place of the history entry."""
+        self.odd_body = ""
+        """What ``/view``, ``/history`` or ``/object_info`` answers, as place and kind: ``view bomb``, ``history drip``.
+
+        "bomb" is gzip of which a kilobyte holds a megabyte, "drip" sends a byte a tenth of a second, "endless" never stops, "huge"
+        declares a length that nobody has room for.
+        """
+        self.dies_at = ""
+        """Message before which the thread that runs prompts dies, as of a SystemExit in a node: HTTP answers, nothing runs."""
+        self.asleep = False
+        """The thread that runs prompts is dead: it takes nothing from the queue."""
+        self.loses_at = ""
+        """Message before which a prompt vanishes from queue and history, while the socket stays open and silent."""
+        self.messages: list[dict[str, Any]] | None = None
+        """Messages of every prompt, instead of a recorded run."""
+        self.nodes: dict[str, Any] = {}
+        """Further classes of /object_info."""
+        self.log: list[dict[str, Any]] = []
+        """What /internal/logs/raw shows."""
+        self.sent_bytes = 0
+        """Bytes of odd bodies that went out."""
         self.preview = JPEG
         self.model_files: dict[str, list[str]] = {}
         self.files: dict[tuple[str, str, str], bytes] = {}
@@ -110,6 +135,7 @@ class StubServer:
             app.router.add_get(prefix + "/models/{folder}", self._models)
             app.router.add_get(prefix + "/object_info", self._object_info)
             app.router.add_get(prefix + "/system_stats", self._stats)
+            app.router.add_get(prefix + "/internal/logs/raw", self._log)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
@@ -194,8 +220,10 @@ class StubServer:
             self.release.set()
         return web.Response()
 
-    async def _history(self, request: web.Request) -> web.Response:
+    async def _history(self, request: web.Request) -> web.StreamResponse:
         prompt_id = request.match_info["id"]
+        if self._odd("history", prompt_id):
+            return await self._flood(request)
         return web.json_response({prompt_id: self.history[prompt_id]} if prompt_id in self.history else {})
 
     async def _upload(self, request: web.Request) -> web.Response:
@@ -212,8 +240,10 @@ class StubServer:
         self.files[(name, subfolder, "input")] = data
         return web.json_response({"name": name, "subfolder": subfolder, "type": "input"})
 
-    async def _view(self, request: web.Request) -> web.Response:
+    async def _view(self, request: web.Request) -> web.StreamResponse:
         query = request.query
+        if self._odd("view", query["filename"]):
+            return await self._flood(request)
         data = self.files.get((query["filename"], query.get("subfolder", ""), query.get("type", "output")))
         return web.Response(status=404) if data is None else web.Response(body=data, content_type="image/png")
 
@@ -221,8 +251,32 @@ class StubServer:
         names = self.model_files.get(request.match_info["folder"])
         return web.Response(status=404) if names is None else web.json_response(names)
 
-    async def _object_info(self, request: web.Request) -> web.Response:
-        return web.json_response({"SaveImage": {"input": {"required": {}}}})
+    async def _object_info(self, request: web.Request) -> web.StreamResponse:
+        if self._odd("nodes", "odd"):
+            return await self._flood(request)
+        saves = {"input": {"required": {}}, "output": [], "output_is_list": [], "output_node": True}
+        return web.json_response({"SaveImage": saves, "PreviewAny": saves, "SaveImageWebsocket": saves, **self.nodes})
+
+    async def _log(self, request: web.Request) -> web.Response:
+        return web.json_response({"entries": self.log, "size": {}}) if self.log else web.Response(status=404)
+
+    def _odd(self, place: str, name: str) -> bool:
+        return self.odd_body.startswith(f"{place} ") and name.startswith("odd")
+
+    async def _flood(self, request: web.Request) -> web.StreamResponse:
+        kind = self.odd_body.partition(" ")[2]
+        answer = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
+        if kind == "bomb":
+            answer.headers["Content-Encoding"] = "gzip"
+        if kind == "huge":
+            answer.content_length = 2**50
+        await answer.prepare(request)
+        packer = zlib.compressobj(9, wbits=31)
+        while True:
+            piece = packer.compress(bytes(2**24)) if kind == "bomb" else b" " if kind == "drip" else b" " * 2**16
+            self.sent_bytes += len(piece)
+            await answer.write(piece)
+            await asyncio.sleep(0.1 if kind == "drip" else 0)
 
     async def _stats(self, request: web.Request) -> web.Response:
         return web.json_response({"system": {"comfyui_version": "0.3.71"}, "devices": []})
@@ -282,26 +336,33 @@ class StubServer:
 
     async def _work(self) -> None:
         while True:
-            while not self.pending:
+            while not self.pending or self.asleep:
                 self._more.clear()
                 await self._more.wait()
             item = self.pending.pop(0)
             self.running = [item]
             entry = await self._execute(item[1], item[3]["client_id"])
             self.running = []
-            self.history[item[1]] = entry
+            if entry is None:
+                continue
+            self.history[item[1]] = self.odd_entry if self.odd_entry is not None and item[1].startswith("odd") else entry
             await self._queue_updated()
             await self._send(item[3]["client_id"], "executing", {"node": None, "prompt_id": item[1]})
 
-    async def _execute(self, prompt_id: str, sid: str) -> dict[str, Any]:
+    async def _execute(self, prompt_id: str, sid: str) -> dict[str, Any] | None:
         outputs: dict[str, Any] = {}
         kept: list[Any] = []
         for frame in self.garbage:
             await self._push(sid, frame)
-        for message in RUNS[self.run]:
+        for message in RUNS[self.run] if self.messages is None else self.messages:
             kind = message.get("type", "binary")
             if kind == "status" or kind == "feature_flags" or (kind == "executing" and message["data"]["node"] is None):
                 continue
+            if kind == self.dies_at and prompt_id.startswith("odd"):
+                self.held.set()
+                await asyncio.Event().wait()
+            if kind == self.loses_at and prompt_id.startswith("odd"):
+                return None
             if kind == self.hold_at:
                 self.held.set()
                 await self.release.wait()
@@ -311,6 +372,9 @@ class StubServer:
                 data = {"prompt_id": prompt_id, "node_id": "7", "node_type": "KSampler", "executed": [], "timestamp": 1}
                 await self._send(sid, "execution_interrupted", data)
                 return _entry("error", [*kept, ["execution_interrupted", data]], {})
+            if "frame" in message:
+                await self._push(sid, message["frame"])
+                continue
             if kind == "binary":
                 await self._push(sid, self._picture(prompt_id, message, bool(self.flags.get(sid))))
                 continue
@@ -320,6 +384,9 @@ class StubServer:
             if kind.startswith("execution_"):
                 kept.append([kind, data])
             await self._send(sid, kind, data)
+            if kind == "execution_start" and self.odd_frames is not None and prompt_id.startswith("odd"):
+                for frame in self.odd_frames(prompt_id):
+                    await self._push(sid, frame)
         return _entry("error" if kept[-1][0] == "execution_error" else "success", kept, outputs)
 
     def _picture(self, prompt_id: str, message: dict[str, Any], metadata: bool) -> bytes:

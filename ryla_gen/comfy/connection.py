@@ -1,0 +1,152 @@
+"""Keeps one websocket open while it is wanted: connects, hands every frame on, comes back after a drop. Reads no frame."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import aiohttp
+
+from ..errors import BackendUnreachableError, InternalError, RylaGenError, ServerUnhealthyError
+
+log = logging.getLogger("ryla_gen.comfy")
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
+"""Seconds between attempts to reconnect. Not zero at first: ComfyUI tidies up the old socket by its client id, and the new one
+goes deaf when that happens after it came."""
+PATIENCE = 6
+"""A server that accepts and says nothing may be loading a model with Python's lock held: it gets so many times the limit."""
+STABLE = 1.0
+"""A connection that lived for fewer seconds does not end an outage."""
+
+
+class Listener(Protocol):
+    """What a connection tells its owner."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody waits for messages, so that a lost connection is made anew."""
+        ...
+
+    def connected(self) -> None:
+        """Take note that the websocket is open."""
+        ...
+
+    def hear(self, frame: aiohttp.WSMessage) -> None:
+        """Take one frame."""
+        ...
+
+    def dropped(self) -> None:
+        """Take note that the websocket closed: what was said meanwhile is lost."""
+        ...
+
+    def give_up(self, error: RylaGenError) -> None:
+        """Take note that there will be no connection any more."""
+        ...
+
+
+class Connection:
+    """One websocket that comes back.
+
+    Args:
+        connect: opens it.
+        listener: takes what happens.
+        gone_after: seconds of refused reconnects after which the server counts as dead.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Awaitable[aiohttp.ClientWebSocketResponse]], listener: Listener, gone_after: float
+    ) -> None:
+        self._connect = connect
+        self._listener = listener
+        self._gone_after = gone_after
+        self._run: asyncio.Task[None] | None = None
+        self._opened: asyncio.Future[None] | None = None
+
+    async def open(self) -> None:
+        """Be connected. Raises when the first attempt fails, or when the server is gone for good."""
+        if self._run is None or self._run.done():
+            self._opened = asyncio.get_running_loop().create_future()
+            self._run = asyncio.create_task(self._keep(), name="comfy-websocket")
+            self._run.add_done_callback(self._died)
+        assert self._opened is not None
+        await asyncio.shield(self._opened)
+
+    async def close(self) -> None:
+        """Close the websocket for good."""
+        if self._run is not None:
+            self._run.cancel()
+            await asyncio.gather(self._run, return_exceptions=True)
+        self._give_up(BackendUnreachableError("This client was closed.", "", {"sent": True}))
+
+    def _died(self, task: asyncio.Task[None]) -> None:
+        """A fault of ours in the reader ends everybody who waits for it: silence would hang them."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._give_up(as_typed(error, "The reader of the websocket failed"))
+
+    async def _keep(self) -> None:
+        """Connect, drain, and connect again while some prompt lives."""
+        outage, pause, first = 0.0, FIRST_PAUSE, True
+        while True:
+            try:
+                socket = await self._connect()
+            except RylaGenError as error:
+                patience = PATIENCE if error.details.get("silent") else 1
+                waited = time.monotonic() - outage
+                if first or not isinstance(error, BackendUnreachableError) or waited > self._gone_after * patience:
+                    self._give_up(error if first else _gone(error, waited))
+                    return
+            else:
+                since = time.monotonic()
+                await self._drain(socket)
+                now = time.monotonic()
+                if first or now - since > STABLE:
+                    outage, pause = now, FIRST_PAUSE
+                elif now - outage > self._gone_after:
+                    self._give_up(_gone(None, now - outage))
+                    return
+                first = False
+            if not self._listener.wanted:
+                self._give_up(BackendUnreachableError("The connection was lost, and nobody waits for it.", "", {"sent": False}))
+                return
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _drain(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        assert self._opened is not None
+        if not self._opened.done():
+            self._opened.set_result(None)
+        self._listener.connected()
+        try:
+            async for frame in socket:
+                self._listener.hear(frame)
+        finally:
+            await socket.close()
+        log.debug("the websocket closed (%s)", socket.close_code)
+        self._listener.dropped()
+        self._opened = asyncio.get_running_loop().create_future()
+
+    def _give_up(self, error: RylaGenError) -> None:
+        if self._opened is not None and not self._opened.done():
+            self._opened.set_exception(error)
+            self._opened.exception()  # nobody may be waiting for it
+        self._listener.give_up(error)
+
+
+def as_typed(error: BaseException, what: str) -> RylaGenError:
+    """Return an error of ours for whatever ended a background task, so that those who wait for it can be told."""
+    if isinstance(error, RylaGenError):
+        return error
+    typed = InternalError(f"{what}: {type(error).__name__}: {error}", "", {"sent": True, "exception_type": type(error).__name__})
+    typed.__cause__ = error
+    return typed
+
+
+def _gone(error: RylaGenError | None, waited: float) -> RylaGenError:
+    if error is None or isinstance(error, BackendUnreachableError):
+        why = error.message if error is not None else "It closes every new connection."
+        return ServerUnhealthyError(f"The ComfyUI server is gone since {waited:.0f} s. {why}", "", {"sent": True})
+    return error

@@ -1,0 +1,153 @@
+"""Follows one prompt to its end, and stops it where it waits or runs too long. Knows no workflow and collects nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from .comfy import errors_map
+from .comfy.client import ComfyClient
+from .comfy.follower import Follower
+from .comfy.messages import ExecutionStart, Message, Whereabouts
+from .errors import GenerationTimeoutError, RylaGenError
+from .running import Run
+
+log = logging.getLogger("ryla_gen")
+
+STOP_SECONDS = 5.0
+"""How long a prompt may take to stop, until one that had been silent counts as stuck: samplers look after each step."""
+SILENT_SECONDS = 60.0
+"""Silence before a limit that speaks for a stuck server; half the limit where that is less."""
+ASK_SECONDS = 5.0
+"""How long the server may take to say where a prompt is that has used up its time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long one prompt may take, in seconds."""
+
+    running: float
+    """From the start of the graph."""
+    waiting: float | None
+    """Until the graph starts; None where somebody else looks after the server and its queue."""
+
+
+class Watched:
+    """One submitted prompt of a server.
+
+    Args:
+        client: the server.
+        run: what is known of the prompt.
+        job: its id.
+        limits: how long it may take.
+        note: takes each message.
+        stop: tells the server to stop the prompt, and says whether it could be told.
+    """
+
+    def __init__(
+        self,
+        client: ComfyClient,
+        run: Run,
+        job: str,
+        limits: Limits,
+        *,
+        note: Callable[[Message], None],
+        stop: Callable[[str], Coroutine[Any, Any, bool]],
+    ) -> None:
+        self._client = client
+        self._run = run
+        self._job = job
+        self._limits = limits
+        self._note = note
+        self._stop = stop
+        self._began = time.monotonic()
+
+    async def follow(self, follower: Follower) -> None:
+        """Read the prompt's messages to its end; stop it when it takes too long or when nobody wants it any more.
+
+        Raises:
+            GenerationTimeoutError: it waited or ran too long, and was stopped.
+            ServerUnhealthyError: the server is gone, or stuck.
+        """
+        try:
+            async with asyncio.timeout(None) as clock:
+                clock.reschedule(self._deadline())
+                async for message in follower:
+                    self._run.heard = time.monotonic()
+                    self._note(message)
+                    clock.reschedule(self._deadline())
+        except TimeoutError:
+            if not await self._runs_unheard():
+                raise await self._too_long(follower) from None
+            self._note(ExecutionStart(self._job))
+            await self.follow(follower)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._stop(self._job))
+            raise
+        except Exception:
+            if not follower.ended:  # what it says cannot be taken, so nothing of it may run on
+                await self._stop(self._job)
+            raise
+
+    def _deadline(self) -> float | None:
+        # The event loop's clock is the monotonic one.
+        if self._run.started is not None:
+            return self._run.started + self._limits.running
+        return None if self._limits.waiting is None else self._began + self._limits.waiting
+
+    async def _runs_unheard(self) -> bool:
+        """Whether a prompt whose time to wait is over has begun after all, and its start was not heard."""
+        where = await self._whereabouts() if self._run.started is None else None
+        return where is not None and where.place == "running"
+
+    async def _too_long(self, follower: Follower) -> RylaGenError:
+        if self._run.started is None:
+            return await self._waited_too_long(follower)
+        limit, silent = self._limits.running, time.monotonic() - self._run.heard
+        stopped = await self._stop(self._job)
+        stuck = silent >= min(limit, SILENT_SECONDS) / 2 and self._limits.waiting is not None
+        if stopped and stuck and not await self._ends(follower):
+            return errors_map.stuck_prompt(self._job, self._client.address, silent, limit)
+        text = f"The graph ran longer than {limit:g} s and was stopped (at {self._run.fraction():.0%})."
+        if not stopped:
+            text = (
+                f"The graph ran longer than {limit:g} s; the server could not be told to stop it (at {self._run.fraction():.0%})."
+            )
+        return GenerationTimeoutError(text, "", {"job": self._job, "limit": limit, "stopped": stopped})
+
+    async def _waited_too_long(self, follower: Follower) -> RylaGenError:
+        where = await self._whereabouts()
+        ahead = where.ahead if where is not None and where.place == "pending" else follower.ahead
+        stopped = await self._stop(self._job)
+        waiting = self._limits.waiting or 0.0
+        error = errors_map.stuck_queue(self._job, self._client.address, waiting, ahead, moved=follower.moved, stopped=stopped)
+        after = await self._whereabouts() if stopped else None
+        if after is not None and after.place == "absent":
+            error.started = "no"  # so that another backend may have it
+        return error
+
+    async def _ends(self, follower: Follower) -> bool:
+        """Whether a prompt that was told to stop ends."""
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                async for _ in follower:
+                    pass
+            return True
+        except TimeoutError:
+            where = await self._whereabouts()
+            return where is not None and where.place != "running"
+        except RylaGenError:
+            return True  # the server is gone, and the prompt with it
+
+    async def _whereabouts(self) -> Whereabouts | None:
+        """Where the server has the prompt; None when it does not say."""
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                return (await self._client.locate([self._job]))[self._job]
+        except (RylaGenError, TimeoutError) as error:
+            log.debug("the server does not say where the job %s is: %s", self._job, error)
+            return None
