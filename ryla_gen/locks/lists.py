@@ -97,12 +97,18 @@ def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
     environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}  # no question for a password, and messages to read
     try:
         return subprocess.run(  # noqa: S603 - git, with arguments of ours
-            ["git", "-C", str(folder), *words], capture_output=True, check=False, timeout=GIT_SECONDS, env=environment  # noqa: S607
+            ["git", "-C", str(folder), *words],  # noqa: S607 - whichever git is on the path
+            capture_output=True,
+            check=False,
+            timeout=GIT_SECONDS,
+            env=environment,
         )
     except FileNotFoundError as error:
         raise BackendNotConfiguredError("Reading requirement lists needs git, which is not here.", "Install git.") from error
     except subprocess.TimeoutExpired as error:
-        raise BackendUnreachableError(f"git {words[0]} took more than {GIT_SECONDS} s.", "Check the network, then try again.") from error
+        raise BackendUnreachableError(
+            f"git {words[0]} took more than {GIT_SECONDS} s.", "Check the network, then try again."
+        ) from error
 
 
 def _not_fetched(source: NodePack, words: str) -> InvalidInputError | BackendUnreachableError:

@@ -43,8 +43,8 @@ PACK_REQUIREMENTS = {
 }
 """The packs' own lists, which pin nothing, as they resolved for ComfyUI 0.3.71's month.
 
-insightface's packages ask for opencv-python-headless and PuLID's facexlib for opencv-python: both are the module ``cv2``, so both are
-held to one version.
+insightface's packages ask for opencv-python-headless and PuLID's facexlib for opencv-python: both are the module ``cv2``, and both
+must be there for ``pip check``, so they are held to one version.
 """
 COMPILED = ("insightface",)
 """Packages without wheels: their C++ is built in the image."""
@@ -59,6 +59,7 @@ LAST = {"opencv-python": "opencv-python-headless"}
 NEEDS_GPU = frozenset({"ComfyUI-SeedVR2_VideoUpscaler"})
 """Packs whose nodes do not register on a machine without a GPU."""
 
+LOCKS = Path(__file__).parent / "locks"
 WEIGHTS = "weights"
 """The image of the class that syncs weights."""
 IMAGES = (*FAMILIES, WEIGHTS)
@@ -92,4 +93,4 @@ def requirements(image: str) -> Requirements:
 
 def lock_file(image: str) -> Path:
     """Return the file that holds an image's lock."""
-    return Path(__file__).parent / "locks" / f"{image}.requirements.txt"
+    return LOCKS / f"{image}.requirements.txt"
