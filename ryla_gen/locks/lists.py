@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from shlex import quote
 
 from ..errors import BackendNotConfiguredError, BackendUnreachableError, InvalidInputError
 from ..workflows.tables import NodePack
@@ -60,20 +61,20 @@ def packages(text: str, source: NodePack, replaced: Mapping[str, str]) -> str:
 
 
 def _packages(text: str, source: NodePack, replaced: Mapping[str, str]) -> Iterator[str]:
-    for raw in text.splitlines():
+    for raw in re.sub(r"\\\r?\n\s*", " ", text).splitlines():  # a backslash goes on in the next line
         line = re.sub(r"(^|\s)#.*$", "", raw).strip()
         name = NAME.match(line)
         if name is None or "://" in line:
             if line:
-                text = f"The list of {source.name} at {source.commit[:12]} has a line that names no package of the index: {line}"
-                raise InvalidInputError(text, "Name a package of the index in its place, or leave the node pack out.")
+                told = f"The list of {source.name} at {source.commit[:12]} has a line that names no package of the index: {line}"
+                raise InvalidInputError(told, "Name a package of the index in its place, or leave the node pack out.")
             continue
         yield replaced.get(canonical(name[0]), name[0]) + line[name.end() :]
 
 
 def _list_in(folder: Path, source: NodePack) -> str:
     if not folder.is_dir():
-        raise InvalidInputError(f"{folder} is not a folder.", f"Name a clone of {source.repo}: --source {source.name}=DIR")
+        raise InvalidInputError(f"{folder} is not a folder.", f"Name a clone of {source.repo}: --source {quote(source.name)}=DIR")
     if _git(folder, "cat-file", "-e", f"{source.commit}^{{commit}}").returncode:
         text = f"{folder} has no commit {source.commit} of {source.name}."
         raise InvalidInputError(text, f"Fetch it: git -C {folder} fetch {source.repo} {source.commit}")
@@ -116,4 +117,4 @@ def _not_fetched(source: NodePack, words: str) -> InvalidInputError | BackendUnr
         text = f"{source.repo} has no commit {source.commit}."
         return InvalidInputError(text, f"Correct the commit of {source.name} in ryla_gen/workflows/weights.json.")
     text = f"The repository of {source.name} cannot be read from {source.repo}: {words}"
-    return BackendUnreachableError(text, f"Check the network, or read from a clone: --source {source.name}=DIR")
+    return BackendUnreachableError(text, f"Check the network, or read from a clone: --source {quote(source.name)}=DIR")

@@ -40,8 +40,9 @@ def resolve(requirements: Requirements, folders: Mapping[str, Path] | None = Non
         for item in requirements.repositories:
             text = packages(requirement_list(item, folders.get(item.name)), item, replaced)
             files.append(_written(place / f"{re.sub(r'[^A-Za-z0-9._-]', '_', item.name)}.txt", text))
-        constraints = _written(place / "constraints.txt", "\n".join(requirements.constraints))
-        words = ["pip", "compile", "--generate-hashes", "--no-header", "--exclude-newer", requirements.until, "-c", constraints]
+        words = ["pip", "compile", "--generate-hashes", "--no-header", "--exclude-newer", requirements.until]
+        if requirements.constraints:
+            words += ["-c", _written(place / "constraints.txt", "\n".join(requirements.constraints))]
         return requirements.header() + _run([uv, *words, *_target(requirements), *files], place)
 
 

@@ -37,7 +37,7 @@ SCRIPTS = Path(__file__).parent / "build"
 SCRIPTS_IN_IMAGE = "/opt/ryla"
 BOOT = "python main.py --listen 127.0.0.1 --port {port} --disable-auto-launch --disable-api-nodes"
 INSTALL = 'uv pip install --python "$(command -v python)" --no-cache --compile-bytecode --require-hashes --no-build-isolation'
-"""The only way by which a package enters an image: by a hash of the lock, and, where it has no wheel, built by others of the lock."""
+"""The only way by which a package enters an image: by a hash of the lock, and, where it has no wheel, built by others of it."""
 
 
 @dataclass(frozen=True, slots=True)

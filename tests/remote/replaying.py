@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import subprocess
+import sys
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from tests.modal_loopback import Loopback
 from tests.modal_loopback.client import connected
 from tests.modal_loopback.images import layers_of
 
-HOST = "https://github.com"
+UV = str(Path(sys.executable).with_name("uv"))
 STUBBED = re.compile(r"(torch|torchvision|torchaudio|triton|nvidia-[a-z0-9-]+)$")
 """Gigabytes that no test here computes with."""
 MAIN = """
@@ -132,9 +133,9 @@ class Replay:
 
     def _base(self) -> None:
         """Modal's base images have the newest pip, wheel and uv of the day they were made."""
-        uv = ["uv", "venv", "--quiet", "--python", image.PYTHON, "--seed", str(self.python.parent.parent)]
+        uv = [UV, "venv", "--quiet", "--python", image.PYTHON, "--seed", str(self.python.parent.parent)]
         subprocess.run(uv, check=True, timeout=300)
-        uv = ["uv", "pip", "install", "--quiet", "--python", str(self.python), "--upgrade", "pip", "wheel", "uv"]
+        uv = [UV, "pip", "install", "--quiet", "--python", str(self.python), "--upgrade", "pip", "wheel", "uv"]
         subprocess.run(uv, check=True, timeout=300)
 
     def _command(self, command: str) -> None:

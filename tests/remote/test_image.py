@@ -38,6 +38,14 @@ def test_the_image_has_what_the_package_needs_at_versions_it_accepts() -> None:
         assert requirement.specifier.contains(pinned[name]), f"{name}=={pinned[name]} is not {requirement}"
 
 
+def test_the_range_of_modal_is_the_one_that_the_tests_pass_with() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    [modal] = [item for item in map(Requirement, project["dependencies"]) if item.name == "modal"]
+    assert modal.specifier.contains(distribution("modal").version)
+    assert not modal.specifier.contains("1.6.3"), "it runs a redelivered input a second time, and fails the loopback"
+    assert not modal.specifier.contains("1.7.0"), "nobody has tried it"
+
+
 def test_the_worker_imports_nothing_that_its_image_lacks() -> None:
     code = (
         "import sys; import ryla_gen.remote.worker, ryla_gen.remote.app; "
