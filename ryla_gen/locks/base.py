@@ -58,6 +58,12 @@ def pins(lock: str) -> dict[str, str]:
     return {canonical(name): version for name, version in PIN.findall(lock)}
 
 
+def hashes(lock: str) -> dict[str, frozenset[str]]:
+    """Return every package of a lock, by its canonical name, with the hashes of its files."""
+    entries = re.split(r"^(?=[A-Za-z0-9])", lock, flags=re.MULTILINE)
+    return {name: frozenset(re.findall(r"--hash=(\S+)", entry)) for entry in entries for name in pins(entry)}
+
+
 def differences(before: str, after: str) -> list[str]:
     """Say what changed between two locks, one line a package."""
     old, new = pins(before), pins(after)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..errors import BackendNotConfiguredError, BackendUnreachableError, InvalidInputError, RylaGenError
-from .base import Requirements
+from .base import Requirements, hashes, pins
 from .lists import packages, requirement_list
 
 UV_SECONDS = 1800
@@ -59,6 +59,13 @@ def check_closed(lock: str, requirements: Requirements) -> None:
         place = Path(name)
         words = ["pip", "install", "--dry-run", "--require-hashes", "--target", "nothing", "-r", _written(place / "lock.txt", lock)]
         _run([uv, *words, *_target(requirements)], place)
+        # A dry run fetches nothing, so it compares no hash with a file; what the index says of these versions has to do.
+        plain = _written(place / "plain.txt", "\n".join(f"{name}=={version}" for name, version in pins(lock).items()))
+        words = ["pip", "compile", "--no-deps", "--no-header", "--generate-hashes", plain]
+        known, held = hashes(_run([uv, *words, *_target(requirements)], place)), hashes(lock)
+    wrong = sorted(name for name in held if not held[name] or not held[name] <= known.get(name, frozenset()))
+    if wrong:
+        raise InvalidInputError(f"The package index has other hashes for {', '.join(wrong)}.", "Resolve the requirements again.")
 
 
 def _target(requirements: Requirements) -> list[str]:
