@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from ..errors import InvalidInputError, PlainData, StorageFailedError, error_from_data
 from ..events import now
+from ..filelocks import file_lock
 from .base import left_open
 
 MANIFEST = "batch.jsonl"
@@ -95,7 +96,7 @@ class Manifest:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / LOCK, timeout=0):
+            with file_lock(self.folder / LOCK, timeout=0):
                 yield
         except Timeout:
             text = f"Another batch runs in {self.folder}."

@@ -13,10 +13,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from .. import media
 from ..errors import InvalidInputError, JobNotFoundError, StorageFailedError
+from ..filelocks import file_lock
 from .base import Part, Plan
 
 FOLDER = "characters"
@@ -122,7 +123,7 @@ class Shelf:
 
         """
         # Not bound to a thread: taken and given back on whichever one the event loop runs.
-        lock = FileLock(self.folder / LOCK, thread_local=False)
+        lock = file_lock(self.folder / LOCK, thread_local=False)
         deadline = asyncio.get_running_loop().time() + patience
         while True:
             try:

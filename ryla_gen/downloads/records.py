@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from ..errors import StorageFailedError
+from ..filelocks import file_lock
 from ..workflows.tables import Weights
 from .base import PRIVATE, label
 from .flow import Stop
@@ -89,7 +90,7 @@ class Records:
     def lock(self, name: str, stop: Stop) -> Iterator[None]:
         """Keep other processes and threads from the same file; the system frees it when its holder dies."""
         self.locks.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.locks / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock")
+        lock = file_lock(self.locks / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock")
         while True:
             stop.check()
             try:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .. import downloads
 from ..errors import BackendNotConfiguredError, StorageFailedError
-from ..remote.image import NEEDS_GPU
+from ..remote.pins import NEEDS_GPU
 from ..remote.variants import default_of, variants
 from ..workflows.registry import workflow_class
 from ..workflows.tables import Weights

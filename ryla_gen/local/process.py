@@ -24,6 +24,7 @@ from ..comfy.client import ComfyClient
 from ..comfy.messages import clean
 from ..comfy.server import READY_SECONDS, run_probe
 from ..errors import BackendError, NotDeployedError, RylaGenError, ServerUnhealthyError
+from ..filelocks import lockable
 from .folder import COMMAND_VARIABLE, Folder
 
 State = Literal["not installed", "stopped", "died", "starting", "ready", "not answering"]
@@ -153,7 +154,7 @@ class Local:
     @contextlib.contextmanager
     def _lock(self) -> Iterator[int | None]:
         """Hold the lock, or give None when a server does."""
-        file = os.open(self._folder.state / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = os.open(lockable(self._folder.state / "server.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield file
@@ -241,7 +242,7 @@ class Local:
         pid = told.get("pid")
         born = _born(pid) if isinstance(pid, int) and pid > 1 else None
         if not isinstance(pid, int) or pid <= 1 or (born is not None and born != told.get("born")):
-            hint = f"See who holds it: fuser -v {self._folder.state / 'server.lock'}"
+            hint = f"See who holds it: fuser -v {lockable(self._folder.state / 'server.lock')}"
             raise ServerUnhealthyError("A server of this folder runs, but which process it is cannot be told.", hint)
         return pid
 

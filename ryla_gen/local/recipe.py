@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from ..remote.build import mend_pulid
-from ..remote.image import BOOT, COMPILED, NEEDS_GPU, PACK_REQUIREMENTS, PINNED_FOR_PACKS, SCRIPTS, SDK, TORCH
+from ..remote.image import BOOT, SCRIPTS
+from ..remote.pins import COMPILED, NEEDS_GPU, PACK_REQUIREMENTS, SDK, TORCH, TRANSFORMERS
 from ..remote.variants import CORE, variants
 from ..workflows.registry import workflow_class
 from ..workflows.tables import NodePack, node_packs
@@ -38,7 +39,7 @@ class Pins:
     packs: tuple[NodePack, ...]
     torch: tuple[str, ...] = TORCH
     requirements: tuple[str, ...] | None = None
-    """What pip installs for the packs; None is what the images have."""
+    """What pip installs beside ComfyUI's own list; None is what the images have."""
 
     @classmethod
     def of(cls, workflows: Sequence[str]) -> Pins:
@@ -83,10 +84,11 @@ def steps(folder: Folder, pins: Pins, on: Device, nodes: frozenset[str]) -> list
     if pins.torch:
         index = CPU_TORCH if on == "cpu" and sys.platform == "linux" else ()
         found.append(Step("PyTorch", (*pip, *pins.torch, *index), produces=folder.python))
-    listed = ("-r", str(folder.comfyui / "requirements.txt"))
-    found.append(Step(f"requirements of ComfyUI {pins.comfyui.commit[:12]}", (*pip, *listed), produces=folder.python))
-    if requirements:
-        found.append(Step("requirements of the node packs", (*pip, *requirements), produces=folder.python))
+    # All in one command: pip resolves what stands in one together, and only that.
+    listed = (*pins.torch, *requirements, "-r", str(folder.comfyui / "requirements.txt"))
+    found.append(
+        Step(f"requirements of ComfyUI {pins.comfyui.commit[:12]} and of the packs", (*pip, *listed), produces=folder.python)
+    )
     for pack in pins.packs:
         found += _pack(folder, pack)
     found.append(Step("check of the Python packages", (python, "-m", "pip", "check")))
@@ -94,13 +96,13 @@ def steps(folder: Folder, pins: Pins, on: Device, nodes: frozenset[str]) -> list
 
 
 def requirements_of(pins: Pins, on: Device) -> tuple[str, ...]:
-    """What pip installs for the packs, each once."""
-    if pins.requirements is not None or not pins.packs:
-        return pins.requirements or ()
-    numpy = [item for item in SDK if item.startswith("numpy==")]
+    """What pip installs beside ComfyUI's own list, each once."""
+    if pins.requirements is not None:
+        return pins.requirements
+    numpy = [item for item in SDK if pins.packs and item.startswith("numpy==")]
     wanted = [item for pack in pins.packs for item in PACK_REQUIREMENTS.get(pack.name, ())]
     fitting = [item if on == "nvidia" else _on_cpu(item) for item in wanted]
-    return tuple(dict.fromkeys([*numpy, *fitting, *PINNED_FOR_PACKS]))
+    return tuple(dict.fromkeys([*numpy, *fitting, *TRANSFORMERS]))
 
 
 def needs_compiler(pins: Pins, on: Device) -> bool:

@@ -6,6 +6,7 @@ Deploy it with ``ryla-gen deploy`` or ``modal deploy -m ryla_gen.remote.app``. A
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 # In a container there is no config.toml, and what was deployed is known already.
 SETTINGS = Settings.load() if modal.is_local() else Settings.load({"HOME": "/root"})
+
+if modal.is_local():
+    os.environ.setdefault(image.BUILDER_VARIABLE, image.BUILDER)  # read by Modal's client when it resolves an image
 
 app = modal.App(SETTINGS.modal_app or APP, include_source=False)
 models = modal.Volume.from_name(MODELS_VOLUME, create_if_missing=True)
@@ -153,7 +157,14 @@ class Custom(Served):
         return await self.worker.run(None, request)
 
 
-@app.cls(image=built(image.weights_image), volumes=WEIGHTS_MOUNTS, cpu=4.0, memory=4096, timeout=config.LONGEST_TIMEOUT)
+@app.cls(
+    image=built(image.weights_image),
+    volumes=WEIGHTS_MOUNTS,
+    cpu=4.0,
+    memory=4096,
+    timeout=config.LONGEST_TIMEOUT,
+    startup_timeout=config.STARTUP,
+)
 @modal.concurrent(max_inputs=config.INPUTS)
 class Weights:
     """The files on the volume. ``HF_TOKEN`` is attached at call time (``with_options(secrets=…)``), and to nothing else."""

@@ -21,6 +21,9 @@ INPUTS = 5
 """Requests a container holds at once. The GPU runs one; uploads, checks and downloads of the others overlap with it."""
 LONGEST_TIMEOUT = 86_400
 """Seconds a Modal function may run at most."""
+STARTUP = 300
+"""Seconds in which a container must be up, beside what it loads then: pulling an image of some 10 GB comes first. Without it Modal
+waits as long as the function may run, which is a day for the class that syncs weights."""
 SCALEDOWN_WINDOW = 300
 """Seconds an idle container stays: a cold start costs about a minute, so a pause for thought should not cause one."""
 FAMILY_VARIABLE = "RYLA_FAMILY"
@@ -127,7 +130,7 @@ def class_options(config: FamilyConfig) -> dict[str, Any]:
         "max_containers": config.max_containers,
         "scaledown_window": config.scaledown_window,
         "timeout": config.timeout,
-        "startup_timeout": int(config.load) + 300,  # pulling an image of some 10 GB comes before the load
+        "startup_timeout": int(config.load) + STARTUP,
         "region": list(config.region) or None,
     }
 

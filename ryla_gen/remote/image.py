@@ -1,98 +1,103 @@
-"""The images: pinned ComfyUI, pinned node packs, pinned requirements, and a build that fails loudly. No weights inside.
+"""The images: one lock for everything that is installed, pinned repositories, and a build that fails loudly. No weights inside.
 
-The recipe is plain data, so that a test can read it and a snapshot can show it; ``family_image`` turns it into Modal's object.
+The recipe is plain data, so that a test can read it and replay it; ``image_of`` turns it into Modal's object.
 """
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import locks
 from ..workflows.registry import PLUGIN_GROUP
-from ..workflows.tables import NodePack, node_packs
+from ..workflows.tables import NodePack
 from .config import FamilyConfig, container_environment
+from .pins import BUILD, COMPILED, INSTALLERS, LAST, NEEDS_GPU, PYTHON, WEIGHTS, comfyui, lock_file, packs_of
 from .places import COMFYUI_FOLDER
 from .variants import family_nodes
 
 if TYPE_CHECKING:
     import modal
 
-PYTHON = "3.11"
-COMFY_CLI = "comfy-cli==1.5.3"
-"""Installs ComfyUI. Every flag below was checked against this version's own help."""
-TORCH = ("torch==2.9.1", "torchvision==0.24.1", "torchaudio==2.9.1")
-"""The release of ComfyUI 0.3.71's month; comfy-cli would take whatever is newest on the day of the build."""
+BUILDER = "2025.06"
+"""Modal's image builder decides which Debian, which patch release of Python and which tools an image starts from; unless one is
+chosen it is the workspace's. 2025.06 holds Python to one patch release; the newest, 2026.10, takes the one of the day."""
+BUILDER_VARIABLE = "MODAL_IMAGE_BUILDER_VERSION"
+"""Where Modal's client reads it; a value that is set already stays."""
 APT = ("git", "ffmpeg", "libgl1", "libglib2.0-0")
 """git for pins; ffmpeg for node packs; the other two are OpenCV's."""
 
-SDK = ("pydantic==2.12.4", "pillow==12.0.0", "aiohttp==3.13.2", "numpy==2.2.6", "av==16.0.1")
-"""What the worker imports. Modal's client comes with the container; typer and rich are the CLI's alone."""
-HUB = ("huggingface_hub==1.1.5", "filelock==3.20.0")
-"""Only where weights are synced: transformers 4, which the packs need, refuses huggingface_hub 1."""
-
-INSIGHTFACE = ("cython==3.1.6", "insightface==0.7.3", "onnxruntime-gpu==1.23.2", "opencv-python-headless==4.12.0.88")
-"""insightface 1 and later changed its API; onnxruntime and onnxruntime-gpu must not both be installed."""
-PACK_REQUIREMENTS = {
-    "ComfyUI_InstantID": INSIGHTFACE,
-    "ComfyUI_PuLID_Flux_ll": (*INSIGHTFACE, "facexlib==0.3.0", "ftfy==6.3.1", "timm==1.0.22"),
-    "ComfyUI-SeedVR2_VideoUpscaler": (
-        "omegaconf==2.3.0",
-        "diffusers==0.35.2",
-        "peft==0.18.0",
-        "rotary_embedding_torch==0.8.9",
-        "opencv-python-headless==4.12.0.88",
-        "gguf==0.17.1",
-        "matplotlib==3.10.7",
-    ),
-}
-"""The packs' own lists, which pin nothing, as they resolved for ComfyUI 0.3.71's month."""
-PINNED_FOR_PACKS = ("transformers==4.57.1",)
-"""Version 5 removed what the packs call."""
-COMPILED = ("insightface",)
-"""Packages without wheels: their C++ is built in the image."""
-NEEDS_GPU = frozenset({"ComfyUI-SeedVR2_VideoUpscaler"})
-"""Packs whose nodes do not register on a machine without a GPU."""
-
-NOT_SOURCES = ("**/__pycache__", "**/*.pyc")
+NOT_SOURCES = ("**/__pycache__", "**/*.pyc", "**/*.requirements.txt")
 """What stays here of a package; by default Modal would leave out every data file too, the tables of weights among them."""
 SCRIPTS = Path(__file__).parent / "build"
 SCRIPTS_IN_IMAGE = "/opt/ryla"
 BOOT = "python main.py --listen 127.0.0.1 --port {port} --disable-auto-launch --disable-api-nodes"
+INSTALL = 'uv pip install --python "$(command -v python)" --no-cache --compile-bytecode --require-hashes --no-build-isolation'
+"""The only way by which a package enters an image: by a hash of the lock, and, where it has no wheel, built by others of it."""
 
 
-def packs_of(family: str) -> tuple[NodePack, ...]:
-    """Return the node packs whose nodes a family's graphs use; ComfyUI itself is not among them."""
-    nodes = family_nodes(family)
-    return tuple(pack for pack in node_packs() if nodes.intersection(pack.nodes))
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What one GPU image is made of."""
+
+    lock: Path
+    """Everything that is installed."""
+    comfyui: NodePack
+    packs: tuple[NodePack, ...]
+    nodes: frozenset[str]
+    """Node classes that must be registered in the end."""
+
+    @property
+    def needs_gpu(self) -> bool:
+        """Whether the check must run on a GPU."""
+        return any(pack.name in NEEDS_GPU for pack in self.packs)
+
+    @property
+    def apt(self) -> tuple[str, ...]:
+        """Packages of Debian."""
+        pins = locks.pins(self.lock.read_text(encoding="utf-8"))
+        return (*APT, "g++") if any(name in pins for name in COMPILED) else APT
 
 
-def requirements_of(family: str) -> tuple[str, ...]:
-    """Return everything pip installs for a family after ComfyUI's own list, each once."""
-    packs = packs_of(family)
-    wanted = [*SDK, *(item for pack in packs for item in PACK_REQUIREMENTS[pack.name]), *(PINNED_FOR_PACKS if packs else ())]
-    return tuple(dict.fromkeys(wanted))
+def recipe(family: str) -> Recipe:
+    """Return what a family's image is made of."""
+    return Recipe(lock_file(family), comfyui(), packs_of(family), family_nodes(family))
 
 
-def comfyui_steps() -> list[str]:
-    """Return the commands that install ComfyUI at its pin."""
-    comfyui = node_packs()[0]
+def install_steps(lock: Path) -> list[str]:
+    """Return the commands that install a lock, and nothing beside it."""
+    pins, file = locks.pins(lock.read_text(encoding="utf-8")), f"{SCRIPTS_IN_IMAGE}/{lock.name}"
+    tools = [item.partition("==")[0] for item in (*INSTALLERS, *BUILD)]
+    first = [f"{name}=={pins[name]}" for name in tools if name in pins]
+    # What builds comes before what is built; uv itself comes here too, and the next commands are run by the one of the lock.
+    steps = [f"{INSTALL} {' '.join(first)} -c {file}", f"{INSTALL} -r {file}"]
+    # uv installs in no order. What has both of two packages with the same files gets those of the second.
+    steps += [
+        f"{INSTALL} --no-deps --reinstall-package {other} -r {file}" for name, other in LAST.items() if {name, other} <= set(pins)
+    ]
+    return steps
+
+
+def comfyui_steps(pin: NodePack) -> list[str]:
+    """Return the commands that fetch ComfyUI at its pin and install none of its requirements: the lock has them."""
     return [
         "comfy --skip-prompt tracking disable",
         # By tag: comfy-cli 1.5.3 refuses every --commit together with --nvidia (it mistakes it for --pr). The next line holds
         # the tag to the commit.
         f"comfy --skip-prompt --workspace {COMFYUI_FOLDER} install --nvidia --skip-manager --skip-torch-or-directml "
-        f"--url {comfyui.repo}@v{comfyui.version}",
-        f'test "$(git -C {COMFYUI_FOLDER} rev-parse HEAD)" = {comfyui.commit}',
+        f"--skip-requirement --url {pin.repo}@v{pin.version}",
+        f'test "$(git -C {COMFYUI_FOLDER} rev-parse HEAD)" = {pin.commit}',
     ]
 
 
-def pack_steps(family: str) -> list[str]:
-    """Return the commands that bring a family's node packs, each at its commit, and mend PuLID's."""
+def pack_steps(packs: tuple[NodePack, ...]) -> list[str]:
+    """Return the commands that bring node packs, each at its commit, and mend PuLID's."""
     steps = []
-    for pack in packs_of(family):
+    for pack in packs:
         folder = f"{COMFYUI_FOLDER}/custom_nodes/{pack.name}"
         steps += [
             f"git init -q {folder} && git -C {folder} fetch -q --depth 1 {pack.repo} {pack.commit} "
@@ -105,10 +110,10 @@ def pack_steps(family: str) -> list[str]:
     return steps
 
 
-def check_steps(family: str) -> list[str]:
+def check_steps(recipe: Recipe) -> list[str]:
     """Return the commands that compile everything, and boot ComfyUI to see that every node class is there."""
-    flags = "" if needs_gpu(family) else " --cpu"
-    classes = " ".join(sorted(family_nodes(family)))
+    flags = "" if recipe.needs_gpu else " --cpu"
+    classes = " ".join(sorted(recipe.nodes))
     return [
         "pip check",
         f"python -m compileall -q -j 0 {COMFYUI_FOLDER}",
@@ -116,37 +121,36 @@ def check_steps(family: str) -> list[str]:
     ]
 
 
-def needs_gpu(family: str) -> bool:
-    """Whether the check must run on a GPU."""
-    return any(pack.name in NEEDS_GPU for pack in packs_of(family))
+def image_of(recipe: Recipe, gpu: str) -> modal.Image:
+    """Return an image without our source.
+
+    Args:
+        recipe: what it is made of.
+        gpu: where the build's check runs, when it needs one.
+    """
+    import modal
+
+    image = modal.Image.debian_slim(python_version=PYTHON).apt_install(*recipe.apt)
+    image = _copied(image, recipe.lock).run_commands(*install_steps(recipe.lock), *comfyui_steps(recipe.comfyui))
+    for script in ("mend_pulid.py", "check_nodes.py"):
+        image = _copied(image, SCRIPTS / script)
+    if packs := pack_steps(recipe.packs):
+        image = image.run_commands(*packs)
+    return image.run_commands(*check_steps(recipe), gpu=gpu if recipe.needs_gpu else None)
 
 
 def family_image(config: FamilyConfig) -> modal.Image:
     """Return the image of a GPU family as it is deployed; its first GPU is the one for the build's check."""
-    import modal
-
-    family = config.family
-    compiler = ("g++",) if any(item.startswith(COMPILED) for item in requirements_of(family)) else ()
-    image = (
-        modal.Image.debian_slim(python_version=PYTHON)
-        .apt_install(*APT, *compiler)
-        .pip_install(COMFY_CLI, *TORCH)
-        .run_commands(*comfyui_steps())
-        .pip_install(*requirements_of(family))
-    )
-    for script in ("mend_pulid.py", "check_nodes.py"):
-        image = image.add_local_file(SCRIPTS / script, f"{SCRIPTS_IN_IMAGE}/{script}", copy=True)
-    if packs := pack_steps(family):
-        image = image.run_commands(*packs)
-    image = image.run_commands(*check_steps(family), gpu=config.gpu[0] if needs_gpu(family) else None)
-    return with_sources(image.env(container_environment(config)), plugins=family == "custom")
+    image = image_of(recipe(config.family), config.gpu[0])
+    return with_sources(image.env(container_environment(config)), plugins=config.family == "custom")
 
 
 def weights_image() -> modal.Image:
     """Return the image of the CPU class that syncs weights."""
     import modal
 
-    image = modal.Image.debian_slim(python_version=PYTHON).pip_install(*SDK, *HUB)
+    lock = lock_file(WEIGHTS)
+    image = _copied(modal.Image.debian_slim(python_version=PYTHON), lock).run_commands(*install_steps(lock), "pip check")
     return with_sources(image, plugins=True)
 
 
@@ -163,6 +167,10 @@ def with_sources(image: modal.Image, *, plugins: bool) -> modal.Image:
     for file, remote in plugin_metadata(points):
         image = image.add_local_file(file, remote)
     return image
+
+
+def _copied(image: modal.Image, file: Path) -> modal.Image:
+    return image.add_local_file(file, f"{SCRIPTS_IN_IMAGE}/{file.name}", copy=True)
 
 
 def installed_plugins() -> Iterator[EntryPoint]:

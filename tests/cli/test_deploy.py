@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ryla_gen import load
-from ryla_gen.remote import image
+from ryla_gen.remote import pins
 from tests.downloads.hub import Hub
 from tests.modal_loopback import Loopback, minimal_environment
 from tests.modal_loopback.client import connected
@@ -41,7 +41,7 @@ def hub() -> Iterator[Hub]:
 @pytest.fixture(scope="module")
 def control(tmp_path_factory: pytest.TempPathFactory, hub: Hub) -> Iterator[Loopback]:
     """A control plane that nothing was deployed to, except by the tests' own commands."""
-    python = minimal_environment(tmp_path_factory.mktemp("python"), "modal", *image.SDK, *image.HUB)
+    python = minimal_environment(tmp_path_factory.mktemp("python"), "modal", *pins.SDK, *pins.HUB)
     inside = {"RYLA_COMFYUI_COMMAND": EMULATED, "RYLA_WORK_FOLDER": str(tmp_path_factory.mktemp("work")), "HF_ENDPOINT": hub.url}
     with Loopback(python=python, container_env=inside, environments=("main", "staging"), max_containers=1) as loopback:
         yield loopback

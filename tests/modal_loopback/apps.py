@@ -15,9 +15,6 @@ from tests.modal_loopback.functions import deployed, layout_of
 from tests.modal_loopback.rpc import Caller
 from tests.modal_loopback.state import App, World, found
 
-BUILDER_VERSION = "2025.06"
-"""The image builder from which on functions accept CBOR."""
-
 
 class Sessions:
     """Tokens, the workspace behind them, and its environments."""
@@ -29,7 +26,7 @@ class Sessions:
         self._token_id = token_id
 
     async def ClientHello(self, request: Empty, caller: Caller) -> pb.ClientHelloResponse:
-        return pb.ClientHelloResponse(image_builder_version=BUILDER_VERSION)
+        return pb.ClientHelloResponse(image_builder_version=self._world.knobs.image_builder)
 
     async def AuthTokenGet(self, request: pb.AuthTokenGetRequest, caller: Caller) -> pb.AuthTokenGetResponse:
         claims = base64.urlsafe_b64encode(json.dumps({"exp": time.time() + 3600}).encode()).decode().rstrip("=")
@@ -47,7 +44,7 @@ class Sessions:
         name = request.deployment_name or "main"
         if name not in self._environments:
             raise GRPCError(Status.NOT_FOUND, f"Environment '{name}' not found")
-        settings = pb.EnvironmentSettings(image_builder_version=BUILDER_VERSION)
+        settings = pb.EnvironmentSettings(image_builder_version=self._world.knobs.image_builder)
         metadata = pb.EnvironmentMetadata(name=name, settings=settings)
         return pb.EnvironmentGetOrCreateResponse(environment_id=f"en-{name}", metadata=metadata)
 

@@ -8,6 +8,8 @@ from fnmatch import fnmatchcase
 
 from grpclib import Status
 
+BUILDER_VERSION = "2025.06"
+"""The image builder from which on functions accept CBOR."""
 QUEUE_CAPACITY = 5000
 """Items one partition of a Modal queue holds (Modal's guide on queues)."""
 
@@ -43,6 +45,8 @@ class Knobs:
     """``Class.method`` names that the deployed app pretends not to have: an older deployment."""
     expire_results: bool = False
     """Results are gone, as they are seven days after the call."""
+    image_builder: str = BUILDER_VERSION
+    """The workspace's image builder."""
     kill_at_input: int = 0
     """The container that is handed the n-th input from now on is killed as it receives it; 0 is never."""
 

@@ -19,7 +19,7 @@ import modal
 import pytest
 
 from ryla_gen.names import APP
-from ryla_gen.remote import image
+from ryla_gen.remote import pins
 from tests.modal_loopback import Loopback, minimal_environment
 from tests.modal_loopback.client import connected
 from tests.modal_loopback.state import Container
@@ -37,7 +37,7 @@ Open = Callable[..., Any]
 @pytest.fixture(scope="session")
 def container_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Python with what the images install for us, and nothing of the tests."""
-    return minimal_environment(tmp_path_factory.mktemp("container-python"), "modal", *image.SDK, *image.HUB)
+    return minimal_environment(tmp_path_factory.mktemp("container-python"), "modal", *pins.SDK, *pins.HUB)
 
 
 def deploy(loopback: Loopback, home: Path, **variables: str) -> None:

@@ -13,11 +13,16 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from ryla_gen.remote import image
+from ryla_gen import locks
+from ryla_gen.remote import image, pins
 from ryla_gen.remote.build import mend_pulid
+from ryla_gen.remote.config import FAMILIES
 from ryla_gen.remote.variants import family_nodes
 from ryla_gen.workflows.schemas import COMFYUI_VERSION, node_schemas
 from ryla_gen.workflows.tables import node_packs
+from tests.modal_loopback import Loopback
+
+from .conftest import deploy
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "ryla_gen" / "remote" / "build"
@@ -27,10 +32,18 @@ ONLY_OUTSIDE = {"modal": "Modal puts its own client into every container", "type
 def test_the_image_has_what_the_package_needs_at_versions_it_accepts() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needed = {item.name: item for item in map(Requirement, project["dependencies"]) if item.name not in ONLY_OUTSIDE}
-    pinned = {item.name: str(item.specifier).removeprefix("==") for item in map(Requirement, (*image.SDK, *image.HUB))}
+    pinned = {item.name: str(item.specifier).removeprefix("==") for item in map(Requirement, (*pins.SDK, *pins.HUB))}
     assert set(pinned) == set(needed)
     for name, requirement in needed.items():
         assert requirement.specifier.contains(pinned[name]), f"{name}=={pinned[name]} is not {requirement}"
+
+
+def test_the_range_of_modal_is_the_one_that_the_tests_pass_with() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    [modal] = [item for item in map(Requirement, project["dependencies"]) if item.name == "modal"]
+    assert modal.specifier.contains(distribution("modal").version)
+    assert not modal.specifier.contains("1.6.3"), "it runs a redelivered input a second time, and fails the loopback"
+    assert not modal.specifier.contains("1.7.0"), "nobody has tried it"
 
 
 def test_the_worker_imports_nothing_that_its_image_lacks() -> None:
@@ -43,38 +56,66 @@ def test_the_worker_imports_nothing_that_its_image_lacks() -> None:
     assert {"pydantic", "aiohttp"} <= set(loaded)
 
 
-@pytest.mark.parametrize("family", ["flux", "faces", "video", "upscale", "custom"])
-def test_everything_is_pinned(family: str) -> None:
-    pinned = re.compile(r"[A-Za-z0-9_.-]+==[0-9][^*]*")
-    assert all(pinned.fullmatch(item) for item in (*image.requirements_of(family), image.COMFY_CLI, *image.TORCH))
-    for pack in image.packs_of(family):
-        steps = [step for step in image.pack_steps(family) if pack.name in step]
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_a_repository_is_at_its_commit_or_the_build_ends(family: str) -> None:
+    recipe = image.recipe(family)
+    for pack, steps in [
+        (recipe.comfyui, image.comfyui_steps(recipe.comfyui)),
+        *((p, image.pack_steps((p,))) for p in recipe.packs),
+    ]:
         assert re.fullmatch(r"[0-9a-f]{40}", pack.commit)
-        assert any(f'rev-parse HEAD)" = {pack.commit}' in step for step in steps), (
-            "the commit that arrived is the one that was asked for"
-        )
+        assert any(f'rev-parse HEAD)" = {pack.commit}' in step for step in steps)
 
 
 def test_each_family_has_its_own_packs_and_custom_all_of_them() -> None:
-    names = {family: [pack.name for pack in image.packs_of(family)] for family in ("flux", "faces", "video", "upscale", "custom")}
+    recipes = {family: image.recipe(family) for family in FAMILIES}
+    names = {family: [pack.name for pack in recipe.packs] for family, recipe in recipes.items()}
     assert names["flux"] == names["video"] == []
     assert names["faces"] == ["ComfyUI_InstantID", "ComfyUI_PuLID_Flux_ll"]
     assert names["upscale"] == ["ComfyUI-SeedVR2_VideoUpscaler"]
     assert names["custom"] == [pack.name for pack in node_packs()[1:]]
-    assert [family for family in names if image.needs_gpu(family)] == ["upscale", "custom"]
+    assert [family for family in names if recipes[family].needs_gpu] == ["upscale", "custom"]
 
 
-@pytest.mark.parametrize("family", ["flux", "faces", "video", "upscale", "custom"])
+def commands_of(family: str) -> list[str]:
+    recipe = image.recipe(family)
+    first = [*image.install_steps(recipe.lock), *image.comfyui_steps(recipe.comfyui)]
+    return [*first, *image.pack_steps(recipe.packs), *image.check_steps(recipe)]
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
 def test_no_command_hides_a_failure(family: str) -> None:
-    commands = [*image.comfyui_steps(), *image.pack_steps(family), *image.check_steps(family)]
+    commands = commands_of(family)
     for command in commands:
         assert not re.search(r"\|\||;|\|\s|2>|set \+e|true$", command), command
         for part in command.split("&&"):
-            assert part.split()[0] in ("comfy", "git", "test", "python", "pip", "cd"), part
+            assert part.split()[0] in ("comfy", "git", "test", "python", "pip", "uv", "cd"), part
     check = commands[-1]
     assert set(family_nodes(family)) <= set(check.split()), "the classes are passed inline"
     assert set(family_nodes(family)) <= set(node_schemas(COMFYUI_VERSION))
-    assert ("--cpu" in check) != image.needs_gpu(family)
+    assert ("--cpu" in check) != image.recipe(family).needs_gpu
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_nothing_is_installed_but_the_lock(family: str) -> None:
+    commands = commands_of(family)
+    installing = [command for command in commands if re.search(r"\b(pip|uv|comfy)\b.*\binstall\b", command)]
+    first, whole, *rest, comfyui = installing
+    lock = f"{image.SCRIPTS_IN_IMAGE}/{family}.requirements.txt"
+    assert commands.index(whole) == 1
+    assert first.startswith(image.INSTALL) and first.endswith(f" -c {lock}")
+    assert whole == f"{image.INSTALL} -r {lock}"
+    assert all(command.startswith(image.INSTALL) and command.endswith(f" -r {lock}") for command in rest)
+    assert {"--require-hashes", "--no-build-isolation"} <= set(image.INSTALL.split())
+    assert {"--skip-requirement", "--skip-manager", "--skip-torch-or-directml"} <= set(comfyui.split())
+
+
+def test_the_module_that_two_packages_bring_is_the_one_without_a_display() -> None:
+    for family in FAMILIES:
+        again = [step for step in image.install_steps(image.recipe(family).lock) if "--reinstall-package" in step]
+        both = {"opencv-python", "opencv-python-headless"} <= set(locks.pins(image.recipe(family).lock.read_text()))
+        assert [step.split()[-3] for step in again] == ["opencv-python-headless"] * both, family
+    assert both, "custom has both"
 
 
 def test_the_scripts_need_the_standard_library_only() -> None:
@@ -153,3 +194,13 @@ def test_a_plugins_entry_points_travel_with_its_source() -> None:
     assert {path.name for path in files} == {"METADATA", "entry_points.txt"}
     assert all(path.is_file() for path in files)
     assert all(re.fullmatch(r"/root/pytest-[\d.]+\.dist-info/\w+(\.txt)?", remote) for remote in files.values())
+
+
+@pytest.mark.parametrize(("given", "builder"), [({}, image.BUILDER), ({image.BUILDER_VARIABLE: "2024.10"}, "2024.10")])
+def test_the_images_are_built_by_the_builder_that_is_pinned_whatever_the_workspace_has(
+    given: dict[str, str], builder: str, tmp_path: Path
+) -> None:
+    with Loopback() as loopback:
+        loopback.knobs.image_builder = "2026.10"
+        deploy(loopback, tmp_path, **given)
+        assert {request.builder_version for request in loopback._world.images.values()} == {builder}

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from ryla_gen.remote import image
+from ryla_gen.remote import pins
 from tests.modal_loopback import Loopback, minimal_environment
 from tests.remote.conftest import deployed
 
@@ -95,7 +95,7 @@ def compiled(sources: Path) -> Path:
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
     """One loopback with the app; it notices unknown RPCs at its end."""
     folder = tmp_path_factory.mktemp("typescript-app")
-    python = minimal_environment(folder / "python", "modal", *image.SDK, *image.HUB)
+    python = minimal_environment(folder / "python", "modal", *pins.SDK, *pins.HUB)
     with deployed(python, folder, heartbeat=0.5) as loopback:
         yield loopback
 

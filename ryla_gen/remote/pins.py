@@ -1,0 +1,96 @@
+"""The versions that the images are made of, and the lock of each image that is resolved from them. Knows no Modal.
+
+After a change here the locks are written anew: ``python -m ryla_gen.remote.locks``. A test holds them against this file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..locks import Requirements
+from ..workflows.tables import NodePack, node_packs
+from .config import FAMILIES
+from .variants import family_nodes
+
+PYTHON = "3.11"
+COMFY_CLI = "comfy-cli==1.5.3"
+"""Installs ComfyUI. Every flag that is used was checked against this version's own help."""
+TORCH = ("torch==2.9.1", "torchvision==0.24.1", "torchaudio==2.9.1")
+"""The release of ComfyUI 0.3.71's month; comfy-cli would take whatever is newest on the day of the build."""
+TRANSFORMERS = ("transformers==4.57.1",)
+"""Version 5 removed what the packs call, and tokenizes Chinese, Japanese and Korean prompts differently: one for all families."""
+
+SDK = ("pydantic==2.12.4", "pillow==12.0.0", "aiohttp==3.13.2", "numpy==2.2.6", "av==16.0.1")
+"""What the worker imports. Modal's client comes with the container; typer and rich are the CLI's alone."""
+HUB = ("huggingface_hub==1.1.5", "filelock==3.20.0")
+"""Only where weights are synced: transformers 4, which the packs need, refuses huggingface_hub 1."""
+
+OPENCV = "4.12.0.88"
+INSIGHTFACE = ("cython==3.1.6", "insightface==0.7.3", "onnxruntime-gpu==1.23.2", f"opencv-python-headless=={OPENCV}")
+"""insightface 1 and later changed its API; onnxruntime and onnxruntime-gpu must not both be installed."""
+PACK_REQUIREMENTS = {
+    "ComfyUI_InstantID": INSIGHTFACE,
+    "ComfyUI_PuLID_Flux_ll": (*INSIGHTFACE, f"opencv-python=={OPENCV}", "facexlib==0.3.0", "ftfy==6.3.1", "timm==1.0.22"),
+    "ComfyUI-SeedVR2_VideoUpscaler": (
+        "omegaconf==2.3.0",
+        "diffusers==0.35.2",
+        "peft==0.18.0",
+        "rotary_embedding_torch==0.8.9",
+        f"opencv-python-headless=={OPENCV}",
+        "gguf==0.17.1",
+        "matplotlib==3.10.7",
+    ),
+}
+"""The packs' own lists, which pin nothing, as they resolved for ComfyUI 0.3.71's month.
+
+insightface's packages ask for opencv-python-headless and PuLID's facexlib for opencv-python: both are the module ``cv2``, and both
+must be there for ``pip check``, so they are held to one version.
+"""
+COMPILED = ("insightface",)
+"""Packages without wheels: their C++ is built in the image."""
+BUILD = ("setuptools==80.9.0", "wheel==0.45.1", "cython==3.1.6", SDK[3])
+"""What packages without wheels are built with."""
+INSTALLERS = ("pip==25.3", "uv==0.9.13")
+"""Modal's base image has the newest of both on the day it was made."""
+REPLACED = (("onnxruntime", "onnxruntime-gpu"), ("opencv-python", "opencv-python-headless"))
+"""What the packs' lists name, and what is installed for it."""
+LAST = {"opencv-python": "opencv-python-headless"}
+"""Two packages that are one module: the second one's files must lie on top of the first one's. It needs no display."""
+NEEDS_GPU = frozenset({"ComfyUI-SeedVR2_VideoUpscaler"})
+"""Packs whose nodes do not register on a machine without a GPU."""
+
+LOCKS = Path(__file__).parent / "locks"
+WEIGHTS = "weights"
+"""The image of the class that syncs weights."""
+IMAGES = (*FAMILIES, WEIGHTS)
+"""Every image that has a lock."""
+
+
+def comfyui() -> NodePack:
+    """Return ComfyUI's repository and pin."""
+    return node_packs()[0]
+
+
+def packs_of(family: str) -> tuple[NodePack, ...]:
+    """Return the node packs whose nodes a family's graphs use; ComfyUI itself is not among them."""
+    nodes = family_nodes(family)
+    return tuple(pack for pack in node_packs() if nodes.intersection(pack.nodes))
+
+
+def requirements(image: str) -> Requirements:
+    """Return what an image's lock is resolved from.
+
+    Args:
+        image: a family, or ``weights``.
+    """
+    if image == WEIGHTS:
+        return Requirements((*INSTALLERS, *SDK, *HUB), python=PYTHON)
+    packs = packs_of(image)
+    asked = [item for pack in packs for item in PACK_REQUIREMENTS[pack.name]]
+    own = dict.fromkeys([COMFY_CLI, *TORCH, *TRANSFORMERS, *INSTALLERS, *BUILD, *SDK, *asked])
+    return Requirements(tuple(own), (comfyui(), *packs), replaced=REPLACED if packs else (), python=PYTHON)
+
+
+def lock_file(image: str) -> Path:
+    """Return the file that holds an image's lock."""
+    return LOCKS / f"{image}.requirements.txt"
