@@ -155,8 +155,9 @@ class _Conversion:
         for instance in self.promotions.left_out:
             page = ".".join(map(str, self.drawing.page))
             self.notes.append(
-                f"Node {instance} lists values of its own, as the page {page} saves them. The page of ComfyUI 0.28.2 does not read "
-                "them: the graph has the values inside the subgraph. Set what you need: ryla-gen graph run FILE.json --set NODE.INPUT=VALUE"
+                f"Node {instance} lists values of its own, as the page {page} saves them. The page of ComfyUI 0.28.2 does not "
+                "read them: the graph has the values inside the subgraph. "
+                "Set what you need: ryla-gen graph run FILE.json --set NODE.INPUT=VALUE"
             )
         for node, names in self.lacking.items():
             self.notes.append(f"Node {node} has no {' and no '.join(names)}: {CUT}, so ComfyUI refuses this node.")
@@ -176,8 +177,9 @@ def _without_lacking(done: Converted, schemas: Mapping[str, Mapping[str, Any]]) 
     waiting, notes = list(done.lacking), [note for note in done.notes if CUT not in note]
     while waiting:
         gone = waiting.pop()
-        if (node := graph.pop(gone, None)) is None:
+        if gone not in graph:
             continue
+        node = graph.pop(gone)
         notes.append(f"Node {gone} ({node['_meta']['title']}) was left out: {CUT}.")
         for user, name in users.get(gone, ()):
             if user in graph:

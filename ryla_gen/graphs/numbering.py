@@ -1,4 +1,4 @@
-"""Gives nodes of a drawing the ids that ComfyUI's page gives them: where two subgraphs use one number, the later node gets a new one.
+"""Gives the nodes inside subgraphs the ids that ComfyUI's page gives them: a number that is taken already is exchanged.
 
 Works on the file's plain data and changes none of it.
 """
@@ -6,7 +6,7 @@ Works on the file's plain data and changes none of it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 Renamed = Mapping[int, int]
 """Old id → new id, within one subgraph."""
@@ -38,8 +38,9 @@ def renumbered(data: Mapping[str, Any]) -> Mapping[str, Any]:
     if not renamed:
         return data
     changed = [_changed(subgraph, renamed) if isinstance(subgraph, Mapping) else subgraph for subgraph in subgraphs]
-    nodes = [_with_proxies(node, renamed) for node in data["nodes"]] if isinstance(data.get("nodes"), list) else data.get("nodes")
-    return {**data, "nodes": nodes, "definitions": {**definitions, "subgraphs": changed}}  # type: ignore[dict-item]
+    nodes = data.get("nodes")
+    outer = [_with_proxies(node, renamed) for node in nodes] if isinstance(nodes, list) else nodes
+    return {**data, "nodes": outer, "definitions": {"subgraphs": changed}}
 
 
 def _nodes(sheet: Any) -> list[Mapping[str, Any]]:
@@ -47,7 +48,7 @@ def _nodes(sheet: Any) -> list[Mapping[str, Any]]:
     return [node for node in nodes if isinstance(node, Mapping)] if isinstance(nodes, list) else []
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -84,11 +85,11 @@ def _with_id(item: Any, key: str, renamed: Renamed) -> Any:
 
 def _with_proxies(node: Any, renamed: Mapping[str, Renamed]) -> Any:
     """An instance whose ``proxyWidgets`` name the nodes inside by their new ids."""
-    own = renamed.get(node["type"]) if isinstance(node, Mapping) and isinstance(node.get("type"), str) else None
+    own = renamed.get(str(node.get("type"))) if isinstance(node, Mapping) else None
     properties = node.get("properties") if own else None
-    proxies = properties.get("proxyWidgets") if isinstance(properties, Mapping) else None
-    if own is None or not isinstance(proxies, list):
+    if not own or not isinstance(properties, Mapping) or not isinstance(properties.get("proxyWidgets"), list):
         return node
+    proxies = properties["proxyWidgets"]
     names = {str(old): str(new) for old, new in own.items()}
     changed = [
         [names.get(str(entry[0]), entry[0]), *entry[1:]] if isinstance(entry, list) and entry else entry for entry in proxies

@@ -1,7 +1,7 @@
-"""Finds the value that an input of a subgraph has while nothing is linked to it: the widget inside that it stands for, as its instance shows it.
+"""Finds the values that a subgraph's instance shows for widgets of the nodes inside it.
 
-ComfyUI's page shows widgets of the nodes inside on a subgraph's instance: those that an input of the subgraph is linked to, and those
-that ``properties.proxyWidgets`` lists. An instance's ``widgets_values`` stand in the order of that list. Follows links inwards only.
+ComfyUI's page shows the widgets that an input of the subgraph is linked to, and those that ``properties.proxyWidgets`` lists;
+the instance's ``widgets_values`` stand in the order of that list. Follows links inwards only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NOTHING: Any = object()
 AN_INPUT = "-1"
 """The node that files of 2025 name in ``proxyWidgets`` where they mean an input of the subgraph itself."""
 LISTING_PAGES = (1, 46)
-"""From here on pages keep an instance's own values without ``proxyWidgets``. The page of ComfyUI 0.28.2 reads none of these, but those inside."""
+"""From here on pages keep an instance's own values without ``proxyWidgets``; the page of ComfyUI 0.28.2 reads those inside."""
 
 Own = Callable[[Scope, Drawn], Mapping[str, Any]]
 """The values that a node's own widgets have in the file, by name."""
@@ -82,7 +82,9 @@ class Promotions:
 
     def _given_to_widget(self, scope: Scope, node: str, name: str) -> Any:
         found = NOTHING
-        while scope.instance is not None and scope.outer is not None:  # an instance shows the widget to the one around it under its name
+        while (
+            scope.instance is not None and scope.outer is not None
+        ):  # an instance shows the widget to the one around it under its name
             found_here = self._listed_by(scope).of_widgets.get((node, name), NOTHING)
             found = found_here if found_here is not NOTHING else found
             node, scope = scope.instance.id, scope.outer
@@ -102,7 +104,11 @@ class Promotions:
 
     def _target(self, scope: Scope, number: str, slot: int) -> tuple[Drawn, Socket] | None:
         link = scope.sheet.links.get(number)
-        node = scope.sheet.nodes.get(link.target) if link is not None and (link.origin, link.origin_slot) == (SHEET_INPUT, slot) else None
+        node = (
+            scope.sheet.nodes.get(link.target)
+            if link is not None and (link.origin, link.origin_slot) == (SHEET_INPUT, slot)
+            else None
+        )
         socket = next((item for item in node.inputs if item.link == number), None) if node is not None else None
         if node is None or socket is None:
             return None
@@ -150,5 +156,3 @@ def _proxies(instance: Drawn) -> list[tuple[str, str]]:
         return []
     pairs = [(entry[0], entry[1]) if isinstance(entry, list) and len(entry) > 1 else (AN_INPUT, "") for entry in entries]
     return [(str(node), str(name)) for node, name in pairs]
-
-

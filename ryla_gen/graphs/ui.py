@@ -164,7 +164,9 @@ def _instance_inputs(given: tuple[Socket, ...], ports: tuple[Port, ...]) -> tupl
             same.remove(best)
         elif len(given) == len(ports) and given[number].name not in names:
             best = given[number]
-        found.append(Socket(port.name, port.type, None, port.name) if best is None else replace(best, name=port.name, type=port.type))
+        found.append(
+            Socket(port.name, port.type, None, port.name) if best is None else replace(best, name=port.name, type=port.type)
+        )
     return tuple(found)
 
 

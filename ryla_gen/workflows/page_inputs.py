@@ -1,4 +1,4 @@
-"""Inputs that ComfyUI's page writes into a graph although ``/object_info`` lists them for no class: previews, buttons, extra options.
+"""Inputs that ComfyUI's page writes into a graph although ``/object_info`` lists them for no class: players, buttons, options.
 
 Servers take them without a word, and so does everything here.
 """
