@@ -81,7 +81,7 @@ def run(
 def validate(
     context: typer.Context, file: Drawing, url: Url = None, schemas: tools.SchemaFile = None, as_json: Json = False
 ) -> None:
-    """Check what `graph run` takes: against ComfyUI's own nodes and those of the built-in workflows, or with --url against a server's."""
+    """Check a graph: against ComfyUI's own nodes and those of the built-in workflows, or with --url against a server's."""
     screen = screen_of(context, as_json=as_json)
     known = tools.schemas_in(schemas) if schemas is not None else schemas_of(url)
     try:

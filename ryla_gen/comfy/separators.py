@@ -1,6 +1,6 @@
-"""Writes the folders of weights as the server at hand writes them, with its own slashes. Changes nothing else of a graph.
+r"""Writes the folders of weights as the server at hand writes them, with its own slashes. Changes nothing else of a graph.
 
-A graph of a Windows machine names ``krea\\lora.safetensors`` where another server lists ``krea/lora.safetensors``.
+A graph of a Windows machine names ``krea\lora.safetensors`` where another server lists ``krea/lora.safetensors``.
 """
 
 from __future__ import annotations
