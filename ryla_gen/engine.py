@@ -32,6 +32,7 @@ from .comfy.messages import (
 )
 from .comfy.missing import missing_for
 from .comfy.oddities import oddities
+from .comfy.separators import with_server_names
 from .comfy.uploads import Uploads
 from .errors import (
     BackendError,
@@ -176,11 +177,13 @@ class Engine:
             files = Files(prefix=f"ryla/{job}/{workflow.name}", media=await uploads, loras=loras)
         finally:
             uploads.cancel()
-        graph = workflow.build(await self._with_loras(files, workflow, schemas)).to_api()
-        if missing_for(workflow.name, graph, schemas, files=not workflow.own_graph) or hopeless(schema.validate(graph, schemas)):
+        graph = with_server_names(workflow.build(await self._with_loras(files, workflow, schemas)).to_api(), schemas)
+        known = not workflow.own_graph
+        if missing_for(workflow.name, graph, schemas, files=known) or hopeless(schema.validate(graph, schemas)):
             # Nodes or weights may have come since the schemas were read: look again once before refusing.
             schemas = await self._client.object_info(refresh=True)
-            if missing := missing_for(workflow.name, graph, schemas, files=not workflow.own_graph):
+            graph = with_server_names(graph, schemas)
+            if missing := missing_for(workflow.name, graph, schemas, files=known):
                 raise missing.error()
             verdict = schema.validate(graph, schemas)
             if hopeless(verdict):

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Any, Literal
 
 from ryla_gen.comfy.schema import file_inputs, input_specs, is_link, validate
+from ryla_gen.workflows.page_inputs import is_page_input
 from ryla_gen.workflows.schemas import GRAPH_VERSION, node_schemas
 
 Graph = Mapping[str, Mapping[str, Any]]
@@ -132,7 +133,7 @@ def _extras(graph: Graph, known: Schemas) -> Iterator[Finding]:
             continue
         specs = input_specs(known[node["class_type"]])
         for name in node["inputs"]:
-            if name not in specs and name not in UNDECLARED and "." not in name:
+            if name not in specs and name not in UNDECLARED and "." not in name and not is_page_input(node["class_type"], name):
                 close = tuple(get_close_matches(name, list(specs), n=2))
                 yield Finding(
                     "warning", node_id, node["class_type"], name, "The node has no such input; a server ignores it.", close

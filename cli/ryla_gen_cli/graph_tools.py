@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -74,7 +74,7 @@ def _is_schema(item: Any) -> bool:
     )
 
 
-def runnable(screen: Screen, file: Path, url: str | None) -> dict[str, Any]:
+def runnable(screen: Screen, file: Path, known: Schemas | Callable[[], Schemas]) -> dict[str, Any]:
     """The graph of a file, converted where ComfyUI saved it in its UI format; what that decided is told.
 
     Raises:
@@ -89,8 +89,8 @@ def runnable(screen: Screen, file: Path, url: str | None) -> dict[str, Any]:
         raise InvalidInputError(f"{file} is no graph that can run: {error.message}", error.hint, error.details) from None
     if item.kind == "api":
         return item.data
-    known, _ = schemas_for(url, None)
-    done = graphs.convert(item.data, known)
+    schemas = known() if callable(known) else known
+    done = graphs.convert(item.data, schemas).runnable(schemas)
     for text in (f"{file} was in ComfyUI's UI format, and was converted.", *done.notes):
         screen.note(f"note: {text}")
     return done.graph

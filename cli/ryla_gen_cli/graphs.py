@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
@@ -11,27 +11,24 @@ from typing import Annotated, Any
 
 import typer
 
+from ryla_gen.comfy.separators import with_server_names
 from ryla_gen.errors import InvalidInputError, WorkflowInvalidError
-from ryla_gen.graphs.reading import read
-from ryla_gen.workflows.custom import EXPORT_HELP, CustomWorkflow
+from ryla_gen.workflows.custom import CustomWorkflow
 from ryla_gen.workflows.slots import pictures_of
 
 from . import graph_tools as tools
-from .checks import Finding, check, schemas_of
+from .checks import Finding, Schemas, check, schemas_of
 from .common import Backend, Json, Output, Overwrite, Quiet, Tag, Timeout, Url, example, group, screen_of
 from .generate import generate, with_format
 from .how import How
 from .options import fields_of, prompt
-from .screen import filled, width
+from .screen import Screen, filled, width
 
 app = group(
     "Run, check, convert, draw or change a ComfyUI graph of your own; make a workflow of it.",
     example("ryla-gen graph validate graph_api.json"),
 )
 
-File = Annotated[
-    Path, typer.Argument(metavar="FILE", help="The graph in ComfyUI's API format, or a saved picture.", show_default=False)
-]
 Drawing = Annotated[
     Path, typer.Argument(metavar="FILE", help="The graph in either of ComfyUI's formats, or a saved picture.", show_default=False)
 ]
@@ -72,35 +69,49 @@ def run(
     if image:
         fields["images"] = fields_of(CustomWorkflow)["images"].read(image)
     fields = with_format(CustomWorkflow, fields, output)
-    workflow = CustomWorkflow.from_plain({"graph": tools.runnable(screen, file, url), **fields}, trusted=True)
+    workflow = CustomWorkflow.from_plain(
+        {"graph": tools.runnable(screen, file, lambda: tools.schemas_for(url, None)[0]), **fields}, trusted=True
+    )
     if changes:
         workflow = workflow.with_values(tools.changes_of(changes), schemas_of(url) if url else None)
     generate(screen, workflow, How(output, overwrite, backend, url, timeout, tag or ()))
 
 
 @app.command(epilog=example("ryla-gen graph validate graph_api.json --url http://127.0.0.1:8188"))
-def validate(context: typer.Context, file: File, url: Url = None, schemas: tools.SchemaFile = None, as_json: Json = False) -> None:
+def validate(
+    context: typer.Context, file: Drawing, url: Url = None, schemas: tools.SchemaFile = None, as_json: Json = False
+) -> None:
     """Check a graph: against ComfyUI's own nodes and those of the built-in workflows, or with --url against a server's."""
     screen = screen_of(context, as_json=as_json)
-    graph = _graph_of(file)
     known = tools.schemas_in(schemas) if schemas is not None else schemas_of(url)
-    findings = check(graph, known, offline=url is None and schemas is None)
+    try:
+        graph = _graph_of(screen, file, known)
+    except WorkflowInvalidError as error:
+        refused = [asdict(Finding("error", "", "", "", error.message))]
+        screen.fail(error, {"valid": False, "errors": refused, "findings": refused, "pictures": []})
+        raise typer.Exit(1) from None
+    graph = with_server_names(graph, known)
+    findings = [*_refused_by_us(graph), *check(graph, known, offline=url is None and schemas is None)]
     pictures = [{"node": node, "name": name} for node, name in pictures_of(graph)]
-    valid = not any(item.level == "error" for item in findings)
-    data = {"valid": valid, "findings": [asdict(item) for item in findings], "pictures": pictures}
+    errors = [item for item in findings if item.level == "error"]
+    data = {
+        "valid": not errors,
+        "errors": [asdict(item) for item in errors],
+        "findings": [asdict(item) for item in findings],
+        "pictures": pictures,
+    }
     room = width()
     lines = [*map(_line, findings), *(_picture(node, name, graph) for node, name in pictures_of(graph))]
     screen.say("\n".join(filled(line, room, "") for line in lines))
-    if data["valid"]:
+    if not errors:
         screen.result(data, f"{file}: valid, {len(graph)} nodes.")
         return
-    count = sum(item.level == "error" for item in findings)
-    hint = "Each line names the node and its input." if not as_json else "data.findings names each node and its input."
-    screen.fail(WorkflowInvalidError(f"{file} has {count} {'error' if count == 1 else 'errors'}.", hint), data)
+    hint = "Each line names the node and its input." if not as_json else "data.errors names each node and its input."
+    screen.fail(WorkflowInvalidError(f"{file} has {len(errors)} {'error' if len(errors) == 1 else 'errors'}.", hint), data)
     raise typer.Exit(1)
 
 
-def _graph_of(file: Path) -> dict[str, Any]:
+def _graph_of(screen: Screen, file: Path, known: Schemas) -> dict[str, Any]:
     """The graph of a file as a server would get it.
 
     Raises:
@@ -112,15 +123,17 @@ def _graph_of(file: Path) -> dict[str, Any]:
         what = f"{file} is a folder." if os.path.isdir(file) else f"There is no file {file}."  # noqa: PTH112 - as above
         raise InvalidInputError(what, "Name a JSON file, or a picture that ComfyUI saved.")
     try:
-        item = read(file)
+        return tools.runnable(screen, file, known)
     except InvalidInputError as error:
-        text = error.message if error.message.startswith(str(file)) else f"{file} is no graph that can run: {error.message}"
-        raise WorkflowInvalidError(text, error.hint, error.details) from None
-    if item.kind == "ui":
-        command = f"ryla-gen graph convert {quote(str(file))} -o graph_api.json"
-        text = f"{file} is in ComfyUI's UI format, which servers cannot run."
-        raise WorkflowInvalidError(text, f"Convert it: {command}. Or: {EXPORT_HELP}")
-    return item.data
+        raise WorkflowInvalidError(error.message, error.hint, error.details) from None
+
+
+def _refused_by_us(graph: Mapping[str, Any]) -> Iterator[Finding]:
+    """What `graph run` refuses before it asks any server."""
+    try:
+        CustomWorkflow(graph=dict(graph))
+    except InvalidInputError as error:
+        yield Finding("error", "", "", "", error.message)
 
 
 def _picture(node: str, name: str, graph: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from ..workflows.page_inputs import is_page_input
 from .schema import InputSpec, input_specs, is_link
 
 
@@ -24,7 +25,7 @@ def oddities(graph: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]])
         for name, value in (node.get("inputs") or {}).items():
             if name in specs:
                 yield from (f"{place}: {text}" for text in _odd_value(specs[name], value))
-            elif name not in hidden:
+            elif name not in hidden and not is_page_input(node["class_type"], name):
                 close = get_close_matches(name, list(specs), n=1)
                 yield f"{place} has no input {name!r}; it is ignored{f' (did you mean {close[0]}?)' if close else ''}"
 

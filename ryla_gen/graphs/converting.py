@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import InvalidInputError
 from ..workflows.custom import EXPORT_HELP
-from ..workflows.graph import is_link
-from .tracing import Scope, Source, Tracer, expanded, outer_slot
-from .ui import SHEET_INPUT, Drawing, Drawn, Sheet, read_drawing
-from .widgets import decided, named_values, prompts
+from ..workflows.graph import is_link, links
+from .promoted import NOTHING, Promotions
+from .tracing import Scope, Tracer, expanded
+from .ui import Drawing, Drawn, read_drawing
+from .widgets import decided, named_values, prompts, with_page_inputs
 
 SHOWN = 8
 """Names that an error lists; more would hide what to do."""
@@ -30,9 +31,20 @@ class Converted:
     """The result of a conversion."""
 
     graph: dict[str, Any]
-    """The graph in the API format."""
+    """The graph in the API format, as ComfyUI's page exports it."""
     notes: tuple[str, ...]
     """What was left out or decided, one sentence each."""
+    lacking: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Node → required inputs whose source is muted, or bypassed without a way through. ComfyUI refuses such a node."""
+
+    def runnable(self, schemas: Mapping[str, Mapping[str, Any]]) -> Converted:
+        """Return this without the nodes that cannot run because of what is muted, and without what hangs on them.
+
+        Raises:
+            InvalidInputError: nothing is left.
+
+        """
+        return _without_lacking(self, schemas) if self.lacking else self
 
 
 def convert(data: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]], *, lenient: bool = False) -> Converted:
@@ -58,24 +70,30 @@ class _Conversion:
         self.schemas = schemas
         self.tracer = Tracer(drawing)
         self.notes: list[str] = []
-        self.lost: dict[str, list[str]] = {}
-        """Node → required inputs that hung on something muted or bypassed."""
-        self.shown: dict[str, Mapping[int, int]] = {}
-        """Subgraph → which of its inputs stand for widgets, and the places of their values in an instance's list."""
+        self.lacking: dict[str, tuple[str, ...]] = {}
+        self.promotions = Promotions(drawing, lambda scope, node: self._values(scope, node) or {})
+        self.values: dict[tuple[str, str], dict[str, Any] | None] = {}
+        """The values of a node, by its sheet and its id: all instances of a subgraph have the same nodes inside."""
 
     def run(self, *, lenient: bool) -> Converted:
         nodes = list(expanded(self.drawing))
         if not nodes:
             raise InvalidInputError("Nothing in this drawing would run: all nodes are muted, bypassed or notes.", EXPORT_HELP)
         self._refuse_what_only_the_page_knows([node for _, node in nodes])
-        values = {scope.id_of(node): named_values(node, self.schemas.get(node.type)) for scope, node in nodes}
         if not lenient:
-            self._refuse_unknown([node for scope, node in nodes if values[scope.id_of(node)] is None])
-        graph = {scope.id_of(node): self._node(scope, node, values[scope.id_of(node)] or {}) for scope, node in nodes}
-        self._drop_what_hangs_on_nothing(graph)
-        if not graph:
-            raise InvalidInputError("Nothing in this drawing would run: every node hangs on a muted one.", EXPORT_HELP)
-        return Converted(graph, tuple(self.notes))
+            self._refuse_unknown([node for scope, node in nodes if self._values(scope, node) is None])
+        graph = {scope.id_of(node): self._node(scope, node) for scope, node in nodes}
+        for node in graph.values():  # what hangs on a node that does not run hangs on nothing
+            node["inputs"] = {name: value for name, value in node["inputs"].items() if not is_link(value) or value[0] in graph}
+        self._tell_left_out()
+        return Converted(graph, tuple(self.notes), self.lacking)
+
+    def _values(self, scope: Scope, node: Drawn) -> dict[str, Any] | None:
+        """The values of a node's own widgets, by name."""
+        key = (scope.instance.type if scope.instance else "", node.id)
+        if key not in self.values:
+            self.values[key] = named_values(node, self.schemas.get(node.type))
+        return self.values[key]
 
     def _refuse_what_only_the_page_knows(self, nodes: list[Drawn]) -> None:
         for node in nodes:
@@ -98,24 +116,32 @@ class _Conversion:
         hint = f"Ask a server that has them: ryla-gen graph convert FILE.json --url http://127.0.0.1:8188. Or: {EXPORT_HELP}"
         raise InvalidInputError(f"The node schemas lack {listed}.", hint, {"unknown": unknown})
 
-    def _node(self, scope: Scope, node: Drawn, values: dict[str, Any]) -> dict[str, Any]:
+    def _node(self, scope: Scope, node: Drawn) -> dict[str, Any]:
         schema = self.schemas.get(node.type)
         where = scope.id_of(node)
         if schema is None:
             self.notes.append(
                 f"Node {where} ({node.type}) is not in the schemas; its values were taken by the drawing's own names."
             )
+        values = {name: self.promotions.of_widget(scope, node, name) for name in self._values(scope, node) or {}}
+        sources = [(socket, self.tracer.source(scope, node, slot)) for slot, socket in enumerate(node.inputs) if socket.name]
+        lacking: list[str] = []
+        for socket, source in sources:
+            if source is not None and source.node is None and not source.lost and source.shown is None and socket.name in values:
+                values[socket.name] = source.value
+            if source is not None and source.lost and socket.name not in values and _is_required(schema, socket.name):
+                lacking.append(socket.name)
+        shown = {socket.name: self.promotions.of_input(*source.shown) for socket, source in sources if source and source.shown}
         for name in prompts(schema or {}):
-            self._decide(where, name, values)
+            if shown.get(name, NOTHING) is NOTHING:  # the page resolves no text that a subgraph's input gives
+                self._decide(where, name, values)
+        values |= {name: value for name, value in shown.items() if value is not NOTHING and value is not None}
+        if schema is not None:
+            with_page_inputs(node.type, schema, values)
         inputs: dict[str, Any] = {name: _wrapped(value) for name, value in values.items()}
-        for slot, socket in enumerate(node.inputs):
-            if not socket.name:
-                continue
-            source = self.tracer.source(scope, node, slot)
-            if source is None:
-                source = self._promoted(scope, node, slot)
-            if source is not None and not (source.node is None and self._is_foreign(node, socket.name)):
-                self._connect(where, node, socket.name, source, inputs)
+        inputs |= {socket.name: [source.node, source.slot] for socket, source in sources if source and source.node is not None}
+        if lacking:
+            self.lacking[where] = tuple(lacking)
         title = node.title or str((schema or {}).get("display_name") or node.type)  # as the page calls it
         return {"inputs": inputs, "class_type": node.type, "_meta": {"title": title}}
 
@@ -125,71 +151,48 @@ class _Conversion:
             values[name] = fixed
             self.notes.append(f"Node {where} input {name}: of words in braces the first was taken, and comments were left out.")
 
-    def _connect(self, where: str, node: Drawn, name: str, source: Source, inputs: dict[str, Any]) -> None:
-        if source.lost:
-            if name not in inputs and self._is_required(node, name):
-                self.lost.setdefault(where, []).append(name)
-        elif source.node is None:
-            inputs[name] = _wrapped(source.value)
-        else:
-            inputs[name] = [source.node, source.slot]
-
-    def _is_foreign(self, node: Drawn, name: str) -> bool:
-        """Whether the class has no such input: drawings keep those of older versions of a class."""
-        sections = (self.schemas.get(node.type) or {}).get("input")
-        return sections is not None and "." not in name and not any(name in (given or {}) for given in sections.values())
-
-    def _is_required(self, node: Drawn, name: str) -> bool:
-        schema = self.schemas.get(node.type) or {}
-        return name in ((schema.get("input") or {}).get("required") or {})
-
-    def _promoted(self, scope: Scope, node: Drawn, slot: int) -> Source | None:
-        """The value that a subgraph's instance shows for a widget inside; the outermost one holds."""
-        found: Source | None = None
-        number = node.inputs[slot].link
-        while number is not None and scope.outer is not None and scope.instance is not None:
-            link = scope.sheet.links.get(number)
-            if link is None or link.origin != SHEET_INPUT:
-                break
-            found = self._shown(scope.sheet, scope.instance, link.origin_slot) or found
-            outside = outer_slot(scope, link.origin_slot)
-            number = None if outside is None else scope.instance.inputs[outside].link
-            scope = scope.outer
-        return found
-
-    def _shown(self, sheet: Sheet, instance: Drawn, slot: int) -> Source | None:
-        """An instance lists values in the order of the inputs that stand for widgets; files of 2025 keep them inside instead."""
-        values = instance.values
-        if not isinstance(values, list) or not values:
-            return None
-        if instance.type not in self.shown:
-            self.shown[instance.type] = sheet.widget_inputs()
-        place = self.shown[instance.type].get(slot)
-        value = values[place] if place is not None and place < len(values) else None
-        return None if value is None else Source(value=value)
-
-    def _drop_what_hangs_on_nothing(self, graph: dict[str, Any]) -> None:
-        """Remove nodes whose required input is gone with a muted or bypassed node, and then what hangs on them."""
-        waiting = list(self.lost)
-        users: dict[str, list[tuple[str, str]]] = {}
-        for node_id, node in graph.items():
-            for name, value in node["inputs"].items():
-                if is_link(value):
-                    users.setdefault(value[0], []).append((node_id, name))
-        titles = {node_id: node["_meta"]["title"] for node_id, node in graph.items()}
-        drawn = {scope.id_of(node): node for scope, node in expanded(self.drawing)}
-        while waiting:
-            gone = waiting.pop()
-            if graph.pop(gone, None) is None:
-                continue
+    def _tell_left_out(self) -> None:
+        for instance in self.promotions.left_out:
+            page = ".".join(map(str, self.drawing.page))
             self.notes.append(
-                f"Node {gone} ({titles[gone]}) was left out: what it hangs on is muted, or bypassed without a way through."
+                f"Node {instance} lists values of its own, as the page {page} saves them. The page of ComfyUI 0.28.2 does not "
+                "read them: the graph has the values inside the subgraph. "
+                "Set what you need: ryla-gen graph run FILE.json --set NODE.INPUT=VALUE"
             )
-            for user, name in users.get(gone, ()):
-                if user in graph:
-                    graph[user]["inputs"].pop(name, None)
-                    if self._is_required(drawn[user], name):
-                        waiting.append(user)
+        for node, names in self.lacking.items():
+            self.notes.append(f"Node {node} has no {' and no '.join(names)}: {CUT}, so ComfyUI refuses this node.")
+
+
+CUT = "what it hangs on is muted, or bypassed without a way through"
+"""Why a required input is empty."""
+
+
+def _without_lacking(done: Converted, schemas: Mapping[str, Mapping[str, Any]]) -> Converted:
+    """Remove the nodes that lack a required input, and then what hangs on them."""
+    graph = {node_id: {**node, "inputs": dict(node["inputs"])} for node_id, node in done.graph.items()}
+    users: dict[str, list[tuple[str, str]]] = {}
+    for node_id, node in graph.items():
+        for name, source, _ in links(node["inputs"]):
+            users.setdefault(source, []).append((node_id, name))
+    waiting, notes = list(done.lacking), [note for note in done.notes if CUT not in note]
+    while waiting:
+        gone = waiting.pop()
+        if gone not in graph:
+            continue
+        node = graph.pop(gone)
+        notes.append(f"Node {gone} ({node['_meta']['title']}) was left out: {CUT}.")
+        for user, name in users.get(gone, ()):
+            if user in graph:
+                graph[user]["inputs"].pop(name, None)
+                if _is_required(schemas.get(graph[user]["class_type"]), name):
+                    waiting.append(user)
+    if not graph:
+        raise InvalidInputError("Nothing in this drawing would run: every node hangs on a muted one.", EXPORT_HELP)
+    return Converted(graph, tuple(notes))
+
+
+def _is_required(schema: Mapping[str, Any] | None, name: str) -> bool:
+    return name in (((schema or {}).get("input") or {}).get("required") or {})
 
 
 def _wrapped(value: Any) -> Any:

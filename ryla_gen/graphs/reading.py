@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,13 +9,15 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic_core import PydanticCustomError
+
 from .. import media
-from ..errors import InvalidInputError, RylaGenError
+from ..errors import InvalidInputError
 from ..media.base import VIDEO_LIMIT_BYTES, sniff_media_type
 from ..workflows.base import Workflow
-from ..workflows.custom import CustomWorkflow
+from ..workflows.custom import checked_nodes, unwrapped
 from ..workflows.graph import Graph
-from ..workflows.graph_file import LIMIT_BYTES, parse, read_bytes
+from ..workflows.graph_file import HINT, LIMIT_BYTES, parse, read_bytes
 from ..workflows.registry import workflow_class
 from ..workflows.schemas import node_schemas
 from .converting import convert
@@ -55,23 +56,30 @@ def found(data: Any) -> Found:
         InvalidInputError: it is neither.
 
     """
-    if isinstance(data, dict) and is_ui(data.get("workflow")):  # some tools wrap it
-        data = data["workflow"]
+    if not isinstance(data, dict):
+        raise InvalidInputError(f"Must be a dictionary of nodes, not {type(data).__name__}.", HINT)
+    data = unwrapped(data)
     if is_ui(data):
         return Found("ui", data)
-    return Found("api", CustomWorkflow(graph=data).graph)
+    try:
+        return Found("api", checked_nodes(data))
+    except PydanticCustomError as error:
+        raise InvalidInputError(f"{error.message()}.".replace("..", "."), HINT) from None
 
 
 def _embedded(path: str | PathLike[str], data: bytes) -> Found:
-    texts = media.read_metadata(data)
+    """The graph that a saved picture or video carries: what ran, else the drawing beside it."""
+    texts = {name.lower(): text for name, text in media.read_metadata(data).items()}  # some nodes write "Prompt:"
+    failed: InvalidInputError | None = None
     for name in ("prompt", "workflow"):
         if name in texts:
             try:
-                return found(json.loads(texts[name]))
-            except (ValueError, RecursionError) as error:
-                if isinstance(error, RylaGenError):
-                    raise
-                raise InvalidInputError(f"The graph inside {path} is damaged.", "Use the original file.") from None
+                return found(parse(texts[name].encode("utf-8", "surrogatepass"), str(path)))
+            except InvalidInputError as error:
+                damaged = InvalidInputError(f"The graph inside {path} is damaged: {error.message}", "Use the original file.")
+                failed = failed or damaged
+    if failed is not None:
+        raise failed
     hint = "Only files that ComfyUI or this package saved, unedited, carry their graph; messengers and editors remove it."
     raise InvalidInputError(f"{path} is a picture or video without a graph inside.", hint)
 

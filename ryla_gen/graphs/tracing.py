@@ -52,8 +52,11 @@ class Source:
     """Id of a node, in the API format; None when ``value`` is meant."""
     slot: int = 0
     value: Any = None
+    """Value of the page's primitive node, which sets a widget and feeds no socket."""
     lost: bool = False
     """Something was linked, but it is muted, or nothing passes through it."""
+    shown: tuple[Scope, int] | None = None
+    """The links end at an input of a subgraph's instance that is not linked: the scope inside it, and the input's number."""
 
 
 def expanded(drawing: Drawing) -> Iterator[tuple[Scope, Drawn]]:
@@ -73,9 +76,11 @@ def expanded(drawing: Drawing) -> Iterator[tuple[Scope, Drawn]]:
         count += 1
         if count > MOST or len(scope.path) > DEEPEST:
             raise InvalidInputError("The subgraphs of this drawing hold themselves, or too many others.", EXPORT_HELP)
-        if node.mode in (MUTED, BYPASSED):
+        is_subgraph = node.type in drawing.subgraphs
+        # Of an instance inside another subgraph the page does not ask the mode, only of the nodes in it.
+        if node.mode in (MUTED, BYPASSED) and not (is_subgraph and scope.outer is not None):
             continue
-        if node.type in drawing.subgraphs:
+        if is_subgraph:
             inner = inside(drawing, scope, node)
             stack.append(iter([(inner, part) for part in inner.sheet.nodes.values()]))
         elif node.type not in VIRTUAL:
@@ -94,6 +99,8 @@ class _Place:
     scope: Scope
     node: Drawn
     slot: int
+    wanted: str
+    """Type of the input that the walk began at; of the one it went on at behind a bypassed node or a subgraph's wall."""
     is_input: bool
 
     def key(self) -> tuple[Any, ...]:
@@ -113,14 +120,13 @@ class Tracer:
             InvalidInputError: the links run in a circle through nodes that only pass on.
 
         """
-        wanted = node.inputs[slot].type
-        place = _Place(scope, node, slot, is_input=True)
+        place = _Place(scope, node, slot, node.inputs[slot].type, is_input=True)
         seen: set[tuple[Any, ...]] = set()
         while True:
             if place.key() in seen:
                 raise InvalidInputError(f"The links around node {scope.id_of(place.node)} run in a circle.", EXPORT_HELP)
             seen.add(place.key())
-            step = self._up(place) if place.is_input else self._through(place, wanted)
+            step = self._up(place) if place.is_input else self._through(place)
             if not isinstance(step, _Place):
                 return step
             place = step
@@ -132,37 +138,52 @@ class Tracer:
         if link is None:
             return None  # the page drops links that lead nowhere
         if link.origin == SHEET_INPUT and at.scope.outer is not None and at.scope.instance is not None:
-            outside = outer_slot(at.scope, link.origin_slot)
-            if outside is None:
-                return None
-            return _Place(at.scope.outer, at.scope.instance, outside, is_input=True)
+            return self._out(at.scope, link.origin_slot)
         origin = at.scope.sheet.nodes.get(link.origin)
-        return None if origin is None else _Place(at.scope, origin, link.origin_slot, is_input=False)
+        return None if origin is None else _Place(at.scope, origin, link.origin_slot, at.wanted, is_input=False)
 
-    def _through(self, at: _Place, wanted: str) -> _Place | Source:
+    def _out(self, scope: Scope, slot: int) -> _Place | Source | None:
+        """From inside a subgraph to the input of its instance."""
+        instance, outer = scope.instance, scope.outer
+        if instance is None or outer is None or slot >= len(instance.inputs):
+            return None
+        socket = instance.inputs[slot]
+        if socket.link is None or socket.link not in outer.sheet.links:
+            return Source(shown=(scope, slot))
+        return _Place(outer, instance, slot, socket.type, is_input=True)
+
+    def _through(self, at: _Place) -> _Place | Source | None:
         """From an output to what stands behind it."""
         node, scope = at.node, at.scope
+        if node.type == "PrimitiveNode":  # the page sets its value even where it is muted
+            values = node.values if isinstance(node.values, list) else []
+            return Source(value=values[0]) if values else Source(lost=True)
         if node.mode == BYPASSED:
-            slot = passing(node, at.slot, wanted)
-            return Source(lost=True) if slot is None else _Place(scope, node, slot, is_input=True)
+            slot = passing(node, at.slot, at.wanted)
+            if slot is None or slot >= len(node.inputs):
+                return Source(lost=True)
+            found = self._up(_Place(scope, node, slot, node.inputs[slot].type, is_input=True))
+            return Source(lost=True) if found is None else found
         if node.mode == MUTED or node.type in NOTES:
             return Source(lost=True)
         if node.type in self.drawing.subgraphs:
-            inner = inside(self.drawing, scope, node)
-            link = inner.sheet.outputs.get(at.slot)
-            if link is not None and link.origin == SHEET_INPUT:  # straight through the subgraph
-                slot = outer_slot(inner, link.origin_slot)
-                return Source(lost=True) if slot is None else _Place(scope, node, slot, is_input=True)
-            origin = inner.sheet.nodes.get(link.origin) if link is not None else None
-            return _Place(inner, origin, link.origin_slot, is_input=False) if origin and link else Source(lost=True)
-        if node.type == "PrimitiveNode":
-            values = node.values if isinstance(node.values, list) else []
-            return Source(value=values[0]) if values else Source(lost=True)
+            return self._into(at)
         if node.type == GETS:
-            return _Place(*self._setter(scope, node), 0, is_input=True)
+            return _Place(*self._setter(scope, node), 0, at.wanted, is_input=True)
         if node.type in VIRTUAL:
-            return _Place(scope, node, 0, is_input=True)
+            return _Place(scope, node, 0, at.wanted, is_input=True)
         return Source(scope.id_of(node), at.slot)
+
+    def _into(self, at: _Place) -> _Place | Source | None:
+        """From an output of a subgraph's instance to the node inside that feeds it."""
+        inner = inside(self.drawing, at.scope, at.node)
+        link = inner.sheet.outputs.get(at.slot)
+        if link is None:
+            return Source(lost=True)
+        if link.origin == SHEET_INPUT:  # straight through the subgraph
+            return self._out(inner, link.origin_slot) or Source(lost=True)
+        origin = inner.sheet.nodes.get(link.origin)
+        return Source(lost=True) if origin is None else _Place(inner, origin, link.origin_slot, at.wanted, is_input=False)
 
     def _setter(self, scope: Scope, node: Drawn) -> tuple[Scope, Drawn]:
         name = _variable(node)
@@ -174,18 +195,6 @@ class Tracer:
             around = around.outer
         text = f"Node {scope.id_of(node)} gets {name!r}, which no SetNode of the drawing sets."
         raise InvalidInputError(text, EXPORT_HELP)
-
-
-def outer_slot(scope: Scope, slot: int) -> int | None:
-    """Which input of a subgraph's instance stands for the subgraph's own: the one of its name.
-
-    Instances may leave out those that stand for widgets; where none is left out, a renamed one is known by its number.
-    """
-    inputs = scope.instance.inputs if scope.instance else ()
-    names = scope.sheet.inputs
-    name = names[slot] if slot < len(names) else None
-    found = next((at for at, socket in enumerate(inputs) if socket.name == name), None)
-    return slot if found is None and len(inputs) == len(names) > slot else found
 
 
 def passing(node: Drawn, slot: int, wanted: str) -> int | None:

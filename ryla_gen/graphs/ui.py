@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import InvalidInputError
 from ..workflows.custom import EXPORT_HELP
+from .numbering import renumbered
 
 ACTIVE, MUTED, BYPASSED = 0, 2, 4
 """Modes of a node, as litegraph numbers them; the other numbers mean events and run like ACTIVE."""
@@ -57,26 +58,26 @@ class Drawn:
 
 
 @dataclass(frozen=True, slots=True)
+class Port:
+    """One input of a subgraph, as its definition lists it."""
+
+    name: str
+    type: str
+    links: tuple[str, ...]
+    """Ids of the links that leave it inside, the first one first: what that one reaches gives the input its value."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sheet:
     """The drawing itself, or the definition of a subgraph."""
 
     name: str
     nodes: Mapping[str, Drawn]
     links: Mapping[str, Link]
-    inputs: tuple[str, ...] = ()
-    """Names of a subgraph's inputs."""
+    inputs: tuple[Port, ...] = ()
+    """A subgraph's own inputs."""
     outputs: Mapping[int, Link] = field(default_factory=dict)
     """A subgraph's output → the link that feeds it."""
-
-    def widget_inputs(self) -> dict[int, int]:
-        """Number the subgraph's inputs that feed a widget inside: input → its place among them."""
-        slots = set()
-        for node in self.nodes.values():
-            for socket in node.inputs:
-                link = self.links.get(socket.link or "") if socket.widget is not None else None
-                if link is not None and link.origin == SHEET_INPUT:
-                    slots.add(link.origin_slot)
-        return {slot: place for place, slot in enumerate(sorted(slots))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,8 @@ class Drawing:
     sheet: Sheet
     subgraphs: Mapping[str, Sheet]
     """Node type that stands for a subgraph → its definition."""
+    page: tuple[int, ...] = ()
+    """Version of ComfyUI's page that saved the file; empty where it does not say."""
 
 
 def is_ui(data: Any) -> bool:
@@ -101,9 +104,11 @@ def read_drawing(data: Mapping[str, Any]) -> Drawing:
 
     """
     try:
+        data = renumbered(data)
         definitions = _list(_dict(data.get("definitions")).get("subgraphs"))
         subgraphs = {str(item["id"]): _sheet(item) for item in definitions}
-        drawing = Drawing(_sheet(data), subgraphs)
+        sheet, *inner = (_with_whole_instances(part, subgraphs) for part in (_sheet(data), *subgraphs.values()))
+        drawing = Drawing(sheet, dict(zip(subgraphs, inner, strict=True)), _page(data))
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         text = f"This looks like ComfyUI's UI format, but is damaged ({type(error).__name__}: {error})."
         raise InvalidInputError(text, EXPORT_HELP) from None
@@ -119,9 +124,55 @@ def _sheet(data: Mapping[str, Any]) -> Sheet:
         str(data.get("name") or ""),
         {node.id: node for node in nodes},
         links,
-        tuple(str(item.get("name") or "") for item in _list(data.get("inputs"))) if "inputNode" in data else (),
+        _ports(_list(data.get("inputs")), links) if "inputNode" in data else (),
         {link.target_slot: link for link in links.values() if link.target == SHEET_OUTPUT},
     )
+
+
+def _ports(items: list[Any], links: Mapping[str, Link]) -> tuple[Port, ...]:
+    drawn: dict[int, list[str]] = {}
+    for key, link in links.items():
+        if link.origin == SHEET_INPUT:
+            drawn.setdefault(link.origin_slot, []).append(key)
+    listed = [[str(link) for link in _list(item.get("linkIds"))] for item in items]
+    return tuple(
+        Port(str(item.get("name") or ""), _type(item.get("type")), tuple(dict.fromkeys([*listed[slot], *drawn.get(slot, ())])))
+        for slot, item in enumerate(items)
+    )
+
+
+def _with_whole_instances(sheet: Sheet, subgraphs: Mapping[str, Sheet]) -> Sheet:
+    """Give every instance of a subgraph all inputs of the definition, in its order: files may leave out those of widgets."""
+    nodes = {
+        key: replace(node, inputs=_instance_inputs(node.inputs, subgraphs[node.type].inputs)) if node.type in subgraphs else node
+        for key, node in sheet.nodes.items()
+    }
+    return replace(sheet, nodes=nodes)
+
+
+def _instance_inputs(given: tuple[Socket, ...], ports: tuple[Port, ...]) -> tuple[Socket, ...]:
+    """The page knows an input by its name; where the file leaves none out, a renamed one is known by its number."""
+    named: dict[str, list[Socket]] = {}
+    for socket in given:
+        named.setdefault(socket.name, []).append(socket)
+    names = {port.name for port in ports}
+    found: list[Socket] = []
+    for number, port in enumerate(ports):
+        same = named.get(port.name) or []
+        best = next((socket for socket in same if socket.type == port.type), same[0] if same else None)
+        if best is not None:
+            same.remove(best)
+        elif len(given) == len(ports) and given[number].name not in names:
+            best = given[number]
+        found.append(
+            Socket(port.name, port.type, None, port.name) if best is None else replace(best, name=port.name, type=port.type)
+        )
+    return tuple(found)
+
+
+def _page(data: Mapping[str, Any]) -> tuple[int, ...]:
+    parts = str(_dict(data.get("extra")).get("frontendVersion") or "").split(".")
+    return tuple(int(part) for part in parts[:3]) if all(part.isdecimal() and len(part) < 7 for part in parts[:3]) else ()
 
 
 def _link(item: Any) -> tuple[str, Link]:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
+from ..workflows.page_inputs import AUDIO_CLASSES, AUDIO_PLAYER, CHOICES, MODEL_BUTTONS, MODEL_CLASSES, VIDEO_PLAYER
 from .ui import Drawn
 
 WIDGET_TYPES = frozenset({
     "INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "COLOR", "MARKDOWN", "TEXTAREA", "AUDIO_UI", "AUDIO_RECORD", "LOAD_3D",
-    "LOAD_3D_ADVANCED", "LOAD3D_CAMERA", "PREVIEW_3D", "IMAGECOMPARE", "CURVE", "HISTOGRAM", "RANGE", "BOUNDING_BOX",
-    "BOUNDINGBOX", "CHART", "GALLERIA", "IMAGECROP", "PAINTER", "WEBCAM", "COLORS", "BOUNDING_BOXES",
+    "LOAD_3D_ADVANCED", "PREVIEW_3D", "IMAGECOMPARE", "CURVE", "RANGE", "BOUNDING_BOX", "CHART", "GALLERIA", "PAINTER",
+    "WEBCAM", "COLORS", "BOUNDING_BOXES",
 })  # fmt: skip
 """Types for which the page has a widget; every other type is a socket."""
 AFTER_RUN = frozenset({"fixed", "increment", "decrement", "randomize", "increment-wrap"})
@@ -25,6 +27,15 @@ SEEDS = ("seed", "noise_seed")
 UPLOADS = ("image_upload", "animated_image_upload", "video_upload", "audio_upload")
 BUTTONS = ("image", "video", "audio", "upload")
 """Values of an upload's button."""
+SHOWN_ONLY = ("AUDIO_UI", "IMAGECOMPARE")
+"""Types whose widgets the page does not save in the drawing, but writes into the graph."""
+BUTTON = "BUTTON"
+"""Our word for a button that the page saves and writes like a value."""
+EMPTY: dict[str, Any] = {
+    "STRING": "", "INT": 0, "FLOAT": 0.0, "BOOLEAN": False, "AUDIO_UI": "", "AUDIO_RECORD": "", "LOAD_3D": "", "PREVIEW_3D": "",
+    "LOAD_3D_ADVANCED": "", "WEBCAM": "", "IMAGECOMPARE": ["", ""], "COLORS": [], "BOUNDING_BOXES": [],
+}  # fmt: skip
+"""Type → what its widget holds where neither file nor schema says anything."""
 DYNAMIC = "COMFY_DYNAMICCOMBO_V3"
 """An enum whose choice brings inputs of its own, named ``enum.input``."""
 Entry = tuple[str, Any, Mapping[str, Any]]
@@ -44,8 +55,10 @@ def entries(schema: Mapping[str, Any]) -> list[Entry]:
 
 
 def _parts(entry: Any) -> tuple[Any, Mapping[str, Any]]:
-    config = entry[1] if len(entry) > 1 and isinstance(entry[1], Mapping) else {}
-    return entry[0], config
+    """Type and configuration; custom nodes also write an input as ``[]``, which is a socket of any type."""
+    if not isinstance(entry, Sequence) or not entry or not isinstance(entry[0], str | list):
+        return "*", {}
+    return entry[0], entry[1] if len(entry) > 1 and isinstance(entry[1], Mapping) else {}
 
 
 def has_widget(kind: Any, config: Mapping[str, Any]) -> bool:
@@ -74,15 +87,66 @@ def named_values(node: Drawn, schema: Mapping[str, Any] | None) -> dict[str, Any
     if isinstance(node.values, Mapping):
         known = {name for name, _, _ in entries(schema)} if schema else set(node.values)
         given = {name: value for name, value in node.values.items() if name in known}
-        return {**_defaults(schema or {}), **given}
+        return {**_Walk(page_widgets(node.type, schema or {}), []).named(), **given}
     values = list(node.values) if isinstance(node.values, list) else []
     if schema is None:
         return _by_sockets(node, values)
-    return _Walk(schema, values).named()
+    found = _Walk(page_widgets(node.type, schema), _without_sockets(schema, values)).named()
+    return {**found, **_options(values)} if node.type == CHOICES else found
 
 
-def _defaults(schema: Mapping[str, Any]) -> dict[str, Any]:
-    return _Walk(schema, []).named()
+def page_widgets(class_type: str, schema: Mapping[str, Any]) -> list[Entry]:
+    """Every widget that the page shows for a class, in its order, its own among them."""
+    found: list[Entry] = []
+    for name, kind, config in entries(schema):
+        if has_widget(kind, config):
+            if kind == "LOAD_3D" and name == "image" and any(other == "model_file" for other, _, _ in found):
+                found += [(button, BUTTON, {"default": value}) for button, value in MODEL_BUTTONS.items()]
+            found.append((name, kind, config))
+    if class_type in AUDIO_CLASSES:
+        found.append((AUDIO_PLAYER, "AUDIO_UI", {}))
+    if class_type in MODEL_CLASSES:
+        found.append(("image", "PREVIEW_3D", {}))
+    return found
+
+
+def with_page_inputs(class_type: str, schema: Mapping[str, Any], inputs: dict[str, Any]) -> None:
+    """Set what the page works out from a node's other values when it writes the graph."""
+    if class_type == CHOICES:
+        chosen = inputs.setdefault("choice", "")
+        listed = [value for name, value in inputs.items() if name.startswith("option")]
+        inputs["index"] = listed.index(chosen) if chosen in listed else -1
+    if class_type == "LoadAudio" and isinstance(inputs.get("audio"), str):
+        folder, _, file = inputs["audio"].rpartition("/")
+        # The page puts a random number behind it, so that a browser asks again; ours is always the same.
+        inputs[AUDIO_PLAYER] = f"/api/view?filename={quote(file)}&type=input&subfolder={quote(folder)}&rand=0"
+    if any(config.get("video_upload") for _, _, config in entries(schema)):
+        inputs[VIDEO_PLAYER] = ""
+
+
+def _options(values: list[Any]) -> dict[str, str]:
+    """The typed-in options behind choice and index; the page always shows an empty one to type in."""
+    found: list[str] = []
+    for value in values[2:]:
+        found.append(value if isinstance(value, str) else "")
+        if not found[-1]:
+            break
+    if not found or found[-1]:
+        found.append("")
+    return {f"option{number}": text for number, text in enumerate(found, 1)}
+
+
+def _without_sockets(schema: Mapping[str, Any], values: list[Any]) -> list[Any]:
+    """Leave out the values that pages before 1.16 kept for inputs that are sockets only, where the file has exactly those."""
+    kept: list[bool] = []
+    for name, kind, config in entries(schema):
+        forced = bool(config.get("forceInput"))
+        if forced or has_widget(kind, config):
+            drawn_anew = config.get("control_after_generate", kind == "INT" and name in SEEDS)
+            kept += [not forced, True] if drawn_anew else [not forced]
+    if len(kept) != len(values) or all(kept):
+        return values
+    return [value for value, keep in zip(values, kept, strict=True) if keep]
 
 
 def _by_sockets(node: Drawn, values: list[Any]) -> dict[str, Any] | None:
@@ -100,15 +164,21 @@ def _is_word(values: list[Any], at: int) -> bool:
 class _Walk:
     """One walk along a node's widgets and its values."""
 
-    def __init__(self, schema: Mapping[str, Any], values: list[Any]) -> None:
-        self.widgets = [item for item in entries(schema) if has_widget(*item[1:])]
+    def __init__(self, widgets: list[Entry], values: list[Any]) -> None:
+        self.widgets = widgets
         self.values = values
         self.at = 0
         self.found: dict[str, Any] = {}
 
     def named(self) -> dict[str, Any]:
-        spare = len(self.values) - len(self.widgets)
+        buttons = sum(kind == BUTTON for _, kind, _ in self.widgets)
+        spare = len(self.values) - sum(kind not in SHOWN_ONLY for _, kind, _ in self.widgets) + buttons
+        pressed = spare >= buttons  # files of other years have no values for the buttons
+        spare -= buttons if pressed else 0
         for index, (name, kind, config) in enumerate(self.widgets):
+            if kind in SHOWN_ONLY or (kind == BUTTON and not pressed):
+                self.found[name] = _default(kind, config)
+                continue
             self._take(name, kind, config)
             following = self.widgets[index + 1][1:] if index + 1 < len(self.widgets) else None
             if self._is_after_run(name, kind, config, following, spare) or (spare > 0 and self._is_button(config, following)):
@@ -158,7 +228,7 @@ def _default(kind: Any, config: Mapping[str, Any]) -> Any:
     choices = options(kind, config)
     if choices:
         return choices[0]
-    return {"STRING": "", "INT": 0, "FLOAT": 0.0, "BOOLEAN": False}.get(kind) if isinstance(kind, str) else None
+    return EMPTY.get(kind) if isinstance(kind, str) else None
 
 
 def prompts(schema: Mapping[str, Any]) -> Iterator[str]:

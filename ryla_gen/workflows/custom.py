@@ -29,6 +29,12 @@ SEED_INPUTS = ("seed", "noise_seed")
 EXPORT_HELP = (
     "In ComfyUI choose Workflow > Export (API); older versions: enable Dev mode Options in the settings, then Save (API Format)."
 )
+NOTE_CLASSES = frozenset({"Note", "MarkdownNote"})
+"""Notes of ComfyUI's page, which some tools write into the API format."""
+WRAPPED = ("input", "workflow", "prompt")
+"""Keys under which tools keep a graph: ``{"prompt": …}`` for servers, ``{"input": {"workflow": …}}`` for worker-comfyui."""
+WRAPPERS = 3
+"""How many of them may lie around each other."""
 CONVERT_HELP = f"Convert it: ryla-gen graph convert FILE.json -o graph_api.json. Or: {EXPORT_HELP}"
 
 
@@ -85,15 +91,16 @@ class CustomWorkflow(Workflow):
     def _api_format(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             raise PydanticCustomError("not_a_graph", "Must be a dictionary of nodes, not {kind}", {"kind": type(value).__name__})
+        value = unwrapped(value)
         if isinstance(value.get("nodes"), list):
             raise PydanticCustomError("ui_format", f"This is ComfyUI's UI format, which servers cannot run. {CONVERT_HELP}")
-        if isinstance(value.get("prompt"), dict) and "class_type" not in value:
-            value = value["prompt"]  # the body of POST /prompt, as many examples show it
-        _check_nodes(value)
-        return value
+        return checked_nodes(value)
 
     @model_validator(mode="after")
     def _places(self) -> Self:
+        for node_id, node in self.graph.items():
+            if "load" in node["class_type"].lower():
+                _check_files(node_id, node, self.images)
         if self.prompt is not None and not list(positive_texts(self.graph)):
             raise PydanticCustomError("no_prompt_node", "No CLIPTextEncode node of the graph reaches a sampler's positive input")
         for key in self.images:
@@ -178,29 +185,69 @@ def _personalise(inputs: dict[str, Any], seed: int | None, folder: str) -> None:
         inputs["filename_prefix"] = f"{folder}/{prefix.replace(chr(92), '/').rpartition('/')[2].strip('.') or 'output'}"
 
 
-def _check_nodes(value: Mapping[Any, Any]) -> None:
-    if not value:
+def unwrapped(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Take a graph out of what tools wrap around it: the body of ``POST /prompt``, or of a request to worker-comfyui."""
+    for _ in range(WRAPPERS):
+        inner = next((data[key] for key in WRAPPED if isinstance(data.get(key), dict) and "class_type" not in data[key]), None)
+        if inner is None or "class_type" in data or isinstance(data.get("nodes"), list):
+            break
+        data = inner
+    return dict(data)
+
+
+def checked_nodes(data: Mapping[Any, Any]) -> dict[str, Any]:
+    """Check the form of a graph in the API format, and leave its notes out: they are for people, and no server knows them.
+
+    Raises:
+        PydanticCustomError: it has another form.
+
+    """
+    if not data:
         raise PydanticCustomError("not_a_graph", "The graph has no nodes")
-    if too_deep(value):
+    if too_deep(data):
         raise PydanticCustomError("not_a_graph", "The graph's values are nested too deeply")
-    if len(value) > MAX_NODES:
+    if len(data) > MAX_NODES:
         raise PydanticCustomError("not_a_graph", f"The graph has more than {MAX_NODES} nodes")
-    for node_id, node in value.items():
-        whole = isinstance(node, dict) and isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict)
-        if not (whole and isinstance(node_id, str)):
+    nodes = {key: node for key, node in data.items() if not (isinstance(node, dict) and node.get("class_type") in NOTE_CLASSES)}
+    if not nodes:
+        raise PydanticCustomError("not_a_graph", "The graph has no nodes but notes")
+    for node_id, node in nodes.items():
+        inputs = isinstance(node, dict) and isinstance(node.get("inputs"), dict)
+        if inputs and isinstance(node_id, str) and node.get("class_type") is None:
+            raise PydanticCustomError("missing_pack", _braced(_without_class(node_id, node)))
+        if not (inputs and isinstance(node_id, str) and isinstance(node.get("class_type"), str)):
             text = f"Node {node_id!r} has no class_type and inputs, so this is not the API format. {EXPORT_HELP}"
-            raise PydanticCustomError("not_a_graph", text.replace("{", "(").replace("}", ")"))
-        if "load" in node["class_type"].lower():
-            _check_files(node_id, node)
+            raise PydanticCustomError("not_a_graph", _braced(text))
+    return nodes
 
 
-def _check_files(node_id: str, node: Mapping[str, Any]) -> None:
-    """ComfyUI's LoadImage opens absolute and ../ paths: no graph may name one."""
+def _without_class(node_id: str, node: Mapping[str, Any]) -> str:
+    """What to say of a node that ComfyUI's page exported without knowing its class."""
+    meta = node.get("_meta")
+    title = meta.get("title") if isinstance(meta, dict) else None
+    called = f" ({str(title)[:100]!r})" if title else ""
+    return (
+        f"Node {node_id}{called} has no class_type: the ComfyUI that exported this graph lacked the node's pack. "
+        "Install that pack there and export again, or convert the drawing with a server that has it: "
+        "ryla-gen graph convert FILE.json --url http://127.0.0.1:8188 -o graph_api.json"
+    )
+
+
+def _braced(text: str) -> str:
+    return text.replace("{", "(").replace("}", ")")
+
+
+def _check_files(node_id: str, node: Mapping[str, Any], images: Mapping[str, Any]) -> None:
+    """ComfyUI's LoadImage opens absolute and ../ paths: no graph may name one, unless the caller's picture replaces it."""
     for name, text in node["inputs"].items():
+        if name == "image" and (node_id in images or text in images):
+            continue
         if isinstance(text, str) and ("/" in text or "\\" in text or ".." in text or text.startswith("~")):
             try:
                 model_file(text)
             except PydanticCustomError:
-                message = "Node {node} ({kind}) loads {name}={text}, which is outside the server's own folder"
-                facts = {"node": node_id, "kind": node["class_type"], "name": name, "text": repr(text[:100])}
+                message = "Node {node} ({kind}) loads {name}={text}, which is outside the server's own folder{way_out}"
+                facts = {"node": node_id, "kind": node["class_type"], "name": name, "text": repr(text[:100]), "way_out": ""}
+                if name == "image":
+                    facts["way_out"] = f"; give a picture in its place: --image {shlex.quote(node_id)}=FILE"
                 raise PydanticCustomError("unsafe_file", message, facts) from None

@@ -93,7 +93,9 @@ def test_the_check_takes_the_same_schemas_as_the_others(tmp_path: Path, capsys: 
     schemas = saved(tmp_path, own, "schemas.json")
     graph = saved(tmp_path, {"1": {"class_type": "MyOwn", "inputs": {"how": "soft"}}})
     assert ok(capsys, "graph", "validate", graph)["findings"][0]["level"] == "unknown"
-    assert ok(capsys, "graph", "validate", graph, "--schemas", schemas) == {"valid": True, "findings": [], "pictures": []}
+    assert ok(capsys, "graph", "validate", graph, "--schemas", schemas) == {
+        "valid": True, "errors": [], "findings": [], "pictures": []
+    }  # fmt: skip
     assert here("graph", "validate", saved(tmp_path, GRAPH), "--schemas", schemas) == 1
     assert "The server has no such node" in capsys.readouterr().out
 
@@ -122,7 +124,7 @@ def test_a_server_that_does_not_answer_is_named(tmp_path: Path, capsys: Capsys) 
     assert capsys.readouterr().err.startswith("error[backend_unreachable]")
 
 
-def test_the_ui_format_is_converted_to_run_and_refused_by_the_check(tmp_path: Path, capsys: Capsys) -> None:
+def test_the_ui_format_is_converted_to_run_and_to_be_checked(tmp_path: Path, capsys: Capsys) -> None:
     file = saved(tmp_path, drawn(GRAPH))
     assert here("graph", "run", file, "-o", str(tmp_path / "made.png")) == 0
     assert f"note: {file} was in ComfyUI's UI format, and was converted." in capsys.readouterr().err
@@ -131,10 +133,41 @@ def test_the_ui_format_is_converted_to_run_and_refused_by_the_check(tmp_path: Pa
     assert (tmp_path / "again.png").exists(), "a saved picture carries its graph"
     assert here("graph", "validate", str(tmp_path / "made.png")) == 0, "of which the check is no exception"
     capsys.readouterr()
-    assert here("graph", "validate", file) == 1
-    said = capsys.readouterr().err
-    assert f"error[workflow_invalid]: {file} is in ComfyUI's UI format" in said
-    assert f"hint: Convert it: ryla-gen graph convert {file} -o" in said
+    data = ok(capsys, "graph", "validate", file)
+    assert (data["valid"], data["errors"]) == (True, [])
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"nodes": [{"id": 1, "type": "MyOwnFilter", "widgets_values": [1]}], "links": []}, "The node schemas lack MyOwnFilter"),
+        ({"1": {"inputs": {}, "_meta": {"title": "My Own"}}}, "has no class_type"),
+        ({"1": {"class_type": "LoadImage", "inputs": {"image": "https://example.org/a.png"}}}, "--image 1=FILE"),
+        ({"1": {"class_type": "KSampler", "inputs": {}}}, "Prompt has no outputs"),
+    ],
+    ids=["unknown in a drawing", "pack missing", "address", "no output"],
+)
+def test_the_check_tells_what_a_run_refuses(data: Any, said: str, tmp_path: Path, capsys: Capsys) -> None:
+    file = saved(tmp_path, data)
+    assert here("graph", "validate", file, "--json") == 1
+    found = envelope(capsys.readouterr().out)["data"]
+    assert found["valid"] is False
+    assert any(said in item["message"] for item in found["errors"])
+    assert here("graph", "run", file, "-o", str(tmp_path / "x.png")) in (1, 2)
+
+
+def test_a_drawing_with_a_muted_node_runs_without_what_hangs_on_it(tmp_path: Path, capsys: Capsys) -> None:
+    sheet = drawn(GRAPH)
+    sheet["nodes"] += [
+        {"id": 91, "type": "LoadImage", "mode": 2, "widgets_values": ["a.png"], "outputs": [{"type": "IMAGE"}]},
+        {"id": 92, "type": "SaveImage", "widgets_values": ["x"], "inputs": [{"name": "images", "type": "IMAGE", "link": 99}]},
+    ]
+    sheet["links"].append([99, 91, 0, 92, 0, "IMAGE"])
+    file = saved(tmp_path, sheet)
+    assert ok(capsys, "graph", "validate", file)["valid"]
+    assert here("graph", "run", file, "-o", str(tmp_path / "x.png")) == 0
+    assert "Node 92 (Save Image) was left out" in capsys.readouterr().err
+    assert ok(capsys, "graph", "convert", file)["graph"]["92"]["inputs"] == {"filename_prefix": "x"}, "as the page exports it"
 
 
 @pytest.mark.parametrize(("name", "form"), [("x.svg", "svg"), ("x.mmd", "mermaid"), ("x.md", "mermaid")])

@@ -19,6 +19,7 @@ from .sheets import Sheet, drawn
 UUID = "aaaaaaaa-1111-4222-8333-444444444444"
 INNER = "bbbbbbbb-1111-4222-8333-444444444444"
 SAMPLED = [7, "fixed", 20, 8.0, "euler", "simple", 1.0]
+KSAMPLER = ("seed", "steps", "cfg", "sampler_name", "scheduler", "denoise")
 SHIPPED: list[Workflow] = [
     Flux(prompt="a"),
     FluxDev(prompt="a", speed="turbo"),
@@ -172,13 +173,26 @@ def test_a_bypassed_node_passes_on_what_has_the_type() -> None:
     assert inputs(done, "4")["model"] == ["1", 0]
 
 
-def test_a_muted_node_is_gone_and_so_is_what_hangs_on_it() -> None:
+def test_a_muted_node_is_gone_and_what_hung_on_it_stays_as_the_page_leaves_it() -> None:
     sheet = lora_chain(2)
     sheet.add("EmptyLatentImage", [64, 64, 1])
     done = run(sheet)
-    assert set(done.graph) == {"1", "5"}
+    assert set(done.graph) == {"1", "3", "4", "5"}
+    assert inputs(done, "3") == {"text": "a fox"}
+    assert done.lacking == {"3": ("clip",), "4": ("model",)}
     assert len(done.notes) == 2
+    assert all("refuses this node" in note for note in done.notes)
+
+
+def test_what_runs_of_it_is_without_the_nodes_that_hang_on_a_muted_one() -> None:
+    sheet = lora_chain(2)
+    sheet.add("EmptyLatentImage", [64, 64, 1])
+    sheet.add("VAEDecode", [], inputs={"samples": (4, 0)})
+    done = run(sheet).runnable(node_schemas())
+    assert set(done.graph) == {"1", "5"}
+    assert len(done.notes) == 3
     assert all("left out" in note for note in done.notes)
+    assert run(lora_chain(4)).runnable(node_schemas()).graph == run(lora_chain(4)).graph
 
 
 def test_an_optional_input_that_hung_on_a_muted_node_is_just_empty() -> None:
@@ -193,8 +207,11 @@ def test_a_bypassed_node_without_a_way_through_cuts_the_rest_off() -> None:
     sheet = Sheet()
     sheet.add("EmptyLatentImage", [64, 64, 1], mode=4)
     sheet.add("KSampler", SAMPLED, inputs={"latent_image": (1, 0)})
+    assert inputs(run(sheet), "2") == dict(zip(KSAMPLER, [7, 20, 8.0, "euler", "simple", 1.0], strict=True))
+    with pytest.raises(InvalidInputError, match="Nothing in this drawing would run"):
+        run(sheet).runnable(node_schemas())
     sheet.add("EmptyImage", [64, 64, 1, 0])
-    assert set(run(sheet).graph) == {"3"}
+    assert set(run(sheet).runnable(node_schemas()).graph) == {"3"}
 
 
 def test_a_drawing_of_which_nothing_would_run_is_refused() -> None:
@@ -264,7 +281,7 @@ def test_subgraphs_inside_subgraphs_show_the_outermost_value() -> None:
 
 @pytest.mark.parametrize("mode", [2, 4])
 def test_a_muted_or_bypassed_subgraph_runs_nothing_inside(mode: int) -> None:
-    assert set(run(around([], mode=mode), part(["inside"])).graph) == {"1"}
+    assert set(run(around([], mode=mode), part(["inside"])).graph) == {"1", "3"}
 
 
 def test_a_line_straight_through_a_subgraph_is_followed() -> None:

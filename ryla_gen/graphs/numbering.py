@@ -1,0 +1,97 @@
+"""Gives the nodes inside subgraphs the ids that ComfyUI's page gives them: a number that is taken already is exchanged.
+
+Works on the file's plain data and changes none of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeGuard
+
+Renamed = Mapping[int, int]
+"""Old id → new id, within one subgraph."""
+
+
+def renumbered(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the drawing with ids that are unique over all its sheets, numbered as the page numbers them when it opens the file."""
+    definitions = data.get("definitions")
+    subgraphs = definitions.get("subgraphs") if isinstance(definitions, Mapping) else None
+    if not isinstance(subgraphs, list):
+        return data
+    used = {node["id"] for node in _nodes(data) if _is_number(node.get("id"))}
+    last = _last_id(data)
+    renamed: dict[str, dict[int, int]] = {}
+    for subgraph in subgraphs:
+        changes: dict[int, int] = {}
+        for node in _nodes(subgraph):
+            number = node.get("id")
+            if not _is_number(number):
+                continue
+            if number in used:
+                last = _next_free(last, used)
+                changes[number] = last
+            else:
+                last = max(last, number)
+            used.add(changes.get(number, number))
+        if changes:
+            renamed[str(subgraph.get("id"))] = changes
+    if not renamed:
+        return data
+    changed = [_changed(subgraph, renamed) if isinstance(subgraph, Mapping) else subgraph for subgraph in subgraphs]
+    nodes = data.get("nodes")
+    outer = [_with_proxies(node, renamed) for node in nodes] if isinstance(nodes, list) else nodes
+    return {**data, "nodes": outer, "definitions": {"subgraphs": changed}}
+
+
+def _nodes(sheet: Any) -> list[Mapping[str, Any]]:
+    nodes = sheet.get("nodes") if isinstance(sheet, Mapping) else None
+    return [node for node in nodes if isinstance(node, Mapping)] if isinstance(nodes, list) else []
+
+
+def _is_number(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _last_id(data: Mapping[str, Any]) -> int:
+    """The largest id that the file says it has given; version 1 keeps it under ``state``."""
+    state = data.get("state")
+    said = state.get("lastNodeId") if isinstance(state, Mapping) else data.get("last_node_id")
+    return said if _is_number(said) else 0
+
+
+def _next_free(last: int, used: set[int]) -> int:
+    last += 1
+    while last in used:
+        last += 1
+    return last
+
+
+def _changed(subgraph: Mapping[str, Any], renamed: Mapping[str, Renamed]) -> dict[str, Any]:
+    """A subgraph with the new ids in its nodes, its links and the instances of others inside it."""
+    own = renamed.get(str(subgraph.get("id")), {})
+    nodes, links = subgraph.get("nodes"), subgraph.get("links")
+    made = dict(subgraph)
+    if isinstance(nodes, list):
+        made["nodes"] = [_with_proxies(_with_id(node, "id", own), renamed) for node in nodes]
+    if isinstance(links, list):
+        made["links"] = [_with_id(_with_id(link, "origin_id", own), "target_id", own) for link in links]
+    return made
+
+
+def _with_id(item: Any, key: str, renamed: Renamed) -> Any:
+    number = item.get(key) if isinstance(item, Mapping) else None
+    return {**item, key: renamed[number]} if _is_number(number) and number in renamed else item
+
+
+def _with_proxies(node: Any, renamed: Mapping[str, Renamed]) -> Any:
+    """An instance whose ``proxyWidgets`` name the nodes inside by their new ids."""
+    own = renamed.get(str(node.get("type"))) if isinstance(node, Mapping) else None
+    properties = node.get("properties") if own else None
+    if not own or not isinstance(properties, Mapping) or not isinstance(properties.get("proxyWidgets"), list):
+        return node
+    proxies = properties["proxyWidgets"]
+    names = {str(old): str(new) for old, new in own.items()}
+    changed = [
+        [names.get(str(entry[0]), entry[0]), *entry[1:]] if isinstance(entry, list) and entry else entry for entry in proxies
+    ]
+    return {**node, "properties": {**properties, "proxyWidgets": changed}}
