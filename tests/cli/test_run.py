@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ryla_gen import FluxDev, load
+from ryla_gen import FluxDev, Generation, load
 from ryla_gen.emulator.server import Emulator
+from ryla_gen.outputs import text_output
+from ryla_gen_cli.generate import page, summary
 
 from .shell import COMMAND, SECONDS, SMALL, envelope, environment, here, lines, picture, ryla, started
 
@@ -286,3 +288,13 @@ def test_an_upscaled_picture_that_exists_is_refused_before_anything_runs(
     assert "error[output_exists]" in capsys.readouterr().err
     here("jobs", "list", "--json")
     assert len(envelope(capsys.readouterr().out)["data"]["items"]) == 1
+
+
+def test_a_text_is_printed_and_saved(tmp_path: Path) -> None:
+    flux = FluxDev(prompt="a fox", seed=7)
+    made = Generation(flux, (text_output("a fox in the snow", "workflow-7-0", node="5"),), 7, "job", "emulator")
+    paths = made.save(tmp_path / "caption.png")
+    assert page(made, paths) == f"{tmp_path / 'caption.txt'}\na fox in the snow"
+    assert paths[0].read_text(encoding="utf-8") == "a fox in the snow"
+    (output,) = summary(made, [*paths])["outputs"]
+    assert (output["kind"], output["text"], output["bytes"], output["path"]) == ("text", "a fox in the snow", 17, str(paths[0]))
