@@ -468,6 +468,32 @@ def test_ends_that_runpod_decides(loopback: RunpodLoopback, status: str, kind: t
     fails(kind, run)
 
 
+@pytest.mark.parametrize("status", ['"THROTTLED"', "7", "null", '["IN_QUEUE"]', '{"a": 1}'])
+def test_a_status_of_an_unknown_kind_is_told_and_not_waited_on_for_ever(
+    loopback: RunpodLoopback, worker: Scripted, status: str
+) -> None:
+    worker.hold = True
+    loopback.faults["status"] = [Fault(200, body=f'{{"id": "x", "status": {status}}}')] * 10_000
+
+    async def work() -> None:
+        made = backend(Terms(unknown_seconds=0.1, first_wait=0.01, longest_wait=0.02))
+        try:
+            async with asyncio.timeout(WAIT):
+                await (await made.submit(WORKFLOW, job="job-1")).result()
+        finally:
+            await made.close()
+
+    error = fails(BackendUnreachableError, work)
+    assert "does not know" in error.message
+    assert "jobs result job-1" in error.hint and error.details["contact_lost"]  # it may run, and is paid for
+
+
+def test_the_setting_says_how_long_a_job_waits_for_a_worker(loopback: RunpodLoopback, worker: Scripted) -> None:
+    asyncio.run(run(CustomWorkflow(graph=GRAPH, limit=60), runpod_load_seconds=10.0, queue_timeout=600))
+    (held,) = loopback.jobs.values()
+    assert held.policy["ttl"] == 700_000
+
+
 def test_a_failure_is_paid_for_and_the_journal_says_what(loopback: RunpodLoopback) -> None:
     broken = "Node ID: 3 (KSampler): it broke"
     failed = {"id": "x", "status": "FAILED", "delayTime": 900, "executionTime": 20_000, "error": broken}

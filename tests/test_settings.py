@@ -116,6 +116,7 @@ def test_an_argument_beats_the_environment_which_beats_the_file_which_beats_the_
         ("RYLA_GEN_MAX_USD_PER_DAY", "0", "max_usd_per_day", 0.0),
         ("RYLA_GEN_MODAL_APP", "12", "modal.app", "12"),
         ("RYLA_GEN_MODAL_TIMEOUT", "60", "modal.timeout", 60.0),
+        ("RYLA_GEN_QUEUE_TIMEOUT", "60", "queue_timeout", 60.0),
         ("MODAL_TIMEOUT", "90000", "modal.timeout", 90.0),
         ("MODAL_ENVIRONMENT", "dev", "modal.environment", "dev"),
         ("RYLA_GEN_MODAL_FAMILIES_FLUX_GPU", "H100,L40S", "modal.families.flux.gpu", ("H100", "L40S")),

@@ -296,7 +296,7 @@ def causes_in(traceback: str) -> list[str]:
 
 def _of_exception(line: str) -> bool:
     """Whether a line of a traceback belongs to an exception's message: frames and their source are indented."""
-    return bool(line.strip()) and not line[0].isspace() and not line.startswith(('File "', "Traceback (most recent"))
+    return bool(line.strip()) and not line[0].isspace() and not line.startswith('File "') and "Traceback (most recent" not in line
 
 
 def causes_in_log(error: ExecutionError, log: Sequence[str]) -> list[str]:

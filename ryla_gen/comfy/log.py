@@ -17,8 +17,8 @@ KEPT_LINES = 20_000
 """Lines kept, of those that matter: a LoRA has up to some three thousand tensors, and one request eight LoRAs at most."""
 NOT_LOADED = re.compile(r"\blora key not loaded: (\S+)\s*$")
 """ComfyUI's line about a tensor of a LoRA that the model has no place for."""
-EXECUTED = re.compile(r"\bPrompt executed in ")
-"""ComfyUI's line at the end of every prompt, after all others of it."""
+EXECUTED = re.compile(r"Prompt executed in ")
+"""ComfyUI's line at the end of every prompt, after all others of it. Newer versions colour it: a letter stands before it."""
 
 
 class ServerLog:

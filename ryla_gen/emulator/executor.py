@@ -40,7 +40,7 @@ class NotEmulatedError(Exception):
 
 
 class Died(BaseException):
-    """The server was asked to vanish (``Knobs.die_on_prompt``)."""
+    """The server, or the thread that runs prompts, was asked to vanish (``Knobs.die_on_prompt``, ``Knobs.thread_dies``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +304,9 @@ class Executor:
         run = Run(self, job, self.schemas(job.graph))
         if self.knobs.die_on_prompt:
             self.die()
+            raise Died
+        if self.knobs.thread_dies:
+            run.say("execution_start", timestamp=run.note("execution_start")["timestamp"])
             raise Died
         began = time.monotonic()
         try:

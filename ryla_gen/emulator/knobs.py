@@ -31,6 +31,8 @@ class Knobs:
     """HTTP status that ``POST /prompt`` answers instead of accepting."""
     die_on_prompt: bool = False
     """Vanish when the next prompt begins to run, as after kill -9: connections break, nothing answers any more."""
+    thread_dies: bool = False
+    """The thread that runs prompts ends when the next one begins, as when a node raises SystemExit: HTTP goes on, nothing runs."""
     lose_history: bool = False
     """``GET /history`` stays empty."""
     out_of_memory_at: str | None = None

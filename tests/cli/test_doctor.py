@@ -155,3 +155,22 @@ def test_a_chain_of_backends_is_examined_one_by_one(capsys: pytest.CaptureFixtur
     states = {item["name"]: item["state"] for item in found["data"]["items"]}
     assert states["comfyui: server"] == "failed"
     assert states["emulator: picture"] == "ok"
+
+
+def test_a_server_whose_thread_died_is_not_well_and_the_next_run_says_what_is_before_it(
+    capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Emulator() as server:
+        server.knobs.thread_dies = True
+        assert here("run", "flux", "fox", "--timeout", "1", "--url", server.url, "--json") == 1
+        first = envelope(capsys.readouterr().out)["error"]
+        assert (first["code"], first["details"]["stopped"]) == ("server_unhealthy", False)
+        assert f"ryla-gen doctor --url {server.url}" in first["hint"]
+        queue = doctor(capsys, "--url", server.url, code=1)["queue"]
+        assert queue["state"] == "failed"
+        assert first["details"]["job"] in queue["message"]
+        assert "restart ComfyUI" in queue["hint"]
+        monkeypatch.setenv("RYLA_GEN_QUEUE_TIMEOUT", "1")
+        assert here("run", "flux", "fox", "--url", server.url, "--json") == 1
+        second = envelope(capsys.readouterr().out)["error"]
+        assert (second["code"], second["details"]["ahead"]) == ("server_unhealthy", [first["details"]["job"]])

@@ -499,6 +499,7 @@ class TestStopping:
         await stub.held.wait()
         await client.cancel("p1")
         await until(lambda: stub.events.count("interrupt p1") == 2)
+        assert stub.events == ["delete p1", "interrupt p1", "interrupt p1"]
         follower.close()
 
     async def test_cancelling_what_has_finished_does_nothing(self, stub, client):
@@ -530,7 +531,8 @@ class TestFilesAndServer:
         assert "cached" in caught.value.hint
 
     async def test_object_info_is_asked_for_once(self, stub, client):
-        assert await asyncio.gather(client.object_info(), client.object_info()) == [{"SaveImage": {"input": {"required": {}}}}] * 2
+        first, second = await asyncio.gather(client.object_info(), client.object_info())
+        assert first == second and "SaveImage" in first
         assert stub.counts["GET /object_info"] == 1
         await client.object_info(refresh=True)
         assert stub.counts["GET /object_info"] == 2
@@ -646,9 +648,14 @@ class TestTidiness:
 
     async def test_closing_while_the_server_is_gone(self, stub):
         async with clients(stub) as client:
-            await begin(client, "p1")
+            stub.hold_at = "executed"
+            follower = await begin(client, "p1")
+            await stub.held.wait()
             await stub.stop()
-            await asyncio.sleep(0.2)
+            await until(lambda: follower.gap)
+        assert follower.ended
+        with pytest.raises(BackendUnreachableError, match="closed"):
+            await read(follower)
         await stub.start()
 
     async def test_a_closed_client_says_so(self, stub):

@@ -251,8 +251,6 @@ async def test_a_history_entry_of_another_shape_is_a_typed_end_when_a_job_is_res
 @asynccontextmanager
 async def most_held() -> AsyncIterator[list[int]]:
     """Sample what this process holds in memory; the list's one number is the most above what it held before, in bytes."""
-    if not STATM.exists():
-        pytest.skip("memory is read from /proc")
     before, most = held(), [0]
 
     async def sample() -> None:
@@ -274,6 +272,7 @@ def held() -> int:
     return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.mark.skipif(not STATM.exists(), reason="memory is read from /proc")
 @pytest.mark.parametrize("kind", ["bomb", "endless", "huge"])
 @pytest.mark.parametrize("place", ["view", "nodes"])
 async def test_an_answer_without_measure_ends_typed_and_holds_little_memory(stub: StubServer, place: str, kind: str) -> None:
@@ -506,7 +505,8 @@ async def test_a_graph_that_only_shows_texts_succeeds(stub: StubServer) -> None:
 # -- what the server's log knows -----------------------------------------------------------------------
 
 TRACEBACK = (
-    'Traceback (most recent call last):\n  File "/pack/odd.py", line 20, in go\n    {}["missing"]\nKeyError: \'missing\'\n\n'
+    '\x1b[1m\x1b[31m[ERROR]\x1b[0m Traceback (most recent call last):\n  File "/pack/odd.py", line 20, in go\n'
+    "    {}['missing']\nKeyError: 'missing'\n\n"
     "The above exception was the direct cause of the following exception:\n\n"
     'Traceback (most recent call last):\n  File "/pack/odd.py", line 22, in go\n    raise ValueError("…")\n'
     "ValueError: the file\nhas no\x1b[31m header\n\n"
@@ -549,7 +549,11 @@ async def test_a_lora_without_effect_on_a_server_of_one_s_own_is_told(stub: Stub
         await stub.held.wait()
         while not stub.counts["GET /internal/logs/raw"]:
             await asyncio.sleep(0.01)
-        own = [left_out("a.weight"), left_out("b.weight"), {"t": "9", "m": "Prompt executed in 2.00 seconds\n"}]
+        own = [
+            left_out("a.weight"),
+            left_out("b.weight"),
+            {"t": "9", "m": "\x1b[32m[INFO]\x1b[0m \x1b[32mPrompt executed in 2.00 seconds\x1b[0m\n"},
+        ]
         stub.log = [*stub.log, *own, left_out("of.the.next.prompt")]
         stub.go_on()
         async with asyncio.timeout(PATIENCE):
