@@ -104,7 +104,7 @@ class _Place:
     is_input: bool
 
     def key(self) -> tuple[Any, ...]:
-        return (self.scope.path, self.node.id, self.slot, self.is_input)
+        return (self.scope.path, self.node.id, self.slot, self.wanted, self.is_input)
 
 
 class Tracer:
@@ -112,6 +112,10 @@ class Tracer:
 
     def __init__(self, drawing: Drawing) -> None:
         self.drawing = drawing
+        self._found: dict[tuple[Any, ...], Source | None] = {}
+        """What was found from each place on the way: a thousand nodes may hang on one chain of a thousand reroutes."""
+        self._setters: dict[str, dict[str, Drawn]] = {}
+        """Sheet, by the type of its instances → the name of a variable → the node that sets it."""
 
     def source(self, scope: Scope, node: Drawn, slot: int) -> Source | None:
         """Find what feeds an input; None when nothing is linked to it.
@@ -120,16 +124,16 @@ class Tracer:
             InvalidInputError: the links run in a circle through nodes that only pass on.
 
         """
-        place = _Place(scope, node, slot, node.inputs[slot].type, is_input=True)
-        seen: set[tuple[Any, ...]] = set()
-        while True:
-            if place.key() in seen:
-                raise InvalidInputError(f"The links around node {scope.id_of(place.node)} run in a circle.", EXPORT_HELP)
-            seen.add(place.key())
-            step = self._up(place) if place.is_input else self._through(place)
-            if not isinstance(step, _Place):
-                return step
-            place = step
+        way: dict[tuple[Any, ...], None] = {}
+        step: _Place | Source | None = _Place(scope, node, slot, node.inputs[slot].type, is_input=True)
+        while isinstance(step, _Place) and (key := step.key()) not in self._found:
+            if key in way:
+                raise InvalidInputError(f"The links around node {step.scope.id_of(step.node)} run in a circle.", EXPORT_HELP)
+            way[key] = None
+            step = self._up(step) if step.is_input else self._through(step)
+        found = self._found[step.key()] if isinstance(step, _Place) else step
+        self._found |= dict.fromkeys(way, found)
+        return found
 
     def _up(self, at: _Place) -> _Place | Source | None:
         """From an input to the output that feeds it."""
@@ -189,12 +193,18 @@ class Tracer:
         name = _variable(node)
         around: Scope | None = scope
         while around is not None:
-            for other in around.sheet.nodes.values():
-                if other.type == SETS and _variable(other) == name and other.mode not in (MUTED, BYPASSED):
-                    return around, other
+            if (found := self._setters_in(around).get(name)) is not None:
+                return around, found
             around = around.outer
         text = f"Node {scope.id_of(node)} gets {name!r}, which no SetNode of the drawing sets."
         raise InvalidInputError(text, EXPORT_HELP)
+
+    def _setters_in(self, scope: Scope) -> dict[str, Drawn]:
+        key = scope.instance.type if scope.instance else ""
+        if key not in self._setters:
+            setting = [node for node in scope.sheet.nodes.values() if node.type == SETS and node.mode not in (MUTED, BYPASSED)]
+            self._setters[key] = {_variable(node): node for node in reversed(setting)}
+        return self._setters[key]
 
 
 def passing(node: Drawn, slot: int, wanted: str) -> int | None:

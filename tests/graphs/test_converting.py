@@ -279,6 +279,30 @@ def test_subgraphs_inside_subgraphs_show_the_outermost_value() -> None:
     assert inputs(done, "3")["positive"] == ["2:8:5", 0]
 
 
+@pytest.mark.timeout(60)
+def test_thousands_of_nodes_on_one_chain_are_found_in_one_walk() -> None:
+    sheet = Sheet()
+    last = sheet.add("EmptyImage", [64, 64, 1, 0])
+    for _ in range(4000):
+        last = sheet.add("Reroute", inputs={"": (last, 0)}, outputs=("*",))
+    savers = [sheet.add("SaveImage", ["x"], inputs={"images": (last, 0)}) for _ in range(2000)]
+    done = run(sheet)
+    assert len(done.graph) == 2001
+    assert all(inputs(done, str(number))["images"] == ["1", 0] for number in savers)
+
+
+@pytest.mark.timeout(60)
+def test_thousands_of_variables_are_looked_up_once() -> None:
+    sheet = Sheet()
+    image = sheet.add("EmptyImage", [64, 64, 1, 0])
+    for number in range(2500):
+        sheet.add("SetNode", [f"v{number}"], inputs={"IMAGE": (image, 0)}, outputs=("*",))
+    got = [sheet.add("GetNode", [f"v{number}"], outputs=("IMAGE",)) for number in range(2500)]
+    savers = [sheet.add("SaveImage", ["x"], inputs={"images": (number, 0)}) for number in got]
+    done = run(sheet)
+    assert all(inputs(done, str(number))["images"] == ["1", 0] for number in savers)
+
+
 @pytest.mark.parametrize("mode", [2, 4])
 def test_a_muted_or_bypassed_subgraph_runs_nothing_inside(mode: int) -> None:
     assert set(run(around([], mode=mode), part(["inside"])).graph) == {"1", "3"}
