@@ -15,6 +15,9 @@ from .version import __version__
 from .workflows.base import Notice, Workflow
 from .workflows.registry import BUILT_IN, workflow_class
 
+READABLE = (1, 2)
+"""Contracts that this side reads: of contract 1 nothing is lost. A reply is written in the contract of its request."""
+
 PlainData = dict[str, Any]
 T = TypeVar("T")
 
@@ -87,14 +90,14 @@ def _options(data: object) -> Options:
 
 
 def check_version(data: Mapping[str, Any], *, theirs: str) -> None:
-    """Refuse another contract number, and name the side to update.
+    """Refuse a contract that this side cannot read, and name the side to update.
 
     Raises:
-        ContractMismatchError: the numbers differ.
+        ContractMismatchError: it is none of ``READABLE``.
 
     """
     number = data.get("contract", CONTRACT)
-    if number != CONTRACT:
+    if number not in READABLE:
         ahead = isinstance(number, int | float) and number > CONTRACT
         text = f"The {theirs} speaks contract {number!r}, this side {CONTRACT}."
         if (theirs == "app") != ahead:
@@ -102,6 +105,28 @@ def check_version(data: Mapping[str, Any], *, theirs: str) -> None:
         else:
             hint = "The caller is the older side. Update it: pip install -U ryla-gen"
         raise ContractMismatchError(text, hint, {"contract": CONTRACT, "theirs": number})
+
+
+def readable_by(request: object, reply: PlainData) -> PlainData:
+    """Write a reply in the contract of the request it answers, with nothing lost.
+
+    A caller of contract 1 refuses another number, and knows no output without ``data``: a text becomes a file of text there.
+    """
+    if not isinstance(request, Mapping) or request.get("contract") != 1:
+        return reply
+    reply = {**reply, "contract": 1}
+    generation = reply.get("generation")
+    if isinstance(generation, Mapping):
+        outputs = [_output_of_contract_1(item) for item in generation["outputs"]]
+        reply["generation"] = {**generation, "outputs": outputs}
+    return reply
+
+
+def _output_of_contract_1(output: PlainData) -> PlainData:
+    if output["kind"] in ("image", "video", "file"):
+        return output
+    shared = {key: value for key, value in output.items() if key != "text"}
+    return {**shared, "kind": "file", "data": output["data"] if "data" in output else str(output["text"]).encode()}
 
 
 def reply(generation: Generation) -> PlainData:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from .shapes import ShapeError, build
 
-CONTRACT = 1
+CONTRACT = 2
 """Version of every shape that crosses a process."""
 
 State = Literal["queued", "running", "succeeded", "failed", "canceled", "expired"]
@@ -56,7 +56,7 @@ class Queued(Event):
 
 @dataclass(frozen=True, slots=True)
 class Started(Event):
-    """The graph began to run."""
+    """The graph began to run; again, when its container or its server was lost meanwhile."""
 
     type: ClassVar[str] = "started"
     cold_start: float = 0.0
@@ -69,7 +69,7 @@ class Progress(Event):
 
     type: ClassVar[str] = "progress"
     fraction: float = 0.0
-    """Share of the whole graph that is done, 0 to 1; never falls."""
+    """Share of the whole graph that is done, 0 to 1; falls only after a second start."""
     step: int = 0
     """Step of the current node."""
     steps: int = 0

@@ -20,6 +20,7 @@ from ryla_gen.contract import (
     plain,
     read_reply,
     read_request,
+    readable_by,
     reply,
     request,
 )
@@ -155,11 +156,32 @@ def test_nonsense_is_refused(data: Any, says: str) -> None:
 
 def test_another_contract_names_the_side_to_update() -> None:
     with pytest.raises(ContractMismatchError) as caught:
-        read_request({"contract": 2, "inputs": {"prompt": "x"}}, "flux_dev")
+        read_request({"contract": 3, "inputs": {"prompt": "x"}}, "flux_dev")
     assert "this side" in str(caught.value)
     with pytest.raises(ContractMismatchError) as caught:
         read_reply({"contract": 0, "ok": True}, GENERATION.workflow)
     assert "ryla-gen deploy" in caught.value.hint
+
+
+@pytest.mark.parametrize("number", [1, 2, 2.0])
+def test_both_contracts_are_read(number: float) -> None:
+    assert CONTRACT == 2
+    assert read_request({"contract": number, "inputs": {"prompt": "x"}}, "flux_dev").workflow.name == "flux_dev"
+    assert read_reply({**reply(GENERATION), "contract": number}, GENERATION.workflow) == GENERATION
+
+
+def test_a_caller_of_contract_1_gets_its_own_number_and_a_text_as_a_file() -> None:
+    written = reply(GENERATION)
+    text = {"kind": "text", "media_type": "text/plain", "name": "caption.txt", "text": "a füx", "node": "7"}
+    written["generation"]["outputs"].append(text)
+    older = readable_by({"contract": 1}, written)
+    file = {"kind": "file", "media_type": "text/plain", "name": "caption.txt", "data": "a füx".encode(), "node": "7"}
+    assert (older["contract"], older["generation"]["outputs"][-1]) == (1, file)
+    assert older["generation"]["outputs"][:-1] == written["generation"]["outputs"][:-1]
+    assert read_reply(older, GENERATION.workflow).outputs[-1].data == "a füx".encode()
+    assert readable_by({"contract": 1}, SHAPES["error_reply"]) == {**SHAPES["error_reply"], "contract": 1}
+    for asked in ({}, {"contract": 2}, {"contract": 99}, None, []):
+        assert readable_by(asked, written) is written
 
 
 def test_a_reply_becomes_the_generation_again_and_unknown_keys_are_ignored() -> None:
@@ -194,9 +216,9 @@ def test_the_version_is_in_every_request() -> None:
 @pytest.mark.parametrize(
     ("theirs", "number", "says"),
     [
-        ("app", CONTRACT - 1, "The app is the older side. Deploy it again: ryla-gen deploy"),
+        ("app", 0, "The app is the older side. Deploy it again: ryla-gen deploy"),
         ("app", CONTRACT + 1, "The caller is the older side. Update it: pip install -U ryla-gen"),
-        ("caller", CONTRACT - 1, "The caller is the older side. Update it: pip install -U ryla-gen"),
+        ("caller", 0, "The caller is the older side. Update it: pip install -U ryla-gen"),
         ("caller", CONTRACT + 1, "The app is the older side. Deploy it again: ryla-gen deploy"),
     ],
 )

@@ -48,7 +48,7 @@ FLOORS = {
     "faces": 5.5,
     "hooks": 5.5,
     "backends": 6,
-    "remote": 6,
+    "remote": 5.8,
     "estimates": 6.5,
     "fallback": 7,
     "calls": 7,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from ..events import Event, Finished, Preview, Queued, Started, State
+from ..events import Event, Finished, Preview, Progress, Queued, Started, State
 from ..results import Generation
 from ..workflows.base import Workflow
 
@@ -94,8 +94,10 @@ class EventLog:
         self._seq = 0
         self._changed = asyncio.Event()
         self._fraction = 0.0
+        self.queued_at = asyncio.get_running_loop().time()
+        """When the job began to wait, on the event loop's clock: anew when its container was lost."""
         self.started_at: float | None = None
-        """When the graph began, on the event loop's clock; None before that."""
+        """When the graph began, the last time that it did; None while the job waits."""
 
     @property
     def finished(self) -> bool:
@@ -103,7 +105,9 @@ class EventLog:
         return bool(self._events) and isinstance(self._events[-1], Finished)
 
     def add(self, kind: type[Event], **fields: object) -> None:
-        """Append an event with the next number; nothing after the last one, and fractions never fall."""
+        """Append an event with the next number; nothing after the last one. Fractions fall only after another start."""
+        if kind is Started:
+            self._fraction = 0.0
         if "fraction" in fields:
             self._fraction = fields["fraction"] = max(self._fraction, float(str(fields["fraction"])))
         self.put(kind(job=self.job, seq=self._seq, **fields))  # type: ignore[arg-type]
@@ -113,14 +117,21 @@ class EventLog:
         if self.finished or event.seq < self._seq or self._repeats(event):
             return
         self._seq = event.seq + 1
-        if isinstance(event, Started):
-            self.state, self.started_at = "running", asyncio.get_running_loop().time()
+        self._clock(event)
         if isinstance(event, Preview):
             self._preview = event
         else:
             self._events.append(event)
         self._changed.set()
         self._changed = asyncio.Event()
+
+    def _clock(self, event: Event) -> None:
+        """Let the event start the clock of running, or that of waiting: both begin anew when the container was lost."""
+        now = asyncio.get_running_loop().time()
+        if isinstance(event, Started) or (isinstance(event, Progress | Preview) and self.started_at is None):  # Started may be lost
+            self.state, self.started_at = "running", now
+        elif isinstance(event, Queued) and self.started_at is not None:
+            self.state, self.started_at, self.queued_at = "queued", None, now
 
     def _repeats(self, event: Event) -> bool:
         """Whether the server says again what was said before: the same place in the queue."""

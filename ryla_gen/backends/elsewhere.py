@@ -15,8 +15,8 @@ from ..errors import (
     JobNotFoundError,
     NotDeployedError,
     PlainData,
+    PreemptedError,
     RylaGenError,
-    ServerUnhealthyError,
     error_from_data,
 )
 from ..results import METADATA_KEY
@@ -103,10 +103,14 @@ def _metadata(extra: Any) -> PlainData:
 
 
 async def _of_modal(own: str) -> Told:
+    from ..remote.claims import CANCELED  # here, since it imports modal
+
     reply = await _reply(own)
     error = reply.get("error") if reply.get("ok") is not True else None
     if isinstance(error, dict):
         owner = str((error.get("details") or {}).get("handle") or "").removeprefix("modal:")
+        if owner == CANCELED:
+            raise JobCanceledError(f"The job of the call {own} was cancelled.")
         if error.get("code") == "already_claimed" and owner and owner != own:
             return await _of_modal(owner)
         raise error_from_data(error)
@@ -141,11 +145,13 @@ async def _reply(own: str) -> Mapping[str, Any]:
 
 
 def _translated(found: RylaGenError, error: BaseException, own: str) -> RylaGenError:
+    from ..remote.claims import cancelled_by_hand, over_without_reply
+
     if isinstance(found, NotDeployedError):
         return JobExpiredError(f"Modal does not know the call {own} (any more).")
-    # Modal tells a cancelled call from a failed one by its words alone.
-    cancelled = isinstance(found, ServerUnhealthyError) and "cancel" in str(error).lower()
-    return JobCanceledError(f"The call {own} was cancelled.") if cancelled else found
+    if cancelled_by_hand(error):
+        return JobCanceledError(f"The call {own} was cancelled.")
+    return PreemptedError(f"The container of the call {own} was lost.") if over_without_reply(error) else found
 
 
 def _number(value: Any) -> int | None:

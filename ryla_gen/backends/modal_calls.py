@@ -1,16 +1,17 @@
-"""Calls to Modal: made until it answers, and taken back when their caller leaves meanwhile. Knows no event and no result."""
+"""Calls to Modal: made until it answers, stopped, and taken back when their caller leaves meanwhile. Knows no event, no result."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-import modal.exception
+import modal
 
 from ..errors import NotAuthorizedError, NotDeployedError, PlainData, RylaGenError
+from ..remote.claims import Store, stop
 from .modal_errors import AMBIGUOUS, translated
 
 T = TypeVar("T")
@@ -63,22 +64,59 @@ async def persistently(call: Callable[[], Awaitable[T]], what: str, terms: Terms
     raise AssertionError("the loop returns or raises")
 
 
-async def spawned(method: Any, argument: PlainData, what: str, terms: Terms) -> Any:
+async def stop_job(claims: Store, job: str, calls: Iterable[str], terms: Terms) -> None:
+    """Stop a job: no call of it begins from now on, and the calls that own it are cancelled, with those that are named.
+
+    Args:
+        claims: where it is written down; see ``remote.claims``.
+        job: its id.
+        calls: the calls that the caller knows of. After a lost answer another one may own the job.
+        terms: how patient to be.
+
+    Raises:
+        BackendUnreachableError: Modal does not answer; the job may still run.
+    """
+    owners: list[str] = []
+    failure: RylaGenError | None = None
+    try:
+        owners = await persistently(lambda: stop(claims, job), "Stopping the job", terms)
+    except RylaGenError as error:
+        failure = error  # the calls that are known are cancelled all the same
+    await asyncio.gather(*(_cancel(call, terms) for call in {*calls, *owners}))
+    if failure is not None:
+        raise failure
+
+
+async def _cancel(call: str, terms: Terms) -> None:
+    with contextlib.suppress(NotDeployedError):  # a call that Modal no longer knows runs nothing
+        await persistently(lambda: modal.FunctionCall.from_id(call).cancel.aio(), "Cancelling", terms)
+
+
+async def spawned(method: Any, argument: PlainData, what: str, terms: Terms, claims: Store) -> Any:
     """Hand a request over and return Modal's call of it, for whose upload there is as much time as its size needs.
 
-    A caller who changes his mind meanwhile (Ctrl-C) shall not pay: what Modal took is cancelled.
+    A caller who changes his mind meanwhile (Ctrl-C) shall not pay: the job is stopped, and what Modal took is cancelled.
     """
     patient = replace(terms, reach_seconds=terms.reach_seconds + upload_seconds(argument))
     task = asyncio.ensure_future(persistently(lambda: method.spawn.aio(argument), what, patient))
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait([task], timeout=TAKE_BACK_SECONDS)
-        if task.done() and not task.cancelled() and task.exception() is None:
-            with contextlib.suppress(RylaGenError):
-                await persistently(lambda: task.result().cancel.aio(), "Cancelling", terms)
+        undoing = asyncio.create_task(_take_back(task, str(argument["job"]), terms, claims))
+        await asyncio.wait([undoing], timeout=TAKE_BACK_SECONDS)
+        undoing.cancel()
         task.cancel()
         raise
+
+
+async def _take_back(task: asyncio.Future[Any], job: str, terms: Terms, claims: Store) -> None:
+    """Stop a job whose call is on its way: first by its entry, which any call of it finds; then the call that Modal names."""
+    with contextlib.suppress(RylaGenError):
+        await stop_job(claims, job, (), terms)
+    await asyncio.wait([task])
+    if not task.cancelled() and task.exception() is None:
+        with contextlib.suppress(RylaGenError):
+            await _cancel(task.result().object_id, terms)
 
 
 def upload_seconds(data: object) -> float:

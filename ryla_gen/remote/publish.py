@@ -71,7 +71,7 @@ class Outbox:
             made, self._items = list(self._items.values()), {}
             if not self._closing:
                 self._wake.clear()
-            items = [item for make in made if (item := make()) is not None]
+            items = [item for make in made if (item := _made(make)) is not None]
             if items:
                 await self._send(items)
             if not self._closing and items:
@@ -88,6 +88,15 @@ class Outbox:
             log.debug("%d events were lost: %s", len(items), error)
 
 
+def _made(make: Callable[[], PlainData | None]) -> PlainData | None:
+    """Return an item; None for one that cannot be made, so that those behind it are still sent."""
+    try:
+        return make()
+    except Exception:  # a preview of an unknown kind, say: events are decoration
+        log.exception("an event could not be made")
+        return None
+
+
 class Publisher:
     """The events of one job, numbered and thinned out; does nothing at all when nobody asked for them.
 
@@ -95,33 +104,39 @@ class Publisher:
         job: id of the job.
         put: delivers to the job's partition; None when no events are wanted.
         previews: whether pictures are wanted too.
+        first: the number of the first event; above those that an earlier container sent.
     """
 
-    def __init__(self, job: str, put: Put | None, *, previews: bool) -> None:
+    def __init__(self, job: str, put: Put | None, *, previews: bool, first: int = 0) -> None:
         self._job = job
         self._outbox = Outbox(put) if put is not None else None
         self._previews = previews
-        self._seq = 0
+        self._seq = first
         self._fraction = 0.0
-        self._started = False
         self._shown = float("-inf")
 
     def emit(self, kind: type[Event], **fields: Any) -> None:
         """Note an event; it is sent when its turn comes, unless a newer one of its kind replaces it first."""
         if self._outbox is None or (kind is Preview and not self._wants_preview()):
             return
-        if kind is Started and self._started:
-            return  # a second start, after ComfyUI died: for the caller the job has been running all along
-        self._started = self._started or kind is Started
+        if kind is Started:
+            self._fraction = 0.0  # a second start, after ComfyUI died: the graph begins again
         if kind is Progress:
             self._fraction = fields["fraction"] = max(self._fraction, float(fields["fraction"]))
         key = kind.type if kind in (Progress, Queued, Preview) else None
         self._outbox.add(lambda: self._numbered(kind, fields), key)
 
-    async def finish(self, state: State) -> None:
-        """Send the last event, and what was still unsent before it."""
+    async def finish(self, state: State | None) -> None:
+        """Send the last event, and what was still unsent before it.
+
+        Args:
+            state: how the job ended; None when it did not, and waits for another container.
+        """
         if self._outbox is not None:
-            self.emit(Finished, state=state)
+            if state is None:
+                self.emit(Queued, position=0)
+            else:
+                self.emit(Finished, state=state)
             await self._outbox.close()
 
     def _wants_preview(self) -> bool:

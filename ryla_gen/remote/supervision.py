@@ -87,6 +87,13 @@ class Session:
         await self._server.stop()
 
     async def _look_after(self) -> None:
+        try:
+            await self._watched()
+        except Exception as error:  # without its watch a hung ComfyUI would hold its jobs for ever
+            log.exception("the watch over ComfyUI failed")
+            await self.end(f"its watch failed: {type(error).__name__}: {error}")
+
+    async def _watched(self) -> None:
         ended = asyncio.create_task(self._server.wait())
         try:
             while not self.over:
@@ -100,9 +107,13 @@ class Session:
             ended.cancel()
 
     async def _released(self, prompt_id: str) -> None:
-        with self.busy(), contextlib.suppress(RylaGenError):
-            while not self.over and prompt_id in (await self.client.queue()).running:  # noqa: ASYNC110 - nothing tells us
-                await asyncio.sleep(RELEASE_LOOK)
+        try:
+            with self.busy(), contextlib.suppress(RylaGenError):
+                while not self.over and prompt_id in (await self.client.queue()).running:  # noqa: ASYNC110 - nothing tells us
+                    await asyncio.sleep(RELEASE_LOOK)
+        except Exception as error:  # what it runs cannot be told any more, and it may hold the GPU
+            log.exception("the end of %s could not be followed", prompt_id)
+            await self.end(f"its queue cannot be read: {type(error).__name__}: {error}")
 
 
 class Supervisor:

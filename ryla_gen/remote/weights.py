@@ -1,7 +1,7 @@
 """What the CPU class does: bring the weights of named workflows onto the volume, check them, say what is there. Knows no GPU.
 
 Requests and replies are plain data, like a generation's: ``{"workflows": ["flux_dev"], "variants": false, "job": "…"}`` in,
-``{"contract": 1, "ok": true, "report": {…}}`` or the contract's error out. Progress goes to the queue partition of ``job``.
+``{"contract": 2, "ok": true, "report": {…}}`` or the contract's error out. Progress goes to the queue partition of ``job``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ..names import EVENTS_QUEUE, MODELS_VOLUME
 from ..version import __version__
 from ..workflows.registry import workflow_class
 from ..workflows.tables import Weights
+from .faults import typed
 from .places import Places
 from .publish import Outbox, Put
 from .variants import default_of, variants
@@ -47,13 +48,18 @@ class Keeper:
     async def run(self, action: Action, request: PlainData) -> PlainData:
         """Serve one request: the one line behind every method of the class."""
         try:
-            contract.check_version(request, theirs="caller")
-            rows = wanted(request)
-            await self._reload()
-            job = str(request.get("job") or contract.new_job_id())
-            report = await self._shown(job, lambda show: self._done(action, rows, show))
+            with typed("The container failed"):
+                reply = await self._reply(action, request)
         except RylaGenError as error:
-            return contract.error_reply(error)
+            reply = contract.error_reply(error)
+        return contract.readable_by(request, reply)
+
+    async def _reply(self, action: Action, request: PlainData) -> PlainData:
+        contract.check_version(request, theirs="caller")
+        rows = wanted(request)
+        await self._reload()
+        job = str(request.get("job") or contract.new_job_id())
+        report = await self._shown(job, lambda show: self._done(action, rows, show))
         return {"contract": CONTRACT, "ok": True, "app": __version__, "report": contract.plain(report)}
 
     async def _reload(self) -> None:

@@ -6,11 +6,10 @@ Faults of the request are replies; faults of the machine are raised, so that Mod
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -32,15 +31,17 @@ from ..errors import (
 )
 from ..events import Preview, Progress, Queued, Started, State
 from ..faces import require_face
-from ..names import APP, CLAIMS_DICT, EVENTS_QUEUE, MODELS_VOLUME
+from ..names import CLAIMS_DICT, EVENTS_QUEUE, MODELS_VOLUME
 from ..results import Generation
 from ..running import Emit
 from ..version import __version__
 from ..workflows.base import Notice, Workflow
 from . import costs
-from .claims import ModalClaims, claim
+from .claims import ModalClaims, claim, stop
 from .config import INPUTS, FamilyConfig, inside
 from .consistency import measured
+from .faults import typed
+from .interrupts import Interrupts
 from .loras import Brought, LoraCopies, ModalShelf
 from .missing import Stock
 from .places import Places
@@ -53,7 +54,12 @@ LOADED = time.monotonic()
 COLD_SECONDS = 2.0
 """Requests that arrive so soon after the start, before any was served, had been waiting for it."""
 MACHINE_FAULTS = (ServerUnhealthyError, BackendUnreachableError, StorageFailedError, InternalError)
-LOG_HINT = f"See its log: modal app logs {APP}"
+STOP_SECONDS = 3.0
+"""How long a cancelled input may take to write down that its job is stopped."""
+LOST_EVENTS = 100
+"""Events that an earlier container may have numbered and not delivered: a job that runs again begins its numbers above them."""
+PARTITION_EVENTS = 5000
+"""Events in a partition, when the queue does not say how many."""
 
 log = logging.getLogger("ryla_gen.remote")
 
@@ -78,6 +84,7 @@ class Worker:
         )
         self._supervisor = Supervisor(server, stall=self._places.stall or self._config.stall)
         self._claims = ModalClaims(CLAIMS_DICT)
+        self._interrupts = Interrupts()
         self._events = modal.Queue.from_name(EVENTS_QUEUE, create_if_missing=True)
         self._loras = LoraCopies(ModalShelf(MODELS_VOLUME), self._places.loras)
         self._watch = LoraWatch(server.said, (self._places.loras, self._places.models / "loras"))
@@ -129,32 +136,35 @@ class Worker:
             BackendUnreachableError, StorageFailedError: this container cannot work.
             InternalError: whatever else went wrong.
         """
+        self._interrupts.listen()
         with typed("The container failed"):
-            return await self._run(name, request)
+            return contract.readable_by(request, await self._run(name, request))
 
     async def _run(self, name: str | None, request: PlainData) -> PlainData:
         cold = self._cold_start if not self._served and time.monotonic() - self._ready < COLD_SECONDS else 0.0
         try:
             read = contract.read_request(request, name)
-            await claim(self._claims, read.job, modal.current_function_call_id() or "")
+            again = await claim(self._claims, read.job, modal.current_function_call_id() or "")
         except MACHINE_FAULTS:
             raise
         except RylaGenError as error:
             return contract.error_reply(error)
-        publisher = Publisher(read.job, self._put(read.job) if read.options.events else None, previews=read.options.previews)
+        put = self._put(read.job) if read.options.events else None
+        first = await self._sent(read.job) if again and put else 0
+        publisher = Publisher(read.job, put, previews=read.options.previews, first=first)
         publisher.emit(Queued, position=0)
-        state: State = "failed"
+        state: State | None = "failed"
         try:
             generation = await self._generation(read.workflow, read.job, publisher, cold)
             if read.options.measure_consistency:
                 models = self._places.models
                 generation = await asyncio.to_thread(measured, generation, emulated=self._emulated, models=models)
             reply, state = contract.reply(generation), "succeeded"
-        except (asyncio.CancelledError, JobCanceledError) as error:
-            state = "canceled"
-            if isinstance(error, asyncio.CancelledError):
-                raise
-            reply = contract.error_reply(error)
+        except asyncio.CancelledError:
+            state = await self._ended(read.job)
+            raise
+        except JobCanceledError as error:
+            reply, state = contract.error_reply(error), "canceled"
         except MACHINE_FAULTS:
             raise
         except RylaGenError as error:
@@ -163,6 +173,28 @@ class Worker:
             self._served = True
             await publisher.finish(state)
         return reply
+
+    async def _ended(self, job: str) -> State | None:
+        """Say how a job ends whose input was cancelled: not at all where the container has to stop, since it may run again.
+
+        Otherwise it was cancelled by hand, and perhaps by a side that writes no claims (a client of contract 1, Modal's dashboard):
+        then it is stopped from here, so that no other call takes it up.
+        """
+        if self._interrupts.received:
+            return None
+        with contextlib.suppress(Exception):  # the Dict does not answer: the words of Modal's result remain
+            async with asyncio.timeout(STOP_SECONDS):
+                await stop(self._claims, job)
+        return "canceled"
+
+    async def _sent(self, job: str) -> int:
+        """Return a number above those of all events that were sent for a job by an earlier container."""
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                return int(await self._events.len.aio(partition=job)) + LOST_EVENTS
+        except Exception as error:  # a queue that does not answer delays no job
+            log.debug("the events of %s could not be counted: %s", job, error)
+            return PARTITION_EVENTS + LOST_EVENTS
 
     def _put(self, job: str) -> Put:
         async def put(items: list[PlainData]) -> None:
@@ -260,23 +292,6 @@ class Worker:
             warnings=generation.warnings + notices,
             server={"comfyui": self._version, "gpu": gpu, "container": self._places.container, "app": __version__, **more},
         )
-
-
-@contextmanager
-def typed(what: str) -> Iterator[None]:
-    """Give every exception that leaves a container a class of ours: Modal raises it again at the caller, as if it were of there.
-
-    There an OSError would be read as trouble with the network, and a TimeoutError as a result that is not there yet.
-    """
-    try:
-        yield
-    except RylaGenError:
-        raise
-    except Exception as error:
-        said = f"{what}: {type(error).__name__}: {error}"
-        if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
-            raise StorageFailedError(said, f"Its disk may be full; run it again. {LOG_HINT}") from error
-        raise InternalError(said, f"Please report it with the message above. {LOG_HINT}") from error
 
 
 def _emitter(session: Session, publisher: Publisher, cold: float, begun: list[bool]) -> Emit:

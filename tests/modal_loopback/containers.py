@@ -80,6 +80,12 @@ class Containers:
         container.stopping = True
         container.function.changed.fire()
 
+    def preempt(self, container: Container) -> None:
+        """Take a container's machine away: it is told to stop, and gets no further inputs."""
+        container.interrupted = True
+        self.stop(container)
+        self._processes.interrupt(container)
+
     async def withdraw(self, item: Input, result: pb.GenericResult, kill: bool = False) -> None:
         """Take an input back, wherever it is: its result is decided here."""
         function, container = item.call.function, item.container
@@ -222,9 +228,15 @@ class Containers:
         container.idle_since = time.monotonic()
         for output in request.outputs:
             item = container.running.pop(output.input_id, None)
-            if item is not None:  # cancelled and timed-out inputs are done already: finish() keeps the first result
+            if item is not None and not item.done and self._restarts(container, output.result):
+                self.enqueue(item, first=True)
+            elif item is not None:  # cancelled and timed-out inputs are done already: finish() keeps the first result
                 item.call.finish(item, output.result, output)
         return Empty()
+
+    def _restarts(self, container: Container, result: pb.GenericResult) -> bool:
+        cancelled = result.status == Result.GENERIC_STATUS_TERMINATED
+        return container.interrupted and cancelled and not self._world.knobs.interrupted_ends
 
     async def TaskResult(self, request: pb.TaskResultRequest, caller: Caller) -> Empty:
         caller.inside.failure = request.result

@@ -50,6 +50,10 @@ class Knobs:
     kill_at_input: int = 0
     """The container that is handed the n-th input from now on is killed as it receives it; 0 is never."""
 
+    interrupted_ends: bool = False
+    """What becomes of an input that a preempted container answers with a cancellation: it is over, or (False) it is restarted
+    elsewhere under the same call. Modal documents the restart; what its service does with the answer is unknown."""
+
     def reset(self) -> None:
         """Switch every fault off."""
         for item in fields(self):

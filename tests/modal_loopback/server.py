@@ -178,6 +178,14 @@ class Loopback:
 
         self._run(kill())
 
+    def preempt(self, container: Container) -> None:
+        """Take a container's machine away as Modal does: an interrupt signal, and what it ran goes on elsewhere; see the knobs."""
+
+        async def preempt() -> None:
+            self._containers.preempt(container)
+
+        self._run(preempt())
+
     # -- its own life ----------------------------------------------------------------------------------
 
     def __enter__(self) -> Loopback:

@@ -132,6 +132,8 @@ class Container:
     ready: bool = False
     """It asked for inputs, so it started well."""
     stopping: bool = False
+    interrupted: bool = False
+    """It was told to stop by a signal: its machine is taken away."""
     idle_since: float = field(default_factory=time.monotonic)
     failure: pb.GenericResult | None = None
     """Why it could not start, in its own words."""

@@ -20,13 +20,27 @@ class Partition:
         self.items: list[dict[str, Any]] = []
         self.times: list[float] = []
         self.delay, self.fault = delay, fault
+        self.puts = 0
 
     async def put(self, items: list[dict[str, Any]]) -> None:
+        self.puts += 1
         await asyncio.sleep(self.delay)
         if self.fault:
             raise self.fault
         self.items += items
         self.times += [time.monotonic()] * len(items)
+
+    async def tried(self, puts: int) -> None:
+        """Wait until so many deliveries have been tried."""
+        async with asyncio.timeout(20):
+            while self.puts < puts:
+                await asyncio.sleep(0.01)
+
+    async def holds(self, kind: str, **fields: Any) -> None:
+        """Wait until the newest item is such an event."""
+        async with asyncio.timeout(20):
+            while not self.items or {**self.items[-1], "type": kind, **fields} != self.items[-1]:
+                await asyncio.sleep(0.01)
 
 
 def picture(edge: int) -> bytes:
@@ -89,11 +103,15 @@ async def test_without_events_nothing_is_done_at_all() -> None:
 
 
 async def test_a_broken_queue_loses_events_and_nothing_else() -> None:
-    publisher = Publisher("job", Partition(fault=ConnectionError("no queue")).put, previews=True)
+    partition = Partition(fault=ConnectionError("no queue"))
+    publisher = Publisher("job", partition.put, previews=True)
     publisher.emit(Started, cold_start=0.0)
-    await asyncio.sleep(0.05)
+    await partition.tried(1)
+    partition.fault = None  # it works again: what was lost stays lost, and a gap tells of it
     publisher.emit(Progress, fraction=0.5, step=1, steps=2, node="KSampler")
     await publisher.finish("succeeded")
+    await partition.holds("finished", state="succeeded")
+    assert [(item["seq"], item["type"]) for item in partition.items] == [(1, "progress"), (2, "finished")]
 
 
 async def test_a_slow_queue_does_not_hold_up_the_reply_and_gets_its_last_event_later() -> None:
@@ -108,16 +126,38 @@ async def test_a_slow_queue_does_not_hold_up_the_reply_and_gets_its_last_event_l
     assert [item["type"] for item in partition.items] == ["started", "finished"]
 
 
-async def test_after_a_second_start_the_fraction_does_not_fall_and_started_is_not_repeated() -> None:
+async def test_a_second_start_is_told_and_the_fraction_begins_again_and_never_falls_otherwise() -> None:
     partition = Partition()
     publisher = Publisher("job", partition.put, previews=True)
-    for fraction in (0.6, 0.1, 0.7):
-        publisher.emit(Started, cold_start=0.0)
-        publisher.emit(Progress, fraction=fraction, step=1, steps=2, node="KSampler")
-        await asyncio.sleep(0.35)
+    for step, (start, fraction) in enumerate([(True, 0.6), (False, 0.5), (True, 0.1), (False, 0.7)]):
+        if start:
+            publisher.emit(Started, cold_start=0.0)
+        publisher.emit(Progress, fraction=fraction, step=step, steps=4, node="KSampler")
+        await partition.holds("progress", step=step)
     await publisher.finish("succeeded")
-    assert [item["fraction"] for item in partition.items if item["type"] == "progress"] == [0.6, 0.6, 0.7]
-    assert [item["type"] for item in partition.items].count("started") == 1
+    told = [item.get("fraction", item["type"]) for item in partition.items]
+    assert told == ["started", 0.6, 0.6, "started", 0.1, 0.7, "finished"]
+    assert [item["seq"] for item in partition.items] == list(range(7))
+
+
+async def test_a_container_that_has_to_stop_publishes_no_end_and_the_next_one_goes_on_counting() -> None:
+    partition = Partition()
+    first = Publisher("job", partition.put, previews=False)
+    first.emit(Started, cold_start=0.0)
+    await first.finish(None)
+    second = Publisher("job", partition.put, previews=False, first=len(partition.items) + 100)
+    second.emit(Started, cold_start=2.0)
+    await second.finish("succeeded")
+    assert [item["type"] for item in partition.items] == ["started", "queued", "started", "finished"]
+    assert [item["seq"] for item in partition.items] == [0, 1, 102, 103]
+
+
+async def test_an_event_that_cannot_be_made_takes_none_of_those_behind_it_along() -> None:
+    partition = Partition()
+    publisher = Publisher("job", partition.put, previews=True)
+    publisher.emit(Preview, media_type="image/jpeg", data=None)  # no bytes: reading it raises a TypeError
+    await publisher.finish("succeeded")
+    await partition.holds("finished", state="succeeded")
 
 
 def test_a_preview_that_is_no_picture_is_left_out() -> None:

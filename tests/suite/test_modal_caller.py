@@ -331,10 +331,10 @@ def test_a_caller_of_another_contract_is_told_which_side_to_update(modal: Loopba
 
     from ryla_gen.contract import read_reply
 
-    reply = modal_client.Cls.from_name("ryla-comfyui", "Flux")().flux.remote({"contract": 2, "inputs": {"prompt": "x"}})
+    reply = modal_client.Cls.from_name("ryla-comfyui", "Flux")().flux.remote({"contract": 3, "inputs": {"prompt": "x"}})
     assert reply["error"]["code"] == "contract_mismatch"
     with pytest.raises(ContractMismatchError):
-        read_reply({"contract": 2, "ok": True}, Flux(**SMALL))
+        read_reply({"contract": 3, "ok": True}, Flux(**SMALL))
 
 
 def test_only_inputs_are_needed_by_anyone_without_this_sdk(modal: Loopback) -> None:

@@ -1,0 +1,280 @@
+"""One job on Modal as its caller follows it: events, reply, limits, stop, and a second run after a preemption. Looks nothing up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Any, Protocol
+
+import modal
+
+from ..contract import READABLE, read_reply
+from ..errors import (
+    AlreadyClaimedError,
+    BackendUnreachableError,
+    ContractMismatchError,
+    GenerationTimeoutError,
+    JobCanceledError,
+    JobExpiredError,
+    NotDeployedError,
+    PlainData,
+    PreemptedError,
+    RylaGenError,
+)
+from ..events import CONTRACT, Queued
+from ..names import APP
+from ..remote.claims import CANCELED, ModalClaims, cancelled_by_hand, entries_of, over_without_reply
+from ..results import Generation
+from ..workflows.base import Workflow
+from .modal_calls import ATTEMPTS, FIRST_PAUSE, Terms, persistently, stop_job
+from .modal_errors import AMBIGUOUS, raised_inside, translated
+from .modal_events import copy_events
+from .tickets import TaskTicket, contact_lost
+
+log = logging.getLogger("ryla_gen.modal")
+
+LAST_EVENTS = 0.5
+"""Seconds to wait, when the reply is there, for events that are still on their way."""
+POLL_SECONDS = 15.0
+"""Longest single wait for a result; a dropped connection is noticed after it."""
+
+
+class Send(Protocol):
+    """Sends the request of a job once more, in the contract of an older app when one is named, and returns the call."""
+
+    async def __call__(self, contract: int | None = None) -> Any:
+        """Send it."""
+        ...
+
+
+class _WithoutReply(Exception):  # noqa: N818 - it never leaves this module
+    """The call is over and returned nothing."""
+
+    def __init__(self, by_hand: bool) -> None:
+        super().__init__()
+        self.by_hand = by_hand
+        """Whether Modal says that it was cancelled."""
+
+
+class ModalTicket(TaskTicket):
+    """One job, by the call that runs it: the one that was spawned for it, or the one that owns it.
+
+    Args:
+        call: the call to follow first.
+        workflow: what it runs.
+        job: id of the job.
+        queue: where its events are.
+        claims: where its owner is written.
+        limit: seconds that it may run.
+        terms: how patient to be.
+        send: sends its request again; None in a process that only looks after a job of another one.
+    """
+
+    def __init__(
+        self,
+        call: Any,
+        workflow: Workflow,
+        job: str,
+        queue: Any,
+        claims: ModalClaims,
+        limit: float,
+        terms: Terms,
+        send: Send | None = None,
+    ) -> None:
+        self._call = call
+        self._workflow = workflow
+        self._queue = queue
+        self._claims = claims
+        self._limit = limit
+        self._terms = terms
+        self._send = send
+        self._over: set[str] = set()
+        """Calls that ended without a reply."""
+        self._canceled = False
+        self._taken = False
+        """Whether a container may have taken the job although no event told of its start."""
+        self.at_once = False
+        """Whether to ask first without waiting: of an expired result Modal says so only when the wait is over."""
+        super().__init__(job)
+
+    @property
+    def handle(self) -> str:
+        """Backend and function call id."""
+        return f"modal:{self._call.object_id}"
+
+    async def cancel(self) -> None:
+        """Stop the job, queued or running, whichever call it belongs to, and wait until that is settled."""
+        if self._task.done():
+            return
+        self._canceled = True
+        await self._stop()
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _stop(self) -> None:
+        await stop_job(self._claims, self._log.job, [self._call.object_id], self._terms)
+
+    async def _work(self) -> Generation:
+        reading = asyncio.create_task(copy_events(self._queue, self._log, self._terms.queue_seconds + self._limit))
+        try:
+            generation = await self._replied()
+            await asyncio.wait([reading], timeout=LAST_EVENTS)
+        finally:
+            self._send = None  # it holds the pictures of the request
+            reading.cancel()
+            # Waited for, so that no loop ends while Modal's client still closes what it read from.
+            await asyncio.wait([reading], timeout=LAST_EVENTS)
+        return generation
+
+    async def _replied(self) -> Generation:
+        """Wait for the reply, of whichever call the job comes to belong to."""
+        while True:
+            try:
+                return read_reply(await self._waited(), self._workflow)
+            except AlreadyClaimedError as error:
+                self._call = self._owner(error)
+            except _WithoutReply as lost:
+                self._call = await self._next_call(lost)
+            except ContractMismatchError as error:
+                self._call = await self._sent_in_contract_of(error)
+
+    def _owner(self, error: AlreadyClaimedError) -> Any:
+        """Return the call that owns the job, as another call of it says."""
+        owner = str(error.details.get("handle", "")).removeprefix("modal:")
+        if owner == CANCELED:  # so says an app of contract 1, which takes the entry for a call
+            raise self._canceled_error()
+        if owner in self._over:  # and so it says of a call that was preempted
+            raise self._preempted("The deployed app does not run a job again. Deploy it anew: " + self._terms.deploy)
+        if not owner or owner == self._call.object_id:
+            raise error
+        return modal.FunctionCall.from_id(owner)
+
+    async def _next_call(self, lost: _WithoutReply) -> Any:
+        """Return the call that runs the job after its own ended without a reply; when it has none, send the job once more.
+
+        A job that its owner stopped is never sent again, and one of which that cannot be told is not either.
+        """
+        self._over.add(self._call.object_id)
+        try:
+            what = "Asking for the claim"
+            entries = await persistently(lambda: entries_of(self._claims, self._log.job), what, self._terms)
+        except RylaGenError as error:
+            raise self._preempted(f"It is not known whether it was cancelled: {error.message}") from None
+        last = entries[-1] if entries else None
+        if last == CANCELED or self._canceled:
+            raise self._canceled_error()
+        if last is not None and last not in self._over:
+            return modal.FunctionCall.from_id(last)
+        if lost.by_hand or self._send is None or last is None or len(self._over) > 1:
+            return await self._ended(lost, begun=last is not None)
+        log.warning("the container of the job %s was lost; it is sent again", self._log.job)
+        self._log.add(Queued, position=0)
+        try:
+            return await self._send()
+        except RylaGenError as error:
+            raise self._preempted(f"It could not be sent again: {error.message}") from None
+
+    async def _ended(self, lost: _WithoutReply, *, begun: bool) -> Any:
+        """End a job that is not sent again. Its sender stops it, so that no other call of it runs later for no one."""
+        if self._send is not None or lost.by_hand:
+            with contextlib.suppress(RylaGenError):
+                await self._stop()
+        if lost.by_hand:
+            raise self._canceled_error()
+        raise self._preempted("It was not sent again." if begun else "It had not begun, and nothing ran.")
+
+    async def _sent_in_contract_of(self, error: ContractMismatchError) -> Any:
+        """Send the request again in the contract of an older app, which refused it before it ran anything."""
+        theirs = error.details.get("contract")
+        if self._send is not None and theirs in READABLE and theirs != CONTRACT == error.details.get("theirs"):
+            log.info("the deployed app speaks contract %s; deploy it again: %s", theirs, self._terms.deploy)
+            return await self._send(theirs)
+        hint = error.hint.replace("ryla-gen deploy", self._terms.deploy)  # into the environment where it was found
+        raise ContractMismatchError(error.message, hint, error.details) from None
+
+    async def _waited(self) -> PlainData:
+        """Get the call's return value, for as long as there is patience."""
+        loop = asyncio.get_running_loop()
+        failures = early = 0
+        while True:
+            wait, asked = await self._patience(), loop.time()
+            try:
+                reply: PlainData = await self._call.get.aio(timeout=wait)
+                return reply
+            except (RylaGenError, modal.exception.FunctionTimeoutError, modal.exception.OutputExpiredError) as error:
+                raise self._failed(error) from None
+            except TimeoutError as error:
+                failures = 0  # it answered: the job is not done yet
+                # Unless it answers too early: then this is an exception of the container's. Twice, as clocks jump.
+                early = early + 1 if loop.time() - asked < wait / 2 else 0
+                if early > 1:
+                    raise raised_inside(error, f"The job {self._log.job}") from None
+            except AMBIGUOUS as error:
+                failures += 1
+                if failures >= ATTEMPTS:
+                    found = self._failed(error)
+                    raise (contact_lost(found, self._log.job) if isinstance(found, BackendUnreachableError) else found) from None
+                await asyncio.sleep(FIRST_PAUSE * 2 ** (failures - 1))
+            except Exception as error:  # the container's own, whatever class it has
+                if cancelled_by_hand(error) or over_without_reply(error):
+                    raise _WithoutReply(cancelled_by_hand(error)) from None
+                raise self._failed(error) from None
+
+    async def _patience(self) -> float:
+        """Return the seconds that the next question may take; when the job's time is over, give it up."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._deadline() and self._log.started_at is None and not self._taken:
+            self._taken = await self._claimed()
+        left = self._deadline() - now
+        if left <= 0:
+            await self._give_up()
+        wait = 0.0 if self.at_once else max(0.05, min(POLL_SECONDS, self._limit, left))
+        self.at_once = False
+        return wait
+
+    def _deadline(self) -> float:
+        """The end of the queue limit until the job starts, of the run limit from then on; of both when its start may be lost."""
+        if self._log.started_at is not None:
+            return self._log.started_at + self._limit
+        return self._log.queued_at + self._terms.queue_seconds + (self._limit if self._taken else 0.0)
+
+    async def _claimed(self) -> bool:
+        """Whether a container has the job, for all that is known: that no event told of its start proves nothing."""
+        try:
+            return await persistently(lambda: self._claims.get(self._log.job), "Asking for the claim", self._terms) is not None
+        except NotDeployedError:
+            return False  # there are no claims at all
+        except RylaGenError:
+            return True
+
+    async def _give_up(self) -> None:
+        ended = "was cancelled"
+        try:
+            await self._stop()
+        except RylaGenError as error:
+            ended = f"could not be cancelled ({error.message}), and may run on"
+        waited, details = self._terms.queue_seconds, {"job": self._log.job}
+        if self._log.started_at is not None:
+            text = f"The job ran longer than {self._limit:g} s and {ended}."
+            raise GenerationTimeoutError(text, "Give it more time: timeout=SECONDS, or MODAL_TIMEOUT (milliseconds).", details)
+        if self._taken:
+            text = f"No event told when the job started, and {waited + self._limit:g} s after it was sent it {ended}."
+            raise GenerationTimeoutError(text, f"See the container's log: modal app logs {APP}", details)
+        text = f"The job waited {waited:g} s for a container and {ended}"
+        text += "; nothing ran." if ended == "was cancelled" else "."
+        raise GenerationTimeoutError(text, "Try again later, or allow more containers.", {**details, "queued": True})
+
+    def _failed(self, error: BaseException) -> RylaGenError:
+        if self._canceled:
+            return self._canceled_error()
+        found = translated(error, f"The job {self._log.job}", deploy=self._terms.deploy)
+        if isinstance(found, NotDeployedError):
+            return JobExpiredError(f"Modal no longer knows the call of the job {self._log.job}.", "Run it again.")
+        return found
+
+    def _canceled_error(self) -> JobCanceledError:
+        return JobCanceledError(f"The job {self._log.job} was cancelled.")
+
+    def _preempted(self, why: str) -> PreemptedError:
+        return PreemptedError(f"The container of the job {self._log.job} was lost. {why}", "", {"job": self._log.job})
