@@ -127,7 +127,7 @@ class Manifest:
         known.claimed |= set(entry.get("claims", ()))
         if entry.get("state") in ("sent", "saving"):
             known.sent = entry.get("job")
-        elif entry.get("state") != "failed" or not left_open(error_from_data(entry.get("error") or {})):
+        elif entry.get("state") != "failed" or not entry.get("open", left_open(error_from_data(entry.get("error") or {}))):
             known.sent = None
         if entry.get("state") == "done":
             known.done = dict(entry)
