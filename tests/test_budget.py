@@ -285,7 +285,7 @@ def test_an_old_journal_is_brought_up_to_date_and_keeps_its_jobs(history: Histor
     assert [row.key for row in history.costs("workflow")] == ["flux"]
     assert history.warnings == []
     with contextlib.closing(sqlite3.connect(history.path)) as file:
-        assert file.execute("PRAGMA user_version").fetchone() == (2,)
+        assert file.execute("PRAGMA user_version").fetchone() == (3,)
 
 
 def test_a_job_is_refused_at_its_likely_cost_and_not_at_its_highest(history: History) -> None:
