@@ -8,13 +8,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from . import budget
-from .errors import InvalidInputError, JobNotFoundError
+from .errors import InternalError, InvalidInputError, JobNotFoundError, RylaGenError
 from .estimates import Estimate, Work, estimate, rate_of, work_of
 from .history import History, Purse, Record
+from .history.processes import this_process
 from .media import References
 from .settings import Settings
 from .workflows.base import Workflow
 from .workflows.registry import workflow_class
+
+LONGEST_TEXT = 2000
+"""Characters of an unexpected error that are kept: some repeat the whole value that they could not take."""
 
 
 def check_call(workflow: object, timeout: object, tags: object) -> None:
@@ -103,7 +107,7 @@ def admit(
         timeout: seconds the graph may run, instead of the workflow's own limit.
         tags: words under which it is found again.
         parent: the job that it is a part of.
-        moved: whether it was meant for another backend before, and is in the journal already.
+        moved: whether it is in the journal already: it was meant for another backend, or an earlier process did not send it.
         followed: whether this process stays and stops the job at its time limit; otherwise only the workflow's own limit holds.
 
     Raises:
@@ -113,11 +117,13 @@ def admit(
     """
     row: dict[str, Any] = {"backend": backend, "workflow": workflow.name, "inputs": workflow.described()}
     row |= {"seed": getattr(workflow, "seed", None), "tags": list(tags), "parent": parent}
+    sender = {"server": settings.comfyui_url if backend == "comfyui" else None, "process": this_process()}
+    row |= sender
     rate = rate_of(workflow, backend, settings)
     if not rate.most:
         history.record(job, **row)
         if moved:
-            history.update(job, backend=backend, reserved_usd=None)
+            history.update(job, backend=backend, reserved_usd=None, **sender)
         return Admitted(None, timeout)
     found = estimate(workflow, settings, history, backend)
     budget.check_call(found.usd.likely, settings.max_usd)
@@ -202,6 +208,19 @@ def check_batch(history: History, settings: Settings, workflows: Iterable[Workfl
     if settings.max_usd_per_day is not None and total:
         budget.check_batch(total, rows, settings.max_usd_per_day, history.taken_usd(budget.today()))
     return total
+
+
+def typed(error: BaseException, job: str) -> BaseException:
+    """Return the typed error that an error of a job stands for; an interrupt, and one that is typed, stay as they are.
+
+    Raise it from its cause: the traceback is then that of the place where it happened.
+    """
+    if isinstance(error, RylaGenError) or not isinstance(error, Exception):
+        return error
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    text = f"The job {job} ended with an unexpected error: {name}: {error}"
+    return InternalError(text[:LONGEST_TEXT], "", {"job": job, "exception_type": name})
 
 
 def unreached(record: Record) -> JobNotFoundError:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from .errors import BackendError, ModelNotFoundError, PlainData, RylaGenError, WorkflowInvalidError
-from .events import Finished
+from .events import Finished, Started
 from .workflows.base import Notice
 
 if TYPE_CHECKING:
@@ -68,28 +68,25 @@ async def first_willing(names: Sequence[str], attempt: Callable[[str], Awaitable
     raise AssertionError("there is at least one backend")
 
 
-async def taken(ticket: Ticket, backend: str) -> None:
-    """Wait until a backend has the job.
+async def taken(ticket: Ticket, backend: str) -> Started | None:
+    """Wait until a backend has the job, and return its start where that is what told it.
 
     Raises:
-        RylaGenError: it refused; nothing started.
+        RylaGenError: the job has ended with it; see :func:`moves_on`.
 
     """
     if backend not in IN_PROCESS:
-        return  # their submit has asked already
+        return None  # their submit has asked already
     try:
         async for event in ticket.events(previews=False):
             if isinstance(event, Finished):
                 await ticket.result()
             if event.seq > 0:
-                return
+                return event if isinstance(event, Started) else None
     except asyncio.CancelledError:
         await asyncio.shield(ticket.cancel())
         raise
-    except RylaGenError as error:
-        if moves_on(error):
-            raise
-        # It ended in another way: whoever waits for the result hears of it.
+    return None
 
 
 def notices(skipped: Sequence[PlainData], backend: str) -> tuple[Notice, ...]:

@@ -269,23 +269,26 @@ def test_a_batch_s_rows_are_refused_together_on_the_command_line(
     assert json.loads(capsys.readouterr().out)["data"]["estimate_usd"] == pytest.approx(5 * 0.25)
 
 
-def test_an_old_journal_is_brought_up_to_date_and_keeps_its_jobs(history: History) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_old_journal_is_brought_up_to_date_and_keeps_its_jobs(version: int, history: History) -> None:
     history.path.parent.mkdir(parents=True, exist_ok=True)
     columns = "id, backend, workflow, inputs, state, created_at, cost_usd, gpu_seconds, tags"
     with contextlib.closing(sqlite3.connect(history.path)) as old, old:
-        old.executescript(MIGRATIONS[0])
-        old.execute("PRAGMA user_version = 1")
+        for before in range(version):
+            old.executescript(MIGRATIONS[before])
+        old.execute(f"PRAGMA user_version = {version}")
         marks = ", ".join("?" * 9)
         values = ("old", "modal", "flux", '{"prompt": "x"}', "succeeded", "2026-01-01T10:00:00.000Z", 0.25, 10.0, "[]")
         old.execute(f"INSERT INTO jobs ({columns}) VALUES ({marks})", values)
     found = history.get("old")
     assert found is not None
     assert (found.cost_usd, found.reserved_usd, found.skipped, found.saved) == (0.25, None, [], [])
+    assert (found.server, found.process) == (None, None)
     enter(history, settings(max_usd_per_day=1.0), job="new")
     assert [row.key for row in history.costs("workflow")] == ["flux"]
     assert history.warnings == []
     with contextlib.closing(sqlite3.connect(history.path)) as file:
-        assert file.execute("PRAGMA user_version").fetchone() == (2,)
+        assert file.execute("PRAGMA user_version").fetchone() == (3,)
 
 
 def test_a_job_is_refused_at_its_likely_cost_and_not_at_its_highest(history: History) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ryla_gen import CustomWorkflow, Flux, SeedVR2, Wan2
+from ryla_gen import CustomWorkflow, Flux, FluxLora, SeedVR2, Wan2
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.workflows.base import SampledWorkflow, Workflow
 
@@ -51,3 +51,12 @@ def test_the_ground_of_the_sampled_workflows_tells_the_ranges_as_they_do(name: s
     info = SampledWorkflow.model_fields[name]
     low, high = (next(getattr(mark, end) for mark in info.metadata if hasattr(mark, end)) for end in ("ge", "le"))
     assert f"{low} to {high}" in str(info.description)
+
+
+@pytest.mark.parametrize(
+    ("given", "made"), [("x.safetensors", "x"), ("./dir/My x.SAFETENSORS", "my-x"), ("..safetensors", "my-lora")]
+)
+def test_the_file_of_a_lora_is_told_how_it_gets_an_id(given: str, made: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        FluxLora(prompt="a fox", lora_id=given)
+    assert f"ryla-gen lora push {given} --id {made}; then name it {made}" in caught.value.message

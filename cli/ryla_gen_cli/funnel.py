@@ -41,7 +41,7 @@ def command(
     name = workflow.replace("-", "_") if workflow else None
     begin = moment(since) if since else None
     with closing(History(Settings.load().history_path)) as history:
-        stages = funnel(history.list(limit=None, workflow=name, backend=backend, since=begin))
+        stages = funnel(history.ends(workflow=name, backend=backend, since=begin))
     for text in history.warnings:
         screen.note(f"warning: {text}")
     screen.result({"items": [stage.to_data() for stage in stages]}, _page(stages) if stages else "No jobs yet.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import datetime
@@ -12,6 +12,8 @@ import typer
 
 from ryla_gen.errors import JobNotFoundError
 from ryla_gen.history import History, Record
+from ryla_gen.history.base import COLUMNS
+from ryla_gen.history.processes import has_ended
 from ryla_gen.settings import Settings
 from ryla_gen.workflows.registry import workflow_class, workflow_names
 
@@ -21,6 +23,8 @@ from .screen import Screen, filled, shortened, table, width
 
 SHORT_ID = 8
 """Characters of a job id that a list shows; ``jobs show`` takes them."""
+MOST_ASKED = 200
+"""Open jobs whose servers a list asks for them, the newest first."""
 State = Literal["queued", "running", "succeeded", "failed", "canceled", "expired"]
 
 app = group("List the jobs of this machine; watch, fetch and cancel them.", example("ryla-gen jobs list --limit 5"))
@@ -43,11 +47,16 @@ def list_(
     name = workflow.replace("-", "_") if workflow else None
     with _journal(screen) as history:
         found = history.list(limit=limit, workflow=name, state=state, tags=tag or ())
+        if _end_lost(screen, found):
+            found = history.list(limit=limit, workflow=name, state=state, tags=tag or ())
         if name and not found and not history.list(limit=1, workflow=name) and name not in workflow_names():
             workflow_class(name)  # says that there is none, and the nearest one; a plug-in's old jobs are found without it
+    if screen.json:
+        screen.result({"items": [_data(item) for item in found]})
+        return
     rows = [_row(item) for item in found]
-    text = table(("id", "when", "workflow", "state", "seconds", "cost", "prompt"), rows, width()) if rows else "No jobs yet."
-    screen.result({"items": [asdict(item) for item in found]}, text)
+    heads = ("id", "when", "workflow", "state", "seconds", "cost", "prompt")
+    screen.result({}, table(heads, rows, width()) if rows else "No jobs yet.")
 
 
 @app.command(epilog=example("ryla-gen jobs show 7f0c4a1e"))
@@ -116,12 +125,28 @@ def cancel(context: typer.Context, job: Id, url: Url = None, as_json: Json = Fal
     live.cancel(screen_of(context, as_json=as_json), job, url)
 
 
+def _end_lost(screen: Screen, records: Sequence[Record]) -> bool:
+    """Journal the end of listed jobs whose process or server is certainly gone; whether any could be, so that it changed."""
+    opened = [item for item in records if item.state in ("queued", "running") and item.backend in ("comfyui", "emulator")]
+    if not any(item.server or has_ended(item.process) for item in opened):
+        return False
+    from . import live  # the backends and their HTTP, which reading the journal alone does not need
+
+    live.end_lost(screen, opened[:MOST_ASKED])
+    return True
+
+
 @contextmanager
 def _journal(screen: Screen) -> Iterator[History]:
     with closing(History(Settings.load().history_path)) as history:
         yield history
     for text in history.warnings:
         screen.note(f"warning: {text}")
+
+
+def _data(item: Record) -> dict[str, Any]:
+    """A record as plain data; ``asdict`` would copy every value in it too."""
+    return {name: getattr(item, name) for name in COLUMNS}
 
 
 def _row(item: Record) -> tuple[Any, ...]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import closing, suppress
 from typing import Any, TypeVar
 
+from ryla_gen.client import AsyncClient
 from ryla_gen.errors import InvalidInputError, JobCanceledError, JobExpiredError, RylaGenError, error_from_data
 from ryla_gen.events import FINAL_STATES, Event, Finished, Progress, Queued, Started, now
 from ryla_gen.history import History, Record
@@ -14,7 +15,7 @@ from ryla_gen.jobs import AsyncJob
 from ryla_gen.portal import Portal
 from ryla_gen.results import Generation
 
-from .attached import attached, located, looked_up, settings_for, stopped, waited
+from .attached import attached, settings_for, waited
 from .generate import check_before, page, saved, summary, tell, with_format
 from .how import How
 from .progress import described, following
@@ -34,7 +35,7 @@ def status(screen: Screen, job: str, url: str | None) -> None:
     record = _record(job, url)
     data: dict[str, Any] = {"job": record.id, "workflow": record.workflow, "backend": record.backend, "state": record.state}
     if record.state not in FINAL_STATES:
-        place = _driven(located(settings_for(None, url), record))
+        place = _with_client(url, lambda client: client.jobs.locate(record))
         if place is not None and place.place == "running":
             _journal_running(record, url)
             data |= {"state": "running"}
@@ -164,7 +165,7 @@ def cancel(screen: Screen, job: str, url: str | None) -> None:
     """Stop a job, queued or running."""
     record = _record(job, url)
     if record.state not in FINAL_STATES:
-        if not _driven(stopped(settings_for(None, url), record)):
+        if not _with_client(url, lambda client: client.jobs.stop(record)):
             _asked(record.id, url, _heard_and_cancelled if record.started_at is None else _cancelled)
         record = _record(record.id, url)
     data = {"job": record.id, "state": record.state}
@@ -195,6 +196,14 @@ def _asked(job: str, url: str | None, work: Callable[[AsyncJob], Awaitable[T]]) 
     return _driven(ask())
 
 
+def _with_client(url: str | None, work: Callable[[AsyncClient], Awaitable[T]]) -> T:
+    async def ask() -> T:
+        async with AsyncClient(settings=settings_for(None, url)) as client:
+            return await work(client)
+
+    return _driven(ask())
+
+
 def _driven(work: Coroutine[Any, Any, T]) -> T:
     portal = Portal()
     try:
@@ -207,7 +216,7 @@ def _record(job: str, url: str | None) -> Record:
     settings = settings_for(None, url)
     with closing(History(settings.history_path)) as history:
         known = history.get(job)
-    return known or _driven(looked_up(settings, job))
+    return known or _with_client(url, lambda client: client.jobs.look_up(job))
 
 
 def _tell_end(screen: Screen, record: Record) -> None:
@@ -224,6 +233,12 @@ def _failure(record: Record) -> RylaGenError:
     if record.state == "expired":
         return JobExpiredError(f"The job {record.id} is gone.")
     return JobCanceledError(f"The job {record.id} was cancelled.")
+
+
+def end_lost(screen: Screen, records: Sequence[Record]) -> None:
+    """Journal the end of jobs whose process or server is certainly gone, and say which servers do not answer."""
+    for address in _with_client(None, lambda client: client.jobs.end_lost(records)):
+        screen.note(f"warning: {address} does not answer; its jobs are shown as they were last known.")
 
 
 def _check_timeout(timeout: float | None) -> None:

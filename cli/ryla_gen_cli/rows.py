@@ -63,7 +63,8 @@ def _from_json(text: str) -> Found:
         try:
             found = json.loads(line)
         except (ValueError, RecursionError) as error:
-            yield number, InvalidInputError(f"It is not JSON: {error}", "Write one JSON object a line.")
+            why = "it is nested too deeply." if isinstance(error, RecursionError) else str(error)
+            yield number, InvalidInputError(f"It is not JSON: {why}", "Write one JSON object a line.")
             continue
         if isinstance(found, dict):
             yield number, found

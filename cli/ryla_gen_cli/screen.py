@@ -168,13 +168,20 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[object]], room: int | N
     out = []
     for line in lines:
         start = "".join(_padded(cell, size + 2) for cell, size in zip(line[:-1], wide[:-1], strict=True))
-        wrapped = textwrap.wrap(line[-1], room - left) if room is not None and line[-1] else [line[-1]]
+        wrapped = [line[-1]] if room is None or _fits(line[-1], room - left) else textwrap.wrap(line[-1], room - left)
         out += [(start + wrapped[0]).rstrip(), *(" " * left + more for more in wrapped[1:])]
     return "\n".join(out)
 
 
+def _fits(text: str, room: int) -> bool:
+    """Whether a text is one line as it stands; of long lists nearly every one is."""
+    return len(text) <= room and text.isascii() and (text.isprintable() or not text)
+
+
 def columns(text: str) -> int:
     """Columns a text takes on a terminal: East Asian wide characters take two, combining ones none."""
+    if text.isascii():
+        return len(text)
     return sum(0 if unicodedata.combining(sign) else 2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text)
 
 
@@ -183,8 +190,10 @@ def shortened(text: str, room: int = SHORT) -> str:
     text = visible(" ".join(text.split()))
     if columns(text) <= room:
         return text
-    end = 0
-    while columns(text[: end + 1]) < room:
+    end = room - 1
+    while columns(text[:end]) >= room:  # wide characters take two
+        end -= 1
+    while columns(text[: end + 1]) < room:  # combining ones none
         end += 1
     return f"{text[:end]}…"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ryla_gen.errors import BackendNotConfiguredError, InvalidInputError
+from ryla_gen.errors import InvalidInputError
 from ryla_gen.workflows.base import Workflow
 
 from .common import Backend, Json, MaxUsd, Quiet, Tag, Timeout, Url, own_warnings, screen_of
@@ -35,22 +35,15 @@ def hand_in(screen: Screen, workflow: Workflow, given: dict[str, Any]) -> None:
         RylaGenError: the backend refused it.
 
     """
-    from ryla_gen.portal import Portal
+    from ryla_gen.client import Client
 
-    from .attached import handed_in, settings_for  # the backends and their HTTP, which no help text needs
+    from .attached import settings_for  # the backends and their HTTP, which no help text needs
 
     settings = settings_for(given["backend"], given["url"], given["max_usd"])
     for text in own_warnings(settings):
         screen.note(f"warning: {text}")
-    if "emulator" in settings.backend_names:
-        text = "The embedded emulator ends with this command, and the job would end with it."
-        hint = "Use ryla-gen run, or start a server that stays (ryla-gen emulator) and name it: --url http://127.0.0.1:8188"
-        raise BackendNotConfiguredError(text, hint)
-    portal = Portal()
-    try:
-        told = portal.call(handed_in(settings, workflow, given["timeout"], given["tag"] or ()))
-    finally:
-        portal.close()
+    with Client(settings=settings) as client:
+        told = client.hand_in(workflow, timeout=given["timeout"], tags=given["tag"] or ()).to_data()
     screen.result(told, told["job"])
     for item in told["skipped"]:
         screen.note(f"warning[fallback]: {item['backend']} did not take it ({item['code']}): {item['message']}")

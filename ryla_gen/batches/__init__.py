@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from .. import media
 from ..client import IN_FLIGHT, AsyncClient
-from ..errors import RylaGenError
+from ..contract import new_job_id
+from ..errors import JobNotFoundError, RylaGenError, StorageFailedError
+from ..events import FINAL_STATES
+from ..history import Record
 from ..jobs import AsyncJob
 from ..results import Generation
-from .base import Entry, Outcome, Problem, Row, RowState, below, chosen_name, is_gone, numbered
+from .base import Entry, Outcome, Problem, Row, RowState, below, chosen_name, is_gone, left_open, numbered
 from .checking import checked
 from .manifest import MANIFEST, Manifest
 
@@ -84,29 +88,49 @@ class Batch:
         except RylaGenError as error:
             if error.code in HOPELESS:
                 self.stopped = error
-            self._manifest.add(row.key, "failed", line=row.line, error=error.to_data())
+            self._manifest.add(row.key, "failed", line=row.line, error=error.to_data(), open=left_open(error))
             return Outcome(row, "failed", error=error)
         return await asyncio.shield(self._kept(row, generation))
 
     async def _generation(self, row: Row) -> Generation:
-        job_id = self._manifest.unfinished(row.key)
-        if job_id is not None:
-            # Whoever started it was killed or cut off, but where it ran it may have gone on: what is paid for is fetched.
+        job = self._manifest.unfinished(row.key)
+        if job is not None:
+            # The process that sent it was killed or cut off, but where it ran it may have gone on: what is paid for is fetched.
             try:
-                return await self._followed(row, await self._client.jobs.get(job_id))
+                self._known(row, job)
+                return await self._followed(row, job, self._client.jobs.get(job))
             except RylaGenError as error:
                 if not is_gone(error):
                     raise
-        job = await self._client.submit(row.workflow, timeout=self._timeout, tags=self._tags)
-        return await self._followed(row, job)
+                if not isinstance(error, JobNotFoundError):
+                    job = None  # it ended; only one that never arrived is sent again under its own id
+        if job is None or self._known(row, job).state in FINAL_STATES:
+            job = new_job_id()
+        # The id and what it is for are kept before anything is spent: however this run ends, the next one looks for it.
+        self._manifest.add(row.key, "sent", job=job, line=row.line)
+        return await self._followed(row, job, self._client.submit(row.workflow, timeout=self._timeout, tags=self._tags, job=job))
 
-    async def _followed(self, row: Row, job: AsyncJob) -> Generation:
+    def _known(self, row: Row, job: str) -> Record:
+        """What the journal says of a job; one that it lost is journaled again, so that its backend is asked for it."""
+        history, name = self._client.history, self._client.settings.backend_names[0]
+        if history.get(job) is None:
+            history.record(job, backend=name, workflow=row.workflow.name, inputs=row.workflow.described(), tags=self._tags)
+        found = history.get(job)
+        if found is None:
+            text = f"The journal {history.path} cannot be used, and what became of the job {job} not be found out."
+            raise StorageFailedError(text, "Check that the file can be read and written, then run the same line again.")
+        return found
+
+    async def _followed(self, row: Row, job: str, coming: Coroutine[Any, Any, AsyncJob]) -> Generation:
         try:
-            self._manifest.add(row.key, "sent", job=job.id, line=row.line)
-            return await job.result()
+            found = await coming
+            try:
+                return await found.result()
+            except asyncio.CancelledError:
+                await asyncio.shield(found.cancel())
+                raise
         except asyncio.CancelledError:
-            await asyncio.shield(job.cancel())
-            self._manifest.add(row.key, "canceled", job=job.id, line=row.line)
+            self._manifest.add(row.key, "canceled", job=job, line=row.line)
             raise
 
     async def _kept(self, row: Row, generation: Generation) -> Outcome:

@@ -84,6 +84,8 @@ class Outcome:
 
 def left_open(error: RylaGenError) -> bool:
     """Whether a row's job may go on, or be done, after this error: its backend has to be asked before the row is sent again."""
+    if error.started == "no":
+        return False
     return bool(error.details.get("contact_lost")) or error.code in UNANSWERED or error.code == "server_unhealthy"
 
 

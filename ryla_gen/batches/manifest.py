@@ -115,32 +115,66 @@ class Manifest:
         except OSError as error:
             raise StorageFailedError(f"{self.path} cannot be read: {error.strerror or error}.") from None
         self._whole = not text or text.endswith("\n")
-        entries = [entry for line in text.splitlines() if (entry := _entry(line)) is not None]
-        if any(not isinstance(entry.get("key"), str) for entry in entries) or (text.strip() and not entries):
-            hint = "Choose another folder: -o DIR. The list itself must not be called so in its own folder."
-            raise InvalidInputError(f"{self.path} is not the memory of a batch.", hint, {"file": str(self.path)})
+        entries = list[PlainData]()
+        for number, line in enumerate(text.split("\n"), start=1):
+            try:
+                entry = _entry(line)
+            except ValueError:
+                raise self._foreign(f" (line {number})") from None
+            if entry is not None:
+                entries.append(entry)
+        if text.strip() and not entries:
+            raise self._foreign("")
         for entry in entries:
             self._take(entry)
+
+    def _foreign(self, where: str) -> InvalidInputError:
+        hint = "Choose another folder: -o DIR. The list itself must not be called so in its own folder."
+        return InvalidInputError(f"{self.path} is not the memory of a batch{where}.", hint, {"file": str(self.path)})
 
     def _take(self, entry: Mapping[str, Any]) -> None:
         known = self._known.setdefault(entry["key"], _Known())
         known.claimed |= set(entry.get("claims", ()))
-        if entry.get("state") in ("sent", "saving"):
-            known.sent = entry.get("job")
-        elif entry.get("state") != "failed" or not left_open(error_from_data(entry.get("error") or {})):
+        if entry["state"] in ("sent", "saving"):
+            known.sent = entry["job"]
+        elif entry["state"] != "failed" or not entry.get("open", left_open(error_from_data(entry.get("error") or {}))):
             known.sent = None
-        if entry.get("state") == "done":
+        if entry["state"] == "done":
             known.done = dict(entry)
             known.claimed |= {item["name"] for item in entry["files"]}
 
 
 def _entry(line: str) -> PlainData | None:
-    """One line of the manifest; None for one that was torn when a machine died."""
+    """One line of the manifest; None for one that was torn when a machine died.
+
+    Raises:
+        ValueError: a batch did not write it so.
+    """
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
+    if isinstance(found, dict) and not _fits(found):
+        raise ValueError(line)
     return found if isinstance(found, dict) else None
+
+
+def _fits(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry has the shape that :meth:`Manifest.add` gives it; further keys are of a newer version."""
+    if not all(isinstance(entry.get(name), str) for name in ("key", "state")):
+        return False
+    claims, error, files = entry.get("claims", []), entry.get("error", {}), entry.get("files", [])
+    if not isinstance(claims, list) or not all(isinstance(name, str) for name in claims):
+        return False
+    if not isinstance(error, dict) or not isinstance(error.get("details", {}), dict | None):
+        return False
+    if entry["state"] in ("sent", "saving") and not isinstance(entry.get("job"), str):
+        return False
+    if entry["state"] == "done" and ("files" not in entry or not isinstance(entry.get("cost_usd", 0.0), int | float | None)):
+        return False
+    return isinstance(files, list) and all(
+        isinstance(item, dict) and isinstance(item.get("name"), str) and isinstance(item.get("bytes"), int) for item in files
+    )
 
 
 def _size(path: Path) -> int:

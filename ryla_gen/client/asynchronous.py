@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import replace
+from contextlib import AsyncExitStack
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
-from .. import backends, hooks
-from ..backends.measuring import handed_in
-from ..calls import admit, check_call, references_of, unfinished_cost
+from .. import backends
+from ..calls import check_call, typed
 from ..contract import new_job_id
-from ..errors import InvalidInputError, JobExpiredError, PlainData, RylaGenError
+from ..errors import BackendNotConfiguredError, InvalidInputError, RylaGenError
 from ..estimates import Estimate, estimate
-from ..events import Event, Started, now
-from ..fallback import explained, first_willing, notices, taken
+from ..events import FINAL_STATES, Event
 from ..grids import show_lists
-from ..history import CostRow, History
-from ..jobs import AsyncJob, state_of
+from ..history import CostRow, History, Record
+from ..jobs import AsyncJob
 from ..methods import Methods
 from ..notebook import live
 from ..results import Generation
@@ -28,9 +26,11 @@ from ..settings import Settings
 from ..workflows.base import Workflow
 from .jobs import AsyncJobs
 from .loras import AsyncLoras
+from .outcomes import Outcomes
+from .submission import Order, Sent, Submission
 
 if TYPE_CHECKING:
-    from ..backends.base import Backend, Ticket
+    from ..backends.base import Backend
 
 IN_FLIGHT = 5
 """Jobs that ``map`` keeps under way: what one GPU container takes at once."""
@@ -76,11 +76,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         self.jobs = AsyncJobs(self)
         self.loras = AsyncLoras(self.settings)
         self._backends: dict[str, Backend] = {}
-        self._estimates: dict[str, Estimate | None] = {}
-        self._outcomes: set[asyncio.Task[Generation]] = set()
-        self._live: dict[str, AsyncJob] = {}
-        """Jobs of this client whose end is not known yet, by their ids."""
-        self._closing = False
+        self._outcomes = Outcomes(self.history, self.settings, self._backend)
         self._loop: asyncio.AbstractEventLoop | None = None
         if self.settings.notebook:
             show_lists()
@@ -139,49 +135,62 @@ class AsyncClient(Methods[Awaitable[Generation]]):
             timeout: seconds the graph may run, instead of the workflow's own limit.
             tags: words under which the job is found again.
             measure_consistency: as for :meth:`run`.
-            job: its id, a uuid4 that no other job has; drawn when absent. A caller who wrote it down first looks for it after a
-                crash (``client.jobs.get``), and sends it again under the same id where it is not known.
+            job: its id, a uuid4 that no other job has; drawn when absent. Write it down before this call, and after a crash
+                call this again with it: where the journal has it, its backend is asked for it first, and it is sent only where
+                it never arrived.
             parent: the job that it is a part of.
 
         Raises:
             InvalidInputError: a picture cannot be read, or a job of that id has ended already; nothing was sent.
+            JobNotFoundError: an earlier process may have sent a job of that id, and its backend cannot tell; nothing was sent.
             BudgetExceededError: it would likely cost more than was allowed; nothing was sent.
             BackendError: the backend refused; nothing was started.
 
         """
         check_call(workflow, timeout, tags)
         self.on_one_loop()
-        if job is not None and (before := self.history.get(job)) is not None and before.state not in ("queued", "running"):
+        before = self.history.get(job) if job is not None else None
+        if before is not None and before.state in FINAL_STATES:
             text = f"The job {job} has ended already: {before.state}."
             raise InvalidInputError(text, f"Fetch it: ryla-gen jobs result {job}. A new one needs an id of its own.")
-        ready = (await workflow.resolved(references_of(self.settings))).seeded()
-        self._say_backend()
-        job, names, tags = job or new_job_id(), self.settings.backend_names, tuple(tags)
-        seeded = getattr(workflow, "seed", None) is not None
+        if before is not None:  # an earlier process may have sent it: what is paid for is never sent again
+            found = await self.jobs.take_up(before)
+            if found is not None:
+                return found
+            workflow = _with_seed(workflow, before)
+        order = Order(job or new_job_id(), timeout, tuple(tags), measure_consistency, parent, journaled=before is not None)
+        return self._outcomes.follow(await self._sent(workflow, order, self._backend))
 
-        async def attempt(name: str) -> Ticket:
-            backend, moved = self._backend(name), name != names[0]
-            # Written before anything is spent: whatever happens now, the job can be found.
-            admitted = admit(
-                self.history, self.settings, ready, name, job=job, timeout=timeout, tags=tags, parent=parent, moved=moved
-            )
-            self._estimates[job] = admitted.estimate
-            if not moved:
-                hooks.tell(hooks.requested(ready, job=job, backend=name, has_seed=seeded), self.settings)
-            ticket = await handed_in(backend, ready, job=job, timeout=admitted.timeout, measure_consistency=measure_consistency)
-            if name != names[-1] or name == "comfyui":  # the caller may end now: a server that stays has to have the job first
-                await taken(ticket, name)
-            return ticket
+    async def hand_in(self, workflow: Workflow, *, timeout: float | None = None, tags: Iterable[str] = ()) -> Sent:
+        """Hand a workflow in and let go of it: return once its server no longer needs this process, which may end then.
 
-        try:
-            name, ticket, skipped = await first_willing(names, attempt)
-        except BaseException as error:
-            if self.history.get(job) is not None:
-                self._settle(job, None, error)
-            raise
-        told = {"skipped": [item.to_data() for item in skipped]} if skipped else {}
-        self.history.update(job, handle=ticket.handle, **told)
-        return self._job(job, ready, name, ticket, skipped=told.get("skipped", []))
+        Nobody here stops the job at its time limit, so a day's budget sets aside what the workflow's own limit may cost.
+
+        Args:
+            workflow: what to run.
+            timeout: seconds the graph may run, as far as its backend keeps that.
+            tags: words under which the job is found again.
+
+        Raises:
+            BackendNotConfiguredError: the embedded emulator is among the backends; it would end with this process.
+            RylaGenError: as :meth:`submit`.
+
+        """
+        check_call(workflow, timeout, tags)
+        if "emulator" in self.settings.backend_names:
+            text = "The embedded emulator ends with this process, and the job would end with it."
+            hint = "Use ryla-gen run, or start a server that stays (ryla-gen emulator) and name it: --url http://127.0.0.1:8188"
+            raise BackendNotConfiguredError(text, hint)
+        order = Order(new_job_id(), timeout, tuple(tags), followed=False)
+        async with AsyncExitStack() as opened:
+
+            def lent(name: str) -> Backend:
+                """A backend that lets go of the job when this returns: one that is kept would follow it."""
+                backend = backends.create(name, self.settings)
+                opened.push_async_callback(backend.close)
+                return backend
+
+            return await self._sent(workflow, order, lent)
 
     async def map(
         self, workflows: Iterable[Workflow], *, in_flight: int = IN_FLIGHT, ordered: bool = True, return_exceptions: bool = False
@@ -232,20 +241,19 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         if self._loop not in (None, loop):
             text = "This AsyncClient is open on another event loop (another asyncio.run)."
             raise InvalidInputError(text, "Make one client for each loop: async with AsyncClient() as client. Or use Client.")
-        self._loop, self._closing = loop, False
+        self._loop, self._outcomes.closing = loop, False
 
     @property
     def closed(self) -> bool:
         """Whether it was closed, or is being closed: jobs that end now were only let go of."""
-        return self._closing
+        return self._outcomes.closing
 
     async def close(self) -> None:
         """Let go of connections and of the emulator. Jobs on a server of their own go on."""
-        self._closing = True
+        self._outcomes.closing = True
         for backend in self._backends.values():
             await backend.close()
-        if self._outcomes:
-            await asyncio.wait(self._outcomes, timeout=5.0)
+        await self._outcomes.wait()
         self._backends.clear()
         self._loop = None
         self.history.close()
@@ -289,70 +297,19 @@ class AsyncClient(Methods[Awaitable[Generation]]):
             self._backends[name] = backends.create(name, self.settings)
         return self._backends[name]
 
-    def _job(
-        self,
-        job: str,
-        workflow: Workflow,
-        backend: str,
-        ticket: Ticket,
-        *,
-        journal: bool = True,
-        skipped: Sequence[PlainData] = (),
-    ) -> AsyncJob:
-        waiting = self._outcome(job, ticket) if journal else ticket.result()
-        outcome = asyncio.create_task(_noted(waiting, skipped, backend), name=f"ryla-gen outcome {job}")
-        self._outcomes.add(outcome)
-        outcome.add_done_callback(self._outcomes.discard)
-        outcome.add_done_callback(_retrieve)
-        made = AsyncJob(job, workflow, backend, ticket, outcome)
-        if journal:
-            self._live[job] = made
-            outcome.add_done_callback(lambda _: self._live.pop(job, None))
-        return made
-
-    async def _outcome(self, job: str, ticket: Ticket) -> Generation:
-        """Wait for a job's start and end, whoever else waits, and journal them."""
+    async def _sent(self, workflow: Workflow, order: Order, backend: Callable[[str], Backend]) -> Sent:
+        """Journal a job and send it; where that fails, its end is journaled too."""
+        self._say_backend()
+        submission = Submission(self.history, self.settings, backend, self._outcomes.estimates.__setitem__)
         try:
-            async for event in ticket.events(previews=False):
-                if isinstance(event, Started):
-                    self.history.update(job, state="running", started_at=event.at)
-                    break
-            generation = await ticket.result()
+            return await submission.send(workflow, order)
         except BaseException as error:
-            self._settle(job, None, error)
-            raise
-        self._settle(job, generation, None)
-        return generation
-
-    def _settle(self, job: str, generation: Generation | None, error: BaseException | None) -> None:
-        known = self.history.get(job)
-        if self._closing and generation is None:
-            if known is None or known.backend != "emulator":
-                return  # the job goes on without us
-            error = JobExpiredError("The client was closed, and the emulator with it.")
-        if isinstance(error, RylaGenError) and error.details.get("contact_lost"):
-            self.history.update(job, error=error.to_data())
-            return  # nobody knows how it ends: its row stays open, and its money set aside
-        columns: dict[str, object] = {"state": state_of(error), "finished_at": now()}
-        estimated = self._estimates.pop(job, None)
-        if generation is None:
-            columns |= unfinished_cost(known, estimated, error)
-        if isinstance(error, RylaGenError):
-            columns["error"] = error.to_data()
-        if generation is not None:
-            columns |= {
-                "error": None,
-                "seed": generation.seed,
-                "gpu": generation.cost.gpu,
-                "gpu_seconds": generation.cost.gpu_seconds or None,
-                "cost_usd": generation.cost.total_usd,
-                "outputs": [
-                    {"name": item.name, "media_type": item.media_type, "bytes": len(item.data)} for item in generation.outputs
-                ],
-            }
-        self.history.update(job, **columns)
-        for happening in hooks.settled(known, generation, error):
-            hooks.tell(happening, self.settings)
+            found = typed(error, order.job)
+            if self.history.get(order.job) is not None:
+                self._outcomes.settle(order.job, None, found)
+            if found is error:
+                raise
+            raise found from error
 
     def _say_backend(self) -> None:
         """Say once per process that nothing was configured, so that nobody takes the emulator for a model."""
@@ -374,15 +331,6 @@ async def _followed(job: AsyncJob, on_event: OnEvent | None) -> Generation:
         raise
 
 
-async def _noted(waiting: Awaitable[Generation], skipped: Sequence[PlainData], backend: str) -> Generation:
-    """A result, or an error, that says which backends refused before."""
-    try:
-        generation = await waiting
-    except RylaGenError as error:
-        raise explained(error, skipped) from None
-    return replace(generation, warnings=generation.warnings + notices(skipped, backend)) if skipped else generation
-
-
 async def _next(pending: list[asyncio.Task[Generation]], *, ordered: bool) -> asyncio.Task[Generation]:
     """Wait for the first task of the list, or for any, and take it out."""
     if ordered:
@@ -394,7 +342,7 @@ async def _next(pending: list[asyncio.Task[Generation]], *, ordered: bool) -> as
     return first
 
 
-def _retrieve(task: asyncio.Task[Generation]) -> None:
-    """Mark a failure as seen: a job nobody waits for must not print "exception was never retrieved"."""
-    if not task.cancelled():
-        task.exception()
+def _with_seed(workflow: Workflow, record: Record) -> Workflow:
+    """A request that is sent again keeps the seed that the journal has: its result says that one."""
+    lacking = "seed" in type(workflow).model_fields and getattr(workflow, "seed", None) is None
+    return workflow.changed(seed=record.seed) if lacking and record.seed is not None else workflow

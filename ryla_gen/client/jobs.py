@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..backends.elsewhere import Told, told_of
 from ..calls import estimate_again, rebuilt, unreached, workflow_of
-from ..errors import InvalidInputError, JobExpiredError, JobNotFoundError
+from ..comfy.messages import Whereabouts
+from ..errors import InvalidInputError, JobExpiredError, JobNotFoundError, RylaGenError
 from ..events import FINAL_STATES, Event, Started, State
 from ..history import Record
 from ..jobs import AsyncJob, Job
@@ -17,11 +21,16 @@ from ..portal import Portal
 from ..results import Generation
 from ..workflows.base import Workflow
 from ..workflows.custom import CustomWorkflow
+from . import whereabouts
+from .submission import Sent
 
 if TYPE_CHECKING:
     from ..backends.base import Ticket
     from .asynchronous import AsyncClient
     from .plain import Client
+
+SETTLE_SECONDS = 5.0
+"""How long a server may take to queue a prompt whose sender died meanwhile: it checks the graph first, as ComfyClient waits."""
 
 
 class AsyncJobs:
@@ -38,17 +47,51 @@ class AsyncJobs:
             JobExpiredError: its backend no longer has it.
 
         """
-        client, record = self._client, await self.look_up(id)
-        living = client._live.get(record.id)
+        record = await self.look_up(id)
+        found = await self._attached(record, record.handle or await self._handle(record))
+        if found is None:
+            raise unreached(record)
+        return found
+
+    async def take_up(self, record: Record) -> AsyncJob | None:
+        """Follow a job that an earlier process may have sent; None where it never arrived, so that it may be sent.
+
+        Raises:
+            JobNotFoundError: its backend cannot tell (``details["maybe_taken"]``); only a person may send it again.
+            JobExpiredError: its backend had it, and no longer has it.
+
+        """
+        if record.id in self._client._outcomes.live:
+            return self._client._outcomes.live[record.id]
+        handle = record.handle or await self._handle(record)
+        if handle is None and record.backend == "comfyui" and record.process is not None:
+            # Its process died while it sent it: the server may have it in hand still.
+            deadline, pause = time.monotonic() + SETTLE_SECONDS, 0.1
+            while handle is None and time.monotonic() < deadline:
+                await asyncio.sleep(pause)
+                handle, pause = await self._handle(record), min(2 * pause, 1.0)
+        return await self._attached(record, handle)
+
+    async def _handle(self, record: Record) -> str | None:
+        """Ask a backend for the handle of a job whose process heard none, and journal it."""
+        if record.id in self._client._outcomes.live:
+            return None
+        handle = await self._client._backend(record.backend).find(record.id)
+        if handle is not None:
+            self._client.history.update(record.id, handle=handle)
+        return handle
+
+    async def _attached(self, record: Record, handle: str | None) -> AsyncJob | None:
+        """Follow the job that a handle names; None without one, unless it is followed here already."""
+        outcomes = self._client._outcomes
+        living = outcomes.live.get(record.id)
         if living is not None:  # a second follower would take its messages, and journal another end
             return living
-        backend = client._backend(record.backend)
-        handle = record.handle or await backend.find(record.id)
         if handle is None:
-            raise unreached(record)
+            return None
         workflow = workflow_of(record)
         try:
-            ticket = await backend.attach(handle, workflow, job=record.id)
+            ticket = await self._client._backend(record.backend).attach(handle, workflow, job=record.id)
         except JobExpiredError as error:
             self.ended(record, error)
             raise
@@ -56,7 +99,7 @@ class AsyncJobs:
         ended = record.state in FINAL_STATES
         if not ended:
             ticket = self._known(record, ticket)
-        return client._job(record.id, workflow, record.backend, ticket, journal=not ended, skipped=record.skipped)
+        return outcomes.follow(Sent(record.id, workflow, record.backend, ticket, record.skipped), journal=not ended)
 
     async def look_up(self, id: str) -> Record:  # noqa: A002 - as above
         """Find what the journal knows of a job. One of another machine, named by its handle, is written down first.
@@ -91,7 +134,42 @@ class AsyncJobs:
         """Write down how a job ended that nobody follows here, and tell it, unless its end was known before."""
         if record.state not in FINAL_STATES:
             self._estimate(record)
-            self._client._settle(record.id, None, error)
+            self._client._outcomes.settle(record.id, None, error)
+
+    async def locate(self, record: Record) -> Whereabouts | None:
+        """Say where a server of one's own has a job, which it tells nobody but the process that submitted it.
+
+        Returns:
+            None when the job is not on such a server.
+
+        """
+        return await whereabouts.locate(self._client.settings, record)
+
+    async def stop(self, record: Record) -> bool:
+        """Take a job out of the queue of a server of one's own, or interrupt it, and journal that.
+
+        Returns:
+            Whether it was there, and was not faster.
+
+        """
+        error = await whereabouts.stop(self._client.settings, record)
+        if error is not None:
+            self.ended(record, error)
+        return error is not None
+
+    async def end_lost(self, records: Sequence[Record]) -> Sequence[str]:
+        """Journal the end of the open jobs whose process or server is certainly gone.
+
+        Returns:
+            Addresses of servers that do not answer: what became of their jobs is not known.
+
+        """
+        found = await whereabouts.lost(whereabouts.suspects(records))
+        for record, error in found.jobs:
+            with suppress(RylaGenError):  # its workflow or backend is none of this machine's any more: nothing to estimate by
+                self._estimate(record)
+            self._client._outcomes.settle(record.id, None, error)
+        return found.silent
 
     def _known(self, record: Record, ticket: Ticket) -> Ticket:
         """Bring back what the process that handed a job in knew of it: what it was thought to cost, and when it started."""
@@ -99,8 +177,9 @@ class AsyncJobs:
         return ticket if record.started_at is None else _Resumed(ticket, record.started_at)
 
     def _estimate(self, record: Record) -> None:
-        if record.id not in self._client._estimates:
-            self._client._estimates[record.id] = estimate_again(record, self._client.settings, self._client.history)
+        estimates = self._client._outcomes.estimates
+        if record.id not in estimates:
+            estimates[record.id] = estimate_again(record, self._client.settings, self._client.history)
 
     def list(self, *, limit: int = 50, workflow: str | None = None, state: str | None = None) -> list[Record]:
         """List jobs from the journal, the newest first."""

@@ -21,6 +21,7 @@ from ..workflows.base import Workflow
 from .asynchronous import IN_FLIGHT, AsyncClient, OnEvent
 from .jobs import Jobs
 from .loras import Loras
+from .submission import Sent
 
 
 class Client(Methods[Generation]):
@@ -117,6 +118,10 @@ class Client(Methods[Generation]):
             workflow, timeout=timeout, tags=tags, measure_consistency=measure_consistency, job=job, parent=parent
         )
         return Job(self._portal.call(work), self._portal, self)
+
+    def hand_in(self, workflow: Workflow, *, timeout: float | None = None, tags: Iterable[str] = ()) -> Sent:
+        """Hand a workflow in and let go of it, so that this process may end; see :meth:`AsyncClient.hand_in`."""
+        return self._portal.call(self._client.hand_in(workflow, timeout=timeout, tags=tags))
 
     def map(
         self, workflows: Iterable[Workflow], *, in_flight: int = IN_FLIGHT, ordered: bool = True, return_exceptions: bool = False

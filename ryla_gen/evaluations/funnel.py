@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from typing import Any
 
-from ..history import Record
+from ..history import End
 from ..hooks import FAULTS
 from .statistics import Spread, share, spread
 
+FAILED = frozenset({"failed", "expired"})
+"""States of jobs that failed: in an error, or with the process or server that held them."""
 ALL = "all"
 """Name of the row that sums up the others."""
 
@@ -44,55 +45,62 @@ class Stage:
         return asdict(self)
 
 
-def funnel(records: Iterable[Record]) -> list[Stage]:
-    """Count records by workflow, the most used first; the last one is of all, when there are several.
+@dataclass(slots=True)
+class _Counts:
+    """What is counted of one workflow, or of all."""
 
-    A job made of others (a character sheet) counts as those others.
-    """
-    records = list(records)
-    parents = {record.parent for record in records}
-    records = [record for record in records if record.id not in parents]
-    by_workflow: dict[str, list[Record]] = {}
-    for record in records:
-        by_workflow.setdefault(record.workflow, []).append(record)
-    stages = sorted((_stage(name, found) for name, found in by_workflow.items()), key=lambda item: (-item.requested, item.workflow))
+    requested: int = 0
+    emulated: int = 0
+    states: Counter[str] = field(default_factory=Counter)
+    codes: Counter[str] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+
+    def add(self, end: End) -> None:
+        """Count a job."""
+        self.requested += 1
+        self.emulated += end.backend == "emulator"
+        self.states[end.state] += 1
+        if end.seconds is not None:
+            self.seconds.append(end.seconds)
+        if end.state in FAILED:
+            self.codes[end.code or ("job_expired" if end.state == "expired" else "internal")] += 1
+
+    def merge(self, other: _Counts) -> None:
+        """Add the counts of another workflow."""
+        self.requested += other.requested
+        self.emulated += other.emulated
+        self.states += other.states
+        self.codes += other.codes
+        self.seconds += other.seconds
+
+
+def funnel(ends: Iterable[End]) -> list[Stage]:
+    """Count jobs by workflow, the most used first; the last one is of all, when there are several."""
+    counted: defaultdict[str, _Counts] = defaultdict(_Counts)
+    for end in ends:
+        counted[end.workflow].add(end)
+    stages = sorted((_stage(name, found) for name, found in counted.items()), key=lambda item: (-item.requested, item.workflow))
     if len(stages) > 1:
-        stages.append(_stage(ALL, [record for found in by_workflow.values() for record in found]))
+        every = _Counts()
+        for found in counted.values():
+            every.merge(found)
+        stages.append(_stage(ALL, every))
     return stages
 
 
-def _stage(name: str, records: Sequence[Record]) -> Stage:
-    states = Counter(record.state for record in records)
-    failures = [record for record in records if record.state in ("failed", "expired")]
-    codes = Counter(_code(record) for record in failures)
-    types = Counter(FAULTS.get(code, FAULTS["internal"]).error_type for code in codes.elements())
-    completed = states["succeeded"]
+def _stage(name: str, found: _Counts) -> Stage:
+    states, failed = found.states, found.codes.total()
+    types = Counter(FAULTS.get(code, FAULTS["internal"]).error_type for code in found.codes.elements())
     return Stage(
         workflow=name,
-        requested=len(records),
-        completed=completed,
-        failed=len(failures),
+        requested=found.requested,
+        completed=states["succeeded"],
+        failed=failed,
         canceled=states["canceled"],
         open=states["queued"] + states["running"],
-        emulated=sum(record.backend == "emulator" for record in records),
-        success_rate=share(completed, completed + len(failures)).rate,
-        seconds=spread([took for record in records if (took := _seconds(record)) is not None]),
+        emulated=found.emulated,
+        success_rate=share(states["succeeded"], states["succeeded"] + failed).rate,
+        seconds=spread(found.seconds),
         errors=dict(types.most_common()),
-        codes=dict(codes.most_common()),
+        codes=dict(found.codes.most_common()),
     )
-
-
-def _code(record: Record) -> str:
-    if record.error and record.error.get("code"):
-        return str(record.error["code"])
-    return "job_expired" if record.state == "expired" else "internal"
-
-
-def _seconds(record: Record) -> float | None:
-    """How long a completed job took, as its caller saw it."""
-    if record.state != "succeeded" or record.finished_at is None:
-        return None
-    try:
-        return (datetime.fromisoformat(record.finished_at) - datetime.fromisoformat(record.created_at)).total_seconds()
-    except (ValueError, TypeError):  # another program wrote into the journal
-        return None

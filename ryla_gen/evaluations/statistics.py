@@ -78,7 +78,7 @@ class Spread:
 
 def spread(values: Sequence[float]) -> Spread:
     """Describe values; of nothing, everything but the count is None."""
-    count = len(values)
+    values, count = sorted(values), len(values)
     mean = math.fsum(values) / count if count else None
     deviation = (
         math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1)) if mean is not None and count > 1 else None

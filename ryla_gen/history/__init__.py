@@ -21,12 +21,13 @@ from typing import Any
 from ..errors import InternalError, InvalidInputError
 from ..events import FINAL_STATES, now
 from .base import COLUMNS, JSON_COLUMNS, NUMBER_COLUMNS, Record, Records, instant, record_of, stored, text
+from .counting import End, ends
 from .files import BUSY_SECONDS, CORRUPT, is_corrupt, transaction, use_wal, version
 from .reserving import HELD, Purse, reserve
 from .schema import MIGRATIONS, SCHEMA
 from .spending import CostRow, cost_rows
 
-__all__ = ["CostRow", "History", "Purse", "Record", "Records"]
+__all__ = ["CostRow", "End", "History", "Purse", "Record", "Records"]
 
 BUSY_SECONDS_AGAIN = 0.05
 """How long it waits after that failed once, so that a stuck process does not slow every call."""
@@ -35,7 +36,9 @@ MOST_FRESH_STARTS = 3
 KEPT = 1000
 """Writes kept in memory while the file cannot be written."""
 
-_FREE_TEXT = frozenset({"handle", "backend", "state", "seed", "started_at", "finished_at", "gpu", "parent", "expires_at"})
+_FREE_TEXT = frozenset(
+    {"handle", "backend", "state", "seed", "started_at", "finished_at", "gpu", "parent", "expires_at", "server", "process"}
+)
 _CHANGEABLE = _FREE_TEXT | JSON_COLUMNS | NUMBER_COLUMNS
 
 _log = logging.getLogger(__name__)
@@ -45,6 +48,14 @@ _inherited: list[sqlite3.Connection | None] = []
 Corrupt", 2.2 and 2.6)."""
 
 _Write = tuple[str, tuple[Any, ...]]
+
+
+def _chosen(*, since: str | datetime | None = None, **columns: str | None) -> tuple[str, tuple[str, ...]]:
+    """SQL terms that choose jobs by their columns, and what the terms compare with."""
+    terms = {f"{name} = ?": text(value) for name, value in columns.items() if value is not None}
+    if since is not None:
+        terms["created_at >= ?"] = instant(since)
+    return " AND ".join(terms), tuple(terms.values())
 
 
 class History:
@@ -78,6 +89,8 @@ class History:
         tags: Iterable[str] = (),
         parent: str | None = None,
         handle: str | None = None,
+        server: str | None = None,
+        process: str | None = None,
     ) -> None:
         """Write a job down before it is submitted; a job that is there already stays as it is.
 
@@ -90,10 +103,13 @@ class History:
             tags: words under which it is found again.
             parent: the job that it belongs to.
             handle: the backend's own name for it, when it is known already.
+            server: address of the server of one's own that it is sent to.
+            process: the process that sends it.
 
         """
         row: dict[str, Any] = {"id": job, "handle": handle, "backend": backend, "workflow": workflow, "inputs": dict(inputs)}
         row |= {"state": "queued", "seed": seed, "created_at": now(), "tags": list(tags), "parent": parent}
+        row |= {"server": server, "process": process}
         marks = ", ".join("?" * len(row))
         sql = f"INSERT INTO jobs ({', '.join(row)}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 - our own names
         self._write(sql, tuple(stored(name, value) for name, value in row.items()))
@@ -104,7 +120,8 @@ class History:
         Args:
             job: its uuid4; one that is there already gets this reservation in place of its own.
             purse: what it may take, and what is allowed in all.
-            row: ``backend``, ``workflow``, ``inputs`` and, where there are some, ``seed``, ``tags`` and ``parent``.
+            row: ``backend``, ``workflow``, ``inputs`` and, where there are some, ``seed``, ``tags``, ``parent``, ``server`` and
+                ``process``.
 
         Returns:
             The purse with what was set aside and what the others hold; None when the file cannot be used, so that nobody
@@ -192,14 +209,28 @@ class History:
             InvalidInputError: ``since`` is no instant.
 
         """
-        given = {"workflow": workflow, "backend": backend, "state": state, "parent": parent}
-        terms = [(f"{name} = ?", text(value)) for name, value in given.items() if value is not None]
-        if since is not None:
-            terms.append(("created_at >= ?", instant(since)))
-        terms += [("EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)", text(tag)) for tag in tags]
-        where = "WHERE " + " AND ".join(term for term, _ in terms) if terms else ""
-        values = (*(value for _, value in terms), -1 if limit is None else limit)
-        return self._read(f"{where} ORDER BY created_at DESC, rowid DESC LIMIT ?", values)
+        where, values = _chosen(workflow=workflow, backend=backend, state=state, parent=parent, since=since)
+        words = [text(tag) for tag in tags]
+        tagged = ["EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)"] * len(words)
+        terms = " AND ".join(filter(None, [where, *tagged]))
+        order = "ORDER BY created_at DESC, rowid DESC LIMIT ?"
+        return self._read(f"{f'WHERE {terms} ' if terms else ''}{order}", (*values, *words, -1 if limit is None else limit))
+
+    def ends(
+        self, *, workflow: str | None = None, backend: str | None = None, since: str | datetime | None = None
+    ) -> Sequence[End]:
+        """Read how jobs ended, for counting them: jobs made of others count as those others.
+
+        Args:
+            workflow: only of this workflow.
+            backend: only of this backend.
+            since: only those submitted then or later.
+
+        Raises:
+            InvalidInputError: ``since`` is no instant.
+
+        """
+        return ends(self._select, *_chosen(workflow=workflow, backend=backend, since=since))
 
     def spent_usd(self, since: str | datetime) -> float:
         """Sum up the cost of all jobs submitted then or later, in US dollars.

@@ -11,6 +11,8 @@ from ..events import FINAL_STATES, now
 
 HELD = f"expires_at > ? AND state NOT IN ({', '.join(map(repr, sorted(FINAL_STATES)))})"
 """SQL of a reservation that counts: the job has not ended, nor outlived its time."""
+CHANGED = frozenset({"backend", "server", "process", "reserved_usd", "expires_at"})
+"""Columns that are written anew when a job in the journal is sent again, or to another backend."""
 SHARE = 0.25
 """Part of what is left that one job may set aside beyond the decent: with less, the first of several would hold it all, and
 the others be refused although there is money for them."""
@@ -68,7 +70,7 @@ def reserve(connection: sqlite3.Connection, job: str, purse: Purse, row: Mapping
     given = purse.wanted_usd if left is None else min(purse.wanted_usd, left, max(purse.decent_usd, left * SHARE))
     found = replace(found, reserved_usd=given)
     columns = {**row, "reserved_usd": found.reserved_usd, "expires_at": purse.expires_at}
-    again = ", ".join(f"{name} = excluded.{name}" for name in ("backend", "reserved_usd", "expires_at"))
+    again = ", ".join(f"{name} = excluded.{name}" for name in {**row, "reserved_usd": 0, "expires_at": 0} if name in CHANGED)
     names, marks = ", ".join(columns), ", ".join("?" * len(columns))
     sql = f"INSERT INTO jobs ({names}) VALUES ({marks}) ON CONFLICT (id) DO UPDATE SET {again}"  # noqa: S608 - our own names
     connection.execute(sql, tuple(columns.values()))

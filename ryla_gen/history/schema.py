@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the table, in ``PRAGMA user_version``."""
 
 _CREATE = """
@@ -21,5 +21,12 @@ ALTER TABLE jobs ADD COLUMN skipped TEXT;
 ALTER TABLE jobs ADD COLUMN saved TEXT;
 CREATE INDEX IF NOT EXISTS jobs_by_reservation ON jobs (expires_at) WHERE reserved_usd IS NOT NULL;
 """
-MIGRATIONS: dict[int, str] = {0: _CREATE, 1: _RESERVATIONS}
+_PLACES = """
+ALTER TABLE jobs ADD COLUMN server TEXT;
+ALTER TABLE jobs ADD COLUMN process TEXT;
+CREATE INDEX IF NOT EXISTS jobs_by_workflow ON jobs (workflow, created_at);
+CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, created_at);
+CREATE INDEX IF NOT EXISTS jobs_by_parent ON jobs (parent, created_at) WHERE parent IS NOT NULL;
+"""
+MIGRATIONS: dict[int, str] = {0: _CREATE, 1: _RESERVATIONS, 2: _PLACES}
 """SQL that takes a file from a version to the next one."""

@@ -15,6 +15,8 @@ _CHARACTER = f"""COALESCE(
     (SELECT substr(value, {len(CHARACTER) + 1}) FROM json_each(tags) WHERE value LIKE '{CHARACTER}%' LIMIT 1),
     CASE WHEN json_valid(inputs) THEN COALESCE(json_extract(inputs, '$.lora_id'), json_extract(inputs, '$.loras[0].id')) END,
     '')"""  # noqa: S608 - our own words
+PARENTS = "id NOT IN (SELECT parent FROM jobs WHERE parent IS NOT NULL)"
+"""SQL of a job that is not made of others."""
 GROUPINGS = {
     "day": "substr(created_at, 1, 10)",
     "workflow": "workflow",
@@ -65,6 +67,6 @@ def cost_rows(select: Select, by: str, since: str | None) -> Sequence[CostRow]:
         SELECT {GROUPINGS[by]} AS grouped, COUNT(*), SUM(state = 'succeeded'), SUM({over}), TOTAL(gpu_seconds), TOTAL(cost_usd),
             TOTAL(CASE WHEN state IN ('queued', 'running') AND expires_at > strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
                 THEN reserved_usd END)
-        FROM jobs WHERE created_at >= ? AND id NOT IN (SELECT parent FROM jobs WHERE parent IS NOT NULL)
+        FROM jobs WHERE created_at >= ? AND {PARENTS}
         GROUP BY grouped ORDER BY {order}"""  # noqa: S608 - our own words
     return [CostRow(str(row[0]), *row[1:]) for row in select(sql, (since or "",))]

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -20,6 +21,10 @@ from ..errors import ServerUnhealthyError, StorageFailedError
 
 TAIL_LINES = 30
 """Lines of a failed command that its error carries."""
+SHOWN_LINES = 8
+"""Of them so many are shown."""
+REASON = re.compile(r"\s*(?:ERROR|error|fatal|E)(?:\[\w+\])?: |\s*(?:×|╰─▶|Caused by:) |[^\s:]+:\d+(?::\d+)?: (?:fatal )?error: ")
+"""How pip, uv, git, apt and compilers begin the line that says what is wrong. The programs that called them add tracebacks."""
 Told = Callable[[str], None]
 
 
@@ -61,6 +66,8 @@ class Runner:
     def __init__(self, state: Path, log: Path, environment: Mapping[str, str]) -> None:
         self._done = state / "steps.json"
         self._log = log
+        self._reasons: list[str] = []
+        """Lines of the command that runs which say why it fails; a traceback that follows pushes them out of its last lines."""
         self._environment = dict(environment)
 
     def pending(self, steps: Sequence[Step]) -> list[Step]:
@@ -98,6 +105,7 @@ class Runner:
 
     def _executed(self, step: Step, told: Told | None) -> tuple[int, list[str]]:
         lines: deque[str] = deque(maxlen=TAIL_LINES)
+        self._reasons.clear()
         with self._log.open("a", encoding="utf-8") as log:
             log.write(f"$ {shlex.join(step.command)}\n")
             log.flush()
@@ -118,6 +126,8 @@ class Runner:
                     log.write(line)
                     if line.strip():
                         lines.append(clean(line.rstrip(), 500))
+                        if REASON.match(line) and len(self._reasons) < SHOWN_LINES:
+                            self._reasons.append(lines[-1])
                         if told is not None:
                             told(lines[-1])
                 return process.wait(), list(lines)
@@ -139,7 +149,7 @@ class Runner:
         else:
             return
         details = {"step": step.title, "command": list(step.command), "exit_code": code, "output": said}
-        shown = "\n".join(f"    {line}" for line in lines[-8:])
+        shown = "\n".join(f"    {line}" for line in self._reasons or lines[-SHOWN_LINES:])
         message = f"{step.title} failed ({why}).\n    $ {shlex.join(step.command)}\n{shown}".rstrip()
         raise ServerUnhealthyError(
             message, f"Mend that and run the same command again; what is done is kept. Everything is in {self._log}", details

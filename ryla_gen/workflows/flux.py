@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from .base import IMAGE_TIME_LIMIT, Files, SampledWorkflow, largest
@@ -16,7 +17,17 @@ SCHNELL = "flux1-schnell-fp8.safetensors"
 DEV = "flux1-dev-fp8.safetensors"
 TURBO_LORA = "flux.1-turbo-alpha.safetensors"
 
-LoraId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+
+def _no_file(value: object) -> object:
+    """Refuse the name of a LoRA's file, and say how it gets an id."""
+    if isinstance(value, str) and value.lower().endswith(".safetensors"):
+        stem = re.sub(r"[^a-z0-9._-]+", "-", re.split(r"[/\\]", value)[-1].lower().removesuffix(".safetensors")).strip("._-")
+        text = "This is a file, not the id of a stored LoRA. Store it: ryla-gen lora push {file} --id {id}; then name it {id}"
+        raise PydanticCustomError("lora_file", text, {"file": value, "id": stem[:64] or "my-lora"})
+    return value
+
+
+LoraId = Annotated[str, BeforeValidator(_no_file), Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 """Name of a stored LoRA: 1 to 64 of a-z 0-9 . _ -, beginning with a letter or digit."""
 
 CheckpointName = Annotated[str, Field(min_length=1, max_length=200)]

@@ -284,6 +284,45 @@ def test_two_batches_do_not_share_a_folder(server: Emulator, tmp_path: Path, cap
 
 
 @pytest.mark.parametrize(
+    "entry",
+    [
+        '{"key": 5, "state": "done"}',
+        '{"key": "a", "state": "done"}',
+        '{"key": "a", "state": "done", "files": [{"name": 5, "bytes": 1}]}',
+        '{"key": "a", "state": "done", "files": {"name": "x"}}',
+        '{"key": "a", "state": "sent", "job": ["x"]}',
+        '{"key": "a", "state": "saving", "job": "x", "claims": 7}',
+        '{"key": "a", "state": "failed", "error": "none"}',
+        '{"key": "a", "state": "failed", "error": {"code": [], "details": [1]}}',
+        '{"key": "a", "state": {}}',
+    ],
+)
+def test_a_memory_of_another_shape_is_refused_with_its_line(entry: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, out = listed(tmp_path / "a.jsonl", row("fox")), tmp_path / "out"
+    out.mkdir()
+    (out / "batch.jsonl").write_text(f'{{"key": "b", "state": "canceled"}}\n{entry}\n')
+    assert here("batch", file, "-o", str(out), "--json") == 2
+    error = envelope(capsys.readouterr().out)["error"]
+    assert (error["code"], "(line 2)" in error["message"]) == ("invalid_input", True)
+    assert jobs(capsys) == 0
+
+
+def test_deep_and_endless_rows_are_named_and_a_deep_memory_is_a_torn_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deep, out = "[" * 100_000, tmp_path / "out"
+    file = tmp_path / "a.jsonl"
+    file.write_text(f'{{"workflow": "flux", "prompt": {deep}\n{{"workflow": "flux", "seed": {"9" * 5000}}}\n{{"workflow": 7}}\n')
+    assert here("batch", str(file), "-o", str(out), "--json") == 2
+    error = envelope(capsys.readouterr().out)["error"]
+    assert [item["line"] for item in error["details"]["rows"]] == [1, 2, 3]
+    assert {item["code"] for item in error["details"]["rows"]} == {"invalid_input"}
+    out.mkdir()
+    (out / "batch.jsonl").write_text(f'{{"key": "b", "state": "canceled"}}\n{{"key": {deep}\n')
+    assert ran(capsys, listed(tmp_path / "b.jsonl", row("fox")), "-o", str(out))["succeeded"] == 1
+
+
+@pytest.mark.parametrize(
     ("name", "text", "code"),
     [
         ("a.txt", "x", 2),

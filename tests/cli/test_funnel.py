@@ -14,7 +14,7 @@ import pytest
 from ryla_gen import Client, Flux, FluxDev
 from ryla_gen.errors import ERRORS, ModelNotFoundError
 from ryla_gen.evaluations.funnel import funnel
-from ryla_gen.history import History, Record
+from ryla_gen.history import History
 
 from .shell import envelope, here
 
@@ -119,7 +119,8 @@ def test_without_jobs_it_says_so(capsys: Capsys) -> None:
     assert capsys.readouterr().out.strip() == "No jobs yet."
 
 
-def test_a_record_that_another_program_spoilt_is_counted_without_a_time() -> None:
-    record = Record("1", None, "modal", "flux", {}, "succeeded", None, None, "nonsense", None, "nonsense", None, None, None)
-    (stage,) = funnel([record])
-    assert (stage.completed, stage.seconds.count) == (1, 0)
+def test_a_record_that_another_program_spoilt_is_counted_without_a_time(history: History) -> None:
+    add(history, state="succeeded", seconds=None, finished_at="nonsense")
+    add(history, state="failed", error="no object")
+    (stage,) = funnel(history.ends())
+    assert (stage.completed, stage.seconds.count, stage.codes) == (1, 0, {"internal": 1})

@@ -74,6 +74,19 @@ def test_a_command_that_fails_is_shown(folder: Folder, origin: Sources) -> None:
     assert not folder.comfyui.exists()
 
 
+def test_the_reason_of_a_failure_is_shown_and_not_the_traceback_that_followed_it(tmp_path: Path) -> None:
+    runner = Runner(tmp_path / "state", tmp_path / "log", {"PATH": "/bin:/usr/bin"})
+    traceback = "\n".join(f'  File "comfy_cli/{number}.py", line {number}, in run' for number in range(60))
+    why = "Collecting torch==9\nERROR: No matching distribution found for torch==9"
+    said = f"{why}\nTraceback (most recent call last):\n{traceback}"
+    step = Step("PyTorch", ("sh", "-c", f"cat <<'END'\n{said}\nCalledProcessError: it returned 1\nEND\nexit 1"))
+    with pytest.raises(ServerUnhealthyError) as caught:
+        runner.run(step)
+    assert caught.value.message.endswith("\n    ERROR: No matching distribution found for torch==9")
+    with pytest.raises(ServerUnhealthyError, match="\n    something else$"):
+        runner.run(Step("another", ("sh", "-c", "echo something else; exit 1")))
+
+
 def test_what_is_done_is_remembered_until_it_is_gone_or_another_command(tmp_path: Path) -> None:
     runner = Runner(tmp_path / "state", tmp_path / "log", {"PATH": "/bin:/usr/bin"})
     made = Step("a file", ("touch", str(tmp_path / "made")), produces=tmp_path / "made")

@@ -1,0 +1,134 @@
+"""Hand a job to a backend: its id and what is asked are journaled first, then it is sent. The only way in.
+
+Follows no job to its end, and journals none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .. import hooks
+from ..backends.measuring import handed_in
+from ..calls import admit, references_of
+from ..errors import PlainData, RylaGenError
+from ..estimates import Estimate
+from ..events import Started
+from ..fallback import first_willing, moves_on, taken
+from ..history import History
+from ..settings import Settings
+from ..workflows.base import Workflow
+
+if TYPE_CHECKING:
+    from ..backends.base import Backend, Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked for beside the workflow."""
+
+    job: str
+    """The job's id."""
+    timeout: float | None = None
+    """Seconds the graph may run, instead of the workflow's own limit."""
+    tags: Sequence[str] = ()
+    measure_consistency: bool = False
+    parent: str | None = None
+    """The job that it is a part of."""
+    journaled: bool = False
+    """Whether the journal has it already: an earlier process did not come to send it."""
+    followed: bool = True
+    """Whether this process stays and stops the job at its time limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A job that a backend has."""
+
+    job: str
+    workflow: Workflow
+    """The request, with its seed."""
+    backend: str
+    ticket: Ticket
+    skipped: Sequence[PlainData] = ()
+    """Backends that refused it before."""
+
+    def to_data(self) -> dict[str, Any]:
+        """Say as plain data where the job is."""
+        seed = getattr(self.workflow, "seed", None)
+        told = {"job": self.job, "handle": self.ticket.handle, "workflow": self.workflow.name, "backend": self.backend}
+        return {**told, "seed": seed, "skipped": list(self.skipped)}
+
+
+class Submission:
+    """Sends one job to the first backend that takes it.
+
+    Args:
+        history: the journal.
+        settings: the backends in their order, and the budgets.
+        backend: returns a backend by its name.
+        note: is told the estimate of a job before it is sent; None where running is free.
+
+    """
+
+    def __init__(
+        self,
+        history: History,
+        settings: Settings,
+        backend: Callable[[str], Backend],
+        note: Callable[[str, Estimate | None], None],
+    ) -> None:
+        self._history, self._settings, self._backend, self._note = history, settings, backend, note
+
+    async def send(self, workflow: Workflow, order: Order) -> Sent:
+        """Journal the job, send it, and return once a backend has it.
+
+        Raises:
+            RylaGenError: a picture cannot be read, it would cost too much, or no backend took it.
+
+        """
+        ready, names = (await workflow.resolved(references_of(self._settings))).seeded(), self._settings.backend_names
+        seeded = getattr(workflow, "seed", None) is not None
+
+        async def attempt(name: str) -> Ticket:
+            backend, moved = self._backend(name), name != names[0]
+            # Written before anything is spent: whatever happens now, the job can be found.
+            admitted = admit(
+                self._history,
+                self._settings,
+                ready,
+                name,
+                job=order.job,
+                timeout=order.timeout,
+                tags=order.tags,
+                parent=order.parent,
+                moved=moved or order.journaled,
+                followed=order.followed,
+            )
+            self._note(order.job, admitted.estimate)
+            if not moved and not order.journaled:
+                hooks.tell(hooks.requested(ready, job=order.job, backend=name, has_seed=seeded), self._settings)
+            ticket = await handed_in(
+                backend, ready, job=order.job, timeout=admitted.timeout, measure_consistency=order.measure_consistency
+            )
+            await self._arrived(ticket, name, order, last=name == names[-1])
+            return ticket
+
+        name, ticket, skipped = await first_willing(names, attempt)
+        told: Mapping[str, list[PlainData]] = {"skipped": [item.to_data() for item in skipped]} if skipped else {}
+        self._history.update(order.job, handle=ticket.handle, **told)
+        return Sent(order.job, ready, name, ticket, told.get("skipped", []))
+
+    async def _arrived(self, ticket: Ticket, name: str, order: Order, *, last: bool) -> None:
+        """Wait until a server that stays has the job: the caller may end then. What it refuses may go to the next backend."""
+        if last and name == "emulator":
+            return  # it ends with this process
+        try:
+            started = await taken(ticket, name)
+        except Exception as error:
+            if not order.followed or (isinstance(error, RylaGenError) and moves_on(error)):
+                raise
+            return  # it ended in another way: whoever waits for the result hears of it
+        if isinstance(started, Started) and not order.followed:
+            self._history.update(order.job, state="running", started_at=started.at)

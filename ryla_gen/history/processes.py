@@ -1,0 +1,34 @@
+"""Name the process that sends a job, and tell whether it is certain that it has ended. Stops no process."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+
+def this_process() -> str:
+    """Name this process so that another one can tell whether it still lives: number, machine and process namespace."""
+    return f"{os.getpid()}@{_machine()}"
+
+
+def has_ended(process: str | None) -> bool:
+    """Whether a process is certainly gone; an unknown one, and one of another machine or container, may live."""
+    number, _, machine = (process or "").partition("@")
+    if os.name != "posix" or not number.isdecimal() or machine != _machine():  # on Windows, signal 0 is Ctrl-C
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # somebody else's process, or no number of a process
+        return False
+    return False
+
+
+def _machine() -> str:
+    """Host name and process namespace: containers on one host may share the name, and each counts its processes from 1."""
+    try:
+        return f"{socket.gethostname()}/{Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return socket.gethostname()
