@@ -26,13 +26,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=0, help="port; 0 takes a free one")
     parser.add_argument("--folder", type=Path, help="keeps input, output, temp and models here")
     parser.add_argument("--stored-models-only", action="store_true", help="only the files in models are there, as with ComfyUI")
+    parser.add_argument("--strict", action="store_true", help="refuse names of weights that are not there, as ComfyUI does")
     parser.add_argument(
         "--knob", action="append", default=[], metavar="NAME=JSON", help="a fault from the start: delay_per_node=0.2"
     )
     parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="a name under which it may be asked for")
     given = parser.parse_args(arguments)
     models: dict[str, list[str]] | None = {} if given.stored_models_only else None
-    server = Emulator(given.folder, host=given.host, port=given.port, models=models, log=_to_stderr, allow_hosts=given.allow_host)
+    server = Emulator(
+        given.folder, host=given.host, port=given.port, models=models, log=_to_stderr, allow_hosts=given.allow_host,
+        strict=given.strict or None,
+    )  # fmt: skip
     known = {item.name for item in fields(Knobs)}
     for knob in given.knob:
         name, _, value = knob.partition("=")

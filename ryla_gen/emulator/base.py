@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,23 +66,30 @@ Fingerprint = Callable[..., str]
 """``fingerprint(folders, **literal inputs)``: changes when a file the node reads changed (ComfyUI's IS_CHANGED)."""
 
 
+Unneeded = Callable[[Mapping[str, Any], Collection[str]], Collection[str]]
+"""``unneeded(known inputs, names of all given ones)``: which of them need not be computed, as far as is known (ComfyUI's lazy)."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeClass:
     """One emulated node class."""
 
     run: NodeFunction
     fingerprint: Fingerprint | None = None
+    unneeded: Unneeded | None = None
 
 
 NODES: dict[str, NodeClass] = {}
 """Every emulated node class by its ComfyUI name; filled by the ``node`` decorator."""
 
 
-def node(class_type: str, *, fingerprint: Fingerprint | None = None) -> Callable[[NodeFunction], NodeFunction]:
+def node(
+    class_type: str, *, fingerprint: Fingerprint | None = None, unneeded: Unneeded | None = None
+) -> Callable[[NodeFunction], NodeFunction]:
     """Register a function as the emulation of one ComfyUI node class."""
 
     def register(function: NodeFunction) -> NodeFunction:
-        NODES[class_type] = NodeClass(function, fingerprint)
+        NODES[class_type] = NodeClass(function, fingerprint, unneeded)
         return function
 
     return register

@@ -6,7 +6,7 @@ Looks at the disk on every question, as ComfyUI does: a new file is seen without
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -122,6 +122,23 @@ class Catalog:
         listed: dict[str, list[str]] = {}
         return {name: self._filled(name, self.schemas[name], listed) for name in wanted}
 
+    def judged(self, graph: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+        """Schemas of a graph's classes, in which every weights file that the graph names is there, and the names that are not.
+
+        Only what is called like a weights file counts: another value that is not in a list is a mistake.
+        """
+        classes = (node.get("class_type") for node in graph.values())
+        schemas = self.object_info(name for name in classes if isinstance(name, str))
+        missing: dict[str, dict[str, list[str]]] = {}
+        for node in graph.values():
+            for name, file in _unknown_files(node, schemas):
+                missing.setdefault(node["class_type"], {}).setdefault(name, []).append(file)
+        for kind, inputs in missing.items():
+            specs = input_specs(schemas[kind])
+            lists = {name: [*map(str, specs[name].options or ()), *files] for name, files in inputs.items()}
+            schemas[kind] = schemas[kind] | {"input": _with_options(schemas[kind]["input"], lists)}
+        return schemas, list(dict.fromkeys(file for inputs in missing.values() for files in inputs.values() for file in files))
+
     def check_upload(self, class_type: str, input_name: str, value: Any) -> str | None:
         """Say what is wrong with the name of an uploaded file; None when the file is there."""
         if isinstance(value, str) and value and uploaded_file(self.folders, value):
@@ -151,6 +168,18 @@ class Catalog:
         if spec.name == "latent":
             return [name for name in names if PurePosixPath(name).suffix == ".latent"]
         return [name for name in names if (mimetypes.guess_type(name)[0] or "").startswith(kinds)]
+
+
+def _unknown_files(node: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Inputs of a node that name a weights file which its list does not have, with the names."""
+    kind, inputs = node.get("class_type"), node.get("inputs")
+    if not isinstance(kind, str) or kind not in schemas or not isinstance(inputs, Mapping):
+        return
+    specs = input_specs(schemas[kind])
+    for name in file_inputs(schemas[kind]):
+        value = inputs.get(name)
+        if isinstance(value, str) and value.endswith(MODEL_SUFFIXES) and value not in (specs[name].options or ()):
+            yield name, value
 
 
 def _with_options(sections: Mapping[str, Any], changes: Mapping[str, list[str]]) -> dict[str, Any]:

@@ -11,16 +11,18 @@ import json
 import logging
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..comfy.schema import is_link
 from .base import NODES, Context, Folders, Interrupted, NodeResult
+from .coverage import Coverage, coverage
 from .knobs import Knobs, OutOfMemoryError, Stats
-from .plan import Plan, needed_inputs, signatures
+from .plan import Plan, needed_inputs, nested, signatures
 from .queue import Job, PromptQueue
 from .sockets import Hub
+from .stand_ins import input_types
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,10 +35,6 @@ ten thousand nodes would send gigabytes."""
 
 SHOWN_VALUE = 2000
 """Characters of a value that an error shows."""
-
-
-class NotEmulatedError(Exception):
-    """The node class exists in ComfyUI, but nobody has emulated it yet."""
 
 
 class Died(BaseException):
@@ -140,7 +138,7 @@ class Run:
         cache.clear()  # before the work begins, so that the last prompt's pictures do not stay beside the new ones
         cached = [node_id for node_id in graph if node_id in self.results]
         self.say("execution_cached", nodes=cached, timestamp=self.note("execution_cached", nodes=cached)["timestamp"])
-        plan = Plan(inputs, frozenset(self.job.outputs))
+        plan = Plan(inputs, frozenset(self.job.outputs), lambda node_id: self._unneeded(node_id, inputs[node_id]))
         plan.find(self.job.outputs, set(self.results))
         try:
             self.wait(self.knobs.silent_seconds)
@@ -175,19 +173,33 @@ class Run:
 
     def _call(self, node_id: str, inputs: Mapping[str, Any]) -> NodeResult:
         class_type = self.job.graph[node_id]["class_type"]
-        resolved = {name: self._value(value) if is_link(value) else value for name, value in inputs.items()}
-        self.current_inputs = resolved
+        without = self._unneeded(node_id, inputs)
+        values = {name: self._value(value) if is_link(value) else value for name, value in inputs.items() if name not in without}
+        self.current_inputs = values
         emulated = NODES.get(class_type)
-        if emulated is None:
-            raise NotEmulatedError(f"{class_type} has a schema but is not emulated: run this graph on a real ComfyUI server")
         pnginfo = self.job.extra_data.get("extra_pnginfo") or {}
         executor = self.executor
         context = Context(node_id, executor.folders, self.job.graph, pnginfo, self.report, self.send_image, executor.log)
-        result = emulated.run(context, **resolved)
+        result = self._stand_in(class_type, inputs, values) if emulated is None else emulated.run(context, **nested(values))
         if not isinstance(result, NodeResult):
             raise TypeError(f"{class_type} returned {type(result).__name__}, not a NodeResult")
         self.size += len(json.dumps(dict(result.ui)))  # what cannot be sent fails here, as this node's fault
         return result
+
+    def _stand_in(self, class_type: str, inputs: Mapping[str, Any], values: Mapping[str, Any]) -> NodeResult:
+        from .plain_values import stand_in  # here: it brings what nodes need, and the server is up before
+
+        schema = self.schemas[class_type]
+        return stand_in(schema, input_types(self.job.graph, self.schemas, inputs, schema), values)
+
+    def _unneeded(self, node_id: str, inputs: Mapping[str, Any]) -> Collection[str]:
+        """Inputs whose sources a node does not need, as far as what is computed by now tells."""
+        emulated = NODES.get(self.job.graph[node_id]["class_type"])
+        if emulated is None or emulated.unneeded is None:
+            return ()
+        open_ones = {name for name, value in inputs.items() if is_link(value) and value[0] not in self.results}
+        known = {name: self._value(v) if is_link(v) else v for name, v in inputs.items() if name not in open_ones}
+        return emulated.unneeded(known, inputs)
 
     def _value(self, link: list[Any]) -> Any:
         source, slot = link
@@ -205,6 +217,8 @@ class Run:
             return f"never the same: {time.monotonic_ns()}"
 
     def _report_ui(self, node_id: str, ui: Mapping[str, Any]) -> None:
+        if self.job.notices and node_id in self.job.outputs:
+            ui = {**ui, "emulated": self.job.notices}
         if ui:
             self.outputs[node_id] = dict(ui)
             self.say("executed", node=node_id, display_node=node_id, output=dict(ui))
@@ -323,6 +337,12 @@ class Executor:
 def load_nodes() -> None:
     """Register every emulated node class; quick when that was done before."""
     importlib.import_module(f"{__package__}.nodes")
+
+
+def covered_by_emulator(graph: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]], outputs: Collection[str]) -> Coverage:
+    """Say what of a valid graph is emulated; waits until the nodes are loaded."""
+    load_nodes()
+    return coverage(graph, schemas, outputs, NODES)
 
 
 def _type_name(error: BaseException) -> str:

@@ -43,12 +43,15 @@ def _stamp(width: int, height: int) -> tuple[npt.NDArray[np.float32], npt.NDArra
 
 
 def marked(pixels: Pixels) -> Pixels:
-    """Draw the mark into the lower right corner of ``pixels`` [H, W, 3], in place, and return them."""
+    """Draw the mark into the lower right corner of ``pixels`` [H, W, 3 or 4], in place, and return them."""
     height, width = pixels.shape[:2]
     light, shade, x, y = _stamp(width, height)
     area = pixels[y : y + light.shape[0], x : x + light.shape[1], :3]
     dark = area * (1 - shade)
     area[:] = (dark + (255 - dark) * light).astype(np.uint8)
+    if pixels.shape[2] == 4:  # where the picture is transparent the mark is not
+        cover = pixels[y : y + light.shape[0], x : x + light.shape[1], 3:]
+        np.maximum(cover, (light * 255).astype(np.uint8), out=cover)
     return pixels
 
 

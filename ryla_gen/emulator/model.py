@@ -49,7 +49,7 @@ class Model:
 
     name: str
     space: str
-    """Which latents it reads: ``sdxl`` (4 channels to the outside), ``flux``, ``wan``, ``sd3``."""
+    """Which latents it reads: ``sdxl`` (4 channels to the outside), ``flux``, ``wan``, ``sd3``, or ``any``."""
     sampling: ModelSampling
     looks: tuple[Look, ...] = ()
     faces: tuple[Face, ...] = field(default=(), compare=False)
@@ -88,8 +88,19 @@ class Vae:
     space: str
 
 
+ANY = "any"
+"""The family of a file whose name says nothing: its latents fit every model and every VAE, still or moving."""
+
 VISIBLE_CHANNELS = {"sdxl": 4}
 """Channels a family's latents show to the outside where that is not the 16 that every emulated latent holds."""
+
+STABLE_DIFFUSION = (
+    "sdxl", "sd_xl", "sd-xl", "xl_", "_xl", "pony", "illustrious", "juggernaut", "realvis", "sd15", "sd1.5", "sd_1", "v1-5", "v2-1",
+)  # fmt: skip
+"""What the names of SDXL's and Stable Diffusion's files contain; both are emulated as SDXL."""
+
+FLOWS_IN_CHECKPOINTS = ("ltx", "ace_step", "stable_audio", "hidream", "lumina", "neta", "hunyuan3d", "hunyuan_3d", "omnigen")
+"""What the names of whole checkpoints contain that hold a rectified flow; the others are taken for relatives of SDXL."""
 
 
 def visible_channels(space: str) -> int:
@@ -97,28 +108,47 @@ def visible_channels(space: str) -> int:
     return VISIBLE_CHANNELS.get(space, latents.CHANNELS)
 
 
-def model_for(file_name: str) -> Model:
-    """The emulated model behind a file name: families are told apart by the names people give their files."""
+def fits_together(one: str, other: str) -> bool:
+    """Whether a model or VAE of one family takes the latents of another; an unknown family adopts what it is given."""
+    return ANY in (one, other) or visible_channels(one) == visible_channels(other)
+
+
+def model_for(file_name: str, *, whole: bool = False) -> Model:
+    """Return the emulated model behind a file name: families are told apart by the names people give their files.
+
+    Args:
+        file_name: as the graph names it.
+        whole: whether it is a checkpoint with everything in it, not a diffusion model alone.
+
+    """
     name = file_name.lower()
-    if "wan" in name or "hunyuan" in name:
+    if any(word in name for word in STABLE_DIFFUSION):
+        return Model(file_name, "sdxl", SDXL)
+    if ("wan" in name or "hunyuan" in name) and "3d" not in name and "image" not in name:
         return Model(file_name, "wan", WAN)
     if "schnell" in name:
         return Model(file_name, "flux", FLUX_SCHNELL)
-    if "flux" in name or "kontext" in name:
+    if ("flux" in name or "kontext" in name) and not _is_flux_2(name):
         return Model(file_name, "flux", FLUX_DEV)
-    if "sd3" in name or "stable-diffusion-3" in name or "qwen" in name:
+    if "sd3" in name or "stable-diffusion-3" in name:
         return Model(file_name, "sd3", SD3)
-    return Model(file_name, "sdxl", SDXL)
+    return Model(file_name, ANY, SDXL if whole and not any(word in name for word in FLOWS_IN_CHECKPOINTS) else SD3)
 
 
 def vae_for(file_name: str) -> Vae:
-    """The emulated VAE behind a file name."""
+    """Return the emulated VAE behind a file name."""
     name = file_name.lower()
     if "wan" in name or "hunyuan" in name:
         return Vae(file_name, "wan")
     if "sdxl" in name or "840000" in name or "sd15" in name:
         return Vae(file_name, "sdxl")
-    return Vae(file_name, "sd3" if "sd3" in name else "flux")
+    if "sd3" in name:
+        return Vae(file_name, "sd3")
+    return Vae(file_name, "flux" if name in ("ae.safetensors", "ae.sft") or ("flux" in name and not _is_flux_2(name)) else ANY)
+
+
+def _is_flux_2(name: str) -> bool:
+    return any(word in name for word in ("flux2", "flux-2", "flux.2"))
 
 
 @lru_cache(maxsize=64)

@@ -10,7 +10,7 @@ import numpy as np
 from .base import Context, NodeResult, node
 from .conditioning import Array, Conditioning, Face
 from .looks import is_flat, thumbnail
-from .model import Model
+from .model import ANY, Model
 
 _log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ def _instantid(
     identity: float,
     placement: float,
 ) -> NodeResult:
-    if model.space != "sdxl":
+    if model.space not in ("sdxl", ANY):
         # What ComfyUI_InstantID does on Flux, in PyTorch's words: Flux's pooled text is 768 wide, SDXL's condition 2816.
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied (1x768 and 2816x1280)")
     face = _seen(image)

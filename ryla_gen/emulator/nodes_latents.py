@@ -10,7 +10,7 @@ from PIL import Image
 from . import latents
 from .base import Context, NodeResult, node
 from .latents import Array
-from .model import Vae, visible_channels
+from .model import ANY, Vae, fits_together, visible_channels
 from .sampling import Latent
 
 
@@ -37,8 +37,8 @@ def _readable(samples: Array, space: str | None, vae: Vae) -> Array:
     """Check that this VAE's family made the latents; empty ones are everybody's."""
     if not np.any(samples):
         return np.zeros((samples.shape[0], latents.CHANNELS, *samples.shape[2:]), np.float32)
-    have, want = visible_channels(space or vae.space), visible_channels(vae.space)
-    if have != want:
+    if not fits_together(space or vae.space, vae.space):
+        have, want = visible_channels(space or vae.space), visible_channels(vae.space)
         size = [samples.shape[0], have, *samples.shape[2:]]
         raise RuntimeError(
             f"Given groups=1, weight of size [512, {want}, 3, 3], expected input{size} to have {want} channels, "
@@ -51,7 +51,7 @@ def _readable(samples: Array, space: str | None, vae: Vae) -> Array:
 def vae_decode(context: Context, samples: Latent, vae: Vae) -> NodeResult:
     """Pictures of latents; the frames of videos one after the other."""
     values = _readable(np.asarray(samples["samples"], np.float32), samples.get("space"), vae)
-    if values.ndim == 5 and vae.space != "wan":
+    if values.ndim == 5 and vae.space not in ("wan", ANY):
         values = values[:, :, 0]
     if values.ndim == 4:
         return NodeResult((np.stack([latents.decode(latent) for latent in values]),))

@@ -10,7 +10,7 @@ from ..safetensors import read_header
 from .base import Context, Folders, NodeResult, node
 from .conditioning import Look, stable_key
 from .files import content_hash, inside
-from .model import Clip, Model, Vae, model_for, vae_for
+from .model import ANY, Clip, Model, Vae, model_for, vae_for
 
 _ACCELERATORS = ("turbo", "hyper", "lightx2v", "lightning", "lcm", "causvid")
 """What the names of step-saving LoRAs contain; those leave the look alone."""
@@ -19,7 +19,7 @@ _ACCELERATORS = ("turbo", "hyper", "lightx2v", "lightning", "lcm", "causvid")
 @node("CheckpointLoaderSimple")
 def checkpoint_loader_simple(context: Context, ckpt_name: str) -> NodeResult:
     """Model, text encoder and VAE of one file."""
-    model = model_for(ckpt_name)
+    model = model_for(ckpt_name, whole=True)
     return NodeResult((model, Clip(ckpt_name), Vae(ckpt_name, model.space)))
 
 
@@ -89,7 +89,7 @@ def _look(context: Context, model: Model, lora_name: str) -> int | None:
     path = inside(context.folders.models / "loras", lora_name)
     if path.is_file():
         keys = list(read_header(path).tensors)
-        left_out = not_loaded(keys, model.space)
+        left_out = [] if model.space == ANY else not_loaded(keys, model.space)
         for key in left_out:
             context.log(f"lora key not loaded: {key}")
         if len(left_out) == len(keys):

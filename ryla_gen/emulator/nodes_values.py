@@ -43,4 +43,5 @@ def string_length(context: Context, string: str) -> NodeResult:
 @node("PreviewAny")
 def preview_any(context: Context, source: Any = None) -> NodeResult:
     """A value as text."""
-    return NodeResult(ui={"text": [source if isinstance(source, str) else str(source)]})
+    text = source if isinstance(source, str) else str(source)
+    return NodeResult((text,), {"text": [text]})

@@ -25,6 +25,8 @@ class Job:
     outputs: list[str]
     size: int = 0
     """Characters of the request that brought it."""
+    notices: list[dict[str, str]] = field(default_factory=list)
+    """What its results say of stand-ins: under ``emulated``, beside the files of each output node."""
     interrupted: threading.Event = field(default_factory=threading.Event)
 
     @property

@@ -18,6 +18,8 @@ from aiohttp import BodyPartReader, WSMsgType, web
 
 from ..comfy.schema import validate
 from ..version import __version__
+from .coverage import embeddings_in, notices
+from .executor import covered_by_emulator
 from .files import served_as
 from .queue import Job
 from .sockets import Socket
@@ -89,10 +91,16 @@ class Routes:
         graph = body["prompt"]
         if not isinstance(graph, dict) or not all(isinstance(node, dict) for node in graph.values()):
             raise ValueError("the prompt is not a graph in API format")  # ComfyUI stumbles too: 500
-        verdict = validate(graph, self.emulator.schemas(graph), self.emulator.catalog.check_upload)
+        schemas, unknown = self.emulator.judged(graph)
+        verdict = validate(graph, schemas, self.emulator.catalog.check_upload)
         if not verdict.ok:
             return web.json_response({"error": verdict.error, "node_errors": verdict.node_errors}, status=400)
+        covered = await asyncio.to_thread(covered_by_emulator, graph, schemas, verdict.outputs)
+        if covered.stops:
+            return web.json_response({"error": covered.error(), "node_errors": {}}, status=400)
         job = self._accept(body, graph, verdict.outputs, len(text))
+        job.notices = notices([*unknown, *embeddings_in(graph)], covered.stood_in)
+        self.emulator.queue.put(job)
         if knobs.slow_answers:  # else the answer is on its way before the prompt can end, or end us
             await asyncio.sleep(knobs.slow_answers)
         node_errors = verdict.node_errors
@@ -108,7 +116,6 @@ class Routes:
         prompt_id = str(body.get("prompt_id") or uuid.uuid4())
         job = Job(-number if body.get("front") else number, prompt_id, graph, extra, outputs, size)
         self.emulator.stats.prompts += 1
-        self.emulator.queue.put(job)
         return job
 
     async def queue(self, _request: web.Request) -> web.Response:

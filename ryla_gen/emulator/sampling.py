@@ -17,7 +17,7 @@ from . import latents
 from .base import Context
 from .conditioning import Conditioning
 from .flow import ModelSampling, Sigmas
-from .model import Denoiser, Model, visible_channels
+from .model import ANY, Denoiser, Model, fits_together, visible_channels
 from .samplers import Array, Sampler, Walk, ddim, last_level
 
 Latent = dict[str, Any]
@@ -66,7 +66,7 @@ def fitting_samples(model: Model, latent: Latent) -> Array:
         samples = np.zeros(shape, np.float32)
     else:
         _same_channels(model, str(latent.get("space", model.space)), samples.shape)
-    if samples.ndim == 5 and not model.is_video:
+    if samples.ndim == 5 and not model.is_video and model.space != ANY:
         raise ValueError(f"{model.name} makes single pictures, but the latent is a video of {samples.shape[2]} frames")
     if samples.ndim == 4 and model.is_video:
         samples = samples[:, :, None]
@@ -74,8 +74,8 @@ def fitting_samples(model: Model, latent: Latent) -> Array:
 
 
 def _same_channels(model: Model, space: str, shape: tuple[int, ...]) -> None:
-    have, want = visible_channels(space), visible_channels(model.space)
-    if have != want:
+    if not fits_together(space, model.space):
+        have, want = visible_channels(space), visible_channels(model.space)
         size = [shape[0], have, *shape[2:]]
         raise RuntimeError(
             f"Given groups=1, weight of size [320, {want}, 3, 3], expected input{size} to have {want} channels, "

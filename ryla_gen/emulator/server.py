@@ -64,6 +64,7 @@ class Emulator:
         log: Callable[[str], None] | None = None,
         comfyui: str = COMFYUI_VERSION,
         allow_hosts: Sequence[str] = (),
+        strict: bool | None = None,
     ) -> None:
         """``folder`` holds input, output, temp and models; without one a temporary folder is made, and removed by ``close``.
 
@@ -75,8 +76,11 @@ class Emulator:
         unless started with ``--preview-method``, and simple clients take every binary frame for a result.
         ``comfyui`` is the release whose node classes and judgement it has, one of ``ryla_gen.workflows.schemas.VERSIONS``.
         ``allow_hosts`` are names under which it may be asked for, beside addresses, ``host`` and this machine's own names.
+        ``strict``: names of weights that it does not have are refused, as ComfyUI does; otherwise it goes by the names and says so.
+        Where nothing is said, a server whose ``models`` are named is strict.
         """
         self.comfyui = known_version(comfyui)
+        self.strict = models is not None if strict is None else strict
         self.host = host
         self.port = port
         self._names = frozenset(name.lower() for name in (host, *allow_hosts))
@@ -239,6 +243,10 @@ class Emulator:
         """Schemas, as they are now, of the classes that a graph uses."""
         classes = (node.get("class_type") for node in graph.values())
         return self.catalog.object_info(name for name in classes if isinstance(name, str))
+
+    def judged(self, graph: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+        """Schemas by which a graph is judged, and the weights it names that are stood in for."""
+        return (self.schemas(graph), []) if self.strict else self.catalog.judged(graph)
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:

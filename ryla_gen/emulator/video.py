@@ -40,10 +40,11 @@ def read(path: Path) -> Video:
     stacked = np.empty((len(frames), *frames[0].shape), np.float32)
     for target, frame in zip(stacked, frames, strict=True):
         np.multiply(frame, np.float32(1 / 255), out=target)
-    return Video(stacked, Fraction(rate), _read_audio(path))
+    return Video(stacked, Fraction(rate), read_audio(path))
 
 
-def _read_audio(path: Path) -> Mapping[str, Any] | None:
+def read_audio(path: Path) -> Mapping[str, Any] | None:
+    """The sound of a file; None for one without."""
     with av.open(str(path)) as container:
         if not container.streams.audio:
             return None
@@ -90,13 +91,34 @@ def write(
         context.colorspace, context.color_primaries, context.color_trc, context.color_range = 1, 1, 1, 1
         sound = _add_sound(container, audio)
         for pixels in frames:
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels[: stream.height, : stream.width]), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels[: stream.height, : stream.width, :3]), format="rgb24")
             container.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")))
         container.mux(stream.encode())
         if sound is not None and audio is not None:
             for part in _sound_frames(audio):
                 container.mux(sound.encode(part))
             container.mux(sound.encode())
+
+
+SOUND_CODECS = {".mp3": "libmp3lame", ".opus": "libopus", ".flac": "flac"}
+SOUND_RATES = {".opus": 48_000}
+"""Formats that take certain rates only."""
+
+
+def write_audio(path: Path, waveform: Array, rate: int, metadata: Mapping[str, str]) -> None:
+    """Encode one sound [channels, samples]; its format follows from the name's suffix."""
+    channels = np.ascontiguousarray(waveform[:2], np.float32)
+    layout = "mono" if len(channels) == 1 else "stereo"
+    wanted = SOUND_RATES.get(path.suffix, rate)
+    with av.open(str(path), "w") as container:
+        container.metadata.update(metadata)
+        stream: Any = container.add_stream(SOUND_CODECS[path.suffix], rate=wanted, layout=layout)
+        resampler = av.AudioResampler(format=stream.codec_context.format, layout=layout, rate=wanted)
+        frame = av.AudioFrame.from_ndarray(channels, format="fltp", layout=layout)
+        frame.sample_rate, frame.pts = rate, 0
+        for part in (*resampler.resample(frame), *resampler.resample(None)):
+            container.mux(stream.encode(part))
+        container.mux(stream.encode())
 
 
 @contextmanager
