@@ -168,7 +168,7 @@ REFUSED: list[tuple[type[Workflow], dict[str, Any], str]] = [
     (CustomWorkflow, {"graph": {"nodes": [], "links": []}}, "Workflow > Export"),
     (CustomWorkflow, {"graph": {}}, "no nodes"),
     (CustomWorkflow, {"graph": []}, "dictionary"),
-    (CustomWorkflow, {"graph": {"1": {"inputs": {}}}}, "API format"),
+    (CustomWorkflow, {"graph": {"1": {"inputs": {}}}}, "Node 1 has no class_type"),
     (CustomWorkflow, {"graph": {"1": {"class_type": "LoadImage", "inputs": {"image": "/etc/passwd"}}}}, "outside"),
     (CustomWorkflow, {"graph": {"1": {"class_type": "VAELoader", "inputs": {"vae_name": "..\\..\\x"}}}}, "outside"),
     (CustomWorkflow, {"graph": {"1": {"class_type": "EmptyImage", "inputs": {}}}, "prompt": "x"}, "No CLIPTextEncode"),

@@ -22,9 +22,9 @@ from ..errors import InternalError, InvalidInputError
 from ..events import FINAL_STATES, now
 from .base import COLUMNS, JSON_COLUMNS, NUMBER_COLUMNS, Record, Records, instant, record_of, stored, text
 from .counting import End, ends
-from .files import BUSY_SECONDS, CORRUPT, is_corrupt, transaction, use_wal, version
+from .files import BUSY_SECONDS, CORRUPT, is_corrupt, migrate, transaction, use_wal, version
 from .reserving import HELD, Purse, reserve
-from .schema import MIGRATIONS, SCHEMA
+from .schema import SCHEMA
 from .spending import CostRow, cost_rows
 
 __all__ = ["CostRow", "End", "History", "Purse", "Record", "Records"]
@@ -376,12 +376,7 @@ class History:
             return
         use_wal(connection, self._patience)
         connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last writes, never the file
-        if version(connection) < SCHEMA:
-            with transaction(connection):  # asked again inside: another process may have been first
-                for old in range(version(connection), SCHEMA):
-                    for statement in filter(str.strip, MIGRATIONS[old].split(";")):
-                        connection.execute(statement)
-                    connection.execute(f"PRAGMA user_version = {old + 1}")
+        migrate(connection)
 
     def _disconnect(self) -> None:
         if self._connection is not None and self._process == os.getpid():

@@ -1,4 +1,4 @@
-"""SQLite files as the journal needs them: corrupt or not, write-ahead, one transaction at a time. Knows no table."""
+"""SQLite files as the journal needs them: corrupt or not, write-ahead, one transaction at a time. Knows no column."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from .schema import MIGRATIONS, SCHEMA
 
 BUSY_SECONDS = 2.0
 """How long a write waits for another process; writes take under a millisecond, so this is a stuck one."""
@@ -55,3 +57,13 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         with suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
         raise
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring an older file to this version's table."""
+    if version(connection) < SCHEMA:
+        with transaction(connection):  # asked again inside: another process may have been first
+            for old in range(version(connection), SCHEMA):
+                for statement in filter(str.strip, MIGRATIONS[old].split(";")):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {old + 1}")
