@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from . import budget
-from .errors import InternalError, InvalidInputError, JobNotFoundError, RylaGenError
+from .errors import InvalidInputError, JobNotFoundError
 from .estimates import Estimate, Work, estimate, rate_of, work_of
 from .history import History, Purse, Record
 from .history.processes import this_process
@@ -16,9 +16,6 @@ from .media import References
 from .settings import Settings
 from .workflows.base import Workflow
 from .workflows.registry import workflow_class
-
-LONGEST_TEXT = 2000
-"""Characters of an unexpected error that are kept: some repeat the whole value that they could not take."""
 
 
 def check_call(workflow: object, timeout: object, tags: object) -> None:
@@ -215,12 +212,9 @@ def typed(error: BaseException, job: str) -> BaseException:
 
     Raise it from its cause: the traceback is then that of the place where it happened.
     """
-    if isinstance(error, RylaGenError) or not isinstance(error, Exception):
-        return error
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    text = f"The job {job} ended with an unexpected error: {name}: {error}"
-    return InternalError(text[:LONGEST_TEXT], "", {"job": job, "exception_type": name})
+    from .comfy.connection import as_typed  # HTTP, which counting costs does not need
+
+    return error if not isinstance(error, Exception) else as_typed(error, f"The job {job} failed")
 
 
 def unreached(record: Record) -> JobNotFoundError:

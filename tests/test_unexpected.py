@@ -89,7 +89,7 @@ async def test_the_job_that_broke_is_journaled_and_its_prompt_is_stopped(server:
                 await asyncio.sleep(0.05)
     assert isinstance(caught.value.__cause__, ValueError)
     assert record is not None and record.error is not None
-    assert (record.state, record.error["code"], record.error["details"]["job"]) == ("failed", "internal", job.id)
+    assert (record.state, record.error["code"], record.error["details"]["exception_type"]) == ("failed", "internal", "ValueError")
 
 
 async def test_what_on_event_raises_cancels_that_job_alone_and_reaches_its_caller_as_it_is(server: Emulator) -> None:

@@ -171,9 +171,25 @@ class Plan:
                     f"{where} is of version {data['version']}, not {VERSION}.", "Update: pip install -U ryla-gen"
                 )
             known = {name: data[name] for name in cls.__slots__ if name != "parts"}
-            return cls(**known, parts=[Part(**{name: item[name] for name in STORED}) for item in data["parts"]])
+            plan = cls(**known, parts=[Part(**{name: item[name] for name in STORED}) for item in data["parts"]])
         except (KeyError, TypeError, AttributeError):
-            raise StorageFailedError(f"{where} is damaged.", "Submit the job again, and remove that folder.") from None
+            plan = None
+        if plan is None or not _is_sound(plan):
+            raise StorageFailedError(f"{where} is damaged.", "Submit the job again, and remove that folder.")
+        return plan
+
+
+def _is_sound(plan: Plan) -> bool:
+    """Whether a plan that was read holds what a plan holds: another program, or a broken disk, may have written it."""
+    texts = (plan.id, plan.kind, plan.backend, plan.workflow, plan.created_at)
+    kept = (isinstance(plan.fields, dict), isinstance(plan.base_image, dict | None), isinstance(plan.tags, list))
+    return all(isinstance(item, str) for item in texts) and all(kept) and bool(plan.parts) and all(map(_is_sound_part, plan.parts))
+
+
+def _is_sound_part(part: Part) -> bool:
+    texts = (part.name, part.label, part.prompt, *(part.jobs if isinstance(part.jobs, list) else (None,)))
+    whole = isinstance(part.seed, int) and bool(part.jobs)
+    return whole and all(isinstance(item, str) for item in texts) and NAME.fullmatch(part.name) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from .. import hooks
 from ..calls import typed, unfinished_cost
-from ..errors import JobExpiredError, PlainData, RylaGenError
+from ..errors import InternalError, JobExpiredError, PlainData, RylaGenError
 from ..estimates import Estimate
 from ..events import Started, now
 from ..fallback import explained, notices
@@ -78,7 +78,7 @@ class Outcomes:
             generation = await sent.ticket.result()
         except BaseException as error:
             found = typed(error, sent.job)
-            if found is not error:
+            if isinstance(found, InternalError) and found.__cause__ is not None:
                 await self._stop(sent)
             if journal:
                 self.settle(sent.job, None, found)

@@ -370,9 +370,17 @@ def test_a_reference_that_came_as_bytes_is_kept_nowhere_and_asked_for_again(
 def test_a_damaged_plan_says_so(runner: Characters, clean_environment: Path) -> None:
     job = runner.submit_base_images("a fox", count=1, fields=SMALL)
     job.result(SECONDS)
-    (clean_environment / "characters" / job.id / "job.json").write_text("{")
-    with pytest.raises(StorageFailedError, match="is damaged"):
-        runner.status(job.id)
+    path = clean_environment / "characters" / job.id / "job.json"
+    sound = json.loads(path.read_text())
+    (part,) = sound["parts"]
+    wrong = [{**sound, "parts": [{**part, **change}]} for change in ({"jobs": []}, {"jobs": "x"}, {"name": "../x"}, {"seed": "1"})]
+    wrong += [{**sound, **change} for change in ({"parts": []}, {"parts": 7}, {"fields": []}, {"tags": "x"}, {"version": []})]
+    for text in ("{", "[" * 100_000, "[]", *map(json.dumps, wrong)):
+        path.write_text(text)
+        with pytest.raises(StorageFailedError, match="is damaged|is of version"):
+            runner.status(job.id)
+    path.write_text(json.dumps(sound))
+    assert runner.status(job.id).state == "succeeded"
 
 
 async def test_the_same_works_in_async_code_on_the_emulator() -> None:

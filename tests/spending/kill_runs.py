@@ -26,18 +26,18 @@ COMMAND = [sys.executable, "-m", "ryla_gen_cli", "batch"]
 
 def written(path: Path, rows: int) -> None:
     """Write a list of so many pictures."""
-    row = {"workflow": "flux", "width": 64, "height": 64, "steps": 1}
+    row = {"workflow": "flux", "width": 256, "height": 256, "steps": 1}
     path.write_text("".join(json.dumps({**row, "prompt": f"fox {number}", "seed": number}) + "\n" for number in range(rows)))
 
 
-def killed(command: list[str], environment: dict[str, str], memory: Path, chance: random.Random) -> bool:
-    """Start the batch, kill it at a random moment after it has begun to send, and tell whether it was faster."""
+def killed(command: list[str], environment: dict[str, str], memory: Path, wait: float) -> bool:
+    """Start the batch, kill it so many seconds after it has begun to send, and tell whether it was faster."""
     before = memory.stat().st_size if memory.exists() else 0
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None and (memory.stat().st_size if memory.exists() else 0) == before:
         time.sleep(0.005)
     try:
-        process.wait(chance.uniform(0.0, 2.0))
+        process.wait(wait)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
@@ -50,6 +50,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=600, help="pictures in the list")
     parser.add_argument("--kills", type=int, default=40, help="times the batch is killed at most")
+    parser.add_argument("--longest", type=float, default=3.0, help="seconds that a batch may run before it is killed")
     parser.add_argument("--seed", type=int, default=None, help="of the moments")
     asked = parser.parse_args()
     seed = random.randrange(2**32) if asked.seed is None else asked.seed
@@ -59,7 +60,7 @@ def main() -> int:
         written(rows, asked.rows)
         command = [*COMMAND, str(rows), "-o", str(out), "--url", server.url, "--json"]
         environment = os.environ | {"RYLA_GEN_HOME": str(home)}
-        while kills < asked.kills and not killed(command, environment, out / "batch.jsonl", chance):
+        while kills < asked.kills and not killed(command, environment, out / "batch.jsonl", chance.uniform(0, asked.longest)):
             kills += 1
             print(f"kill {kills}: the server has run {server.stats.prompts}", flush=True)
         last = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
