@@ -308,3 +308,11 @@ def test_a_request_cannot_be_changed_only_copied() -> None:
     with pytest.raises(Exception, match="frozen"):
         workflow.steps = 5
     assert (workflow.changed(steps=5).steps, workflow.steps) == (5, 4)
+
+
+@pytest.mark.parametrize(
+    ("node", "kind", "name"), [("\ud800", "LoadX", "image"), ("1", "Load\ud800", "image"), ("1", "LoadX", "\ud800")]
+)
+def test_a_lone_surrogate_in_a_graph_is_a_typed_error(node: str, kind: str, name: str) -> None:
+    with pytest.raises(InvalidInputError):
+        CustomWorkflow(graph={node: {"class_type": kind, "inputs": {name: "/etc/passwd"}}})

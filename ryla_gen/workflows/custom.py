@@ -106,6 +106,7 @@ class CustomWorkflow(Workflow):
         for key in self.images:
             if not list(_image_places(self.graph, key)):
                 known = sorted({str(node["inputs"].get("image")) for node in self.graph.values() if "image" in node["inputs"]})
+                known = [name.encode("utf-8", "replace").decode() for name in known]  # pydantic takes no lone surrogates
                 text = "images: no LoadImage node is called or loads {key}; the graph loads {known}"
                 raise PydanticCustomError("no_image_node", text, {"key": repr(key), "known": ", ".join(known) or "no picture"})
         return self
@@ -250,4 +251,5 @@ def _check_files(node_id: str, node: Mapping[str, Any], images: Mapping[str, Any
                 facts = {"node": node_id, "kind": node["class_type"], "name": name, "text": repr(text[:100]), "way_out": ""}
                 if name == "image":
                     facts["way_out"] = f"; give a picture in its place: --image {shlex.quote(node_id)}=FILE"
-                raise PydanticCustomError("unsafe_file", message, facts) from None
+                encodable = {key: fact.encode("utf-8", "replace").decode() for key, fact in facts.items()}
+                raise PydanticCustomError("unsafe_file", message, encodable) from None

@@ -191,6 +191,8 @@ def _strictly(data: Any, _: Path) -> Any:
 
 
 def _drawn(data: Any, _: Path) -> Any:
+    if not isinstance(data, dict):
+        return None  # a text is the name of a workflow or a file, and other things are no graph
     return graphs.draw_svg(data, _schemas()), graphs.draw_mermaid(data, _schemas())
 
 
