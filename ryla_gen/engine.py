@@ -362,13 +362,23 @@ def _stored_graph(entry: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return None
 
 
-FINAL_VERDICTS = frozenset({"required_input_missing", "bad_linked_input", "dependency_cycle"})
+WHOLE_VERDICTS = frozenset({"invalid_prompt", "missing_node_type", "prompt_no_outputs", "http_500"})
+"""Errors of a graph as a whole."""
+FINAL_VERDICTS = frozenset(
+    {
+        "required_input_missing",
+        "bad_linked_input",
+        "dependency_cycle",
+        "exception_during_validation",
+        "exception_during_inner_validation",
+    }
+)
 """What no server accepts. The rest (lists, bounds, types) a custom node may judge by rules of its own: the server decides."""
 
 
 def hopeless(verdict: schema.Verdict) -> bool:
     """Whether a graph need not be sent at all."""
-    if verdict.error is not None and verdict.error.get("type") in ("invalid_prompt", "prompt_no_outputs"):
+    if verdict.error is not None and verdict.error.get("type") in WHOLE_VERDICTS:
         return True
     kinds = {error["type"] for entry in verdict.node_errors.values() for error in entry["errors"]}
     return bool(kinds & FINAL_VERDICTS)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import BodyPartReader, WSMsgType, web
 
-from ..comfy.schema import validate
+from ..comfy.schema import renamed, validate
 from ..version import __version__
 from .files import served_as
 from .queue import Job
@@ -89,7 +89,11 @@ class Routes:
         graph = body["prompt"]
         if not isinstance(graph, dict) or not all(isinstance(node, dict) for node in graph.values()):
             raise ValueError("the prompt is not a graph in API format")  # ComfyUI stumbles too: 500
-        verdict = validate(graph, self.emulator.schemas(graph), self.emulator.catalog.check_upload)
+        schemas, version = self.emulator.schemas(graph), self.emulator.comfyui
+        verdict = validate(graph, schemas, self.emulator.catalog.check_upload, version=version)
+        if verdict.error is not None and verdict.error["type"] == "http_500":
+            raise ValueError(verdict.error["details"])
+        graph = dict(renamed(graph, schemas, version=version))
         if not verdict.ok:
             return web.json_response({"error": verdict.error, "node_errors": verdict.node_errors}, status=400)
         job = self._accept(body, graph, verdict.outputs, len(text))
