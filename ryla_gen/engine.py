@@ -45,6 +45,7 @@ from .errors import (
 )
 from .events import Preview, Progress, Queued, Started
 from .limits import Limits, Watched
+from .loras.choosing import stored_loras
 from .outputs import as_output, output_notices, text_output
 from .results import METADATA_KEY, Cost, Generation, Output, Timings, metadata, require_outputs
 from .running import Collected, Emit, Item, Run
@@ -362,13 +363,23 @@ def _stored_graph(entry: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return None
 
 
-FINAL_VERDICTS = frozenset({"required_input_missing", "bad_linked_input", "dependency_cycle"})
+WHOLE_VERDICTS = frozenset({"invalid_prompt", "missing_node_type", "prompt_no_outputs", "http_500"})
+"""Errors of a graph as a whole."""
+FINAL_VERDICTS = frozenset(
+    {
+        "required_input_missing",
+        "bad_linked_input",
+        "dependency_cycle",
+        "exception_during_validation",
+        "exception_during_inner_validation",
+    }
+)
 """What no server accepts. The rest (lists, bounds, types) a custom node may judge by rules of its own: the server decides."""
 
 
 def hopeless(verdict: schema.Verdict) -> bool:
     """Whether a graph need not be sent at all."""
-    if verdict.error is not None and verdict.error.get("type") in ("invalid_prompt", "prompt_no_outputs"):
+    if verdict.error is not None and verdict.error.get("type") in WHOLE_VERDICTS:
         return True
     kinds = {error["type"] for entry in verdict.node_errors.values() for error in entry["errors"]}
     return bool(kinds & FINAL_VERDICTS)
@@ -380,16 +391,3 @@ def used_seed(workflow: Workflow, graph: Mapping[str, Any]) -> int:
     if seed is None:
         return graph_seed(graph) if workflow.own_graph else 0
     return int(seed)
-
-
-def stored_loras(wanted: list[str], schemas: Mapping[str, Any]) -> dict[str, str]:
-    """Find the file of each LoRA id among the names the server lists: ``<id>/<file>`` before a plain ``<id>.safetensors``."""
-    specs = schema.input_specs(schemas.get("LoraLoader", {}))
-    names = [str(name) for name in (specs["lora_name"].options or ())] if "lora_name" in specs else []
-    found: dict[str, str] = {}
-    for lora_id in wanted:
-        stored = [name for name in names if name.replace("\\", "/").startswith(f"{lora_id}/") and name.endswith(".safetensors")]
-        plain = [name for name in names if name == f"{lora_id}.safetensors"]
-        if stored or plain:
-            found[lora_id] = (stored or plain)[-1]
-    return found

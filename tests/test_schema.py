@@ -128,7 +128,7 @@ def test_a_link_of_another_length_is_a_bad_link(link):
     assert errors(graph(a=MAKE, s=("Save", {"images": link}))) == [("s", "bad_linked_input", "images")]
 
 
-@pytest.mark.parametrize("link", [["zz", 0], [7, 0], [["a"], 0], [{}, 0], ["a", 2], ["a", "0"], ["a", None], ["a", -1]])
+@pytest.mark.parametrize("link", [["zz", 0], [7, 0], [["a"], 0], [{}, 0], ["a", 2], ["a", "0"], ["a", None], ["a", 0.0], ["a", -3]])
 def test_a_link_to_nowhere_is_refused_with_a_reason(link):
     nodes = graph(a=MAKE, b=("Both", {"image": link}), s=("Save", {"images": ["b", 0]}))
     assert errors(nodes) == [("b", "exception_during_inner_validation", "images")]
@@ -137,10 +137,31 @@ def test_a_link_to_nowhere_is_refused_with_a_reason(link):
     assert errors(graph(a=MAKE, s=("Save", {"images": link}))) == [("s", "exception_during_validation", None)]
 
 
-@pytest.mark.parametrize("node", [None, 5, [], "x", {}, {"class_type": None}, {"class_type": ["Make"]}, {"class_type": "Nope"}])
-def test_what_is_no_known_node_makes_the_prompt_invalid(node):
-    verdict = validate({"a": node}, SCHEMAS)
-    assert verdict.error and verdict.error["type"] == "invalid_prompt" and "#a" in verdict.error["details"]
+def test_an_output_is_counted_from_the_end_as_python_does_it():
+    assert validate(graph(a=MAKE, s=("Save", {"images": ["a", -2]})), SCHEMAS).ok
+    assert errors(graph(a=MAKE, s=("Save", {"images": ["a", -1]}))) == [("s", "return_type_mismatch", "images")]
+
+
+@pytest.mark.parametrize(
+    ("node", "newer", "older"),
+    [
+        (None, "http_500", "http_500"),
+        (5, "http_500", "http_500"),
+        ([], "http_500", "invalid_prompt"),
+        ("x", "http_500", "invalid_prompt"),
+        ({}, "missing_node_type", "invalid_prompt"),
+        ({"class_type": None}, "missing_node_type", "invalid_prompt"),
+        ({"class_type": ["Make"]}, "http_500", "http_500"),
+        ({"class_type": "Nope"}, "missing_node_type", "invalid_prompt"),
+        ({"class_type": "Nope", "_meta": 5}, "http_500", "invalid_prompt"),
+        ({"class_type": "Make", "inputs": None}, "http_500", "prompt_no_outputs"),
+    ],
+)
+def test_what_is_no_known_node_is_answered_as_each_release_does(node, newer, older):
+    for version, expected in (("0.28.2", newer), ("0.3.71", older)):
+        verdict = validate({"a": node}, SCHEMAS, version=version)
+        assert verdict.error and verdict.error["type"] == expected and verdict.node_errors == {}
+        assert expected == "prompt_no_outputs" or "a" in verdict.error["details"]
 
 
 def test_one_bad_output_does_not_stop_the_others():

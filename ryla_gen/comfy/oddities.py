@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from ..workflows.page_inputs import is_page_input
-from .schema import InputSpec, input_specs, is_link
+from .schema import InputSpec, choices_of, input_specs, is_link, live_specs, unknown_inputs
 
 
 def oddities(graph: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -17,17 +17,36 @@ def oddities(graph: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]])
     inputs that a node does not have, such as misspelt ones.
     """
     for node_id, node in graph.items():
-        schema = schemas.get(node.get("class_type"), {})
-        specs, hidden = input_specs(schema), (schema.get("input") or {}).get("hidden") or {}
+        schema, inputs = schemas.get(node.get("class_type"), {}), node.get("inputs") or {}
+        specs = live_specs(schema, inputs)
         if not specs:
             continue
         place = f"Node {node_id} ({node['class_type']})"
-        for name, value in (node.get("inputs") or {}).items():
-            if name in specs:
+        ignored = dict(ignored_inputs(node, schema))
+        for name, value in inputs.items():
+            if name in ignored:
+                close = f" (did you mean {ignored[name][0]}?)" if ignored[name] else ""
+                yield f"{place} has no input {name!r}; it is ignored{close}"
+            elif name in specs:
                 yield from (f"{place}: {text}" for text in _odd_value(specs[name], value))
-            elif name not in hidden and not is_page_input(node["class_type"], name):
-                close = get_close_matches(name, list(specs), n=1)
-                yield f"{place} has no input {name!r}; it is ignored{f' (did you mean {close[0]}?)' if close else ''}"
+        yield from (f"{place}: {text}" for text in unknown_choices(schema, inputs))
+
+
+def ignored_inputs(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Inputs that a server ignores without a word, each with the names that may have been meant."""
+    known = live_specs(schema, node.get("inputs") or {})
+    for name in unknown_inputs(node, schema):
+        if not is_page_input(str(node.get("class_type")), name):
+            yield name, get_close_matches(name, list(known), n=2)
+
+
+def unknown_choices(schema: Mapping[str, Any], inputs: Mapping[str, Any]) -> Iterator[str]:
+    """Choices with inputs of their own (``resize_type``) that are missing or none of the options: the node fails when it runs."""
+    for spec in {**input_specs(schema), **live_specs(schema, inputs)}.values():
+        keys = [option.get("key") for option in choices_of(spec)] if spec.dynamic else []
+        if keys and not is_link(inputs.get(spec.name)) and inputs.get(spec.name) not in keys:
+            said = f"{spec.name}={inputs[spec.name]!r} is none of its options" if spec.name in inputs else f"{spec.name} is missing"
+            yield f"{said}, which no server checks and the node needs ({', '.join(map(str, keys))})"
 
 
 def _odd_value(spec: InputSpec, value: Any) -> Iterator[str]:

@@ -122,13 +122,11 @@ class Catalog:
         listed: dict[str, list[str]] = {}
         return {name: self._filled(name, self.schemas[name], listed) for name in wanted}
 
-    def judged(self, graph: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], list[str]]:
-        """Schemas of a graph's classes, in which every weights file that the graph names is there, and the names that are not.
+    def judged(self, graph: Mapping[str, Any], schemas: dict[str, dict[str, Any]]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+        """Add every weights file that a graph names to the schemas of its classes, and return them with the names that were not there.
 
         Only what is called like a weights file counts: another value that is not in a list is a mistake.
         """
-        classes = (node.get("class_type") for node in graph.values())
-        schemas = self.object_info(name for name in classes if isinstance(name, str))
         missing: dict[str, dict[str, list[str]]] = {}
         for node in graph.values():
             for name, file in _unknown_files(node, schemas):

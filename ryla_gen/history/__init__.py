@@ -44,9 +44,7 @@ _CHANGEABLE = _FREE_TEXT | JSON_COLUMNS | NUMBER_COLUMNS
 _log = logging.getLogger(__name__)
 
 _inherited: list[sqlite3.Connection | None] = []
-"""Connections of a parent process, kept so that they are not closed here: that would drop the parent's locks (SQLite, "How To
-Corrupt", 2.2 and 2.6)."""
-
+"""Connections of a parent process, not closed here: that would drop the parent's locks (SQLite, "How To Corrupt", 2.2, 2.6)."""
 _Write = tuple[str, tuple[Any, ...]]
 
 

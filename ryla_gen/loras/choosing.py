@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from ..comfy.schema import input_specs
 from ..errors import LoraIncompatibleError, RylaGenError
 from ..safetensors import SUFFIX, read_header
 from ..workflows.base import Workflow
@@ -92,3 +95,16 @@ def require_plain(lora_id: str, folder: Path, base: str | None) -> None:
         log.debug("%s: %s", path, error.message)
         return
     require_base(lora_id, told, base)
+
+
+def stored_loras(wanted: list[str], schemas: Mapping[str, Any]) -> dict[str, str]:
+    """Find the file of each LoRA id among the names the server lists: ``<id>/<file>`` before a plain ``<id>.safetensors``."""
+    specs = input_specs(schemas.get("LoraLoader", {}))
+    names = [str(name) for name in (specs["lora_name"].options or ())] if "lora_name" in specs else []
+    found: dict[str, str] = {}
+    for lora_id in wanted:
+        stored = [name for name in names if name.replace("\\", "/").startswith(f"{lora_id}/") and name.endswith(".safetensors")]
+        plain = [name for name in names if name == f"{lora_id}.safetensors"]
+        if stored or plain:
+            found[lora_id] = (stored or plain)[-1]
+    return found
