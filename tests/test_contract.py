@@ -177,8 +177,8 @@ def test_a_caller_of_contract_1_gets_its_own_number_and_a_text_as_a_file() -> No
     assert older["generation"]["outputs"][:-1] == written["generation"]["outputs"][:-1]
     assert read_reply(older, GENERATION.workflow).outputs[-1].data == "a füx".encode()
     assert readable_by({"contract": 1}, SHAPES["error_reply"]) == {**SHAPES["error_reply"], "contract": 1}
-    for request in ({}, {"contract": 2}, {"contract": 99}, None, []):
-        assert readable_by(request, written) is written
+    for current in ({}, {"contract": 2}, {"contract": 99}, None, []):
+        assert readable_by(current, written) is written
 
 
 def test_a_reply_becomes_the_generation_again_and_unknown_keys_are_ignored() -> None:
