@@ -82,6 +82,7 @@ class ModalTicket(TaskTicket):
         terms: Terms,
         send: Send | None = None,
     ) -> None:
+        self._first = call
         self._call = call
         self._workflow = workflow
         self._queue = queue
@@ -100,8 +101,8 @@ class ModalTicket(TaskTicket):
 
     @property
     def handle(self) -> str:
-        """Backend and function call id."""
-        return f"modal:{self._call.object_id}"
+        """Backend and the id of the first call, which is the one in the journal: from it the owner is found again."""
+        return f"modal:{self._first.object_id}"
 
     async def cancel(self) -> None:
         """Stop the job, queued or running, whichever call it belongs to, and wait until that is settled."""
