@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..backends.elsewhere import Told, told_of
 from ..calls import estimate_again, rebuilt, unreached, workflow_of
 from ..comfy.messages import Whereabouts
-from ..errors import InvalidInputError, JobExpiredError, JobNotFoundError, RylaGenError
+from ..errors import InvalidInputError, JobCanceledError, JobExpiredError, JobNotFoundError, RylaGenError
 from ..events import FINAL_STATES, Event, Started, State
 from ..history import Record
 from ..jobs import AsyncJob, Job
@@ -76,7 +76,11 @@ class AsyncJobs:
         """Ask a backend for the handle of a job whose process heard none, and journal it."""
         if record.id in self._client._outcomes.live:
             return None
-        handle = await self._client._backend(record.backend).find(record.id)
+        try:
+            handle = await self._client._backend(record.backend).find(record.id)
+        except JobCanceledError as error:  # it was stopped before any process of its backend had it
+            self.ended(record, error)
+            raise
         if handle is not None:
             self._client.history.update(record.id, handle=handle)
         return handle
