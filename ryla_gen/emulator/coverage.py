@@ -1,12 +1,12 @@
 """Says before a prompt runs what the emulator stands in for, and which nodes it cannot run at all. Pure; runs nothing.
 
-A stand-in never makes a saved file alone: behind it there must be an emulated sampler, or a picture, video or sound that was loaded.
+A stand-in never makes a saved file alone: an emulated sampler must be behind it, or a picture, video or sound that was loaded.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,7 @@ from .stand_ins import Graph, Schemas, carries, chosen, input_types, output_type
 SAMPLERS = frozenset({"KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced", "SeedVR2VideoUpscaler"})
 """Emulated classes that make pictures of their own."""
 
-SOURCES = frozenset({
-    "LoadImage", "LoadImageMask", "LoadImageOutput", "LoadVideo", "LoadAudio", "RecordAudio", "WebcamCapture", "Load3D", "Load3DAdvanced",
-    "LoadMesh", "LoadLatent",
-})  # fmt: skip
+SOURCES = frozenset({"LoadImage", "LoadImageMask", "LoadImageOutput", "LoadVideo", "LoadAudio"})
 """Emulated classes that read what the caller gave."""
 
 TEXT_OUTPUTS = frozenset({"PreviewAny", "SaveText"})

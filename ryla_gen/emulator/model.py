@@ -195,11 +195,18 @@ class Denoiser:
 
     def __call__(self, x: Array, sigma: float) -> Array:
         """The guided best guess at the picture behind ``x`` [B, 16, (T,) h, w]."""
+        return self._guess(x, sigma, guided=True)
+
+    def unguided(self, x: Array, sigma: float) -> Array:
+        """The best guess of the prompt alone, as if cfg were 1."""
+        return self._guess(x, sigma, guided=False)
+
+    def _guess(self, x: Array, sigma: float, *, guided: bool) -> Array:
         progress = self._progress(sigma)
         if self._compositions is None:
             self._begin(x, sigma)
         target = self._mean(self.positive, x.shape, progress)
-        if self.negative is not None:
+        if guided and self.negative is not None:
             target = self._guided(target, x.shape, sigma)
         if self.source is not None:
             target = target + self._kept * (self.source - target)

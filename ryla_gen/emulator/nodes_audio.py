@@ -1,4 +1,4 @@
-"""Nodes that make, read and save sound. What an audio model would play is a plain tune here, and its file says that it is emulated."""
+"""Nodes that make, read and save sound. An audio model's song is a plain tune here, whose file says that it is emulated."""
 
 from __future__ import annotations
 
@@ -119,7 +119,11 @@ def save_audio_opus(context: Context, audio: Audio, filename_prefix: str = "audi
 
 @node("SaveAudioAdvanced")
 def save_audio_advanced(
-    context: Context, audio: Audio, filename_prefix: str = "audio/ComfyUI", format: str | Mapping[str, Any] = "flac", **_: Any  # noqa: A002
+    context: Context,
+    audio: Audio,
+    filename_prefix: str = "audio/ComfyUI",
+    format: str | Mapping[str, Any] = "flac",
+    **_: Any,
 ) -> NodeResult:
     """Files in one of three formats."""
     chosen = format.get("format", "flac") if isinstance(format, Mapping) else format

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .base import Context, NodeResult, node
-from .conditioning import Array, Conditioning, Prompt
+from .conditioning import Conditioning, Prompt
 from .model import Clip
 
 
@@ -106,21 +106,3 @@ def conditioning_set_timestep_range(context: Context, conditioning: Conditioning
 def conditioning_set_area_strength(context: Context, conditioning: Conditioning, strength: float) -> NodeResult:
     """A prompt's share among combined ones."""
     return NodeResult((tuple(p.altered(strength=strength) for p in conditioning),))
-
-
-@node("ControlNetApplyAdvanced")
-def controlnet_apply_advanced(
-    context: Context,
-    positive: Conditioning,
-    negative: Conditioning,
-    control_net: dict[str, object],
-    image: Array,
-    strength: float,
-    start_percent: float,
-    end_percent: float,
-    vae: object | None = None,
-) -> NodeResult:
-    """A ControlNet would follow the image's shapes; the emulated model cannot, and says so unless it has no strength."""
-    if strength != 0.0:
-        raise NotImplementedError("the emulator does not follow ControlNet images; set strength to 0 or use a real server")
-    return NodeResult((positive, negative))

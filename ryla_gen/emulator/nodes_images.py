@@ -56,10 +56,13 @@ def image_scale_by(context: Context, image: Array, upscale_method: str, scale_by
 
 
 @node("ImageScaleToTotalPixels")
-def image_scale_to_total_pixels(context: Context, image: Array, upscale_method: str, megapixels: float) -> NodeResult:
-    """To a number of pixels (a megapixel is 1024²)."""
+def image_scale_to_total_pixels(
+    context: Context, image: Array, upscale_method: str, megapixels: float, resolution_steps: int = 1
+) -> NodeResult:
+    """To a number of pixels (a megapixel is 1024²), each side a multiple of a step."""
     factor = math.sqrt(megapixels * 1024 * 1024 / (image.shape[1] * image.shape[2]))
-    return NodeResult((resized(image, round(image.shape[2] * factor), round(image.shape[1] * factor), upscale_method),))
+    width, height = (round(side * factor / resolution_steps) * resolution_steps for side in (image.shape[2], image.shape[1]))
+    return NodeResult((resized(image, max(1, width), max(1, height), upscale_method),))
 
 
 @node("ImageScaleToMaxDimension")

@@ -189,9 +189,3 @@ def latent_batch(context: Context, samples1: Latent, samples2: Latent) -> NodeRe
     if one.shape[-2:] != two.shape[-2:]:
         two = resized_planes(two, one.shape[-1], one.shape[-2], "bilinear")
     return NodeResult(({**samples1, "samples": np.concatenate([one, two])},))
-
-
-@node("LatentFlip")
-def latent_flip(context: Context, samples: Latent, flip_method: str) -> NodeResult:
-    """Not emulated: mirrored latents would need mirrored transform coefficients, as with a trained VAE they come out broken."""
-    raise NotImplementedError("the emulator does not flip latents; flip the image instead (ImageFlip)")

@@ -60,7 +60,9 @@ def save_animated_png(
         folder / file_name, pnginfo=png_text(context), compress_level=compress_level, save_all=True,
         duration=int(1000.0 / fps), append_images=frames[1:],
     )  # fmt: skip
-    return NodeResult((images,), {"images": [{"filename": file_name, "subfolder": subfolder, "type": "output"}], "animated": [True]})
+    return NodeResult(
+        (images,), {"images": [{"filename": file_name, "subfolder": subfolder, "type": "output"}], "animated": [True]}
+    )
 
 
 @node("SaveText")

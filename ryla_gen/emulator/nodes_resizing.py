@@ -118,7 +118,9 @@ def batch_masks(context: Context, masks: Mapping[str, Array]) -> NodeResult:
 def join_image_with_alpha(context: Context, image: Array, alpha: Array) -> NodeResult:
     """A picture that is transparent where a mask is white."""
     count = max(len(image), len(alpha))
-    planes = resized_planes(np.asarray(alpha, np.float32).reshape(-1, *alpha.shape[-2:]), image.shape[2], image.shape[1], "bilinear")
+    planes = resized_planes(
+        np.asarray(alpha, np.float32).reshape(-1, *alpha.shape[-2:]), image.shape[2], image.shape[1], "bilinear"
+    )
     cover = np.resize(1.0 - planes, (count, *planes.shape[1:]))[..., None]
     return NodeResult((np.concatenate([np.resize(image[..., :3], (count, *image.shape[1:3], 3)), cover], axis=-1),))
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from . import flow
 from .base import Context, NodeResult, node
-from .conditioning import Conditioning
+from .conditioning import Conditioning, Prompt
 from .flow import ModelSampling, Sigmas
 from .model import Model
 from .samplers import sampler_named
@@ -109,6 +109,19 @@ def cfg_guider(context: Context, model: Model, positive: Conditioning, negative:
     return NodeResult((Guider(model, positive, negative, cfg),))
 
 
+@node("DualModelGuider")
+def dual_model_guider(
+    context: Context,
+    model: Model,
+    positive: Conditioning,
+    cfg: float,
+    model_negative: Model | None = None,
+    negative: Conditioning | None = None,
+) -> NodeResult:
+    """Classifier-free guidance whose negative half runs on another model; here on the same one."""
+    return NodeResult((Guider(model, positive, negative or (Prompt(zeroed=True),), cfg),))
+
+
 @node("RandomNoise")
 def random_noise(context: Context, noise_seed: int) -> NodeResult:
     """Noise from a seed."""
@@ -131,41 +144,6 @@ def add_noise(context: Context, model: Model, noise: Noise, sigmas: Sigmas, late
     kept = 1 - scale if model.sampling.is_flow else np.float32(1.0)
     noised = kept * samples + scale * noise.draw(latent_image, samples.shape)
     return NodeResult(({**latent_image, "samples": noised, "space": model.space},))
-
-
-@node("KSamplerSelect")
-def ksampler_select(context: Context, sampler_name: str) -> NodeResult:
-    """A sampler by name."""
-    sampler_named(sampler_name)
-    return NodeResult(({"name": sampler_name},))
-
-
-@node("SamplerEulerAncestral")
-def sampler_euler_ancestral(context: Context, eta: float, s_noise: float) -> NodeResult:
-    """Euler ancestral with its amounts of noise."""
-    return NodeResult(({"name": "euler_ancestral", "options": {"eta": eta, "s_noise": s_noise}},))
-
-
-@node("SamplerDPMPP_2M_SDE")
-def sampler_dpmpp_2m_sde(context: Context, solver_type: str, eta: float, s_noise: float, noise_device: str) -> NodeResult:
-    """DPM++ 2M SDE, midpoint form."""
-    if solver_type != "midpoint":
-        raise NotImplementedError(f"the emulator has dpmpp_2m_sde with solver type 'midpoint' only, not {solver_type!r}")
-    return NodeResult(({"name": "dpmpp_2m_sde", "options": {"eta": eta, "s_noise": s_noise}},))
-
-
-@node("SamplerDPMPP_2S_Ancestral")
-def sampler_dpmpp_2s(context: Context, eta: float, s_noise: float) -> NodeResult:
-    """DPM++ 2S ancestral with its amounts of noise."""
-    return NodeResult(({"name": "dpmpp_2s_ancestral", "options": {"eta": eta, "s_noise": s_noise}},))
-
-
-@node("SamplerLMS")
-def sampler_lms(context: Context, order: int) -> NodeResult:
-    """Linear multistep, order four."""
-    if order != 4:
-        raise NotImplementedError(f"the emulator has LMS of order 4 only, not {order}")
-    return NodeResult(({"name": "lms"},))
 
 
 @node("BasicScheduler")

@@ -47,12 +47,13 @@ def video_slice(context: Context, video: Video, start_time: float, duration: flo
 
 
 @node("CreateVideo")
-def create_video(context: Context, images: Array, fps: float, audio: dict[str, Any] | None = None) -> NodeResult:
+def create_video(context: Context, images: Array, fps: float, audio: dict[str, Any] | None = None, **_: Any) -> NodeResult:
     """Frames with a rate, and sound."""
     return NodeResult((Video(images, Fraction(fps).limit_denominator(100_000), audio),))
 
 
-def _metadata(context: Context) -> dict[str, str]:
+def metadata(context: Context) -> dict[str, str]:
+    """What a saved video or sound says of itself: the graph, what the caller added, and that it is emulated."""
     graph = json.dumps(context.prompt)
     extra = {key: json.dumps(value) for key, value in context.extra_pnginfo.items()}
     # ComfyUI's tag is "prompt"; "comment" is what players and file managers show.

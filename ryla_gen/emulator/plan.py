@@ -26,7 +26,9 @@ def node_inputs(node: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str,
     groups = tuple(f"{name}." for name, spec in input_specs(schema).items() if str(spec.type).startswith("COMFY_"))
     more = node["class_type"] in TAKES_ALL
     given = node.get("inputs") or {}
-    return {name: known.get(name, value) for name, value in given.items() if name in known or more or name.startswith(groups or (".",))}
+    return {
+        name: known.get(name, value) for name, value in given.items() if name in known or more or name.startswith(groups or (".",))
+    }
 
 
 def nested(inputs: Mapping[str, Any]) -> dict[str, Any]:

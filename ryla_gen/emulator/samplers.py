@@ -7,100 +7,31 @@ slope dx/dσ. Written from the papers named at each function. Knows no latents' 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
+from . import samplers_guided as guided
+from . import samplers_stochastic as stochastic
 from .flow import Sigmas
 from .unipc import ALMOST_ZERO, unipc
-
-Array = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Walk:
-    """Everything a sampler needs besides its start."""
-
-    denoise: Callable[[Array, float], Array]
-    """The model: the best guess at the picture from ``x`` at one noise level."""
-    sigmas: Sigmas
-    noise: Callable[[], Array]
-    """Fresh unit noise for the samplers that add some."""
-    is_flow: bool
-    """Rectified flow: noise and picture are blended, so adding noise must scale the picture down."""
-    step: Callable[[int, Array], None]
-    """Called once per step with its number from 0 and the current guess at the picture."""
-    eta: float = 1.0
-    """How much of the noise an ancestral sampler renews."""
-    s_noise: float = 1.0
-    """Scale of that noise."""
-    nearly_noise: float = 0.9999
-    """The level in place of a flow's 1 for steps in log-SNR: there is no picture left in 1, and its logarithm is infinite."""
-
-    def look(self, i: int, x: Array) -> Array:
-        """Denoise at level ``i`` and report the step."""
-        denoised = self.denoise(x, float(self.sigmas[i]))
-        self.step(i, denoised)
-        return denoised
-
-    def pairs(self) -> list[tuple[int, float, float]]:
-        """Each step: its number, its level, the next level."""
-        s = self.sigmas
-        return [(i, float(s[i]), float(s[i + 1])) for i in range(len(s) - 1)]
-
-
-Sampler = Callable[[Walk, Array], Array]
-
-
-def _towards(x: Array, denoised: Array, sigma: float, target: float) -> Array:
-    """Follow the straight line through ``x`` and ``denoised`` from ``sigma`` to ``target``."""
-    ratio = target / sigma
-    return np.asarray(ratio * x + (1.0 - ratio) * denoised, dtype=np.float32)
-
-
-@dataclass(frozen=True)
-class _Descent:
-    """One ancestral step: go down to ``down``, shrink by ``scale``, add ``up`` of noise."""
-
-    down: float
-    up: float
-    scale: float
-
-
-def _descent(walk: Walk, sigma: float, following: float) -> _Descent:
-    """Split a step so that it ends at ``following`` after fresh noise is added (k-diffusion; for flows, ComfyUI's ratio)."""
-    if following == 0.0 or walk.eta == 0.0:
-        return _Descent(following, 0.0, 1.0)
-    if not walk.is_flow:
-        up = min(following, walk.eta * math.sqrt(following**2 * (sigma**2 - following**2) / sigma**2))
-        return _Descent(math.sqrt(following**2 - up**2), up, 1.0)
-    down = following * (1.0 + (following / sigma - 1.0) * walk.eta)
-    scale = (1.0 - following) / (1.0 - down)
-    return _Descent(down, math.sqrt(max(following**2 - (down * scale) ** 2, 0.0)), scale)
-
-
-def _renew(walk: Walk, x: Array, descent: _Descent) -> Array:
-    if descent.up == 0.0:
-        return x
-    return np.asarray(descent.scale * x + (descent.up * walk.s_noise) * walk.noise(), dtype=np.float32)
+from .walk import Array, Descent, Sampler, Walk, descent_of, middle_of, renewed, towards
 
 
 def euler(walk: Walk, x: Array) -> Array:
     """Straight steps (Karras et al. 2022, algorithm 2 without churn)."""
     for i, sigma, following in walk.pairs():
-        x = _towards(x, walk.look(i, x), sigma, following)
+        x = towards(x, walk.look(i, x), sigma, following)
     return x
 
 
 def euler_ancestral(walk: Walk, x: Array) -> Array:
     """Straight steps a little too far down, then fresh noise up to the level."""
     for i, sigma, following in walk.pairs():
-        descent = _descent(walk, sigma, following)
-        x = _towards(x, walk.look(i, x), sigma, descent.down)
+        descent = descent_of(walk, sigma, following)
+        x = towards(x, walk.look(i, x), sigma, descent.down)
         if descent.down > 0.0 or walk.is_flow:  # where a large eta asks for a step down to 0, ComfyUI adds no noise back
-            x = _renew(walk, x, descent)
+            x = renewed(walk, x, descent)
     return x
 
 
@@ -108,7 +39,7 @@ def heun(walk: Walk, x: Array) -> Array:
     """Two slopes averaged (Karras et al. 2022, algorithm 1)."""
     for i, sigma, following in walk.pairs():
         denoised = walk.look(i, x)
-        ahead = _towards(x, denoised, sigma, following)
+        ahead = towards(x, denoised, sigma, following)
         if following > 0.0:
             second = (ahead - walk.denoise(ahead, following)) / np.float32(following)
             slope = (x - denoised) / np.float32(sigma) + second
@@ -118,17 +49,62 @@ def heun(walk: Walk, x: Array) -> Array:
     return x
 
 
+def heunpp2(walk: Walk, x: Array) -> Array:
+    """Heun's method with up to three slopes, weighted by their levels (Zhang et al. 2023)."""
+    levels = [float(level) for level in walk.sigmas]
+    for i, sigma, following in walk.pairs():
+        denoised = walk.look(i, x)
+        slopes = [(x - denoised) / np.float32(sigma)]
+        ahead, looks = x, levels[i + 1 : i + 3]
+        for level, before in zip(looks, levels[i:], strict=False):
+            ahead = ahead + slopes[-1] * np.float32(level - before)
+            if level > 0.0:
+                slopes.append((ahead - walk.denoise(ahead, level)) / np.float32(level))
+        whole = len(slopes) * levels[0]
+        shares = [level / whole for level in looks[: len(slopes) - 1]]
+        slope = sum((np.float32(s) * d for s, d in zip(shares, slopes[1:], strict=True)), np.float32(1.0 - sum(shares)) * slopes[0])
+        x = denoised if following == 0.0 else np.asarray(x + slope * np.float32(following - sigma), np.float32)
+    return x
+
+
+def dpm_3(walk: Walk, x: Array) -> Array:
+    """DPM-Solver-3 (Lu et al. 2022) over each step in log sigma: looks at a third and at two thirds of it."""
+    for i, sigma, following in walk.pairs():
+        denoised = walk.look(i, x)
+        if following == 0.0:
+            x = denoised
+            continue
+        h = math.log(sigma / following)
+        slope = (x - denoised) / np.float32(sigma)
+        second = _slope_inside(walk, x, sigma, h / 3, slope, 0.0 * slope, 1.0)
+        third = _slope_inside(walk, x, sigma, 2 * h / 3, slope, second - slope, 2.0)
+        x = _exponential(x, following, h, slope, third - slope, 1.5)
+    return x
+
+
+def _exponential(x: Array, level: float, h: float, slope: Array, change: Array, weight: float) -> Array:
+    """Move by ``h`` in log sigma to a level, along a slope that changes in proportion."""
+    bent = np.float32(level * weight * (math.expm1(h) / h - 1.0)) * change
+    return np.asarray(x - np.float32(level * math.expm1(h)) * slope - bent, np.float32)
+
+
+def _slope_inside(walk: Walk, x: Array, sigma: float, h: float, slope: Array, change: Array, weight: float) -> Array:
+    level = sigma * math.exp(-h)
+    inside = _exponential(x, level, h, slope, change, weight)
+    return np.asarray((inside - walk.denoise(inside, level)) / np.float32(level), np.float32)
+
+
 def _dpm_2(walk: Walk, x: Array, ancestral: bool) -> Array:
     for i, sigma, following in walk.pairs():
-        descent = _descent(walk, sigma, following) if ancestral else _Descent(following, 0.0, 1.0)
+        descent = descent_of(walk, sigma, following) if ancestral else Descent(following, 0.0, 1.0)
         denoised = walk.look(i, x)
         if descent.down == 0.0:
             x = denoised
             continue
         middle = math.sqrt(sigma * descent.down)
-        halfway = _towards(x, denoised, sigma, middle)
+        halfway = towards(x, denoised, sigma, middle)
         slope = (halfway - walk.denoise(halfway, middle)) / np.float32(middle)
-        x = _renew(walk, x + slope * np.float32(descent.down - sigma), descent)
+        x = renewed(walk, x + slope * np.float32(descent.down - sigma), descent)
     return x
 
 
@@ -143,11 +119,11 @@ def dpm_2_ancestral(walk: Walk, x: Array) -> Array:
 
 
 def lms(walk: Walk, x: Array) -> Array:
-    """Linear multistep of order four over uneven steps: the polynomial through the last slopes, integrated."""
+    """Linear multistep over uneven steps: the polynomial through the last slopes, integrated."""
     slopes: list[Array] = []
     for i, sigma, following in walk.pairs():
         denoised = walk.look(i, x)
-        slopes = [(x - denoised) / np.float32(sigma), *slopes[:3]]
+        slopes = [(x - denoised) / np.float32(sigma), *slopes[: walk.order - 1]]
         if following == 0.0:
             x = denoised
             continue
@@ -159,6 +135,16 @@ def lms(walk: Walk, x: Array) -> Array:
             weight = (area(following) - area(sigma)) / float(np.prod(nodes[j] - others))
             x = x + np.float32(weight) * slope
     return x
+
+
+def ipndm_v(walk: Walk, x: Array) -> Array:
+    """The pseudo numerical method over uneven steps: Adams-Bashforth of order four, whose weights are those of :func:`lms`."""
+    return lms(replace(walk, order=4), x)
+
+
+def deis(walk: Walk, x: Array) -> Array:
+    """DEIS (Zhang and Chen 2022) with three slopes, its polynomial taken in σ."""
+    return lms(replace(walk, order=3), x)
 
 
 _ADAMS = ((1.0,), (1.5, -0.5), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
@@ -187,43 +173,8 @@ def dpmpp_2m(walk: Walk, x: Array) -> Array:
         if old is not None and following > 0.0:
             ratio = math.log(walk.sigmas[i - 1] / sigma) / math.log(sigma / following)
             guess = denoised * np.float32(1 + 1 / (2 * ratio)) - old * np.float32(1 / (2 * ratio))
-        x = _towards(x, guess, sigma, following)
+        x = towards(x, guess, sigma, following)
         old = denoised
-    return x
-
-
-def _half_log_snr(walk: Walk, sigma: float) -> float:
-    """log(α/σ): for a flow α is 1-σ."""
-    return math.log((1.0 - sigma) / sigma) if walk.is_flow else -math.log(sigma)
-
-
-def _start_inside(walk: Walk) -> Walk:
-    """Log-SNR steps start just below a flow's level 1, as ComfyUI's do."""
-    if not walk.is_flow or walk.sigmas[0] < 1.0:
-        return walk
-    return replace(walk, sigmas=np.append(walk.nearly_noise, walk.sigmas[1:]))
-
-
-def dpmpp_2m_sde(walk: Walk, x: Array) -> Array:
-    """DPM-Solver++(2M) for the stochastic equation, midpoint form."""
-    walk = _start_inside(walk)
-    old: Array | None = None
-    last = 0.0
-    for i, sigma, following in walk.pairs():
-        denoised = walk.look(i, x)
-        if following == 0.0:
-            x = denoised
-            continue
-        start, end = _half_log_snr(walk, sigma), _half_log_snr(walk, following)
-        h = end - start
-        alpha = following * math.exp(end)
-        pull = -math.expm1(-h * (1 + walk.eta))
-        x = np.float32(following / sigma * math.exp(-h * walk.eta)) * x + np.float32(alpha * pull) * denoised
-        if old is not None:
-            x = x + np.float32(0.5 * alpha * pull * h / last) * (denoised - old)
-        if walk.eta > 0:
-            x = x + np.float32(following * math.sqrt(-math.expm1(-2 * h * walk.eta)) * walk.s_noise) * walk.noise()
-        old, last = denoised, h
     return x
 
 
@@ -231,19 +182,13 @@ def dpmpp_2s_ancestral(walk: Walk, x: Array) -> Array:
     """DPM-Solver++(2S) with renewed noise: a look at the middle of each step in log sigma."""
     for i, sigma, following in walk.pairs():
         denoised = walk.look(i, x)
-        descent = _descent(walk, sigma, following)
+        descent = descent_of(walk, sigma, following)
         if descent.down == 0.0:
-            x = _renew(walk, denoised, descent)
+            x = renewed(walk, denoised, descent)
             continue
-        if not walk.is_flow:
-            middle = math.sqrt(sigma * descent.down)
-        elif sigma < 1.0:
-            lam = (_half_log_snr(walk, sigma) + _half_log_snr(walk, descent.down)) / 2
-            middle = 1.0 / (1.0 + math.exp(lam))
-        else:
-            middle = 0.9999  # from pure noise the middle in log-SNR is pure noise again; ComfyUI looks here, whatever the shift
-        second = walk.denoise(_towards(x, denoised, sigma, middle), middle)
-        x = _renew(walk, _towards(x, second, sigma, descent.down), descent)
+        middle = middle_of(walk, sigma, descent.down)
+        second = walk.denoise(towards(x, denoised, sigma, middle), middle)
+        x = renewed(walk, towards(x, second, sigma, descent.down), descent)
     return x
 
 
@@ -279,7 +224,7 @@ def res_multistep(walk: Walk, x: Array) -> Array:
     for i, sigma, following in walk.pairs():
         denoised = walk.look(i, x)
         if old is None or following == 0.0:
-            x = _towards(x, denoised, sigma, following)
+            x = towards(x, denoised, sigma, following)
         else:
             h = math.log(sigma / following)
             c2 = math.log(sigma / walk.sigmas[i - 1]) / h
@@ -287,6 +232,23 @@ def res_multistep(walk: Walk, x: Array) -> Array:
             phi2 = (phi1 - 1.0) / -h
             x = np.float32(following / sigma) * x + np.float32(h * (phi1 - phi2 / c2)) * denoised + np.float32(h * phi2 / c2) * old
         old = denoised
+    return x
+
+
+def res_multistep_ancestral(walk: Walk, x: Array) -> Array:
+    """As :func:`res_multistep`, with renewed noise: each step goes further down, and noise up to the level is added."""
+    old: tuple[Array, float] | None = None
+    for i, sigma, following in walk.pairs():
+        denoised = walk.look(i, x)
+        descent = descent_of(walk, sigma, following)
+        if old is None or descent.down == 0.0:
+            x = towards(x, denoised, sigma, descent.down)
+        else:
+            h = math.log(sigma / descent.down)
+            bent = (-math.expm1(-h) / h - 1.0) / -h * h * h / old[1]  # h·φ₂ over how far back the last guess is, in steps
+            x = towards(x, denoised, sigma, descent.down) + np.float32(bent) * (denoised - old[0])
+        x = renewed(walk, x, descent)
+        old = (denoised, math.log(sigma / descent.down)) if descent.down > 0.0 else None
     return x
 
 
@@ -322,28 +284,59 @@ def uni_pc_bh2(walk: Walk, x: Array) -> Array:
 
 SAMPLERS: dict[str, Sampler] = {
     "euler": euler,
+    "euler_cfg_pp": guided.euler_cfg_pp,
     "euler_ancestral": euler_ancestral,
+    "euler_ancestral_cfg_pp": guided.euler_ancestral_cfg_pp,
     "heun": heun,
+    "heunpp2": heunpp2,
+    "exp_heun_2_x0": stochastic.exp_heun_2_x0,
+    "exp_heun_2_x0_sde": stochastic.exp_heun_2_x0_sde,
     "dpm_2": dpm_2,
     "dpm_2_ancestral": dpm_2_ancestral,
     "lms": lms,
+    "dpm_fast": dpm_3,
+    "dpm_adaptive": dpm_3,
     "dpmpp_2s_ancestral": dpmpp_2s_ancestral,
+    "dpmpp_2s_ancestral_cfg_pp": guided.dpmpp_2s_ancestral_cfg_pp,
+    "dpmpp_sde": stochastic.dpmpp_sde,
+    "dpmpp_sde_gpu": stochastic.dpmpp_sde,
     "dpmpp_2m": dpmpp_2m,
-    "dpmpp_2m_sde": dpmpp_2m_sde,
-    "dpmpp_2m_sde_gpu": dpmpp_2m_sde,
+    "dpmpp_2m_cfg_pp": guided.dpmpp_2m_cfg_pp,
+    "dpmpp_2m_sde": stochastic.dpmpp_2m_sde,
+    "dpmpp_2m_sde_gpu": stochastic.dpmpp_2m_sde,
+    "dpmpp_2m_sde_heun": stochastic.dpmpp_2m_sde_heun,
+    "dpmpp_2m_sde_heun_gpu": stochastic.dpmpp_2m_sde_heun,
+    "dpmpp_3m_sde": stochastic.dpmpp_3m_sde,
+    "dpmpp_3m_sde_gpu": stochastic.dpmpp_3m_sde,
     "ddpm": ddpm,
     "lcm": lcm,
     "ipndm": ipndm,
+    "ipndm_v": ipndm_v,
+    "deis": deis,
     "res_multistep": res_multistep,
+    "res_multistep_cfg_pp": guided.res_multistep_cfg_pp,
+    "res_multistep_ancestral": res_multistep_ancestral,
+    "res_multistep_ancestral_cfg_pp": guided.res_multistep_ancestral_cfg_pp,
     "gradient_estimation": gradient_estimation,
+    "gradient_estimation_cfg_pp": guided.gradient_estimation_cfg_pp,
+    "er_sde": stochastic.er_sde,
+    "seeds_2": stochastic.seeds_2,
+    "seeds_3": stochastic.seeds_3,
+    "sa_solver": stochastic.sa_solver,
+    "sa_solver_pece": stochastic.sa_solver,
     "ddim": ddim,
     "uni_pc": uni_pc,
     "uni_pc_bh2": uni_pc_bh2,
 }
+"""Every sampler of ComfyUI 0.28.2. dpm_fast and dpm_adaptive choose levels of their own there; here DPM-Solver-3 walks the given ones.
+SA-Solver, and the multistep methods of CFG++, have the nearest method of their order in their place."""
 
-STOCHASTIC = frozenset(
-    {"euler_ancestral", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpmpp_2m_sde", "dpmpp_2m_sde_gpu", "ddpm", "lcm"}
-)
+STOCHASTIC = frozenset({
+    "euler_ancestral", "euler_ancestral_cfg_pp", "exp_heun_2_x0_sde", "dpm_2_ancestral", "dpmpp_2s_ancestral",
+    "dpmpp_2s_ancestral_cfg_pp", "dpmpp_sde", "dpmpp_sde_gpu", "dpmpp_2m_sde", "dpmpp_2m_sde_gpu", "dpmpp_2m_sde_heun",
+    "dpmpp_2m_sde_heun_gpu", "dpmpp_3m_sde", "dpmpp_3m_sde_gpu", "ddpm", "lcm", "res_multistep_ancestral",
+    "res_multistep_ancestral_cfg_pp", "er_sde", "seeds_2", "seeds_3", "sa_solver", "sa_solver_pece",
+})  # fmt: skip
 """Samplers that draw noise while they walk."""
 
 

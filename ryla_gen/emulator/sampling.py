@@ -84,7 +84,7 @@ def _same_channels(model: Model, space: str, shape: tuple[int, ...]) -> None:
 
 
 def sample(
-    context: Context, guider: Guider, noise: Noise, sampler: Sampler, sigmas: Sigmas, latent: Latent, **options: float
+    context: Context, guider: Guider, noise: Noise, sampler: Sampler, sigmas: Sigmas, latent: Latent, **options: Any
 ) -> Latent:
     """Walk the levels and return the new latent. ``options`` are fields of :class:`~.samplers.Walk`."""
     finished, _ = sample_both(context, guider, noise, sampler, sigmas, latent, **options)
@@ -92,7 +92,7 @@ def sample(
 
 
 def sample_both(
-    context: Context, guider: Guider, noise: Noise, sampler: Sampler, sigmas: Sigmas, latent: Latent, **options: float
+    context: Context, guider: Guider, noise: Noise, sampler: Sampler, sigmas: Sigmas, latent: Latent, **options: Any
 ) -> tuple[Latent, Latent]:
     """As :func:`sample`, with the last guess at the finished picture beside the end of the walk."""
     start = fitting_samples(guider.model, latent)
@@ -133,7 +133,7 @@ def _walk(
     latent: Latent,
     start: Array,
     around: Array,
-    options: dict[str, float],
+    options: dict[str, Any],
 ) -> tuple[Walk, list[Array]]:
     last: list[Array] = []
     steps = len(sigmas) - 1
@@ -145,8 +145,11 @@ def _walk(
     source = start if np.any(start) and not noise.disabled else None
     sampling = guider.model.sampling
     denoise: Callable[[Array, float], Array] = Denoiser(guider.model, guider.positive, guider.negative, guider.cfg, source)
+    unguided: Callable[[Array, float], Array] | None = getattr(denoise, "unguided", None)
     if latent.get("noise_mask") is not None:
-        denoise = _masked(denoise, sampling, fitted_mask(latent["noise_mask"], start.shape), start, around)
+        mask = fitted_mask(latent["noise_mask"], start.shape)
+        denoise = _masked(denoise, sampling, mask, start, around)
+        unguided = None if unguided is None else _masked(unguided, sampling, mask, start, around)
     fresh = np.random.Generator(np.random.PCG64([noise.seed, 1]))
     walk = Walk(
         denoise,
@@ -154,6 +157,7 @@ def _walk(
         lambda: fresh.standard_normal(start.shape, np.float32),
         sampling.is_flow,
         step,
+        unguided=unguided,
         nearly_noise=sampling.percent_to_sigma(1e-4),
         **options,
     )

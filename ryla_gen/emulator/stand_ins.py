@@ -99,7 +99,10 @@ def chosen(schema: Mapping[str, Any], types: Mapping[str, str]) -> list[tuple[st
     """
     outputs = [str(kind) for kind in schema.get("output") or ()]
     names = [str(name) for name in schema.get("output_name") or outputs]
-    return [_chosen(kind, name, outputs[:slot].count(kind), types) for slot, (kind, name) in enumerate(zip(outputs, names, strict=False))]
+    return [
+        _chosen(kind, name, outputs[:slot].count(kind), types)
+        for slot, (kind, name) in enumerate(zip(outputs, names, strict=False))
+    ]
 
 
 def _chosen(kind: str, name: str, place: int, types: Mapping[str, str]) -> tuple[str, ...]:

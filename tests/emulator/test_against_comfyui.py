@@ -12,8 +12,9 @@ import pytest
 
 from ryla_gen.emulator import flow, sampling
 from ryla_gen.emulator.model import Model
-from ryla_gen.emulator.samplers import SAMPLERS, Array, Walk, sampler_named
+from ryla_gen.emulator.samplers import SAMPLERS, sampler_named
 from ryla_gen.emulator.sampling import Guider, Noise
+from ryla_gen.emulator.walk import Array, Walk
 from ryla_gen.workflows.schemas import COMFYUI_VERSION, node_schemas
 
 MEASURED: dict[str, dict[str, Any]] = json.loads((Path(__file__).with_name("data") / "comfyui_sampling.json").read_text())
@@ -163,9 +164,11 @@ def test_ddim_keeps_what_a_mask_protects_under_noise_of_its_own(walked: Any) -> 
     assert not np.allclose(walked("flux", levels, "ddim", 0.5, 0.25)[0], walked("flux", levels, "euler", 0.5, 0.25)[0])
 
 
-def test_every_sampler_the_emulator_has_was_measured() -> None:
+def test_the_measured_samplers_are_all_there() -> None:
+    """The others are held against the exact solution of a Gaussian's flow, in test_samplers."""
     measured = {key.split()[-1] for key in MEASURED["walks"]}
-    assert set(SAMPLERS) == measured | {"dpmpp_2m_sde_gpu"}
+    assert len(measured) == 17
+    assert measured <= set(SAMPLERS)
     assert SAMPLERS["dpmpp_2m_sde_gpu"] is SAMPLERS["dpmpp_2m_sde"]  # there it differs by where its noise is drawn
 
 
@@ -177,11 +180,8 @@ def test_nodes_offer_the_names_that_comfyui_has(node: str) -> None:
             assert required[name][0] == MEASURED["names"][wanted]
 
 
-def test_the_emulator_has_every_scheduler_and_refuses_the_other_samplers_by_name() -> None:
+def test_the_emulator_has_every_sampler_and_scheduler() -> None:
     names = MEASURED["names"]
     assert sorted(flow.SCHEDULERS) == sorted(names["schedulers"])
     assert sorted(flow.DISCARD_PENULTIMATE) == names["discard_penultimate"]
-    assert set(SAMPLERS) <= set(names["samplers"])
-    for name in set(names["samplers"]) - set(SAMPLERS):
-        with pytest.raises(NotImplementedError, match=name):
-            sampler_named(name)
+    assert set(names["samplers"]) <= set(SAMPLERS)

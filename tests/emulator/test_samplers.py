@@ -8,15 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ryla_gen.comfy.schema import input_specs
 from ryla_gen.emulator import flow
-from ryla_gen.emulator.samplers import SAMPLERS, STOCHASTIC, Array, Walk, sampler_named
+from ryla_gen.emulator.samplers import SAMPLERS, STOCHASTIC, sampler_named
+from ryla_gen.emulator.walk import Array, Walk
+from ryla_gen.workflows.schemas import node_schemas
 
 MEASURED = json.loads((Path(__file__).with_name("data") / "k_diffusion.json").read_text())
 MEAN = np.array([[0.7, -1.3, 0.2, 2.0]], np.float32)
 START = np.array([[1.0, -0.4, 0.3, 0.8]], np.float32)
 NOISE = np.array([[0.5, -0.25, 1.0, -1.0]], np.float32)
 VARIANCE = 0.05
-FIRST_ORDER = ("euler", "ddim", "gradient_estimation")
+FIRST_ORDER = ("euler", "ddim", "gradient_estimation", "euler_cfg_pp", "gradient_estimation_cfg_pp", "heunpp2")
 
 
 def added(x: Array, sigma: float) -> Array:
@@ -98,6 +101,9 @@ def test_every_sampler_reports_each_step_once_and_in_order(name: str) -> None:
         assert seen == list(range(steps))
 
 
-def test_a_sampler_that_is_not_emulated_is_named() -> None:
-    with pytest.raises(NotImplementedError, match="'dpm_adaptive'.*euler"):
-        sampler_named("dpm_adaptive")
+def test_every_sampler_of_comfyui_is_there_and_another_is_named() -> None:
+    specs = input_specs(node_schemas("0.28.2")["KSampler"])
+    assert list(SAMPLERS) == list(specs["sampler_name"].options or ())
+    assert sorted(flow.SCHEDULERS) == sorted(specs["scheduler"].options or ())
+    with pytest.raises(NotImplementedError, match=r"'euler_too'.*euler"):
+        sampler_named("euler_too")
