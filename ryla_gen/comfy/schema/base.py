@@ -64,7 +64,7 @@ def input_specs(schema: Mapping[str, Any]) -> dict[str, InputSpec]:
 
     A dynamic input stands here under its own name alone; ``live_specs`` has those it becomes in one graph.
     """
-    return {spec.name: spec for spec in specs_in(schema.get("input"))}
+    return {spec.name: spec for spec in specs_in(schema.get("input") if isinstance(schema, Mapping) else None)}
 
 
 def specs_in(sections: Any) -> Iterator[InputSpec]:
