@@ -59,6 +59,11 @@ class InputSpec:
         return isinstance(self.type, str) and self.type in _DYNAMIC
 
 
+def readable_schemas(told: Mapping[str, Any]) -> dict[str, Any]:
+    """The node classes of ``/object_info`` that have a schema; what else stands there, no graph can use."""
+    return {name: schema for name, schema in told.items() if isinstance(schema, Mapping)}
+
+
 def input_specs(schema: Mapping[str, Any]) -> dict[str, InputSpec]:
     """Every input of a node class that a graph may set, required ones first.
 
