@@ -180,5 +180,5 @@ def _fits(entry: Mapping[str, Any]) -> bool:
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL in the name
         return -1

@@ -37,6 +37,7 @@ from .follower import Follower
 from .following import Feed, Links
 from .messages import Whereabouts, clean
 from .queue import Queue, graphs_of, read_queue
+from .schema import readable_schemas
 from .transport import ANSWER_SECONDS, FILE_LIMIT, FILE_SECONDS, HISTORY_LIMIT, NODES_LIMIT, QUEUE_LIMIT, Transport
 
 log = logging.getLogger("ryla_gen.comfy")
@@ -350,7 +351,8 @@ class ComfyClient:
         """Every node class with its inputs; asked for once per client unless ``refresh``."""
         async with self._nodes_lock:
             if self._nodes is None or refresh:
-                self._nodes = await self._transport.json("GET", "/object_info", limit=NODES_LIMIT)
+                told = await self._transport.json("GET", "/object_info", limit=NODES_LIMIT)
+                self._nodes = readable_schemas(told)
             return self._nodes
 
     async def system_stats(self) -> PlainData:

@@ -210,7 +210,7 @@ def upstream_first(graph: Mapping[str, Any]) -> list[str]:
 def _number(name: str, kind: str, places: tuple[Place, ...], slot: Slot, doc: str) -> FoundField:
     bounds = [int(bound) if kind == "int" and bound is not None else bound for bound in (slot.minimum, slot.maximum)]
     low, high = bounds
-    value = slot.value if kind == "int" else float(slot.value)
+    value = slot.value if kind == "int" else float(max(-1e300, min(1e300, slot.value)))  # a whole number may be beyond any float
     if (low is not None and value < low) or (high is not None and value > high):
         low = high = None  # a graph that runs all the same knows better than the schema
     return FoundField(name, kind, places, value, doc, low, high)

@@ -209,7 +209,9 @@ def checked_nodes(data: Mapping[Any, Any]) -> dict[str, Any]:
         raise PydanticCustomError("not_a_graph", "The graph's values are nested too deeply")
     if len(data) > MAX_NODES:
         raise PydanticCustomError("not_a_graph", f"The graph has more than {MAX_NODES} nodes")
-    nodes = {key: node for key, node in data.items() if not (isinstance(node, dict) and node.get("class_type") in NOTE_CLASSES)}
+    nodes = {
+        key: node for key, node in data.items() if not (isinstance(node, dict) and str(node.get("class_type")) in NOTE_CLASSES)
+    }
     if not nodes:
         raise PydanticCustomError("not_a_graph", "The graph has no nodes but notes")
     for node_id, node in nodes.items():

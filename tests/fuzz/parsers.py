@@ -169,6 +169,7 @@ def _graph(data: Any, _: Path) -> Any:
 def _object_info(data: Any, _: Path) -> Any:
     if not isinstance(data, dict):
         return None  # the client asks for an object
+    data = schema.readable_schemas(data)  # as it does
     for held in data.values():
         schema.input_specs(held)
         schema.file_inputs(held)

@@ -12,6 +12,7 @@ from .base import (
     file_inputs,
     input_specs,
     is_link,
+    readable_schemas,
     upload_inputs,
 )
 from .dynamic import choices_of, live_specs
@@ -34,6 +35,7 @@ __all__ = [
     "input_specs",
     "is_link",
     "live_specs",
+    "readable_schemas",
     "renamed",
     "types_fit",
     "unknown_inputs",

@@ -59,12 +59,17 @@ class InputSpec:
         return isinstance(self.type, str) and self.type in _DYNAMIC
 
 
+def readable_schemas(told: Mapping[str, Any]) -> dict[str, Any]:
+    """The node classes of ``/object_info`` that have a schema; what else stands there, no graph can use."""
+    return {name: schema for name, schema in told.items() if isinstance(schema, Mapping)}
+
+
 def input_specs(schema: Mapping[str, Any]) -> dict[str, InputSpec]:
     """Every input of a node class that a graph may set, required ones first.
 
     A dynamic input stands here under its own name alone; ``live_specs`` has those it becomes in one graph.
     """
-    return {spec.name: spec for spec in specs_in(schema.get("input"))}
+    return {spec.name: spec for spec in specs_in(schema.get("input") if isinstance(schema, Mapping) else None)}
 
 
 def specs_in(sections: Any) -> Iterator[InputSpec]:
