@@ -61,7 +61,7 @@ def check_closed(lock: str, requirements: Requirements) -> None:
         _run([uv, *words, *_target(requirements)], place)
         # A dry run fetches nothing, so it compares no hash with a file; what the index says of these versions has to do.
         plain = _written(place / "plain.txt", "\n".join(f"{name}=={version}" for name, version in pins(lock).items()))
-        words = ["pip", "compile", "--no-deps", "--no-header", "--generate-hashes", plain]
+        words = ["pip", "compile", "--no-header", "--generate-hashes", plain]
         known, held = hashes(_run([uv, *words, *_target(requirements)], place)), hashes(lock)
     wrong = sorted(name for name in held if not held[name] or not held[name] <= known.get(name, frozenset()))
     if wrong:
