@@ -148,6 +148,9 @@ def test_jobs_are_listed_newest_first_and_by_what_is_asked(history: History) -> 
     assert [item.id for item in history.list(tags=["b"])] == [second, first]
     assert [item.id for item in history.list(tags=["a", "b"])] == [first]
     assert [item.id for item in history.list(parent=first)] == [third]
+    history.saved(second, [Path("/tmp/hübsch/a.png")])
+    history.saved(third, [Path("/tmp/other/a.png")])
+    assert [item.id for item in history.list(saved_in=Path("/tmp/hübsch"))] == [second]
     assert history.list(backend="modal") == []
     assert history.list(since=datetime.now(UTC) + timedelta(hours=1)) == []
     assert len(history.list(since="2020-01-01")) == 3

@@ -45,7 +45,7 @@ def collect(folder: Path, history: History, *, since: str | datetime | None = No
         problem = "is no folder" if os.path.exists(folder) else "does not exist"  # noqa: PTH110 - as above
         raise InvalidInputError(f"{folder} {problem}.", "Name the folder that holds the pictures: ryla-gen gallery FOLDER")
     begin = instant(since) if since is not None else ""
-    reader = _Reader(history)
+    reader = _Reader(history, folder)
     for path, state in _files(folder, reader.unreadable):
         if _instant_of(state) >= begin:  # no job's file is older than its job
             reader.read(path, state)
@@ -79,11 +79,11 @@ def _instant_of(state: os.stat_result) -> str:
 class _Reader:
     """Reads file after file; asks the journal for all its saved paths only when a file says nothing itself."""
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, folder: Path) -> None:
         self.items: list[Item] = []
         self.skipped = 0
         self.unreadable: list[str] = []
-        self._history = history
+        self._history, self._folder = history, folder
         self._saved: dict[str, Record] | None = None
 
     def read(self, path: Path, state: os.stat_result) -> None:
@@ -114,7 +114,7 @@ class _Reader:
     def _saved_as(self, path: Path, size: int) -> Record | None:
         """The job that saved a file under this name; another file that lies there now has another size."""
         if self._saved is None:
-            records = self._history.list(limit=None)
+            records = self._history.list(limit=None, saved_in=self._folder)
             self._saved = {str(place): record for record in reversed(records) for place in record.saved}
         record = self._saved.get(str(path))
         sizes = [item.get("bytes") for item in record.outputs if isinstance(item, dict)] if record else []

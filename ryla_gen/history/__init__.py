@@ -20,7 +20,7 @@ from typing import Any
 
 from ..errors import InternalError, InvalidInputError
 from ..events import FINAL_STATES, now
-from .base import COLUMNS, JSON_COLUMNS, NUMBER_COLUMNS, Record, Records, instant, record_of, stored, text
+from .base import COLUMNS, JSON_COLUMNS, NUMBER_COLUMNS, Record, Records, chosen, instant, record_of, stored, text
 from .counting import End, ends
 from .files import BUSY_SECONDS, CORRUPT, is_corrupt, migrate, transaction, use_wal, version
 from .reserving import HELD, Purse, reserve
@@ -46,14 +46,6 @@ _log = logging.getLogger(__name__)
 _inherited: list[sqlite3.Connection | None] = []
 """Connections of a parent process, not closed here: that would drop the parent's locks (SQLite, "How To Corrupt", 2.2, 2.6)."""
 _Write = tuple[str, tuple[Any, ...]]
-
-
-def _chosen(*, since: str | datetime | None = None, **columns: str | None) -> tuple[str, tuple[str, ...]]:
-    """SQL terms that choose jobs by their columns, and what the terms compare with."""
-    terms = {f"{name} = ?": text(value) for name, value in columns.items() if value is not None}
-    if since is not None:
-        terms["created_at >= ?"] = instant(since)
-    return " AND ".join(terms), tuple(terms.values())
 
 
 class History:
@@ -191,6 +183,7 @@ class History:
         since: str | datetime | None = None,
         tags: Iterable[str] = (),
         parent: str | None = None,
+        saved_in: Path | None = None,
     ) -> Records:
         """List jobs, the newest first.
 
@@ -202,12 +195,14 @@ class History:
             since: only those submitted then or later.
             tags: only those that have every one of these.
             parent: only those that belong to this job.
+            saved_in: only those with files that were saved in this folder, or below it.
 
         Raises:
             InvalidInputError: ``since`` is no instant.
 
         """
-        where, values = _chosen(workflow=workflow, backend=backend, state=state, parent=parent, since=since)
+        columns = {"workflow": workflow, "backend": backend, "state": state, "parent": parent}
+        where, values = chosen(since, saved_in, **columns)
         words = [text(tag) for tag in tags]
         tagged = ["EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)"] * len(words)
         terms = " AND ".join(filter(None, [where, *tagged]))
@@ -228,7 +223,7 @@ class History:
             InvalidInputError: ``since`` is no instant.
 
         """
-        return ends(self._select, *_chosen(workflow=workflow, backend=backend, since=since))
+        return ends(self._select, *chosen(since, workflow=workflow, backend=backend))
 
     def spent_usd(self, since: str | datetime) -> float:
         """Sum up the cost of all jobs submitted then or later, in US dollars.

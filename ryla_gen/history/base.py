@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from .. import media
@@ -110,6 +111,21 @@ def instant(when: str | datetime) -> str:
     except (ValueError, OverflowError):
         hint = "Write it as 2026-01-31, 2026-01-31T18:30:00Z, or as 24h, 7d, 4w ago."
         raise InvalidInputError(f"{when!r} is no instant.", hint) from None
+
+
+def chosen(since: str | datetime | None, saved_in: Path | None = None, **columns: str | None) -> tuple[str, tuple[str, ...]]:
+    """Return SQL terms that choose jobs by their columns, and what the terms compare with; None chooses nothing.
+
+    Raises:
+        InvalidInputError: ``since`` is no instant.
+
+    """
+    terms = {f"{name} = ?": text(value) for name, value in columns.items() if value is not None}
+    if since is not None:
+        terms["created_at >= ?"] = instant(since)
+    if saved_in is not None:  # the paths in the column are JSON; whoever reads the records compares them whole
+        terms["instr(saved, ?)"] = json.dumps(str(saved_in))[1:-1]
+    return " AND ".join(terms), tuple(terms.values())
 
 
 def text(value: Any) -> str:

@@ -53,14 +53,13 @@ def state(capsys: Capsys, job: str) -> str:
 def test_submit_says_the_id_at_once_and_another_process_fetches_the_result(
     server: Emulator, tmp_path: Path, capsys: Capsys
 ) -> None:
-    server.knobs.delay_per_node = 0.2
-    before = time.monotonic()
+    server.knobs.delay_per_node = 3.0
     done = ryla("submit", "flux", "fox", *SMALL, "--seed", "7", "--tag", "night")
-    assert time.monotonic() - before < 5
     job = done.stdout.decode().strip()
     assert (done.returncode, len(job)) == (0, 36), done.stderr
     assert f"ryla-gen jobs result {job[:8]}" in done.stderr.decode()
-    assert server.queue.remaining() == 1
+    assert server.queue.remaining() == 1, "it did not wait for the end"
+    server.knobs.delay_per_node = 0.0
     assert state(capsys, job) == "running"
     target = tmp_path / "fox.png"
     assert here("jobs", "result", job[:8], "-o", str(target)) == 0
