@@ -45,8 +45,11 @@ AT = "2026-11-21T08:00:00.000Z"
 GENERATION = Generation(
     workflow=FluxDev(prompt="a fox", seed=7),
     outputs=(
-        Output("image", "image/png", "flux_dev-7-0.png", b"\x89PNG", 1024, 1024),
-        Output("video", "video/mp4", "wan2-7-0.mp4", b"\x00mp4", 832, 480, 33, 16.0),
+        Output("image", "image/png", "flux_dev-7-0.png", b"\x89PNG", 1024, 1024, node="9"),
+        Output("video", "video/mp4", "wan2-7-0.mp4", b"\x00mp4", 832, 480, 33, 16.0, node="12"),
+        Output("audio", "audio/flac", "workflow-7-2.flac", b"fLaC", node="14:2"),
+        Output("text", "text/plain", "workflow-7-3.txt", text="a fox in the snow", node="15"),
+        Output("file", "model/gltf-binary", "workflow-7-4.glb", b"glTF", node="16"),
     ),
     seed=7,
     job=JOB,
