@@ -45,8 +45,11 @@ AT = "2026-11-21T08:00:00.000Z"
 GENERATION = Generation(
     workflow=FluxDev(prompt="a fox", seed=7),
     outputs=(
-        Output("image", "image/png", "flux_dev-7-0.png", b"\x89PNG", 1024, 1024),
-        Output("video", "video/mp4", "wan2-7-0.mp4", b"\x00mp4", 832, 480, 33, 16.0),
+        Output("image", "image/png", "flux_dev-7-0.png", b"\x89PNG", 1024, 1024, node="9"),
+        Output("video", "video/mp4", "wan2-7-0.mp4", b"\x00mp4", 832, 480, 33, 16.0, node="12"),
+        Output("audio", "audio/flac", "workflow-7-2.flac", b"fLaC", node="14:2"),
+        Output("text", "text/plain", "workflow-7-3.txt", text="a fox in the snow", node="15"),
+        Output("file", "model/gltf-binary", "workflow-7-4.glb", b"glTF", node="16"),
     ),
     seed=7,
     job=JOB,
@@ -174,7 +177,8 @@ def test_a_caller_of_contract_1_gets_its_own_number_and_a_text_as_a_file() -> No
     older = readable_by({"contract": 1}, written)
     file = {"kind": "file", "media_type": "text/plain", "name": "caption.txt", "data": "a füx".encode(), "node": "7"}
     assert (older["contract"], older["generation"]["outputs"][-1]) == (1, file)
-    assert older["generation"]["outputs"][:-1] == written["generation"]["outputs"][:-1]
+    assert older["generation"]["outputs"][:2] == written["generation"]["outputs"][:2]
+    assert [item["kind"] for item in older["generation"]["outputs"]] == ["image", "video", "file", "file", "file", "file"]
     assert read_reply(older, GENERATION.workflow).outputs[-1].data == "a füx".encode()
     assert readable_by({"contract": 1}, SHAPES["error_reply"]) == {**SHAPES["error_reply"], "contract": 1}
     for current in ({}, {"contract": 2}, {"contract": 99}, None, []):
@@ -223,3 +227,57 @@ def test_whoever_is_older_is_the_one_to_update(theirs: str, number: int, says: s
     with pytest.raises(ContractMismatchError) as caught:
         check_version({"contract": number}, theirs=theirs)
     assert caught.value.hint == says
+
+
+GOOD = reply(GENERATION)
+
+
+def changed(**more: Any) -> dict[str, Any]:
+    return {**GOOD, "generation": {**GOOD["generation"], **more}}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        [],
+        "ok",
+        {"ok": True},
+        {"ok": True, "generation": []},
+        {"ok": False},
+        {"ok": False, "error": "no"},
+        changed(seed=None),
+        changed(seed=float("nan")),
+        changed(seed="7"),
+        changed(seed=10**400),
+        changed(outputs=None),
+        changed(outputs={}),
+        changed(outputs=[7]),
+        changed(outputs=[{"kind": "image"}]),
+        changed(outputs=[{"kind": "image", "media_type": "image/png", "name": "a", "data": "text"}]),
+        changed(outputs=[{"kind": "text", "media_type": "text/plain", "name": "a"}]),
+        changed(job=None),
+    ],
+)
+def test_a_reply_of_another_shape_is_a_contract_mismatch(data: Any) -> None:
+    with pytest.raises(ContractMismatchError, match="cannot be read"):
+        read_reply(data, GENERATION.workflow)
+
+
+@pytest.mark.parametrize("odd", [None, 7, "x", [], {"queued": "long", "total_usd": float("nan")}, [None], [{"code": 7}]])
+def test_what_only_describes_a_result_costs_it_nothing(odd: Any) -> None:
+    read = read_reply(changed(timings=odd, cost=odd, warnings=odd, graph=odd, server=odd, face_similarity=odd), GENERATION.workflow)
+    assert read.outputs == GENERATION.outputs
+
+
+def test_a_kind_of_a_newer_app_is_a_file() -> None:
+    new = {"kind": "hologram", "media_type": "model/x", "name": "a.x", "data": b"x", "later": 1}
+    (output,) = read_reply(changed(outputs=[new]), GENERATION.workflow).outputs
+    assert (output.kind, output.data) == ("file", b"x")
+
+
+@pytest.mark.parametrize(
+    "odd", [None, 7, "x", [], {"type": "progress", "fraction": "much"}, {"type": "progress", "step": float("nan")}]
+)
+def test_an_event_of_another_shape_is_none(odd: Any) -> None:
+    assert event_from_data(odd if isinstance(odd, dict) else {"type": odd}) is None
