@@ -102,17 +102,20 @@ class _Walk:
     def _node(self, node_id: str) -> _Steps:
         node = self.graph[node_id]
         inputs, class_type = node.get("inputs"), node["class_type"]
+        if isinstance(inputs, list | str):  # Python finds no name in them; newer releases have failed on such a graph before
+            inputs = {}
         if not isinstance(inputs, Mapping):
-            raise CheckFailedError("'inputs'", "KeyError" if inputs is None else "TypeError")
+            raise CheckFailedError(f"node {node_id} has no 'inputs'", "TypeError" if "inputs" in node else "KeyError")
         if class_type not in self.specs:
             self.specs[class_type] = input_specs(self.schemas[class_type])
         specs = expanded(self.specs[class_type], inputs)
+        grouped = specs is not self.specs[class_type]
         own = self.rules.own_checks.get(class_type)
         values = dict(inputs) if own else {}
         good, errors = True, []
         for spec in specs.values():
             if spec.name not in inputs:
-                errors += [_missing(spec, specs)] if spec.required else []
+                errors += [_missing(spec, grouped=grouped)] if spec.required else []
             elif isinstance(inputs[spec.name], list):
                 good &= yield from self._link(node_id, spec, inputs[spec.name], errors)
             else:
@@ -202,8 +205,7 @@ def _counts_as_link(value: Any, spec: InputSpec | None) -> bool:
     return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int | float)
 
 
-def _missing(spec: InputSpec, specs: Mapping[str, InputSpec]) -> Error:
-    grouped = any("." in name for name in specs)
+def _missing(spec: InputSpec, *, grouped: bool) -> Error:
     details = spec.name.rpartition(".")[2] if grouped else spec.name
     return error("required_input_missing", "Required input is missing", details, input_name=spec.name)
 

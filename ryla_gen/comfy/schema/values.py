@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .base import ANYTHING, InputSpec, UploadCheck, converted
+from .base import ANYTHING, InputSpec, UploadCheck, converted, unwrapped
 from .releases import OwnCheck, Rules
 
 LONGEST_LISTED_ENUM = 20
@@ -59,6 +59,7 @@ def judge_literal(spec: InputSpec, value: Any, rules: Rules, *, covered: bool) -
         CheckFailedError: ComfyUI's own check would raise.
 
     """
+    value = unwrapped(value)
     try:
         value = converted(value, spec.type)
     except (ValueError, TypeError, OverflowError) as problem:
