@@ -1,6 +1,6 @@
 """The validator against what ComfyUI itself answered: 0.28.2 to official templates and changed ones, 0.3.71 to a smaller set.
 
-Recorded from real servers whose queue was held; what differed between starts (ComfyUI's order of inputs is that of a set) is left out.
+Recorded from real servers whose queue was held. What differed between starts, whose order of inputs is that of a set, is left out.
 """
 
 from __future__ import annotations

@@ -91,13 +91,11 @@ class Routes:
         graph = body["prompt"]
         if not isinstance(graph, dict) or not all(isinstance(node, dict) for node in graph.values()):
             raise ValueError("the prompt is not a graph in API format")  # ComfyUI stumbles too: 500
-        version = self.emulator.comfyui
-        current = dict(renamed(graph, self.emulator.catalog.schemas, version=version))
-        schemas, unknown = self.emulator.judged(current)
+        (schemas, unknown), version = self.emulator.judged(graph), self.emulator.comfyui
         verdict = validate(graph, schemas, self.emulator.catalog.check_upload, version=version)
         if verdict.error is not None and verdict.error["type"] == "http_500":
             raise ValueError(verdict.error["details"])
-        graph = current
+        graph = dict(renamed(graph, schemas, version=version))
         if not verdict.ok:
             return web.json_response({"error": verdict.error, "node_errors": verdict.node_errors}, status=400)
         covered = await asyncio.to_thread(covered_by_emulator, graph, schemas, verdict.outputs)

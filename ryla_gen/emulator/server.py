@@ -23,6 +23,7 @@ from typing import Any, Self
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from ..comfy.schema import renamed
 from ..workflows.schemas import COMFYUI_VERSION, known_version
 from .base import Folders
 from .catalog import Catalog, builtin_models
@@ -240,8 +241,9 @@ class Emulator:
         return next(self._numbers)
 
     def schemas(self, graph: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """Schemas, as they are now, of the classes that a graph uses."""
-        classes = (node.get("class_type") for node in graph.values())
+        """Schemas, as they are now, of the classes that a graph uses, and of those that take their place."""
+        now = renamed(graph, self.catalog.schemas, version=self.comfyui)
+        classes = (node.get("class_type") for part in (graph, now) for node in part.values())
         return self.catalog.object_info(name for name in classes if isinstance(name, str))
 
     def judged(self, graph: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], list[str]]:
