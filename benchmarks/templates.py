@@ -31,11 +31,17 @@ from ryla_gen.emulator.video import write, write_audio
 from ryla_gen.workflows.schemas import GRAPH_VERSION
 
 MOST: dict[str, float] = {
-    "width": 256, "height": 256, "target_width": 256, "target_height": 256, "steps": 4, "length": 17, "video_frames": 9, "num_frames": 17,
-    "batch_size": 2, "seconds": 2.0, "frames_number": 17, "megapixels": 0.1, "resize_type.megapixels": 0.1, "largest_size": 256,
-    "resize_type.longer_size": 256, "resize_type.width": 256, "resize_type.height": 256, "longer_edge": 256, "largest_dimension": 256,
-    "resize_type.shorter_size": 256, "frames": 4, "duration": 4.0,
-}  # fmt: skip
+    **dict.fromkeys(("width", "height", "target_width", "target_height", "largest_size", "longer_edge", "largest_dimension"), 256),
+    **{f"resize_type.{name}": 256 for name in ("longer_size", "shorter_size", "width", "height")},
+    **dict.fromkeys(("length", "num_frames", "frames_number"), 17),
+    **dict.fromkeys(("megapixels", "resize_type.megapixels"), 0.1),
+    "steps": 4,
+    "video_frames": 9,
+    "frames": 4,
+    "batch_size": 2,
+    "seconds": 2.0,
+    "duration": 4.0,
+}
 """Literal inputs that are made smaller."""
 SIDE = 256
 LONGEST_WAIT = 300.0

@@ -203,7 +203,7 @@ class Engine:
             return files
         stored = stored_loras(wanted, schemas)
         if len(stored) < len(set(wanted)):
-            stored = stored_loras(wanted, await self._client.object_info(refresh=True))
+            stored = stored_loras(wanted, await self._client.object_info(refresh=True), required=not workflow.own_graph)
         return replace(files, loras={**stored, **files.loras})
 
     def _begin(self, graph: Mapping[str, Any], emit: Emit, began: float) -> Run:
@@ -264,6 +264,7 @@ class Engine:
                 run.emit(Preview, media_type=media_type, data=data)
             case NodeExecuted():
                 run.collected.take(message)
+                run.take_notices(message.output.get("emulated"))
             case ImageFrame():
                 run.collected.take_frame(message)
             case ExecutionError():
@@ -327,7 +328,7 @@ class Engine:
             backend=self._backend,
             timings=timings,
             cost=cost,
-            warnings=notices + output_notices(outputs),
+            warnings=notices + run.notices + output_notices(outputs),
             graph=run.graph,
             server=await self._about_server(),
         )

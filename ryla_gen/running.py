@@ -9,8 +9,9 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .comfy.messages import ExecutionError, ImageFrame, NodeExecuted
+from .comfy.messages import ExecutionError, ImageFrame, NodeExecuted, clean
 from .errors import ServerUnhealthyError
+from .workflows.base import Notice
 
 SAMPLER_STEPS = 20
 """Weight of a sampler node whose number of steps the graph does not spell out."""
@@ -19,6 +20,8 @@ MOST_STEPS = 10_000
 """Steps of a node that count: a graph may name any number."""
 TEXT_KEYS = ("text", "string", "strings", "caption", "captions", "tags")
 """What nodes call the texts that they show: ``text`` in ComfyUI's own (PreviewAny), the others in packs."""
+MOST_NOTICES = 20
+"""Notices of one prompt that are kept; an emulator sends two."""
 MOST_ITEMS = 10_000
 """Files, frames and texts of one prompt that are collected: each picture of a batch is one."""
 FRAMES_LIMIT = 2 * 2**30
@@ -149,6 +152,15 @@ class Run:
     """Start and end on the server's clock, Unix seconds; 0 for what it did not say."""
     gap: bool = False
     """Whether the connection was lost meanwhile, and pictures sent over it with it."""
+    notices: tuple[Notice, ...] = ()
+    """What an emulator says of its stand-ins, each once."""
+
+    def take_notices(self, told: Any) -> None:
+        """Keep what an emulator says beside the files of an output node: ``code`` and ``message`` each."""
+        for item in told if isinstance(told, list) else ():
+            if isinstance(item, dict) and len(self.notices) < MOST_NOTICES:
+                notice = Notice(clean(item.get("code") or "", 100), clean(item.get("message") or ""))
+                self.notices += () if notice in self.notices else (notice,)
 
     def weight(self, node_id: str) -> float:
         """How long a node takes, in sampling steps: samplers their steps, all others one."""

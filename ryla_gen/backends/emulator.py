@@ -14,6 +14,7 @@ from ..loras.folder import FolderStore
 from ..loras.library import Library
 from ..settings.base import QUEUE_SECONDS
 from ..workflows.base import Workflow
+from ..workflows.schemas import GRAPH_VERSION
 from .base import Ticket
 from .comfyui import ComfyBackend
 
@@ -76,5 +77,6 @@ class EmulatorBackend(ComfyBackend):
         if self._emulator is None:
             from ..emulator.server import Emulator
 
-            self._emulator = Emulator(models_folder=self._home / "emulator" / "models", log=self._said.add)
+            models = self._home / "emulator" / "models"
+            self._emulator = Emulator(models_folder=models, log=self._said.add, comfyui=GRAPH_VERSION)
         return self._emulator.start()

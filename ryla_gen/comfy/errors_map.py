@@ -22,6 +22,7 @@ from ..errors import (
     ModelNotFoundError,
     NodeFailedError,
     NotAuthorizedError,
+    NotEmulatedError,
     PlainData,
     RylaGenError,
     ServerUnhealthyError,
@@ -281,11 +282,20 @@ def _whole_error(error: Mapping[str, Any]) -> RylaGenError:
     if class_type and (missing or kind == "missing_node_type"):
         hint = f"Install the node pack that provides {class_type} on the server (ComfyUI-Manager finds it), and restart it."
         return WorkflowInvalidError(f"The server has no node class {class_type}.", hint, details)
+    if kind == "not_emulated":
+        return _not_emulated(extra.get("nodes"), about)
     if kind == "prompt_no_outputs":
         hint = "Add a node that saves or shows something, such as SaveImage."
         return WorkflowInvalidError("The graph has no output node.", hint, details)
     message = "ComfyUI refused the graph: " + ": ".join(text for text in dict.fromkeys((said, about)) if text)
     return WorkflowInvalidError(message if said or about else "ComfyUI refused the graph without a reason.", "", details)
+
+
+def _not_emulated(told: Any, about: str) -> NotEmulatedError:
+    """The refusal of our own emulator, which names every node that stops it."""
+    nodes = [item for item in told if isinstance(item, dict)] if isinstance(told, list) else []
+    named = [{key: clean(item.get(key) or "", 200) for key in ("node_id", "class_type", "reason")} for item in nodes]
+    return NotEmulatedError(f"The emulator cannot run this graph: {about}", "", {"nodes": named})
 
 
 def causes_in(traceback: str) -> list[str]:

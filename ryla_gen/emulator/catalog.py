@@ -123,7 +123,7 @@ class Catalog:
         return {name: self._filled(name, self.schemas[name], listed) for name in wanted}
 
     def judged(self, graph: Mapping[str, Any], schemas: dict[str, dict[str, Any]]) -> tuple[dict[str, dict[str, Any]], list[str]]:
-        """Add every weights file that a graph names to the schemas of its classes, and return them with the names that were not there.
+        """Add every weights file that a graph names to the schemas of its classes; return them, and the names that were not there.
 
         Only what is called like a weights file counts: another value that is not in a list is a mistake.
         """

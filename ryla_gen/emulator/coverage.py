@@ -10,8 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..comfy.schema import file_inputs, is_link
-from .plan import node_inputs
+from ..comfy.schema import converted_inputs, file_inputs, is_link
 from .stand_ins import Graph, Schemas, carries, chosen, input_types, output_type
 
 SAMPLERS = frozenset({"KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced", "SeedVR2VideoUpscaler"})
@@ -99,7 +98,7 @@ class _Look:
 
     def inputs(self, node_id: str) -> dict[str, Any]:
         if node_id not in self._inputs:
-            self._inputs[node_id] = node_inputs(self.graph[node_id], self.schemas[self.kind(node_id)])
+            self._inputs[node_id] = converted_inputs(self.graph[node_id], self.schemas[self.kind(node_id)])
         return self._inputs[node_id]
 
     def needs(self, output: str) -> Iterator[str]:

@@ -122,7 +122,7 @@ def save_audio_advanced(
     context: Context,
     audio: Audio,
     filename_prefix: str = "audio/ComfyUI",
-    format: str | Mapping[str, Any] = "flac",
+    format: str | Mapping[str, Any] = "flac",  # noqa: A002  # ComfyUI's name
     **_: Any,
 ) -> NodeResult:
     """Files in one of three formats."""

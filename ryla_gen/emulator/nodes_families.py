@@ -71,10 +71,8 @@ def latent_concat(context: Context, samples1: Latent, samples2: Latent, dim: str
     """Two latents one after the other along an axis; a minus before its letter puts the second first."""
     one, two = np.asarray(samples1["samples"]), np.asarray(samples2["samples"])
     axis = _axis(one, dim)
-    fits = one.ndim == two.ndim and all(
-        a == b for place, (a, b) in enumerate(zip(one.shape, two.shape, strict=True)) if place != axis
-    )
-    if not fits:
+    sizes = [[side for place, side in enumerate(value.shape) if place != axis] for value in (one, two)]
+    if sizes[0] != sizes[1]:
         raise ValueError(f"latents of the sizes {list(one.shape)} and {list(two.shape)} cannot be joined along {dim}")
     parts = [two, one] if dim.startswith("-") else [one, two]
     return NodeResult(({**samples1, "samples": np.concatenate(parts, axis=axis)},))

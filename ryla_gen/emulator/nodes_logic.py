@@ -88,7 +88,8 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 _OPERATORS: Mapping[type[ast.AST], Callable[..., Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: _product, ast.Div: operator.truediv, ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod, ast.Pow: _power, ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Not: operator.not_,
-    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
+    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
     ast.BitAnd: operator.and_, ast.BitOr: operator.or_, ast.BitXor: operator.xor, ast.Invert: operator.invert,
 }  # fmt: skip
 
@@ -151,7 +152,7 @@ class _Evaluation:
 
 @node("ComfyMathExpression")
 def math_expression(context: Context, expression: str, values: Mapping[str, Any] | None = None, **_: Any) -> NodeResult:
-    """An arithmetic expression over the values a, b, c …"""
+    """An arithmetic expression over the values a, b, c and so on."""
     given = dict(values or {})
     result = evaluate(expression, {**given, "values": list(given.values())})
     if not isinstance(result, int | float) or not math.isfinite(float(result)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -179,7 +179,7 @@ def mask_composite(context: Context, destination: Array, source: Array, x: int, 
     if rows <= 0 or columns <= 0:
         return NodeResult((result,))
     area, above = result[:, y : y + rows, x : x + columns], np.resize(above, (len(result), *above.shape[1:]))[:, :rows, :columns]
-    rules = {
+    rules: dict[str, Callable[[], Array]] = {
         "multiply": lambda: area * above,
         "add": lambda: area + above,
         "subtract": lambda: area - above,

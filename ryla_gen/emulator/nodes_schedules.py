@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import pairwise
 from statistics import NormalDist
 
 import numpy as np
@@ -67,7 +68,7 @@ def ideogram4_scheduler(context: Context, steps: int, width: int, height: int, m
     mean = mu + 0.5 * math.log(width * height / 512**2)
     bounds = [1.0 - 1.0 / (1.0 + math.exp(-log_snr / 2)) for log_snr in (18.0, -15.0)]
     quantiles = [NormalDist().inv_cdf(float(share)) for share in np.linspace(1.0, 0.0, steps + 1)[1:-1]]
-    inner = np.clip([1.0 / (1.0 + math.exp(-(mean + std * quantile))) for quantile in quantiles], *bounds)
+    inner = [min(max(1.0 / (1.0 + math.exp(-(mean + std * quantile))), bounds[0]), bounds[1]) for quantile in quantiles]
     return NodeResult((np.array([bounds[1], *inner, 0.0]),))
 
 
@@ -96,7 +97,7 @@ def extend_intermediate_sigmas(
     part = np.linspace(0.0, 1.0, steps + 1)[1:-1]
     part = {"cosine": np.sin(part * math.pi / 2), "sine": 1.0 - np.cos(part * math.pi / 2)}.get(spacing, part)
     extended: list[float] = []
-    for level, following in zip(sigmas, sigmas[1:], strict=False):
+    for level, following in pairwise(sigmas):
         extended.append(float(level))
         if end_at_sigma <= level <= start:
             extended += [float(value) for value in level + part * (following - level)]

@@ -12,23 +12,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..comfy.schema import converted_inputs, input_specs, is_link
+from ..comfy.schema import converted_inputs, is_link
 
 _RANK_OUTPUT, _RANK_FEEDS_OUTPUT, _RANK_OTHER = range(3)
-
-TAKES_ALL = frozenset({"CustomCombo"})
-"""Classes that take inputs which their schema does not list: the page makes them."""
-
-
-def node_inputs(node: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Converted inputs of a node, those of its groups under their dotted names (``images.image0``)."""
-    known = converted_inputs(node, schema)
-    groups = tuple(f"{name}." for name, spec in input_specs(schema).items() if str(spec.type).startswith("COMFY_"))
-    more = node["class_type"] in TAKES_ALL
-    given = node.get("inputs") or {}
-    return {
-        name: known.get(name, value) for name, value in given.items() if name in known or more or name.startswith(groups or (".",))
-    }
 
 
 def nested(inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,7 +69,7 @@ def needed_inputs(
         if ready:
             ordered[node_id] = found[node_id]
         elif node_id not in found:
-            found[node_id] = node_inputs(graph[node_id], schemas[graph[node_id]["class_type"]])
+            found[node_id] = converted_inputs(graph[node_id], schemas[graph[node_id]["class_type"]])
             stack.append((node_id, True))
             stack.extend((source, False) for source in _sources(found[node_id]) if source not in found)
     return ordered
@@ -99,8 +85,8 @@ class Plan:
     inputs: Mapping[str, Mapping[str, Any]]
     outputs: frozenset[str]
     unneeded: Callable[[str], Collection[str]] = lambda _node_id: ()
-    """Names of inputs whose sources a node does not need, as far as is known now: a switch needs one branch, once it is known which.
-    Asked when the plan finds the node, and again when all is there that it needed."""
+    """Names of inputs whose sources a node does not need, as far as is known now: a switch needs one branch of two. Asked when the
+    plan finds the node, and again when all is there that it needed."""
     done: set[str] = field(default_factory=set)
     blockers: dict[str, set[str]] = field(default_factory=dict)
     blocked: dict[str, list[str]] = field(default_factory=dict)

@@ -328,8 +328,8 @@ SAMPLERS: dict[str, Sampler] = {
     "uni_pc": uni_pc,
     "uni_pc_bh2": uni_pc_bh2,
 }
-"""Every sampler of ComfyUI 0.28.2. dpm_fast and dpm_adaptive choose levels of their own there; here DPM-Solver-3 walks the given ones.
-SA-Solver, and the multistep methods of CFG++, have the nearest method of their order in their place."""
+"""Every sampler of ComfyUI 0.28.2. dpm_fast and dpm_adaptive choose levels of their own there; here DPM-Solver-3 walks the given
+ones. SA-Solver, and the multistep methods of CFG++, have the nearest method of their order in their place."""
 
 STOCHASTIC = frozenset({
     "euler_ancestral", "euler_ancestral_cfg_pp", "exp_heun_2_x0_sde", "dpm_2_ancestral", "dpmpp_2s_ancestral",

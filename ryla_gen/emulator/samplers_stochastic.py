@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -103,10 +104,9 @@ def dpmpp_3m_sde(walk: Walk, x: Array) -> Array:
             x = x + np.float32(alpha * phi_2) * _slope(denoised, guesses, lengths, step.h)
         if len(guesses) > 1:
             near, far = lengths[0] / step.h, lengths[1] / step.h
-            bend = ((denoised - guesses[0]) / np.float32(near) - (guesses[0] - guesses[1]) / np.float32(far)) / np.float32(
-                near + far
-            )
-            x = x - np.float32(alpha * (phi_2 / whole - 0.5)) * bend
+            change = (denoised - guesses[0]) / np.float32(near) - (guesses[0] - guesses[1]) / np.float32(far)
+            bend = change / np.float32(near + far)
+            x = np.asarray(x - np.float32(alpha * (phi_2 / whole - 0.5)) * bend, np.float32)
         if walk.eta > 0:
             x = x + np.float32(step.following * _spread(walk, step.h)) * walk.noise()
         guesses, lengths = [denoised, *guesses[:1]], [step.h, *lengths[:1]]
@@ -194,7 +194,7 @@ def seeds_3(walk: Walk, x: Array) -> Array:
         x = _moved(walk, x, denoised, step, 1.0) + np.float32(1.5 * _bent(walk, step, 1.0)) * change
         if walk.eta > 0:
             faded = np.float32(math.exp(-third * walk.eta)) * noise
-            x = x + np.float32(step.following) * (faded + np.float32(_spread(walk, third)) * walk.noise())
+            x = (x + np.float32(step.following) * (faded + np.float32(_spread(walk, third)) * walk.noise())).astype(np.float32)
     return x
 
 
@@ -252,7 +252,8 @@ def er_sde(walk: Walk, x: Array) -> Array:
     return x
 
 
-def _noise_scale(level: float | Array) -> float | Array:
+def _noise_scale(level: Any) -> Any:
+    """The scale of its noise at a level, or at many."""
     return level * (np.exp(np.power(level, 0.3)) + 10.0)
 
 

@@ -18,7 +18,8 @@ from .base import Context
 from .conditioning import Conditioning
 from .flow import ModelSampling, Sigmas
 from .model import ANY, Denoiser, Model, fits_together, visible_channels
-from .samplers import Array, Sampler, Walk, ddim, last_level
+from .samplers import ddim, last_level
+from .walk import Array, Sampler, Walk
 
 Latent = dict[str, Any]
 """ComfyUI's LATENT: ``samples`` [B, C, (T,) h, w], and here ``space``, the model family the samples belong to."""

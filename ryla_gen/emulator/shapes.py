@@ -13,7 +13,8 @@ Colour = tuple[float, float, float]
 
 _CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)], np.float32)
 _FACES = np.array([
-    [0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1], [2, 3, 7], [2, 7, 6], [0, 2, 6], [0, 6, 4], [1, 5, 7], [1, 7, 3],
+    [0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1],
+    [2, 3, 7], [2, 7, 6], [0, 2, 6], [0, 6, 4], [1, 5, 7], [1, 7, 3],
 ], np.uint16)  # fmt: skip
 _FLOAT, _UNSIGNED_SHORT = 5126, 5123
 _JSON_CHUNK, _BINARY_CHUNK = b"JSON", b"BIN\0"
@@ -31,7 +32,8 @@ def cube_glb(colour: Colour, extras: Mapping[str, Any]) -> bytes:
         "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1, "material": 0}]}],
         "accessors": [
             {
-                "bufferView": 0, "componentType": _FLOAT, "count": len(_CORNERS), "type": "VEC3", "min": [-0.5] * 3, "max": [0.5] * 3,
+                "bufferView": 0, "componentType": _FLOAT, "count": len(_CORNERS), "type": "VEC3",
+                "min": [-0.5] * 3, "max": [0.5] * 3,
             },
             {"bufferView": 1, "componentType": _UNSIGNED_SHORT, "count": _FACES.size, "type": "SCALAR"},
         ],
@@ -52,9 +54,8 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 def cube_ply(colour: Colour) -> bytes:
     """The corners of a cube in one colour, as a point cloud in text."""
-    head = (
-        "ply\nformat ascii 1.0\ncomment emulated by ryla_gen\n" + f"element vertex {len(_CORNERS)}\n"
-        "property float x\nproperty float y\nproperty float z\nproperty uchar red\nproperty uchar green\nproperty uchar blue\nend_header\n"
-    )
+    head = f"ply\nformat ascii 1.0\ncomment emulated by ryla_gen\nelement vertex {len(_CORNERS)}\n"
+    head += "".join(f"property float {axis}\n" for axis in "xyz")
+    head += "".join(f"property uchar {part}\n" for part in ("red", "green", "blue")) + "end_header\n"
     paint = " ".join(str(round(255 * part)) for part in colour)
     return (head + "".join(f"{x} {y} {z} {paint}\n" for x, y, z in _CORNERS)).encode("ascii")

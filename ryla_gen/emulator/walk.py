@@ -89,13 +89,14 @@ def descent_of(walk: Walk, sigma: float, following: float) -> Descent:
 
 
 def renewed(walk: Walk, x: Array, descent: Descent) -> Array:
+    """Add the fresh noise of an ancestral step, at its end."""
     if descent.up == 0.0:
         return x
     return np.asarray(descent.scale * x + (descent.up * walk.s_noise) * walk.noise(), dtype=np.float32)
 
 
 def half_log_snr(walk: Walk, sigma: float) -> float:
-    """log(α/σ): for a flow α is 1-σ."""
+    """Return log(α/σ): for a flow α is 1-σ."""
     return math.log((1.0 - sigma) / sigma) if walk.is_flow else -math.log(sigma)
 
 

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..comfy.errors_map import missing_file
 from ..comfy.schema import input_specs
-from ..errors import LoraIncompatibleError, RylaGenError
+from ..errors import LoraIncompatibleError, LoraNotFoundError, RylaGenError
 from ..safetensors import SUFFIX, read_header
 from ..workflows.base import Workflow
 from .base import Card
@@ -97,8 +98,18 @@ def require_plain(lora_id: str, folder: Path, base: str | None) -> None:
     require_base(lora_id, told, base)
 
 
-def stored_loras(wanted: list[str], schemas: Mapping[str, Any]) -> dict[str, str]:
-    """Find the file of each LoRA id among the names the server lists: ``<id>/<file>`` before a plain ``<id>.safetensors``."""
+def stored_loras(wanted: list[str], schemas: Mapping[str, Any], *, required: bool = False) -> dict[str, str]:
+    """Find the file of each LoRA id among the names the server lists: ``<id>/<file>`` before a plain ``<id>.safetensors``.
+
+    Args:
+        wanted: ids.
+        schemas: the server's.
+        required: whether an id without a file is an error; an emulator would go by the name of a file that is not there.
+
+    Raises:
+        LoraNotFoundError: an id has no file, and all are required.
+
+    """
     specs = input_specs(schemas.get("LoraLoader", {}))
     names = [str(name) for name in (specs["lora_name"].options or ())] if "lora_name" in specs else []
     found: dict[str, str] = {}
@@ -107,4 +118,7 @@ def stored_loras(wanted: list[str], schemas: Mapping[str, Any]) -> dict[str, str
         plain = [name for name in names if name == f"{lora_id}.safetensors"]
         if stored or plain:
             found[lora_id] = (stored or plain)[-1]
+        elif required and "lora_name" in specs:
+            near = missing_file({"input": "lora_name"}, f"{lora_id}.safetensors", "loras", names, lora=True)
+            raise LoraNotFoundError(f"The server has no LoRA {lora_id!r}.", near.hint, near.details)
     return found
