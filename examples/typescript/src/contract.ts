@@ -1,7 +1,9 @@
 /** Plain data ↔ typed objects: the request, the reply, the events, as docs/contract.md fixes them. Carries nothing. */
 import { RylaError, type ErrorCode } from "./errors.js";
 
-export const CONTRACT = 1;
+export const CONTRACT = 2;
+/** What this side reads: of contract 1 nothing was taken away. */
+const READABLE: readonly number[] = [1, 2];
 /** Says who sent a request. */
 export const SDK = "typescript-0.1.0";
 
@@ -188,7 +190,7 @@ export function readReply(data: unknown): Result {
 
 function checkContract(reply: Plain): void {
   const theirs = number(reply["contract"] ?? CONTRACT);
-  if (theirs === CONTRACT) return;
+  if (READABLE.includes(theirs)) return;
   const hint = theirs < CONTRACT ? "The app is older: ryla-gen deploy" : "This module is older: take ryla.ts from the version that you deployed.";
   throw mismatch(`The app speaks contract ${theirs}, this side ${CONTRACT}.`, hint, { contract: CONTRACT, theirs });
 }

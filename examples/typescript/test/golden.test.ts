@@ -99,7 +99,7 @@ test("a newer app may say more, and another contract is refused", () => {
   const reply = golden["reply"] as { generation: object };
   assert.equal(readReply({ ...reply, later: 1, generation: { ...reply.generation, later: 1 } }).seed, 7);
   assert.equal(readEvent({ type: "telepathy" }), undefined);
-  assert.match(rejected({ ...reply, contract: 2 }).hint, /This module is older/);
+  assert.match(rejected({ ...reply, contract: 3 }).hint, /This module is older/);
   assert.match(rejected({ ...reply, contract: 0 }).hint, /ryla-gen deploy/);
   assert.equal(rejected({ ok: false, error: { code: "later", message: "x", http_status: 418 } }).httpStatus, 418);
   for (const nonsense of [undefined, null, [], "text", { contract: 1, ok: true }]) assert.equal(rejected(nonsense).code, "contract_mismatch");
