@@ -231,7 +231,7 @@ def test_a_chain_of_ten_thousand_nodes_and_a_circle_as_long_are_judged_quickly(e
     nodes |= graph(**{"10000": end, "s": ("Save", {"images": ["0", 0]})})
     started = time.perf_counter()
     verdict = validate(nodes, SCHEMAS)
-    assert time.perf_counter() - started < 2
+    assert time.perf_counter() - started < 20, "linear: walked again from each node it would take minutes"
     assert verdict.ok is (end[0] == "Make")
     if not verdict.ok:
         assert [error["type"] for error in verdict.node_errors["5"]["errors"]] == ["dependency_cycle"]

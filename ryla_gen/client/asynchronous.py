@@ -299,8 +299,12 @@ class AsyncClient(Methods[Awaitable[Generation]]):
 
     async def _sent(self, workflow: Workflow, order: Order, backend: Callable[[str], Backend]) -> Sent:
         """Journal a job and send it; where that fails, its end is journaled too."""
-        self._say_backend()
-        submission = Submission(self.history, self.settings, backend, self._outcomes.estimates.__setitem__)
+
+        def note(job: str, found: Estimate | None) -> None:
+            self._say_backend()  # what cannot be sent is told as that alone
+            self._outcomes.estimates[job] = found
+
+        submission = Submission(self.history, self.settings, backend, note)
         try:
             return await submission.send(workflow, order)
         except BaseException as error:

@@ -5,7 +5,6 @@ Looked at where the connection is made, so that a name that answers differently 
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import socket
 from typing import Any
@@ -57,6 +56,8 @@ def is_literal(host: str) -> bool:
 async def resolved(host: str) -> list[str]:
     """The addresses behind a name; none when it is not known here."""
     try:
+        import asyncio  # here: importing media must stay light
+
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return []

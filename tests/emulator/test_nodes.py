@@ -187,11 +187,6 @@ def test_any_empty_latent_fits_and_sizes_off_the_step_shrink(kind: str, folders:
     assert pictures(graph, folders).shape == (1, 96, 96, 3)
 
 
-def test_a_sampler_without_emulation_is_named(folders: Folders) -> None:
-    with pytest.raises(NotImplementedError, match="'sa_solver'"):
-        pictures(flux(sampler_name="sa_solver"), folders)
-
-
 def test_an_inpainting_mask_keeps_the_rest(folders: Folders) -> None:
     graph = flux(denoise=1.0)
     graph |= {
