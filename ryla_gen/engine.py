@@ -179,6 +179,7 @@ class Engine:
         finally:
             uploads.cancel()
         graph = with_server_names(workflow.build(await self._with_loras(files, workflow, schemas)).to_api(), schemas)
+        graph = dict(schema.renamed(graph, schemas))
         known = not workflow.own_graph
         if missing_for(workflow.name, graph, schemas, files=known) or hopeless(schema.validate(graph, schemas)):
             # Nodes or weights may have come since the schemas were read: look again once before refusing.

@@ -12,9 +12,10 @@ from ryla_gen.results import Generation
 from ryla_gen.settings import Settings
 
 
-def settings_for(backend: str | None, url: str | None, max_usd: float | None = None) -> Settings:
+def settings_for(backend: str | None, url: str | None, max_usd: float | None = None, comfyui: str | None = None) -> Settings:
     """The settings, under what the command line says."""
-    arguments = {"backend": backend or ("comfyui" if url else None), "comfyui_url": url, "max_usd": max_usd}
+    chosen = backend or ("comfyui" if url else None)
+    arguments = {"backend": chosen, "comfyui_url": url, "max_usd": max_usd, "emulator_comfyui": comfyui}
     return Settings.load(**{key: value for key, value in arguments.items() if value is not None})
 
 

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal
 
-from ryla_gen.comfy.schema import file_inputs, input_specs, is_link, validate
-from ryla_gen.workflows.page_inputs import is_page_input
-from ryla_gen.workflows.schemas import GRAPH_VERSION, node_schemas
+from ryla_gen.comfy.oddities import ignored_inputs, unknown_choices
+from ryla_gen.comfy.schema import UploadCheck, file_inputs, is_link, live_specs, renamed, validate
+from ryla_gen.workflows.schemas import GRAPH_VERSION, known_version, node_schemas
 
 Graph = Mapping[str, Mapping[str, Any]]
 Schemas = Mapping[str, Mapping[str, Any]]
 
-UNDECLARED = ("control_after_generate",)
-"""Inputs that ComfyUI's own export writes although no schema has them."""
 INPUT_WORDS = ("name", "input_name")
 
 
@@ -34,66 +32,91 @@ class Finding:
     """Names that exist and are near to the wrong one."""
 
 
-def schemas_of(url: str | None) -> Schemas:
-    """Node schemas: a server's own, or the packaged ones.
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """The node classes that a graph is held against."""
+
+    schemas: Schemas
+    release: str = GRAPH_VERSION
+    """Release of ComfyUI whose rules count."""
+    told: bool = True
+    """Whether a server told them, so that there are no others, and the files in their lists are those it has."""
+
+
+def nodes_of(url: str | None, comfyui: str | None = None) -> Nodes:
+    """Node classes: a server's own, or the packaged ones.
+
+    Args:
+        url: the server's address.
+        comfyui: the release whose classes are packaged, where no server is asked.
 
     Raises:
         BackendError: the server did not answer.
+        InvalidInputError: no classes of that release are packaged.
 
     """
-    return asyncio.run(_ask(url)) if url else node_schemas()
+    if url:
+        return asyncio.run(_ask(url))
+    release = known_version(comfyui or GRAPH_VERSION)
+    return Nodes(node_schemas(release), release, told=False)
 
 
-async def _ask(url: str) -> Schemas:
+async def _ask(url: str) -> Nodes:
     from ryla_gen.comfy.access import connect
     from ryla_gen.settings import Settings
 
-    client = connect(Settings.load(comfyui_url=url))
-    try:
-        return await client.object_info()
-    finally:
-        await client.close()
+    async with connect(Settings.load(comfyui_url=url)) as client:
+        system = (await client.system_stats()).get("system")
+        release = system.get("comfyui_version") if isinstance(system, dict) else None
+        return Nodes(await client.object_info(), str(release or GRAPH_VERSION))
 
 
-def check(graph: Graph, schemas: Schemas, *, offline: bool) -> list[Finding]:
+def check(graph: Graph, nodes: Nodes, upload: UploadCheck | None = None) -> list[Finding]:
     """Find everything that is wrong, unknown nodes first.
 
     Args:
         graph: the graph in API format, its form checked already.
-        schemas: node classes that are known.
-        offline: whether a server may know more classes, and which weights it has is not known.
+        nodes: node classes that are known.
+        upload: looks for uploaded files, where anybody can.
 
     """
-    unknown = [(node_id, node["class_type"]) for node_id, node in graph.items() if node["class_type"] not in schemas]
-    findings = [_unknown(node_id, name, schemas, offline) for node_id, name in unknown]
+    now = renamed(graph, nodes.schemas, version=nodes.release)
+    unknown = [(node_id, node["class_type"]) for node_id, node in now.items() if node["class_type"] not in nodes.schemas]
+    findings = [_unknown(node_id, name, nodes) for node_id, name in unknown]
+    findings += [_renamed(node_id, graph[node_id], node) for node_id, node in now.items() if node is not graph[node_id]]
     known = {
-        node["class_type"]: _openly(schemas[node["class_type"]], offline)
-        for node in graph.values()
-        if node["class_type"] in schemas
+        node["class_type"]: _openly(nodes.schemas[node["class_type"]], free=not nodes.told)
+        for node in now.values()
+        if node["class_type"] in nodes.schemas
     }
-    verdict = validate(graph, {**known, **{name: _anything(graph, name) for _, name in unknown}})
+    verdict = validate(now, {**known, **{name: _anything(now, name) for _, name in unknown}}, upload, version=nodes.release)
     for node_id, found in verdict.node_errors.items():
-        findings += [_finding(node_id, graph[node_id], error, known) for error in found["errors"]]
+        findings += [_finding(node_id, now[node_id], error, known) for error in found["errors"]]
     if verdict.error and not verdict.node_errors:
         findings.append(Finding("error", "", "", "", f"{verdict.error['message']}. {verdict.error['details']}".strip()))
-    return findings + list(_extras(graph, known))
+    return findings + list(_extras(now, known))
 
 
-def _unknown(node_id: str, name: str, schemas: Schemas, offline: bool) -> Finding:
-    close = tuple(get_close_matches(name, list(schemas), n=3, cutoff=0.75 if offline else 0.6))
-    if not offline:
+def _renamed(node_id: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Finding:
+    text = f"The class is {new['class_type']} by now; the node is rewritten before it is sent."
+    return Finding("warning", node_id, old["class_type"], "", text)
+
+
+def _unknown(node_id: str, name: str, nodes: Nodes) -> Finding:
+    close = tuple(get_close_matches(name, list(nodes.schemas), n=3, cutoff=0.6 if nodes.told else 0.75))
+    if nodes.told:
         return Finding("error", node_id, name, "", "The server has no such node.", close)
-    text = f"Not among the packaged node schemas (ComfyUI {GRAPH_VERSION}); ask a server that has it: --url URL."
+    text = f"Not among the packaged node schemas (ComfyUI {nodes.release}); ask a server that has it: --url URL."
     return Finding("unknown", node_id, name, "", text, close)
 
 
-def _openly(schema: Mapping[str, Any], offline: bool) -> Mapping[str, Any]:
+def _openly(schema: Mapping[str, Any], *, free: bool) -> Mapping[str, Any]:
     """A schema that takes any weights file, when nobody knows which files there are."""
-    free = set(file_inputs(schema)) if offline else set()
-    if not free:
+    files = set(file_inputs(schema)) if free else set()
+    if not files:
         return schema
     sections = {
-        section: {name: ["STRING", {}] if name in free else entry for name, entry in (inputs or {}).items()}
+        section: {name: ["STRING", {}] if name in files else entry for name, entry in (inputs or {}).items()}
         for section, inputs in schema["input"].items()
         if section in ("required", "optional")
     }
@@ -116,7 +139,7 @@ def _anything(graph: Graph, name: str) -> dict[str, Any]:
 def _finding(node_id: str, node: Mapping[str, Any], error: Mapping[str, Any], known: Schemas) -> Finding:
     extra = error.get("extra_info") or {}
     name = str(extra.get("input_name") or (error["details"] if error["type"] == "required_input_missing" else ""))
-    specs = input_specs(known[node["class_type"]]) if node["class_type"] in known else {}
+    specs = live_specs(known[node["class_type"]], node["inputs"]) if node["class_type"] in known else {}
     close: list[str] = []
     if error["type"] == "value_not_in_list" and name in specs:
         close = get_close_matches(str(node["inputs"][name]), [str(item) for item in specs[name].options or ()], n=3)
@@ -127,14 +150,10 @@ def _finding(node_id: str, node: Mapping[str, Any], error: Mapping[str, Any], kn
 
 
 def _extras(graph: Graph, known: Schemas) -> Iterator[Finding]:
-    """Inputs that a server would ignore without a word."""
+    """What a server would take without a word, and do otherwise or fail at."""
     for node_id, node in graph.items():
-        if node["class_type"] not in known:
-            continue
-        specs = input_specs(known[node["class_type"]])
-        for name in node["inputs"]:
-            if name not in specs and name not in UNDECLARED and "." not in name and not is_page_input(node["class_type"], name):
-                close = tuple(get_close_matches(name, list(specs), n=2))
-                yield Finding(
-                    "warning", node_id, node["class_type"], name, "The node has no such input; a server ignores it.", close
-                )
+        kind = node["class_type"]
+        for name, close in ignored_inputs(node, known[kind]) if kind in known else ():
+            yield Finding("warning", node_id, kind, name, "The node has no such input; a server ignores it.", tuple(close))
+        for name, text in unknown_choices(known[kind], node["inputs"]) if kind in known else ():
+            yield Finding("warning", node_id, kind, name, f"{text[0].upper()}{text[1:]}.")

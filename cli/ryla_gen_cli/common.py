@@ -33,7 +33,14 @@ Backend = Annotated[
     typer.Option("--backend", metavar="NAME", help="Where to run, such as emulator or modal; comfyui,modal tries them in order."),
 ]
 Url = Annotated[str | None, typer.Option("--url", metavar="URL", help="Address of a ComfyUI server of your own.")]
-ComfyUI = Annotated[str, typer.Option("--comfyui", metavar="VERSION", help=f"Release of ComfyUI: {' or '.join(VERSIONS)}.")]
+ComfyUI = Annotated[
+    str | None,
+    typer.Option(
+        "--comfyui",
+        metavar="VERSION",
+        help=f"Release of ComfyUI whose nodes count, unless a server is asked: {' or '.join(VERSIONS)}.",
+    ),
+]
 MaxUsd = Annotated[
     float | None, typer.Option("--max-usd", metavar="USD", min=0.0, help="Refuse before sending what would likely cost more.")
 ]

@@ -30,7 +30,7 @@ def emulator(
         typer.Option("--allow-host", metavar="NAME", help="A host name under which others may ask for it; repeatable."),
     ] = None,
     folder: Annotated[Path | None, typer.Option("--folder", metavar="DIR", help="Keeps input, output and models here.")] = None,
-    comfyui: ComfyUI = GRAPH_VERSION,
+    comfyui: ComfyUI = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse names of weights that are not there, as ComfyUI does, instead of standing in.")
     ] = False,
@@ -42,7 +42,7 @@ def emulator(
         raise InvalidInputError("--host is empty.", "Name an address of this machine: --host 127.0.0.1; 0.0.0.0 is every one.")
     try:
         root = folder.expanduser() if folder is not None else None
-        server = Emulator(root, host=host, port=port, comfyui=comfyui, allow_hosts=allow_host or (), strict=strict)
+        server = Emulator(root, host=host, port=port, comfyui=comfyui or GRAPH_VERSION, allow_hosts=allow_host or (), strict=strict)
     except OSError as error:
         raise ServerUnhealthyError(
             f"The folder {folder} cannot be used: {error.strerror}.", "Name another one: --folder DIR"

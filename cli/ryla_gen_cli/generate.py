@@ -18,6 +18,7 @@ from ryla_gen.errors import InvalidInputError, RylaGenError, StorageError, Stora
 from ryla_gen.results import Generation, fill_name
 from ryla_gen.workflows.base import Workflow
 
+from .attached import settings_for
 from .common import own_warnings
 from .how import How
 from .previews import shown
@@ -74,7 +75,7 @@ def generate(screen: Screen, workflow: Workflow, how: How) -> None:
 
     """
     check_before(screen, workflow, how)
-    with Client(how.backend, url=how.url, max_usd=how.max_usd) as client:
+    with Client(settings=settings_for(how.backend, how.url, how.max_usd, how.comfyui)) as client:
         for text in own_warnings(client.settings):
             screen.note(f"warning: {text}")
         if how.output is None:

@@ -16,10 +16,11 @@ from ryla_gen.graphs.reading import api_of, read
 from ryla_gen.graphs.scaffold import write_package
 from ryla_gen.settings import Settings
 from ryla_gen.workflows.graph_file import read_json
+from ryla_gen.workflows.schemas import GRAPH_VERSION
 from ryla_gen.workflows.slots import Slot, slots_of
 
-from .checks import Schemas, check, schemas_of
-from .common import Json, Overwrite, Url, screen_of
+from .checks import Nodes, Schemas, check, nodes_of
+from .common import ComfyUI, Json, Overwrite, Url, screen_of
 from .screen import Screen, shortened, table, width
 
 Source = Annotated[
@@ -33,8 +34,8 @@ Format = Literal["svg", "mermaid"]
 SUFFIXES: dict[str, Format] = {".svg": "svg", ".mmd": "mermaid", ".mermaid": "mermaid", ".md": "mermaid"}
 
 
-def schemas_for(url: str | None, file: Path | None) -> tuple[Schemas, bool]:
-    """Node schemas, and whether they are a server's: of a file, of --url, of the configured server, or the packaged ones.
+def nodes_for(url: str | None, file: Path | None, comfyui: str | None = None) -> Nodes:
+    """Node classes: of a file, of --url, of the configured server, or the packaged ones.
 
     Raises:
         InvalidInputError: the file holds none.
@@ -42,10 +43,10 @@ def schemas_for(url: str | None, file: Path | None) -> tuple[Schemas, bool]:
 
     """
     if file is not None:
-        return schemas_in(file), True
+        return Nodes(schemas_in(file), comfyui or GRAPH_VERSION)
     settings = Settings.load(comfyui_url=url)
-    asked = url or (settings.comfyui_url if settings.backend_names[0] == "comfyui" else None)
-    return schemas_of(asked), asked is not None
+    configured = settings.comfyui_url if comfyui is None and settings.backend_names[0] == "comfyui" else None
+    return nodes_of(url or configured, comfyui)
 
 
 def schemas_in(file: Path) -> Schemas:
@@ -102,16 +103,21 @@ def convert(
     output: Target = None,
     overwrite: Overwrite = False,
     url: Url = None,
+    comfyui: ComfyUI = None,
     schemas: SchemaFile = None,
     as_json: Json = False,
 ) -> None:
     """Convert a graph that ComfyUI saved in its UI format into the API format, which servers run."""
     screen = screen_of(context, as_json=as_json)
-    known, from_server = schemas_for(url, schemas)
+    nodes = nodes_for(url, schemas, comfyui)
     item = read(source)
-    done = graphs.convert(item.data, known) if item.kind == "ui" else graphs.Converted(item.data, ("It was in the API format.",))
+    done = (
+        graphs.convert(item.data, nodes.schemas)
+        if item.kind == "ui"
+        else graphs.Converted(item.data, ("It was in the API format.",))
+    )
     path = _written(output, json.dumps(done.graph, indent=2, ensure_ascii=False) + "\n", overwrite=overwrite)
-    wrong = [item for item in check(done.graph, known, offline=not from_server) if item.level == "error"]
+    wrong = [item for item in check(done.graph, nodes) if item.level == "error"]
     for text in done.notes:
         screen.note(f"note: {text}")
     if wrong:
@@ -137,7 +143,7 @@ def draw(
     if form is None and suffix not in SUFFIXES:
         raise InvalidInputError(f"Which format is {output}?", "Name it .svg or .mmd, or say --format svg.")
     chosen = form or SUFFIXES[suffix]
-    known, _ = schemas_for(url, schemas)
+    known = nodes_for(url, schemas).schemas
     graph = api_of(source, known)
     text = graphs.draw_svg(graph, known) if chosen == "svg" else graphs.draw_mermaid(graph, known)
     path = _written(output, text, overwrite=overwrite)
@@ -148,7 +154,7 @@ def draw(
 def slots(context: typer.Context, source: Source, url: Url = None, schemas: SchemaFile = None, as_json: Json = False) -> None:
     """List what can be set in a graph, with type, value and range; set it with: ryla-gen graph run FILE --set SLOT=VALUE."""
     screen = screen_of(context, as_json=as_json)
-    known, _ = schemas_for(url, schemas)
+    known = nodes_for(url, schemas).schemas
     found = slots_of(api_of(source, known), known)
     rows = [(item.key, item.title, item.type.lower(), shortened(str(item.value), 40), _range(item)) for item in found]
     items = [{"slot": item.key, **asdict(item), "choices": list(item.choices)} for item in found]
@@ -167,7 +173,7 @@ def scaffold(
 ) -> None:
     """Write a Python package with a typed workflow class made of a graph, and its test."""
     screen = screen_of(context, as_json=as_json)
-    known, _ = schemas_for(url, schemas)
+    known = nodes_for(url, schemas).schemas
     item = read(source)
     graph = graphs.convert(item.data, known).graph if item.kind == "ui" else item.data
     made = write_package(name, graph, output, schemas=known, force=force)

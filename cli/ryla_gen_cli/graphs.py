@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
@@ -13,12 +13,16 @@ import typer
 
 from ryla_gen.comfy.separators import with_server_names
 from ryla_gen.errors import InvalidInputError, WorkflowInvalidError
+from ryla_gen.settings import Settings
+from ryla_gen.workflows.base import Files
 from ryla_gen.workflows.custom import CustomWorkflow
 from ryla_gen.workflows.slots import pictures_of
 
 from . import graph_tools as tools
-from .checks import Finding, Schemas, check, schemas_of
-from .common import Backend, Json, Output, Overwrite, Quiet, Tag, Timeout, Url, example, group, screen_of
+from .acceptance import Asked, findings_at, nodes_at
+from .attached import settings_for
+from .checks import Finding, Nodes, Schemas, check, nodes_of
+from .common import Backend, ComfyUI, Json, Output, Overwrite, Quiet, Tag, Timeout, Url, example, group, screen_of
 from .generate import generate, with_format
 from .how import How
 from .options import fields_of, prompt
@@ -33,6 +37,8 @@ Drawing = Annotated[
     Path, typer.Argument(metavar="FILE", help="The graph in either of ComfyUI's formats, or a saved picture.", show_default=False)
 ]
 
+Image = Annotated[list[str] | None, typer.Option("--image", metavar="NAME=FILE", help="Picture for a LoadImage node.")]
+
 app.command(epilog=example("ryla-gen graph convert my_graph.json -o my_graph_api.json"))(tools.convert)
 app.command(epilog=example("ryla-gen graph draw my_graph.json -o my_graph.svg"))(tools.draw)
 app.command(epilog=example("ryla-gen graph slots my_graph_api.json"))(tools.slots)
@@ -45,7 +51,7 @@ def run(
     file: Drawing,
     text: Annotated[str | None, typer.Option("--prompt", help="Text for the positive prompt; - reads standard input.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed for every sampler.")] = None,
-    image: Annotated[list[str] | None, typer.Option("--image", metavar="NAME=FILE", help="Picture for a LoadImage node.")] = None,
+    image: Image = None,
     changes: Annotated[
         list[str] | None,
         typer.Option(
@@ -60,6 +66,7 @@ def run(
     timeout: Timeout = None,
     tag: Tag = None,
     as_json: Json = False,
+    comfyui: ComfyUI = None,
     quiet: Quiet = False,
 ) -> None:
     """Run a graph; prompt, seed and pictures replace the graph's own."""
@@ -70,28 +77,39 @@ def run(
         fields["images"] = fields_of(CustomWorkflow)["images"].read(image)
     fields = with_format(CustomWorkflow, fields, output)
     workflow = CustomWorkflow.from_plain(
-        {"graph": tools.runnable(screen, file, lambda: tools.schemas_for(url, None)[0]), **fields}, trusted=True
+        {"graph": tools.runnable(screen, file, lambda: tools.nodes_for(url, None, comfyui).schemas), **fields}, trusted=True
     )
     if changes:
-        workflow = workflow.with_values(tools.changes_of(changes), schemas_of(url) if url else None)
-    generate(screen, workflow, How(output, overwrite, backend, url, timeout, tag or ()))
+        workflow = workflow.with_values(tools.changes_of(changes), nodes_of(url, comfyui).schemas if url or comfyui else None)
+    generate(screen, workflow, How(output, overwrite, backend, url, timeout, tag or (), comfyui=comfyui))
 
 
 @app.command(epilog=example("ryla-gen graph validate graph_api.json --url http://127.0.0.1:8188"))
 def validate(
-    context: typer.Context, file: Drawing, url: Url = None, schemas: tools.SchemaFile = None, as_json: Json = False
+    context: typer.Context,
+    file: Drawing,
+    image: Image = None,
+    backend: Annotated[
+        str | None, typer.Option("--backend", metavar="NAME", help="Find what a run there would refuse, such as emulator or modal.")
+    ] = None,
+    url: Url = None,
+    comfyui: ComfyUI = None,
+    schemas: tools.SchemaFile = None,
+    as_json: Json = False,
 ) -> None:
-    """Check a graph: against ComfyUI's own nodes and those of the built-in workflows, or with --url against a server's."""
+    """Check a graph: against ComfyUI's own nodes and those of the built-in workflows, or against what would run it."""
     screen = screen_of(context, as_json=as_json)
-    known = tools.schemas_in(schemas) if schemas is not None else schemas_of(url)
+    settings = settings_for(backend, url)
+    place = settings.backend_names[0] if backend else None
+    nodes = tools.nodes_for(None, schemas, comfyui) if schemas is not None else nodes_at(place, settings, url, comfyui)
     try:
-        graph = _graph_of(screen, file, known)
+        graph = _graph_of(screen, file, nodes.schemas)
     except WorkflowInvalidError as error:
         refused = [asdict(Finding("error", "", "", "", error.message))]
         screen.fail(error, {"valid": False, "errors": refused, "findings": refused, "pictures": []})
         raise typer.Exit(1) from None
-    graph = with_server_names(graph, known)
-    findings = [*_refused_by_us(graph), *check(graph, known, offline=url is None and schemas is None)]
+    graph = with_server_names(graph, nodes.schemas)
+    findings = list(_findings(graph, image, nodes, lambda asked: findings_at(place, asked, nodes, url), settings))
     pictures = [{"node": node, "name": name} for node, name in pictures_of(graph)]
     errors = [item for item in findings if item.level == "error"]
     data = {
@@ -128,12 +146,19 @@ def _graph_of(screen: Screen, file: Path, known: Schemas) -> dict[str, Any]:
         raise WorkflowInvalidError(error.message, error.hint, error.details) from None
 
 
-def _refused_by_us(graph: Mapping[str, Any]) -> Iterator[Finding]:
-    """What `graph run` refuses before it asks any server."""
+def _findings(
+    graph: Mapping[str, Any], image: list[str] | None, nodes: Nodes, there: Callable[[Asked], Iterable[Finding]], settings: Settings
+) -> Iterator[Finding]:
+    """What `graph run` refuses before it asks any server, and then what is found ``there``."""
+    fields = {"images": fields_of(CustomWorkflow)["images"].read(image)} if image else {}
     try:
-        CustomWorkflow(graph=dict(graph))
+        workflow = CustomWorkflow.from_plain({"graph": dict(graph), **fields}, trusted=True)
     except InvalidInputError as error:
         yield Finding("error", "", "", "", error.message)
+        yield from check(graph, nodes)
+        return
+    given = frozenset(Files.preview().of(f"images[{key}]") for key in workflow.images)
+    yield from there(Asked(workflow, workflow.build().to_api(), given, settings))
 
 
 def _picture(node: str, name: str, graph: Mapping[str, Any]) -> str:

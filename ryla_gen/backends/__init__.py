@@ -24,7 +24,7 @@ def create(name: str, settings: Settings) -> Backend:
     if name == "emulator":
         from .emulator import EmulatorBackend
 
-        return EmulatorBackend(settings.home, queue_timeout=settings.queue_timeout)
+        return EmulatorBackend(settings.home, queue_timeout=settings.queue_timeout, graphs=settings.emulator_comfyui)
     if name == "comfyui":
         from ..comfy.access import connect, no_server
         from .comfyui import ComfyBackend

@@ -14,7 +14,7 @@ from ..loras.folder import FolderStore
 from ..loras.library import Library
 from ..settings.base import QUEUE_SECONDS
 from ..workflows.base import Workflow
-from ..workflows.schemas import GRAPH_VERSION
+from ..workflows.schemas import COMFYUI_VERSION, GRAPH_VERSION, known_version
 from .base import Ticket
 from .comfyui import ComfyBackend
 
@@ -28,18 +28,27 @@ class EmulatorBackend(ComfyBackend):
     Args:
         home: folder of the configuration; LoRAs in its ``emulator/models/loras`` are known to the emulator.
         queue_timeout: seconds that a job may wait until its graph starts.
+        comfyui: release of ComfyUI that it is for built-in workflows.
+        graphs: release that it is for graphs of one's own; None is the newest it knows.
 
+    Raises:
+        InvalidInputError: there are no node schemas of that release.
     """
 
     name = "emulator"
 
-    def __init__(self, home: Path, *, queue_timeout: float = QUEUE_SECONDS) -> None:
+    def __init__(
+        self, home: Path, *, queue_timeout: float = QUEUE_SECONDS, comfyui: str = COMFYUI_VERSION, graphs: str | None = None
+    ) -> None:
         folder = home / "emulator" / "models" / "loras"
         library = Library(FolderStore(folder, f"the emulator's folder {folder}"))
         super().__init__("", loras=Chooser(library, plain=folder), queue_timeout=queue_timeout)
         self._said = ServerLog()
         self._watch = LoraWatch(self._said, (folder,))
         self._home = home
+        self._comfyui, self._graphs = known_version(comfyui), known_version(graphs or GRAPH_VERSION)
+        self._for_graphs: EmulatorBackend | None = None
+        """The emulator of the other release, started at its first job."""
         self._emulator: Emulator | None = None
 
     async def submit(self, workflow: Workflow, *, job: str, timeout: float | None = None) -> Ticket:
@@ -48,6 +57,11 @@ class EmulatorBackend(ComfyBackend):
         Raises:
             FaceNotFoundError: PuLID's reference shows no face; its node would only warn.
         """
+        if workflow.own_graph and self._graphs != self._comfyui:
+            if self._for_graphs is None:
+                waiting, release = self._queue_timeout, self._graphs
+                self._for_graphs = EmulatorBackend(self._home, queue_timeout=waiting, comfyui=release, graphs=release)
+            return await self._for_graphs.submit(workflow, job=job, timeout=timeout)
         for name, picture in workflow.face_pictures().items():
             if picture is not None:
                 require_face(picture, emulated=True, models=self._home, name=name)
@@ -68,6 +82,9 @@ class EmulatorBackend(ComfyBackend):
 
     async def close(self) -> None:
         """Close the connection and stop the emulator."""
+        others, self._for_graphs = self._for_graphs, None
+        if others is not None:
+            await others.close()
         await super().close()
         emulator, self._emulator = self._emulator, None
         if emulator is not None:
@@ -78,5 +95,5 @@ class EmulatorBackend(ComfyBackend):
             from ..emulator.server import Emulator
 
             models = self._home / "emulator" / "models"
-            self._emulator = Emulator(models_folder=models, log=self._said.add, comfyui=GRAPH_VERSION)
+            self._emulator = Emulator(models_folder=models, log=self._said.add, comfyui=self._comfyui)
         return self._emulator.start()

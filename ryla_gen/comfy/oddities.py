@@ -9,6 +9,9 @@ from typing import Any
 from ..workflows.page_inputs import is_page_input
 from .schema import InputSpec, choices_of, input_specs, is_link, live_specs, unknown_inputs
 
+UNDECLARED = ("control_after_generate",)
+"""Inputs that ComfyUI's own export writes although no schema has them."""
+
 
 def oddities(graph: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Say, a sentence each, what a valid graph in API format will not do as it stands there.
@@ -29,24 +32,24 @@ def oddities(graph: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]])
                 yield f"{place} has no input {name!r}; it is ignored{close}"
             elif name in specs:
                 yield from (f"{place}: {text}" for text in _odd_value(specs[name], value))
-        yield from (f"{place}: {text}" for text in unknown_choices(schema, inputs))
+        yield from (f"{place}: {text}" for _, text in unknown_choices(schema, inputs))
 
 
 def ignored_inputs(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     """Inputs that a server ignores without a word, each with the names that may have been meant."""
     known = live_specs(schema, node.get("inputs") or {})
     for name in unknown_inputs(node, schema):
-        if not is_page_input(str(node.get("class_type")), name):
+        if name not in UNDECLARED and not is_page_input(str(node.get("class_type")), name):
             yield name, get_close_matches(name, list(known), n=2)
 
 
-def unknown_choices(schema: Mapping[str, Any], inputs: Mapping[str, Any]) -> Iterator[str]:
+def unknown_choices(schema: Mapping[str, Any], inputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Choices with inputs of their own (``resize_type``) that are missing or none of the options: the node fails when it runs."""
     for spec in {**input_specs(schema), **live_specs(schema, inputs)}.values():
         keys = [option.get("key") for option in choices_of(spec)] if spec.dynamic else []
         if keys and not is_link(inputs.get(spec.name)) and inputs.get(spec.name) not in keys:
             said = f"{spec.name}={inputs[spec.name]!r} is none of its options" if spec.name in inputs else f"{spec.name} is missing"
-            yield f"{said}, which no server checks and the node needs ({', '.join(map(str, keys))})"
+            yield spec.name, f"{said}, which no server checks and the node needs ({', '.join(map(str, keys))})"
 
 
 def _odd_value(spec: InputSpec, value: Any) -> Iterator[str]:

@@ -126,5 +126,5 @@ def _type(
     if not isinstance(given, str) or given == "*":
         sections = (known.get(node["class_type"]) or {}).get("input") or {}
         entry = next((sections[part][name] for part in ("required", "optional") if name in (sections.get(part) or {})), ["*"])
-        given = entry[0]
+        given = entry[0] if isinstance(entry, list | tuple) and entry else "*"
     return given if isinstance(given, str) and not given.startswith("COMFY_") else "*"

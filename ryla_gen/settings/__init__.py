@@ -121,6 +121,8 @@ class Settings:
     """Workflow of face swaps and character sheets: flux_pulid or instantid."""
     queue_timeout: float = QUEUE_SECONDS
     """Seconds that a job may wait on a server of one's own or for a RunPod worker, until its graph starts."""
+    emulator_comfyui: str | None = None
+    """Release of ComfyUI that the embedded emulator is for graphs of one's own; None is the newest it knows."""
     notebook: bool = True
     """Whether a Jupyter cell shows a running job's bar, and a list of results as a grid."""
     references: str = "any"

@@ -240,6 +240,7 @@ KEYS: dict[str, Key] = {
         Key("modal.region", _texts, also="RYLA_DEPLOY_REGION"),
         Key("modal.preload", _switch, False, also="RYLA_PRELOAD"),
         *_family_keys(),
+        Key("emulator.comfyui", _text),
         Key("comfyui.url", _url, also="COMFYUI_POD_URL"),
         Key("comfyui.hourly_usd", _number(0), 0.0),
         Key("comfyui.tls_ca", _folder),

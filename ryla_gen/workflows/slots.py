@@ -80,11 +80,13 @@ def pictures_of(graph: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _specs(schema: Mapping[str, Any]) -> dict[str, tuple[Any, Mapping[str, Any]]]:
-    sections = schema.get("input") or {}
+    sections = schema.get("input")
+    blocks = [sections.get(section) for section in ("required", "optional")] if isinstance(sections, Mapping) else []
     return {
         name: (entry[0], entry[1] if len(entry) > 1 and isinstance(entry[1], Mapping) else {})
-        for section in ("required", "optional")
-        for name, entry in (sections.get(section) or {}).items()
+        for block in blocks
+        for name, entry in (block.items() if isinstance(block, Mapping) else ())
+        if isinstance(entry, list | tuple) and entry  # packs write [] too
     }
 
 
