@@ -85,12 +85,12 @@ def worker_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def deployed(python: Path, work: Path, **variables: str) -> Iterator[Loopback]:
-    """A loopback with the project's app deployed by Modal's own command, its workers on the emulator."""
+def deployed(python: Path, work: Path, source: Path = ROOT, **variables: str) -> Iterator[Loopback]:
+    """A loopback with the app of a source tree deployed by Modal's own command, its workers on the emulator."""
     inside = {"RYLA_COMFYUI_COMMAND": EMULATED, "RYLA_WORK_FOLDER": str(work), **variables}
     with Loopback(python=python, container_env=inside, max_containers=1) as loopback:
         home = {name: value for name, value in os.environ.items() if not name.startswith(("MODAL_", "RYLA_"))}
-        environment = {**home, **loopback.env, "PYTHONPATH": str(ROOT), "RYLA_GEN_HOME": str(work / "home")}
+        environment = {**home, **loopback.env, "PYTHONPATH": str(source), "RYLA_GEN_HOME": str(work / "home")}
         command = [sys.executable, "-m", "modal", "deploy", "-m", "ryla_gen.remote.app"]
         done = subprocess.run(command, env=environment, cwd=work, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
