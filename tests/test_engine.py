@@ -151,6 +151,12 @@ async def test_an_unknown_lora_is_refused_and_one_that_arrives_later_is_found(be
     assert names == ["ada/0123456789abcdef.safetensors"]
 
 
+async def test_an_unknown_lora_file_of_a_graph_of_one_s_own_is_left_to_the_server(bench: Bench) -> None:
+    graph = FluxLora(**SMALL, steps=1, lora_id="ada").build().to_api()
+    generation = await bench.run(CustomWorkflow(graph=graph))
+    assert "emulated_weights" in [item.code for item in generation.warnings]
+
+
 async def test_a_node_the_server_lacks_is_named(bench: Bench) -> None:
     graph = {"1": {"class_type": "VHS_VideoCombine", "inputs": {}}}
     with pytest.raises(WorkflowInvalidError, match="VHS_VideoCombine"):
