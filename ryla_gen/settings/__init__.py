@@ -19,15 +19,7 @@ from .base import BACKENDS, CONFIG_FILE, KEYS, PREFIX, QUEUE_SECONDS, SECRETS, c
 from .own_server import credentials_of, own_server
 from .reading import known_or_there, read_config, read_text
 
-__all__ = [
-    "BACKENDS",
-    "FamilySettings",
-    "Settings",
-    "home_folder",
-    "set_value",
-    "set_values",
-    "unset_value",
-]
+__all__ = ["BACKENDS", "FamilySettings", "Settings", "home_folder", "set_value", "set_values", "unset_value"]
 
 FAMILIES = "modal.families."
 HISTORY_FILE = "history.sqlite3"
