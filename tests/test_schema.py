@@ -10,7 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ryla_gen.comfy.schema import NO_FILES, converted_inputs, file_inputs, input_specs, types_fit, upload_inputs, validate
+from ryla_gen.comfy.oddities import oddities
+from ryla_gen.comfy.schema import (
+    NO_FILES,
+    converted_inputs,
+    file_inputs,
+    input_specs,
+    live_specs,
+    renamed,
+    types_fit,
+    upload_inputs,
+    validate,
+)
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.workflows.schemas import COMFYUI_VERSION, VERSIONS, node_schemas
 
@@ -266,3 +277,158 @@ def test_any_graph_gets_a_verdict_that_can_be_sent(nodes):
     assert verdict.ok is (verdict.error is None) is bool(verdict.outputs)
     for node_id in verdict.node_errors:
         assert verdict.node_errors[node_id]["errors"] and verdict.node_errors[node_id]["dependent_outputs"]
+
+
+BY = "scale by multiplier"
+RESIZE = {"input": ["l", 0], "scale_method": "area"}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        ({"resize_type": BY, "resize_type.multiplier": 2}, []),
+        ({"resize_type": BY, "resize_type.multiplier": "2"}, []),
+        ({"resize_type": BY}, [("required_input_missing", "resize_type.multiplier")]),
+        ({"resize_type": BY, "multiplier": 2}, [("required_input_missing", "resize_type.multiplier")]),
+        ({"resize_type": BY, "resize_type.multiplier": 9}, [("value_bigger_than_max", "resize_type.multiplier")]),
+        ({"resize_type": BY, "resize_type.multiplier": "x"}, [("invalid_input_type", "resize_type.multiplier")]),
+        ({"resize_type": BY, "resize_type.multiplier": [1]}, [("bad_linked_input", "resize_type.multiplier")]),
+        ({"resize_type": BY, "resize_type.multiplier": ["l", 0]}, [("return_type_mismatch", "resize_type.multiplier")]),
+        ({"resize_type": "match size", "resize_type.match": ["l", 1]}, [("required_input_missing", "resize_type.crop")]),
+        ({"resize_type": "scale by magic"}, []),
+        ({}, []),
+    ],
+)  # fmt: skip
+def test_inputs_that_a_choice_brings_are_judged_as_its_own(inputs, expected):
+    nodes = graph(
+        l=("LoadImage", {"image": "a.png"}), r=("ResizeImageMaskNode", RESIZE | inputs), s=("PreviewImage", {"images": ["r", 0]})
+    )
+    verdict = validate(nodes, node_schemas())
+    found = [(error["type"], error["extra_info"]["input_name"]) for error in verdict.node_errors.get("r", {}).get("errors", [])]
+    assert found == expected and verdict.ok is (expected == [])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "node", "expected"),
+    [
+        ({"images.image0": ["l", 0], "images.image1": ["l", 0]}, None, None),
+        ({"images.image1": ["l", 0]}, "b", ("required_input_missing", "images.image0")),
+        ({"images.image0": ["l", 1], "images.image1": ["l", 0]}, "b", ("return_type_mismatch", "images.image0")),
+        ({"images.image0": ["e", 0], "images.image1": ["l", 0]}, "e", ("value_smaller_than_min", "width")),
+        ({"images.image0": ["zz", 0], "images.image1": ["l", 0]}, "b", ("exception_during_inner_validation", "images")),
+        ({"images.image0": ["l", 0], "images.image1": ["l", 0], "images.image77": "x"}, None, None),
+    ],
+)
+def test_a_growing_list_is_judged_and_its_links_are_followed(inputs, node, expected):
+    nodes = graph(
+        l=("LoadImage", {"image": "a.png"}),
+        e=("EmptyImage", {"width": 0, "height": 8, "batch_size": 1, "color": 0}),
+        b=("BatchImagesNode", inputs),
+        s=("PreviewImage", {"images": ["b", 0]}),
+    )
+    verdict = validate(nodes, node_schemas())
+    found = {
+        key: [(e["type"], e["extra_info"]["input_name"]) for e in entry["errors"]] for key, entry in verdict.node_errors.items()
+    }
+    assert found == ({node: [expected]} if node else {})
+
+
+def test_a_choice_that_the_page_types_in_is_never_judged():
+    nodes = graph(c=("CustomCombo", {"choice": "mine", "index": 1, "option1": "mine"}), s=("PreviewAny", {"source": ["c", 1]}))
+    assert validate(nodes, node_schemas()).ok
+    assert converted_inputs(nodes["c"], node_schemas()["CustomCombo"]) == {"choice": "mine", "index": 1, "option1": "mine"}
+
+
+def test_null_for_a_choice_is_taken_by_the_older_release_alone():
+    schemas = SCHEMAS | {"Save": node_class([], save=True, kind=["COMBO", {"options": ["a"]}])}
+    nodes = graph(s=("Save", {"kind": None}))
+    assert validate(nodes, schemas, version="0.3.71").ok
+    assert validate(nodes, schemas).node_errors["s"]["errors"][0]["type"] == "value_not_in_list"
+
+
+@pytest.mark.parametrize(
+    ("version", "kind"),
+    [
+        ("0.3.71", "invalid_prompt"),
+        ("v0.3.70", "invalid_prompt"),
+        ("0.2.9", "invalid_prompt"),
+        ("0.27.1", "invalid_prompt"),
+        ("0.28.2", "missing_node_type"),
+        ("0.45.2+abc", "missing_node_type"),
+        ("main", "missing_node_type"),
+        ("", "missing_node_type"),
+    ],
+)
+def test_another_release_is_judged_by_the_rules_of_the_newest_that_is_not_newer(version, kind):
+    verdict = validate({"1": {"class_type": "Nope", "inputs": {}}}, SCHEMAS, version=version)
+    assert verdict.error and verdict.error["type"] == kind
+
+
+def test_a_circle_blames_its_nodes_and_no_input():
+    nodes = graph(a=("Old", {"image": ["b", 0], "kind": "a"}), b=("Old", {"image": ["a", 0], "kind": "x"}))
+    nodes |= graph(s=("Save", {"images": ["a", 0]}))
+    assert sorted(errors(nodes), key=str) == [
+        ("a", "dependency_cycle", None),
+        ("b", "dependency_cycle", None),
+        ("b", "value_not_in_list", "kind"),
+    ]
+    details = validate(nodes, SCHEMAS).node_errors["a"]["errors"][0]["details"]
+    assert details == "a (Old) -> b (Old) -> a (Old)"
+
+
+def test_a_renamed_class_is_rewritten_before_it_is_judged_and_left_alone_where_the_server_has_it():
+    old = {"class_type": "T2IAdapterLoader", "inputs": {"t2i_adapter_name": "x"}, "_meta": {"title": "T"}}
+    nodes = {"1": old, **graph(s=("PreviewAny", {"source": ["1", 0]}))}
+    known = node_schemas()
+    assert renamed(nodes, known)["1"] == {**old, "class_type": "ControlNetLoader", "inputs": {"control_net_name": "x"}}
+    assert validate(nodes, known).node_errors["1"]["errors"][0]["type"] == "value_not_in_list"
+    assert renamed(nodes, {**known, "T2IAdapterLoader": {}}) is nodes
+    assert renamed(nodes, known, version="0.3.71") is nodes
+    without_meta = validate({**nodes, "1": {**old, "_meta": None}}, known)
+    assert without_meta.error and without_meta.error["type"] == "http_500"
+
+
+ODD = [
+    None,
+    [],
+    {},
+    {"input": None},
+    {"input": []},
+    {"input": {"required": None}},
+    {"input": {"required": []}},
+    {"input": {"required": {"a": []}}},
+    {"input": {"required": {"a": None, "b": 5, "c": "INT", "d": {}, "e": [[]], "f": [None], "g": [5], "h": ["INT", None]}}},
+    {"input": {"required": {"a": ["COMBO", {"options": 5}], "b": ["COMBO", []], "c": ["COMBO", {"options": {"x": 1}}]}}},
+    {"input": {"required": {"a": ["INT", {"min": "x", "max": None}], "b": ["COMFY_DYNAMICCOMBO_V3", {"options": 5}]}}},
+    {"input": {"required": {"a": ["COMFY_AUTOGROW_V3", {"template": {"names": 5, "min": "x", "input": 3}}]}}},
+    {"input": {"required": {"a": ["COMFY_AUTOGROW_V3", {"template": {"max": 10**9, "input": {"required": {"b": []}}}}]}}},
+    {"input": {"required": {"a": ["COMFY_DYNAMICCOMBO_V3", {"options": [None, {}, {"key": 1, "inputs": 5}]}]}}},
+    {"input": {"required": {"a": ["COMFY_DYNAMICSLOT_V3", {"inputs": [1]}]}, "hidden": 5}, "output": 5, "output_node": "yes"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
+def test_odd_node_schemas_are_read_as_far_as_they_can_be(odd):
+    schema = {"output": ["IMAGE"], "output_node": True, **odd} if isinstance(odd, dict) else odd
+    assert isinstance(input_specs(schema), dict)
+    for value in (1, "x", None, {}, ["s", 0], [[], {}]):
+        nodes = graph(o=("Odd", dict.fromkeys("abcdefgh", value)), s=("Save", {"images": ["o", 0]}))
+        verdict = validate(nodes, SCHEMAS | {"Odd": schema})
+        assert isinstance(verdict.ok, bool)
+        assert all(isinstance(text, str) for text in oddities(nodes, SCHEMAS | {"Odd": schema}))
+        assert isinstance(converted_inputs({"inputs": {"z": value}}, schema), dict)
+
+
+def test_an_input_that_cannot_be_read_takes_anything_and_the_rest_is_judged():
+    schemas = SCHEMAS | {"Pack": node_class(["IMAGE"], odd=[], width=["INT", {"min": 1}])}
+    nodes = graph(p=("Pack", {"width": 0}), s=("Save", {"images": ["p", 0]}))
+    verdict = validate(nodes, schemas)
+    assert [error["type"] for error in verdict.node_errors["p"]["errors"]] == ["value_smaller_than_min"]
+
+
+def test_groups_within_groups_end():
+    inner: dict[str, Any] = {"required": {"x": ["INT", {}]}}
+    for _ in range(400):
+        inner = {"required": {"c": ["COMFY_DYNAMICCOMBO_V3", {"options": [{"key": "k", "inputs": inner}]}]}}
+    inputs = {".".join(["c"] * depth): "k" for depth in range(1, 400)}
+    assert len(live_specs({"input": inner}, inputs)) < 100

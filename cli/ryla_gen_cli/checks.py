@@ -156,4 +156,4 @@ def _extras(graph: Graph, known: Schemas) -> Iterator[Finding]:
         for name, close in ignored_inputs(node, known[kind]) if kind in known else ():
             yield Finding("warning", node_id, kind, name, "The node has no such input; a server ignores it.", tuple(close))
         for name, text in unknown_choices(known[kind], node["inputs"]) if kind in known else ():
-            yield Finding("warning", node_id, kind, name, f"{text[0].upper()}{text[1:]}.")
+            yield Finding("warning", node_id, kind, name, f"{text}.")

@@ -17,7 +17,7 @@ class How:
     timeout: float | None = None
     tags: Sequence[str] = ()
     max_usd: float | None = None
-    comfyui: str | None = None
-    """Release of ComfyUI that the embedded emulator is for a graph of one's own."""
     preview: bool = True
     """Whether a terminal that can may show the pictures."""
+    comfyui: str | None = None
+    """Release of ComfyUI that the embedded emulator is for a graph of one's own."""

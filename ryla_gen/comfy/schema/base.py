@@ -93,14 +93,19 @@ def _entry(entry: Any) -> tuple[Any, Mapping[str, Any]]:
 
 def hidden_inputs(schema: Mapping[str, Any]) -> tuple[str, ...]:
     """Names of the inputs that the server fills in itself."""
-    sections = schema.get("input")
+    sections = schema.get("input") if isinstance(schema, Mapping) else None
     hidden = sections.get("hidden") if isinstance(sections, Mapping) else None
     return tuple(map(str, hidden)) if isinstance(hidden, Mapping | list) else ()
 
 
+def is_output(schema: Mapping[str, Any]) -> bool:
+    """Whether a class ends a graph: it saves or shows something."""
+    return isinstance(schema, Mapping) and schema.get("output_node") is True
+
+
 def outputs_of(schema: Mapping[str, Any]) -> Sequence[Any]:
     """Types of a class's outputs."""
-    outputs = schema.get("output")
+    outputs = schema.get("output") if isinstance(schema, Mapping) else None
     return outputs if isinstance(outputs, list | tuple) else ()
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...workflows.schemas import GRAPH_VERSION
-from .base import InputSpec, Schemas, UploadCheck, input_specs, outputs_of
+from .base import InputSpec, Schemas, UploadCheck, input_specs, is_output, outputs_of
 from .dynamic import expanded
 from .releases import OwnCheck, Rules, rules_of
 from .renaming import renamed, stumble
@@ -273,7 +273,7 @@ def validate(
     unknown = _unreadable(graph, schemas, rules)
     if unknown:
         return unknown
-    outputs = [node_id for node_id, node in graph.items() if schemas[node["class_type"]].get("output_node") is True]
+    outputs = [node_id for node_id, node in graph.items() if is_output(schemas[node["class_type"]])]
     if not outputs:
         return _refused("prompt_no_outputs", "Prompt has no outputs")
     walk = _Walk(graph, schemas, check, rules)
