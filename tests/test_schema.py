@@ -432,3 +432,19 @@ def test_groups_within_groups_end():
         inner = {"required": {"c": ["COMFY_DYNAMICCOMBO_V3", {"options": [{"key": "k", "inputs": inner}]}]}}
     inputs = {".".join(["c"] * depth): "k" for depth in range(1, 400)}
     assert len(live_specs({"input": inner}, inputs)) < 100
+
+
+def test_inputs_of_a_group_are_not_called_ignored_and_a_misspelt_one_is():
+    inputs = {
+        "input": ["l", 0],
+        "resize_type": BY,
+        "resize_type.multiplier": 2,
+        "resize_type.multiplyer": 3,
+        "scale_method": "area",
+    }
+    nodes = graph(l=("LoadImage", {"image": "a.png"}), r=("ResizeImageMaskNode", inputs), s=("PreviewImage", {"images": ["r", 0]}))
+    (said,) = oddities(nodes, node_schemas())
+    assert "has no input 'resize_type.multiplyer'" in said and "did you mean resize_type.multiplier" in said
+    nodes["r"]["inputs"] = {"input": ["l", 0], "resize_type": "scale by magic", "scale_method": "area"}
+    (said,) = oddities(nodes, node_schemas())
+    assert said.startswith("Node r (ResizeImageMaskNode): resize_type='scale by magic' is none of its options")

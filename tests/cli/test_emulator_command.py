@@ -84,3 +84,22 @@ def test_what_cannot_be_served_is_one_clear_error(arguments: list[str], capsys: 
     said = capsys.readouterr().err
     assert said.startswith("error[server_unhealthy]")
     assert "hint:" in said
+
+
+@pytest.mark.parametrize(("more", "release"), [((), "0.28.2"), (("--comfyui", "0.3.71"), "0.3.71")])
+def test_the_emulator_is_of_the_release_that_is_asked_for(more: tuple[str, ...], release: str) -> None:
+    process = started("emulator", "--port", "0", "--json", *more)
+    assert process.stdout is not None
+    data = envelope(process.stdout.readline())["data"]
+    with urllib.request.urlopen(f"{data['url']}/system_stats", timeout=SECONDS) as answer:
+        assert json.load(answer)["system"]["comfyui_version"] == data["comfyui"] == release
+    with urllib.request.urlopen(f"{data['url']}/object_info/ResizeImageMaskNode", timeout=SECONDS) as answer:
+        assert bool(json.load(answer)) is (release == "0.28.2")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=SECONDS)
+
+
+def test_a_release_without_schemas_starts_no_emulator() -> None:
+    process = started("emulator", "--port", "0", "--comfyui", "9.9")
+    _, notes = process.communicate(timeout=SECONDS)
+    assert process.returncode == 2 and b"0.28.2 and 0.3.71" in notes
