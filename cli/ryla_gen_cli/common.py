@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ryla_gen.workflows.schemas import VERSIONS
-
 from .screen import Screen
 
 if TYPE_CHECKING:
@@ -36,9 +34,7 @@ Url = Annotated[str | None, typer.Option("--url", metavar="URL", help="Address o
 ComfyUI = Annotated[
     str | None,
     typer.Option(
-        "--comfyui",
-        metavar="VERSION",
-        help=f"Release of ComfyUI whose nodes count, unless a server is asked: {' or '.join(VERSIONS)}.",
+        "--comfyui", metavar="VERSION", help="Release of ComfyUI whose nodes count where no server is asked: 0.28.2 or 0.3.71."
     ),
 ]
 MaxUsd = Annotated[

@@ -12,6 +12,7 @@ from PIL import Image
 
 from ryla_gen import FluxDev
 from ryla_gen.emulator.server import Emulator
+from ryla_gen.workflows.schemas import VERSIONS
 
 from .shell import envelope, here
 
@@ -167,3 +168,10 @@ def test_the_embedded_emulator_is_of_the_release_that_is_asked_for(tmp_path: Pat
         assert envelope(capsys.readouterr().out)["data"]["server"]["comfyui"] == release
     assert here("run", "flux-dev", "a fox", "--backend", "emulator", "--steps", "1", "-o", str(tmp_path), "--json") == 0
     assert envelope(capsys.readouterr().out)["data"]["server"]["comfyui"] == "0.3.71"
+
+
+def test_the_help_names_the_releases_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (("emulator",), ("graph", "convert"), ("graph", "validate"), ("graph", "run")):
+        here(*command, "--help")
+        said = " ".join(capsys.readouterr().out.split())
+        assert "--comfyui" in said and " or ".join(VERSIONS) in said, command
