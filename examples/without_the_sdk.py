@@ -17,7 +17,7 @@ import modal
 
 def main(prompt: str = "a fox in the snow") -> None:
     flux = modal.Cls.from_name("ryla-comfyui", "Flux")()
-    request: dict[str, Any] = {"contract": 1, "inputs": {"prompt": prompt, "width": 512, "height": 512}}
+    request: dict[str, Any] = {"contract": 2, "inputs": {"prompt": prompt, "width": 512, "height": 512}}
     # Others: Flux.flux_dev, Faces().instantid, Video().wan2, Upscale().seedvr2, … spawn() instead of remote() returns at once.
     reply: dict[str, Any] = flux.flux.remote(request)
     if not reply["ok"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..events import Event, Finished, Preview, Progress, Queued, Started, State
 from ..results import Generation
@@ -80,6 +80,19 @@ class Backend(Protocol):
 
     async def close(self) -> None:
         """Let go of everything. Jobs that live elsewhere go on."""
+        ...
+
+
+@runtime_checkable
+class StopsById(Protocol):
+    """A backend that stops a job by its id alone, also one of which no process has heard a handle."""
+
+    async def stop(self, job: str) -> None:
+        """Stop a job, wherever it is on its way.
+
+        Raises:
+            BackendUnreachableError: the backend does not answer; the job may run.
+        """
         ...
 
 

@@ -21,7 +21,7 @@ from ..settings import Settings
 from ..workflows.base import Workflow
 from ..workflows.registry import BUILT_IN
 from .base import Ticket
-from .modal_calls import DEFAULT_TERMS, Terms, persistently, spawned
+from .modal_calls import DEFAULT_TERMS, Terms, persistently, spawned, stop_job
 from .modal_loras import VolumeStore
 from .modal_ticket import ModalTicket, Send
 
@@ -71,7 +71,7 @@ class ModalBackend:
             method = await self._method(workflow)
         argument = request(workflow, job, Options(measure_consistency=measure_consistency))
 
-        async def send(contract: int | None = None) -> Any:
+        async def send(contract: int | None = None) -> str:
             self._contract = contract or self._contract
             written = {**argument, "contract": self._contract}
             return await spawned(method, written, f"Calling {workflow.name}", self._terms, self._claims())
@@ -89,7 +89,7 @@ class ModalBackend:
         if backend != self.name:
             raise JobNotFoundError(f"The handle {handle} is not of the modal backend.")
         limit = max(self._settings.modal_timeout, workflow.time_limit())
-        ticket = self._ticket(modal.FunctionCall.from_id(call_id), workflow, job, limit)
+        ticket = self._ticket(call_id, workflow, job, limit)
         ticket.at_once = True
         return ticket
 
@@ -108,6 +108,14 @@ class ModalBackend:
         if entries and not owners:
             raise JobCanceledError(f"The job {job} was cancelled before it ran.")
         return f"{self.name}:{owners[-1]}" if owners else None
+
+    async def stop(self, job: str) -> None:
+        """Stop a job of which no process heard a call: no call of it begins from now on.
+
+        Raises:
+            BackendUnreachableError: Modal does not answer; the job may run.
+        """
+        await stop_job(self._claims(), job, (), self._terms)
 
     async def close(self) -> None:
         """Forget everything; jobs go on."""
@@ -130,7 +138,7 @@ class ModalBackend:
             self._methods[name] = method
         return self._methods[name]
 
-    def _ticket(self, call: Any, workflow: Workflow, job: str, limit: float, send: Send | None = None) -> ModalTicket:
+    def _ticket(self, call: str, workflow: Workflow, job: str, limit: float, send: Send | None = None) -> ModalTicket:
         environment = self._settings.modal_environment
         queue = modal.Queue.from_name(EVENTS_QUEUE, environment_name=environment, create_if_missing=True)
         ticket = ModalTicket(call, workflow, job, queue, self._claims(), limit, self._terms, send)

@@ -92,15 +92,15 @@ async def _cancel(call: str, terms: Terms) -> None:
         await persistently(lambda: modal.FunctionCall.from_id(call).cancel.aio(), "Cancelling", terms)
 
 
-async def spawned(method: Any, argument: PlainData, what: str, terms: Terms, claims: Store) -> Any:
-    """Hand a request over and return Modal's call of it, for whose upload there is as much time as its size needs.
+async def spawned(method: Any, argument: PlainData, what: str, terms: Terms, claims: Store) -> str:
+    """Hand a request over and return the id of Modal's call of it, for whose upload there is as much time as its size needs.
 
     A caller who changes his mind meanwhile (Ctrl-C) shall not pay: the job is stopped, and what Modal took is cancelled.
     """
     patient = replace(terms, reach_seconds=terms.reach_seconds + upload_seconds(argument))
     task = asyncio.ensure_future(persistently(lambda: method.spawn.aio(argument), what, patient))
     try:
-        return await asyncio.shield(task)
+        return str((await asyncio.shield(task)).object_id)
     except asyncio.CancelledError:
         undoing = asyncio.create_task(_take_back(task, str(argument["job"]), terms, claims))
         await asyncio.wait([undoing], timeout=TAKE_BACK_SECONDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import modal
 
@@ -41,9 +41,9 @@ POLL_SECONDS = 15.0
 
 
 class Send(Protocol):
-    """Sends the request of a job once more, in the contract of an older app when one is named, and returns the call."""
+    """Sends the request of a job once more, in the contract of an older app when one is named, and returns the call's id."""
 
-    async def __call__(self, contract: int | None = None) -> Any:
+    async def __call__(self, contract: int | None = None) -> str:
         """Send it."""
         ...
 
@@ -61,7 +61,7 @@ class ModalTicket(TaskTicket):
     """One job, by the call that runs it: the one that was spawned for it, or the one that owns it.
 
     Args:
-        call: the call to follow first.
+        call: id of the call to follow first.
         workflow: what it runs.
         job: id of the job.
         queue: where its events are.
@@ -73,7 +73,7 @@ class ModalTicket(TaskTicket):
 
     def __init__(
         self,
-        call: Any,
+        call: str,
         workflow: Workflow,
         job: str,
         queue: Any,
@@ -83,7 +83,7 @@ class ModalTicket(TaskTicket):
         send: Send | None = None,
     ) -> None:
         self._first = call
-        self._call = call
+        self._follow(call)
         self._workflow = workflow
         self._queue = queue
         self._claims = claims
@@ -102,7 +102,7 @@ class ModalTicket(TaskTicket):
     @property
     def handle(self) -> str:
         """Backend and the id of the first call, which is the one in the journal: from it the owner is found again."""
-        return f"modal:{self._first.object_id}"
+        return f"modal:{self._first}"
 
     async def cancel(self) -> None:
         """Stop the job, queued or running, whichever call it belongs to, and wait until that is settled."""
@@ -114,7 +114,11 @@ class ModalTicket(TaskTicket):
         await asyncio.wait([self._task])
 
     async def _stop(self) -> None:
-        await stop_job(self._claims, self._log.job, [self._call.object_id], self._terms)
+        await stop_job(self._claims, self._log.job, [self._id], self._terms)
+
+    def _follow(self, call: str) -> None:
+        self._id = call  # the object knows its id only once Modal has answered for it
+        self._call: Any = modal.FunctionCall.from_id(call)
 
     async def _work(self) -> Generation:
         reading = asyncio.create_task(copy_events(self._queue, self._log, self._terms.queue_seconds + self._limit))
@@ -134,29 +138,29 @@ class ModalTicket(TaskTicket):
             try:
                 return read_reply(await self._waited(), self._workflow)
             except AlreadyClaimedError as error:
-                self._call = self._owner(error)
+                self._follow(self._owner(error))
             except _WithoutReply as lost:
-                self._call = await self._next_call(lost)
+                self._follow(await self._next_call(lost))
             except ContractMismatchError as error:
-                self._call = await self._sent_in_contract_of(error)
+                self._follow(await self._sent_in_contract_of(error))
 
-    def _owner(self, error: AlreadyClaimedError) -> Any:
+    def _owner(self, error: AlreadyClaimedError) -> str:
         """Return the call that owns the job, as another call of it says."""
         owner = str(error.details.get("handle", "")).removeprefix("modal:")
         if owner == CANCELED:  # so says an app of contract 1, which takes the entry for a call
             raise self._canceled_error()
         if owner in self._over:  # and so it says of a call that was preempted
             raise self._preempted("The deployed app does not run a job again. Deploy it anew: " + self._terms.deploy)
-        if not owner or owner == self._call.object_id:
+        if not owner or owner == self._id:
             raise error
-        return modal.FunctionCall.from_id(owner)
+        return owner
 
-    async def _next_call(self, lost: _WithoutReply) -> Any:
+    async def _next_call(self, lost: _WithoutReply) -> str:
         """Return the call that runs the job after its own ended without a reply; when it has none, send the job once more.
 
         A job that its owner stopped is never sent again, and one of which that cannot be told is not either.
         """
-        self._over.add(self._call.object_id)
+        self._over.add(self._id)
         try:
             what = "Asking for the claim"
             entries = await persistently(lambda: entries_of(self._claims, self._log.job), what, self._terms)
@@ -166,9 +170,9 @@ class ModalTicket(TaskTicket):
         if last == CANCELED or self._canceled:
             raise self._canceled_error()
         if last is not None and last not in self._over:
-            return modal.FunctionCall.from_id(last)
+            return last
         if lost.by_hand or self._send is None or last is None or len(self._over) > 1:
-            return await self._ended(lost, begun=last is not None)
+            await self._end_without_reply(lost, begun=last is not None)
         log.warning("the container of the job %s was lost; it is sent again", self._log.job)
         self._log.add(Queued, position=0)
         try:
@@ -176,7 +180,7 @@ class ModalTicket(TaskTicket):
         except RylaGenError as error:
             raise self._preempted(f"It could not be sent again: {error.message}") from None
 
-    async def _ended(self, lost: _WithoutReply, *, begun: bool) -> Any:
+    async def _end_without_reply(self, lost: _WithoutReply, *, begun: bool) -> NoReturn:
         """End a job that is not sent again. Its sender stops it, so that no other call of it runs later for no one."""
         if self._send is not None or lost.by_hand:
             with contextlib.suppress(RylaGenError):
@@ -185,7 +189,7 @@ class ModalTicket(TaskTicket):
             raise self._canceled_error()
         raise self._preempted("It was not sent again." if begun else "It had not begun, and nothing ran.")
 
-    async def _sent_in_contract_of(self, error: ContractMismatchError) -> Any:
+    async def _sent_in_contract_of(self, error: ContractMismatchError) -> str:
         """Send the request again in the contract of an older app, which refused it before it ran anything."""
         theirs = error.details.get("contract")
         if self._send is not None and theirs in READABLE and theirs != CONTRACT == error.details.get("theirs"):

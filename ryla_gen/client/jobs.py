@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ..backends.base import StopsById
 from ..backends.elsewhere import Told, told_of
 from ..calls import estimate_again, rebuilt, unreached, workflow_of
 from ..comfy.messages import Whereabouts
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from .asynchronous import AsyncClient
     from .plain import Client
 
+BY_ID = ("modal",)
+"""Backends that stop a job of which they have no call yet."""
 SETTLE_SECONDS = 5.0
 """How long a server may take to queue a prompt whose sender died meanwhile: it checks the graph first, as ComfyClient waits."""
 
@@ -150,16 +153,31 @@ class AsyncJobs:
         return await whereabouts.locate(self._client.settings, record)
 
     async def stop(self, record: Record) -> bool:
-        """Take a job out of the queue of a server of one's own, or interrupt it, and journal that.
+        """Stop a job without following it, where its backend can, and journal that.
+
+        On a server of one's own it is taken out of the queue, or interrupted. On Modal it is stopped by its id when no process
+        heard a handle of it: the call may be on its way all the same.
 
         Returns:
             Whether it was there, and was not faster.
 
         """
-        error = await whereabouts.stop(self._client.settings, record)
+        error = await self._stopped_by_id(record) or await whereabouts.stop(self._client.settings, record)
         if error is not None:
             self.ended(record, error)
         return error is not None
+
+    async def _stopped_by_id(self, record: Record) -> JobCanceledError | None:
+        if record.handle is not None or record.backend not in BY_ID:
+            return None
+        backend = self._client._backend(record.backend)
+        try:
+            if await self._handle(record) is not None or not isinstance(backend, StopsById):
+                return None
+            await backend.stop(record.id)
+        except JobCanceledError as error:
+            return error
+        return JobCanceledError(f"The job {record.id} was cancelled.")
 
     async def end_lost(self, records: Sequence[Record]) -> Sequence[str]:
         """Journal the end of the open jobs whose process or server is certainly gone.
@@ -209,8 +227,10 @@ class _Resumed:
 
     async def events(self, *, previews: bool = True) -> AsyncIterator[Event]:
         """Every event from the first one on."""
+        first = True  # a second start, of another container, is when it is
         async for event in self._ticket.events(previews=previews):
-            yield replace(event, at=self._started_at) if isinstance(event, Started) else event
+            known, first = first and isinstance(event, Started), first and not isinstance(event, Started)
+            yield replace(event, at=self._started_at) if known else event
 
     async def result(self) -> Generation:
         """Wait for the result."""

@@ -88,10 +88,10 @@ def test_before_a_deploy_everything_says_that_it_is_missing(
     assert (checks["token"]["state"], checks["app"]["state"], checks["picture"]["state"]) == ("ok", "failed", "skipped")
 
 
-def test_deploy_puts_the_app_there_in_seconds_and_says_what_comes_next(modal: Loopback) -> None:
-    before = time.monotonic()
+def test_deploy_puts_the_app_there_without_waiting_for_a_container_and_says_what_comes_next(modal: Loopback) -> None:
+    before = len(modal.containers), modal.counts["FunctionMap"], modal.counts["ContainerHello"]
     done = ryla("deploy", "--yes")
-    took = time.monotonic() - before
+    assert (len(modal.containers), modal.counts["FunctionMap"], modal.counts["ContainerHello"]) == before, "nothing runs yet"
     assert done.returncode == 0, done.stderr
     said = done.stderr.decode()
     assert done.stdout.decode().startswith(f"{APP} is deployed")
@@ -100,7 +100,6 @@ def test_deploy_puts_the_app_there_in_seconds_and_says_what_comes_next(modal: Lo
         assert line in said
     assert "Traceback" not in said
     assert "\x1b" not in said
-    assert took < 12, f"{took:.1f} s"  # usually 3 s: the bound tells a deploy that waits or builds from one that works
     classes = modal.registered(APP)["classes"]
     assert sorted(classes) == ["Custom", "Faces", "Flux", "Upscale", "Video", "Weights"]
     assert classes["Flux"]["gpu"] == ["L40S"]

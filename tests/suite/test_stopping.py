@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +26,7 @@ from ryla_gen.errors import (
 )
 from ryla_gen.names import CLAIMS_DICT
 from ryla_gen.remote.claims import CANCELED, ModalClaims, claim, entries_of, entry, stop
+from tests.cli.shell import ryla
 from tests.modal_loopback import Loopback
 from tests.modal_loopback.client import connected
 from tests.modal_loopback.state import Call
@@ -118,6 +121,19 @@ def test_a_job_that_was_sent_twice_is_cancelled_wherever_it_runs(twice: Loopback
     nothing_runs(twice)
     assert runs_of(twice, job.id) == 0
     assert client.jobs.list()[-1].state == "canceled"
+
+
+def test_a_job_of_another_process_is_cancelled_before_modal_has_answered_for_its_call(modal: Loopback, client: Client) -> None:
+    job = client.submit(long())
+    started(job)
+    modal.knobs.delay["FunctionCallFromId"] = 1.0
+    with Client("modal") as other:
+        found = other.jobs.get(job.id)
+        assert found.handle == job.handle
+        found.cancel()
+    with pytest.raises(JobCanceledError):
+        job.result(timeout=30)
+    assert entries(job.id)[1:] == [CANCELED]
 
 
 def test_a_timeout_stops_a_job_that_was_sent_twice_wherever_it_runs(twice: Loopback, client: Client) -> None:
@@ -266,3 +282,32 @@ async def test_a_call_of_a_running_owner_is_refused_with_its_handle(modal: Loopb
             await claim(claims, job.id, "fc-other")
         assert caught.value.details["handle"] == job.handle
         await job.cancel()
+
+
+@pytest.mark.parametrize("moment", ["delay_answer", "delay"], ids=["taken and not heard of", "not sent yet"])
+def test_a_job_whose_sender_was_killed_is_cancelled_by_its_id(modal: Loopback, client: Client, moment: str) -> None:
+    busy = [client.submit(long()) for _ in range(5)]  # so that it waits for a place, at least at first
+    started(busy[0])
+    asked, sent = modal.counts["FunctionMap"], len(modal.calls)
+    getattr(modal.knobs, moment)["FunctionMap"] = 3600.0
+    fields = {name: getattr(long(), name) for name in ("prompt", "width", "height", "steps", "batch_size")}
+    script = f"from ryla_gen import Client, FluxDev; Client('modal').submit(FluxDev(**{fields}))"
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE)
+    try:
+        eventually(lambda: modal.counts["FunctionMap"] > asked and (moment == "delay" or len(modal.calls) > sent))
+    finally:
+        process.kill()
+        process.communicate(timeout=30)
+    modal.knobs.reset()
+    record = client.jobs.list()[0]
+    assert (record.state, record.handle) == ("queued", None)
+    assert ryla("jobs", "cancel", record.id, **modal.env).returncode == 0
+    assert client.jobs.list()[0].state == "canceled"
+    assert entries(record.id)[-1] == CANCELED
+    for job in busy:
+        job.cancel()
+    for call in modal.calls[sent:]:
+        eventually(lambda call=call: call.outputs)
+        assert call.outputs[0].result.status == TERMINATED or reply_of(call)["error"]["code"] == "job_canceled"
+    nothing_runs(modal)
+    assert runs_of(modal, record.id) == 0

@@ -14,8 +14,8 @@ const scenarios = {
   generate: (ryla) => ryla.generate(given.workflow, given.options, given.call),
   submit: (ryla) => ryla.submit(given.workflow, given.options),
   poll: (ryla) => ryla.poll(given.callId, given.job),
-  wait: (ryla) => ryla.wait(given),
-  cancel: (ryla) => ryla.cancel(given.callId),
+  wait: (ryla) => ryla.wait(given, given.options),
+  cancel: (ryla) => ryla.cancel(given),
   families: (ryla) =>
     Promise.all([
       ryla.generateWan2({ ...small, length: 5 }),
@@ -25,7 +25,7 @@ const scenarios = {
   async states(ryla) {
     // A job far longer than any pause between two polls is seen running, on any machine, and stopped then; a short one is seen to its end.
     const slow = await polled(ryla, await ryla.submit("flux", { ...long, width: 1024, height: 1024 }), ["queued"]);
-    await ryla.cancel(slow.callId);
+    await ryla.cancel(slow);
     const quick = await polled(ryla, await ryla.submit("flux", small), ["queued", "running"]);
     return { slow: slow.seen, quick: quick.seen, result: quick.now.result };
   },
@@ -51,7 +51,7 @@ const scenarios = {
   },
   async canceled(ryla) {
     const { job, callId } = await ryla.submit("flux", long);
-    await ryla.cancel(callId);
+    await ryla.cancel({ job, callId });
     return { poll: await ryla.poll(callId, job), waited: await ryla.wait({ job, callId }).catch(plainError) };
   },
   async twice() {
@@ -59,7 +59,7 @@ const scenarios = {
     const modal = new Modal();
     const ryla = new ModalClient({ modal });
     const method = (await (await modal.cls.fromName("ryla-comfyui", "Flux")).instance()).method("flux");
-    const request = { contract: 1, job: given.job, inputs: { ...small, seed: undefined } };
+    const request = { contract: 2, job: given.job, inputs: { ...small, seed: undefined } };
     const calls = [await method.spawn([request]), await method.spawn([request])];
     const results = await Promise.all(calls.map((call) => ryla.wait({ job: given.job, callId: call.functionCallId })));
     modal.close();
@@ -74,7 +74,7 @@ const scenarios = {
     const busy = [];
     for (let index = 0; index < 5; index += 1) busy.push(await ryla.submit("flux", long));
     const answer = await ryla.generateFlux(small).catch(plainError);
-    await Promise.all(busy.map(({ callId }) => ryla.cancel(callId)));
+    await Promise.all(busy.map((one) => ryla.cancel(one)));
     return answer;
   },
 };
@@ -84,7 +84,7 @@ async function polled(ryla, { job, callId }, while_) {
   for (;;) {
     const now = await ryla.poll(callId, job);
     if (seen.at(-1) !== now.state) seen.push(now.state);
-    if (!while_.includes(now.state)) return { callId, seen, now };
+    if (!while_.includes(now.state)) return { job, callId, seen, now };
     await sleep(50);
   }
 }

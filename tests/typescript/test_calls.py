@@ -8,10 +8,14 @@ import time
 import uuid
 from typing import Any
 
+import modal
 import pytest
 from PIL import Image
 
+from ryla_gen.names import CLAIMS_DICT
+from ryla_gen.remote.claims import CANCELED
 from tests.modal_loopback import Loopback
+from tests.modal_loopback.client import connected
 from tests.remote.conftest import comfyui_of, eventually, has_prompt, ran_whole, strike, told
 
 from .conftest import Scenario, size
@@ -138,6 +142,58 @@ def test_an_abort_signal_and_a_cancel_end_the_job(app: Loopback, node: Scenario)
     assert answer["poll"]["state"] == "canceled"
     assert answer["poll"]["error"]["code"] == answer["waited"]["error"]["code"] == "job_canceled"
     settle(app)
+
+
+@pytest.mark.parametrize("remembered", [False, True], ids=["every request is new", "requests are remembered"])
+@pytest.mark.parametrize("way", ["cancel", "timeoutMs"])
+def test_a_job_that_was_sent_twice_is_stopped_wherever_it_runs(app: Loopback, node: Scenario, way: str, remembered: bool) -> None:
+    app.knobs.remember_requests = remembered
+    app.knobs.lose_answer_of["FunctionMap"] = 1
+    before, sent = ran_whole(app), len(app.calls)
+    submitted = node("submit", workflow="flux_dev", options=LONG)
+    calls = app.calls[sent:]
+    assert len(calls) == (1 if remembered else 2)
+    eventually(lambda: node("poll", **submitted).get("fraction"))
+    if way == "cancel":
+        assert node("cancel", **submitted) is None
+        assert node("poll", **submitted)["error"]["code"] == "job_canceled"
+    else:
+        assert node("wait", **submitted, options={"timeoutMs": 200})["error"]["code"] == "generation_timeout"
+    assert all(eventually(lambda call=call: call.outputs) for call in calls)
+    settle(app)
+    assert ran_whole(app) == before
+    with connected(app):
+        claims = modal.Dict.from_name(CLAIMS_DICT)
+        owner, last = (claims.get(key) for key in (submitted["job"], f"{submitted['job']}/2"))
+    assert owner in [call.id for call in calls]
+    assert last == CANCELED, "written by JavaScript, read by Python"
+
+
+def test_a_job_that_was_cancelled_before_a_container_took_it_never_runs(app: Loopback, node: Scenario) -> None:
+    busy = [node("submit", workflow="flux_dev", options=LONG) for _ in range(5)]
+    app.knobs.lose_answer_of["FunctionMap"] = 1
+    sent = len(app.calls)
+    waiting = node("submit", workflow="flux_dev", options=SMALL)
+    assert node("cancel", **waiting) is None
+    for one in busy:
+        node("cancel", **one)
+    calls = app.calls[sent:]
+    assert all(eventually(lambda call=call: call.outputs) for call in calls)
+    settle(app)
+    assert waiting["job"] not in ran_whole(app)
+
+
+@pytest.mark.parametrize("ends", [False, True], ids=["the input is restarted", "the input is over"])
+def test_a_preempted_job_goes_on_or_says_that_it_was_preempted(app: Loopback, node: Scenario, ends: bool) -> None:
+    app.knobs.interrupted_ends = ends
+    submitted = node("submit", workflow="flux_dev", options=LONG)
+    eventually(lambda: node("poll", **submitted).get("fraction"))
+    app.preempt(next(container for container in app.containers if container.exit_code is None and container.running))
+    answer = node("wait", **submitted, options={"timeoutMs": 60_000})
+    if ends:
+        assert (answer["error"]["code"], answer["error"]["httpStatus"]) == ("preempted", 503)
+    else:
+        assert answer["job"] == submitted["job"]
 
 
 def test_a_job_that_was_sent_twice_runs_once_and_both_callers_get_it(node: Scenario) -> None:

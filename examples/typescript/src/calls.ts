@@ -1,13 +1,12 @@
 /** One spawned call on Modal: its reply, its events, its end. Knows no workflow. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { TimeoutError, type ModalClient as Modal } from "modal";
+import { CANCELED, ownerOf, stopJob, type Where } from "./claims.js";
 import { readEvent, readReply, type Result, type RylaEvent } from "./contract.js";
-import { isAmbiguous, RylaError, translated } from "./errors.js";
+import { RylaError, translated } from "./errors.js";
+import { persistently } from "./retrying.js";
 
 export const EVENTS_QUEUE = "ryla-events";
-/** Times a call is made when Modal does not answer, beside the SDK's own retries: some ten seconds away are survived. */
-const ATTEMPTS = 5;
-const FIRST_PAUSE_MS = 500;
 /** Longest single wait for a reply, so that a dropped connection is noticed after it; the first waits are shorter. */
 const SLICE_MS = 15_000;
 const FIRST_SLICE_MS = 250;
@@ -30,23 +29,11 @@ export interface Listening {
   onEvent?: ((event: RylaEvent) => void) | undefined;
 }
 
-/** Make a call that may safely be made twice, until Modal answers or patience ends. */
-export async function persistently<T>(call: () => Promise<T>): Promise<T> {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await call();
-    } catch (error) {
-      if (attempt === ATTEMPTS || !isAmbiguous(error)) throw error;
-      await sleep(FIRST_PAUSE_MS * 2 ** (attempt - 1));
-    }
-  }
-}
-
 /**
  * The result of a call; undefined when it is not done after so many milliseconds.
- * A call that found its job claimed hands over to the call that owns it.
+ * A call that found its job claimed hands over to the call that owns it, and one that ended without a reply to the one that took it up.
  */
-export async function outcome(modal: Modal, callId: string, timeoutMs: number): Promise<Result | undefined> {
+export async function outcome(modal: Modal, where: Where, callId: string, job: string | undefined, timeoutMs: number): Promise<Result | undefined> {
   try {
     return readReply(await persistently(async (): Promise<unknown> => (await modal.functionCalls.fromId(callId)).get({ timeoutMs })));
   } catch (error) {
@@ -55,10 +42,22 @@ export async function outcome(modal: Modal, callId: string, timeoutMs: number): 
       return undefined;
     }
     const fault = translated(error, `The call ${callId}`);
-    const owner = String(fault.details["handle"] ?? "").replace(/^modal:/, "");
-    if (fault.code === "already_claimed" && owner && owner !== callId) return outcome(modal, owner, timeoutMs);
-    throw fault.code === "not_deployed" ? unknownCall(callId, fault) : fault;
+    if (fault.code === "not_deployed") throw unknownCall(callId, fault);
+    const owner = await nextOwner(modal, where, job, fault);
+    if (owner === CANCELED) throw canceled(callId, fault);
+    if (!owner || owner === callId) throw fault;
+    return outcome(modal, where, owner, job, timeoutMs);
   }
+}
+
+async function nextOwner(modal: Modal, where: Where, job: string | undefined, fault: RylaError): Promise<string | undefined> {
+  if (fault.code === "already_claimed") return String(fault.details["handle"] ?? "").replace(/^modal:/, "");
+  return fault.code === "preempted" && job !== undefined ? persistently(() => ownerOf(modal, where, job)) : undefined;
+}
+
+function canceled(callId: string, cause: RylaError): RylaError {
+  const message = `The job of the call ${callId} was cancelled.`;
+  return new RylaError({ code: "job_canceled", message, hint: "Submit it again if you still want it." }, { cause });
 }
 
 /** Modal keeps results for seven days; then a call has neither inputs to run nor outputs, and `get` would wait for ever. */
@@ -76,20 +75,11 @@ function unknownCall(callId: string, cause: RylaError): RylaError {
   return new RylaError({ code: "job_expired", message: `Modal knows no call ${callId}.`, hint: "Run it again." }, { cause });
 }
 
-export async function cancelCall(modal: Modal, callId: string): Promise<void> {
-  try {
-    await persistently(async () => (await modal.functionCalls.fromId(callId)).cancel());
-  } catch (error) {
-    const fault = translated(error, `Cancelling ${callId}`);
-    throw fault.code === "not_deployed" ? unknownCall(callId, fault) : fault;
-  }
-}
-
 /**
  * Read a job's events from its first one on, and follow them until `done` says so.
  * Events are decoration: when they cannot be read, they end, and nothing else happens.
  */
-export async function* eventsOf(modal: Modal, where: { environment?: string }, job: string, done: () => boolean): AsyncGenerator<RylaEvent> {
+export async function* eventsOf(modal: Modal, where: Where, job: string, done: () => boolean): AsyncGenerator<RylaEvent> {
   try {
     const queue = await modal.queues.fromName(EVENTS_QUEUE, { ...where, createIfMissing: true }); // it may be older than the first container
     let read = 0;
@@ -118,7 +108,7 @@ export class Waiting {
 
   constructor(
     private readonly modal: Modal,
-    private readonly where: { environment?: string },
+    private readonly where: Where,
     private readonly job: string,
     private readonly callId: string,
     private readonly limits: Limits,
@@ -154,14 +144,14 @@ export class Waiting {
 
   async #reply(): Promise<Result> {
     for (let slice = FIRST_SLICE_MS; ; slice = Math.min(2 * slice, SLICE_MS)) {
-      const found = await outcome(this.modal, this.callId, slice);
+      const found = await outcome(this.modal, this.where, this.callId, this.job, slice);
       if (found) return found;
       if (this.#done) return new Promise<Result>(() => undefined); // nobody waits any more
     }
   }
 
   async #gaveUp(): Promise<RylaError> {
-    await cancelCall(this.modal, this.callId);
+    await stopJob(this.modal, this.where, this.job, this.callId);
     const { job, callId } = this;
     if (!this.#started) {
       const message = `The job waited ${this.limits.queueTimeoutMs / 1000} s for a container and was cancelled; nothing ran.`;
@@ -172,21 +162,21 @@ export class Waiting {
   }
 
   async #aborted(): Promise<RylaError> {
-    await cancelCall(this.modal, this.callId);
+    await stopJob(this.modal, this.where, this.job, this.callId);
     const details = { job: this.job, callId: this.callId };
     return new RylaError({ code: "job_canceled", message: "The job was cancelled by its caller.", hint: "Submit it again if you still want it.", details });
   }
 
-  /** Notes when the job starts, and tells who listens. */
+  /** Notes when the job starts, and waits again because its container was lost, and tells who listens. */
   async #watch(): Promise<void> {
     const { onEvent } = this.listening;
     for await (const event of eventsOf(this.modal, this.where, this.job, () => this.#done)) {
-      if (event.type !== "queued" && !this.#started) {
-        this.#started = true;
-        if (!this.#done) this.#within(this.limits.timeoutMs);
+      const waits = event.type === "queued";
+      if (event.type === "started" || waits === this.#started) {
+        this.#started = !waits;
+        if (!this.#done) this.#within(waits ? this.limits.queueTimeoutMs : this.limits.timeoutMs);
       }
       if (onEvent) queueMicrotask(() => onEvent(event)); // what the listener throws is the listener's
-      else if (this.#started) return;
     }
   }
 }

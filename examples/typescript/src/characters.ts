@@ -130,7 +130,7 @@ export class Characters {
 
   /** Cancel what has not ended. */
   async cancel(job: CharacterJob): Promise<void> {
-    await Promise.all(job.parts.map((part) => this.ryla.cancel(part.callId)));
+    await Promise.all(job.parts.map((part) => this.ryla.cancel(part)));
   }
 
   get #faceWorkflow(): FaceWorkflow {
@@ -164,7 +164,7 @@ export class Characters {
         sent.push({ name, label, seed, ...(await this.ryla.submit(workflow, options)) });
       }
     } catch (error) {
-      await Promise.allSettled(sent.map((part) => this.ryla.cancel(part.callId))); // nobody would know of them
+      await Promise.allSettled(sent.map((part) => this.ryla.cancel(part))); // nobody would know of them
       throw error;
     }
     return { kind, parts: sent };

@@ -7,9 +7,11 @@
  */
 import { randomUUID } from "node:crypto";
 import { ModalClient as Modal, type Function_ } from "modal";
-import { cancelCall, eventsOf, outcome, persistently, Waiting, type Limits, type Listening } from "./calls.js";
+import { eventsOf, outcome, Waiting, type Limits, type Listening } from "./calls.js";
+import { stopJob } from "./claims.js";
 import { writeRequest, type Result } from "./contract.js";
 import { RylaError, translated } from "./errors.js";
+import { persistently } from "./retrying.js";
 import type {
   FluxDevOptions, FluxInstantIDOptions, FluxLoraOptions, FluxOptions, FluxPulidOptions, InstantIDOptions, OptionsOf, SeedVR2Options,
   Wan2Options, WorkflowName, WorkflowOptions,
@@ -177,12 +179,13 @@ export class ModalClient {
 
   /**
    * Say where a submitted job is, and return its result when it is done.
-   * @param job tells waiting from running; without it an unfinished call counts as running
+   * @param job tells waiting from running, and a cancelled job from one whose container was lost; without it an unfinished call
+   * counts as running
    * @throws RylaError Modal could not be asked
    */
   async poll(callId: string, job?: string): Promise<Poll> {
     try {
-      const result = await outcome(this.#modal, callId, 0);
+      const result = await outcome(this.#modal, this.#where, callId, job, 0);
       return result ? { state: "succeeded", result } : await this.#unfinished(job);
     } catch (thrown) {
       const error = translated(thrown, `The call ${callId}`);
@@ -192,9 +195,12 @@ export class ModalClient {
     }
   }
 
-  /** Cancel a submitted job, queued or running. */
-  cancel(callId: string): Promise<void> {
-    return cancelCall(this.#modal, callId);
+  /**
+   * Cancel a submitted job, queued or running, whichever call it belongs to: after a lost answer it may be another one than `callId`.
+   * @throws RylaError Modal could not be asked, and the job may run on
+   */
+  cancel({ job, callId }: Submitted): Promise<void> {
+    return stopJob(this.#modal, this.#where, job, callId);
   }
 
   /** Let go of the connection; jobs go on. */
@@ -215,6 +221,7 @@ export class ModalClient {
     if (job === undefined) return { state: "running", fraction: 0 };
     let state: Poll = { state: "queued" };
     for await (const event of eventsOf(this.#modal, this.#where, job, () => true)) {
+      if (event.type === "queued") state = { state: "queued" };
       if (event.type === "started") state = { state: "running", fraction: 0 };
       if (event.type === "progress") state = { state: "running", fraction: event.fraction };
     }

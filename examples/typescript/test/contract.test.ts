@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { isAmbiguous, readReply, RylaError, translated, writeRequest } from "../src/ryla.js";
+import { pickled, unpickled } from "../src/claims.js";
 import { NotFoundError, RemoteError } from "modal";
 
 function inputs(options: object): Record<string, unknown> {
@@ -66,6 +67,8 @@ test("Modal's exceptions become typed errors that say what to do", () => {
   const cases: [unknown, string, RegExp][] = [
     [new NotFoundError("no such class"), "not_deployed", /ryla-gen deploy/],
     [new RemoteError("Remote error: ServerUnhealthyError('ComfyUI died')"), "server_unhealthy", /modal app logs/],
+    [new RemoteError("Remote error: InternalError('CancelledError')"), "server_unhealthy", /modal app logs/],
+    [new RemoteError("Remote error: "), "preempted", /Send it again/],
     [new RemoteError("Remote error: Input was cancelled by user"), "job_canceled", /again/],
     [new Error("Profile is missing credentials. Please set them"), "not_authorized", /modal token new/],
     [grpc(16), "not_authorized", /modal token new/],
@@ -83,4 +86,12 @@ test("Modal's exceptions become typed errors that say what to do", () => {
   assert.equal(translated(own, "Calling flux"), own);
   assert.equal(own.httpStatus, 500);
   assert.deepEqual([14, 4, 16, 5].map((code) => isAmbiguous(grpc(code))), [true, true, false, false]);
+});
+
+test("strings are pickled as Python does, for the keys of Modal's Dict", () => {
+  const python = "80049506000000000000008c02c3a9942e"; // pickle.dumps("é", 4)
+  assert.equal(pickled("\u00e9").toString("hex"), python);
+  assert.equal(unpickled(Buffer.from(python, "hex")), "\u00e9");
+  assert.equal(unpickled(Buffer.from("80044b012e", "hex")), undefined, "a number is no call");
+  assert.equal(unpickled(Buffer.alloc(0)), undefined);
 });
