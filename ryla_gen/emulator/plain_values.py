@@ -19,7 +19,7 @@ from .conditioning import Conditioning, Prompt
 from .model import Clip, Model, model_for, vae_for
 from .sampling import Guider, Noise
 from .sounds import seconds_of, sound_of
-from .stand_ins import chosen, types_in
+from .stand_ins import FOLLOWING, chosen, types_in
 from .video import Video
 
 PLAIN_SIDE = 512
@@ -41,7 +41,7 @@ def stand_in(schema: Mapping[str, Any], types: Mapping[str, str], inputs: Mappin
 
     Args:
         schema: the class's.
-        types: type of each input that the graph gives (:func:`.stand_ins.input_types`).
+        types: type of each input that the graph gives (:meth:`.stand_ins.Types.of_inputs`).
         inputs: their values under the same (dotted) names.
 
     """
@@ -52,7 +52,7 @@ def stand_in(schema: Mapping[str, Any], types: Mapping[str, str], inputs: Mappin
         maker = _MAKERS.get(kind)
         if maker is not None:
             made.append(maker(values, types, inputs, outputs[:slot].count(kind)))
-        elif kind in ("*", "COMFY_MATCHTYPE_V3"):
+        elif kind in FOLLOWING:
             made.append(values[0] if values else None)
         else:
             made.append(values[0] if values and _is(values[0], kind) else Thing(kind, tuple(values)))
