@@ -24,6 +24,8 @@ from .video import Video
 
 PLAIN_SIDE = 512
 """Pixels a side of a plain picture whose size nothing says."""
+OVAL = 0.75
+"""How much of a picture's sides a plain mask takes."""
 MOST_SIDE, MOST_FRAMES = 4096, 1024
 """Largest plain picture and longest plain video; whatever a graph asks for beyond is cut off."""
 
@@ -128,12 +130,13 @@ def _image(values: list[Any], types: Mapping[str, str], inputs: Mapping[str, Any
 
 
 def _mask(values: list[Any], types: Mapping[str, str], inputs: Mapping[str, Any], place: int) -> Any:
-    """A mask passed on, or one that is white all over."""
+    """A mask passed on, or a white oval in the middle: as a detector would choose something, and leave something."""
     source = found_in(values[0], _is_media) if values else None
     if isinstance(source, np.ndarray) and source.ndim == 3:
         return source
     shape = pictures(source).shape[:3] if pictures(source) is not None else (1, *_size(inputs)[1::-1])
-    return np.broadcast_to(np.float32(1.0), shape)
+    y, x = (np.linspace(-1.0, 1.0, side, dtype=np.float32) for side in shape[1:])
+    return np.broadcast_to((np.hypot(y[:, None], x[None, :]) < OVAL).astype(np.float32), shape)
 
 
 def _latent(values: list[Any], types: Mapping[str, str], inputs: Mapping[str, Any], place: int) -> Any:
