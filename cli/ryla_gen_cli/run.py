@@ -41,7 +41,7 @@ def how(given: dict[str, Any]) -> How:
         given["timeout"],
         tags,
         given["max_usd"],
-        given.get("preview", True),
+        preview=given.get("preview", True),
     )
 
 

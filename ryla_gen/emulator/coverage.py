@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..comfy.schema import converted_inputs, file_inputs, is_link
-from .stand_ins import Graph, Schemas, carries, chosen, input_types, output_type
+from .stand_ins import Graph, Schemas, Types, carries, chosen
 
 SAMPLERS = frozenset({"KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced", "SeedVR2VideoUpscaler"})
 """Emulated classes that make pictures of their own."""
@@ -83,6 +83,7 @@ class _Look:
         self.graph = graph
         self.schemas = schemas
         self.emulated = emulated
+        self.types = Types(graph, schemas)
         self._inputs: dict[str, dict[str, Any]] = {}
         self._chosen: dict[str, list[tuple[str, ...]]] = {}
 
@@ -136,10 +137,10 @@ class _Look:
         """The links that what an output of a node holds may come from."""
         inputs = self.inputs(node_id)
         if not self.is_stand_in(node_id):
-            return [value for value in inputs.values() if is_link(value) and carries(output_type(self.graph, self.schemas, value))]
+            return [value for value in inputs.values() if is_link(value) and carries(self.types.of_link(value))]
         if node_id not in self._chosen:
             schema = self.schemas[self.kind(node_id)]
-            self._chosen[node_id] = chosen(schema, input_types(self.graph, self.schemas, inputs, schema))
+            self._chosen[node_id] = chosen(schema, self.types.of_inputs(inputs, schema))
         return [inputs[name] for name in self._chosen[node_id][slot] if is_link(inputs[name])]
 
 

@@ -22,7 +22,7 @@ from .knobs import Knobs, OutOfMemoryError, Stats
 from .plan import Plan, needed_inputs, nested, signatures
 from .queue import Job, PromptQueue
 from .sockets import Hub
-from .stand_ins import input_types
+from .stand_ins import Types
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -60,6 +60,7 @@ class Run:
         self.hub = executor.hub
         self.knobs = executor.knobs
         self.schemas = schemas
+        self.types = Types(job.graph, schemas)
         self.messages: list[tuple[str, dict[str, Any]]] = []
         self.progress: dict[str, dict[str, Any]] = {}
         self.executed: list[str] = []
@@ -190,7 +191,7 @@ class Run:
         from .plain_values import stand_in  # here: it brings what nodes need, and the server is up before
 
         schema = self.schemas[class_type]
-        return stand_in(schema, input_types(self.job.graph, self.schemas, inputs, schema), values)
+        return stand_in(schema, self.types.of_inputs(inputs, schema), values)
 
     def _unneeded(self, node_id: str, inputs: Mapping[str, Any]) -> Collection[str]:
         """Inputs whose sources a node does not need, as far as what is computed by now tells."""

@@ -19,11 +19,13 @@ from .conditioning import Conditioning, Prompt
 from .model import Clip, Model, model_for, vae_for
 from .sampling import Guider, Noise
 from .sounds import seconds_of, sound_of
-from .stand_ins import chosen, types_in
+from .stand_ins import FOLLOWING, chosen, types_in
 from .video import Video
 
 PLAIN_SIDE = 512
 """Pixels a side of a plain picture whose size nothing says."""
+OVAL = 0.75
+"""How much of a picture's sides a plain mask takes."""
 MOST_SIDE, MOST_FRAMES = 4096, 1024
 """Largest plain picture and longest plain video; whatever a graph asks for beyond is cut off."""
 
@@ -41,7 +43,7 @@ def stand_in(schema: Mapping[str, Any], types: Mapping[str, str], inputs: Mappin
 
     Args:
         schema: the class's.
-        types: type of each input that the graph gives (:func:`.stand_ins.input_types`).
+        types: type of each input that the graph gives (:meth:`.stand_ins.Types.of_inputs`).
         inputs: their values under the same (dotted) names.
 
     """
@@ -52,7 +54,7 @@ def stand_in(schema: Mapping[str, Any], types: Mapping[str, str], inputs: Mappin
         maker = _MAKERS.get(kind)
         if maker is not None:
             made.append(maker(values, types, inputs, outputs[:slot].count(kind)))
-        elif kind in ("*", "COMFY_MATCHTYPE_V3"):
+        elif kind in FOLLOWING:
             made.append(values[0] if values else None)
         else:
             made.append(values[0] if values and _is(values[0], kind) else Thing(kind, tuple(values)))
@@ -128,12 +130,13 @@ def _image(values: list[Any], types: Mapping[str, str], inputs: Mapping[str, Any
 
 
 def _mask(values: list[Any], types: Mapping[str, str], inputs: Mapping[str, Any], place: int) -> Any:
-    """A mask passed on, or one that is white all over."""
+    """A mask passed on, or a white oval in the middle: as a detector would choose something, and leave something."""
     source = found_in(values[0], _is_media) if values else None
     if isinstance(source, np.ndarray) and source.ndim == 3:
         return source
     shape = pictures(source).shape[:3] if pictures(source) is not None else (1, *_size(inputs)[1::-1])
-    return np.broadcast_to(np.float32(1.0), shape)
+    y, x = (np.linspace(-1.0, 1.0, side, dtype=np.float32) for side in shape[1:])
+    return np.broadcast_to((np.hypot(y[:, None], x[None, :]) < OVAL).astype(np.float32), shape)
 
 
 def _latent(values: list[Any], types: Mapping[str, str], inputs: Mapping[str, Any], place: int) -> Any:

@@ -194,7 +194,8 @@ def seeds_3(walk: Walk, x: Array) -> Array:
         x = _moved(walk, x, denoised, step, 1.0) + np.float32(1.5 * _bent(walk, step, 1.0)) * change
         if walk.eta > 0:
             faded = np.float32(math.exp(-third * walk.eta)) * noise
-            x = (x + np.float32(step.following) * (faded + np.float32(_spread(walk, third)) * walk.noise())).astype(np.float32)
+            fresh = np.float32(_spread(walk, third)) * walk.noise()
+            x = np.asarray(x + np.float32(step.following) * (faded + fresh), np.float32)
     return x
 
 

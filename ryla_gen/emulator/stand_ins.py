@@ -14,6 +14,8 @@ from ..comfy.schema import input_specs, is_link
 Graph = Mapping[str, Any]
 Schemas = Mapping[str, Mapping[str, Any]]
 
+FOLLOWING = ("*", "COMFY_MATCHTYPE_V3")
+"""Types of outputs that are what an input is."""
 NUMBERS = frozenset({"INT", "FLOAT", "BOOLEAN"})
 TEXTS = ("STRING", "COMBO")
 SETTINGS = frozenset({
@@ -46,40 +48,56 @@ def types_in(text: Any) -> frozenset[str]:
     return frozenset(part.strip() for part in text.split(",")) if isinstance(text, str) else frozenset({"COMBO"})
 
 
-def output_type(graph: Graph, schemas: Schemas, link: Sequence[Any]) -> str:
-    """The type of a node's output; where it follows an input (switches, resizing), the type of what is linked there."""
-    seen: set[str] = set()
-    source, slot = link
-    while source not in seen:
-        seen.add(source)
-        node = graph[source]
-        schema = schemas[node["class_type"]]
+class Types:
+    """The types of a graph's values. An output that follows an input (switches, resizing) has the type of what is linked there."""
+
+    def __init__(self, graph: Graph, schemas: Schemas) -> None:
+        self.graph = graph
+        self.schemas = schemas
+        self._known: dict[tuple[str, int], str] = {}
+
+    def of_link(self, link: Sequence[Any]) -> str:
+        """The type of a node's output."""
+        way: dict[tuple[str, int], None] = {}
+        place, kind = (str(link[0]), int(link[1])), ""
+        while not kind:
+            if place in way:  # a circle, which no valid graph has
+                kind = "*"
+            elif place in self._known:
+                kind = self._known[place]
+            else:
+                way[place] = None
+                kind, place = self._look(*place)
+        self._known |= dict.fromkeys(way, kind)
+        return kind
+
+    def _look(self, source: str, slot: int) -> tuple[str, tuple[str, int]]:
+        """A type, or the output that it follows from."""
+        node = self.graph[source]
+        schema = self.schemas[node["class_type"]]
         kind = str(schema["output"][slot])
-        if kind not in ("*", "COMFY_MATCHTYPE_V3"):
-            return kind
+        if kind not in FOLLOWING:
+            return kind, (source, slot)
         inputs: Mapping[str, Any] = node.get("inputs") or {}
-        open_ones = [name for name, spec in input_specs(schema).items() if spec.type in ("*", "COMFY_MATCHTYPE_V3")]
-        following = [inputs[name] for name in open_ones if is_link(inputs.get(name))]
-        if not following:
-            literals = [inputs[name] for name in open_ones if name in inputs]
-            return _type_of(literals[0]) if literals else "*"
-        source, slot = following[0]
-    return "*"
+        open_ones = [inputs[name] for name, spec in input_specs(schema).items() if spec.type in FOLLOWING and name in inputs]
+        links = [value for value in open_ones if is_link(value)]
+        if links:
+            return "", (links[0][0], links[0][1])
+        return _type_of(open_ones[0]) if open_ones else "*", (source, slot)
 
-
-def input_types(graph: Graph, schemas: Schemas, inputs: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, str]:
-    """The type of each input that a graph gives a node, in the schema's order."""
-    specs = input_specs(schema)
-    ordered = [*(name for name in specs if name in inputs), *(name for name in inputs if name not in specs)]
-    found: dict[str, str] = {}
-    for name in ordered:
-        value = inputs[name]
-        if is_link(value):
-            found[name] = output_type(graph, schemas, value)
-        elif value is not None:
-            kind = specs[name].type if name in specs else _type_of(value)
-            found[name] = kind if isinstance(kind, str) and not kind.startswith("COMFY_") else "COMBO"
-    return found
+    def of_inputs(self, inputs: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, str]:
+        """The type of each input that a graph gives a node, in the schema's order."""
+        specs = input_specs(schema)
+        ordered = [*(name for name in specs if name in inputs), *(name for name in inputs if name not in specs)]
+        found: dict[str, str] = {}
+        for name in ordered:
+            value = inputs[name]
+            if is_link(value):
+                found[name] = self.of_link(value)
+            elif value is not None:
+                kind = specs[name].type if name in specs else _type_of(value)
+                found[name] = kind if isinstance(kind, str) and not kind.startswith("COMFY_") else "COMBO"
+        return found
 
 
 def _type_of(literal: Any) -> str:
@@ -94,7 +112,7 @@ def chosen(schema: Mapping[str, Any], types: Mapping[str, str]) -> list[tuple[st
 
     Args:
         schema: the class's.
-        types: type of each given input (:func:`input_types`).
+        types: type of each given input (:meth:`Types.of_inputs`).
 
     """
     outputs = [str(kind) for kind in schema.get("output") or ()]
@@ -122,6 +140,6 @@ def _chosen(kind: str, name: str, place: int, types: Mapping[str, str]) -> tuple
         return tuple([*kin, *others][:1])
     if kind in SETTINGS or not carries(kind):
         return ()
-    if kind in ("*", "COMFY_MATCHTYPE_V3"):
+    if kind in FOLLOWING:
         return tuple(types)[:1]
     return tuple(given for given, having in types.items() if carries(having))

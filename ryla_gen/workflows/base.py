@@ -145,8 +145,10 @@ class Workflow(BaseModel):
         """Return the ids of the stored LoRAs that the graph asks for, each with the base model it has to be for, where known."""
         files = _AskedFiles()
         graph = self.build(files).to_api()
+        named = {value for node in graph.values() for value in node["inputs"].values() if isinstance(value, str)}
+        ids = sorted(lora_id for lora_id in files.lora_ids if self.own_graph or files.preview().lora(lora_id) in named)
         bases = {lora_id: abilities.lora_base(graph, node_id) for node_id, _, lora_id in abilities.lora_places(graph)}
-        return {lora_id: self.lora_base or bases.get(lora_id) for lora_id in sorted(files.lora_ids)}
+        return {lora_id: self.lora_base or bases.get(lora_id) for lora_id in ids}
 
     def face_pictures(self) -> dict[str, bytes | None]:
         """Return the pictures that have to show a face and whose node does not look for one itself, by their field.

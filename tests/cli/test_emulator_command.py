@@ -103,3 +103,36 @@ def test_a_release_without_schemas_starts_no_emulator() -> None:
     process = started("emulator", "--port", "0", "--comfyui", "9.9")
     _, notes = process.communicate(timeout=SECONDS)
     assert process.returncode == 2 and b"0.28.2 and 0.3.71" in notes
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_strict_one_refuses_weights_that_it_does_not_have(
+    strict: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph = {
+        "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "of_a_stranger.safetensors"}},
+        "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "a fox", "clip": ["1", 1]}},
+        "3": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}},
+        "4": {
+            "class_type": "KSampler",
+            "inputs": {
+                "model": ["1", 0], "positive": ["2", 0], "negative": ["2", 0], "latent_image": ["3", 0], "seed": 1, "steps": 2,
+                "cfg": 1.0, "sampler_name": "er_sde", "scheduler": "simple", "denoise": 1.0,
+            },
+        },
+        "5": {"class_type": "VAEDecode", "inputs": {"samples": ["4", 0], "vae": ["1", 2]}},
+        "6": {"class_type": "SaveImage", "inputs": {"images": ["5", 0], "filename_prefix": "x"}},
+    }  # fmt: skip
+    (tmp_path / "graph.json").write_text(json.dumps(graph))
+    process = started("emulator", *(["--strict"] if strict else []), "--port", "0", "--json")
+    assert process.stdout is not None
+    url = envelope(process.stdout.readline())["data"]["url"]
+    code = here("graph", "run", str(tmp_path / "graph.json"), "--url", url, "-o", str(tmp_path / "x.png"), "--json")
+    answer = json.loads(capsys.readouterr().out.splitlines()[-1])
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=SECONDS)
+    if strict:
+        assert (code, answer["error"]["code"]) == (1, "model_not_found")
+    else:
+        assert code == 0
+        assert "emulated_weights" in json.dumps(answer["data"])

@@ -145,12 +145,13 @@ async def test_no_node_can_kill_the_worker(client, lab, kind, type_name):
     assert of_type(await client.run(lab(INVERT)), "execution_success")
 
 
-async def test_a_node_that_nobody_emulates_fails_by_name(client, lab):
+async def test_a_node_that_would_make_the_result_alone_is_named_before_anything_runs(emulator, client, lab):
     graph = lab()
     graph["1"] = {"class_type": "LabMissing", "inputs": {}}
-    error = of_type(await client.run(graph), "execution_error")[0]
-    assert error["exception_type"] == "NotEmulatedError"
-    assert error["exception_message"].startswith("LabMissing has a schema but is not emulated")
+    status, body = await client.post("/prompt", {"prompt": graph})
+    assert (status, body["error"]["type"]) == (400, "not_emulated")
+    assert [(stop["node_id"], stop["class_type"]) for stop in body["error"]["extra_info"]["nodes"]] == [("1", "LabMissing")]
+    assert emulator.stats.executed == 0
 
 
 @pytest.mark.parametrize("by_id", [True, False])
