@@ -48,6 +48,7 @@ def test_json_is_events_and_one_last_line(tmp_path: Path) -> None:
             "name": f"flux_dev-{data['seed']}-0.png",
             "width": 256,
             "height": 256,
+            "node": "8",
             "bytes": (tmp_path / "x.png").stat().st_size,
             "path": "x.png",
         }

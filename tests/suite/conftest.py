@@ -64,8 +64,18 @@ RUNPOD_CANNOT = {
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A ComfyUI server in a process of its own: the address."""
-    command = [sys.executable, "-m", "ryla_gen_cli", "emulator", "--port", "0", "--folder", str(tmp_path_factory.mktemp("server"))]
+    """A ComfyUI server in a process of its own, which knows its files and no others: the address."""
+    command = [
+        sys.executable,
+        "-m",
+        "ryla_gen_cli",
+        "emulator",
+        "--strict",
+        "--port",
+        "0",
+        "--folder",
+        str(tmp_path_factory.mktemp("server")),
+    ]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'cli'}", "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
     assert process.stdout is not None

@@ -211,6 +211,14 @@ def test_a_video_of_twenty_megabytes_goes_in_and_a_large_one_comes_out(client: C
     assert len(pictures.outputs) == 16
 
 
+def with_video_latent() -> dict[str, Any]:
+    """A graph that is accepted, and whose sampler raises."""
+    graph = Flux(**SMALL).build().to_api()
+    [latent] = [node for node in graph.values() if node["class_type"].startswith("Empty")]
+    latent |= {"class_type": "EmptyHunyuanLatentVideo", "inputs": {"width": 256, "height": 256, "length": 5, "batch_size": 1}}
+    return graph
+
+
 FAULTS: dict[str, tuple[Callable[[], Workflow], type[RylaGenError], set[str]]] = {
     "a missing checkpoint": (lambda: FluxDev(**SMALL, checkpoint="none.safetensors"), ModelNotFoundError, {"file"}),
     "a missing LoRA": (lambda: FluxLora(**SMALL, lora_id="nobody"), LoraNotFoundError, set()),
@@ -222,8 +230,8 @@ FAULTS: dict[str, tuple[Callable[[], Workflow], type[RylaGenError], set[str]]] =
         set(),
     ),
     "nothing to save": (lambda: CustomWorkflow(graph={"1": TRIVIAL["1"]}), WorkflowError, set()),
-    "a sampler the emulator lacks": (
-        lambda: Flux(**SMALL, sampler="er_sde"),
+    "a video's latent in a model of pictures": (
+        lambda: CustomWorkflow(graph=with_video_latent()),
         NodeFailedError,
         {"node_id", "class_type", "exception_type"},
     ),
