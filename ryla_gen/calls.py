@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from . import budget
-from .errors import InvalidInputError, JobNotFoundError
+from .errors import InternalError, InvalidInputError, JobNotFoundError
 from .estimates import Estimate, Work, estimate, rate_of, work_of
 from .history import History, Purse, Record
 from .history.processes import this_process
 from .media import References
 from .settings import Settings
 from .workflows.base import Workflow
-from .workflows.registry import workflow_class
+from .workflows.registry import plugin_behind, workflow_class
 
 
 def check_call(workflow: object, timeout: object, tags: object) -> None:
@@ -214,7 +214,14 @@ def typed(error: BaseException, job: str) -> BaseException:
     """
     from .comfy.connection import as_typed  # HTTP, which counting costs does not need
 
-    return error if not isinstance(error, Exception) else as_typed(error, f"The job {job} failed")
+    if not isinstance(error, Exception):
+        return error
+    found = as_typed(error, f"The job {job} failed")
+    plugin = plugin_behind(error) if isinstance(found, InternalError) and found is not error else None
+    if plugin is None:
+        return found
+    hint = "Fix or uninstall that package; RYLA_GEN_DEBUG=1 shows where it happened."
+    return InternalError(f"{found.message} (in {plugin}, a plug-in)", hint, found.details)
 
 
 def unreached(record: Record) -> JobNotFoundError:

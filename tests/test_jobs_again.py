@@ -155,10 +155,10 @@ def test_a_job_cancelled_by_another_process_costs_what_it_ran(server: Emulator, 
 
 
 def test_a_failure_that_is_found_a_day_later_has_not_cost_a_day(server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    server.knobs.delay_per_node = 0.2
+    server.knobs.delay_per_node, server.knobs.raise_at = 0.2, "KSampler"
     monkeypatch.setenv("RYLA_GEN_COMFYUI_HOURLY_USD", "3600")
     with Client(url=server.url) as client:
-        job = submitted(client, sampler="er_sde")
+        job = submitted(client)
         client.history.update(job, started_at="2020-01-01T00:00:00.000Z")
     with Client(url=server.url) as client:
         with pytest.raises(NodeFailedError):

@@ -241,7 +241,7 @@ def _unexpected(screen: Screen, error: Exception) -> int:
 
     plugin = plugin_behind(error)
     text = f"{type(error).__name__}: {error}" + (f" (in {plugin}, a plug-in)" if plugin else "")
-    whom = "Mend or uninstall that package" if plugin else "Please report it with the command you ran"
+    whom = "Fix or uninstall that package" if plugin else "Please report it with the command you ran"
     screen.fail(InternalError(text, f"{whom}; {DEBUG}=1 shows where it happened."))
     return FAILED
 

@@ -37,6 +37,8 @@ class TaskTicket(ABC):
         self._task = asyncio.create_task(self._settled(), name=f"ryla-gen job {job}")
         # A task that is cancelled before its first step never comes to its own end.
         self._task.add_done_callback(lambda task: self._end("canceled" if task.cancelled() else "failed"))
+        # A job that was only handed in is asked for by nobody here; its failure is no news for the terminal.
+        self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     @property
     @abstractmethod

@@ -159,6 +159,8 @@ class Run:
         self.wait(self.knobs.delay_per_node)
         if self.knobs.out_of_memory_at == self.job.graph[node_id]["class_type"]:
             raise OutOfMemoryError("Allocation on device 0 would exceed allowed memory. (out of memory)")
+        if self.knobs.raise_at == self.job.graph[node_id]["class_type"]:
+            raise ValueError("this node was told to fail")
         result = self._call(node_id, inputs)
         self.results[node_id] = _Cached(tuple(result.outputs), result.ui)
         self.executed.append(node_id)

@@ -37,6 +37,8 @@ class Knobs:
     """``GET /history`` stays empty."""
     out_of_memory_at: str | None = None
     """Class of the node that raises as a GPU does when its memory is full."""
+    raise_at: str | None = None
+    """Class of the node that raises a ValueError."""
     partial_node_errors: bool = False
     """Answer an accepted prompt with ``node_errors``, as if some of its outputs had been dropped."""
 

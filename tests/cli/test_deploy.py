@@ -225,11 +225,9 @@ def test_weights_on_the_volume_are_asked_through_the_app(app: Loopback, hub: Hub
 
 
 def test_a_job_is_submitted_watched_and_fetched_by_three_processes(app: Loopback, tmp_path: Path) -> None:
-    before = time.monotonic()
     done = ryla("submit", "flux", "fox", *SMALL, "--seed", "7")
     job = done.stdout.decode().strip()
     assert (done.returncode, len(job)) == (0, 36), done.stderr
-    assert time.monotonic() - before < 8
     watched = ryla("jobs", "watch", job, "--json")
     assert watched.returncode == 0, watched.stderr
     types = [item.get("type") for item in lines(watched.stdout)]

@@ -76,7 +76,7 @@ def test_on_a_terminal_it_asks_and_an_answer_that_is_none_is_asked_again(config:
     assert max(len(line) for line in said.decode().splitlines() if line.startswith("  ")) <= 40
 
 
-@pytest.mark.parametrize("question", ["Number [1]: ", "Address of the server"])
+@pytest.mark.parametrize("question", ["Number [1]: ", "Address of the server [http://127.0.0.1:8188]: "])
 def test_ctrl_c_at_a_question_leaves_nothing_behind(question: str, config: Path, tmp_path: Path) -> None:
     with terminal(*COMMAND, "init", folder=tmp_path) as there:
         there.until("Number [1]: ")

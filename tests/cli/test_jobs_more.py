@@ -88,8 +88,8 @@ def test_what_the_server_refuses_is_an_error_of_submit(capsys: Capsys) -> None:
 
 
 def test_a_job_that_failed_meanwhile_says_so(server: Emulator, capsys: Capsys) -> None:
-    server.knobs.delay_per_node = 0.1
-    job = str(told(capsys, "submit", "flux", "fox", *SMALL, "--sampler", "er_sde")["data"]["job"])
+    server.knobs.delay_per_node, server.knobs.raise_at = 0.1, "KSampler"
+    job = str(told(capsys, "submit", "flux", "fox", *SMALL)["data"]["job"])
     assert told(capsys, "jobs", "wait", job, code=1)["error"]["code"] == "node_failed"
     assert state(capsys, job) == "failed"
     for verb in ("wait", "watch", "result"):

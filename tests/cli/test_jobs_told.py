@@ -71,10 +71,11 @@ def test_a_job_that_is_handed_in_and_fetched_is_told_once(server: Emulator, caps
 def test_what_is_refused_fails_or_is_cancelled_is_told_once(server: Emulator, capsys: Capsys, heard: Heard) -> None:
     told(capsys, "submit", "flux-lora", "fox", *SMALL, "--lora-id", "nobody", code=1)
     assert heard.types() == ["requested", "failed"]
-    server.knobs.delay_per_node = 0.2
-    failing = submitted(capsys, "--sampler", "er_sde")
+    server.knobs.delay_per_node, server.knobs.raise_at = 0.2, "KSampler"
+    failing = submitted(capsys)
     for _ in range(2):
         told(capsys, "jobs", "wait", failing, code=1)
+    server.knobs.raise_at = None
     assert heard.types()[2:] == ["requested", "failed"]
     server.knobs.delay_per_node = 30.0
     running = submitted(capsys)

@@ -91,5 +91,7 @@ def test_an_unforeseen_failure_has_a_code_and_shows_where_it_happened_only_when_
 
 def test_a_package_that_fails_is_named(site: str, tmp_path: Path) -> None:
     code, _, said = with_site(site, "run", "postcard", "a bay", *SMALL, "--stamps", "z", "-o", str(tmp_path / "x.png"))
-    assert (code, said.splitlines()[-2]) == (1, b"error[internal]: KeyError: 'z' (in postcard, a plug-in)")
-    assert said.splitlines()[-1].startswith(b"  hint: Mend or uninstall that package; RYLA_GEN_DEBUG=1")
+    told, hint = said.splitlines()[-2:]
+    assert (code, told.startswith(b"error[internal]: The job ")) == (1, True)
+    assert told.endswith(b" failed: KeyError: 'z' (in postcard, a plug-in)")
+    assert hint.startswith(b"  hint: Fix or uninstall that package; RYLA_GEN_DEBUG=1")
