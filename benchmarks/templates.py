@@ -28,7 +28,7 @@ from PIL import Image
 from ryla_gen.emulator.server import Emulator
 from ryla_gen.emulator.sounds import tone
 from ryla_gen.emulator.video import write, write_audio
-from ryla_gen.workflows.schemas import GRAPH_VERSION
+from ryla_gen.models.node_schemas import GRAPH_VERSION
 
 MOST: dict[str, float] = {
     **dict.fromkeys(("width", "height", "target_width", "target_height", "largest_size", "longer_edge", "largest_dimension"), 256),

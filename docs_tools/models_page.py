@@ -68,7 +68,7 @@ def models_page() -> str:
 
 
 def _packs() -> list[str]:
-    from ryla_gen.workflows.tables import node_packs
+    from ryla_gen.models.weights_table import node_packs
 
     lines = ["## Node packs", "", "Pinned to a commit, in the image of the family that needs them.", ""]
     lines += ["| pack | version | commit | licence |", "|---|---|---|---|"]

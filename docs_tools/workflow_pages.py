@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ryla_gen.workflows.licences import commercial_use
+from ryla_gen.models.licences import commercial_use
 from ryla_gen.workflows.registry import BUILT_IN
 
 from .asking import data

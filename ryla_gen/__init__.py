@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from . import errors
     from .characters import AsyncCharacters, Characters
     from .client import AsyncClient, AsyncJob, Client, Job
+    from .costs.estimates import Estimate
     from .errors import RylaGenError
-    from .estimates import Estimate
     from .events import Event, Finished, Preview, Progress, Queued, Started
-    from .grids import Grid, grid
     from .results import Cost, Generation, Output, Timings, load
+    from .results.grid import Grid, grid
     from .settings import Settings
     from .workflows.base import Workflow
     from .workflows.custom import CustomWorkflow

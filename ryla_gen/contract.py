@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from .errors import ContractMismatchError, InternalError, InvalidInputError, RylaGenError, error_from_data
 from .events import CONTRACT
 from .results import Cost, Generation, Output, Timings
-from .shapes import ShapeError, build, value_of
+from .support.shapes import ShapeError, build, value_of
 from .version import __version__
 from .workflows.base import Notice, Workflow
 from .workflows.registry import BUILT_IN, workflow_class

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 
-from .shapes import ShapeError, build
+from .support.shapes import ShapeError, build
 
 CONTRACT = 2
 """Version of every shape that crosses a process."""

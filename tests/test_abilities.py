@@ -13,9 +13,9 @@ from PIL import Image
 
 from ryla_gen import Client, CustomWorkflow, FluxDev, FluxInstantID, FluxLora, FluxPulid, Generation, InstantID, Lora, Wan2
 from ryla_gen.errors import FaceNotFoundError, LoraIncompatibleError
+from ryla_gen.graphs.graph import Graph
 from ryla_gen.workflows.base import Files, Workflow
 from ryla_gen.workflows.fields import ImageInput
-from ryla_gen.workflows.graph import Graph
 from tests.loras.files import file_name, lora, stored
 
 SMALL: dict[str, Any] = {"prompt": "a red fox", "width": 256, "height": 256, "steps": 2, "seed": 7}

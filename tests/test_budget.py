@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from ryla_gen import Client, Flux, FluxDev, Settings
-from ryla_gen.calls import admit, check_batch
+from ryla_gen.client.admission import admit, check_batch
+from ryla_gen.costs.estimates import estimate
 from ryla_gen.emulator.server import Emulator
 from ryla_gen.errors import BudgetExceededError, ModelNotFoundError, NodeFailedError, RylaGenError, StorageFailedError
-from ryla_gen.estimates import estimate
 from ryla_gen.events import Started
 from ryla_gen.history import History
 from ryla_gen.history.schema import MIGRATIONS

@@ -310,8 +310,8 @@ async def test_what_comfyui_would_do_in_silence_is_said(bench: Bench) -> None:
 
 
 def test_sizes_off_the_step_are_odd_and_links_are_not() -> None:
-    from ryla_gen.comfy.oddities import oddities
-    from ryla_gen.workflows.schemas import node_schemas
+    from ryla_gen.comfy.lint import oddities
+    from ryla_gen.models.node_schemas import node_schemas
 
     graph = {"6": {"class_type": "EmptySD3LatentImage", "inputs": {"width": 100, "height": ["1", 0], "batch_size": 1}}}
     (said,) = oddities(graph, node_schemas())

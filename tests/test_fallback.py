@@ -17,7 +17,7 @@ import pytest
 
 from ryla_gen import Client, CustomWorkflow, Flux, FluxLora, Settings
 from ryla_gen.backends.comfyui import ComfyBackend
-from ryla_gen.backends.modal import ModalBackend, Terms
+from ryla_gen.backends.modal.backend import ModalBackend, Terms
 from ryla_gen.comfy.client import ComfyClient
 from ryla_gen.emulator.server import Emulator
 from ryla_gen.errors import (

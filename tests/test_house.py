@@ -13,61 +13,22 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ryla_gen"
 COMMANDS = ROOT / "cli" / "ryla_gen_cli"
 
-FLOORS = {
-    "errors": 1,
-    "shapes": 0.5,
-    "controls": 0.5,
-    "events": 1,
-    "prices": 1,
-    "durations": 1,
-    "names": 1,
-    "version": 1,
-    "filelocks": 1,
-    "portal": 1.5,
-    "budget": 2,
-    "safetensors": 2,
-    "media": 2,
-    "settings": 2,
-    "workflows": 3,
-    "notebook": 3.5,
-    "notes": 3.5,
-    "comfy": 4,
-    "loras": 4.5,
-    "results": 4,
-    "downloads": 4,
-    "locks": 4,
-    "graphs": 4.5,
-    "outputs": 4.5,
-    "grids": 4.5,
-    "running": 4.5,
-    "limits": 4.75,
-    "engine": 5,
-    "contract": 5,
-    "history": 5,
-    "emulator": 5,
-    "faces": 5.5,
-    "hooks": 5.5,
-    "backends": 6,
-    "remote": 5.8,
-    "estimates": 6.5,
-    "fallback": 7,
-    "calls": 7,
-    "jobs": 7,
-    "methods": 7,
-    "local": 7,
-    "deploying": 7,
-    "fleet": 7,
-    "client": 8,
-    "batches": 9,
-    "evaluations": 9,
-    "characters": 9,
-    "gallery": 9,
-}
-"""Module or folder of ``ryla_gen`` → floor: docs/architecture.md shows the picture that is drawn from it."""
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("errors", "version", "names", "support", "events"),
+    ("settings", "media", "notebook", "models", "graphs", "comfy"),
+    ("workflows", "results"),
+    ("contract", "history", "costs", "telemetry", "locks", "engine", "emulator", "faces"),
+    ("remote", "backends"),
+    ("client", "characters", "batches"),
+    ("tools",),
+)
+"""Rooms of ``ryla_gen``, floor by floor from the ground up. A module imports from floors below its own, and on its own floor from
+rooms named before its room."""
+ORDER = {room: at for at, room in enumerate(room for floor in FLOORS for room in floor)}
 
 GROUND = {"base", "graph", "messages", "abilities"}
 """Modules that the others of their folder build on."""
-BELOW = {"workflows": {"fields", "tables", "licences"}, "hooks": {"faults"}}
+BELOW = {"workflows": {"fields"}, "telemetry": {"error_types"}}
 """Folder → what lies below its ground: types and tables that ``base`` is made of, which import nothing else of the folder."""
 
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *COMMANDS.rglob("*.py")])
@@ -118,18 +79,18 @@ INSIDE = [path for path in SOURCES if path.is_relative_to(PACKAGE) and path != P
 @pytest.mark.parametrize("path", INSIDE, ids=name)
 def test_imports_run_down_the_floors(path: Path) -> None:
     own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    assert own in FLOORS, f"{own} stands on no floor"
+    assert own in ORDER, f"{own} stands on no floor"
     for module, _ in imports(path):
         assert not module.startswith("ryla_gen_cli"), f"{name(path)} imports the command line"
         other = part(module)
         if other != own and module != "ryla_gen":
-            assert other in FLOORS, f"{name(path)} imports {module}, which stands on no floor"
-            assert FLOORS[other] < FLOORS[own], f"{name(path)} (floor {FLOORS[own]}) imports {module} (floor {FLOORS[other]})"
+            assert other in ORDER, f"{name(path)} imports {module}, which stands on no floor"
+            assert ORDER[other] < ORDER[own], f"{name(path)} imports {module}, which stands above it"
 
 
 def test_the_list_of_floors_names_what_is_there_and_nothing_else() -> None:
     there = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in INSIDE}
-    assert set(FLOORS) == there
+    assert set(ORDER) == there
 
 
 def within(path: Path) -> set[str]:

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from ryla_gen.errors import InvalidInputError, ServerUnhealthyError
-from ryla_gen.outputs import as_output, output_notices, text_output
 from ryla_gen.results import Output, require_outputs
+from ryla_gen.results.output_files import as_output, output_notices, text_output
 
 from .conftest import encoded, portrait
 

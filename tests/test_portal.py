@@ -12,7 +12,7 @@ from types import FrameType
 
 import pytest
 
-from ryla_gen.portal import Portal
+from ryla_gen.support.loop_thread import Portal
 
 ROUNDS = 300
 EARLY = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from ryla_gen import Client, CustomWorkflow, Generation, Settings, load
-from ryla_gen.backends.runpod import RunpodBackend
-from ryla_gen.backends.runpod_api import Pace
-from ryla_gen.backends.runpod_ticket import Terms, seconds_of
+from ryla_gen.backends.runpod.api import Pace
+from ryla_gen.backends.runpod.backend import RunpodBackend
+from ryla_gen.backends.runpod.ticket import Terms, seconds_of
 from ryla_gen.errors import (
     BackendNotConfiguredError,
     BackendUnreachableError,

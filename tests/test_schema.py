@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ryla_gen.comfy.oddities import oddities
+from ryla_gen.comfy.lint import oddities
 from ryla_gen.comfy.schema import (
     NO_FILES,
     converted_inputs,
@@ -23,7 +23,7 @@ from ryla_gen.comfy.schema import (
     validate,
 )
 from ryla_gen.errors import InvalidInputError
-from ryla_gen.workflows.schemas import COMFYUI_VERSION, VERSIONS, node_schemas
+from ryla_gen.models.node_schemas import COMFYUI_VERSION, VERSIONS, node_schemas
 
 
 def node_class(output: list[Any], *, optional: dict[str, Any] | None = None, save: bool = False, **required: Any) -> dict[str, Any]:

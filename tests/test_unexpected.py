@@ -12,12 +12,12 @@ from ryla_gen import AsyncClient, Client, Flux
 from ryla_gen.backends.comfyui import ComfyBackend, EngineTicket, Work
 from ryla_gen.emulator.server import Emulator
 from ryla_gen.engine import Engine
+from ryla_gen.engine.progress import Emit
 from ryla_gen.errors import InternalError, RylaGenError
 from ryla_gen.events import Event, Started
+from ryla_gen.graphs.graph import Graph
 from ryla_gen.results import Generation
-from ryla_gen.running import Emit
 from ryla_gen.workflows.base import Files
-from ryla_gen.workflows.graph import Graph
 
 SMALL: dict[str, Any] = {"width": 256, "height": 256, "steps": 1}
 

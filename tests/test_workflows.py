@@ -13,12 +13,12 @@ import ryla_gen
 from ryla_gen import CustomWorkflow, Flux, FluxDev, FluxInstantID, FluxLora, FluxPulid, InstantID, Lora, SeedVR2, Wan2
 from ryla_gen.comfy import schema
 from ryla_gen.errors import InvalidInputError
+from ryla_gen.models.node_schemas import COMFYUI_VERSION, node_schemas
+from ryla_gen.models.weights_table import all_weights, packs_for
 from ryla_gen.names import CLASS_OF_FAMILY
 from ryla_gen.workflows.base import Files, Workflow
 from ryla_gen.workflows.fields import bounds
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class, workflow_names
-from ryla_gen.workflows.schemas import COMFYUI_VERSION, node_schemas
-from ryla_gen.workflows.tables import all_weights, packs_for
 
 GRAPHS = Path(__file__).parent / "data" / "graphs"
 PROMPT = "a cinematic photo of a red fox in a snowy forest"

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ryla_gen import backends
-from ryla_gen.calls import references_of
+from ryla_gen.client.admission import references_of
 from ryla_gen.comfy.schema import UploadCheck, file_inputs, validate
 from ryla_gen.errors import RylaGenError
+from ryla_gen.models.node_schemas import COMFYUI_VERSION, node_schemas
+from ryla_gen.models.weights_table import all_weights, node_packs
 from ryla_gen.settings import Settings
 from ryla_gen.workflows.custom import CustomWorkflow
-from ryla_gen.workflows.schemas import COMFYUI_VERSION, node_schemas
-from ryla_gen.workflows.tables import all_weights, node_packs
 
 from .checks import Finding, Nodes, check, nodes_of
 
@@ -107,7 +107,7 @@ def _on_the_emulator(asked: Asked, nodes: Nodes) -> Iterator[Finding]:
 
 def _on_server(asked: Asked, url: str | None) -> UploadCheck:
     """Ask the server for the files of its input folder."""
-    from ryla_gen.comfy.access import connect
+    from ryla_gen.comfy.connect import connect
     from ryla_gen.errors import ResultExpiredError
 
     settings = asked.settings if url is None else Settings.load(comfyui_url=url)
@@ -179,7 +179,7 @@ def _written_for_modal(asked: Asked) -> None:
 
 
 def _written_for_runpod(asked: Asked) -> None:
-    from ryla_gen.backends.runpod_files import operation_for, prepared, request_body
+    from ryla_gen.backends.runpod.files import operation_for, prepared, request_body
 
     backends.create("runpod", asked.settings)
     ready = asyncio.run(asked.workflow.resolved(references_of(asked.settings)))

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ryla_gen.controls import visible
 from ryla_gen.errors import InvalidInputError
+from ryla_gen.support.control_characters import visible
 
 from .screen import Screen
 

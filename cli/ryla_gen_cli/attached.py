@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from ryla_gen.client import AsyncClient
+from ryla_gen.client.job_base import AsyncJob
 from ryla_gen.errors import GenerationTimeoutError
-from ryla_gen.jobs import AsyncJob
 from ryla_gen.results import Generation
 from ryla_gen.settings import Settings
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import typer
 
 from ryla_gen.batches import MANIFEST, Batch, Manifest, Outcome, Problem, Row, checked
-from ryla_gen.calls import check_batch, references_of
 from ryla_gen.client import IN_FLIGHT, AsyncClient
+from ryla_gen.client.admission import check_batch, references_of
 from ryla_gen.errors import InvalidInputError, RylaGenError, WorkflowError
 from ryla_gen.events import Event
-from ryla_gen.portal import Portal
 from ryla_gen.settings import Settings
+from ryla_gen.support.loop_thread import Portal
 
 from .common import Backend, Json, MaxUsd, Quiet, Tag, Timeout, Url, example, own_warnings, screen_of, single
 from .rows import read

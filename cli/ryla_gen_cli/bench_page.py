@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ryla_gen.evaluations.measures import Evaluation
-from ryla_gen.evaluations.statistics import Spread
+from ryla_gen.tools.evaluations.measures import Evaluation
+from ryla_gen.tools.evaluations.statistics import Spread
 
 from .screen import filled, table, width
 

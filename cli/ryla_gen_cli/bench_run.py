@@ -15,15 +15,15 @@ import typer
 
 from ryla_gen import media
 from ryla_gen.client import AsyncClient
+from ryla_gen.costs.estimates import estimate
 from ryla_gen.errors import ERRORS, InvalidInputError, JobCanceledError, RylaGenError, StorageError, StorageFailedError
-from ryla_gen.estimates import estimate
-from ryla_gen.evaluations.examples import PROMPTS
-from ryla_gen.evaluations.measures import Evaluation, Kind
-from ryla_gen.evaluations.report import report
-from ryla_gen.evaluations.thumbnails import shrunk
-from ryla_gen.evaluations.trials import Compare, How, Trial, trials
 from ryla_gen.events import now
-from ryla_gen.portal import Portal
+from ryla_gen.support.loop_thread import Portal
+from ryla_gen.tools.evaluations.examples import PROMPTS
+from ryla_gen.tools.evaluations.measures import Evaluation, Kind
+from ryla_gen.tools.evaluations.report import report
+from ryla_gen.tools.evaluations.thumbnails import shrunk
+from ryla_gen.tools.evaluations.trials import Compare, How, Trial, trials
 from ryla_gen.workflows.base import DRAWN_SEED_LIMIT, Workflow
 from ryla_gen.workflows.registry import workflow_class
 

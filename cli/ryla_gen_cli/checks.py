@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal
 
-from ryla_gen.comfy.oddities import ignored_inputs, unknown_choices
+from ryla_gen.comfy.lint import ignored_inputs, unknown_choices
 from ryla_gen.comfy.schema import UploadCheck, file_inputs, is_link, live_specs, renamed, validate
-from ryla_gen.workflows.schemas import GRAPH_VERSION, known_version, node_schemas
+from ryla_gen.models.node_schemas import GRAPH_VERSION, known_version, node_schemas
 
 Graph = Mapping[str, Mapping[str, Any]]
 Schemas = Mapping[str, Mapping[str, Any]]
@@ -62,7 +62,7 @@ def nodes_of(url: str | None, comfyui: str | None = None) -> Nodes:
 
 
 async def _ask(url: str) -> Nodes:
-    from ryla_gen.comfy.access import connect
+    from ryla_gen.comfy.connect import connect
     from ryla_gen.settings import Settings
 
     async with connect(Settings.load(comfyui_url=url)) as client:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ryla_gen import prices as table_of_prices
+from ryla_gen.costs import prices as table_of_prices
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.history import CostRow, History
 from ryla_gen.settings import Settings

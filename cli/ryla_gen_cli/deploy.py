@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from ryla_gen import fleet
-from ryla_gen.deploying import Plan, deploy
+from ryla_gen.costs.prices import GPU_USD_PER_SECOND
 from ryla_gen.errors import NotAuthorizedError
 from ryla_gen.names import CLASS_OF_FAMILY
-from ryla_gen.prices import GPU_USD_PER_SECOND
+from ryla_gen.remote import admin
 from ryla_gen.remote.config import FamilyConfig
+from ryla_gen.remote.deploy import Plan, deploy
 
 from .asking import Yes, sure
 from .common import Json, Quiet, example, own_warnings, screen_of, single
@@ -58,7 +58,7 @@ def command(
     settings, configs = plan.settings(), plan.configs()
     for text in own_warnings(settings):
         screen.note(f"warning: {text}")
-    workspace = asyncio.run(fleet.workspace())
+    workspace = asyncio.run(admin.workspace())
     if settings.modal_workspace and workspace != settings.modal_workspace:
         text = f"The Modal token belongs to the workspace {workspace!r}, but MODAL_WORKSPACE is {settings.modal_workspace!r}."
         raise NotAuthorizedError(text, f"Choose the right token: modal profile activate {settings.modal_workspace}")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ryla_gen.errors import ServerUnhealthyError
-from ryla_gen.portal import Portal
+from ryla_gen.support.loop_thread import Portal
 from ryla_gen.workflows.registry import workflow_class
 
 from .attached import settings_for

@@ -9,16 +9,16 @@ from typing import Any, Literal
 
 from ryla_gen.backends import BUILT
 from ryla_gen.client import AsyncClient
-from ryla_gen.comfy.access import connect, no_server
+from ryla_gen.comfy.connect import connect, no_server
 from ryla_gen.comfy.health import examine_queue
-from ryla_gen.comfy.missing import Missing, missing_for
+from ryla_gen.comfy.requirements import Missing, missing_for
 from ryla_gen.errors import RylaGenError
+from ryla_gen.models.node_schemas import COMFYUI_VERSION
 from ryla_gen.remote.variants import default_of
 from ryla_gen.settings import Settings
 from ryla_gen.version import __version__
 from ryla_gen.workflows.flux import Flux
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class
-from ryla_gen.workflows.schemas import COMFYUI_VERSION
 
 State = Literal["ok", "failed", "skipped"]
 
@@ -187,8 +187,8 @@ def _some(names: Sequence[str]) -> str:
 
 
 async def _runpod(settings: Settings) -> AsyncIterator[Check]:
-    from ryla_gen.backends.runpod import RunpodBackend
-    from ryla_gen.backends.runpod_ticket import PRICE_HINT
+    from ryla_gen.backends.runpod.backend import RunpodBackend
+    from ryla_gen.backends.runpod.ticket import PRICE_HINT
 
     try:
         backend = RunpodBackend(settings)
@@ -219,15 +219,15 @@ def _counts(found: object) -> str:
 
 
 async def _modal(settings: Settings, workflows: Sequence[str]) -> AsyncIterator[Check]:
-    from ryla_gen import fleet  # Modal's client, which the other backends do not need
+    from ryla_gen.remote import admin  # Modal's client, which the other backends do not need
 
     try:
-        yield _workspace(await fleet.workspace(), settings)
+        yield _workspace(await admin.workspace(), settings)
     except RylaGenError as error:
         yield failed("token", error)
         return
     try:
-        missing = await fleet.missing_classes(settings)
+        missing = await admin.missing_classes(settings)
     except RylaGenError as error:
         yield failed("app", error)
         return
@@ -237,13 +237,13 @@ async def _modal(settings: Settings, workflows: Sequence[str]) -> AsyncIterator[
         return
     yield Check("app", "ok", f"{settings.modal_app} is deployed, with every class")
     try:
-        await fleet.probe_queue(settings)
+        await admin.probe_queue(settings)
         yield Check("queue", "ok", "progress of jobs arrives")
     except RylaGenError as error:
         yield failed("queue", error)
     try:
         # One call of the CPU class: it costs a fraction of a cent, and its answer tells the contract and the weights.
-        report = await fleet.weights(settings, "status", workflows or _built_in())
+        report = await admin.weights(settings, "status", workflows or _built_in())
         yield Check("call", "ok", "the app answers and speaks this package's contract")
     except RylaGenError as error:
         yield failed("call", error)

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from ryla_gen import fleet
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.names import CLASS_OF_FAMILY
+from ryla_gen.remote import admin
 from ryla_gen.remote.config import deployed
 from ryla_gen.settings import Settings
 
@@ -42,7 +42,7 @@ def warm(
     cost = hourly(config.gpu[0], containers)
     what = f"{containers} container{'' if containers == 1 else 's'} of {CLASS_OF_FAMILY[family]}"
     sure(screen, f"Keep {what} up, for about ${cost:.2f} an hour ({config.gpu[0]})?", yes=yes)
-    asyncio.run(fleet.scale(settings, family, containers))
+    asyncio.run(admin.scale(settings, family, containers))
     data = {"family": family, "containers": containers, "hourly_usd": cost}
     screen.result(data, f"{what} stay up, for about ${cost:.2f} an hour. End it: ryla-gen cool {family}")
 
@@ -53,7 +53,7 @@ def cool(context: typer.Context, family: Family, environment: Environment = None
     screen = screen_of(context, as_json=as_json)
     settings = _settings(family, environment)
     sure(screen, f"Let idle containers of {CLASS_OF_FAMILY[family]} end, so that the next request waits for a start?", yes=yes)
-    asyncio.run(fleet.scale(settings, family, 0))
+    asyncio.run(admin.scale(settings, family, 0))
     screen.result({"family": family, "containers": 0}, f"Idle containers of {CLASS_OF_FAMILY[family]} end now.")
 
 

@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 
 from ryla_gen.errors import InvalidInputError
-from ryla_gen.evaluations.funnel import ALL, Stage, funnel
 from ryla_gen.history import History
 from ryla_gen.settings import Settings
+from ryla_gen.tools.evaluations.funnel import ALL, Stage, funnel
 
 from .common import Json, example, screen_of, single
 from .screen import table, width
@@ -90,7 +90,7 @@ def _name(stage: Stage) -> str:
 
 
 def _codes(stage: Stage, kind: str) -> str:
-    from ryla_gen.hooks import FAULTS
+    from ryla_gen.telemetry import FAULTS
 
     found = {code: count for code, count in stage.codes.items() if FAULTS.get(code, FAULTS["internal"]).error_type == kind}
     return ", ".join(f"{code} {count}" for code, count in found.items())

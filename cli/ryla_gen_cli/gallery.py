@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from ryla_gen.errors import InvalidInputError
-from ryla_gen.gallery import Collection, collect, save_page
 from ryla_gen.history import History
 from ryla_gen.settings import Settings
+from ryla_gen.tools.gallery import Collection, collect, save_page
 
 from .common import Json, Overwrite, Quiet, example, screen_of, single
 from .screen import Screen

@@ -6,18 +6,19 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from ryla_gen import graphs, media
 from ryla_gen.errors import InvalidInputError
-from ryla_gen.graphs.reading import api_of, read
-from ryla_gen.graphs.scaffold import write_package
+from ryla_gen.graphs.graph_file import read_json
+from ryla_gen.graphs.inputs import Slot, slots_of
+from ryla_gen.graphs.reading import read
+from ryla_gen.models.node_schemas import GRAPH_VERSION
 from ryla_gen.settings import Settings
-from ryla_gen.workflows.graph_file import read_json
-from ryla_gen.workflows.schemas import GRAPH_VERSION
-from ryla_gen.workflows.slots import Slot, slots_of
+from ryla_gen.tools.scaffold import write_package
+from ryla_gen.workflows.preview import api_of
 
 from .checks import Nodes, Schemas, check, nodes_of
 from .common import ComfyUI, Json, Overwrite, Url, screen_of
@@ -30,8 +31,8 @@ Target = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", h
 SchemaFile = Annotated[
     Path | None, typer.Option("--schemas", metavar="FILE.json", help="Node schemas, saved from a server's /object_info.")
 ]
-Format = Literal["svg", "mermaid"]
-SUFFIXES: dict[str, Format] = {".svg": "svg", ".mmd": "mermaid", ".mermaid": "mermaid", ".md": "mermaid"}
+SUFFIXES = (".mmd", ".mermaid", ".md")
+"""Suffixes of files that are taken for Mermaid text."""
 
 
 def nodes_for(url: str | None, file: Path | None, comfyui: str | None = None) -> Nodes:
@@ -131,23 +132,21 @@ def draw(
     context: typer.Context,
     source: Source,
     output: Target = None,
-    form: Annotated[Format | None, typer.Option("--format", help="Else the file's suffix decides; mermaid on stdout.")] = None,
     overwrite: Overwrite = False,
     url: Url = None,
     schemas: SchemaFile = None,
     as_json: Json = False,
 ) -> None:
-    """Draw a graph: as SVG for people and pages, or as Mermaid text."""
+    """Draw a graph as Mermaid text, which GitHub, many wikis and mermaid.live show as a picture."""
     screen = screen_of(context, as_json=as_json)
-    suffix = output.suffix.lower() if output else ".mmd"
-    if form is None and suffix not in SUFFIXES:
-        raise InvalidInputError(f"Which format is {output}?", "Name it .svg or .mmd, or say --format svg.")
-    chosen = form or SUFFIXES[suffix]
+    if output is not None and output.suffix.lower() not in SUFFIXES:
+        hint = "Name it .mmd; for a picture file: npx @mermaid-js/mermaid-cli -i graph.mmd -o graph.svg"
+        raise InvalidInputError(f"{output}: a graph is drawn as Mermaid text only.", hint)
     known = nodes_for(url, schemas).schemas
     graph = api_of(source, known)
-    text = graphs.draw_svg(graph, known) if chosen == "svg" else graphs.draw_mermaid(graph, known)
+    text = graphs.draw_mermaid(graph, known)
     path = _written(output, text, overwrite=overwrite)
-    data = {"path": str(path) if path else None, "format": chosen, "nodes": len(graph), "text": text}
+    data = {"path": str(path) if path else None, "nodes": len(graph), "text": text}
     screen.result(data, str(path) if path else text.rstrip("\n"))
 
 

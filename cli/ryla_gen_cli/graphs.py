@@ -13,10 +13,10 @@ import typer
 
 from ryla_gen.comfy.separators import with_server_names
 from ryla_gen.errors import InvalidInputError, WorkflowInvalidError
+from ryla_gen.graphs.inputs import pictures_of
 from ryla_gen.settings import Settings
 from ryla_gen.workflows.base import Files
 from ryla_gen.workflows.custom import CustomWorkflow
-from ryla_gen.workflows.slots import pictures_of
 
 from . import graph_tools as tools
 from .acceptance import Asked, findings_at, nodes_at

@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from ryla_gen.errors import BackendNotConfiguredError, InvalidInputError, RylaGenError, ServerUnhealthyError
-from ryla_gen.portal import Portal
 from ryla_gen.settings import Settings, set_values
 from ryla_gen.settings.base import find_key
 from ryla_gen.settings.reading import read_config
+from ryla_gen.support.loop_thread import Portal
 
 from .asking import Yes, sure
 from .common import Json, Url, example, own_warnings, screen_of, single

@@ -12,10 +12,10 @@ from typing import Annotated, Any
 
 import typer
 
+from ryla_gen.models.licences import Term, terms, together
+from ryla_gen.models.weights_table import Weights
 from ryla_gen.remote.variants import default_of
-from ryla_gen.workflows.licences import Term, terms, together
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class
-from ryla_gen.workflows.tables import Weights
 
 from .screen import Screen
 

@@ -8,12 +8,12 @@ from contextlib import closing, suppress
 from typing import Any, TypeVar
 
 from ryla_gen.client import AsyncClient
+from ryla_gen.client.job_base import AsyncJob
 from ryla_gen.errors import InvalidInputError, JobCanceledError, JobExpiredError, RylaGenError, error_from_data
 from ryla_gen.events import FINAL_STATES, Event, Finished, Progress, Queued, Started, now
 from ryla_gen.history import History, Record
-from ryla_gen.jobs import AsyncJob
-from ryla_gen.portal import Portal
 from ryla_gen.results import Generation
+from ryla_gen.support.loop_thread import Portal
 
 from .attached import attached, settings_for, waited
 from .generate import check_before, page, saved, summary, tell, with_format

@@ -18,11 +18,11 @@ from .common import Json, Quiet, example, group, screen_of
 from .screen import Screen
 
 if TYPE_CHECKING:
-    from ryla_gen.local.folder import Folder
-    from ryla_gen.local.installing import Plan
-    from ryla_gen.local.process import Status
-    from ryla_gen.local.recipe import Device
-    from ryla_gen.local.steps import Step
+    from ryla_gen.tools.local.command_runner import Step
+    from ryla_gen.tools.local.folder import Folder
+    from ryla_gen.tools.local.install import Plan
+    from ryla_gen.tools.local.install_steps import Device
+    from ryla_gen.tools.local.process import Status
 
 app = group("Install, start and stop a ComfyUI on this machine.", example("ryla-gen local install flux-dev"))
 
@@ -45,8 +45,8 @@ def install(
     quiet: Quiet = False,
 ) -> None:
     """Install ComfyUI with the node packs and weights of the workflows. Run again, it goes on where it stopped."""
-    from ryla_gen.local.installing import install as carry_out
-    from ryla_gen.local.installing import plan
+    from ryla_gen.tools.local.install import install as carry_out
+    from ryla_gen.tools.local.install import plan
 
     screen = screen_of(context, as_json=as_json, quiet=quiet)
     names = tuple(dict.fromkeys(workflow_class(name).name for name in workflows))
@@ -73,7 +73,7 @@ def start(
     as_json: Json = False,
 ) -> None:
     """Start ComfyUI in the background and wait until it has run a graph; it listens on this machine only."""
-    from ryla_gen.local.process import Local
+    from ryla_gen.tools.local.process import Local
 
     screen = screen_of(context, as_json=as_json)
     local = Local(_folder(folder))
@@ -87,7 +87,7 @@ def start(
 @app.command(epilog=example("ryla-gen local stop"))
 def stop(context: typer.Context, folder: Where = None, as_json: Json = False) -> None:
     """Stop it, and everything it started; nothing else."""
-    from ryla_gen.local.process import Local
+    from ryla_gen.tools.local.process import Local
 
     screen = screen_of(context, as_json=as_json)
     pid = Local(_folder(folder)).stop()
@@ -97,7 +97,7 @@ def stop(context: typer.Context, folder: Where = None, as_json: Json = False) ->
 @app.command(epilog=example("ryla-gen local status --json"))
 def status(context: typer.Context, folder: Where = None, as_json: Json = False) -> None:
     """Say whether it runs, where, which version, and on what."""
-    from ryla_gen.local.process import Local
+    from ryla_gen.tools.local.process import Local
 
     screen = screen_of(context, as_json=as_json)
     place = _folder(folder)
@@ -124,7 +124,7 @@ def _page(found: Status, tail: str, option: str) -> str:
 
 
 def _folder(given: Path | None) -> Folder:
-    from ryla_gen.local.folder import Folder
+    from ryla_gen.tools.local.folder import Folder
 
     root = given.expanduser() if given is not None else home_folder() / "local"
     if root.exists() and not root.is_dir():
@@ -133,7 +133,7 @@ def _folder(given: Path | None) -> Folder:
 
 
 def _device(cpu: bool | None) -> Device:
-    from ryla_gen.local.recipe import device
+    from ryla_gen.tools.local.install_steps import device
 
     found = device()
     return "cpu" if cpu else "nvidia" if cpu is False and found == "cpu" else found
@@ -160,8 +160,8 @@ def _bring(screen: Screen, made: Plan) -> None:
         RylaGenError: a file could not be brought.
 
     """
-    from ryla_gen.local.installing import bring
     from ryla_gen.settings import home_folder
+    from ryla_gen.tools.local.install import bring
 
     from . import weights as files
     from .licences import notice

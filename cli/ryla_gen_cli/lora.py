@@ -22,7 +22,7 @@ from .screen import Screen, fancy, table, width
 
 if TYPE_CHECKING:
     from ryla_gen.client import Client
-    from ryla_gen.loras.base import Stored, Transfer
+    from ryla_gen.models.loras.base import Stored, Transfer
 
 app = group(
     "Store, list and check LoRAs where the backend reads them.",

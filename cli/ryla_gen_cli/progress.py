@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from ryla_gen.controls import visible
 from ryla_gen.events import Event, Progress, Queued, Started
+from ryla_gen.support.control_characters import visible
 
 from .screen import Screen, fancy
 

@@ -13,7 +13,7 @@ from .common import Json, Url, example, screen_of
 from .screen import Screen, filled, table, width
 
 if TYPE_CHECKING:
-    from ryla_gen.comfy.missing import Missing
+    from ryla_gen.comfy.requirements import Missing
     from ryla_gen.settings import Settings
 
 EPILOG = example("ryla-gen workflows check flux-dev flux-pulid --url http://127.0.0.1:8188")
@@ -32,7 +32,7 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Say which workflows a ComfyUI server of your own can run, and which nodes and weights it lacks for the others."""
-    from ryla_gen.portal import Portal
+    from ryla_gen.support.loop_thread import Portal
 
     from .attached import settings_for
 
@@ -49,7 +49,7 @@ def check(
 
 async def _looked(settings: Settings, names: tuple[str, ...], *, every: bool) -> list[Missing]:
     """Ask the server once, and hold every workflow against its answer."""
-    from ryla_gen.comfy.access import connect
+    from ryla_gen.comfy.connect import connect
 
     async with connect(settings) as client:
         schemas = await client.object_info()
@@ -58,7 +58,7 @@ async def _looked(settings: Settings, names: tuple[str, ...], *, every: bool) ->
 
 def _merged(name: str, schemas: dict[str, Any], *, every: bool) -> Missing:
     """What one workflow lacks, by its defaults or by all its options together."""
-    from ryla_gen.comfy.missing import missing_for
+    from ryla_gen.comfy.requirements import missing_for
     from ryla_gen.remote.variants import default_of, variants
 
     cls = workflow_class(name)

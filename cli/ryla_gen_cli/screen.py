@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
-from ryla_gen.controls import visible
+from ryla_gen.support.control_characters import visible
 from ryla_gen.version import __version__
 
 if TYPE_CHECKING:

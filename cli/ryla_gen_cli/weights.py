@@ -14,11 +14,11 @@ import typer
 
 from ryla_gen.errors import InvalidInputError, ModelNotFoundError, RylaGenError, error_from_data
 from ryla_gen.events import Event
+from ryla_gen.models.licences import WORDS
+from ryla_gen.models.weights_table import Weights
 from ryla_gen.remote.variants import default_of, variants
 from ryla_gen.settings import Settings, home_folder
-from ryla_gen.workflows.licences import WORDS
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class
-from ryla_gen.workflows.tables import Weights
 
 from .common import Json, Quiet, example, group, screen_of
 from .deploy import Environment
@@ -28,7 +28,7 @@ from .screen import Screen, fancy, filled, table, width
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-    from ryla_gen.downloads import Progress
+    from ryla_gen.models.downloads import Progress
 
 app = group("List, bring and check the model files that workflows need.", example("ryla-gen weights sync flux flux-dev"))
 
@@ -74,7 +74,7 @@ def list_(
     needed = rows_of(names, every=every)
     states: dict[str, str] | None = None
     if local is not None:
-        from ryla_gen import downloads  # the hub's library: a second, which listing does not need
+        from ryla_gen.models import downloads  # the hub's library: a second, which listing does not need
 
         states = {label(item.row): item.state for item in downloads.status(needed, local.expanduser())}
     elif deployed:
@@ -103,7 +103,7 @@ def sync(
     if local is None:
         report = _asked(screen, "sync", list(names), every, environment)
     else:
-        from ryla_gen import downloads
+        from ryla_gen.models import downloads
 
         token = os.environ.get("HF_TOKEN") or None
         with _shown(screen) as show:
@@ -129,7 +129,7 @@ def verify(
     if local is None:
         report = _asked(screen, "verify", list(names), every, environment)
     else:
-        from ryla_gen import downloads
+        from ryla_gen.models import downloads
 
         with _shown(screen) as show:
             found = downloads.verify(needed, local.expanduser(), progress=_plain(show))
@@ -201,15 +201,15 @@ def size(count: int | None) -> str:
 
 
 def _asked(screen: Screen, action: Any, names: list[str], every: bool, environment: str | None) -> dict[str, Any]:
-    from ryla_gen import fleet  # Modal's client, which listing and local files do not need
-    from ryla_gen.portal import Portal
+    from ryla_gen.remote import admin  # Modal's client, which listing and local files do not need
+    from ryla_gen.support.loop_thread import Portal
 
     settings = Settings.load()
     settings = replace(settings, modal_environment=environment) if environment else settings
     portal = Portal()
     try:
         with _shown(screen) as show:
-            return portal.call(fleet.weights(settings, action, names, variants=every, progress=show))
+            return portal.call(admin.weights(settings, action, names, variants=every, progress=show))
     finally:
         portal.close()
 

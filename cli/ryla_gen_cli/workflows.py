@@ -12,10 +12,10 @@ from typing import Annotated, Any
 import typer
 
 from ryla_gen.errors import RylaGenError
+from ryla_gen.models.licences import WORDS, Term, terms, together
+from ryla_gen.models.weights_table import Weights, packs_for
 from ryla_gen.workflows.base import Workflow
-from ryla_gen.workflows.licences import WORDS, Term, terms, together
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class, workflow_names
-from ryla_gen.workflows.tables import Weights, packs_for
 
 from . import readiness
 from .common import Json, example, group, screen_of

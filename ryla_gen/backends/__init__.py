@@ -26,7 +26,7 @@ def create(name: str, settings: Settings) -> Backend:
 
         return EmulatorBackend(settings.home, queue_timeout=settings.queue_timeout, graphs=settings.emulator_comfyui)
     if name == "comfyui":
-        from ..comfy.access import connect, no_server
+        from ..comfy.connect import connect, no_server
         from .comfyui import ComfyBackend
         from .lora_stores import pod_loras
 
@@ -42,11 +42,11 @@ def create(name: str, settings: Settings) -> Backend:
             lora_folder=settings.comfyui_lora_folder,
         )
     if name == "modal":
-        from .modal import ModalBackend
+        from .modal.backend import ModalBackend
 
         return ModalBackend(settings)
     if name == "runpod":
-        from .runpod import RunpodBackend
+        from .runpod.backend import RunpodBackend
 
         return RunpodBackend(settings)
     raise BackendNotConfiguredError(

@@ -10,13 +10,13 @@ from typing import Any
 
 from ..comfy.client import ComfyClient
 from ..comfy.log import ServerLog, lora_files
-from ..comfy.lora_watch import LoraWatch, PromptLog
 from ..engine import Engine
+from ..engine.lora_effect import LoraWatch, PromptLog
+from ..engine.loras import Chooser
+from ..engine.progress import Emit
 from ..errors import BackendUnreachableError, JobNotFoundError, ServerUnhealthyError, before_start
 from ..events import Started
-from ..loras.choosing import Chooser
 from ..results import Generation
-from ..running import Emit
 from ..settings.base import QUEUE_SECONDS
 from ..workflows.base import Workflow
 from .base import Ticket

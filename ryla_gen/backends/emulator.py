@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..comfy.log import ServerLog
-from ..comfy.lora_watch import LoraWatch
+from ..engine.lora_effect import LoraWatch
+from ..engine.loras import Chooser
 from ..errors import JobExpiredError
 from ..faces import require_face
-from ..loras.choosing import Chooser
-from ..loras.folder import FolderStore
-from ..loras.library import Library
+from ..models.loras.folder import FolderStore
+from ..models.loras.library import Library
+from ..models.node_schemas import COMFYUI_VERSION, GRAPH_VERSION, known_version
 from ..settings.base import QUEUE_SECONDS
 from ..workflows.base import Workflow
-from ..workflows.schemas import COMFYUI_VERSION, GRAPH_VERSION, known_version
 from .base import Ticket
 from .comfyui import ComfyBackend
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from ..comfy.access import connect
+from ..comfy.connect import connect
 from ..comfy.log import lora_files
+from ..engine.loras import Chooser
 from ..errors import BackendNotConfiguredError, BackendUnreachableError
-from ..loras.base import LoraStore
-from ..loras.choosing import Chooser
-from ..loras.folder import FolderStore
-from ..loras.library import Library
+from ..models.loras.base import LoraStore
+from ..models.loras.folder import FolderStore
+from ..models.loras.library import Library
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -31,7 +31,7 @@ def lora_store(name: str, settings: Settings) -> LoraStore:
     if name == "comfyui":
         return _pod_store(settings)
     if name == "modal":
-        from .modal_loras import VolumeStore
+        from .modal.loras import VolumeStore
 
         return VolumeStore(settings.modal_environment)
     raise BackendNotConfiguredError(

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..comfy.access import connect
 from ..comfy.client import ComfyClient
+from ..comfy.connect import connect
 from ..errors import (
     JobCanceledError,
     JobExpiredError,
@@ -126,7 +126,7 @@ async def _reply(own: str) -> Mapping[str, Any]:
     """The return value of a call that has ended."""
     import modal
 
-    from .modal_errors import AMBIGUOUS, translated
+    from ..remote.modal_errors import AMBIGUOUS, translated
 
     try:
         reply = await modal.FunctionCall.from_id(own).get.aio(timeout=0)

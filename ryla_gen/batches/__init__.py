@@ -13,11 +13,11 @@ from typing import Any
 
 from .. import media
 from ..client import IN_FLIGHT, AsyncClient
+from ..client.job_base import AsyncJob
 from ..contract import new_job_id
 from ..errors import JobNotFoundError, RylaGenError, StorageFailedError
 from ..events import FINAL_STATES
 from ..history import Record
-from ..jobs import AsyncJob
 from ..results import Generation
 from .base import Entry, Outcome, Problem, Row, RowState, below, chosen_name, is_gone, left_open, numbered
 from .checking import checked

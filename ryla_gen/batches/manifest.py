@@ -14,7 +14,7 @@ from filelock import Timeout
 
 from ..errors import InvalidInputError, PlainData, StorageFailedError, error_from_data
 from ..events import now
-from ..filelocks import file_lock
+from ..support.file_locks import file_lock
 from .base import left_open
 
 MANIFEST = "batch.jsonl"

@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 from .base import ANGLES, Angle, Part, Picture, Plan, Progress
-from .plain import CharacterJob, Characters
+from .job import AsyncCharacterJob
 from .results import CharacterResult
-from .running import AsyncCharacterJob
 from .service import AsyncCharacters
+from .sync import CharacterJob, Characters
 
 __all__ = [
     "ANGLES",

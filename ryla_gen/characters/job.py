@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from .. import media
-from ..calls import references_of
 from ..client import AsyncClient, AsyncJob
+from ..client.admission import references_of
+from ..client.fallback import IN_PROCESS
+from ..client.job_base import state_of
 from ..contract import new_job_id
 from ..errors import (
     GenerationTimeoutError,
@@ -23,14 +25,12 @@ from ..errors import (
 )
 from ..events import FINAL_STATES, Started, State, now
 from ..events import Progress as StepProgress
-from ..fallback import IN_PROCESS
-from ..jobs import state_of
 from ..results import Generation
-from . import journal, recipes
-from .again import doubtful, out_of_touch, worth_another
+from . import journal, requests
 from .base import Kind, Part, Picture, Plan, Progress, progress_of, state_of_parts
 from .results import CharacterResult, compose, failure
-from .shelf import Shelf
+from .retry import doubtful, out_of_touch, worth_another
+from .store import Shelf
 
 FIRST_LOOK, FURTHER_LOOK = 3.0, 0.5
 """Seconds that :meth:`AsyncCharacterJob.look` waits for the first news, and for each further one."""
@@ -245,8 +245,8 @@ class AsyncCharacterJob:
     async def _sent(self, part: Part) -> AsyncJob | RylaGenError:
         try:
             if self._base_image is None:
-                self._base_image = await recipes.read_again(self._plan, self._source, references_of(self._client.settings))
-            request = recipes.request(self._plan, part, self._base_image)
+                self._base_image = await requests.read_again(self._plan, self._source, references_of(self._client.settings))
+            request = requests.request(self._plan, part, self._base_image)
             job = await self._client.submit(request, job=part.job, parent=self.id, tags=self._plan.tags)
         except InvalidInputError as error:
             if self._client.history.get(part.job) is None:

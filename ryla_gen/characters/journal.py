@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from ..client.job_base import state_of
 from ..errors import RylaGenError
 from ..events import now
 from ..history import History, Record
-from ..jobs import state_of
 from .base import Part, Plan
 
 

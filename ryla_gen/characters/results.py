@@ -12,7 +12,7 @@ from .. import media
 from ..errors import InternalError, JobCanceledError, RylaGenError, StorageFailedError
 from ..media.sheet import Tile, contact_sheet
 from .base import Kind, Picture, Plan
-from .shelf import SHEET
+from .store import SHEET
 
 if TYPE_CHECKING:
     from PIL.Image import Image

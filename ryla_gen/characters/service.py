@@ -7,16 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..calls import references_of
 from ..client import AsyncClient
+from ..client.admission import references_of
 from ..contract import new_job_id
 from ..errors import InvalidInputError, error_from_data
 from ..events import now
 from ..workflows.base import DRAWN_SEED_LIMIT
-from . import recipes
+from . import requests
 from .base import MOST_PICTURES, Angle, Kind, Part, Plan, chosen_angles
-from .running import AsyncCharacterJob
-from .shelf import Shelf, find, ids
+from .job import AsyncCharacterJob
+from .store import Shelf, find, ids
 
 COUNT = 4
 """Base images when no number is given: enough to choose from."""
@@ -73,9 +73,9 @@ class AsyncCharacters:
             raise InvalidInputError(f"count must be 1 to {MOST_PICTURES}, not {count!r}.", "Leave it out for 4.")
         asked = _Asked("base", nsfw, seed, fields, tags)
         first = _first(seed)
-        numbered = enumerate(recipes.seeds(first, count), start=1)
+        numbered = enumerate(requests.seeds(first, count), start=1)
         parts = [_part(f"base-{number}", f"{number} · seed {value}", prompt, value) for number, value in numbered]
-        return await self._submitted(asked, recipes.BASE_WORKFLOW, first, parts)
+        return await self._submitted(asked, requests.BASE_WORKFLOW, first, parts)
 
     async def submit_face_swap(
         self,
@@ -136,7 +136,7 @@ class AsyncCharacters:
         asked = _Asked("sheet", nsfw, seed, fields, tags)
         first = _first(seed)
         views = chosen_angles(angles)
-        parts = [_part(angle.name, angle.label, recipes.sheet_prompt(angle.prompt, prompt), first) for angle in views]
+        parts = [_part(angle.name, angle.label, requests.sheet_prompt(angle.prompt, prompt), first) for angle in views]
         return await self._submitted(asked, self._face_workflow, first, parts, base_image)
 
     async def status(self, job_id: str, *, base_image: Any = None) -> AsyncCharacterJob:
@@ -216,16 +216,16 @@ class AsyncCharacters:
         self, asked: _Asked, workflow: str, seed: int, parts: Sequence[Part], base_image: Any = None
     ) -> AsyncCharacterJob:
         settings = self._client.settings
-        fields = recipes.checked_fields(workflow, asked.fields)
-        fields |= recipes.checkpoint_fields(settings, workflow, nsfw=asked.nsfw)
+        fields = requests.checked_fields(workflow, asked.fields)
+        fields |= requests.checkpoint_fields(settings, workflow, nsfw=asked.nsfw)
         data, described = (
-            (None, None) if asked.kind == "base" else await recipes.read_base_image(base_image, references_of(settings))
+            (None, None) if asked.kind == "base" else await requests.read_base_image(base_image, references_of(settings))
         )
         backend = settings.backend_names[0]
         tags = list(dict.fromkeys(asked.tags))
         plan = Plan(new_job_id(), asked.kind, backend, workflow, asked.nsfw, seed, now(), fields, described, tags, list(parts))
         for part in parts:  # whatever does not fit is said before anything is written or sent
-            recipes.request(plan, part, data)
+            requests.request(plan, part, data)
         shelf = Shelf(settings.home, plan.id)
         shelf.make(plan)
         picture = described and {"sha256": described["sha256"], "bytes": described["bytes"]}
@@ -255,7 +255,7 @@ def _first(seed: int | None) -> int:
     """
     if seed is None:
         return secrets.randbelow(DRAWN_SEED_LIMIT)
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < recipes.LARGEST_SEED:
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < requests.LARGEST_SEED:
         raise InvalidInputError(f"seed must be a whole number from 0 to 2**64 - 1, not {seed!r}.", "Leave it out and one is drawn.")
     return seed
 

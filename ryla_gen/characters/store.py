@@ -17,7 +17,7 @@ from filelock import Timeout
 
 from .. import media
 from ..errors import InvalidInputError, JobNotFoundError, StorageFailedError
-from ..filelocks import file_lock
+from ..support.file_locks import file_lock
 from .base import Part, Plan
 
 FOLDER = "characters"

@@ -7,10 +7,10 @@ from typing import Any
 
 from ..client import Client
 from ..events import State
-from ..portal import Portal
+from ..support.loop_thread import Portal
 from .base import Angle, Kind, Part, Picture, Plan, Progress
+from .job import AsyncCharacterJob
 from .results import CharacterResult
-from .running import AsyncCharacterJob
 from .service import COUNT, AsyncCharacters
 
 

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from ..jobs import AsyncJob, Job
-from .asynchronous import IN_FLIGHT, AsyncClient, OnEvent
+from .async_client import IN_FLIGHT, AsyncClient, OnEvent
+from .job_base import AsyncJob, Job
 from .jobs import AsyncJobs, Jobs
-from .plain import Client
+from .sync_client import Client
 
 __all__ = ["IN_FLIGHT", "AsyncClient", "AsyncJob", "AsyncJobs", "Client", "Job", "Jobs", "OnEvent"]

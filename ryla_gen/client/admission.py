@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from . import budget
-from .errors import InternalError, InvalidInputError, JobNotFoundError
-from .estimates import Estimate, Work, estimate, rate_of, work_of
-from .history import History, Purse, Record
-from .history.processes import this_process
-from .media import References
-from .settings import Settings
-from .workflows.base import Workflow
-from .workflows.registry import plugin_behind, workflow_class
+from ..costs import budget
+from ..costs.estimates import Estimate, Work, estimate, rate_of, work_of
+from ..errors import InternalError, InvalidInputError, JobNotFoundError
+from ..history import History, Purse, Record
+from ..history.processes import this_process
+from ..media import References
+from ..settings import Settings
+from ..workflows.base import Workflow
+from ..workflows.registry import plugin_behind, workflow_class
 
 
 def check_call(workflow: object, timeout: object, tags: object) -> None:
@@ -212,7 +212,7 @@ def typed(error: BaseException, job: str) -> BaseException:
 
     Raise it from its cause: the traceback is then that of the place where it happened.
     """
-    from .comfy.connection import as_typed  # HTTP, which counting costs does not need
+    from ..comfy.connection import as_typed  # HTTP, which counting costs does not need
 
     if not isinstance(error, Exception):
         return error

@@ -11,21 +11,21 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 from .. import backends
-from ..calls import check_call, typed
 from ..contract import new_job_id
+from ..costs.estimates import Estimate, estimate
 from ..errors import BackendNotConfiguredError, InvalidInputError, RylaGenError
-from ..estimates import Estimate, estimate
 from ..events import FINAL_STATES, Event
-from ..grids import show_lists
 from ..history import CostRow, History, Record
-from ..jobs import AsyncJob
-from ..methods import Methods
 from ..notebook import live
 from ..results import Generation
+from ..results.grid import show_lists
 from ..settings import Settings
 from ..workflows.base import Workflow
+from .admission import check_call, typed
+from .job_base import AsyncJob
 from .jobs import AsyncJobs
 from .loras import AsyncLoras
+from .methods import Methods
 from .outcomes import Outcomes
 from .submission import Order, Sent, Submission
 

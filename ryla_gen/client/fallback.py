@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from .errors import BackendError, ModelNotFoundError, PlainData, RylaGenError, WorkflowInvalidError
-from .events import Finished, Started
-from .workflows.base import Notice
+from ..errors import BackendError, ModelNotFoundError, PlainData, RylaGenError, WorkflowInvalidError
+from ..events import Finished, Started
+from ..workflows.base import Notice
 
 if TYPE_CHECKING:
-    from .backends.base import Ticket
+    from ..backends.base import Ticket
 
 T = TypeVar("T")
 

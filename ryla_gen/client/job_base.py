@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING
 
-from .errors import GenerationTimeoutError, JobCanceledError, JobNotFoundError, RylaGenError
-from .events import Event, State
+from ..errors import GenerationTimeoutError, JobCanceledError, JobNotFoundError, RylaGenError
+from ..events import Event, State
 
 if TYPE_CHECKING:
-    from .backends.base import Ticket
-    from .portal import Portal
-    from .results import Generation
-    from .workflows.base import Workflow
+    from ..backends.base import Ticket
+    from ..results import Generation
+    from ..support.loop_thread import Portal
+    from ..workflows.base import Workflow
 
 
 class AsyncJob:

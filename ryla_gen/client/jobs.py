@@ -11,24 +11,24 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..backends.base import StopsById
-from ..backends.elsewhere import Told, told_of
-from ..calls import estimate_again, rebuilt, unreached, workflow_of
+from ..backends.recover import Told, told_of
 from ..comfy.messages import Whereabouts
 from ..errors import InvalidInputError, JobCanceledError, JobExpiredError, JobNotFoundError, RylaGenError
 from ..events import FINAL_STATES, Event, Started, State
 from ..history import Record
-from ..jobs import AsyncJob, Job
-from ..portal import Portal
 from ..results import Generation
+from ..support.loop_thread import Portal
 from ..workflows.base import Workflow
 from ..workflows.custom import CustomWorkflow
 from . import whereabouts
+from .admission import estimate_again, rebuilt, unreached, workflow_of
+from .job_base import AsyncJob, Job
 from .submission import Sent
 
 if TYPE_CHECKING:
     from ..backends.base import Ticket
-    from .asynchronous import AsyncClient
-    from .plain import Client
+    from .async_client import AsyncClient
+    from .sync_client import Client
 
 BY_ID = ("modal",)
 """Backends that stop a job of which they have no call yet."""

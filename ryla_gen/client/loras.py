@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Self
 
 from ..backends.lora_stores import lora_store
 from ..errors import InvalidInputError, JobCanceledError
-from ..loras.base import Show, Stored, Transfer, checked_id
-from ..loras.incoming import Incoming, Wishes, default_id, examined, hub_checked, hub_hash, is_hub, on_disk, words_of
-from ..loras.library import Library, Pushed, Verified
-from ..portal import Portal
+from ..models.loras.base import Show, Stored, Transfer, checked_id
+from ..models.loras.library import Library, Pushed, Verified
+from ..models.loras.source import Incoming, Wishes, default_id, examined, hub_checked, hub_hash, is_hub, on_disk, words_of
+from ..support.loop_thread import Portal
 
 if TYPE_CHECKING:
     from ..settings import Settings

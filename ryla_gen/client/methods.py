@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from .errors import InvalidInputError
-from .workflows.base import Workflow
-from .workflows.custom import CustomWorkflow
-from .workflows.faces import FluxInstantID, FluxPulid, InstantID
-from .workflows.flux import Flux, FluxDev, FluxLora
-from .workflows.seedvr2 import SeedVR2
-from .workflows.wan2 import Wan2
+from ..errors import InvalidInputError
+from ..workflows.base import Workflow
+from ..workflows.custom import CustomWorkflow
+from ..workflows.faces import FluxInstantID, FluxPulid, InstantID
+from ..workflows.flux import Flux, FluxDev, FluxLora
+from ..workflows.seedvr2 import SeedVR2
+from ..workflows.wan2 import Wan2
 
 P = ParamSpec("P")
 R = TypeVar("R")

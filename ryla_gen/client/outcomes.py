@@ -8,16 +8,16 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from .. import hooks
-from ..calls import typed, unfinished_cost
+from .. import telemetry
+from ..costs.estimates import Estimate
 from ..errors import InternalError, JobExpiredError, PlainData, RylaGenError
-from ..estimates import Estimate
 from ..events import Started, now
-from ..fallback import explained, notices
 from ..history import History, Record
-from ..jobs import AsyncJob, state_of
 from ..results import Generation
 from ..settings import Settings
+from .admission import typed, unfinished_cost
+from .fallback import explained, notices
+from .job_base import AsyncJob, state_of
 from .submission import Sent
 
 if TYPE_CHECKING:
@@ -129,8 +129,8 @@ class Outcomes:
                 ],
             }
         self._history.update(job, **columns)
-        for happening in hooks.settled(known, generation, error):
-            hooks.tell(happening, self._settings)
+        for happening in telemetry.settled(known, generation, error):
+            telemetry.tell(happening, self._settings)
 
     def _elsewhere(self, known: Record | None, error: RylaGenError) -> bool:
         """Whether a job is unknown to the server that was asked, because it was sent to another one."""

@@ -9,16 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .. import hooks
+from .. import telemetry
 from ..backends.measuring import handed_in
-from ..calls import admit, references_of
+from ..costs.estimates import Estimate
 from ..errors import PlainData, RylaGenError
-from ..estimates import Estimate
 from ..events import Started
-from ..fallback import first_willing, moves_on, taken
 from ..history import History
 from ..settings import Settings
 from ..workflows.base import Workflow
+from .admission import admit, references_of
+from .fallback import first_willing, moves_on, taken
 
 if TYPE_CHECKING:
     from ..backends.base import Backend, Ticket
@@ -108,7 +108,7 @@ class Submission:
             )
             self._note(order.job, admitted.estimate)
             if not moved and not order.journaled:
-                hooks.tell(hooks.requested(ready, job=order.job, backend=name, has_seed=seeded), self._settings)
+                telemetry.tell(telemetry.requested(ready, job=order.job, backend=name, has_seed=seeded), self._settings)
             ticket = await handed_in(
                 backend, ready, job=order.job, timeout=admitted.timeout, measure_consistency=order.measure_consistency
             )

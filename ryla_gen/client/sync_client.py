@@ -7,20 +7,20 @@ from datetime import datetime
 from types import TracebackType
 from typing import Literal, Self
 
-from .. import jobs as jobs_module
+from ..costs.estimates import Estimate
 from ..errors import RylaGenError
-from ..estimates import Estimate
 from ..history import CostRow, History
-from ..jobs import Job
-from ..methods import Methods
 from ..notebook import live
-from ..portal import Portal
 from ..results import Generation
 from ..settings import Settings
+from ..support.loop_thread import Portal
 from ..workflows.base import Workflow
-from .asynchronous import IN_FLIGHT, AsyncClient, OnEvent
+from . import job_base as jobs_module
+from .async_client import IN_FLIGHT, AsyncClient, OnEvent
+from .job_base import Job
 from .jobs import Jobs
 from .loras import Loras
+from .methods import Methods
 from .submission import Sent
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..comfy.access import connect
 from ..comfy.client import ComfyClient
+from ..comfy.connect import connect
 from ..comfy.messages import End, ExecutionStart, ExecutionSuccess, Whereabouts, messages_from_history
 from ..errors import JobCanceledError, JobExpiredError, RylaGenError
 from ..events import FINAL_STATES

@@ -32,12 +32,12 @@ from ..errors import (
     WorkflowInvalidError,
     before_start,
 )
-from . import errors_map
+from . import errors
 from .follower import Follower
-from .following import Feed, Links
 from .messages import Whereabouts, clean
 from .queue import Queue, graphs_of, read_queue
 from .schema import readable_schemas
+from .socket import Feed, Links
 from .transport import ANSWER_SECONDS, FILE_LIMIT, FILE_SECONDS, HISTORY_LIMIT, NODES_LIMIT, QUEUE_LIMIT, Transport
 
 log = logging.getLogger("ryla_gen.comfy")
@@ -181,7 +181,7 @@ class ComfyClient:
         limit = self._feed.features.get("max_upload_size")
         limit = limit if isinstance(limit, int) and limit > 0 else BODY_LIMIT
         if len(body) > limit:
-            raise errors_map.too_large(f"{len(body):,} bytes, over its limit of {limit:,}.")
+            raise errors.too_large(f"{len(body):,} bytes, over its limit of {limit:,}.")
         return body
 
     async def _submit(self, body: bytes, prompt_id: str) -> Submitted:
@@ -195,13 +195,13 @@ class ComfyClient:
                 raise
             return await self._taken_anyway(prompt_id, error)
         if answer.from_gateway:
-            return await self._taken_anyway(prompt_id, errors_map.http_error(answer, self.address))
+            return await self._taken_anyway(prompt_id, errors.http_error(answer, self.address))
         if answer.status != 200:
             with before_start() if 400 <= answer.status < 500 else nullcontext():  # it says itself that it did not take it
-                raise await self._with_names(errors_map.submit_error(answer, self.address))
+                raise await self._with_names(errors.submit_error(answer, self.address))
         reply = answer.json()
         if not isinstance(reply, dict) or not isinstance(reply.get("prompt_id"), str):
-            raise errors_map.not_comfyui(self.address, "its answer to a prompt has no prompt id", {"sent": True})
+            raise errors.not_comfyui(self.address, "its answer to a prompt has no prompt id", {"sent": True})
         return await self._taken(reply, prompt_id)
 
     async def _taken(self, reply: PlainData, prompt_id: str) -> Submitted:
@@ -213,7 +213,7 @@ class ComfyClient:
         if reply.get("node_errors"):
             # The server dropped the outputs that do not fit and runs the rest, as if that were what was asked for.
             await self._withdraw(prompt_id, at_once=True)
-            raise await self._with_names(errors_map.refusal(reply))
+            raise await self._with_names(errors.refusal(reply))
         number = reply.get("number")
         return Submitted(prompt_id, number if isinstance(number, int | float) else None)
 
@@ -261,7 +261,7 @@ class ComfyClient:
             names = await self.models(error.details["folder"])
         except RylaGenError:
             return error
-        return errors_map.missing_file(
+        return errors.missing_file(
             error.details, error.details["file"], error.details["folder"], names, lora=isinstance(error, LoraNotFoundError)
         )
 
@@ -329,7 +329,7 @@ class ComfyClient:
         body = self._transport.object(answer)
         stored, folder = body.get("name"), body.get("subfolder") or ""
         if not isinstance(stored, str) or not stored or not isinstance(folder, str):
-            raise errors_map.not_comfyui(self.address, "its answer to an upload has no name")
+            raise errors.not_comfyui(self.address, "its answer to an upload has no name")
         return f"{folder}/{stored}" if folder else stored
 
     async def view(self, filename: str, subfolder: str = "", type: str = "output") -> bytes:  # noqa: A002 - the server's word
@@ -342,7 +342,7 @@ class ComfyClient:
             )
             raise ResultExpiredError(f"The server no longer has the result {clean(filename, 200)!r}.", hint, {"file": filename})
         if answer.status != 200:
-            raise errors_map.http_error(answer, self.address)
+            raise errors.http_error(answer, self.address)
         return answer.body
 
     # The server
@@ -375,7 +375,7 @@ class ComfyClient:
         if answer.status == 404:
             return []
         if answer.status != 200:
-            raise errors_map.http_error(answer, self.address)
+            raise errors.http_error(answer, self.address)
         names = answer.json()
         return [clean(name, 300) for name in names if isinstance(name, str)] if isinstance(names, list) else []
 

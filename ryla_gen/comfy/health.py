@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..errors import RylaGenError, ServerUnhealthyError
 from .client import ComfyClient
-from .errors_map import RESTART
+from .errors import RESTART
 from .queue import Queue
 from .server import PROBE_SECONDS, run_probe
 

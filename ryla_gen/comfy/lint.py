@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from ..workflows.page_inputs import is_page_input
+from ..graphs.page_inputs import is_page_input
 from .schema import InputSpec, choices_of, input_specs, is_link, live_specs, unknown_inputs
 
 UNDECLARED = ("control_after_generate",)

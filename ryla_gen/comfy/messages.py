@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..controls import CLASS
+from ..support.control_characters import CLASS
 
 PlainData = dict[str, Any]
 

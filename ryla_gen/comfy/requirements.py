@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ModelNotFoundError, PlainData, RylaGenError, WorkflowInvalidError
-from ..workflows.schemas import COMFYUI_VERSION, node_schemas
-from ..workflows.tables import NodePack, Weights, all_weights, packs_for, weights_for
-from .errors_map import folder_of, missing_file
+from ..models.node_schemas import COMFYUI_VERSION, node_schemas
+from ..models.weights_table import NodePack, Weights, all_weights, packs_for, weights_for
+from .errors import folder_of, missing_file
 from .schema import Schemas, file_inputs, input_specs
 
 LISTED = 12

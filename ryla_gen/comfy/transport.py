@@ -18,8 +18,8 @@ import aiohttp
 from yarl import URL
 
 from ..errors import BackendUnreachableError, InvalidInputError, PlainData
-from . import errors_map
-from .errors_map import Answer
+from . import errors as errors_map
+from .errors import Answer
 from .messages import clean
 
 log = logging.getLogger("ryla_gen.comfy")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from .errors import BudgetExceededError, StorageFailedError
+from ..errors import BudgetExceededError, StorageFailedError
 
 HEADROOM = 3.0
 """How many times its likely cost a job sets aside even when little is left: estimates are rough, and a job that is stopped just

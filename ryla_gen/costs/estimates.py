@@ -10,12 +10,12 @@ import statistics
 from collections.abc import Sequence
 from datetime import datetime
 
-from ..durations import DURATIONS, REFERENCE_GPU, TENSOR_TFLOPS, UNKNOWN
 from ..history import History, Record
 from ..settings import Settings
 from ..workflows.base import Workflow
-from .base import NOTHING, Estimate, Range, Source, Work, work_of
+from .durations import DURATIONS, REFERENCE_GPU, TENSOR_TFLOPS, UNKNOWN
 from .rates import Rate, rate_of
+from .work import NOTHING, Estimate, Range, Source, Work, work_of
 
 __all__ = ["NOTHING", "Estimate", "Range", "Work", "estimate", "rate_of", "work_of"]
 

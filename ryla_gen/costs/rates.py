@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .. import backends
-from ..durations import COLD_START
-from ..prices import GPU_USD_PER_SECOND, PRICES_AS_OF, region_factors
 from ..remote.config import FamilyConfig, deployed
 from ..remote.costs import cost_of, gpu_count, gpu_name
 from ..settings import Settings
 from ..workflows.base import Workflow
 from ..workflows.registry import BUILT_IN
-from .base import NOTHING, Range
+from .durations import COLD_START
+from .prices import GPU_USD_PER_SECOND, PRICES_AS_OF, region_factors
+from .work import NOTHING, Range
 
 PRICE_SETTINGS = {
     "comfyui": " (ryla-gen config set comfyui.hourly_usd 1.20)",

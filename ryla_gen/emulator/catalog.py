@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..comfy.schema import MODEL_SUFFIXES, InputSpec, file_inputs, input_specs
-from ..workflows.schemas import COMFYUI_VERSION, node_schemas
-from ..workflows.tables import all_weights
+from ..models.node_schemas import COMFYUI_VERSION, node_schemas
+from ..models.weights_table import all_weights
 from .base import Folders
 
 EXAMPLE_LORAS = ("character.safetensors", "example-style.safetensors")

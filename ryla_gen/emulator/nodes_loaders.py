@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from ..loras.keys import not_loaded
-from ..safetensors import read_header
+from ..models.loras.keys import not_loaded
+from ..models.safetensors import read_header
 from .base import Context, Folders, NodeResult, node
 from .conditioning import Look, stable_key
 from .files import content_hash, inside

@@ -24,7 +24,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from ..comfy.schema import renamed
-from ..workflows.schemas import COMFYUI_VERSION, known_version
+from ..models.node_schemas import COMFYUI_VERSION, known_version
 from .base import Folders
 from .catalog import Catalog, builtin_models
 from .executor import Executor
@@ -75,7 +75,7 @@ class Emulator:
         ``schemas`` adds node classes of your own, which you register with the ``node`` decorator.
         ``plain_previews`` sends previews also to clients that do not ask for metadata. ComfyUI sends them none either
         unless started with ``--preview-method``, and simple clients take every binary frame for a result.
-        ``comfyui`` is the release whose node classes and judgement it has, one of ``ryla_gen.workflows.schemas.VERSIONS``.
+        ``comfyui`` is the release whose node classes and judgement it has, one of ``ryla_gen.models.node_schemas.VERSIONS``.
         ``allow_hosts`` are names under which it may be asked for, beside addresses, ``host`` and this machine's own names.
         ``strict``: names of weights that it does not have are refused, as ComfyUI does; otherwise it goes by the names and says so.
         Where nothing is said, a server whose ``models`` are named is strict.

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from .comfy import schema
-from .comfy.client import ComfyClient
-from .comfy.errors_map import causes_in_log, node_error, refusal
-from .comfy.follower import Follower
-from .comfy.messages import (
+from ..comfy import schema
+from ..comfy.client import ComfyClient
+from ..comfy.errors import causes_in_log, node_error, refusal
+from ..comfy.follower import Follower
+from ..comfy.lint import oddities
+from ..comfy.messages import (
     End,
     ExecutionCached,
     ExecutionError,
@@ -30,11 +31,9 @@ from .comfy.messages import (
     QueuePosition,
     clean,
 )
-from .comfy.missing import missing_for
-from .comfy.oddities import oddities
-from .comfy.separators import with_server_names
-from .comfy.uploads import Uploads
-from .errors import (
+from ..comfy.requirements import missing_for
+from ..comfy.separators import with_server_names
+from ..errors import (
     BackendError,
     JobCanceledError,
     JobExpiredError,
@@ -43,14 +42,15 @@ from .errors import (
     WorkflowInvalidError,
     before_start,
 )
-from .events import Preview, Progress, Queued, Started
+from ..events import Preview, Progress, Queued, Started
+from ..graphs.api_format import graph_seed
+from ..results import METADATA_KEY, Cost, Generation, Output, Timings, metadata, require_outputs
+from ..results.output_files import as_output, output_notices, text_output
+from ..workflows.base import Files, Notice, Workflow
 from .limits import Limits, Watched
-from .loras.choosing import stored_loras
-from .outputs import as_output, output_notices, text_output
-from .results import METADATA_KEY, Cost, Generation, Output, Timings, metadata, require_outputs
-from .running import Collected, Emit, Item, Run
-from .workflows.base import Files, Notice, Workflow
-from .workflows.custom import graph_seed
+from .loras import stored_loras
+from .progress import Collected, Emit, Item, Run
+from .uploads import Uploads
 
 LOG_SECONDS = 3.0
 """How long the server may take to show its log, for what led to a node's exception."""

@@ -9,12 +9,12 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from .comfy import errors_map
-from .comfy.client import ComfyClient
-from .comfy.follower import Follower
-from .comfy.messages import ExecutionStart, Message, Whereabouts
-from .errors import GenerationTimeoutError, RylaGenError
-from .running import Run
+from ..comfy import errors
+from ..comfy.client import ComfyClient
+from ..comfy.follower import Follower
+from ..comfy.messages import ExecutionStart, Message, Whereabouts
+from ..errors import GenerationTimeoutError, RylaGenError
+from .progress import Run
 
 log = logging.getLogger("ryla_gen")
 
@@ -111,7 +111,7 @@ class Watched:
         stopped = await self._stop(self._job)
         stuck = silent >= min(limit, SILENT_SECONDS) / 2 and self._limits.waiting is not None
         if stopped and stuck and not await self._ends(follower):
-            return errors_map.stuck_prompt(self._job, self._client.address, silent, limit)
+            return errors.stuck_prompt(self._job, self._client.address, silent, limit)
         text = f"The graph ran longer than {limit:g} s and was stopped (at {self._run.fraction():.0%})."
         if not stopped:
             text = (
@@ -124,7 +124,7 @@ class Watched:
         ahead = where.ahead if where is not None and where.place == "pending" else follower.ahead
         stopped = await self._stop(self._job)
         waiting = self._limits.waiting or 0.0
-        error = errors_map.stuck_queue(self._job, self._client.address, waiting, ahead, moved=follower.moved, stopped=stopped)
+        error = errors.stuck_queue(self._job, self._client.address, waiting, ahead, moved=follower.moved, stopped=stopped)
         after = await self._whereabouts() if stopped else None
         if after is not None and after.place == "absent":
             error.started = "no"  # so that another backend may have it

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ..comfy.log import EXECUTED, ServerLog, keys_not_loaded, lora_files
+from ..comfy.messages import clean
 from ..errors import RylaGenError
-from ..safetensors import read_header
+from ..models.safetensors import read_header
 from ..workflows.base import Notice
-from .log import EXECUTED, ServerLog, keys_not_loaded, lora_files
-from .messages import clean
 
 CODE = "lora_keys_not_loaded"
 LOOK_SECONDS = 0.1

@@ -9,16 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..comfy.errors_map import missing_file
+from ..comfy.errors import missing_file
 from ..comfy.schema import input_specs
 from ..errors import LoraIncompatibleError, LoraNotFoundError, RylaGenError
-from ..safetensors import SUFFIX, read_header
+from ..models.loras.base import Card
+from ..models.loras.keys import NAMES, base_of
+from ..models.loras.library import Library
+from ..models.safetensors import SUFFIX, read_header
 from ..workflows.base import Workflow
-from .base import Card
-from .keys import NAMES, base_of
-from .library import Library
 
-log = logging.getLogger("ryla_gen.loras")
+log = logging.getLogger("ryla_gen.models.loras")
 
 LOOK_SECONDS = 5.0
 """How long a look at the store may hold up a request: it is a help, and the worker looks again."""

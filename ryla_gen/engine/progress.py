@@ -9,9 +9,9 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .comfy.messages import ExecutionError, ImageFrame, NodeExecuted, clean
-from .errors import ServerUnhealthyError
-from .workflows.base import Notice
+from ..comfy.messages import ExecutionError, ImageFrame, NodeExecuted, clean
+from ..errors import ServerUnhealthyError
+from ..workflows.base import Notice
 
 SAMPLER_STEPS = 20
 """Weight of a sampler node whose number of steps the graph does not spell out."""

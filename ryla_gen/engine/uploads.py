@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Mapping
 
 from .. import media
+from ..comfy.client import ComfyClient
 from ..errors import InvalidInputError, RylaGenError
 from ..workflows.base import Workflow
-from .client import ComfyClient
 
 FOLDER = "ryla"
 """Subfolder of the server's input folder for what we upload."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from .. import media
 from ..errors import InvalidInputError
-from ..portal import Portal
 from ..settings import home_folder
+from ..support.loop_thread import Portal
 from .base import Embedder, Several, chosen, cosine
 from .insight import InsightFace, rows
 
 if TYPE_CHECKING:
-    from ..downloads import Progress
+    from ..models.downloads import Progress
 
 MODELS = "models"
 """Folder of the models below RYLA_GEN_HOME."""
@@ -68,7 +68,7 @@ def install(
         RylaGenError: a file cannot be had, or is not what it should be; nothing half-written stays under its name.
 
     """
-    from .. import downloads  # the hub's client, which the GPU images do not have
+    from ..models import downloads  # the hub's client, which the GPU images do not have
 
     report = downloads.sync(rows(), models or home_folder() / MODELS, endpoint=endpoint, progress=progress)
     report.raise_for_failures()

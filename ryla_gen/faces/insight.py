@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BackendNotConfiguredError, ModelNotFoundError, StorageFailedError
-from ..workflows.tables import Weights, all_weights
+from ..models.weights_table import Weights, all_weights
 from .base import Face
 
 if TYPE_CHECKING:

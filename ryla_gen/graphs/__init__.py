@@ -1,13 +1,12 @@
-"""Graphs of one's own: the UI format converted, a graph drawn, its values listed and set, a workflow class written from it.
+"""ComfyUI graphs: both file formats, conversion, inputs that can be set, drawings as Mermaid text. Knows no workflow and no server.
 
->>> from ryla_gen.graphs import draw_svg
->>> draw_svg("flux-dev")[:4]
-'<svg'
+>>> from ryla_gen.graphs import draw_mermaid
+>>> draw_mermaid({"1": {"class_type": "VAEDecode", "inputs": {}}}).splitlines()[0]
+'flowchart LR'
 """
 
 from .converting import Converted, convert
-from .drawing import draw_svg
 from .mermaid import draw_mermaid
 from .reading import Found, read
 
-__all__ = ["Converted", "Found", "convert", "draw_mermaid", "draw_svg", "read"]
+__all__ = ["Converted", "Found", "convert", "draw_mermaid", "read"]

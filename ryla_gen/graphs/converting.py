@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import InvalidInputError
-from ..workflows.custom import EXPORT_HELP
-from ..workflows.graph import is_link, links
+from .api_format import EXPORT_HELP
+from .graph import is_link, links
 from .promoted import NOTHING, Promotions
 from .tracing import Scope, Tracer, expanded
 from .ui import Drawing, Drawn, read_drawing

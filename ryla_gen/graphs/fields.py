@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..workflows.custom import SEED_INPUTS, TEXT_INPUTS, positive_texts
-from ..workflows.graph import is_link, links
-from ..workflows.slots import Slot, slots_of, title_of
+from .api_format import SEED_INPUTS, TEXT_INPUTS, positive_texts
+from .graph import is_link, links
+from .inputs import Slot, slots_of, title_of
 
 Place = tuple[str, str]
 """A node's id and one of its inputs."""

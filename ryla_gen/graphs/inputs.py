@@ -10,8 +10,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from ..errors import InvalidInputError
+from ..models.node_schemas import node_schemas
 from .graph import is_link
-from .schemas import node_schemas
 
 Schemas = Mapping[str, Mapping[str, Any]]
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")

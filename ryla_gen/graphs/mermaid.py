@@ -16,7 +16,7 @@ def draw_mermaid(graph: Any, schemas: Mapping[str, Mapping[str, Any]] | None = N
     """Draw a graph as Mermaid text.
 
     Args:
-        graph: a graph in either format, a workflow or its name, or the path of a file that holds one.
+        graph: a graph in either format, a workflow, or the path of a file that holds one.
         schemas: node schemas, which tell what flows where; the packaged ones when absent.
 
     Raises:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..workflows.graph import is_link
-from ..workflows.schemas import node_schemas
-from ..workflows.slots import title_of
+from ..models.node_schemas import node_schemas
+from .graph import is_link
+from .inputs import title_of
 
 COLOURS = {
     "MODEL": "#8b6fd0",

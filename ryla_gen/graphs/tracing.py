@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InvalidInputError
-from ..workflows.custom import EXPORT_HELP
+from .api_format import EXPORT_HELP
 from .ui import BYPASSED, MUTED, SHEET_INPUT, Drawing, Drawn, Sheet
 
 REROUTES = frozenset({"Reroute", "Reroute (rgthree)", "ReroutePrimitive|pysssss"})

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import InvalidInputError
-from ..workflows.custom import EXPORT_HELP
+from .api_format import EXPORT_HELP
 from .numbering import renumbered
 
 ACTIVE, MUTED, BYPASSED = 0, 2, 4

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from ..workflows.page_inputs import AUDIO_CLASSES, AUDIO_PLAYER, CHOICES, MODEL_BUTTONS, MODEL_CLASSES, VIDEO_PLAYER
+from .page_inputs import AUDIO_CLASSES, AUDIO_PLAYER, CHOICES, MODEL_BUTTONS, MODEL_CLASSES, VIDEO_PLAYER
 from .ui import Drawn
 
 WIDGET_TYPES = frozenset({

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .tables import Weights
+    from .weights_table import Weights
 
 FORBIDDING = ("non-commercial", "research only")
 """Words of a licence that forbids commercial use of the model itself."""

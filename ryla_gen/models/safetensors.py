@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from .errors import InvalidInputError, StorageFailedError
+from ..errors import InvalidInputError, StorageFailedError
 
 LENGTH_BYTES = 8
 """Bytes in front of the header that hold its length."""

@@ -12,12 +12,12 @@ from typing import Any, Literal, TypeVar
 import modal
 import modal.exception
 
-from . import contract
-from .backends.modal_errors import AMBIGUOUS, translated
-from .errors import BackendUnreachableError, InvalidInputError, NotDeployedError, PlainData, error_from_data
-from .events import CONTRACT
-from .names import CLASS_OF_FAMILY, EVENTS_QUEUE, HUGGINGFACE_SECRET
-from .settings import Settings
+from .. import contract
+from ..errors import BackendUnreachableError, InvalidInputError, NotDeployedError, PlainData, error_from_data
+from ..events import CONTRACT
+from ..names import CLASS_OF_FAMILY, EVENTS_QUEUE, HUGGINGFACE_SECRET
+from ..settings import Settings
+from .modal_errors import AMBIGUOUS, translated
 
 T = TypeVar("T")
 log = logging.getLogger("ryla_gen.modal")

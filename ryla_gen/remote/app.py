@@ -16,7 +16,7 @@ import modal
 from ..names import APP, MODELS_VOLUME
 from ..settings import Settings
 from . import config, image
-from .places import HUB_VOLUME, VOLUME_ROOT
+from .container_paths import HUB_VOLUME, VOLUME_ROOT
 
 if TYPE_CHECKING:
     from .weights import Keeper

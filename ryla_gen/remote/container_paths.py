@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..models.weights_table import all_weights
 from ..names import MODELS_VOLUME
-from ..workflows.tables import all_weights
 
 VOLUME_ROOT = "/volumes"
 """Each volume is mounted below this, under its own name."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ..prices import CPU_USD_PER_CORE_SECOND, GPU_USD_PER_SECOND, MEMORY_USD_PER_GIB_SECOND, PRICES_AS_OF
+from ..costs.prices import CPU_USD_PER_CORE_SECOND, GPU_USD_PER_SECOND, MEMORY_USD_PER_GIB_SECOND, PRICES_AS_OF
 from ..results import Cost
 
 ALIASES = {"A10G": "A10", "A100": "A100-40GB"}

@@ -15,14 +15,14 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from . import hooks
-from .backends.modal_errors import TOKEN_HINT
-from .errors import BackendUnreachableError, InvalidInputError, NotAuthorizedError, NotDeployedError, RylaGenError
-from .names import CLASS_OF_FAMILY, MODELS_VOLUME
-from .prices import GPU_USD_PER_SECOND
-from .remote.config import FamilyConfig, deployed
-from .settings import Settings
-from .workflows.tables import all_weights
+from .. import telemetry
+from ..costs.prices import GPU_USD_PER_SECOND
+from ..errors import BackendUnreachableError, InvalidInputError, NotAuthorizedError, NotDeployedError, RylaGenError
+from ..models.weights_table import all_weights
+from ..names import CLASS_OF_FAMILY, MODELS_VOLUME
+from ..settings import Settings
+from .config import FamilyConfig, deployed
+from .modal_errors import TOKEN_HINT
 
 log = logging.getLogger("ryla_gen.modal")
 
@@ -143,9 +143,9 @@ def deploy(plan: Plan, on_line: Callable[[str], None]) -> Deployment:
     if code:
         raise _failure("\n".join(kept))
     done = Deployment(settings.modal_app, settings.modal_environment, time.monotonic() - began, url)
-    if hooks.listening(settings):
-        told = hooks.AppDeployed(backend="modal", app=done.app, models=_models(settings), seconds=done.seconds)
-        hooks.tell(told, settings)
+    if telemetry.listening(settings):
+        told = telemetry.AppDeployed(backend="modal", app=done.app, models=_models(settings), seconds=done.seconds)
+        telemetry.tell(told, settings)
     return done
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import locks
+from ..models.weights_table import NodePack
 from ..workflows.registry import PLUGIN_GROUP
-from ..workflows.tables import NodePack
 from .config import FamilyConfig, container_environment
+from .container_paths import COMFYUI_FOLDER
 from .pins import BUILD, COMPILED, INSTALLERS, LAST, NEEDS_GPU, PYTHON, WEIGHTS, comfyui, lock_file, packs_of
-from .places import COMFYUI_FOLDER
 from .variants import family_nodes
 
 if TYPE_CHECKING:

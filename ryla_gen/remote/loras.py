@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ..engine.loras import require_base, require_plain
 from ..errors import LoraNotFoundError, PlainData
-from ..loras.base import CARD, CARD_BYTES, Card, card_from
-from ..loras.choosing import require_base, require_plain
+from ..models.loras.base import CARD, CARD_BYTES, Card, card_from
 
 log = logging.getLogger("ryla_gen.remote")
 

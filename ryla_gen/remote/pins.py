@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..locks import Requirements
-from ..workflows.tables import NodePack, node_packs
+from ..models.weights_table import NodePack, node_packs
 from .config import FAMILIES
 from .variants import family_nodes
 

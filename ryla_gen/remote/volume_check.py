@@ -7,9 +7,9 @@ import logging
 from typing import Any
 
 from ..errors import ModelNotFoundError
+from ..models.weights_table import Weights
 from ..workflows.base import Workflow
-from ..workflows.tables import Weights
-from .places import Places
+from .container_paths import Places
 
 log = logging.getLogger("ryla_gen.remote")
 

@@ -15,15 +15,16 @@ from typing import Any, Literal
 
 import modal
 
-from .. import contract, downloads
+from .. import contract
 from ..errors import InvalidInputError, JobCanceledError, PlainData, RylaGenError
 from ..events import CONTRACT, now
+from ..models import downloads
+from ..models.weights_table import Weights
 from ..names import EVENTS_QUEUE, MODELS_VOLUME
 from ..version import __version__
 from ..workflows.registry import workflow_class
-from ..workflows.tables import Weights
+from .container_paths import Places
 from .faults import typed
-from .places import Places
 from .publish import Outbox, Put
 from .variants import default_of, variants
 

@@ -16,8 +16,9 @@ from typing import Any
 import modal
 
 from .. import contract
-from ..comfy.lora_watch import LoraWatch
 from ..comfy.server import ComfyServer
+from ..engine.lora_effect import LoraWatch
+from ..engine.progress import Emit
 from ..errors import (
     BackendUnreachableError,
     GenerationTimeoutError,
@@ -33,21 +34,20 @@ from ..events import Preview, Progress, Queued, Started, State
 from ..faces import require_face
 from ..names import CLAIMS_DICT, EVENTS_QUEUE, MODELS_VOLUME
 from ..results import Generation
-from ..running import Emit
 from ..version import __version__
 from ..workflows.base import Notice, Workflow
 from . import costs
 from .claims import ModalClaims, claim, stop
 from .config import INPUTS, FamilyConfig, inside
 from .consistency import measured
+from .container_paths import Places
 from .faults import typed
 from .interrupts import Interrupts
 from .loras import Brought, LoraCopies, ModalShelf
-from .missing import Stock
-from .places import Places
 from .preload import preload
 from .publish import Publisher, Put
-from .supervision import Session, Supervisor
+from .supervisor import Session, Supervisor
+from .volume_check import Stock
 
 LOADED = time.monotonic()
 """When Python had come this far in a new container: the cold start counts from here."""

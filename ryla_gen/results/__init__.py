@@ -14,17 +14,17 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import media, notebook
-from .errors import InvalidInputError, ServerUnhealthyError, WorkflowError
+from .. import media, notebook
+from ..errors import InvalidInputError, ServerUnhealthyError, WorkflowError
+from ..workflows.base import Notice
 from .notes import METADATA_KEY as METADATA_KEY
 from .notes import load as load
 from .notes import metadata as metadata
-from .workflows.base import Notice
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from .workflows.base import Workflow
+    from ..workflows.base import Workflow
 
 TEMPLATE_FIELDS = ("workflow", "seed", "index", "job", "name")
 """Words that may stand in braces in a file name."""

@@ -11,11 +11,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from . import media, notebook
-from .errors import InvalidInputError, RylaGenError
-from .media.frames import frames_of
-from .media.sheet import Tile
-from .results import Generation, Output
+from .. import media, notebook
+from ..errors import InvalidInputError, RylaGenError
+from ..media.frames import frames_of
+from ..media.sheet import Tile
+from . import Generation, Output
 
 MOST = 60
 """Pictures on one sheet: fifteen rows of four, of 256 pixels each."""

@@ -9,12 +9,12 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import media
-from .errors import InvalidInputError, StorageFailedError
-from .workflows.registry import workflow_class
+from .. import media
+from ..errors import InvalidInputError, StorageFailedError
+from ..workflows.registry import workflow_class
 
 if TYPE_CHECKING:
-    from .workflows.base import Workflow
+    from ..workflows.base import Workflow
 
 METADATA_KEY = "ryla"
 """PNG text chunk (or EXIF field) that holds the workflow, its fields and the seed."""
@@ -22,7 +22,7 @@ METADATA_KEY = "ryla"
 
 def metadata(workflow: Workflow, seed: int, job: str) -> dict[str, Any]:
     """Describe a request for the inside of a file, so that :func:`load` can bring it back."""
-    from .version import __version__
+    from ..version import __version__
 
     return {"contract": 1, "sdk": __version__, "workflow": workflow.name, "seed": seed, "job": job, "inputs": workflow.described()}
 
@@ -47,7 +47,7 @@ def load(path: str | PathLike[str], **fields: Any) -> Workflow:
     if METADATA_KEY in found:
         return _from_metadata(path, _json(found[METADATA_KEY]), fields)
     if "prompt" in found:
-        from .workflows.custom import CustomWorkflow
+        from ..workflows.custom import CustomWorkflow
 
         return CustomWorkflow.from_plain({"graph": _json(found["prompt"]), **fields}, trusted=True)
     raise InvalidInputError(

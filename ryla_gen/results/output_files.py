@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, cast
 
-from . import media
-from .errors import InvalidInputError
-from .results import Output, replacement_of
-from .workflows.base import Notice
+from .. import media
+from ..errors import InvalidInputError
+from ..workflows.base import Notice
+from . import Output, replacement_of
 
 
 def as_output(

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Generic, TypeVar
 
-from .errors import InternalError
+from ..errors import InternalError
 
 T = TypeVar("T")
 

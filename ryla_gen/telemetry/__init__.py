@@ -8,21 +8,10 @@ Telling never waits, never raises, and loads nothing where nobody listens. See d
 
 from __future__ import annotations
 
-from .base import (
-    AppDeployed,
-    Canceled,
-    Completed,
-    ConsistencyMeasured,
-    Failed,
-    Happening,
-    LoraLoaded,
-    OfJob,
-    Requested,
-    Sink,
-)
-from .faults import FAULTS, ErrorType, Fault
-from .reading import failed, requested, settled, succeeded
-from .telling import add, dropped, flush, listening, remove, tell
+from .base import AppDeployed, Canceled, Completed, ConsistencyMeasured, Failed, Happening, LoraLoaded, OfJob, Requested, Sink
+from .dispatch import add, dropped, flush, listening, remove, tell
+from .error_types import FAULTS, ErrorType, Fault
+from .payloads import failed, requested, settled, succeeded
 
 __all__ = [
     "FAULTS",

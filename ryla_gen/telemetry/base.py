@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
-from .faults import FAULTS, Fault
+from .error_types import FAULTS, Fault
 
 LOGGER = "ryla_gen.events"
 """Name of the logger that gets everything, at the level INFO."""

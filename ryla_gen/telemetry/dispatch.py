@@ -13,7 +13,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING
 
 from .base import LOGGER, Happening, Sink
-from .lanes import Lane, Made
+from .queue import Lane, Made
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -34,7 +34,7 @@ def add(sink: Sink) -> None:
     """Let a function of yours hear of everything that happens; adding it again changes nothing.
 
     It runs on a thread of its own, in the context (``contextvars``) of whoever asked for the generation. It may be slow; when it
-    is slower than things happen, some are dropped. What it raises is logged once to ``ryla_gen.hooks`` and costs no generation.
+    is slower than things happen, some are dropped. What it raises is logged once to ``ryla_gen.telemetry`` and costs no generation.
 
     Args:
         sink: called with a :class:`Happening`.

@@ -17,7 +17,7 @@ from .base import Happening, Sink
 MOST_WAITING = 1000
 """Happenings that wait for a slow sink; what comes after that is dropped and counted."""
 
-log = logging.getLogger("ryla_gen.hooks")
+log = logging.getLogger("ryla_gen.telemetry")
 
 Flush = Callable[[float], None]
 """Hands over what the sink itself still holds, in so many seconds at most."""

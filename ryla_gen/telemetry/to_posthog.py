@@ -13,16 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .base import (
-    AppDeployed,
-    Completed,
-    ConsistencyMeasured,
-    Failed,
-    Happening,
-    LoraLoaded,
-    OfJob,
-    Requested,
-)
+from .base import AppDeployed, Completed, ConsistencyMeasured, Failed, Happening, LoraLoaded, OfJob, Requested
 
 if TYPE_CHECKING:
     from ..settings import Settings

@@ -19,11 +19,11 @@ from typing import Any
 
 from .. import media
 from ..errors import InvalidInputError, OutputExistsError, StorageFailedError
+from ..graphs.fields import FoundField, fields_of_graph
 from ..version import __version__
 from ..workflows.custom import CustomWorkflow
 from ..workflows.registry import BUILT_IN
-from .fields import FoundField, fields_of_graph
-from .templates import CLASS, PYPROJECT, README, TEST
+from .scaffold_templates import CLASS, PYPROJECT, README, TEST
 
 NAME = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
 LONGEST_NAME = 50

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 @@FIELD@@from ryla_gen import Workflow
 from ryla_gen.workflows.base import @@BASES@@
-@@MEDIA@@from ryla_gen.workflows.graph import Graph
+@@MEDIA@@from ryla_gen.graphs.graph import Graph
 
 PLACES: dict[str, tuple[tuple[str, str], ...]] = @@PLACES@@
 """Field -> the nodes and inputs it sets."""

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from .graph import is_link, links
-from .tables import all_weights
+from ..graphs.graph import is_link, links
+from ..models.weights_table import all_weights
 
 LORA_INPUT = re.compile(r"^lora(_name)?(_\d+)?$")
 """Inputs that name a LoRA: ``lora_name`` in ComfyUI's own loaders, ``lora_1`` or ``lora_name_1`` in stacking ones."""

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from ..models.weights_table import Weights, weights_for
 from . import abilities
 from .fields import MediaKind, explain, media_kinds, summary
-from .tables import Weights, weights_for
 
 if TYPE_CHECKING:
+    from ..graphs.graph import Graph
     from ..media import References
-    from .graph import Graph
 
 DRAWN_SEED_LIMIT = 2**32
 """Drawn seeds stay below this: safe for JavaScript, SQLite and every node."""

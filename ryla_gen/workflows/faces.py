@@ -9,11 +9,11 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
+from ..graphs.graph import Graph, Link, Node
 from .base import IMAGE_TIME_LIMIT, Files, Notice, SampledWorkflow, largest
 from .choices import PROVIDER_NAME, FaceProvider, OutputFormat, Sampler, Scheduler
 from .fields import ImageInput
 from .flux import DEV, CheckpointName, DevPicture, model_file
-from .graph import Graph, Link, Node
 
 REALVIS = "RealVisXL_V5.0_fp16.safetensors"
 INSTANTID_NEGATIVE = "deformed, glitch, noisy, watermark, text"

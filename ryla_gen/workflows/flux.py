@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from ..graphs.graph import Graph, Link, Node
 from .base import IMAGE_TIME_LIMIT, Files, SampledWorkflow, largest
 from .choices import OutputFormat, Sampler, Scheduler
-from .graph import Graph, Link, Node
 
 SCHNELL = "flux1-schnell-fp8.safetensors"
 DEV = "flux1-dev-fp8.safetensors"

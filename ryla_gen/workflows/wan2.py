@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from ..graphs.graph import Graph, Node
 from .base import Files, SampledWorkflow, four_n_plus_one, largest
 from .choices import Sampler, Scheduler
-from .graph import Graph, Node
 
 UNET = {"1.3B": "wan2.1_t2v_1.3B_fp16.safetensors", "14B": "wan2.1_t2v_14B_fp8_scaled.safetensors"}
 TURBO_LORA = "lightx2v_T2V_14B_cfg_step_distill_v2_lora_rank64_bf16.safetensors"

@@ -14,8 +14,8 @@ import pytest
 
 from ryla_gen import AsyncClient, Client
 from ryla_gen.characters import AsyncCharacters, CharacterJob, Characters
-from ryla_gen.characters.again import worth_another
-from ryla_gen.characters.shelf import Shelf
+from ryla_gen.characters.retry import worth_another
+from ryla_gen.characters.store import Shelf
 from ryla_gen.emulator.server import Emulator
 from ryla_gen.errors import (
     ERRORS,
@@ -215,7 +215,7 @@ def test_detach_returns_before_a_worker_begins_and_status_looks_at_once(endpoint
 HOLDER = """
 import asyncio, sys
 from pathlib import Path
-from ryla_gen.characters.shelf import Shelf
+from ryla_gen.characters.store import Shelf
 async def hold():
     async with Shelf(Path(sys.argv[1]), sys.argv[2]).held():
         print("held", flush=True)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ryla_gen import FluxDev
 from ryla_gen.emulator.server import Emulator
-from ryla_gen.workflows.schemas import VERSIONS
+from ryla_gen.models.node_schemas import VERSIONS
 
 from .shell import envelope, here
 

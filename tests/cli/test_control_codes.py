@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from ryla_gen.comfy.messages import clean
-from ryla_gen.controls import visible
 from ryla_gen.events import Progress
-from ryla_gen.gallery.again import quoted
+from ryla_gen.support.control_characters import visible
+from ryla_gen.tools.gallery.rerun import quoted
 from ryla_gen_cli.progress import described
 from ryla_gen_cli.screen import table
 

@@ -9,8 +9,8 @@ import pytest
 from aiohttp import web
 
 from ryla_gen.emulator.server import Emulator
-from ryla_gen.portal import Portal
-from ryla_gen.workflows.schemas import COMFYUI_VERSION, node_schemas
+from ryla_gen.models.node_schemas import COMFYUI_VERSION, node_schemas
+from ryla_gen.support.loop_thread import Portal
 
 from .shell import envelope, here, ryla
 

@@ -13,8 +13,8 @@ import pytest
 
 from ryla_gen import Client, Flux, FluxDev
 from ryla_gen.errors import ERRORS, ModelNotFoundError
-from ryla_gen.evaluations.funnel import funnel
 from ryla_gen.history import History
+from ryla_gen.tools.evaluations.funnel import funnel
 
 from .shell import envelope, here
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ryla_gen import hooks, load
+from ryla_gen import load, telemetry
 from ryla_gen.emulator.server import Emulator
 from tests.hooks.conftest import Heard
 from tests.runpod_loopback import RunpodLoopback
@@ -33,9 +33,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
 def heard() -> Iterator[Heard]:
     """A sink that keeps what it hears."""
     sink = Heard()
-    hooks.add(sink)
+    telemetry.add(sink)
     yield sink
-    hooks.remove(sink)
+    telemetry.remove(sink)
 
 
 def told(capsys: Capsys, *arguments: str, code: int = 0) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def test_a_job_that_is_handed_in_and_fetched_is_told_once(server: Emulator, caps
         told(capsys, "jobs", "result", job, "-o", str(tmp_path / "fox.png"), "--overwrite")
     assert heard.types() == ["requested", "completed"]
     asked, done = heard.all
-    assert isinstance(asked, hooks.Requested) and isinstance(done, hooks.Completed)
+    assert isinstance(asked, telemetry.Requested) and isinstance(done, telemetry.Completed)
     assert (asked.job, done.job, asked.has_seed, asked.backend) == (job, job, True, "comfyui")
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ryla_gen.workflows.licences import commercial_use, terms, together
-from ryla_gen.workflows.tables import all_weights
+from ryla_gen.models.licences import commercial_use, terms, together
+from ryla_gen.models.weights_table import all_weights
 from ryla_gen_cli.licences import notice
 from ryla_gen_cli.screen import Screen
 

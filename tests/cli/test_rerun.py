@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from ryla_gen import load
-from ryla_gen.gallery import collect
 from ryla_gen.history import History
 from ryla_gen.media import add_png_text
+from ryla_gen.tools.gallery import collect
 
 from .shell import SMALL, envelope, here, picture
 

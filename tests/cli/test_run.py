@@ -12,7 +12,7 @@ from PIL import Image
 
 from ryla_gen import FluxDev, Generation, load
 from ryla_gen.emulator.server import Emulator
-from ryla_gen.outputs import text_output
+from ryla_gen.results.output_files import text_output
 from ryla_gen_cli.generate import page, summary
 
 from .shell import COMMAND, SECONDS, SMALL, envelope, environment, here, lines, picture, ryla, started

@@ -21,7 +21,7 @@ import json
 from pathlib import Path
 from typing import ClassVar
 from ryla_gen import Flux
-from ryla_gen.workflows.tables import Weights
+from ryla_gen.models.weights_table import Weights
 
 class Tiny(Flux):
     """Made for tests: its weights are small."""

@@ -15,7 +15,7 @@ import pytest
 import trustme
 
 from ryla_gen import AsyncClient, Flux, Settings
-from ryla_gen.comfy.access import authorization, connect
+from ryla_gen.comfy.connect import authorization, connect
 from ryla_gen.emulator.server import Emulator
 from ryla_gen.errors import BackendUnreachableError, InvalidInputError, NotAuthorizedError, StorageFailedError
 from ryla_gen.settings import set_value

@@ -415,7 +415,7 @@ async def test_silence_about_a_prompt_that_nobody_knows_ends_it(stub: StubServer
 def test_a_lost_prompt_is_noticed_within_half_a_minute() -> None:
     from inspect import signature
 
-    from ryla_gen.comfy.following import QUIET
+    from ryla_gen.comfy.socket import QUIET
 
     silence = signature(ComfyClient).parameters["silence"].default
     assert (

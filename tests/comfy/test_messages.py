@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ryla_gen.comfy import errors_map
-from ryla_gen.comfy.errors_map import Answer, node_error, submit_error
+from ryla_gen.comfy import errors as errors_map
+from ryla_gen.comfy.errors import Answer, node_error, submit_error
 from ryla_gen.comfy.messages import (
     ExecutionCached,
     ExecutionError,

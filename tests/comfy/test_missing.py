@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from ryla_gen import Client, CustomWorkflow, FluxDev, Wan2
-from ryla_gen.comfy.missing import missing_for
+from ryla_gen.comfy.requirements import missing_for
 from ryla_gen.emulator.server import Emulator
 from ryla_gen.errors import ModelNotFoundError, WorkflowInvalidError
+from ryla_gen.models.node_schemas import COMFYUI_VERSION, node_schemas
 from ryla_gen.remote.variants import default_of
 from ryla_gen.workflows.registry import workflow_class
-from ryla_gen.workflows.schemas import COMFYUI_VERSION, node_schemas
 from tests.cli.shell import envelope, here
 
 FLUX = "flux1-dev-fp8.safetensors"

@@ -96,5 +96,5 @@ def test_every_link_of_the_site_leads_to_a_page_of_it(site: Path) -> None:
 
 def test_the_reference_unfolds_what_the_code_documents(site: Path) -> None:
     text = (site / "api" / "index.html").read_text(encoding="utf-8")
-    assert 'id="ryla_gen.client.plain.Client.run"' in text
+    assert 'id="ryla_gen.client.sync_client.Client.run"' in text
     assert "measure_consistency" in text

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from ryla_gen.downloads import Report, sync
 from ryla_gen.errors import RylaGenError
-from ryla_gen.workflows.tables import Weights
+from ryla_gen.models.downloads import Report, sync
+from ryla_gen.models.weights_table import Weights
 
 from .hub import COMMIT, Hub
 
@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from ryla_gen.downloads import sync
-from ryla_gen.workflows.tables import Weights
+from ryla_gen.models.downloads import sync
+from ryla_gen.models.weights_table import Weights
 order = json.loads(sys.stdin.read())
 rows = [Weights(**{**row, "nodes": tuple(row["nodes"])}) for row in order.pop("rows")]
 report = sync(rows, Path(order.pop("models")), **order)

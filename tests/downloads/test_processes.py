@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from ryla_gen.downloads import Progress, status, sync
 from ryla_gen.errors import StorageFailedError
-from ryla_gen.workflows.tables import Weights
+from ryla_gen.models.downloads import Progress, status, sync
+from ryla_gen.models.weights_table import Weights
 
 from .conftest import Start, noise, row, until
 from .hub import Hub

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from ryla_gen.downloads import Progress, label, status, verify
 from ryla_gen.errors import (
     BackendUnreachableError,
     InvalidInputError,
     ModelNotFoundError,
     StorageFailedError,
 )
-from ryla_gen.workflows.tables import Weights
+from ryla_gen.models.downloads import Progress, label, status, verify
+from ryla_gen.models.weights_table import Weights
 
 from .conftest import DATA, SHA, failure, noise, row, run
 from .hub import COMMIT, Hub
@@ -358,7 +358,7 @@ def test_a_folder_on_another_disk_is_fine(hub: Hub, models: Path, tmp_path: Path
 
 
 def test_every_row_of_the_table_has_a_place_of_its_own(models: Path) -> None:
-    from ryla_gen.workflows.tables import all_weights
+    from ryla_gen.models.weights_table import all_weights
 
     found = status(all_weights(), models)
     assert len({item.path for item in found}) == len({label(item) for item in all_weights()}) == len(found)

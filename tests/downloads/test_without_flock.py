@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ryla_gen.filelocks import lockable
+from ryla_gen.support.file_locks import lockable
 
 from .conftest import Start, noise, row, until
 from .hub import Hub
@@ -44,7 +44,7 @@ HOLD = """
 import sys
 from pathlib import Path
 from filelock import Timeout
-from ryla_gen.filelocks import file_lock
+from ryla_gen.support.file_locks import file_lock
 try:
     with file_lock(Path(sys.argv[1]), timeout=0):
         print("held", flush=True)

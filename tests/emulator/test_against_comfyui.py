@@ -15,7 +15,7 @@ from ryla_gen.emulator.model import Model
 from ryla_gen.emulator.samplers import SAMPLERS, sampler_named
 from ryla_gen.emulator.sampling import Guider, Noise
 from ryla_gen.emulator.walk import Array, Walk
-from ryla_gen.workflows.schemas import COMFYUI_VERSION, node_schemas
+from ryla_gen.models.node_schemas import COMFYUI_VERSION, node_schemas
 
 MEASURED: dict[str, dict[str, Any]] = json.loads((Path(__file__).with_name("data") / "comfyui_sampling.json").read_text())
 MODELS = {"flux": flow.FLUX_DEV, "schnell": flow.FLUX_SCHNELL, "wan": flow.WAN, "sdxl": flow.SDXL}

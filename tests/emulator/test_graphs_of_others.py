@@ -29,7 +29,7 @@ from ryla_gen.emulator.server import Emulator
 from ryla_gen.emulator.stand_ins import chosen
 from ryla_gen.emulator.video import write
 from ryla_gen.errors import LoraNotFoundError, ModelNotFoundError, NotEmulatedError
-from ryla_gen.workflows.schemas import VERSIONS, node_schemas
+from ryla_gen.models.node_schemas import VERSIONS, node_schemas
 
 SCHEMAS = node_schemas()
 

@@ -24,7 +24,7 @@ from ryla_gen.emulator.latents import decode, encode
 from ryla_gen.emulator.mark import to_pixels
 from ryla_gen.emulator.nodes import NODES
 from ryla_gen.emulator.nodes_upscale import target_size
-from ryla_gen.workflows.schemas import COMFYUI_VERSION, node_schemas
+from ryla_gen.models.node_schemas import COMFYUI_VERSION, node_schemas
 
 HERE = Path(__file__).parent
 GRAPHS = {

@@ -12,7 +12,7 @@ from ryla_gen.comfy.schema import input_specs
 from ryla_gen.emulator import flow
 from ryla_gen.emulator.samplers import SAMPLERS, STOCHASTIC, sampler_named
 from ryla_gen.emulator.walk import Array, Walk
-from ryla_gen.workflows.schemas import node_schemas
+from ryla_gen.models.node_schemas import node_schemas
 
 MEASURED = json.loads((Path(__file__).with_name("data") / "k_diffusion.json").read_text())
 MEAN = np.array([[0.7, -1.3, 0.2, 2.0]], np.float32)

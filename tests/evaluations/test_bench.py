@@ -21,9 +21,9 @@ from PIL import Image
 from ryla_gen import AsyncClient, FluxDev, InstantID, Wan2
 from ryla_gen.emulator.server import Emulator
 from ryla_gen.errors import BackendUnreachableError, FaceNotFoundError
-from ryla_gen.evaluations.measures import Evaluation
-from ryla_gen.evaluations.report import report
-from ryla_gen.evaluations.trials import How, Trial, trials
+from ryla_gen.tools.evaluations.measures import Evaluation
+from ryla_gen.tools.evaluations.report import report
+from ryla_gen.tools.evaluations.trials import How, Trial, trials
 from ryla_gen_cli.bench_run import Plan, conclude
 from ryla_gen_cli.screen import Screen
 from tests.cli.shell import envelope, here, started

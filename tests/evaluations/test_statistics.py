@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ryla_gen.evaluations.plots import ticks
-from ryla_gen.evaluations.statistics import percentile, share, spread, tries_to_prove
+from ryla_gen.tools.evaluations.plots import ticks
+from ryla_gen.tools.evaluations.statistics import percentile, share, spread, tries_to_prove
 
 
 @pytest.mark.parametrize(

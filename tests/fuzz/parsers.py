@@ -16,43 +16,47 @@ from typing import Any
 
 from PIL import Image
 
-from ryla_gen import graphs, media, notes
-from ryla_gen.backends import elsewhere, runpod_errors, runpod_files, runpod_ticket
-from ryla_gen.backends.runpod_api import Answer as RunpodAnswer
+from ryla_gen import graphs, media
+from ryla_gen.backends import recover
+from ryla_gen.backends.runpod import errors as runpod_errors
+from ryla_gen.backends.runpod import files as runpod_files
+from ryla_gen.backends.runpod import ticket as runpod_ticket
+from ryla_gen.backends.runpod.api import Answer as RunpodAnswer
 from ryla_gen.batches import Manifest
-from ryla_gen.calls import rebuilt
 from ryla_gen.characters.base import Part, Plan
-from ryla_gen.characters.shelf import PLAN, Shelf
-from ryla_gen.comfy import messages, oddities, schema
-from ryla_gen.comfy.errors_map import Answer, node_error, refusal, submit_error
-from ryla_gen.comfy.missing import missing_for
+from ryla_gen.characters.store import PLAN, Shelf
+from ryla_gen.client.admission import rebuilt
+from ryla_gen.comfy import lint, messages, schema
+from ryla_gen.comfy.errors import Answer, node_error, refusal, submit_error
+from ryla_gen.comfy.requirements import missing_for
 from ryla_gen.contract import read_reply, read_request, reply
-from ryla_gen.downloads.records import Records
 from ryla_gen.engine import stored_loras, used_seed
 from ryla_gen.errors import error_from_data
 from ryla_gen.events import event_from_data
-from ryla_gen.gallery import collect
 from ryla_gen.graphs.fields import fields_of_graph
-from ryla_gen.graphs.reading import found
+from ryla_gen.graphs.graph_file import parse
+from ryla_gen.graphs.inputs import pictures_of, slots_of
 from ryla_gen.history import History
 from ryla_gen.history.base import COLUMNS, record_of
-from ryla_gen.loras.base import card_from
-from ryla_gen.loras.keys import base_of
-from ryla_gen.loras.words import trigger_words
 from ryla_gen.media.strip import stripped
-from ryla_gen.outputs import as_output, output_notices
-from ryla_gen.safetensors import parse_header
+from ryla_gen.models.downloads.checksums import Records
+from ryla_gen.models.loras.base import card_from
+from ryla_gen.models.loras.keys import base_of
+from ryla_gen.models.loras.trigger_words import trigger_words
+from ryla_gen.models.node_schemas import node_schemas
+from ryla_gen.models.safetensors import parse_header
+from ryla_gen.results import notes
+from ryla_gen.results.output_files import as_output, output_notices
 from ryla_gen.settings import Settings
 from ryla_gen.settings import edit as toml_edit
 from ryla_gen.settings.base import KEYS
 from ryla_gen.settings.reading import read_config
+from ryla_gen.tools.gallery import collect
+from ryla_gen.tools.graph_files import found
 from ryla_gen.workflows.base import Workflow
 from ryla_gen.workflows.custom import CustomWorkflow
 from ryla_gen.workflows.faces import InstantID
 from ryla_gen.workflows.flux import FluxDev, FluxLora
-from ryla_gen.workflows.graph_file import parse
-from ryla_gen.workflows.schemas import node_schemas
-from ryla_gen.workflows.slots import pictures_of, slots_of
 from ryla_gen_cli import rows
 
 from ..graphs.sheets import Sheet
@@ -161,7 +165,7 @@ def _graph(data: Any, _: Path) -> Any:
     used_seed(workflow, api)
     known = _schemas()
     schema.validate(api, known)
-    oddities.oddities(api, known)
+    lint.oddities(api, known)
     missing_for("workflow", api, known, files=False)
     return slots_of(api, known), list(pictures_of(api)), fields_of_graph(api, known)
 
@@ -175,7 +179,7 @@ def _object_info(data: Any, _: Path) -> Any:
         schema.file_inputs(held)
         schema.upload_inputs(held)
     verdict = schema.validate(API, data)
-    oddities.oddities(API, data)
+    lint.oddities(API, data)
     missing_for("flux_dev", API, data)
     stored_loras(["ada"], data)
     return verdict
@@ -347,7 +351,7 @@ def _error(data: Any, _: Path) -> Any:
 
 
 def _told(data: Any, _: Path) -> Any:
-    said = elsewhere._metadata(data)
+    said = recover._metadata(data)
     inputs = said.get("inputs")
     return rebuilt(str(said.get("workflow") or ""), inputs) if isinstance(inputs, dict) else None
 
@@ -486,7 +490,7 @@ PARSERS: tuple[Parser, ...] = (
     Parser("media/images.py, media/video.py", "bytes", _files, _reference, weight=0.5),
     Parser("history/base.py:record_of, calls.py:rebuilt", "data", lambda: [ROW], _row),
     Parser("backends/runpod_*.py", "json", lambda: [STATUS, FAILED, PROGRESS], _runpod, weight=2),
-    Parser("backends/elsewhere.py:_metadata", "data", lambda: [{"extra_pnginfo": {"ryla": NOTE}}], _told),
+    Parser("backends/recover.py:_metadata", "data", lambda: [{"extra_pnginfo": {"ryla": NOTE}}], _told),
     Parser("batches/manifest.py", "json", lambda: [DONE, {"key": "k", "state": "sent", "job": "j"}], _manifest, weight=0.5),
     Parser("cli/rows.py of JSON", "json", lambda: [{"workflow": "flux_dev", "prompt": "a", "output": "x.png"}], _rows, weight=0.5),
     Parser("cli/rows.py of CSV", "text", lambda: ["workflow,prompt,steps,output\nflux_dev,a fox,20,x.png\n"], _table, weight=0.5),

@@ -22,8 +22,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from ryla_gen import Client
-from ryla_gen.gallery import collect, save_page
 from ryla_gen.history import History
+from ryla_gen.tools.gallery import collect, save_page
 
 from .conftest import JOB, SECONDS, emulate, noted
 

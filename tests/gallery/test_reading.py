@@ -17,10 +17,10 @@ import pytest
 
 from ryla_gen import Client, FluxDev, Lora, media
 from ryla_gen.errors import InvalidInputError, OutputExistsError
-from ryla_gen.gallery import collect, page_of, save_page
-from ryla_gen.gallery.again import again, quoted
-from ryla_gen.gallery.page import MARK, MARK_WITHIN, link
 from ryla_gen.history import History
+from ryla_gen.tools.gallery import collect, page_of, save_page
+from ryla_gen.tools.gallery.page import MARK, MARK_WITHIN, link
+from ryla_gen.tools.gallery.rerun import again, quoted
 from tests.cli.shell import envelope, here, ryla
 from tests.conftest import encoded, portrait
 

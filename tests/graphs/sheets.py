@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ryla_gen.graphs.graph import is_link
 from ryla_gen.graphs.widgets import AFTER_RUN, entries, has_widget
-from ryla_gen.workflows.graph import is_link
-from ryla_gen.workflows.schemas import node_schemas
+from ryla_gen.models.node_schemas import node_schemas
 
 From = tuple[Any, int]
 """A node's id and one of its outputs."""

@@ -12,7 +12,7 @@ from ryla_gen import Flux, FluxDev, FluxInstantID, FluxLora, FluxPulid, InstantI
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.graphs import Converted, convert
 from ryla_gen.graphs.widgets import decided
-from ryla_gen.workflows.schemas import COMFYUI_VERSION, node_schemas
+from ryla_gen.models.node_schemas import COMFYUI_VERSION, node_schemas
 
 from .sheets import Sheet, drawn
 

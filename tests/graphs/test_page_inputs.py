@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from ryla_gen.comfy.oddities import oddities
+from ryla_gen.comfy.lint import oddities
 from ryla_gen.graphs import convert
-from ryla_gen.workflows.page_inputs import is_page_input
+from ryla_gen.graphs.page_inputs import is_page_input
 
 SCHEMAS = json.loads(gzip.decompress((Path(__file__).parent.parent / "data" / "page_object_info.json.gz").read_bytes()))
 

@@ -11,7 +11,7 @@ import pytest
 
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.graphs import Converted, convert
-from ryla_gen.workflows.schemas import node_schemas
+from ryla_gen.models.node_schemas import node_schemas
 
 from .sheets import Sheet
 

@@ -16,7 +16,7 @@ import pytest
 from ryla_gen import FluxDev, FluxInstantID, Wan2
 from ryla_gen.errors import InvalidInputError, OutputExistsError
 from ryla_gen.graphs.fields import fields_of_graph
-from ryla_gen.graphs.scaffold import checked_name, literal, write_package
+from ryla_gen.tools.scaffold import checked_name, literal, write_package
 
 from .sheets import Sheet
 

@@ -9,7 +9,7 @@ import pytest
 
 from ryla_gen import CustomWorkflow, FluxDev
 from ryla_gen.errors import InvalidInputError
-from ryla_gen.workflows.slots import slots_of, with_values
+from ryla_gen.graphs.inputs import slots_of, with_values
 
 GRAPH = FluxDev(prompt="a fox", seed=1).build().to_api()
 SAMPLER = next(node_id for node_id, node in GRAPH.items() if node["class_type"] == "KSampler")

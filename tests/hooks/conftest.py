@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ryla_gen import Client, hooks
+from ryla_gen import Client, telemetry
 from ryla_gen.emulator.server import Emulator
 
 from .capture import Capture
@@ -23,7 +23,7 @@ def capture(monkeypatch: pytest.MonkeyPatch) -> Iterator[Capture]:
         monkeypatch.setenv("RYLA_GEN_POSTHOG_HOST", made.url)
         yield made
         made.go.set()
-        assert hooks.flush(20)
+        assert telemetry.flush(20)
 
 
 @pytest.fixture(scope="session")
@@ -45,14 +45,14 @@ class Heard:
     """A sink that keeps what it hears."""
 
     def __init__(self) -> None:
-        self.all: list[hooks.Happening] = []
+        self.all: list[telemetry.Happening] = []
 
-    def __call__(self, happening: hooks.Happening) -> None:
+    def __call__(self, happening: telemetry.Happening) -> None:
         self.all.append(happening)
 
     def types(self) -> list[str]:
         """Kinds of what was told, after everything was handed over."""
-        assert hooks.flush(20)
+        assert telemetry.flush(20)
         return [item.type for item in self.all]
 
 
@@ -60,6 +60,6 @@ class Heard:
 def heard() -> Iterator[Heard]:
     """Such a sink, added for one test."""
     sink = Heard()
-    hooks.add(sink)
+    telemetry.add(sink)
     yield sink
-    hooks.remove(sink)
+    telemetry.remove(sink)

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from ryla_gen import Client, CustomWorkflow, FluxDev, FluxLora, Generation, InstantID, Output, SeedVR2, Settings, hooks
-from ryla_gen.deploying import Plan, deploy
+from ryla_gen import Client, CustomWorkflow, FluxDev, FluxLora, Generation, InstantID, Output, SeedVR2, Settings, telemetry
 from ryla_gen.emulator.server import Emulator
 from ryla_gen.errors import GenerationTimeoutError, JobCanceledError, ModelNotFoundError, WorkflowInvalidError
-from ryla_gen.hooks.to_posthog import event_of
+from ryla_gen.remote.deploy import Plan, deploy
 from ryla_gen.results import Timings
+from ryla_gen.telemetry.to_posthog import event_of
 from tests.cli.shell import environment
 from tests.loras.files import lora
 from tests.modal_loopback import Loopback
@@ -32,7 +32,7 @@ SECRET = "my secret garden"
 
 def sent(capture: Capture) -> list[str]:
     """Names of all events, after everything was sent."""
-    assert hooks.flush(20)
+    assert telemetry.flush(20)
     return capture.names()
 
 
@@ -142,7 +142,7 @@ def test_looking_at_a_finished_job_again_tells_nothing_again(client: Client, cap
 
 def test_an_end_that_is_told_twice_has_one_id(capture: Capture) -> None:
     for _ in range(2):
-        hooks.tell(hooks.Completed(backend="modal", job="1", workflow="flux", seconds=1.0), Settings.load())
+        telemetry.tell(telemetry.Completed(backend="modal", job="1", workflow="flux", seconds=1.0), Settings.load())
     assert sent(capture) == ["modal_flux_generation_completed"] * 2
     assert len({item["uuid"] for item in capture.events}) == 1
 
@@ -212,7 +212,7 @@ def test_a_server_that_never_answers_holds_nothing_up(client: Client, capture: C
     capture.go.clear()
     for _ in range(3):
         assert client.flux(**SMALL).image.size == (256, 256)
-    assert not hooks.flush(0.2)  # what the end of a program would do
+    assert not telemetry.flush(0.2)  # what the end of a program would do
     assert client.flux(**SMALL).image.size == (256, 256)
     assert capture.came.wait(20)
     assert capture.asked >= 1 and capture.answered == 0
@@ -221,7 +221,7 @@ def test_a_server_that_never_answers_holds_nothing_up(client: Client, capture: C
 def test_a_server_that_fails_is_asked_twice_and_then_left_alone(client: Client, capture: Capture) -> None:
     capture.status = 500
     client.flux(**SMALL)
-    assert hooks.flush(30)
+    assert telemetry.flush(30)
     assert capture.asked == 2
     capture.status = 200
     client.flux(**SMALL)
@@ -234,7 +234,7 @@ def test_a_server_that_is_not_there_costs_no_generation(comfy: Emulator, capture
         monkeypatch.setenv("RYLA_GEN_POSTHOG_HOST", f"http://127.0.0.1:{taken.getsockname()[1]}")
         with Client(url=comfy.url) as client:
             assert client.flux(**SMALL).image.size == (256, 256)
-            assert hooks.flush(20)
+            assert telemetry.flush(20)
             assert client.flux(**SMALL).image.size == (256, 256)
     assert capture.asked == 0
 
@@ -287,7 +287,7 @@ def result(workflow: Any, **more: Any) -> Generation:
 
 def test_loras_that_a_container_loaded_are_told_with_size_and_time() -> None:
     loaded = [{"id": "mira", "bytes": 38_500_000, "seconds": 1.25}, "nonsense"]
-    told = list(hooks.succeeded(result(FluxLora(**SMALL, lora_id="mira"), server={"loras": loaded}), backend="modal"))
+    told = list(telemetry.succeeded(result(FluxLora(**SMALL, lora_id="mira"), server={"loras": loaded}), backend="modal"))
     assert [event_of(item) for item in told] == [
         ("modal_lora_loaded", {"lora_id": "mira", "lora_size_mb": 38.5, "load_time_ms": 1250}),
         (
@@ -298,7 +298,7 @@ def test_loras_that_a_container_loaded_are_told_with_size_and_time() -> None:
 
 
 def test_a_workflow_without_prompt_and_size_says_none_of_them(face: bytes) -> None:
-    told = event_of(hooks.requested(SeedVR2(image=face), job="1", backend="modal", has_seed=False))
+    told = event_of(telemetry.requested(SeedVR2(image=face), job="1", backend="modal", has_seed=False))
     assert told is not None
     assert told[0] == "modal_seedvr2_generation_requested"
     assert {name: told[1][name] for name in ("prompt_length", "width", "steps")} == {
@@ -310,7 +310,7 @@ def test_a_workflow_without_prompt_and_size_says_none_of_them(face: bytes) -> No
 
 def test_a_measured_face_is_an_event_of_its_own(face: bytes) -> None:
     generation = result(InstantID(**SMALL, reference_image=face), face_similarity=0.71)
-    told = [event_of(item) for item in hooks.succeeded(generation, backend="modal")]
+    told = [event_of(item) for item in telemetry.succeeded(generation, backend="modal")]
     assert told[1] == ("modal_instantid_face_consistency_measured", {"consistency_score": 0.71, "generation_time_ms": 12346})
 
 

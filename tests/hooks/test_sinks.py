@@ -18,9 +18,10 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from ryla_gen import Client, CustomWorkflow, FluxDev, hooks
+from ryla_gen import Client, CustomWorkflow, FluxDev
+from ryla_gen import telemetry as hooks
 from ryla_gen.errors import ERRORS, ModelNotFoundError, WorkflowInvalidError
-from ryla_gen.hooks.lanes import MOST_WAITING
+from ryla_gen.telemetry.queue import MOST_WAITING
 from tests.cli.shell import environment
 
 from .conftest import SMALL, Heard
@@ -73,7 +74,7 @@ def test_a_sink_that_raises_costs_nothing_and_is_said_once(client: Client, heard
         assert heard.types() == ["requested", "completed"] * 2
     finally:
         hooks.remove(broken)
-    assert [record.getMessage() for record in caplog.records if record.name == "ryla_gen.hooks"] == [
+    assert [record.getMessage() for record in caplog.records if record.name == "ryla_gen.telemetry"] == [
         "The sink broken failed: KeyError: 'mine'"
     ]
 
@@ -203,7 +204,7 @@ from ryla_gen import Client
 with Client("emulator") as client:
     client.flux(prompt="a fox", width=256, height=256, steps=1)
 print(sorted(name for name in sys.modules if name.partition(".")[0] in ("posthog", "opentelemetry")))
-print([name for name in sys.modules if name.startswith("ryla_gen.hooks.to_")])
+print([name for name in sys.modules if name.startswith("ryla_gen.telemetry.to_")])
 """
 
 

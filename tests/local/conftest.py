@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from ryla_gen.local.folder import Folder
-from ryla_gen.local.recipe import Pins
-from ryla_gen.workflows.tables import NodePack
+from ryla_gen.models.weights_table import NodePack
+from ryla_gen.tools.local.folder import Folder
+from ryla_gen.tools.local.install_steps import Pins
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HOST = "https://github.com"

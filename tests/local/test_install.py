@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from ryla_gen.errors import BackendNotConfiguredError, ServerUnhealthyError, StorageFailedError
-from ryla_gen.local import recipe
-from ryla_gen.local.folder import Folder
-from ryla_gen.local.installing import install, plan
-from ryla_gen.local.process import Local
-from ryla_gen.local.recipe import Pins
-from ryla_gen.local.steps import Runner, Step
+from ryla_gen.tools.local import install_steps
+from ryla_gen.tools.local.command_runner import Runner, Step
+from ryla_gen.tools.local.folder import Folder
+from ryla_gen.tools.local.install import install, plan
+from ryla_gen.tools.local.install_steps import Pins
+from ryla_gen.tools.local.process import Local
 from tests.cli.shell import ryla
 
 from .conftest import ROOT, Sources, git
@@ -129,7 +129,7 @@ def test_an_older_installation_is_moved_to_the_pin_unless_somebody_changed_it(fo
     (folder.comfyui / "nodes.py").write_text("older")
     git(folder.comfyui, "commit", "-aqm", "older")
     (folder.comfyui / "nodes.py").write_text("changed by hand")
-    steps = [item for item in recipe.steps(folder, origin.pins, "cpu", frozenset()) if item.title.endswith("of ComfyUI")]
+    steps = [item for item in install_steps.steps(folder, origin.pins, "cpu", frozenset()) if item.title.endswith("of ComfyUI")]
     runner = Runner(folder.state, folder.install_log, origin.environment)
     with pytest.raises(ServerUnhealthyError, match="checkout of ComfyUI"):
         for step in steps:
@@ -149,7 +149,7 @@ def test_a_missing_extra_is_said_with_the_command_that_brings_it(folder: Folder)
 
 @pytest.mark.usefixtures("comfy_cli")
 def test_a_disk_that_is_too_small_is_noticed_before_anything_is_done(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(recipe.SOFTWARE_BYTES, "cpu", 10**18)
+    monkeypatch.setitem(install_steps.SOFTWARE_BYTES, "cpu", 10**18)
     with pytest.raises(StorageFailedError, match="GB free") as caught:
         plan(folder, ("flux",), "cpu")
     assert caught.value.details["needed"] > 10**18
@@ -164,8 +164,8 @@ def test_the_plan_counts_the_weights_that_are_not_there(folder: Folder) -> None:
 
 
 @pytest.mark.parametrize("on", ["cpu", "nvidia", "apple"])
-def test_only_a_machine_with_cuda_gets_the_packages_for_it(on: recipe.Device) -> None:
-    wanted = recipe.requirements_of(Pins.of(("flux_pulid", "instantid")), on)
+def test_only_a_machine_with_cuda_gets_the_packages_for_it(on: install_steps.Device) -> None:
+    wanted = install_steps.requirements_of(Pins.of(("flux_pulid", "instantid")), on)
     gpu = [item for item in wanted if item.startswith("onnxruntime-gpu==")]
     cpu = [item for item in wanted if item.startswith("onnxruntime==")]
     assert (len(gpu), len(cpu)) == ((1, 0) if on == "nvidia" else (0, 1))

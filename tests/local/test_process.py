@@ -17,8 +17,8 @@ import pytest
 
 from ryla_gen import Client
 from ryla_gen.errors import NotDeployedError, ServerUnhealthyError
-from ryla_gen.local.folder import Folder
-from ryla_gen.local.process import Local
+from ryla_gen.tools.local.folder import Folder
+from ryla_gen.tools.local.process import Local
 from tests.cli.shell import COMMAND, environment, lines, ryla
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="started on Linux and macOS only")
@@ -99,7 +99,7 @@ async def test_stopping_ends_what_the_server_started_even_when_it_ignores_a_poli
     one = local(tmp_path / "place", command)
     (tmp_path / "place").mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ryla_gen.local.process.STOP_SECONDS", 1.0)
+        patch.setattr("ryla_gen.tools.local.process.STOP_SECONDS", 1.0)
         await one.start(port=0, cpu=True, ready_within=SECONDS)
         one.stop()
     assert not one.held

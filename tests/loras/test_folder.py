@@ -25,7 +25,7 @@ from ryla_gen.errors import (
     StorageFailedError,
 )
 from ryla_gen.events import Started
-from ryla_gen.loras.base import Stage
+from ryla_gen.models.loras.base import Stage
 
 from .files import file_name, lora, safetensors, stored
 

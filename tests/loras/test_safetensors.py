@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ryla_gen.errors import InvalidInputError, RylaGenError, StorageFailedError
-from ryla_gen.safetensors import DTYPE_BITS, Header, parse_header, read_header
+from ryla_gen.models.safetensors import DTYPE_BITS, Header, parse_header, read_header
 
 from .files import safetensors as written
 from .files import stored

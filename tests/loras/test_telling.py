@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ryla_gen.errors import InvalidInputError, LoraIncompatibleError
-from ryla_gen.loras.base import LORA_ID, checked_id, nearest_id
-from ryla_gen.loras.incoming import Wishes, default_id, examined, hub_row
-from ryla_gen.loras.keys import BASES, base_of, is_lora, not_loaded
-from ryla_gen.loras.words import trigger_words
-from ryla_gen.safetensors import Header, Tensor, read_header
+from ryla_gen.models.loras.base import LORA_ID, checked_id, nearest_id
+from ryla_gen.models.loras.keys import BASES, base_of, is_lora, not_loaded
+from ryla_gen.models.loras.source import Wishes, default_id, examined, hub_row
+from ryla_gen.models.loras.trigger_words import trigger_words
+from ryla_gen.models.safetensors import Header, Tensor, read_header
 
 from .files import LORAS, layers, lora, safetensors, stored
 

@@ -133,7 +133,7 @@ def test_an_error_shows_the_cells_own_lines_and_what_mends_it(kernel: Kernel) ->
         assert lines[2] == f"  in line 3: {call}"
         assert len(lines) == 4
     whole = kernel.run(f"import os; os.environ['RYLA_GEN_DEBUG'] = '1'\n{calls[0]}").trace
-    assert "ryla_gen/methods.py" in whole
+    assert "ryla_gen/client/methods.py" in whole
     assert kernel.run("del os.environ['RYLA_GEN_DEBUG']").status == "ok"
 
 

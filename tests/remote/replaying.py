@@ -20,10 +20,10 @@ from typing import Any
 import modal
 
 from ryla_gen.locks import pins
+from ryla_gen.models.weights_table import NodePack
 from ryla_gen.remote import image
-from ryla_gen.remote.build import mend_pulid
-from ryla_gen.remote.places import COMFYUI_FOLDER
-from ryla_gen.workflows.tables import NodePack
+from ryla_gen.remote.build import patch_pulid
+from ryla_gen.remote.container_paths import COMFYUI_FOLDER
 from tests.modal_loopback import Loopback
 from tests.modal_loopback.client import connected
 from tests.modal_loopback.images import layers_of
@@ -57,7 +57,7 @@ FACES = "import cv2, onnxruntime\nfrom insightface.app import FaceAnalysis\n"
 PULID = "".join(
     f"def {name}(wrapper_executor, noise, latent_image, disable_pbar=False, seed=None):\n"
     "    callback = None\n    return wrapper_executor(noise, latent_image, callback, disable_pbar, seed)\n\n\n"
-    for name in mend_pulid.WRAPPERS
+    for name in patch_pulid.WRAPPERS
 )
 
 
@@ -191,7 +191,7 @@ class Replay:
         place = self.folder / pack.name
         imports = FACES if "insightface" in pins(self.recipe.lock.read_text()) else ""
         commit = repository(
-            place, {"__init__.py": f"{imports}CLASSES = { {name: {} for name in pack.nodes}!r}\n", mend_pulid.FILE: PULID}
+            place, {"__init__.py": f"{imports}CLASSES = { {name: {} for name in pack.nodes}!r}\n", patch_pulid.FILE: PULID}
         )
         self.addresses.append((place, pack.repo))
         return replace(pack, commit=commit)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from ryla_gen.deploying import Plan
+from ryla_gen.costs.prices import GPU_USD_PER_SECOND
 from ryla_gen.errors import InvalidInputError
-from ryla_gen.prices import GPU_USD_PER_SECOND
 from ryla_gen.remote import costs
 from ryla_gen.remote.config import FAMILIES, INPUTS, class_options, container_environment, deployed, inside
-from ryla_gen.remote.places import Places
+from ryla_gen.remote.container_paths import Places
+from ryla_gen.remote.deploy import Plan
 from ryla_gen.remote.variants import default_of, variants
 from ryla_gen.settings import Settings
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class

@@ -14,12 +14,12 @@ import pytest
 from packaging.requirements import Requirement
 
 from ryla_gen import locks
+from ryla_gen.models.node_schemas import COMFYUI_VERSION, node_schemas
+from ryla_gen.models.weights_table import node_packs
 from ryla_gen.remote import image, pins
-from ryla_gen.remote.build import mend_pulid
+from ryla_gen.remote.build import patch_pulid
 from ryla_gen.remote.config import FAMILIES
 from ryla_gen.remote.variants import family_nodes
-from ryla_gen.workflows.schemas import COMFYUI_VERSION, node_schemas
-from ryla_gen.workflows.tables import node_packs
 from tests.modal_loopback import Loopback
 
 from .conftest import deploy
@@ -156,7 +156,7 @@ WRAPPER = """def {name}(wrapper_executor, noise, latent_image, disable_pbar=Fals
 
 
 def pack(tmp_path: Path, text: str) -> Path:
-    (tmp_path / mend_pulid.FILE).write_text(text)
+    (tmp_path / patch_pulid.FILE).write_text(text)
     return tmp_path
 
 
@@ -166,24 +166,24 @@ def mend(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_pulid_is_mended_so_that_both_wrappers_pass_the_new_keyword_on(tmp_path: Path) -> None:
-    folder = pack(tmp_path, "".join(WRAPPER.format(name=name) for name in mend_pulid.WRAPPERS))
+    folder = pack(tmp_path, "".join(WRAPPER.format(name=name) for name in patch_pulid.WRAPPERS))
     assert "does not take latent_shapes" in mend("--check", str(folder)).stderr
     assert mend(str(folder)).returncode == 0
     assert mend("--check", str(folder)).returncode == 0
     names: dict[str, object] = {}
-    exec((folder / mend_pulid.FILE).read_text(), names)
-    for name in mend_pulid.WRAPPERS:
+    exec((folder / patch_pulid.FILE).read_text(), names)
+    for name in patch_pulid.WRAPPERS:
         seen = names[name](lambda *a, **k: k, 1, 2, latent_shapes=[3])  # type: ignore[operator]
         assert seen == {"latent_shapes": [3]}
 
 
 def test_a_pack_with_another_text_is_left_alone_and_ends_the_build(tmp_path: Path) -> None:
-    text = WRAPPER.format(name=mend_pulid.WRAPPERS[0])
+    text = WRAPPER.format(name=patch_pulid.WRAPPERS[0])
     folder = pack(tmp_path, text)
     done = mend(str(folder))
     assert done.returncode == 1
     assert "found 1" in done.stderr
-    assert (folder / mend_pulid.FILE).read_text() == text
+    assert (folder / patch_pulid.FILE).read_text() == text
 
 
 def test_a_plugins_entry_points_travel_with_its_source() -> None:

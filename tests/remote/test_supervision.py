@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ryla_gen.comfy.server import ComfyServer
 from ryla_gen.emulator.server import Emulator
-from ryla_gen.remote.supervision import Session
+from ryla_gen.remote.supervisor import Session
 
 
 class Blind(ComfyServer):

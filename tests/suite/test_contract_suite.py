@@ -41,7 +41,7 @@ from ryla_gen.errors import (
     WorkflowInvalidError,
 )
 from ryla_gen.events import Finished, Progress, Queued, Started
-from ryla_gen.workflows.schemas import COMFYUI_VERSION, GRAPH_VERSION
+from ryla_gen.models.node_schemas import COMFYUI_VERSION, GRAPH_VERSION
 from tests.conftest import encoded, portrait
 
 from .conftest import Elsewhere, Place

@@ -168,10 +168,11 @@ def test_an_older_app_that_is_preempted_ends_the_job_as_preempted_and_runs_nothi
 def test_the_weights_of_an_older_app_say_which_side_to_update(old_worker: Loopback) -> None:
     import asyncio
 
-    from ryla_gen import Settings, fleet
+    from ryla_gen import Settings
+    from ryla_gen.remote import admin
 
     with pytest.raises(ContractMismatchError) as caught:
-        asyncio.run(fleet.weights(Settings.load(backend="modal"), "status", ["flux"]))
+        asyncio.run(admin.weights(Settings.load(backend="modal"), "status", ["flux"]))
     assert "ryla-gen deploy" in caught.value.hint
 
 
@@ -222,5 +223,5 @@ print(json.dumps({{"job": job.id, "state": job.state}}))
 
 def test_the_weights_are_told_to_an_older_client(new_worker: Loopback, older: Path) -> None:
     script = "import asyncio\nfrom ryla_gen import Settings, fleet\n"
-    script += "found = asyncio.run(fleet.weights(Settings.load(backend='modal'), 'status', ['flux']))\n"
+    script += "found = asyncio.run(admin.weights(Settings.load(backend='modal'), 'status', ['flux']))\n"
     assert process(older, script + "print(json.dumps({'files': len(found['files'])}))") == {"files": 1}

@@ -7,7 +7,7 @@ from pathlib import Path
 import modal
 import pytest
 
-from ryla_gen import Client, FluxLora, hooks
+from ryla_gen import Client, FluxLora, telemetry
 from tests.hooks.capture import Capture
 from tests.loras.files import lora
 from tests.modal_loopback import Loopback
@@ -27,7 +27,7 @@ def test_a_lora_that_a_container_copies_is_an_event_once(
         with Client("modal") as client:
             for seed in (1, 2):
                 client.run(FluxLora(prompt="a fox", width=256, height=256, steps=1, lora_id="of-events", seed=seed))
-        assert hooks.flush(20)
+        assert telemetry.flush(20)
         told = capture.properties("modal_lora_loaded")
         assert (told["lora_id"], told["lora_size_mb"]) == ("of-events", round(file.stat().st_size / 1e6, 3))
         assert told["load_time_ms"] >= 0

@@ -19,10 +19,10 @@ from grpclib import Status
 from PIL import Image
 
 from ryla_gen import Client, CustomWorkflow, FluxLora, FluxPulid, Generation
-from ryla_gen.backends.modal_loras import VolumeStore
+from ryla_gen.backends.modal.loras import VolumeStore
 from ryla_gen.errors import BackendUnreachableError, FaceNotFoundError, LoraIncompatibleError, LoraNotFoundError
 from ryla_gen.events import Started
-from ryla_gen.loras.base import Transfer
+from ryla_gen.models.loras.base import Transfer
 from tests.loras.files import LORAS, file_name, layers, lora, safetensors, stored
 from tests.modal_loopback import Loopback
 from tests.modal_loopback.client import connected

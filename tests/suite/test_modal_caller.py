@@ -19,8 +19,8 @@ from modal_proto import api_pb2
 from PIL import Image
 
 from ryla_gen import AsyncClient, Client, CustomWorkflow, Flux, Generation, SeedVR2, Settings
-from ryla_gen.backends.modal import ModalBackend, Terms
-from ryla_gen.backends.modal_calls import upload_seconds
+from ryla_gen.backends.modal.backend import ModalBackend, Terms
+from ryla_gen.backends.modal.calls import upload_seconds
 from ryla_gen.errors import (
     BackendUnreachableError,
     ContractMismatchError,
@@ -248,7 +248,7 @@ def test_a_control_plane_that_is_away_for_five_seconds_loses_nothing(modal: Loop
 def test_a_control_plane_that_stays_away_is_unreachable(clean_environment: Path) -> None:
     script = """
 from ryla_gen import Client
-from ryla_gen.backends.modal import ModalBackend, Terms
+from ryla_gen.backends.modal.backend import ModalBackend, Terms
 from ryla_gen.errors import RylaGenError
 client = Client("modal")
 client._client._backends["modal"] = ModalBackend(client.settings, terms=Terms(reach_seconds=2.0))

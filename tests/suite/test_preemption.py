@@ -13,7 +13,7 @@ import modal as modal_client
 import pytest
 
 from ryla_gen import Client, FluxDev
-from ryla_gen.backends.modal import ModalBackend
+from ryla_gen.backends.modal.backend import ModalBackend
 from ryla_gen.errors import JobCanceledError, PreemptedError
 from ryla_gen.events import Event, Finished, Progress, Queued, Started
 from ryla_gen.names import EVENTS_QUEUE

@@ -16,7 +16,7 @@ import pytest
 from modal_proto import api_pb2
 
 from ryla_gen import AsyncClient, Client, Flux, FluxDev
-from ryla_gen.backends.modal import ModalBackend, Terms
+from ryla_gen.backends.modal.backend import ModalBackend, Terms
 from ryla_gen.errors import (
     AlreadyClaimedError,
     BackendUnreachableError,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from ryla_gen.characters.base import ANGLES, MOST_PICTURES
-from ryla_gen.characters.recipes import SHEET_PROMPT
+from ryla_gen.characters.requests import SHEET_PROMPT
 from ryla_gen.names import APP, CLASS_OF_FAMILY, EVENTS_QUEUE
 from ryla_gen.workflows.base import Workflow
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from pydantic import Field
 from ryla_gen import Workflow
+from ryla_gen.graphs.graph import Graph
 from ryla_gen.workflows.base import Files, Seed
 from ryla_gen.workflows.fields import ImageInput
-from ryla_gen.workflows.graph import Graph
 
 
 class Restyle(Workflow):

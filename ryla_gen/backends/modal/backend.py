@@ -9,21 +9,21 @@ from weakref import WeakSet
 
 import modal
 
-from ..contract import Options, request
-from ..errors import JobCanceledError, JobNotFoundError, NotAuthorizedError, NotDeployedError, before_start
-from ..events import CONTRACT
-from ..loras.choosing import REMEMBERED_SECONDS, Chooser
-from ..loras.library import Library
-from ..names import CLAIMS_DICT, CLASS_OF_FAMILY, EVENTS_QUEUE
-from ..prices import GPU_USD_PER_SECOND
-from ..remote.claims import CANCELED, ModalClaims, entries_of
-from ..settings import Settings
-from ..workflows.base import Workflow
-from ..workflows.registry import BUILT_IN
-from .base import Ticket
-from .modal_calls import DEFAULT_TERMS, Terms, persistently, spawned, stop_job
-from .modal_loras import VolumeStore
-from .modal_ticket import ModalTicket, Send
+from ...contract import Options, request
+from ...costs.prices import GPU_USD_PER_SECOND
+from ...engine.loras import REMEMBERED_SECONDS, Chooser
+from ...errors import JobCanceledError, JobNotFoundError, NotAuthorizedError, NotDeployedError, before_start
+from ...events import CONTRACT
+from ...models.loras.library import Library
+from ...names import CLAIMS_DICT, CLASS_OF_FAMILY, EVENTS_QUEUE
+from ...remote.claims import CANCELED, ModalClaims, entries_of
+from ...settings import Settings
+from ...workflows.base import Workflow
+from ...workflows.registry import BUILT_IN
+from ..base import Ticket
+from .calls import DEFAULT_TERMS, Terms, persistently, spawned, stop_job
+from .loras import VolumeStore
+from .ticket import ModalTicket, Send
 
 __all__ = ["ModalBackend", "ModalTicket", "Terms"]
 

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import modal
 
-from ..errors import NotAuthorizedError, NotDeployedError, PlainData, RylaGenError
-from ..remote.claims import Store, stop
-from .modal_errors import AMBIGUOUS, translated
+from ...errors import NotAuthorizedError, NotDeployedError, PlainData, RylaGenError
+from ...remote.claims import Store, stop
+from ...remote.modal_errors import AMBIGUOUS, translated
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ import contextlib
 import logging
 from typing import Any
 
-from ..events import Finished, event_from_data
-from .base import EventLog
+from ...events import Finished, event_from_data
+from ..base import EventLog
 
 log = logging.getLogger("ryla_gen.modal")
 

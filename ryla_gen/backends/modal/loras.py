@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 import modal
 import modal.exception
 
-from ..errors import BackendUnreachableError, StorageFailedError
-from ..loras.base import Entry, Moved
-from ..names import MODELS_VOLUME
-from .modal_errors import AMBIGUOUS, translated
+from ...errors import BackendUnreachableError, StorageFailedError
+from ...models.loras.base import Entry, Moved
+from ...names import MODELS_VOLUME
+from ...remote.modal_errors import AMBIGUOUS, translated
 
 T = TypeVar("T")
 

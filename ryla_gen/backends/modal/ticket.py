@@ -9,8 +9,8 @@ from typing import Any, NoReturn, Protocol
 
 import modal
 
-from ..contract import READABLE, read_reply
-from ..errors import (
+from ...contract import READABLE, read_reply
+from ...errors import (
     AlreadyClaimedError,
     BackendUnreachableError,
     ContractMismatchError,
@@ -22,15 +22,15 @@ from ..errors import (
     PreemptedError,
     RylaGenError,
 )
-from ..events import CONTRACT, Queued
-from ..names import APP
-from ..remote.claims import CANCELED, ModalClaims, cancelled_by_hand, entries_of, over_without_reply
-from ..results import Generation
-from ..workflows.base import Workflow
-from .modal_calls import ATTEMPTS, FIRST_PAUSE, Terms, persistently, stop_job
-from .modal_errors import AMBIGUOUS, raised_inside, translated
-from .modal_events import copy_events
-from .tickets import TaskTicket, contact_lost
+from ...events import CONTRACT, Queued
+from ...names import APP
+from ...remote.claims import CANCELED, ModalClaims, cancelled_by_hand, entries_of, over_without_reply
+from ...remote.modal_errors import AMBIGUOUS, raised_inside, translated
+from ...results import Generation
+from ...workflows.base import Workflow
+from ..tickets import TaskTicket, contact_lost
+from .calls import ATTEMPTS, FIRST_PAUSE, Terms, persistently, stop_job
+from .events import copy_events
 
 log = logging.getLogger("ryla_gen.modal")
 

@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from ..comfy.messages import clean
-from ..errors import BackendNotConfiguredError, BackendUnreachableError, JobNotFoundError, NotAuthorizedError, RylaGenError
-from ..media.sources import LOOPBACK
-from .runpod_errors import KEY_HINT, maybe_taken, refused
+from ...comfy.messages import clean
+from ...errors import BackendNotConfiguredError, BackendUnreachableError, JobNotFoundError, NotAuthorizedError, RylaGenError
+from ...media.sources import LOOPBACK
+from .errors import KEY_HINT, maybe_taken, refused
 
 ATTEMPTS = 8
 """Times a question is asked when RunPod does not answer it; with the pauses between, about a minute away is survived."""

@@ -8,14 +8,14 @@ from collections.abc import Coroutine
 from typing import Any
 from weakref import WeakSet
 
-from ..errors import BackendNotConfiguredError, JobNotFoundError, NotAuthorizedError, RylaGenError, before_start
-from ..settings import Settings
-from ..workflows.base import Workflow
-from .base import Ticket
-from .runpod_api import RunpodApi
-from .runpod_errors import KEY_HINT, LOST_HINT
-from .runpod_files import operation_for, prepared, request_body
-from .runpod_ticket import DEFAULT_TERMS, NAME, PRICE_HINT, Order, RunpodTicket, Terms
+from ...errors import BackendNotConfiguredError, JobNotFoundError, NotAuthorizedError, RylaGenError, before_start
+from ...settings import Settings
+from ...workflows.base import Workflow
+from ..base import Ticket
+from .api import RunpodApi
+from .errors import KEY_HINT, LOST_HINT
+from .files import operation_for, prepared, request_body
+from .ticket import DEFAULT_TERMS, NAME, PRICE_HINT, Order, RunpodTicket, Terms
 
 SLACK_SECONDS = 30.0
 """RunPod's own limit is this much above ours, so that ours, which says why, comes first."""

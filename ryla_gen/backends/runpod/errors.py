@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..comfy.errors_map import node_error, refusal
-from ..comfy.messages import ExecutionError, clean
-from ..errors import (
+from ...comfy.errors import node_error, refusal
+from ...comfy.messages import ExecutionError, clean
+from ...errors import (
     BackendUnreachableError,
     GenerationTimeoutError,
     InvalidInputError,

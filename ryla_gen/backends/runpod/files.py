@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from .. import media
-from ..engine import used_seed
-from ..errors import InternalError, InvalidInputError, ServerUnhealthyError
-from ..outputs import as_output
-from ..results import METADATA_KEY, Output, metadata, require_outputs
-from ..workflows.base import Files, Workflow
+from ... import media
+from ...engine import used_seed
+from ...errors import InternalError, InvalidInputError, ServerUnhealthyError
+from ...results import METADATA_KEY, Output, metadata, require_outputs
+from ...results.output_files import as_output
+from ...workflows.base import Files, Workflow
 
 RUN_LIMIT = 10_000_000
 """Bytes of a request to ``/run``: RunPod's 10 MB, read as decimal to be on the safe side (docs.runpod.io, operation reference)."""

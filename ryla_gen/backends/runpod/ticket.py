@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from ..comfy.messages import clean
-from ..errors import (
+from ...comfy.messages import clean
+from ...errors import (
     BackendUnreachableError,
     GenerationTimeoutError,
     JobExpiredError,
@@ -17,14 +17,14 @@ from ..errors import (
     RylaGenError,
     ServerUnhealthyError,
 )
-from ..events import Progress, Started
-from ..outputs import output_notices
-from ..results import Cost, Generation, Timings
-from ..workflows.base import Notice, Workflow
-from .runpod_api import DEFAULT_PACE, Pace, RunpodApi
-from .runpod_errors import ended, node_failed, saved_nothing
-from .runpod_files import OUTPUT_LIMIT, decoded, listed, outputs_of, progress_of
-from .tickets import TaskTicket, contact_lost
+from ...events import Progress, Started
+from ...results import Cost, Generation, Timings
+from ...results.output_files import output_notices
+from ...workflows.base import Notice, Workflow
+from ..tickets import TaskTicket, contact_lost
+from .api import DEFAULT_PACE, Pace, RunpodApi
+from .errors import ended, node_failed, saved_nothing
+from .files import OUTPUT_LIMIT, decoded, listed, outputs_of, progress_of
 
 NAME = "runpod"
 """What handles and results call the backend."""
@@ -219,7 +219,7 @@ class RunpodTicket(TaskTicket):
         """One file of the result: out of the answer, or out of the bucket that the worker put it into."""
         if kind == "base64":
             return await asyncio.to_thread(decoded, data)
-        from ..media.sources import fetch  # its own connection: no key goes to a bucket
+        from ...media.sources import fetch  # its own connection: no key goes to a bucket
 
         try:
             return await fetch(data, OUTPUT_LIMIT, BUCKET_SECONDS, private=self._order.private_addresses)

@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...workflows.schemas import GRAPH_VERSION
+from ...models.node_schemas import GRAPH_VERSION
 from .base import InputSpec, Schemas, UploadCheck, input_specs, is_output, outputs_of
 from .dynamic import expanded
 from .releases import OwnCheck, Rules, rules_of

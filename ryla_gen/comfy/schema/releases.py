@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from ...workflows.schemas import GRAPH_VERSION
+from ...models.node_schemas import GRAPH_VERSION
 
 
 @dataclass(frozen=True, slots=True)

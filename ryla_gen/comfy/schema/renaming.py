@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...workflows.schemas import GRAPH_VERSION
+from ...models.node_schemas import GRAPH_VERSION
 from .base import Schemas
 from .releases import Replacement, Rules, rules_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ...workflows.schemas import GRAPH_VERSION
+from ...models.node_schemas import GRAPH_VERSION
 from .base import converted, hidden_inputs, input_specs
 from .dynamic import live_specs
 from .releases import rules_of

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .base import FileProgress, FileReport, FileStatus, Outcome, Progress, Report, Stage, State, label
-from .checking import status, verify
-from .syncing import sync
+from .sync import sync
+from .verify import status, verify
 
 __all__ = [
     "FileProgress",

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from ..errors import InvalidInputError, PlainData, RylaGenError, StorageFailedError
-from ..workflows.tables import Weights
+from ...errors import InvalidInputError, PlainData, RylaGenError, StorageFailedError
+from ..weights_table import Weights
 
 State = Literal["present", "missing", "partial", "wrong_size", "wrong_hash", "unverified"]
 """present: its hash was checked once and its size still fits. unverified: there, but nobody has checked its hash.

@@ -13,11 +13,11 @@ from uuid import uuid4
 
 from filelock import Timeout
 
-from ..errors import StorageFailedError
-from ..filelocks import file_lock
-from ..workflows.tables import Weights
+from ...errors import StorageFailedError
+from ...support.file_locks import file_lock
+from ..weights_table import Weights
 from .base import PRIVATE, label
-from .flow import Stop
+from .retry import Stop
 
 VERSION = 1
 """Of the file's shape."""

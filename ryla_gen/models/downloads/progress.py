@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .base import FileProgress, Progress, Stage
-from .flow import Stop
+from .retry import Stop
 
 BEAT = 0.1
 """Seconds between two pictures: faster than anybody reads."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from ..errors import BackendUnreachableError
+from ...errors import BackendUnreachableError
 
 T = TypeVar("T")
 

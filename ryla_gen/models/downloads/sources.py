@@ -18,11 +18,11 @@ from urllib.parse import quote
 from huggingface_hub import constants, get_hf_file_metadata, get_session, hf_hub_url
 from huggingface_hub.errors import FileMetadataError, HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
-from ..errors import BackendUnreachableError, ModelNotFoundError, NotAuthorizedError, PlainData, RylaGenError
-from ..version import __version__
-from ..workflows.tables import Weights
+from ...errors import BackendUnreachableError, ModelNotFoundError, NotAuthorizedError, PlainData, RylaGenError
+from ...version import __version__
+from ..weights_table import Weights
 from .base import label
-from .flow import PassingError
+from .retry import PassingError
 
 GITHUB = "https://github.com"
 RELEASE = "github:"

@@ -13,15 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import RylaGenError, StorageFailedError
-from ..workflows.tables import Weights
+from ...errors import RylaGenError, StorageFailedError
+from ..weights_table import Weights
 from .base import FileReport, FileStatus, Outcome, Progress, Report, distinct, label
-from .board import Board
-from .checking import examine, look, now
-from .flow import Stop, patiently, sha256_of
-from .records import Record, Records
+from .checksums import Record, Records
+from .progress import Board
+from .retry import Stop, patiently, sha256_of
 from .sources import GITHUB, Sources, with_details
 from .transfer import Arrived, Plan, adopt, fetch
+from .verify import examine, look, now
 
 WORKERS = 4
 """Files at once: the hub gives one connection some 50-200 MB/s, and four fill a cloud machine's network."""

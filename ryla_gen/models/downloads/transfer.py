@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import BackendUnreachableError, StorageFailedError
-from ..workflows.tables import Weights
+from ...errors import BackendUnreachableError, StorageFailedError
+from ..weights_table import Weights
 from .base import label, part_path, parts_of
-from .flow import BLOCK, PassingError, Stop, patiently, sha256_of
+from .retry import BLOCK, PassingError, Stop, patiently, sha256_of
 from .sources import Origin, Sources, total_of
 
 Moved = Callable[[int, bool], None]

@@ -8,12 +8,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..errors import StorageFailedError
-from ..workflows.tables import Weights
+from ...errors import StorageFailedError
+from ..weights_table import Weights
 from .base import FileStatus, Progress, State, distinct, label, parts_of, target
-from .board import Board
-from .flow import Stop, sha256_of
-from .records import Record, Records
+from .checksums import Record, Records
+from .progress import Board
+from .retry import Stop, sha256_of
 
 HASHERS = 2
 """Files hashed at once by ``verify``: SHA-256 runs at the speed of a disk, and a second file fills its pauses."""

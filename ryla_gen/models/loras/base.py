@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from ..errors import InvalidInputError, LoraNotFoundError, PlainData
+from ...errors import InvalidInputError, LoraNotFoundError, PlainData
 from ..safetensors import SUFFIX
 
 LORA_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 from uuid import uuid4
 
-from ..errors import RylaGenError, StorageFailedError
+from ...errors import RylaGenError, StorageFailedError
 from .base import Entry, Moved
 
 BLOCK = 1 << 20

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Literal
 from uuid import uuid4
 
-from ..errors import InvalidInputError, LoraNotFoundError, PlainData, RylaGenError, StorageFailedError
-from ..media.files import check_target
+from ...errors import InvalidInputError, LoraNotFoundError, PlainData, RylaGenError, StorageFailedError
+from ...media.files import check_target
 from ..safetensors import SUFFIX, parse_header
 from .base import CARD, CARD_BYTES, CONTENT_FILE, LORA_ID, Card, Entry, LoraStore, Show, Stored, Transfer, card_from, not_found
-from .incoming import Incoming
+from .source import Incoming
 
-log = logging.getLogger("ryla_gen.loras")
+log = logging.getLogger("ryla_gen.models.loras")
 
 READERS = 8
 """Cards read at once: a volume answers each in some tens of milliseconds."""

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from ..errors import InvalidInputError, LoraIncompatibleError, StorageFailedError
+from ...errors import InvalidInputError, LoraIncompatibleError, StorageFailedError
 from ..safetensors import SUFFIX, Header, parse_header, read_header
 from .base import Show, Transfer, nearest_id
 from .keys import BASES, NAMES, base_of, is_lora
-from .words import cleaned, trigger_words
+from .trigger_words import cleaned, trigger_words
 
 if TYPE_CHECKING:
-    from ..workflows.tables import Weights
+    from ..weights_table import Weights
 
 HUB = "hf://"
 BLOCK = 1 << 20
@@ -71,7 +71,7 @@ def hub_row(source: str) -> Weights:
     Raises:
         InvalidInputError: it is no such address.
     """
-    from ..workflows.tables import Weights
+    from ..weights_table import Weights
 
     match = _HUB_NAME.fullmatch(source)
     if match is None or not match["file"].endswith(SUFFIX) or ".." in match["file"].split("/"):
@@ -89,7 +89,7 @@ def hub_hash(source: str, token: str | None) -> str | None:
     Raises:
         RylaGenError: the file is not there, is gated, or the hub does not answer.
     """
-    from ..downloads.flow import Stop, patiently
+    from ..downloads.retry import Stop, patiently
     from ..downloads.sources import Sources
 
     sources, row = Sources(token, os.environ.get("HF_ENDPOINT")), hub_row(source)
@@ -108,7 +108,7 @@ def hub_checked(source: str, token: str | None, base: str | None) -> None:
         InvalidInputError, LoraIncompatibleError: it is no LoRA, or of no use here.
         RylaGenError: the file is not there, is gated, or the hub does not answer.
     """
-    from ..downloads.flow import Stop, patiently
+    from ..downloads.retry import Stop, patiently
     from ..downloads.sources import Sources
 
     sources, row = Sources(token, os.environ.get("HF_ENDPOINT")), hub_row(source)

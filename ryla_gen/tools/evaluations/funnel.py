@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ..history import End
-from ..hooks import FAULTS
+from ...history import End
+from ...telemetry import FAULTS
 from .statistics import Spread, share, spread
 
 FAILED = frozenset({"failed", "expired"})

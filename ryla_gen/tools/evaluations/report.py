@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
-from ..version import __version__
+from ...version import __version__
 from .measures import Evaluation
 from .plots import run_plot, share_plot, similarity_plot, time_plot
 from .statistics import Spread

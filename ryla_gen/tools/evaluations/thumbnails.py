@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from ..results import Output
+    from ...results import Output
 
 EDGE = 320
 """Pixels of the longer edge: sharp at the size in which the report shows them, and some 20 kB each."""

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..client import AsyncClient
-from ..errors import RylaGenError
-from ..results import Generation
-from ..workflows.base import Workflow
+from ...client import AsyncClient
+from ...errors import RylaGenError
+from ...results import Generation
+from ...workflows.base import Workflow
 from .thumbnails import thumbnail
 
 HOPELESS = frozenset(

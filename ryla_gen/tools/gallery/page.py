@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from .. import media
-from ..errors import OutputExistsError, StorageFailedError
-from ..version import __version__
+from ... import media
+from ...errors import OutputExistsError, StorageFailedError
+from ...version import __version__
 from .base import Collection, Item
 
 MARK = b'<meta name="generator" content="ryla-gen gallery'

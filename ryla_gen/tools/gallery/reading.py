@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from .. import media
-from ..errors import InvalidInputError, RylaGenError
-from ..history import History, Record
-from ..history.base import instant
-from ..results import METADATA_KEY
-from .again import again
+from ... import media
+from ...errors import InvalidInputError, RylaGenError
+from ...history import History, Record
+from ...history.base import instant
+from ...results import METADATA_KEY
 from .base import Collection, Item, shown, whole, words
+from .rerun import again
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".mp4", ".webm", ".mov", ".mkv"})
 """Kinds of files that are looked into: what this package and ComfyUI save and browsers show."""
@@ -204,7 +204,8 @@ def _graph_number(graph: Any, *names: str) -> int | None:
 
 def _graph_prompt(graph: Any) -> str:
     """The text that reaches a sampler's positive input."""
-    from ..workflows.custom import CustomWorkflow, positive_texts
+    from ...graphs.api_format import positive_texts
+    from ...workflows.custom import CustomWorkflow
 
     if not isinstance(graph, dict):
         return ""

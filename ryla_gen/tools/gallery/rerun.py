@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..controls import CLASS
-from ..errors import RylaGenError
-from ..workflows.base import Workflow
-from ..workflows.registry import BUILT_IN, workflow_class
+from ...errors import RylaGenError
+from ...support.control_characters import CLASS
+from ...workflows.base import Workflow
+from ...workflows.registry import BUILT_IN, workflow_class
 
 STANDING_IN = {"image": "photo.png", "video": "video.mp4", "reference_image": "face.png"}
 """Names that stand for the pictures which must be given again."""

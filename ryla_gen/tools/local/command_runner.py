@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..comfy.messages import clean
-from ..errors import ServerUnhealthyError, StorageFailedError
+from ...comfy.messages import clean
+from ...errors import ServerUnhealthyError, StorageFailedError
 
 TAIL_LINES = 30
 """Lines of a failed command that its error carries."""

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InvalidInputError
-from ..remote.places import COMMAND, Places
-from ..settings import home_folder
+from ...errors import InvalidInputError
+from ...remote.container_paths import COMMAND, Places
+from ...settings import home_folder
 
 COMMAND_VARIABLE = "RYLA_COMFYUI_COMMAND"
 """Starts something else in ComfyUI's place, with ``{python}``, ``{port}``, ``{work}`` and ``{models}`` filled in."""

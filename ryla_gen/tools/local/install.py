@@ -10,15 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import downloads
-from ..errors import BackendNotConfiguredError, StorageFailedError
-from ..remote.pins import NEEDS_GPU
-from ..remote.variants import default_of, variants
-from ..workflows.registry import workflow_class
-from ..workflows.tables import Weights
+from ...errors import BackendNotConfiguredError, StorageFailedError
+from ...models import downloads
+from ...models.weights_table import Weights
+from ...remote.pins import NEEDS_GPU
+from ...remote.variants import default_of, variants
+from ...workflows.registry import workflow_class
+from .command_runner import Runner, Step, Told
 from .folder import Folder
-from .recipe import SOFTWARE_BYTES, Device, Pins, needs_compiler, nodes_of, steps
-from .steps import Runner, Step, Told
+from .install_steps import SOFTWARE_BYTES, Device, Pins, needs_compiler, nodes_of, steps
 
 EXTRA = "pip install 'ryla-gen[local]'"
 

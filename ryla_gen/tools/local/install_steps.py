@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..remote.build import mend_pulid
-from ..remote.image import BOOT, SCRIPTS
-from ..remote.pins import COMPILED, NEEDS_GPU, PACK_REQUIREMENTS, SDK, TORCH, TRANSFORMERS
-from ..remote.variants import CORE, variants
-from ..workflows.registry import workflow_class
-from ..workflows.tables import NodePack, node_packs
+from ...models.weights_table import NodePack, node_packs
+from ...remote.build import patch_pulid
+from ...remote.image import BOOT, SCRIPTS
+from ...remote.pins import COMPILED, NEEDS_GPU, PACK_REQUIREMENTS, SDK, TORCH, TRANSFORMERS
+from ...remote.variants import CORE, variants
+from ...workflows.registry import workflow_class
+from .command_runner import Step
 from .folder import Folder
-from .steps import Step
 
 Device = Literal["nvidia", "apple", "cpu"]
 """What ComfyUI computes on."""
@@ -145,7 +145,7 @@ def _pack(folder: Folder, pack: NodePack) -> Iterator[Step]:
 
 def _mended(place: Path) -> bool:
     try:
-        mend_pulid.check((place / mend_pulid.FILE).read_text(encoding="utf-8"))
+        patch_pulid.check((place / patch_pulid.FILE).read_text(encoding="utf-8"))
     except (OSError, SystemExit):
         return False
     return True

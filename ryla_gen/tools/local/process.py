@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..comfy.client import ComfyClient
-from ..comfy.messages import clean
-from ..comfy.server import READY_SECONDS, run_probe
-from ..errors import BackendError, NotDeployedError, RylaGenError, ServerUnhealthyError
-from ..filelocks import lockable
+from ...comfy.client import ComfyClient
+from ...comfy.messages import clean
+from ...comfy.server import READY_SECONDS, run_probe
+from ...errors import BackendError, NotDeployedError, RylaGenError, ServerUnhealthyError
+from ...support.file_locks import lockable
 from .folder import COMMAND_VARIABLE, Folder
 
 State = Literal["not installed", "stopped", "died", "starting", "ready", "not answering"]
