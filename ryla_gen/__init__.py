@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from . import errors
     from .characters import AsyncCharacters, Characters
     from .client import AsyncClient, AsyncJob, Client, Job
-    from .costs.estimates import Estimate
+    from .costs.work import Estimate
     from .errors import RylaGenError
     from .events import Event, Finished, Preview, Progress, Queued, Started
     from .results import Cost, Generation, Output, Timings, load
@@ -37,9 +37,9 @@ _PLACES = {
     "characters": ("AsyncCharacters", "Characters"),
     "client": ("AsyncClient", "AsyncJob", "Client", "Job"),
     "errors": ("RylaGenError",),
-    "estimates": ("Estimate",),
+    "costs.work": ("Estimate",),
     "events": ("Event", "Finished", "Preview", "Progress", "Queued", "Started"),
-    "grids": ("Grid", "grid"),
+    "results.grid": ("Grid", "grid"),
     "results": ("Cost", "Generation", "Output", "Timings", "load"),
     "settings": ("Settings",),
     "workflows.base": ("Workflow",),

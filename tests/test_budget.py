@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from ryla_gen import Client, Flux, FluxDev, Settings
-from ryla_gen.client.admission import admit, check_batch
-from ryla_gen.costs.estimates import estimate
+from ryla_gen.backends.rates import rate_of
+from ryla_gen.client.requests import check_batch, estimate
+from ryla_gen.costs.admission import admit
 from ryla_gen.emulator.server import Emulator
 from ryla_gen.errors import BudgetExceededError, ModelNotFoundError, NodeFailedError, RylaGenError, StorageFailedError
 from ryla_gen.events import Started
@@ -49,7 +50,8 @@ def settings(**more: Any) -> Settings:
 
 
 def enter(history: History, found: Settings, workflow: Flux | FluxDev | None = None, **more: Any) -> Any:
-    return admit(history, found, workflow or Flux(prompt="a fox", seed=1), "modal", job=more.pop("job", str(uuid.uuid4())), **more)
+    asked, job = workflow or Flux(prompt="a fox", seed=1), more.pop("job", str(uuid.uuid4()))
+    return admit(history, found, asked, "modal", rate_of(asked, "modal", found), job=job, **more)
 
 
 def test_a_call_over_its_limit_is_refused_before_anything_is_sent(server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +143,8 @@ def test_on_runpod_the_loading_that_it_bills_is_part_of_what_is_set_aside(histor
         runpod_usd_per_second=0.01,
         max_usd_per_day=100.0,
     )
-    entered = admit(history, found, Flux(prompt="a fox", seed=1), "runpod", job="a")
+    asked = Flux(prompt="a fox", seed=1)
+    entered = admit(history, found, asked, "runpod", rate_of(asked, "runpod", found), job="a")
     held = history.get("a")
     assert held is not None
     assert entered.timeout == pytest.approx(120 + found.runpod_load_seconds)

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from ryla_gen import AsyncClient, Client, CustomWorkflow, Flux, FluxDev, FluxInstantID, InstantID, SeedVR2, Settings, Wan2
+from ryla_gen.client.requests import estimate
 from ryla_gen.costs.durations import DURATIONS
-from ryla_gen.costs.estimates import Estimate, estimate, work_of
+from ryla_gen.costs.estimates import Estimate, work_of
 from ryla_gen.errors import BackendNotConfiguredError, InvalidInputError
 from ryla_gen.history import History
 from ryla_gen.remote.config import FAMILIES

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ryla_gen import backends
-from ryla_gen.client.admission import references_of
+from ryla_gen.client.requests import references_of
 from ryla_gen.comfy.schema import UploadCheck, file_inputs, validate
 from ryla_gen.errors import RylaGenError
 from ryla_gen.models.node_schemas import COMFYUI_VERSION, node_schemas

@@ -14,7 +14,7 @@ import typer
 
 from ryla_gen.batches import MANIFEST, Batch, Manifest, Outcome, Problem, Row, checked
 from ryla_gen.client import IN_FLIGHT, AsyncClient
-from ryla_gen.client.admission import check_batch, references_of
+from ryla_gen.client.requests import check_batch, references_of
 from ryla_gen.errors import InvalidInputError, RylaGenError, WorkflowError
 from ryla_gen.events import Event
 from ryla_gen.settings import Settings
@@ -80,7 +80,12 @@ def batch(
     present = {row.key: found for row in rows if (found := manifest.finished(row.key)) is not None}
     missing = [row for row in rows if row.key not in present]
     client = AsyncClient(backend, url=url, max_usd=max_usd)
-    usd = check_batch(client.history, client.settings, [row.workflow for row in missing])
+    usd = check_batch(
+        client.history,
+        client.settings,
+        [row.workflow for row in missing],
+        partial(rate_of, backend=client.settings.backend_names[0], settings=client.settings),
+    )
     if dry_run:
         text = f"{_count(len(rows), 'row')}, all in order: {len(present)} done already, {len(missing)} to do"
         text += f", for about ${usd:.4f}. Nothing was sent." if usd else ". Nothing was sent."

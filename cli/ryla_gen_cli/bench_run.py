@@ -15,7 +15,7 @@ import typer
 
 from ryla_gen import media
 from ryla_gen.client import AsyncClient
-from ryla_gen.costs.estimates import estimate
+from ryla_gen.client.requests import estimate
 from ryla_gen.errors import ERRORS, InvalidInputError, JobCanceledError, RylaGenError, StorageError, StorageFailedError
 from ryla_gen.events import now
 from ryla_gen.support.loop_thread import Portal

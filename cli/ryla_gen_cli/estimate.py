@@ -29,7 +29,7 @@ def say(screen: Screen, workflow: Workflow, given: dict[str, Any]) -> None:
     """
     from contextlib import closing
 
-    from ryla_gen.costs.estimates import estimate as estimated  # the journal and the Modal side's tables, which no help text needs
+    from ryla_gen.client.requests import estimate as estimated  # the journal and the Modal side's tables, which no help text needs
     from ryla_gen.history import History
 
     from .attached import settings_for

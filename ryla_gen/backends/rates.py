@@ -1,43 +1,22 @@
-"""What a second of running costs on each backend, as it is configured. Knows no workflow's duration."""
+"""Return what a second of running costs on each backend, as it is configured. Connects to none; knows no duration."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from .. import backends
+from ..costs.durations import COLD_START
+from ..costs.prices import GPU_USD_PER_SECOND, PRICES_AS_OF, region_factors
+from ..costs.work import NOTHING, Range, Rate
 from ..remote.config import FamilyConfig, deployed
 from ..remote.costs import cost_of, gpu_count, gpu_name
 from ..settings import Settings
 from ..workflows.base import Workflow
 from ..workflows.registry import BUILT_IN
-from .durations import COLD_START
-from .prices import GPU_USD_PER_SECOND, PRICES_AS_OF, region_factors
-from .work import NOTHING, Range
+from . import create
 
 PRICE_SETTINGS = {
     "comfyui": " (ryla-gen config set comfyui.hourly_usd 1.20)",
     "runpod": " (ryla-gen config set runpod.usd_per_second 0.0004)",
 }
 """How to set the price of a backend that has no list of prices."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """The price of a second, and what is known of the machine."""
-
-    usd: Range
-    """US dollars a second, on the GPU that is asked for first."""
-    most: float
-    """US dollars a second at most, whichever of the allowed GPUs and regions it becomes."""
-    gpu: str | None = None
-    cold_start: Range = NOTHING
-    """Seconds until a new container is up and has its weights loaded."""
-    load: float = 0.0
-    """Seconds of loading that count towards a job's own time there, besides its time limit."""
-    prices_as_of: str | None = None
-    includes: str = ""
-    """What the price holds; a sentence."""
-    not_included: tuple[str, ...] = ()
 
 
 def rate_of(workflow: Workflow, backend: str, settings: Settings) -> Rate:
@@ -55,7 +34,7 @@ def rate_of(workflow: Workflow, backend: str, settings: Settings) -> Rate:
     if backend == "comfyui" and settings.comfyui_url:
         usd = settings.comfyui_hourly_usd / 3600
     else:
-        usd = backends.create(backend, settings).usd_per_second(workflow)
+        usd = create(backend, settings).usd_per_second(workflow)
     if not usd:
         return Rate(NOTHING, 0.0, includes=f"No price is set for {backend}{PRICE_SETTINGS.get(backend, '')}.")
     load = settings.runpod_load_seconds if backend == "runpod" else 0.0

@@ -10,9 +10,9 @@ from typing import Any, cast
 
 from .. import media
 from ..client import AsyncClient, AsyncJob
-from ..client.admission import references_of
 from ..client.fallback import IN_PROCESS
 from ..client.job_base import state_of
+from ..client.requests import references_of
 from ..contract import new_job_id
 from ..errors import (
     GenerationTimeoutError,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..client import AsyncClient
-from ..client.admission import references_of
+from ..client.requests import references_of
 from ..contract import new_job_id
 from ..errors import InvalidInputError, error_from_data
 from ..events import now

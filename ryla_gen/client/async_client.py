@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from .. import backends
 from ..contract import new_job_id
-from ..costs.estimates import Estimate, estimate
+from ..costs.estimates import Estimate
 from ..errors import BackendNotConfiguredError, InvalidInputError, RylaGenError
 from ..events import FINAL_STATES, Event
 from ..history import CostRow, History, Record
@@ -21,12 +21,12 @@ from ..results import Generation
 from ..results.grid import show_lists
 from ..settings import Settings
 from ..workflows.base import Workflow
-from .admission import check_call, typed
 from .job_base import AsyncJob
 from .jobs import AsyncJobs
 from .loras import AsyncLoras
 from .methods import Methods
 from .outcomes import Outcomes
+from .requests import check_call, estimate, typed
 from .submission import Order, Sent, Submission
 
 if TYPE_CHECKING:

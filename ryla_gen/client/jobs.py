@@ -21,8 +21,8 @@ from ..support.loop_thread import Portal
 from ..workflows.base import Workflow
 from ..workflows.custom import CustomWorkflow
 from . import whereabouts
-from .admission import estimate_again, rebuilt, unreached, workflow_of
 from .job_base import AsyncJob, Job
+from .requests import estimate_again, rebuilt, unreached, workflow_of
 from .submission import Sent
 
 if TYPE_CHECKING:

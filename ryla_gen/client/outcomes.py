@@ -9,15 +9,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .. import telemetry
+from ..costs.admission import unfinished_cost
 from ..costs.estimates import Estimate
 from ..errors import InternalError, JobExpiredError, PlainData, RylaGenError
 from ..events import Started, now
 from ..history import History, Record
 from ..results import Generation
 from ..settings import Settings
-from .admission import typed, unfinished_cost
 from .fallback import explained, notices
 from .job_base import AsyncJob, state_of
+from .requests import typed
 from .submission import Sent
 
 if TYPE_CHECKING:

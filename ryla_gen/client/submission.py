@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from .. import telemetry
 from ..backends.measuring import handed_in
+from ..backends.rates import rate_of
+from ..costs.admission import admit
 from ..costs.estimates import Estimate
 from ..errors import PlainData, RylaGenError
 from ..events import Started
 from ..history import History
 from ..settings import Settings
 from ..workflows.base import Workflow
-from .admission import admit, references_of
 from .fallback import first_willing, moves_on, taken
+from .requests import references_of
 
 if TYPE_CHECKING:
     from ..backends.base import Backend, Ticket
@@ -99,6 +101,7 @@ class Submission:
                 self._settings,
                 ready,
                 name,
+                rate_of(ready, name, self._settings),
                 job=order.job,
                 timeout=order.timeout,
                 tags=order.tags,

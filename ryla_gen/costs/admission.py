@@ -1,73 +1,21 @@
-"""What is looked at and written down around a call: is it meant so, may it cost so much, what did it cost. Runs nothing."""
+"""Reserve a job's budget and write the job down, before anything is spent; say what it cost where it left no result.
+
+Knows no backend: what a second costs there is told by the caller. Sends nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from ..costs import budget
-from ..costs.estimates import Estimate, Work, estimate, rate_of, work_of
-from ..errors import InternalError, InvalidInputError, JobNotFoundError
 from ..history import History, Purse, Record
 from ..history.processes import this_process
-from ..media import References
 from ..settings import Settings
 from ..workflows.base import Workflow
-from ..workflows.registry import plugin_behind, workflow_class
-
-
-def check_call(workflow: object, timeout: object, tags: object) -> None:
-    """Refuse a call that cannot be meant so, before anything happens.
-
-    Raises:
-        InvalidInputError: it is no workflow, the timeout no positive number, or the tags a single text.
-    """
-    if not isinstance(workflow, Workflow):
-        what = workflow.__name__ if isinstance(workflow, type) else type(workflow).__name__
-        raise InvalidInputError(f"{what} is not a workflow.", 'Give one with its fields: FluxDev(prompt="a fox")')
-    if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < 1e9):
-        raise InvalidInputError(
-            f"timeout must be a positive number of seconds, not {timeout!r}.", "Leave it out for the workflow's own limit."
-        )
-    if isinstance(tags, str):
-        raise InvalidInputError(f"tags must be several words, not the text {tags!r}.", f"Write tags=[{tags!r}].")
-
-
-def references_of(settings: Settings) -> References:
-    """Which references to pictures and videos a caller's settings allow."""
-    return References("bytes" if settings.references == "bytes" else "any", settings.allow_private_addresses)
-
-
-def workflow_of(record: Record) -> Workflow:
-    """Rebuild the request of a journaled job; its pictures, which the journal does not keep, are empty.
-
-    Raises:
-        InvalidInputError: the journal was written by a version with other fields.
-
-    """
-    return rebuilt(record.workflow, record.inputs)
-
-
-def rebuilt(name: str, inputs: Mapping[str, Any]) -> Workflow:
-    """Rebuild a request from its description, in which a picture is a hash and a size; its pictures are empty.
-
-    Args:
-        name: of its workflow.
-        inputs: its fields, as ``Workflow.described`` gives them.
-
-    Raises:
-        InvalidInputError: there is no such workflow here, or it has other fields.
-
-    """
-    cls = workflow_class(name)
-    blank = {
-        field: ({} if isinstance(inputs.get(field), dict) and "sha256" not in inputs[field] else b"")
-        for field in cls.media_fields()
-    }
-    given = {key: value for key, value in inputs.items() if value is not None}
-    return cls.from_plain({**given, **{field: value for field, value in blank.items() if field in given}}, trusted=True)
+from . import budget
+from .estimates import Estimate, Rate, Work, estimate, work_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +33,7 @@ def admit(
     settings: Settings,
     workflow: Workflow,
     backend: str,
+    rate: Rate,
     *,
     job: str,
     timeout: float | None = None,
@@ -97,9 +46,10 @@ def admit(
 
     Args:
         history: the journal.
-        settings: limits, and what the backend runs on.
+        settings: the limits.
         workflow: the request, with its seed.
         backend: where it will be sent.
+        rate: what a second costs there.
         job: its id.
         timeout: seconds the graph may run, instead of the workflow's own limit.
         tags: words under which it is found again.
@@ -116,13 +66,12 @@ def admit(
     row |= {"seed": getattr(workflow, "seed", None), "tags": list(tags), "parent": parent}
     sender = {"server": settings.comfyui_url if backend == "comfyui" else None, "process": this_process()}
     row |= sender
-    rate = rate_of(workflow, backend, settings)
     if not rate.most:
         history.record(job, **row)
         if moved:
             history.update(job, backend=backend, reserved_usd=None, **sender)
         return Admitted(None, timeout)
-    found = estimate(workflow, settings, history, backend)
+    found = estimate(workflow, backend, rate, history)
     budget.check_call(found.usd.likely, settings.max_usd)
     limit = timeout if timeout and followed else workflow.time_limit() + rate.load
     reserved = _reserved(history, settings, found, job, row, limit, followed=followed)
@@ -150,18 +99,6 @@ def _reserved(
     return got.reserved_usd
 
 
-def estimate_again(record: Record, settings: Settings, history: History) -> Estimate | None:
-    """Estimate a job that another process handed in, and whose estimate went with it; None where running is free.
-
-    Raises:
-        BackendNotConfiguredError: its backend is not set up here.
-        InvalidInputError: the journal was written by a version with other fields.
-
-    """
-    workflow = workflow_of(record)
-    return estimate(workflow, settings, history, record.backend) if rate_of(workflow, record.backend, settings).most else None
-
-
 def unfinished_cost(record: Record | None, found: Estimate | None, error: BaseException | None = None) -> dict[str, float]:
     """Return the columns of what a job cost that ended without a result: the backend's word, else the clock since its graph began.
 
@@ -184,8 +121,14 @@ def seconds_since(instant: str) -> float:
     return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(instant)).total_seconds())
 
 
-def check_batch(history: History, settings: Settings, workflows: Iterable[Workflow]) -> float:
+def check_batch(history: History, settings: Settings, workflows: Iterable[Workflow], rate_of: Callable[[Workflow], Rate]) -> float:
     """Refuse a list of workflows as a whole, before the first one is sent.
+
+    Args:
+        history: the journal.
+        settings: the limits, and the backends in their order.
+        workflows: what would run.
+        rate_of: what a second of a workflow costs on the first backend.
 
     Returns:
         What all of them will likely cost, in US dollars.
@@ -199,35 +142,9 @@ def check_batch(history: History, settings: Settings, workflows: Iterable[Workfl
     for workflow in workflows:
         key = (workflow.name, work_of(workflow.name, workflow.described()))
         if key not in known:  # a thousand rows of one size are estimated once
-            known[key] = estimate(workflow, settings, history).usd.likely
+            known[key] = estimate(workflow, settings.backend_names[0], rate_of(workflow), history).usd.likely
             budget.check_call(known[key], settings.max_usd)
         total, rows = total + known[key], rows + 1
     if settings.max_usd_per_day is not None and total:
         budget.check_batch(total, rows, settings.max_usd_per_day, history.taken_usd(budget.today()))
     return total
-
-
-def typed(error: BaseException, job: str) -> BaseException:
-    """Return the typed error that an error of a job stands for; an interrupt, and one that is typed, stay as they are.
-
-    Raise it from its cause: the traceback is then that of the place where it happened.
-    """
-    from ..comfy.connection import as_typed  # HTTP, which counting costs does not need
-
-    if not isinstance(error, Exception):
-        return error
-    found = as_typed(error, f"The job {job} failed")
-    plugin = plugin_behind(error) if isinstance(found, InternalError) and found is not error else None
-    if plugin is None:
-        return found
-    hint = "Fix or uninstall that package; RYLA_GEN_DEBUG=1 shows where it happened."
-    return InternalError(f"{found.message} (in {plugin}, a plug-in)", hint, found.details)
-
-
-def unreached(record: Record) -> JobNotFoundError:
-    """Say that no backend has a job, and where to look instead."""
-    text = f"The job {record.id} never reached its backend (state: {record.state})."
-    if record.workflow.startswith("character_"):
-        text = f"The job {record.id} is made of several pictures, each a job of its own."
-        return JobNotFoundError(text, f"See it, or take it up again: ryla-gen character status {record.id[:8]}", {"job": record.id})
-    return JobNotFoundError(text)

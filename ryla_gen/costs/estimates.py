@@ -11,13 +11,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from ..history import History, Record
-from ..settings import Settings
 from ..workflows.base import Workflow
 from .durations import DURATIONS, REFERENCE_GPU, TENSOR_TFLOPS, UNKNOWN
-from .rates import Rate, rate_of
-from .work import NOTHING, Estimate, Range, Source, Work, work_of
+from .work import NOTHING, Estimate, Range, Rate, Source, Work, work_of
 
-__all__ = ["NOTHING", "Estimate", "Range", "Work", "estimate", "rate_of", "work_of"]
+__all__ = ["NOTHING", "Estimate", "Range", "Rate", "Work", "estimate", "work_of"]
 
 ENOUGH = 3
 """Runs of the same work that make an estimate of their own; with fewer, runs of other sizes count too."""
@@ -27,26 +25,21 @@ TENTH, NINE_TENTHS = 0.1, 0.9
 """Shares of runs below and above which the ends of a measured range lie."""
 
 
-def estimate(workflow: Workflow, settings: Settings, history: History, backend: str | None = None) -> Estimate:
+def estimate(workflow: Workflow, backend: str, rate: Rate, history: History) -> Estimate:
     """Estimate a request.
 
     Args:
         workflow: the request; its pictures need not be read.
-        settings: where it would run, and on what.
+        backend: where it would run.
+        rate: what a second costs there.
         history: the journal.
-        backend: instead of the first of the settings.
-
-    Raises:
-        BackendNotConfiguredError: the backend is not set up.
 
     """
-    name = backend or settings.backend_names[0]
-    rate = rate_of(workflow, name, settings)
-    records = history.list(limit=LOOKED_AT, workflow=workflow.name, backend=name, state="succeeded")
-    seconds, source, runs, basis = _seconds(workflow, rate, records, emulated=name == "emulator")
+    records = history.list(limit=LOOKED_AT, workflow=workflow.name, backend=backend, state="succeeded")
+    seconds, source, runs, basis = _seconds(workflow, rate, records, emulated=backend == "emulator")
     return Estimate(
         workflow=workflow.name,
-        backend=name,
+        backend=backend,
         gpu=rate.gpu,
         usd=seconds.times(rate.usd),
         seconds=seconds,

@@ -1,4 +1,4 @@
-"""What an estimate is made of: ranges, and how much work a request is. Pure; reads no journal and knows no price."""
+"""What an estimate is made of: ranges, the price of a second, and how much work a request is. Reads no journal and no settings."""
 
 from __future__ import annotations
 
@@ -32,6 +32,25 @@ class Range:
 
 
 NOTHING = Range(0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """The price of a second, and what is known of the machine."""
+
+    usd: Range
+    """US dollars a second, on the GPU that is asked for first."""
+    most: float
+    """US dollars a second at most, whichever of the allowed GPUs and regions it becomes."""
+    gpu: str | None = None
+    cold_start: Range = NOTHING
+    """Seconds until a new container is up and has its weights loaded."""
+    load: float = 0.0
+    """Seconds of loading that count towards a job's own time there, besides its time limit."""
+    prices_as_of: str | None = None
+    includes: str = ""
+    """What the price holds; a sentence."""
+    not_included: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The API format of a graph: what tools wrap around it, its form, its seeds and its positive texts. Knows no server and no workflow."""
+"""The API format of a graph: what tools wrap around it, its form, its seeds and its positive texts. Knows no server."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from tomllib import TOMLDecodeError
 from typing import Any
 
 from PIL import Image
+from ryla_gen.tools.graph_files import found
 
 from ryla_gen import graphs, media
 from ryla_gen.backends import recover
@@ -25,7 +26,7 @@ from ryla_gen.backends.runpod.api import Answer as RunpodAnswer
 from ryla_gen.batches import Manifest
 from ryla_gen.characters.base import Part, Plan
 from ryla_gen.characters.store import PLAN, Shelf
-from ryla_gen.client.admission import rebuilt
+from ryla_gen.client.requests import rebuilt
 from ryla_gen.comfy import lint, messages, schema
 from ryla_gen.comfy.errors import Answer, node_error, refusal, submit_error
 from ryla_gen.comfy.requirements import missing_for
@@ -52,7 +53,6 @@ from ryla_gen.settings import edit as toml_edit
 from ryla_gen.settings.base import KEYS
 from ryla_gen.settings.reading import read_config
 from ryla_gen.tools.gallery import collect
-from ryla_gen.tools.graph_files import found
 from ryla_gen.workflows.base import Workflow
 from ryla_gen.workflows.custom import CustomWorkflow
 from ryla_gen.workflows.faces import InstantID
