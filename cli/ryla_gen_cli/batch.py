@@ -80,12 +80,7 @@ def batch(
     present = {row.key: found for row in rows if (found := manifest.finished(row.key)) is not None}
     missing = [row for row in rows if row.key not in present]
     client = AsyncClient(backend, url=url, max_usd=max_usd)
-    usd = check_batch(
-        client.history,
-        client.settings,
-        [row.workflow for row in missing],
-        partial(rate_of, backend=client.settings.backend_names[0], settings=client.settings),
-    )
+    usd = check_batch(client.history, client.settings, [row.workflow for row in missing])
     if dry_run:
         text = f"{_count(len(rows), 'row')}, all in order: {len(present)} done already, {len(missing)} to do"
         text += f", for about ${usd:.4f}. Nothing was sent." if usd else ". Nothing was sent."
