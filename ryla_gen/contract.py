@@ -18,6 +18,9 @@ from .workflows.registry import BUILT_IN, workflow_class
 READABLE = (1, 2)
 """Contracts that this side reads: of contract 1 nothing is lost. A reply is written in the contract of its request."""
 
+NOT_MEASURED = "consistency_not_measured"
+"""Code of the warning that ``measure_consistency`` was asked for, and nothing measured it."""
+
 PlainData = dict[str, Any]
 T = TypeVar("T")
 

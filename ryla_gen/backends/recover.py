@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..comfy.client import ComfyClient
 from ..comfy.connect import connect
 from ..errors import (
     JobCanceledError,
@@ -71,7 +70,7 @@ async def told_of(handle: str, settings: Settings) -> Told | None:
 
 async def _of_comfyui(own: str, settings: Settings) -> Told:
     async with connect(settings) as client:
-        prompt = await _prompt(client, own)
+        prompt = await client.prompt(own)
     if prompt is None:
         raise JobExpiredError(f"The server {client.address} does not know the job {own} (any more).")
     _, _, graph, extra, *_ = prompt
@@ -79,15 +78,6 @@ async def _of_comfyui(own: str, settings: Settings) -> Told:
     inputs = said.get("inputs")
     name, inputs = (str(said.get("workflow") or ""), inputs) if isinstance(inputs, dict) else ("", {})
     return Told("comfyui", handle, own, name, inputs, _number(said.get("seed")), graph)
-
-
-async def _prompt(client: ComfyClient, own: str) -> list[Any] | None:
-    """Number, id, graph and further data of a prompt. The queue is asked first: prompts move from there to the history."""
-    queue = await client._transport.json("GET", "/queue")
-    entries = [*(queue.get("queue_running") or ()), *(queue.get("queue_pending") or ())]
-    entries += [(await client.history(own) or {}).get("prompt")]
-    found = (item for item in entries if isinstance(item, list) and len(item) > 3 and item[1] == own)
-    return next(found, None)
 
 
 def _metadata(extra: Any) -> PlainData:

@@ -25,10 +25,7 @@ def contact_lost(error: E, job: str) -> E:
 
 
 class TaskTicket(ABC):
-    """A job that a task of this process follows to its end.
-
-    A subclass sets what its work needs before it calls ``__init__`` of this class, which starts the task.
-    """
+    """A job that a task of this process follows to its end. The task begins at the event loop's next turn."""
 
     def __init__(self, job: str) -> None:
         self._log = EventLog(job)

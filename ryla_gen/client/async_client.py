@@ -73,10 +73,10 @@ class AsyncClient(Methods[Awaitable[Generation]]):
             )
         self.settings = settings or Settings.load(**given)
         self.history = History(self.settings.history_path)
-        self.jobs = AsyncJobs(self)
         self.loras = AsyncLoras(self.settings)
         self._backends: dict[str, Backend] = {}
         self._outcomes = Outcomes(self.history, self.settings, self._backend)
+        self.jobs = AsyncJobs(self.settings, self.history, self._outcomes, self._backend)
         self._loop: asyncio.AbstractEventLoop | None = None
         if self.settings.notebook:
             show_lists()
@@ -285,9 +285,6 @@ class AsyncClient(Methods[Awaitable[Generation]]):
 
         """
         return self.history.costs(by, since)
-
-    def _run(self, workflow: Workflow) -> Awaitable[Generation]:
-        return self.run(workflow)
 
     async def _quietly(self, workflow: Workflow) -> Generation:
         return await _followed(await self.submit(workflow), None)

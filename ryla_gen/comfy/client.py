@@ -35,7 +35,7 @@ from ..errors import (
 from . import errors
 from .follower import Follower
 from .messages import Whereabouts, clean
-from .queue import Queue, graphs_of, read_queue
+from .queue import Queue, entries_of, graphs_of, read_queue
 from .schema import readable_schemas
 from .socket import Feed, Links
 from .transport import ANSWER_SECONDS, FILE_LIMIT, FILE_SECONDS, HISTORY_LIMIT, NODES_LIMIT, QUEUE_LIMIT, Transport
@@ -292,6 +292,14 @@ class ComfyClient:
     async def queued_graphs(self) -> list[PlainData]:
         """The graphs that run or wait, in API format."""
         return graphs_of(await self._transport.json("GET", "/queue", limit=QUEUE_LIMIT))
+
+    async def prompt(self, prompt_id: str) -> list[Any] | None:
+        """Number, id, graph and further data of a prompt that the server has, waiting, running or ended; None where it has none."""
+        # The queue first: prompts move from there to the history.
+        queued = entries_of(await self._transport.json("GET", "/queue", limit=QUEUE_LIMIT))
+        ended = (await self.history(prompt_id) or {}).get("prompt")
+        found = (item for item in [*queued, ended] if isinstance(item, list) and len(item) > 3 and item[1] == prompt_id)
+        return next(found, None)
 
     async def history(self, prompt_id: str) -> PlainData | None:
         """The history entry of a finished prompt: outputs, status, messages; None when there is none."""

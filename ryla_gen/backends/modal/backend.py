@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 from weakref import WeakSet
 
 import modal
@@ -42,7 +42,7 @@ class ModalBackend:
     """
 
     name = "modal"
-    measures_consistency: ClassVar[bool] = True
+    measures_consistency = True
 
     def __init__(self, settings: Settings, *, terms: Terms = DEFAULT_TERMS) -> None:
         self._settings = settings

@@ -82,6 +82,7 @@ class ModalTicket(TaskTicket):
         terms: Terms,
         send: Send | None = None,
     ) -> None:
+        super().__init__(job)
         self._first = call
         self._follow(call)
         self._workflow = workflow
@@ -97,7 +98,6 @@ class ModalTicket(TaskTicket):
         """Whether a container may have taken the job although no event told of its start."""
         self.at_once = False
         """Whether to ask first without waiting: of an expired result Modal says so only when the wait is over."""
-        super().__init__(job)
 
     @property
     def handle(self) -> str:

@@ -36,6 +36,7 @@ class RunpodBackend:
     """
 
     name = NAME
+    measures_consistency = False
 
     def __init__(self, settings: Settings, *, terms: Terms = DEFAULT_TERMS) -> None:
         self._settings = settings
@@ -48,7 +49,9 @@ class RunpodBackend:
         """The configured price. RunPod's API tells none; unknown counts as 0, and every result says so."""
         return self._settings.runpod_usd_per_second or 0.0
 
-    async def submit(self, workflow: Workflow, *, job: str, timeout: float | None = None) -> Ticket:
+    async def submit(
+        self, workflow: Workflow, *, job: str, timeout: float | None = None, measure_consistency: bool = False
+    ) -> Ticket:
         """Send the graph, once.
 
         Raises:

@@ -91,6 +91,7 @@ class RunpodTicket(TaskTicket):
     """
 
     def __init__(self, api: RunpodApi, job_id: str, order: Order, terms: Terms, answer: dict[str, Any] | None) -> None:
+        super().__init__(order.job)
         self._api = api
         self._id = job_id
         self._order = order
@@ -98,7 +99,6 @@ class RunpodTicket(TaskTicket):
         self._answer = answer
         self._began = time.monotonic()
         self._told: dict[str, Any] | None = None
-        super().__init__(order.job)
 
     @property
     def handle(self) -> str:
