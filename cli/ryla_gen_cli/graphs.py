@@ -16,7 +16,7 @@ from ryla_gen.errors import InvalidInputError, WorkflowInvalidError
 from ryla_gen.settings import Settings
 from ryla_gen.workflows.base import Files
 from ryla_gen.workflows.custom import CustomWorkflow
-from ryla_gen.workflows.slots import pictures_of
+from ryla_gen.workflows.slots import pictures_of, with_values
 
 from . import graph_tools as tools
 from .acceptance import Asked, findings_at, nodes_at
@@ -76,11 +76,10 @@ def run(
     if image:
         fields["images"] = fields_of(CustomWorkflow)["images"].read(image)
     fields = with_format(CustomWorkflow, fields, output)
-    workflow = CustomWorkflow.from_plain(
-        {"graph": tools.runnable(screen, file, lambda: tools.nodes_for(url, None, comfyui).schemas), **fields}, trusted=True
-    )
-    if changes:
-        workflow = workflow.with_values(tools.changes_of(changes), nodes_of(url, comfyui).schemas if url or comfyui else None)
+    graph = tools.runnable(screen, file, lambda: tools.nodes_for(url, None, comfyui).schemas)
+    if changes:  # before the graph is checked: a value that is refused may be the one that is replaced
+        graph = with_values(graph, tools.changes_of(changes), nodes_of(url, comfyui).schemas if url or comfyui else None)
+    workflow = CustomWorkflow.from_plain({"graph": graph, **fields}, trusted=True)
     generate(screen, workflow, How(output, overwrite, backend, url, timeout, tag or (), comfyui=comfyui))
 
 
