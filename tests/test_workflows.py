@@ -156,6 +156,8 @@ REFUSED: list[tuple[type[Workflow], dict[str, Any], str]] = [
     (FluxLora, {"prompt": "x"}, "either lora_id or loras"),
     (FluxLora, {"prompt": "x", "lora_id": "a", "loras": [{"id": "b"}]}, "either lora_id or loras"),
     (FluxLora, {"prompt": "x", "lora_id": "../x"}, "lora_id"),
+    (FluxLora, {"prompt": "x", "loras": [{"lora_id": "a"}]}, "loras.0.lora_id"),
+    (FluxLora, {"prompt": "x", "loras": [{}]}, "loras.0.id"),
     (FluxLora, {"prompt": "x", "lora_id": "x", "lora_strength": 1.5}, "lora_strength=1.0"),
     (Wan2, {"prompt": "x", "length": 32}, "length=33"),
     (Wan2, {"prompt": "x", "width": 1280, "height": 1280}, "height="),

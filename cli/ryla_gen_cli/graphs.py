@@ -13,7 +13,7 @@ import typer
 
 from ryla_gen.comfy.separators import with_server_names
 from ryla_gen.errors import InvalidInputError, WorkflowInvalidError
-from ryla_gen.graphs.inputs import pictures_of
+from ryla_gen.graphs.inputs import pictures_of, with_values
 from ryla_gen.settings import Settings
 from ryla_gen.workflows.base import Files
 from ryla_gen.workflows.custom import CustomWorkflow
@@ -76,11 +76,10 @@ def run(
     if image:
         fields["images"] = fields_of(CustomWorkflow)["images"].read(image)
     fields = with_format(CustomWorkflow, fields, output)
-    workflow = CustomWorkflow.from_plain(
-        {"graph": tools.runnable(screen, file, lambda: tools.nodes_for(url, None, comfyui).schemas), **fields}, trusted=True
-    )
-    if changes:
-        workflow = workflow.with_values(tools.changes_of(changes), nodes_of(url, comfyui).schemas if url or comfyui else None)
+    graph = tools.runnable(screen, file, lambda: tools.nodes_for(url, None, comfyui).schemas)
+    if changes:  # before the graph is checked: a value that is refused may be the one that is replaced
+        graph = with_values(graph, tools.changes_of(changes), nodes_of(url, comfyui).schemas if url or comfyui else None)
+    workflow = CustomWorkflow.from_plain({"graph": graph, **fields}, trusted=True)
     generate(screen, workflow, How(output, overwrite, backend, url, timeout, tag or (), comfyui=comfyui))
 
 

@@ -19,7 +19,8 @@ def inside(folder: Path, name: str) -> Path:
 
 
 _SHOWN = ("image/", "video/", "audio/", "model/", "font/")
-_NOT_SHOWN = frozenset({"image/svg+xml"})
+_XML = "+xml"
+"""How the types end that a browser reads as XML, in which scripts run: SVG, and models such as COLLADA and X3D."""
 _ALSO_SHOWN = frozenset({"text/plain", "application/json"})
 
 
@@ -29,7 +30,7 @@ def served_as(name: str) -> tuple[str, dict[str, str]]:
     ComfyUI names a few types that are not shown (0.28.2: HTML, XHTML, JavaScript, CSS); here the types that are shown are named.
     """
     kind = mimetypes.guess_type(name)[0] or ""
-    shown = (kind.startswith(_SHOWN) and kind not in _NOT_SHOWN) or kind in _ALSO_SHOWN
+    shown = (kind.startswith(_SHOWN) and not kind.endswith(_XML)) or kind in _ALSO_SHOWN
     plain = "".join(sign if sign.isprintable() else "_" for sign in name).replace("\\", "\\\\").replace('"', '\\"')
     headers = {
         "Content-Disposition": f'{"" if shown else "attachment; "}filename="{plain}"',

@@ -181,15 +181,14 @@ class Engine:
         graph = with_server_names(workflow.build(await self._with_loras(files, workflow, schemas)).to_api(), schemas)
         graph = dict(schema.renamed(graph, schemas))
         known = not workflow.own_graph
-        if missing_for(workflow.name, graph, schemas, files=known) or hopeless(schema.validate(graph, schemas)):
+        if missing_for(workflow.name, graph, schemas, files=known) or final_faults(schema.validate(graph, schemas)):
             # Nodes or weights may have come since the schemas were read: look again once before refusing.
             schemas = await self._client.object_info(refresh=True)
             graph = with_server_names(graph, schemas)
             if missing := missing_for(workflow.name, graph, schemas, files=known):
                 raise missing.error()
-            verdict = schema.validate(graph, schemas)
-            if hopeless(verdict):
-                raise refusal({"error": verdict.error or {}, "node_errors": verdict.node_errors})
+            if faults := final_faults(schema.validate(graph, schemas)):
+                raise refusal(faults)
         notices = [*workflow.notices()]
         if workflow.own_graph:
             notices += [Notice("odd_input", text) for text in oddities(graph, schemas)]
@@ -379,12 +378,15 @@ FINAL_VERDICTS = frozenset(
 """What no server accepts. The rest (lists, bounds, types) a custom node may judge by rules of its own: the server decides."""
 
 
-def hopeless(verdict: schema.Verdict) -> bool:
-    """Whether a graph need not be sent at all."""
-    if verdict.error is not None and verdict.error.get("type") in WHOLE_VERDICTS:
-        return True
-    kinds = {error["type"] for entry in verdict.node_errors.values() for error in entry["errors"]}
-    return bool(kinds & FINAL_VERDICTS)
+def final_faults(verdict: schema.Verdict) -> dict[str, Any]:
+    """Return what no server accepts, written as ComfyUI refuses a graph; empty where the graph is worth sending."""
+    whole = verdict.error or {}
+    final = {
+        node_id: {**entry, "errors": errors}
+        for node_id, entry in verdict.node_errors.items()
+        if (errors := [error for error in entry["errors"] if error["type"] in FINAL_VERDICTS])
+    }
+    return {"error": whole, "node_errors": final} if final or whole.get("type") in WHOLE_VERDICTS else {}
 
 
 def used_seed(workflow: Workflow, graph: Mapping[str, Any]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -54,11 +55,36 @@ def parse(data: bytes, name: str) -> Any:
         raise InvalidInputError(f"{name} is not JSON: it is no UTF-8 text.", HINT) from None
     except RecursionError:
         raise InvalidInputError(f"{name} is nested too deeply for a graph.", HINT) from None
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise InvalidInputError(f"{name} is not JSON: {error}.", HINT) from None
+    except ValueError:  # Python's limit of 4300 digits, whose text speaks of Python
+        raise InvalidInputError(f"{name} holds a number of thousands of digits, which no graph does.", HINT) from None
     if too_deep(value):
         raise InvalidInputError(f"{name} is nested too deeply for a graph.", HINT)
     return value
+
+
+def graph_texts(texts: Mapping[str, str]) -> dict[str, str]:
+    """Return what a saved picture or video says of its graph: under ``prompt`` what ran, under ``workflow`` its drawing.
+
+    Args:
+        texts: all texts that the file carries, by name. Some nodes write ``Prompt`` in capitals.
+
+    """
+    return {name.lower(): text for name, text in texts.items() if name.lower() in ("prompt", "workflow")}
+
+
+def parse_inside(text: str, path: str | PathLike[str]) -> Any:
+    """Parse the text of a graph that a saved picture or video carries.
+
+    Raises:
+        InvalidInputError: it is damaged.
+
+    """
+    try:
+        return parse(text.encode("utf-8", "surrogatepass"), str(path))
+    except InvalidInputError as error:
+        raise InvalidInputError(f"The graph inside {path} is damaged: {error.message}", "Use the original file.") from None
 
 
 def too_deep(value: Any) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import media
 from ..errors import InvalidInputError, StorageFailedError
+from ..graphs.graph_file import graph_texts, parse_inside
 from ..workflows.registry import workflow_class
 
 if TYPE_CHECKING:
@@ -46,10 +47,14 @@ def load(path: str | PathLike[str], **fields: Any) -> Workflow:
     found = media.read_metadata(data)
     if METADATA_KEY in found:
         return _from_metadata(path, _json(found[METADATA_KEY]), fields)
-    if "prompt" in found:
+    texts = graph_texts(found)
+    if "prompt" in texts:
         from ..workflows.custom import CustomWorkflow
 
-        return CustomWorkflow.from_plain({"graph": _json(found["prompt"]), **fields}, trusted=True)
+        return CustomWorkflow.from_plain({"graph": parse_inside(texts["prompt"], path), **fields}, trusted=True)
+    if "workflow" in texts:
+        text = f"{path} carries the drawing of its graph, and not the graph that ran."
+        raise InvalidInputError(text, f"Run the drawing: ryla-gen graph run {shlex.quote(str(path))}")
     raise InvalidInputError(
         f"{path} says nothing about how it was made.",
         "Only files saved by this package or by ComfyUI, unedited, carry their workflow.",

@@ -150,7 +150,8 @@ def _check_files(node_id: str, node: Mapping[str, Any], images: Mapping[str, Any
                 model_file(text)
             except PydanticCustomError:
                 message = "Node {node} ({kind}) loads {name}={text}, which is outside the server's own folder{way_out}"
-                facts = {"node": node_id, "kind": node["class_type"], "name": name, "text": repr(text[:100]), "way_out": ""}
+                facts = {"node": node_id, "kind": node["class_type"], "name": name, "text": repr(text[:100])}
+                facts["way_out"] = f"; name another one: --set {shlex.quote(f'{node_id}.{name}')}=NAME"
                 if name == "image":
                     facts["way_out"] = f"; give a picture in its place: --image {shlex.quote(node_id)}=FILE"
                 encodable = {key: fact.encode("utf-8", "replace").decode() for key, fact in facts.items()}

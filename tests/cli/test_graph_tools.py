@@ -201,6 +201,18 @@ def test_slots_are_listed_for_people_and_for_programs(tmp_path: Path, capsys: Ca
     assert here("graph", "slots", "flux-dev") == 0
 
 
+def test_a_file_of_another_machine_is_refused_with_the_option_that_replaces_it(tmp_path: Path, capsys: Capsys) -> None:
+    graph = copy.deepcopy(GRAPH)
+    loader = next(node_id for node_id, node in graph.items() if node["class_type"] == "CheckpointLoaderSimple")
+    graph[loader]["inputs"]["ckpt_name"] = r"C:\ComfyUI\models\checkpoints\mine.safetensors"
+    file = saved(tmp_path, graph)
+    assert here("graph", "run", file) == 2
+    option = f"--set {loader}.ckpt_name="
+    assert option in capsys.readouterr().err
+    made = ok(capsys, "graph", "run", file, *f"{option}mine.safetensors".split(" "), "-o", str(tmp_path / "x.png"))
+    assert made["graph"][loader]["inputs"]["ckpt_name"] == "mine.safetensors"
+
+
 def test_values_are_set_by_slot_and_checked_before_anything_runs(tmp_path: Path, capsys: Capsys) -> None:
     file, target = saved(tmp_path, GRAPH), tmp_path / "x.png"
     data = ok(

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from ... import media
 from ...errors import InvalidInputError, RylaGenError
+from ...graphs.graph_file import graph_texts
 from ...history import History, Record
 from ...history.base import instant
 from ...results import METADATA_KEY
@@ -94,7 +95,7 @@ class _Reader:
             self.unreadable.append(f"{path}: {error.strerror or error}")
             return
         texts = media.read_metadata(data)
-        note, graph = _object(texts.get(METADATA_KEY)), _object(texts.get("prompt"))
+        note, graph = _object(texts.get(METADATA_KEY)), _object(graph_texts(texts).get("prompt"))
         record = self._record(note) if note else self._saved_as(path, state.st_size)
         if note is None and record is not None:
             note = {"workflow": record.workflow, "inputs": record.inputs, "seed": record.seed, "job": record.id}
