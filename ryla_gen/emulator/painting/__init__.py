@@ -90,9 +90,9 @@ def add_caption(picture: Array, texts: Iterable[str]) -> Array:
     if not caption or min(width, height) < SMALLEST_CAPTIONED:
         return picture
     shade, light = _letters(caption, width, height)
-    rows = slice(height - shade.shape[0], height)
     captioned = picture.copy()
-    captioned[rows] = captioned[rows] * (1 - shade) + light * (1 - captioned[rows] * (1 - shade))
+    under = captioned[height - len(light) :] * (1 - shade)
+    captioned[height - len(light) :] = under + light * (1 - under)
     return captioned
 
 
@@ -102,7 +102,7 @@ def _letters(caption: str, width: int, height: int) -> tuple[Array, Array]:
     size = max(SMALLEST_LETTERS, round(LETTERS * min(width, height)))
     # Drawn four times as large: at the size of the painting the spaces between letters would be rounded away.
     font, fine = _font(4 * size), 4
-    lines = _wrap(_drawable(caption[:LONGEST]), font, fine * (width - 2 * size))
+    lines = _wrap(legible(caption[:LONGEST]), font, fine * (width - 2 * size))
     # The strip reaches below the letters, where the "emulated" mark is put into the corner.
     step = round(size * 1.35)
     strip = Image.new("L", (fine * width, fine * (step * len(lines) + round(1.7 * size))))
@@ -123,17 +123,20 @@ def _wrap(text: str, font: Font, room: int) -> list[str]:
         letters -= 1
 
 
-def _drawable(text: str) -> str:
+def legible(text: str) -> str:
     """Put a text into letters that the font has: accents are dropped where they must be, an ellipsis stands for what is missing."""
     found = ""
     for letter in unicodedata.normalize("NFC", text):
         plain = unicodedata.normalize("NFKD", letter)[:1]
+        kind = unicodedata.category(letter)
         if _has_glyph(letter) or _has_glyph(plain):
             found += letter if _has_glyph(letter) else plain
-        elif unicodedata.category(letter)[0] not in "CM" and not found.endswith("…"):
+        elif kind == "Cc":
+            found += " "
+        elif kind[0] not in "CM" and not found.endswith("…"):  # marks that join or turn letters are not missed
             found += "…"
     if any(letter.isalnum() for letter in found):
-        return f"“{found}”"
+        return f"“{' '.join(found.split())}”"
     # Nothing of it can be written; a number still tells two such prompts apart.
     return f"prompt #{stable_key(text) % 10**6:06} in other letters"
 
@@ -146,7 +149,5 @@ def _font(size: int) -> Font:
 @lru_cache(maxsize=4096)
 def _has_glyph(letter: str) -> bool:
     """Whether the font draws a letter as itself and not as the box for a missing one."""
-    if letter == " ":
-        return True
     font = _font(SMALLEST_LETTERS)
-    return letter.isprintable() and bytes(font.getmask(letter)) != bytes(font.getmask("\uffff"))
+    return letter == " " or (letter.isprintable() and bytes(font.getmask(letter)) != bytes(font.getmask("\uffff")))
