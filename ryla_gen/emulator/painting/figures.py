@@ -78,7 +78,7 @@ def _lighthouse(frame: Frame, scene: Scene) -> None:
     is_dark = scene.hour in ("night", "dusk")
     _rocks(frame)
     side = 1.0 if frame.canvas.draw.random() < 0.5 else -1.0
-    _house(Frame(frame.canvas, frame.x + side * 0.25 * frame.size, frame.y + 0.015 * frame.size, frame.size * 0.25), scene)
+    _house(Frame(frame.canvas, frame.x + side * 0.27 * frame.size, frame.y, frame.size * 0.25), scene)
     _round(frame, frame.trunk(0, -0.72, 0, 0.078, 0.128), 0.115, wall)
     for top in (-0.533, -0.353, -0.173):
         half = 0.128 + 0.05 * top / 0.72
