@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from .. import media
 from ..errors import InternalError, JobCanceledError, RylaGenError, StorageFailedError
+from ..media.images import open_picture
 from ..media.sheet import Tile, contact_sheet
 from .base import Kind, Picture, Plan
 from .store import SHEET
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 TITLES: dict[Kind, str] = {"base": "Base images", "swap": "Face swap", "sheet": "Character sheet"}
 """What people call each kind of job."""
+EMULATED = "emulated: not a measure of likeness"
+"""What a contact sheet says when the emulator painted its pictures."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +91,20 @@ def _read(path: Path) -> bytes:
         raise StorageFailedError(f"Cannot read {path}: {error.strerror or error}.", "Was it removed?") from None
 
 
+def _is_emulated(data: bytes) -> bool:
+    """Read the picture's own text chunk: a server or a pod may be emulated without the caller's knowledge."""
+    with open_picture(data) as picture:
+        return "ryla:emulated" in picture.info
+
+
 def compose(plan: Plan) -> bytes:
     """Draw the contact sheet of what is there; a picture that did not come keeps its place."""
     tiles = [Tile(part.label, part.path.read_bytes() if part.path else None) for part in plan.parts]
     made = sum(tile.data is not None for tile in tiles)
     count = f"{made} pictures" if made == len(tiles) else f"{made} of {len(tiles)} pictures"
-    words = [plan.workflow, f"seed {plan.seed}", count, plan.id[:8], *(["emulated"] if plan.backend == "emulator" else [])]
+    words = [plan.workflow, f"seed {plan.seed}", count, plan.id[:8]]
+    if any(tile.data is not None and _is_emulated(tile.data) for tile in tiles):
+        words.insert(0, EMULATED)  # first, because a line that is too long is cut at its end
     return contact_sheet(tiles, title=TITLES[plan.kind], note=" · ".join(words))
 
 

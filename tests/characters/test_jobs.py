@@ -25,6 +25,7 @@ from ryla_gen.errors import (
     JobNotFoundError,
     StorageFailedError,
 )
+from ryla_gen.media.sheet import Tile, contact_sheet
 from tests.cli.shell import environment
 
 SMALL: dict[str, Any] = {"width": 256, "height": 256, "steps": 1}
@@ -87,8 +88,9 @@ def test_a_sheet_has_a_picture_for_each_angle_and_a_contact_sheet(runner: Charac
     result = job.result()
     assert [item.name for item in result.pictures] == ["front", "profile-left", "winking"]
     assert result.sheet is not None
-    with Image.open(result.sheet) as sheet:
-        assert sheet.width > 3 * 256
+    tiles = [Tile(label, item.data) for label, item in zip(("Front", "Profile left", "Winking"), result.pictures, strict=True)]
+    note = f"emulated: not a measure of likeness · flux_pulid · seed 3 · 3 pictures · {job.id[:8]}"
+    assert result.sheet.read_bytes() == contact_sheet(tiles, title="Character sheet", note=note)
     saved = result.save(tmp_path / "out")
     assert [path.name for path in saved] == ["front.png", "profile-left.png", "winking.png", "sheet.png"]
     prompts = [part.prompt for part in job.parts]

@@ -1,4 +1,4 @@
-"""The painter's canvas: soft shapes, light and noise. Knows no words and no scenes.
+"""Draw soft shapes, light and noise into a picture. Knows no words and no scenes.
 
 Coordinates are in units of the shorter side, from the middle of the picture: x to the right, y down.
 """
@@ -6,7 +6,7 @@ Coordinates are in units of the shorter side, from the middle of the picture: x 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,28 +27,16 @@ def scaled(colour: Colour, factor: float) -> Colour:
     return (min(1.0, colour[0] * factor), min(1.0, colour[1] * factor), min(1.0, colour[2] * factor))
 
 
-def smooth_step(low: float, high: float, value: Array) -> Array:
-    """0 below ``low``, 1 above ``high``, soft between."""
-    t = np.clip((value - low) / (high - low), 0.0, 1.0)
-    return np.asarray(t * t * (3 - 2 * t), np.float32)
-
-
-@dataclass(frozen=True)
-class Light:
-    """The light of a scene."""
+class Light(NamedTuple):
+    """The light of a scene: what every colour is multiplied with, where it comes from (-1 left, 1 right), its own colour."""
 
     tint: Colour
-    """What it multiplies every colour with."""
     side: float
-    """Where it comes from: -1 left, 1 right."""
     glow: Colour
-    """Its own colour, for rims and highlights."""
-    night: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class Patch:
-    """A soft mask over a part of the canvas."""
+class Patch(NamedTuple):
+    """A soft mask, 0..1, over a part of the canvas."""
 
     rows: slice
     columns: slice
@@ -84,8 +72,6 @@ class Canvas:
         """Whether the picture is so small that fine detail would not show."""
         return self.unit < 96
 
-    # Noise --------------------------------------------------------------------------------------------------------
-
     def noise(self, scale: float, octaves: int = 3, stretch: float = 1.0, drift: float = 0.0) -> Array:
         """Soft noise around 0, deviation about 0.5: features of ``scale`` units, ``stretch`` times as wide, moved by ``drift``."""
         total = np.zeros((self.height, self.width), np.float32)
@@ -97,10 +83,8 @@ class Canvas:
                 # Column by column, so that a picture that has drifted further sees the same noise and more of it.
                 grid = draw.standard_normal((int(columns + moved) + 6, int(rows) + 5), np.float32).T
                 box = (2.0 + moved, 2.0, 2.0 + moved + columns, 2.0 + rows)
-                source = Image.fromarray(np.ascontiguousarray(grid))
-                total += np.float32(weight) * np.asarray(
-                    source.resize((self.width, self.height), Image.Resampling.BICUBIC, box=box)
-                )
+                grown = Image.fromarray(np.ascontiguousarray(grid)).resize((self.width, self.height), Image.Resampling.BICUBIC, box)
+                total += np.float32(weight) * np.asarray(grown)
             weight, size = weight * 0.5, size * 0.5
         return total * np.float32(0.6)
 
@@ -110,16 +94,11 @@ class Canvas:
         weight, size, draw = 1.0, scale, self.fresh()
         for _ in range(octaves):
             values = draw.uniform(-1, 1, int(2 * self.right / size) + 12)
-            at = (self.x + self.right + drift) / size + 2.0
-            low = np.floor(at).astype(int)
-            part = at - low
-            part = part * part * (3 - 2 * part)
-            low = low % (len(values) - 1)  # a long drift comes round again
+            part, low = np.modf((self.x + self.right + drift) / size + 2.0)
+            low, part = low.astype(int) % (len(values) - 1), part * part * (3 - 2 * part)  # a long drift comes round again
             total += (weight * (values[low] * (1 - part) + values[low + 1] * part)).astype(np.float32)
             weight, size = weight * roughness, size * 0.47
         return total
-
-    # Masks --------------------------------------------------------------------------------------------------------
 
     def _box(self, left: float, top: float, right: float, bottom: float) -> tuple[slice, slice] | None:
         margin = 2
@@ -131,70 +110,35 @@ class Canvas:
 
     def polygon(self, points: Sequence[Point], smooth: bool = False) -> Patch | None:
         """Inside a line of points, which ``smooth`` makes a soft curve."""
-        return self.polygons([points], smooth)
-
-    def polygons(self, outlines: Sequence[Sequence[Point]], smooth: bool = False) -> Patch | None:
-        """Inside any of several lines of points."""
-        corners = [_curve(points) if smooth else np.asarray(points, np.float64) for points in outlines]
-        if not corners:
-            return None
-        every = np.concatenate(corners)
-        box = self._box(*every.min(0), *every.max(0))
+        line = _curve(points) if smooth else np.asarray(points, np.float64)
+        box = self._box(*line.min(0), *line.max(0))
         if box is None:
             return None
         rows, columns = box
         size = (columns.stop - columns.start, rows.stop - rows.start)
         fine = 3 if size[0] * size[1] < 700_000 else 2
         mask = Image.new("L", (size[0] * fine, size[1] * fine))
-        pen = ImageDraw.Draw(mask)
-        for line in corners:
-            pixels = ((line + np.array([self.right, self.bottom])) * self.unit - (columns.start, rows.start)) * fine
-            pen.polygon(pixels.ravel().tolist(), fill=255)
+        pixels = ((line + np.array([self.right, self.bottom])) * self.unit - (columns.start, rows.start)) * fine
+        ImageDraw.Draw(mask).polygon(pixels.ravel().tolist(), fill=255)
         return Patch(rows, columns, np.asarray(mask.reduce(fine), np.float32) * np.float32(1 / 255))
 
-    def ellipse(self, cx: float, cy: float, rx: float, ry: float, angle: float = 0.0, soft: float = 0.0) -> Patch | None:
+    def ellipse(self, cx: float, cy: float, rx: float, ry: float, soft: float = 0.0) -> Patch | None:
         """Inside an ellipse; ``soft`` units of its edge fade."""
         spread = 1.0 + max(soft, 1.0 / self.unit) / max(min(rx, ry), 1e-6)
-        reach_x, reach_y = (max(rx, ry) * spread,) * 2 if angle else (rx * spread, ry * spread)
-        box = self._box(cx - reach_x, cy - reach_y, cx + reach_x, cy + reach_y)
+        box = self._box(cx - rx * spread, cy - ry * spread, cx + rx * spread, cy + ry * spread)
         if box is None or rx <= 0 or ry <= 0:
             return None
         dx, dy = self.x[box[1]][None, :] - cx, self.y[box[0]][:, None] - cy
-        if angle:
-            c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
-            dx, dy = dx * c + dy * s, dy * c - dx * s
         distance = (np.sqrt((dx / rx) ** 2 + (dy / ry) ** 2) - 1.0) * min(rx, ry)
         edge = max(soft, 1.0 / self.unit)
         return Patch(box[0], box[1], np.clip(0.5 - distance / edge, 0.0, 1.0).astype(np.float32))
 
-    def dabs(self, spots: Sequence[tuple[float, float, float]]) -> Patch | None:
-        """Many small discs (x, y, radius) at once."""
-        if not spots:
-            return None
-        at = np.asarray(spots, np.float64)
-        reach = float(at[:, 2].max())
-        box = self._box(at[:, 0].min() - reach, at[:, 1].min() - reach, at[:, 0].max() + reach, at[:, 1].max() + reach)
-        if box is None:
-            return None
-        rows, columns = box
-        fine = 3
-        mask = Image.new("L", ((columns.stop - columns.start) * fine, (rows.stop - rows.start) * fine))
-        pen = ImageDraw.Draw(mask)
-        for x, y, radius in at:
-            cx, cy = ((x + self.right) * self.unit - columns.start) * fine, ((y + self.bottom) * self.unit - rows.start) * fine
-            r = radius * self.unit * fine
-            pen.ellipse((cx - r, cy - r, cx + r, cy + r), fill=255)
-        return Patch(rows, columns, np.asarray(mask.reduce(fine), np.float32) * np.float32(1 / 255))
-
-    def below(self, line: Array, soft: float = 0.0) -> Patch:
+    def below(self, line: Array) -> Patch:
         """Everything below a line over the width."""
-        edge = max(soft, 1.0 / self.unit)
-        top = max(0, int((float(line.min()) - edge + self.bottom) * self.unit))
+        top = max(0, int((float(line.min()) + self.bottom) * self.unit) - 1)
         rows = slice(min(top, self.height - 1), self.height)
-        alpha = np.clip((self.y[rows][:, None] - line[None, :]) / edge + 0.5, 0.0, 1.0)
+        alpha = np.clip((self.y[rows][:, None] - line[None, :]) * self.unit + 0.5, 0.0, 1.0)
         return Patch(rows, slice(0, self.width), alpha.astype(np.float32))
-
-    # Paint --------------------------------------------------------------------------------------------------------
 
     def lay(self, patch: Patch | None, colour: Colour | Array, opacity: float = 1.0) -> None:
         """Cover a patch with a colour, or with a colour per pixel."""
@@ -233,8 +177,7 @@ class Canvas:
         if min(height.shape) < 2:
             return np.zeros_like(height)
         down, across = np.gradient(height)
-        side = np.float32(self.light.side)
-        return np.asarray(np.clip(down * np.float32(0.75) - across * side * np.float32(0.8), -1, 1), np.float32)
+        return np.asarray(np.clip(down * 0.75 - across * self.light.side * 0.8, -1, 1), np.float32)
 
     def glow(self, cx: float, cy: float, radius: float, colour: Colour, strength: float = 1.0) -> None:
         """Light that spreads from a point."""
@@ -249,10 +192,6 @@ class Canvas:
         # Screen, so that it never burns out hard.
         area += amount[..., None] * np.asarray(colour, np.float32) * np.clip(1.0 - area, 0, 1)
 
-    def shadow(self, cx: float, cy: float, rx: float, ry: float, strength: float = 0.45) -> None:
-        """The soft shadow under something."""
-        self.lay(self.ellipse(cx, cy, rx, ry, soft=min(rx, ry) * 1.4), scaled(self.lit((0.16, 0.14, 0.2)), 0.6), strength)
-
     def blur(self, radius: float) -> None:
         """Put everything painted so far out of focus."""
         pixels = Image.fromarray((np.clip(self.image, 0, 1) * 255).astype(np.uint8))
@@ -261,8 +200,7 @@ class Canvas:
 
     def vertical(self, stops: Sequence[tuple[float, Colour]]) -> None:
         """Fill with a gradient from top (0) to bottom (1)."""
-        at = np.linspace(0, 1, self.height)
-        places = [place for place, _ in stops]
+        places, at = [place for place, _ in stops], np.linspace(0, 1, self.height)
         for channel in range(3):
             self.image[..., channel] = np.interp(at, places, [colour[channel] for _, colour in stops])[:, None]
 
@@ -276,21 +214,14 @@ def _softened(plane: Array, times: int) -> Array:
     return np.ascontiguousarray(plane, np.float32)
 
 
-_STEPS = np.linspace(0, 1, 8, endpoint=False)[:, None]
-_SPLINE = 0.5 * np.hstack(
-    [
-        -_STEPS + 2 * _STEPS**2 - _STEPS**3,
-        2 - 5 * _STEPS**2 + 3 * _STEPS**3,
-        _STEPS + 4 * _STEPS**2 - 3 * _STEPS**3,
-        _STEPS**3 - _STEPS**2,
-    ]
+_SPLINE = (np.linspace(0, 1, 8, endpoint=False)[:, None] ** np.arange(4)) @ (
+    np.array([[0, 2, 0, 0], [-1, 0, 1, 0], [2, -5, 4, -1], [-1, 3, -3, 1]]) / 2
 )
 """Catmull-Rom weights of the four points around a stretch, for eight places on it."""
 
 
 def _curve(points: Sequence[Point]) -> npt.NDArray[np.float64]:
     """A closed Catmull-Rom curve through the points."""
-    p = np.asarray(points, np.float64)
-    count = len(p)
-    around = p[(np.arange(count)[:, None] + np.arange(-1, 3)) % count]
+    count = len(points)
+    around = np.asarray(points, np.float64)[(np.arange(count)[:, None] + np.arange(-1, 3)) % count]
     return np.asarray(_SPLINE @ around).reshape(-1, 2)
