@@ -87,8 +87,8 @@ def _given_alone(asked: Asked, where: str) -> UploadCheck:
 
 
 def _on_the_emulator(asked: Asked, nodes: Nodes) -> Iterator[Finding]:
-    from ryla_gen.emulator.executor import covered_by_emulator
     from ryla_gen.emulator.server import Emulator
+    from ryla_gen.emulator.server.executor import covered_by_emulator
 
     server = Emulator(models_folder=asked.settings.home / "emulator" / "models", comfyui=nodes.release)
     try:

@@ -11,8 +11,8 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-from .knobs import Knobs
 from .server import Emulator
+from .server.knobs import Knobs
 
 
 def main(arguments: list[str] | None = None) -> None:

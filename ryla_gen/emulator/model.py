@@ -14,10 +14,11 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from . import latents, looks
+from . import latents
+from . import style as looks
 from .conditioning import Conditioning, Face, Look, Prompt
-from .flow import FLUX_DEV, FLUX_SCHNELL, SD3, SDXL, WAN, ModelSampling
 from .painting import add_caption, paint
+from .sampling.flow import FLUX_DEV, FLUX_SCHNELL, SD3, SDXL, WAN, ModelSampling
 
 Array = npt.NDArray[np.float32]
 

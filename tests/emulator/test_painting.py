@@ -12,9 +12,9 @@ from PIL import Image
 from running import Runner, flux, folders_in, pictures
 
 from ryla_gen.emulator import latents
-from ryla_gen.emulator.looks import is_flat
 from ryla_gen.emulator.painting import add_caption, legible, paint
 from ryla_gen.emulator.painting.scene import FIGURES, PLACES, read
+from ryla_gen.emulator.style import is_flat
 
 Array = npt.NDArray[np.float32]
 

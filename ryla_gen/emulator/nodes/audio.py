@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from .base import Context, NodeResult, node
-from .files import next_names
-from .nodes_files import annotated_path, input_fingerprint
-from .nodes_video import metadata
+from ..base import Context, NodeResult, node
+from ..sampling import Latent
+from ..server.files import next_names
+from ..sounds import Audio, notes_of, tone
+from ..video import read_audio, write_audio
+from .files import annotated_path, input_fingerprint
 from .plain_values import empty_sound
-from .sampling import Latent
-from .sounds import Audio, notes_of, tone
-from .video import read_audio, write_audio
+from .video import metadata
 
 FORMATS = {"mp3": "mp3", "opus": "opus", "flac": "flac"}
 

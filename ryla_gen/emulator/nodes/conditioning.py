@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .base import Context, NodeResult, node
-from .conditioning import Conditioning, Prompt
-from .model import Clip
+from ..base import Context, NodeResult, node
+from ..conditioning import Conditioning, Prompt
+from ..model import Clip
 
 
 def _encoded(clip: Clip, text: str, guidance: float | None = None) -> NodeResult:

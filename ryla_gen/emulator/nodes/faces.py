@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .base import Context, NodeResult, node
-from .conditioning import Array, Conditioning, Face
-from .looks import is_flat, thumbnail
-from .model import ANY, Model
+from ..base import Context, NodeResult, node
+from ..conditioning import Array, Conditioning, Face
+from ..model import ANY, Model
+from ..style import is_flat, thumbnail
 
 _log = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from .base import Context, NodeResult, node
-from .latents import Array
-from .nodes_latents import resized_planes
+from ..base import Context, NodeResult, node
+from ..latents import Array
+from ..sampling import Latent
+from .latents import resized_planes
 from .plain_values import empty_latent
-from .sampling import Latent
 
 
 def _empty(context: Context, **inputs: Any) -> NodeResult:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, ImageSequence
 
-from .base import Context, Folders, NodeResult, node
-from .files import content_hash, inside
-from .latents import Array
-from .nodes_masks import CHANNELS
+from ..base import Context, Folders, NodeResult, node
+from ..latents import Array
+from ..server.files import content_hash, inside
+from .masks import CHANNELS
 
 
 def annotated_path(folders: Folders, name: str) -> Path:

@@ -7,9 +7,9 @@ import math
 import numpy as np
 from PIL import Image, ImageFilter
 
-from .base import Context, NodeResult, node
-from .latents import Array
-from .nodes_latents import resized_planes
+from ..base import Context, NodeResult, node
+from ..latents import Array
+from .latents import resized_planes
 
 
 def resized(images: Array, width: int, height: int, method: str) -> Array:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from . import latents
-from .base import Context, NodeResult, node
-from .latents import Array
-from .model import ANY, Vae, fits_together, visible_channels
-from .sampling import Latent
+from .. import latents
+from ..base import Context, NodeResult, node
+from ..latents import Array
+from ..model import ANY, Vae, fits_together, visible_channels
+from ..sampling import Latent
 
 
 @node("EmptyLatentImage")

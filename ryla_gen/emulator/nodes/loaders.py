@@ -5,12 +5,12 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from ..models.loras.keys import not_loaded
-from ..models.safetensors import read_header
-from .base import Context, Folders, NodeResult, node
-from .conditioning import Look, stable_key
-from .files import content_hash, inside
-from .model import ANY, Clip, Model, Vae, model_for, vae_for
+from ...models.loras.keys import not_loaded
+from ...models.safetensors import read_header
+from ..base import Context, Folders, NodeResult, node
+from ..conditioning import Look, stable_key
+from ..model import ANY, Clip, Model, Vae, model_for, vae_for
+from ..server.files import content_hash, inside
 
 _ACCELERATORS = ("turbo", "hyper", "lightx2v", "lightning", "lcm", "causvid")
 """What the names of step-saving LoRAs contain; those leave the look alone."""

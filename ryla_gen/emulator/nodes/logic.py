@@ -8,7 +8,7 @@ import operator
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from .base import Context, NodeResult, node
+from ..base import Context, NodeResult, node
 
 _BRANCHES = ("on_false", "on_true")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import Context, NodeResult, node
-from .latents import Array
+from ..base import Context, NodeResult, node
+from ..latents import Array
 
 CHANNELS = ("red", "green", "blue", "alpha")
 

@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from ..comfy.schema import MODEL_SUFFIXES
-from . import flow, latents
-from .base import NodeResult
-from .conditioning import Conditioning, Prompt
-from .model import Clip, Model, model_for, vae_for
-from .sampling import Guider, Noise
-from .sounds import seconds_of, sound_of
-from .stand_ins import FOLLOWING, chosen, types_in
-from .video import Video
+from ...comfy.schema import MODEL_SUFFIXES
+from .. import latents
+from ..base import NodeResult
+from ..conditioning import Conditioning, Prompt
+from ..model import Clip, Model, model_for, vae_for
+from ..sampling import Guider, Noise, flow
+from ..server.stand_ins import FOLLOWING, chosen, types_in
+from ..sounds import seconds_of, sound_of
+from ..video import Video
 
 PLAIN_SIDE = 512
 """Pixels a side of a plain picture whose size nothing says."""

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .base import Context, NodeResult, node
-from .latents import Array
-from .nodes_images import cut_to_aspect, resized
-from .nodes_latents import resized_planes
+from ..base import Context, NodeResult, node
+from ..latents import Array
+from .images import cut_to_aspect, resized
+from .latents import resized_planes
 
 
 def _resized(value: Array, width: int, height: int, method: str, crop: str = "disabled") -> Array:

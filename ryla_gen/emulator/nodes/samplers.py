@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .base import Context, NodeResult, node
-from .samplers import sampler_named
+from ..base import Context, NodeResult, node
+from ..sampling.samplers import sampler_named
 
 
 def _chosen(name: str, **options: Any) -> NodeResult:

@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from . import flow
-from .base import Context, NodeResult, node
-from .conditioning import Conditioning, Prompt
-from .flow import ModelSampling, Sigmas
-from .model import Model
-from .samplers import sampler_named
-from .sampling import Guider, Latent, Noise, fitting_samples, sample, sample_both
+from ..base import Context, NodeResult, node
+from ..conditioning import Conditioning, Prompt
+from ..model import Model
+from ..sampling import Guider, Latent, Noise, fitting_samples, flow, sample, sample_both
+from ..sampling.flow import ModelSampling, Sigmas
+from ..sampling.samplers import sampler_named
 
 
 @node("KSampler")

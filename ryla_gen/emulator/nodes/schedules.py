@@ -9,10 +9,10 @@ from statistics import NormalDist
 
 import numpy as np
 
-from .base import Context, NodeResult, node
-from .flow import Sigmas
-from .model import Model
-from .sampling import Latent
+from ..base import Context, NodeResult, node
+from ..model import Model
+from ..sampling import Latent
+from ..sampling.flow import Sigmas
 
 MOST_LEVELS = 10_000
 

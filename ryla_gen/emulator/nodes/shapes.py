@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .base import Context, NodeResult, node
-from .conditioning import stable_key
-from .files import next_names
+from ..base import Context, NodeResult, node
+from ..conditioning import stable_key
+from ..server.files import next_names
+from ..shapes import Colour, cube_glb, cube_ply
 from .plain_values import Thing, found_in, pictures
-from .shapes import Colour, cube_glb, cube_ply
 
 
 def _colour(shape: Any) -> Colour:

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from .base import Context, NodeResult, node
+from ..base import Context, NodeResult, node
 
 
 @node("StringSubstring")

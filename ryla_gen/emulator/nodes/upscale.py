@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
-from .base import Context, NodeResult, node
-from .latents import Array
+from ..base import Context, NodeResult, node
+from ..latents import Array
 
 GRAIN = 0.008
 """Deviation of the grain: the detail that a generative upscaler makes up differs from seed to seed."""

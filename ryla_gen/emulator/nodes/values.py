@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .base import Context, NodeResult, node
+from ..base import Context, NodeResult, node
 
 
 def _value(context: Context, value: Any) -> NodeResult:

@@ -8,12 +8,12 @@ from typing import Any
 
 from PIL import Image
 
-from .base import Context, NodeResult, node
-from .files import next_names
-from .latents import Array
-from .mark import to_pixels
-from .nodes_files import annotated_path, input_fingerprint
-from .video import Video, read, write
+from ..base import Context, NodeResult, node
+from ..latents import Array
+from ..mark import to_pixels
+from ..server.files import next_names
+from ..video import Video, read, write
+from .files import annotated_path, input_fingerprint
 
 _WEBP_METHODS = {"default": 4, "fastest": 0, "slowest": 6}
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from . import latents
-from .base import Context
-from .conditioning import Conditioning
+from .. import latents
+from ..base import Context
+from ..conditioning import Conditioning
+from ..model import ANY, Denoiser, Model, fits_together, visible_channels
 from .flow import ModelSampling, Sigmas
-from .model import ANY, Denoiser, Model, fits_together, visible_channels
 from .samplers import ddim, last_level
 from .walk import Array, Sampler, Walk
 

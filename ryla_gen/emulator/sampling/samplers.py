@@ -11,8 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from . import samplers_guided as guided
-from . import samplers_stochastic as stochastic
+from . import guided, stochastic
 from .flow import Sigmas
 from .unipc import ALMOST_ZERO, unipc
 from .walk import Array, Descent, Sampler, Walk, descent_of, middle_of, renewed, towards

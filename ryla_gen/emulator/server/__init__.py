@@ -23,9 +23,9 @@ from typing import Any, Self
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from ..comfy.schema import renamed
-from ..models.node_schemas import COMFYUI_VERSION, known_version
-from .base import Folders
+from ...comfy.schema import renamed
+from ...models.node_schemas import COMFYUI_VERSION, known_version
+from ..base import Folders
 from .catalog import Catalog, builtin_models
 from .executor import Executor
 from .knobs import Knobs, Stats

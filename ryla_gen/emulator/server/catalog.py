@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..comfy.schema import MODEL_SUFFIXES, InputSpec, file_inputs, input_specs
-from ..models.node_schemas import COMFYUI_VERSION, node_schemas
-from ..models.weights_table import all_weights
-from .base import Folders
+from ...comfy.schema import MODEL_SUFFIXES, InputSpec, file_inputs, input_specs
+from ...models.node_schemas import COMFYUI_VERSION, node_schemas
+from ...models.weights_table import all_weights
+from ..base import Folders
 
 EXAMPLE_LORAS = ("character.safetensors", "example-style.safetensors")
 """LoRAs that are always there, so that a LoRA request works before anybody has one."""

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..comfy.schema import converted_inputs, file_inputs, is_link
+from ...comfy.schema import converted_inputs, file_inputs, is_link
 from .stand_ins import Graph, Schemas, Types, carries, chosen
 
 SAMPLERS = frozenset({"KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced", "SeedVR2VideoUpscaler"})

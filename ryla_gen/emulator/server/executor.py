@@ -15,8 +15,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..comfy.schema import is_link
-from .base import NODES, Context, Folders, Interrupted, NodeResult
+from ...comfy.schema import is_link
+from ..base import NODES, Context, Folders, Interrupted, NodeResult
 from .coverage import Coverage, coverage
 from .knobs import Knobs, OutOfMemoryError, Stats
 from .plan import Plan, needed_inputs, nested, signatures
@@ -190,7 +190,7 @@ class Run:
         return result
 
     def _stand_in(self, class_type: str, inputs: Mapping[str, Any], values: Mapping[str, Any]) -> NodeResult:
-        from .plain_values import stand_in  # here: it brings what nodes need, and the server is up before
+        from ..nodes.plain_values import stand_in  # here: it brings what nodes need, and the server is up before
 
         schema = self.schemas[class_type]
         return stand_in(schema, self.types.of_inputs(inputs, schema), values)
@@ -339,7 +339,7 @@ class Executor:
 
 def load_nodes() -> None:
     """Register every emulated node class; quick when that was done before."""
-    importlib.import_module(f"{__package__}.nodes")
+    importlib.import_module("ryla_gen.emulator.nodes")
 
 
 def covered_by_emulator(graph: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]], outputs: Collection[str]) -> Coverage:

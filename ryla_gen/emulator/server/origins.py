@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from functools import cache
 from urllib.parse import urlsplit
 
-from ..support.control_characters import visible
+from ...support.control_characters import visible
 
 
 def refusal(headers: Mapping[str, str], names: Collection[str]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..comfy.schema import converted_inputs, is_link
+from ...comfy.schema import converted_inputs, is_link
 
 _RANK_OUTPUT, _RANK_FEEDS_OUTPUT, _RANK_OTHER = range(3)
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import BodyPartReader, WSMsgType, web
 
-from ..comfy.schema import renamed, validate
-from ..version import __version__
+from ...comfy.schema import renamed, validate
+from ...version import __version__
 from .coverage import embeddings_in, notices
 from .executor import covered_by_emulator
 from .files import served_as
@@ -25,7 +25,7 @@ from .queue import Job
 from .sockets import Socket
 
 if TYPE_CHECKING:
-    from .server import Emulator
+    from . import Emulator
 
 MAX_BODY = 100 * 2**20
 """Largest request body in bytes, ComfyUI's default."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..comfy.schema import input_specs, is_link
+from ...comfy.schema import input_specs, is_link
 
 Graph = Mapping[str, Any]
 Schemas = Mapping[str, Mapping[str, Any]]
