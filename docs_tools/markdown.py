@@ -117,7 +117,7 @@ def inline_code(text: str) -> Iterator[tuple[int, str]]:
 
 def pages(root: Path) -> list[Path]:
     """Return the Markdown files that people read: those beside the README, and docs."""
-    return [*sorted(root.glob("*.md")), *sorted((root / "docs").rglob("*.md"))]
+    return [root / "README.md", *sorted({*root.glob("*.md")} - {root / "README.md"}), *sorted((root / "docs").rglob("*.md"))]
 
 
 def dead_links(root: Path) -> list[str]:
