@@ -58,7 +58,7 @@ GENERATION = Generation(
     cost=Cost(0.0061, 0.0058, 0.0002, 0.0001, "L40S", 11.3, "2026-09-01"),
     warnings=(Notice("negative_prompt_ignored", "It has no effect."),),
     graph={"1": {"class_type": "SaveImage", "inputs": {}}},
-    server={"comfyui": "0.3.71", "gpu": "L40S", "container": "ta-1", "app": "0.1.0"},
+    server={"comfyui": "0.3.71", "gpu": "L40S", "container": "ta-1", "app": __version__},
 )
 
 SHAPES: dict[str, Any] = {

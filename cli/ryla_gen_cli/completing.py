@@ -61,7 +61,7 @@ class Item(NamedTuple):
 def complete(env: Mapping[str, str]) -> int:
     """Write what may come next, in the shell's own form; return the exit code. Nothing but that is ever said."""
     shell = env[COMPLETE].removeprefix("complete_")
-    with Path(os.devnull).open("w") as nowhere:
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         sys.stderr = nowhere  # an error message would be typed into the line that is being edited
         found: list[Item] | None = None
         if shell in SHELLS:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import subprocess
 import time
 from collections.abc import Iterator
@@ -146,6 +145,7 @@ def test_what_does_not_fit_and_what_nobody_agreed_to_is_exit_2(line: str, modal:
 @pytest.mark.parametrize(("answer", "code"), [("n", 1), ("y", 0)])
 def test_a_person_is_asked(answer: str, code: int, app: Loopback) -> None:
     before = app.counts["FunctionUpdateSchedulingParams"]
+    pty = pytest.importorskip("pty", reason="this system has no pseudo-terminals")
     outer, inner = pty.openpty()
     line = [*COMMAND, "warm", "flux", "--containers", "2"]
     with subprocess.Popen(line, stdin=inner, stderr=inner, stdout=subprocess.PIPE, env=environment()) as process:

@@ -193,7 +193,7 @@ class RunpodApi:
         """Wait before the next attempt; after the last one, or when told to come back much later, raise."""
         if attempt >= attempts - 1 or (retry_after or 0.0) > LONGEST_RETRY_AFTER:
             raise error
-        pause = min(LONGEST_PAUSE, self._pace.first_pause * 2**attempt) * random.uniform(0.75, 1.0)
+        pause = min(LONGEST_PAUSE, self._pace.first_pause * 2**attempt) * random.uniform(0.75, 1.0)  # noqa: S311 - no secret
         await asyncio.sleep(max(pause, retry_after or 0.0))
 
     async def _ask(self, method: str, path: str, body: bytes | None) -> Answer:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import os
 import signal
@@ -154,6 +153,8 @@ class Local:
     @contextlib.contextmanager
     def _lock(self) -> Iterator[int | None]:
         """Hold the lock, or give None when a server does."""
+        import fcntl  # Windows lacks it; there `ryla-gen local install` refuses, so that no folder comes here
+
         file = os.open(lockable(self._folder.state / "server.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
