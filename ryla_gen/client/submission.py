@@ -111,7 +111,7 @@ class Submission:
             )
             self._note(order.job, admitted.estimate)
             if not moved and not order.journaled:
-                telemetry.tell(telemetry.requested(ready, job=order.job, backend=name, has_seed=seeded), self._settings)
+                telemetry.emit(telemetry.describe_request(ready, job=order.job, backend=name, has_seed=seeded), self._settings)
             ticket = await handed_in(
                 backend, ready, job=order.job, timeout=admitted.timeout, measure_consistency=order.measure_consistency
             )

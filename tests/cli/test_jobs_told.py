@@ -12,7 +12,7 @@ import pytest
 
 from ryla_gen import load, telemetry
 from ryla_gen.emulator.server import Emulator
-from tests.hooks.conftest import Heard
+from tests.telemetry.conftest import Heard
 from tests.runpod_loopback import RunpodLoopback
 
 from .shell import SMALL, envelope, here, picture, ryla

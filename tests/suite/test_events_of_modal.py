@@ -8,7 +8,7 @@ import modal
 import pytest
 
 from ryla_gen import Client, FluxLora, telemetry
-from tests.hooks.capture import Capture
+from tests.telemetry.capture import Capture
 from tests.loras.files import lora
 from tests.modal_loopback import Loopback
 from tests.modal_loopback.client import connected
