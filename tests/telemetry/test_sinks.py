@@ -276,4 +276,4 @@ def test_the_former_names_still_work_and_say_which_is_the_new_one() -> None:
         with pytest.warns(DeprecationWarning, match=rf"telemetry\.{former} is now {name}"):
             assert getattr(telemetry, former) is getattr(telemetry, name)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        telemetry.nothing  # noqa: B018
+        _ = getattr(telemetry, "nothing")  # noqa: B009
