@@ -22,7 +22,7 @@ from ryla_gen.support.loop_thread import Portal
 from ryla_gen.tools.evaluations.examples import PROMPTS
 from ryla_gen.tools.evaluations.measures import Evaluation, Kind
 from ryla_gen.tools.evaluations.report import report
-from ryla_gen.tools.evaluations.thumbnails import shrunk
+from ryla_gen.tools.evaluations.thumbnails import small_jpeg
 from ryla_gen.tools.evaluations.trials import Compare, How, Trial, trials
 from ryla_gen.workflows.base import DRAWN_SEED_LIMIT, Workflow
 from ryla_gen.workflows.registry import workflow_class
@@ -170,7 +170,7 @@ def _comparison(portal: Portal, workflow: Workflow, found: Evaluation) -> Compar
     from ryla_gen.faces import similarity
 
     data = getattr(portal.call(workflow.resolved()), FACE_FIELD)
-    found.reference = shrunk(data)
+    found.reference = small_jpeg(data)
     if found.backend not in MEASURES:
         similarity(data, data)  # before anything is spent: is everything there, and does it show one face?
     return lambda picture: similarity(data, picture, several="largest")

@@ -1,4 +1,4 @@
-"""Draws costs into a picture file with matplotlib, an extra. Reads no journal."""
+"""Draw costs into a picture file with matplotlib, the extra ``plots``. Reads no journal."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ryla_gen import media
-from ryla_gen.errors import BackendNotConfiguredError, InvalidInputError
+from ryla_gen.errors import InvalidInputError
 from ryla_gen.history import CostRow
+from ryla_gen.tools.plots import COLOURS, new_axes
 
 KINDS = (".png", ".svg", ".pdf")
 MOST_BARS = 40
@@ -31,21 +32,15 @@ def costs_plot(rows: Sequence[CostRow], by: str, path: Path, *, overwrite: bool 
     if not rows:
         raise InvalidInputError("There are no costs to draw.", "Leave out --since, or run something first.")
     media.check_target(path, overwrite=overwrite)
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise BackendNotConfiguredError("Plots need matplotlib.", "pip install 'ryla-gen[plots]'") from None
     shown = rows[-MOST_BARS:] if by == "day" else rows[:MOST_BARS]
     names = [row.key or f"(no {by})" for row in shown]
-    figure = Figure(figsize=(max(6.4, 0.42 * len(shown) + 1.5), 4.2), layout="constrained")
-    axes = figure.subplots()
-    bars = axes.bar(names, [row.usd for row in shown], color="#2f6f8f", width=0.7)
+    figure, axes = new_axes(max(6.4, 0.42 * len(shown) + 1.5), 4.2)
+    bars = axes.bar(names, [row.usd for row in shown], color=COLOURS["main"], width=0.7)
     if len(shown) <= MOST_BARS // 2:
         axes.bar_label(bars, labels=[_label(row) for row in shown], fontsize=8, padding=2)
     axes.margins(y=0.18)
     axes.set_ylabel("US dollars")
     axes.set_title(f"Cost by {by}: ${sum(row.usd for row in rows):.2f} for {sum(row.jobs for row in rows)} jobs", loc="left")
-    axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(axis="x", rotation=35 if len(shown) > 4 else 0)
     for label in axes.get_xticklabels():
         label.set_horizontalalignment("right" if len(shown) > 4 else "center")

@@ -130,8 +130,8 @@ class Outcomes:
                 ],
             }
         self._history.update(job, **columns)
-        for happening in telemetry.settled(known, generation, error):
-            telemetry.tell(happening, self._settings)
+        for event in telemetry.describe_end(known, generation, error):
+            telemetry.emit(event, self._settings)
 
     def _elsewhere(self, known: Record | None, error: RylaGenError) -> bool:
         """Whether a job is unknown to the server that was asked, because it was sent to another one."""

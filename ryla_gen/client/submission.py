@@ -115,7 +115,7 @@ class Submission:
             )
             self._note(order.job, admitted.estimate)
             if not moved and not order.journaled:
-                telemetry.tell(telemetry.requested(ready, job=order.job, backend=name, has_seed=seeded), self._settings)
+                telemetry.emit(telemetry.describe_request(ready, job=order.job, backend=name, has_seed=seeded), self._settings)
             measure = order.measure_consistency
             ticket = await backend.submit(ready, job=order.job, timeout=admitted.timeout, measure_consistency=measure)
             await self._arrived(ticket, name, order, last=name == names[-1])

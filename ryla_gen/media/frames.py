@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .base import sniff_media_type
@@ -43,7 +44,7 @@ def _decoded(video: bytes, media_type: str, count: int) -> list[Image]:
         total = container.streams.video[0].frames or sum(1 for _ in container.decode(video=0))
     wanted = set(_spread(total, count))
     with _opened(video, media_type) as container:
-        frames: Any = enumerate(container.decode(video=0))
+        frames: Any = islice(enumerate(container.decode(video=0)), max(wanted, default=-1) + 1)  # nothing after the last is decoded
         return [Image.fromarray(frame.to_ndarray(format="rgb24")) for place, frame in frames if place in wanted]
 
 

@@ -1,4 +1,8 @@
-"""The safetensors format: reads and checks a file's header. Never reads a tensor, runs no code of the file, knows no model.
+"""Read and check the header of a safetensors file. Never reads a tensor, runs no code of the file, knows no model.
+
+Why not the library ``safetensors``: it opens a whole file on this machine only. A header is judged here before a LoRA is downloaded
+or fetched from a volume, from its first bytes and the file's size. The library (0.8) also takes a header in which a name comes
+twice, and says less of what is wrong. The tests hold this reader against it.
 
 The format (https://huggingface.co/docs/safetensors): eight bytes with the header's length, little endian; the header, a JSON
 object; then the tensors' bytes, one after the other, without holes.

@@ -143,9 +143,9 @@ def deploy(plan: Plan, on_line: Callable[[str], None]) -> Deployment:
     if code:
         raise _failure("\n".join(kept))
     done = Deployment(settings.modal_app, settings.modal_environment, time.monotonic() - began, url)
-    if telemetry.listening(settings):
-        told = telemetry.AppDeployed(backend="modal", app=done.app, models=_models(settings), seconds=done.seconds)
-        telemetry.tell(told, settings)
+    if telemetry.has_listeners(settings):
+        deployed = telemetry.AppDeployed(backend="modal", app=done.app, models=_models(settings), seconds=done.seconds)
+        telemetry.emit(deployed, settings)
     return done
 
 

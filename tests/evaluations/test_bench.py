@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -68,7 +69,7 @@ def loads(text: str) -> list[str]:
     """Whatever the page would fetch from outside itself."""
     page = Page(text)
     named = [value for name, value in page.attributes if name in ("src", "href", "srcset", "data", "action")]
-    styled = re.findall(r"url\(([^)]*)\)|@import\s+(\S+)", text)
+    styled = re.findall(r"url\((?!#)([^)]*)\)|@import\s+(\S+)", text)  # "#" is a place in the page itself
     return [value for value in named if not value.startswith("data:image/jpeg;base64,")] + [str(item) for item in styled]
 
 
@@ -359,6 +360,26 @@ def test_a_page_of_few_runs_is_whole(kind: str, count: int) -> None:
     assert text.endswith("</html>\n")
     for word in ("nan", "None", "inf"):
         assert not re.search(rf"[>\"]{word}\b", text), word
+
+
+def test_the_plots_are_drawn_in_the_pages_colours_and_the_same_for_the_same_numbers() -> None:
+    text = report(evaluated(kind="performance"))
+    assert Page(text).tags.count("svg") == 3  # success rate, since a run failed; seconds; warm runs
+    drawn = "".join(re.findall(r"<svg.*?</svg>", text, re.DOTALL))
+    assert {"var(--main)", "var(--bad)", "var(--soft)", "var(--mark)"} <= set(re.findall(r"var\(--\w+\)", drawn))
+    assert ">target 95 %</text>" in drawn
+    assert report(evaluated(kind="performance")) == text
+
+
+@pytest.mark.parametrize("kind", ["success-rate", "consistency", "performance"])
+def test_without_matplotlib_the_page_has_its_tables_and_names_the_extra(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("matplotlib", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, module, None)
+    text = report(evaluated(kind=kind))
+    assert "svg" not in Page(text).tags
+    assert {"table", "img"} <= set(Page(text).tags)
+    assert "pip install 'ryla-gen[plots]'" in text
+    assert text.endswith("</html>\n")
 
 
 def test_the_data_of_an_evaluation_is_json() -> None:

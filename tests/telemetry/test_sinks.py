@@ -18,10 +18,9 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from ryla_gen import Client, CustomWorkflow, FluxDev
-from ryla_gen import telemetry as hooks
+from ryla_gen import Client, CustomWorkflow, FluxDev, telemetry
 from ryla_gen.errors import ERRORS, ModelNotFoundError, WorkflowInvalidError
-from ryla_gen.telemetry.queue import MOST_WAITING
+from ryla_gen.telemetry.dispatch import MOST_WAITING
 from tests.cli.shell import environment
 
 from .conftest import SMALL, Heard
@@ -41,7 +40,7 @@ def test_a_sink_hears_of_request_and_end_in_order(client: Client, heard: Heard) 
     generation = client.flux(**SMALL)
     assert heard.types() == ["requested", "completed"]
     asked, done = heard.all
-    assert isinstance(asked, hooks.Requested) and isinstance(done, hooks.Completed)
+    assert isinstance(asked, telemetry.Requested) and isinstance(done, telemetry.Completed)
     assert (asked.job, done.job, asked.backend, asked.workflow) == (generation.job, generation.job, "emulator", "flux")
     assert asked.prompt_length == len(SMALL["prompt"])
     assert done.at >= asked.at
@@ -52,7 +51,7 @@ def test_what_a_backend_refuses_is_a_failure_with_its_code(client: Client, heard
         client.run(FluxDev(**SMALL, checkpoint="none.safetensors"))
     assert heard.types() == ["requested", "failed"]
     failed = heard.all[1]
-    assert isinstance(failed, hooks.Failed)
+    assert isinstance(failed, telemetry.Failed)
     assert (failed.code, failed.fault.error_type) == ("model_not_found", "model_error")
 
 
@@ -64,42 +63,42 @@ def test_cancelling_is_told_as_such(heard: Heard) -> None:
 
 
 def test_a_sink_that_raises_costs_nothing_and_is_said_once(client: Client, heard: Heard, caplog: pytest.LogCaptureFixture) -> None:
-    def broken(happening: hooks.Happening) -> None:
+    def broken(event: telemetry.TelemetryEvent) -> None:
         raise KeyError("mine")
 
-    hooks.add(broken)
+    telemetry.add(broken)
     try:
         client.flux(**SMALL)
         client.flux(**SMALL)
         assert heard.types() == ["requested", "completed"] * 2
     finally:
-        hooks.remove(broken)
+        telemetry.remove(broken)
     assert [record.getMessage() for record in caplog.records if record.name == "ryla_gen.telemetry"] == [
         "The sink broken failed: KeyError: 'mine'"
     ]
 
 
 def test_a_sink_that_hangs_holds_up_neither_a_generation_nor_another_sink(client: Client, heard: Heard) -> None:
-    go, before = threading.Event(), hooks.dropped()
+    go, before = threading.Event(), telemetry.dropped()
 
-    def hanging(happening: hooks.Happening) -> None:
+    def hanging(event: telemetry.TelemetryEvent) -> None:
         go.wait(60)
 
-    hooks.add(hanging)
+    telemetry.add(hanging)
     try:
         client.flux(**SMALL)
-        assert not hooks.flush(0.05)
+        assert not telemetry.flush(0.05)
         other = Heard()
-        hooks.add(other)
+        telemetry.add(other)
         for _ in range(MOST_WAITING + 10):
-            hooks.tell(hooks.AppDeployed(backend="modal", app="x", models=None, seconds=0.0))
-        assert hooks.dropped() > before
+            telemetry.emit(telemetry.AppDeployed(backend="modal", app="x", models=None, seconds=0.0))
+        assert telemetry.dropped() > before
         assert not go.is_set()
     finally:
         go.set()
-        assert hooks.flush(20)
-        hooks.remove(hanging)
-        hooks.remove(other)
+        assert telemetry.flush(20)
+        telemetry.remove(hanging)
+        telemetry.remove(other)
     assert heard.types()[:2] == ["requested", "completed"]
     assert "app_deployed" in other.types()
 
@@ -107,23 +106,23 @@ def test_a_sink_that_hangs_holds_up_neither_a_generation_nor_another_sink(client
 def test_a_sink_runs_in_the_context_of_the_caller_and_not_on_its_thread(client: Client) -> None:
     who, seen = contextvars.ContextVar("who", default="nobody"), set[tuple[str, bool]]()
 
-    def sink(happening: hooks.Happening) -> None:
+    def sink(event: telemetry.TelemetryEvent) -> None:
         seen.add((who.get(), threading.current_thread() is caller))
 
     caller = threading.current_thread()
-    hooks.add(sink)
+    telemetry.add(sink)
     token = who.set("me")
     try:
         client.flux(**SMALL)
-        assert hooks.flush(20)
+        assert telemetry.flush(20)
     finally:
         who.reset(token)
-        hooks.remove(sink)
+        telemetry.remove(sink)
     assert seen == {("me", False)}
 
 
 def test_a_removed_sink_hears_no_more(client: Client, heard: Heard) -> None:
-    hooks.remove(heard)
+    telemetry.remove(heard)
     client.flux(**SMALL)
     assert heard.types() == []
 
@@ -133,7 +132,7 @@ def test_the_log_has_a_line_for_people_and_fields_for_programs(client: Client, c
         generation = client.flux(**{**SMALL, "prompt": SECRET})
         with pytest.raises(WorkflowInvalidError, match=SECRET):
             client.run(CustomWorkflow(graph={"1": {"class_type": SECRET, "inputs": {}}}))
-        assert hooks.flush(20)
+        assert telemetry.flush(20)
     records = [record for record in caplog.records if record.name == "ryla_gen.events"]
     fields: list[dict[str, Any]] = [vars(record)["ryla_gen"] for record in records]
     assert [item["type"] for item in fields] == ["requested", "completed", "requested", "failed"]
@@ -155,7 +154,7 @@ def exporter() -> InMemorySpanExporter:
 
 def spans(exporter: InMemorySpanExporter) -> list[ReadableSpan]:
     """What was exported since the last time."""
-    assert hooks.flush(20)
+    assert telemetry.flush(20)
     found = list(exporter.get_finished_spans())
     exporter.clear()
     return found
@@ -187,13 +186,13 @@ def test_a_failure_is_a_span_with_an_error_and_no_word_of_the_request(client: Cl
 
 
 def test_a_job_that_another_process_asked_for_has_a_span_too(exporter: InMemorySpanExporter) -> None:
-    hooks.tell(hooks.Completed(backend="modal", job="of another process", workflow="flux", seconds=4.0, at=100.0))
+    telemetry.emit(telemetry.Completed(backend="modal", job="of another process", workflow="flux", seconds=4.0, at=100.0))
     (span,) = spans(exporter)
     assert (span.start_time, span.end_time) == (96_000_000_000, 100_000_000_000)
 
 
 def test_a_deploy_is_a_span_as_long_as_it_took(exporter: InMemorySpanExporter) -> None:
-    hooks.tell(hooks.AppDeployed(backend="modal", app="ryla-comfyui", models=("a",), seconds=2.0, at=100.0))
+    telemetry.emit(telemetry.AppDeployed(backend="modal", app="ryla-comfyui", models=("a",), seconds=2.0, at=100.0))
     (span,) = spans(exporter)
     assert (span.name, span.start_time, span.end_time) == ("app_deployed", 98_000_000_000, 100_000_000_000)
 
@@ -204,7 +203,7 @@ from ryla_gen import Client
 with Client("emulator") as client:
     client.flux(prompt="a fox", width=256, height=256, steps=1)
 print(sorted(name for name in sys.modules if name.partition(".")[0] in ("posthog", "opentelemetry")))
-print([name for name in sys.modules if name.startswith("ryla_gen.telemetry.to_")])
+print([name for name in sys.modules if name == "ryla_gen.telemetry.sinks"])
 """
 
 
@@ -215,16 +214,16 @@ def test_where_nobody_listens_nothing_is_loaded() -> None:
 
 FORKED = """
 import os
-from ryla_gen import hooks
-def sink(happening):
-    os.write(1, f"{happening.app} {os.getpid() == parent}\\n".encode())
+from ryla_gen import telemetry
+def sink(event):
+    os.write(1, f"{event.app} {os.getpid() == parent}\\n".encode())
 parent = os.getpid()
-hooks.add(sink)
-hooks.tell(hooks.AppDeployed(backend="modal", app="one", models=None, seconds=0))
-assert hooks.flush(10)
+telemetry.add(sink)
+telemetry.emit(telemetry.AppDeployed(backend="modal", app="one", models=None, seconds=0))
+assert telemetry.flush(10)
 child = os.fork()
-hooks.tell(hooks.AppDeployed(backend="modal", app="two", models=None, seconds=0))
-assert hooks.flush(10)
+telemetry.emit(telemetry.AppDeployed(backend="modal", app="two", models=None, seconds=0))
+assert telemetry.flush(10)
 if child:
     os.waitpid(child, 0)
 """
@@ -239,33 +238,42 @@ def test_a_forked_child_tells_for_itself() -> None:
 
 
 def test_every_error_code_has_its_type_and_the_page_lists_each() -> None:
-    assert set(hooks.FAULTS) == set(ERRORS)
+    assert set(telemetry.FAULTS) == set(ERRORS)
     page = (ROOT / "docs" / "telemetry.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `([a-z_]+)` \| (timeout|model_error|workflow_error|–) \|", page, re.MULTILINE))
-    wanted = {code: fault.error_type for code, fault in hooks.FAULTS.items()}
+    wanted = {code: fault.error_type for code, fault in telemetry.FAULTS.items()}
     assert rows == wanted | {"job_canceled": "–"}
 
 
 def test_a_sink_that_is_still_busy_keeps_no_other_from_hearing_the_same() -> None:
     entered, go = threading.Event(), threading.Event()
-    heard: list[hooks.Happening] = []
+    heard: list[telemetry.TelemetryEvent] = []
 
-    def slow(happening: hooks.Happening) -> None:
+    def slow(event: telemetry.TelemetryEvent) -> None:
         entered.set()
         go.wait(20)
 
-    def quick(happening: hooks.Happening) -> None:
+    def quick(event: telemetry.TelemetryEvent) -> None:
         assert entered.wait(20)  # while the slow one is in the middle of it
-        heard.append(happening)
+        heard.append(event)
         go.set()
 
-    hooks.add(slow)
-    hooks.add(quick)
+    telemetry.add(slow)
+    telemetry.add(quick)
     try:
-        hooks.tell(hooks.AppDeployed(backend="modal", app="one", models=None, seconds=0))
-        assert hooks.flush(20)
+        telemetry.emit(telemetry.AppDeployed(backend="modal", app="one", models=None, seconds=0))
+        assert telemetry.flush(20)
         assert len(heard) == 1
     finally:
         go.set()
-        hooks.remove(slow)
-        hooks.remove(quick)
+        telemetry.remove(slow)
+        telemetry.remove(quick)
+
+
+def test_the_former_names_still_work_and_say_which_is_the_new_one() -> None:
+    assert set(telemetry.RENAMED.values()) <= set(telemetry.__all__)
+    for former, name in telemetry.RENAMED.items():
+        with pytest.warns(DeprecationWarning, match=rf"telemetry\.{former} is now {name}"):
+            assert getattr(telemetry, former) is getattr(telemetry, name)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = getattr(telemetry, "nothing")  # noqa: B009

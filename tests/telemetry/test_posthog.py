@@ -18,7 +18,7 @@ from ryla_gen.emulator.server import Emulator
 from ryla_gen.errors import GenerationTimeoutError, JobCanceledError, ModelNotFoundError, WorkflowInvalidError
 from ryla_gen.remote.deploy import Plan, deploy
 from ryla_gen.results import Timings
-from ryla_gen.telemetry.to_posthog import event_of
+from ryla_gen.telemetry.sinks import posthog_event
 from tests.cli.shell import environment
 from tests.loras.files import lora
 from tests.modal_loopback import Loopback
@@ -142,7 +142,7 @@ def test_looking_at_a_finished_job_again_tells_nothing_again(client: Client, cap
 
 def test_an_end_that_is_told_twice_has_one_id(capture: Capture) -> None:
     for _ in range(2):
-        telemetry.tell(telemetry.Completed(backend="modal", job="1", workflow="flux", seconds=1.0), Settings.load())
+        telemetry.emit(telemetry.Completed(backend="modal", job="1", workflow="flux", seconds=1.0), Settings.load())
     assert sent(capture) == ["modal_flux_generation_completed"] * 2
     assert len({item["uuid"] for item in capture.events}) == 1
 
@@ -287,8 +287,8 @@ def result(workflow: Any, **more: Any) -> Generation:
 
 def test_loras_that_a_container_loaded_are_told_with_size_and_time() -> None:
     loaded = [{"id": "mira", "bytes": 38_500_000, "seconds": 1.25}, "nonsense"]
-    told = list(telemetry.succeeded(result(FluxLora(**SMALL, lora_id="mira"), server={"loras": loaded}), backend="modal"))
-    assert [event_of(item) for item in told] == [
+    told = list(telemetry.describe_result(result(FluxLora(**SMALL, lora_id="mira"), server={"loras": loaded}), backend="modal"))
+    assert [posthog_event(item) for item in told] == [
         ("modal_lora_loaded", {"lora_id": "mira", "lora_size_mb": 38.5, "load_time_ms": 1250}),
         (
             "modal_lora_generation_completed",
@@ -298,7 +298,7 @@ def test_loras_that_a_container_loaded_are_told_with_size_and_time() -> None:
 
 
 def test_a_workflow_without_prompt_and_size_says_none_of_them(face: bytes) -> None:
-    told = event_of(telemetry.requested(SeedVR2(image=face), job="1", backend="modal", has_seed=False))
+    told = posthog_event(telemetry.describe_request(SeedVR2(image=face), job="1", backend="modal", has_seed=False))
     assert told is not None
     assert told[0] == "modal_seedvr2_generation_requested"
     assert {name: told[1][name] for name in ("prompt_length", "width", "steps")} == {
@@ -310,7 +310,7 @@ def test_a_workflow_without_prompt_and_size_says_none_of_them(face: bytes) -> No
 
 def test_a_measured_face_is_an_event_of_its_own(face: bytes) -> None:
     generation = result(InstantID(**SMALL, reference_image=face), face_similarity=0.71)
-    told = [event_of(item) for item in telemetry.succeeded(generation, backend="modal")]
+    told = [posthog_event(item) for item in telemetry.describe_result(generation, backend="modal")]
     assert told[1] == ("modal_instantid_face_consistency_measured", {"consistency_score": 0.71, "generation_time_ms": 12346})
 
 

@@ -45,10 +45,10 @@ class Heard:
     """A sink that keeps what it hears."""
 
     def __init__(self) -> None:
-        self.all: list[telemetry.Happening] = []
+        self.all: list[telemetry.TelemetryEvent] = []
 
-    def __call__(self, happening: telemetry.Happening) -> None:
-        self.all.append(happening)
+    def __call__(self, event: telemetry.TelemetryEvent) -> None:
+        self.all.append(event)
 
     def types(self) -> list[str]:
         """Kinds of what was told, after everything was handed over."""
