@@ -38,12 +38,12 @@ NOUNS = {
     "bench": ("bench", "Measure success rate, face consistency and speed of a workflow."),
     "rerun": ("rerun", "Run again what made a saved picture or video."),
     "workflows": ("workflows", "List the workflows; show one's fields, weights and schema."),
-    "graph": ("graphs", "Run, check, convert, draw or change a ComfyUI graph of your own."),
+    "graph": ("graph", "Run, check, convert, draw or change a ComfyUI graph of your own."),
     "lora": ("lora", "Store, list and check LoRAs where the backend reads them."),
     "weights": ("weights", "List, bring and check the model files that workflows need."),
     "deploy": ("deploy", "Put the GPU side onto Modal."),
-    "warm": ("fleet:warming", "Keep containers of a family running on Modal."),
-    "cool": ("fleet:cooling", "Let a family's containers on Modal end when idle."),
+    "warm": ("containers:warming", "Keep containers of a family running on Modal."),
+    "cool": ("containers:cooling", "Let a family's containers on Modal end when idle."),
     "doctor": ("doctor", "Check that the backend works; say what to do where not."),
     "local": ("local", "Install, start and stop a ComfyUI on this machine."),
     "emulator": ("emulator", "Serve an emulated ComfyUI for any client."),
@@ -103,7 +103,7 @@ class Nouns(typer.core.TyperGroup):
         if cmd_name not in NOUNS:
             return None
         module, _, name = NOUNS[cmd_name][0].partition(":")
-        return typer.main.get_command(getattr(import_module(f".{module}", __package__), name or "app"))
+        return typer.main.get_command(getattr(import_module(f".commands.{module}", __package__), name or "app"))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Find the command, or offer the nearest one."""
@@ -215,7 +215,7 @@ def _stopped(screen: Screen, arguments: Sequence[str]) -> JobCanceledError:
 
 def _look_again(arguments: Sequence[str]) -> str:
     """The command that waits for the same job, as far as the command line names one."""
-    verbs = typer.main.get_command(import_module(".jobs", __package__).app)
+    verbs = typer.main.get_command(import_module(".commands.jobs", __package__).app)
     verb: Any = getattr(verbs, "commands")[arguments[1]]  # noqa: B009 - typer's stand-in for click does not declare it
     given = verb.make_context(arguments[1], list(arguments[2:]), resilient_parsing=True).params
     if not given.get("job"):

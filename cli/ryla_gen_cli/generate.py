@@ -18,12 +18,11 @@ from ryla_gen.errors import InvalidInputError, RylaGenError, StorageError, Stora
 from ryla_gen.results import Generation, fill_name
 from ryla_gen.workflows.base import Workflow
 
-from .attached import settings_for
 from .common import own_warnings
-from .how import How
-from .previews import shown
 from .progress import following
+from .run_options import How, settings_for
 from .screen import Screen
+from .terminal_images import shown
 
 STDOUT = "-"
 FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".mp4": "mp4"}

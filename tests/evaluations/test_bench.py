@@ -24,7 +24,7 @@ from ryla_gen.errors import BackendUnreachableError, FaceNotFoundError
 from ryla_gen.tools.evaluations.measures import Evaluation
 from ryla_gen.tools.evaluations.report import report
 from ryla_gen.tools.evaluations.trials import How, Trial, trials
-from ryla_gen_cli.bench_run import Plan, conclude
+from ryla_gen_cli.commands.bench.run import Plan, conclude
 from ryla_gen_cli.screen import Screen
 from tests.cli.shell import envelope, here, started
 

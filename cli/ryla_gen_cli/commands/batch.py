@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
-
 from ryla_gen.batches import MANIFEST, Batch, Manifest, Outcome, Problem, Row, checked
 from ryla_gen.client import IN_FLIGHT, AsyncClient
 from ryla_gen.client.requests import check_batch, references_of
@@ -20,9 +19,9 @@ from ryla_gen.events import Event
 from ryla_gen.settings import Settings
 from ryla_gen.support.loop_thread import Portal
 
-from .common import Backend, Json, MaxUsd, Quiet, Tag, Timeout, Url, example, own_warnings, screen_of, single
-from .rows import read
-from .screen import Screen, fancy
+from ..common import Backend, Json, MaxUsd, Quiet, Tag, Timeout, Url, example, own_warnings, screen_of, single
+from ..rows import read
+from ..screen import Screen, fancy
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress

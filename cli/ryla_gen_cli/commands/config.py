@@ -12,8 +12,8 @@ from ryla_gen.errors import RylaGenError
 from ryla_gen.settings import Settings, home_folder, set_value, unset_value
 from ryla_gen.settings.base import CONFIG_FILE, SECRETS
 
-from .common import Json, example, group, own_warnings, screen_of
-from .screen import filled, table, width
+from ..common import Json, example, group, own_warnings, screen_of
+from ..screen import filled, table, width
 
 app = group("Show and change the settings.", example("ryla-gen config set comfyui.url http://127.0.0.1:8188"))
 

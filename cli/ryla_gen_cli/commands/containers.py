@@ -14,8 +14,8 @@ from ryla_gen.remote import admin
 from ryla_gen.remote.config import deployed
 from ryla_gen.settings import Settings
 
-from .asking import Yes, sure
-from .common import Json, example, screen_of, single
+from ..common import Json, example, screen_of, single
+from ..prompts import Yes, sure
 from .deploy import Environment, hourly
 
 warming, cooling = single(), single()

@@ -15,9 +15,9 @@ from ryla_gen.remote import admin
 from ryla_gen.remote.config import FamilyConfig
 from ryla_gen.remote.deploy import Plan, deploy
 
-from .asking import Yes, sure
-from .common import Json, Quiet, example, own_warnings, screen_of, single
-from .screen import Screen, table, width
+from ..common import Json, Quiet, example, own_warnings, screen_of, single
+from ..prompts import Yes, sure
+from ..screen import Screen, table, width
 
 app = single()
 

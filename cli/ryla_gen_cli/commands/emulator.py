@@ -13,7 +13,7 @@ from ryla_gen.emulator.server import Emulator
 from ryla_gen.errors import InvalidInputError, RylaGenError, ServerUnhealthyError
 from ryla_gen.models.node_schemas import GRAPH_VERSION
 
-from .common import ComfyUI, Json, example, screen_of, single
+from ..common import ComfyUI, Json, example, screen_of, single
 
 app = single()
 

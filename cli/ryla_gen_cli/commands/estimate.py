@@ -6,10 +6,10 @@ from typing import Any
 
 from ryla_gen.workflows.base import Workflow
 
-from .common import Backend, Json, Url, own_warnings, screen_of
-from .options import values
-from .per_workflow import per_workflow
-from .screen import Screen, filled, width
+from ..common import Backend, Json, Url, own_warnings, screen_of
+from ..options import values
+from ..screen import Screen, filled, width
+from ..workflow_commands import per_workflow
 
 
 def estimate(cls: type[Workflow], given: dict[str, Any]) -> None:
@@ -32,7 +32,7 @@ def say(screen: Screen, workflow: Workflow, given: dict[str, Any]) -> None:
     from ryla_gen.client.requests import estimate as estimated  # the journal and the Modal side's tables, which no help text needs
     from ryla_gen.history import History
 
-    from .attached import settings_for
+    from ..run_options import settings_for
 
     settings = settings_for(given["backend"], given["url"])
     for text in own_warnings(settings):

@@ -15,8 +15,8 @@ from ryla_gen.history import History
 from ryla_gen.settings import Settings
 from ryla_gen.tools.evaluations.funnel import ALL, Stage, funnel
 
-from .common import Json, example, screen_of, single
-from .screen import table, width
+from ..common import Json, example, screen_of, single
+from ..screen import table, width
 
 app = single()
 

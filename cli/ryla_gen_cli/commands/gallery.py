@@ -14,8 +14,8 @@ from ryla_gen.history import History
 from ryla_gen.settings import Settings
 from ryla_gen.tools.gallery import Collection, collect, save_page
 
-from .common import Json, Overwrite, Quiet, example, screen_of, single
-from .screen import Screen
+from ..common import Json, Overwrite, Quiet, example, screen_of, single
+from ..screen import Screen
 
 app = single()
 

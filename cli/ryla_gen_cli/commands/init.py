@@ -1,6 +1,6 @@
 """``ryla-gen init``: chooses a backend, checks it, writes the configuration in one step, makes a first picture.
 
-Asks on a terminal; anywhere else the options say everything. The looking is ``examinations``', the writing ``settings``'.
+Asks on a terminal; anywhere else the options say everything. The looking is ``doctor.checks``', the writing ``settings``'.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from ryla_gen.settings.base import find_key
 from ryla_gen.settings.reading import read_config
 from ryla_gen.support.loop_thread import Portal
 
-from .asking import Yes, sure
-from .common import Json, Url, example, own_warnings, screen_of, single
+from ..common import Json, Url, example, own_warnings, screen_of, single
+from ..prompts import Yes, sure
+from ..screen import Screen, filled, width
 from .doctor import _line as check_line
-from .examinations import Check, examined
-from .screen import Screen, filled, width
+from .doctor.checks import Check, examined
 
 app = single()
 
@@ -221,10 +221,10 @@ def _made(screen: Screen, plan: Plan, name: str) -> str | None:
     from ryla_gen.client import Client
     from ryla_gen.workflows.registry import workflow_class
 
-    from .generate import saved, tell
-    from .how import How
-    from .previews import shown
-    from .progress import following
+    from ..generate import saved, tell
+    from ..progress import following
+    from ..run_options import How
+    from ..terminal_images import shown
 
     screen.say(f'Making "{PROMPT}" with {name.replace("_", "-")} …')
     workflow = workflow_class(name).from_plain({"prompt": PROMPT, "seed": 7})

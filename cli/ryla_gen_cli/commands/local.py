@@ -13,9 +13,9 @@ from ryla_gen.errors import InvalidInputError
 from ryla_gen.settings import home_folder
 from ryla_gen.workflows.registry import workflow_class
 
-from .asking import Yes, sure
-from .common import Json, Quiet, example, group, screen_of
-from .screen import Screen
+from ..common import Json, Quiet, example, group, screen_of
+from ..prompts import Yes, sure
+from ..screen import Screen
 
 if TYPE_CHECKING:
     from ryla_gen.tools.local.command_runner import Step
@@ -163,8 +163,8 @@ def _bring(screen: Screen, made: Plan) -> None:
     from ryla_gen.settings import home_folder
     from ryla_gen.tools.local.install import bring
 
+    from ..licences import notice
     from . import weights as files
-    from .licences import notice
 
     notice(screen, made.rows, home_folder(), again=False)
     with files._shown(screen) as show:

@@ -15,10 +15,10 @@ import typer
 from ryla_gen.errors import LoraNotFoundError
 from ryla_gen.events import Event
 
-from .asking import Yes, sure
-from .common import Backend, Json, Overwrite, Quiet, example, group, screen_of
-from .completing import remember_loras
-from .screen import Screen, fancy, table, width
+from ..common import Backend, Json, Overwrite, Quiet, example, group, screen_of
+from ..completion import remember_loras
+from ..prompts import Yes, sure
+from ..screen import Screen, fancy, table, width
 
 if TYPE_CHECKING:
     from ryla_gen.client import Client

@@ -16,10 +16,10 @@ from ryla_gen.workflows.base import DRAWN_SEED_LIMIT, Workflow
 from ryla_gen.workflows.custom import CustomWorkflow
 from ryla_gen.workflows.registry import workflow_class
 
-from .common import Backend, Json, Output, Overwrite, Quiet, Tag, Timeout, Url, example, screen_of, single
-from .generate import generate, with_format
-from .how import How
-from .options import fields_of
+from ..common import Backend, Json, Output, Overwrite, Quiet, Tag, Timeout, Url, example, screen_of, single
+from ..generate import generate, with_format
+from ..options import fields_of
+from ..run_options import How
 
 app = single()
 

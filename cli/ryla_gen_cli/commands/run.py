@@ -7,11 +7,11 @@ from typing import Any
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.workflows.base import Workflow
 
-from .common import Backend, Json, MaxUsd, Output, Overwrite, Quiet, Tag, Timeout, Url, screen_of
-from .how import How
-from .options import values
-from .per_workflow import per_workflow
-from .previews import Preview
+from ..common import Backend, Json, MaxUsd, Output, Overwrite, Quiet, Tag, Timeout, Url, screen_of
+from ..options import values
+from ..run_options import How
+from ..terminal_images import Preview
+from ..workflow_commands import per_workflow
 
 
 def run(cls: type[Workflow], given: dict[str, Any]) -> None:
@@ -24,7 +24,7 @@ def run(cls: type[Workflow], given: dict[str, Any]) -> None:
     screen = screen_of(given["context"], as_json=given["as_json"], quiet=given["quiet"])
     if given["output"] == "-" and screen.json:
         raise InvalidInputError("-o - and --json both want stdout.", "Give -o FILE with --json.")
-    from .generate import generate, with_format  # the client and its HTTP, which no help text needs
+    from ..generate import generate, with_format  # the client and its HTTP, which no help text needs
 
     fields = with_format(cls, values(cls, given), given["output"])
     generate(screen, cls(**fields), how(given))

@@ -7,10 +7,10 @@ from typing import Any
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.workflows.base import Workflow
 
-from .common import Backend, Json, MaxUsd, Quiet, Tag, Timeout, Url, own_warnings, screen_of
-from .options import values
-from .per_workflow import per_workflow
-from .screen import Screen
+from ..common import Backend, Json, MaxUsd, Quiet, Tag, Timeout, Url, own_warnings, screen_of
+from ..options import values
+from ..screen import Screen
+from ..workflow_commands import per_workflow
 
 
 def submit(cls: type[Workflow], given: dict[str, Any]) -> None:
@@ -37,7 +37,7 @@ def hand_in(screen: Screen, workflow: Workflow, given: dict[str, Any]) -> None:
     """
     from ryla_gen.client import Client
 
-    from .attached import settings_for  # the backends and their HTTP, which no help text needs
+    from ..run_options import settings_for  # the backends and their HTTP, which no help text needs
 
     settings = settings_for(given["backend"], given["url"], given["max_usd"])
     for text in own_warnings(settings):

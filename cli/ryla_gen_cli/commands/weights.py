@@ -20,10 +20,10 @@ from ryla_gen.remote.variants import default_of, variants
 from ryla_gen.settings import Settings, home_folder
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class
 
-from .common import Json, Quiet, example, group, screen_of
+from ..common import Json, Quiet, example, group, screen_of
+from ..licences import Licences, notice, plain, summary
+from ..screen import Screen, fancy, filled, table, width
 from .deploy import Environment
-from .licences import Licences, notice, plain, summary
-from .screen import Screen, fancy, filled, table, width
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress

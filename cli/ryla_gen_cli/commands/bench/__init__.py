@@ -1,4 +1,4 @@
-"""``ryla-gen bench``: measures success rate, face consistency and speed. What to run and whether to; ``bench_run`` does it."""
+"""``ryla-gen bench``: measures success rate, face consistency and speed. What to run and whether to; ``run`` does it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .asking import Yes
-from .common import Backend, Json, Overwrite, Quiet, Timeout, Url, example, group, screen_of
+from ...common import Backend, Json, Overwrite, Quiet, Timeout, Url, example, group, screen_of
+from ...prompts import Yes
 
 app = group(
     "Measure how well a workflow works, on any backend. What has been measured is kept when you stop it.",
@@ -54,7 +54,7 @@ def success_rate(
     quiet: Quiet = False,
 ) -> None:
     """Run a workflow many times; exit 1 when not more than the target share succeeds."""
-    from .bench_run import Plan, bench
+    from .run import Plan, bench
 
     screen = screen_of(context, as_json=as_json, quiet=quiet)
     plan = Plan("success-rate", workflow, count, prompt or (), fields or (), seed, target=target, in_flight=in_flight)
@@ -84,7 +84,7 @@ def consistency(
     quiet: Quiet = False,
 ) -> None:
     """Make pictures of one face in several scenes and measure how like the reference each is (cosine of ArcFace embeddings)."""
-    from .bench_run import Plan, bench
+    from .run import Plan, bench
 
     screen = screen_of(context, as_json=as_json, quiet=quiet)
     plan = Plan("consistency", workflow, count, prompt or (), fields or (), seed, target=target, in_flight=in_flight)
@@ -110,7 +110,7 @@ def performance(
     quiet: Quiet = False,
 ) -> None:
     """Measure cold and warm times with percentiles, and US dollars per picture."""
-    from .bench_run import Plan, bench
+    from .run import Plan, bench
 
     screen = screen_of(context, as_json=as_json, quiet=quiet)
     plan = Plan("performance", workflow, count, prompt or (), fields or (), seed, in_flight=in_flight)

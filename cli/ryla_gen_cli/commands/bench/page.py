@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ryla_gen.tools.evaluations.measures import Evaluation
 from ryla_gen.tools.evaluations.statistics import Spread
 
-from .screen import filled, table, width
+from ...screen import filled, table, width
 
 
 def page(found: Evaluation) -> str:

@@ -27,11 +27,11 @@ from ryla_gen.tools.evaluations.trials import Compare, How, Trial, trials
 from ryla_gen.workflows.base import DRAWN_SEED_LIMIT, Workflow
 from ryla_gen.workflows.registry import workflow_class
 
-from .asking import sure
-from .bench_page import page
-from .common import own_warnings
-from .rerun import changed
-from .screen import Screen
+from ...common import own_warnings
+from ...prompts import sure
+from ...screen import Screen
+from ..rerun import changed
+from .page import page
 
 FACE_FIELD = "reference_image"
 """The field that says whom to keep."""

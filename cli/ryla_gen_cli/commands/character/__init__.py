@@ -1,4 +1,4 @@
-"""``ryla-gen character``: base images, face swaps and character sheets. Options only; ``character_work`` does the work."""
+"""``ryla-gen character``: base images, face swaps and character sheets. Options only; ``work`` does the work."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import typer
 
 from ryla_gen.errors import InvalidInputError
 
-from .common import Backend, Json, Overwrite, Quiet, Tag, Url, example, group, screen_of
-from .how import How
+from ...common import Backend, Json, Overwrite, Quiet, Tag, Url, example, group, screen_of
+from ...run_options import How
 
 app = group(
     "Make a character: base images, a face swap, a sheet of angles. Each is one job of several pictures.",
@@ -55,7 +55,7 @@ def base(
     quiet: Quiet = False,
 ) -> None:
     """Make pictures of a new character, each with a seed of its own."""
-    from . import character_work as work  # the client and its backends, which no help text needs
+    from . import work  # the client and its backends, which no help text needs
 
     names = [f"base-{number}" for number in range(1, count + 1)]
     fields = _fields(width, height, steps)
@@ -88,7 +88,7 @@ def swap(
     quiet: Quiet = False,
 ) -> None:
     """Make a new picture with the face of another."""
-    from . import character_work as work
+    from . import work
 
     fields = _fields(width, height, steps)
     work.submit(
@@ -128,7 +128,7 @@ def sheet(
     """
     from ryla_gen.characters.base import chosen_angles
 
-    from . import character_work as work
+    from . import work
 
     angles = chosen_angles(angle or None)
     fields = _fields(width, height, steps)
@@ -160,7 +160,7 @@ def status(
 
     What a stopped command never sent is sent now, and what a machine's fault cost is tried once more.
     """
-    from . import character_work as work
+    from . import work
 
     how = How(output, overwrite, backend, url)
     work.status(screen_of(context, as_json=as_json, quiet=quiet), job, how, _again(base_image), wait=wait)
@@ -180,7 +180,7 @@ def retry(
     quiet: Quiet = False,
 ) -> None:
     """Make the pictures that did not come once more; those that are there stay."""
-    from . import character_work as work
+    from . import work
 
     how = How(output, overwrite, backend, url)
     work.retry(screen_of(context, as_json=as_json, quiet=quiet), job, how, only, _again(base_image))
@@ -189,7 +189,7 @@ def retry(
 @app.command(epilog=example("ryla-gen character cancel 7f0c4a1e"))
 def cancel(context: typer.Context, job: Id, backend: Backend = None, url: Url = None, as_json: Json = False) -> None:
     """Stop a job; the pictures that are there stay."""
-    from . import character_work as work
+    from . import work
 
     work.cancel(screen_of(context, as_json=as_json), job, How(None, False, backend, url))
 
@@ -207,7 +207,7 @@ def compare(
     quiet: Quiet = False,
 ) -> None:
     """Say how like two faces are: the cosine of their ArcFace embeddings, -1 to 1. Needs the extra "faces"."""
-    from . import character_work as work
+    from . import work
 
     screen = screen_of(context, as_json=as_json, quiet=quiet)
     work.compare(screen, _picture(first), _picture(second), largest=largest, install=install)
@@ -216,7 +216,7 @@ def compare(
 @app.command("list", epilog=example("ryla-gen character list"))
 def list_(context: typer.Context, as_json: Json = False) -> None:
     """List the character jobs of this machine, the newest first."""
-    from . import character_work as work
+    from . import work
 
     work.list_jobs(screen_of(context, as_json=as_json))
 

@@ -16,10 +16,10 @@ from ryla_gen.client import Client
 from ryla_gen.errors import BackendNotConfiguredError, RylaGenError, StorageFailedError
 from ryla_gen.events import FINAL_STATES, Finished, Progress, Started
 
-from .common import own_warnings
-from .how import How
-from .progress import following
-from .screen import Screen, shortened, table, width
+from ...common import own_warnings
+from ...progress import following
+from ...run_options import How
+from ...screen import Screen, shortened, table, width
 
 SHORT_ID = 8
 """Characters of a job id that people see."""

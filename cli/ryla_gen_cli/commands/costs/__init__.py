@@ -17,8 +17,8 @@ from ryla_gen.errors import InvalidInputError
 from ryla_gen.history import CostRow, History
 from ryla_gen.settings import Settings
 
-from .common import Json, Overwrite, example, screen_of
-from .screen import table, width
+from ...common import Json, Overwrite, example, screen_of
+from ...screen import table, width
 
 EXAMPLE = "ryla-gen costs --by workflow --since 7d"
 COLUMNS = ("jobs", "succeeded", "failed", "gpu_seconds", "usd", "usd_each", "reserved_usd")

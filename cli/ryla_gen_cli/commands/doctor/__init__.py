@@ -1,4 +1,4 @@
-"""``ryla-gen doctor``: checks the backend that is chosen, line by line, and says what to do. The checks are in ``examinations``."""
+"""``ryla-gen doctor``: checks the backend that is chosen, line by line, and says what to do. The checks are in ``checks``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ryla_gen.errors import ServerUnhealthyError
 from ryla_gen.support.loop_thread import Portal
 from ryla_gen.workflows.registry import workflow_class
 
-from .attached import settings_for
-from .common import Backend, Json, Url, example, own_warnings, screen_of, single
-from .examinations import Check, examined
-from .screen import filled, width
+from ...common import Backend, Json, Url, example, own_warnings, screen_of, single
+from ...run_options import settings_for
+from ...screen import filled, width
+from .checks import Check, examined
 
 app = single()
 

@@ -1,4 +1,4 @@
-"""``ryla-gen graph``: runs or checks a graph. ``checks`` finds what is wrong with one; the other verbs are in ``graph_tools``."""
+"""``ryla-gen graph``: runs or checks a graph. ``checks`` finds what is wrong with one; the other verbs are in ``tools``."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ from ryla_gen.settings import Settings
 from ryla_gen.workflows.base import Files
 from ryla_gen.workflows.custom import CustomWorkflow
 
-from . import graph_tools as tools
+from ...common import Backend, ComfyUI, Json, Output, Overwrite, Quiet, Tag, Timeout, Url, example, group, screen_of
+from ...generate import generate, with_format
+from ...options import fields_of, prompt
+from ...run_options import How, settings_for
+from ...screen import Screen, filled, width
+from . import tools
 from .acceptance import Asked, findings_at, nodes_at
-from .attached import settings_for
 from .checks import Finding, Nodes, Schemas, check, nodes_of
-from .common import Backend, ComfyUI, Json, Output, Overwrite, Quiet, Tag, Timeout, Url, example, group, screen_of
-from .generate import generate, with_format
-from .how import How
-from .options import fields_of, prompt
-from .screen import Screen, filled, width
 
 app = group(
     "Run, check, convert, draw or change a ComfyUI graph of your own; make a workflow of it.",

@@ -20,9 +20,9 @@ from ryla_gen.settings import Settings
 from ryla_gen.tools.scaffold import write_package
 from ryla_gen.workflows.preview import api_of
 
+from ...common import ComfyUI, Json, Overwrite, Url, screen_of
+from ...screen import Screen, shortened, table, width
 from .checks import Nodes, Schemas, check, nodes_of
-from .common import ComfyUI, Json, Overwrite, Url, screen_of
-from .screen import Screen, shortened, table, width
 
 Source = Annotated[
     str, typer.Argument(metavar="FILE", help="A graph in either format, a saved picture, or a workflow's name.", show_default=False)

@@ -1,4 +1,4 @@
-"""``ryla-gen jobs``: reads the journal of this machine; the verbs that ask a backend are in ``live``."""
+"""``ryla-gen jobs``: reads the journal of this machine; the verbs that ask a backend are in ``actions``."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ryla_gen.history.processes import has_ended
 from ryla_gen.settings import Settings
 from ryla_gen.workflows.registry import workflow_class, workflow_names
 
-from .common import Json, Output, Overwrite, Quiet, Url, example, group, screen_of
-from .previews import Preview, shown
-from .screen import Screen, filled, shortened, table, width
+from ...common import Json, Output, Overwrite, Quiet, Url, example, group, screen_of
+from ...screen import Screen, filled, shortened, table, width
+from ...terminal_images import Preview, shown
 
 SHORT_ID = 8
 """Characters of a job id that a list shows; ``jobs show`` takes them."""
@@ -79,25 +79,25 @@ def show(
 @app.command(epilog=example("ryla-gen jobs status 7f0c4a1e"))
 def status(context: typer.Context, job: Id, url: Url = None, as_json: Json = False) -> None:
     """Say where a job is, as the place where it runs sees it."""
-    from . import live  # the backends and their HTTP, which reading the journal does not need
+    from . import actions  # the backends and their HTTP, which reading the journal does not need
 
-    live.status(screen_of(context, as_json=as_json), job, url)
+    actions.status(screen_of(context, as_json=as_json), job, url)
 
 
 @app.command(epilog=example("ryla-gen jobs watch 7f0c4a1e"))
 def watch(context: typer.Context, job: Id, url: Url = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """Show a job's progress until it ends, whichever process started it. Ctrl-C stops the watching only."""
-    from . import live
+    from . import actions
 
-    live.watch(screen_of(context, as_json=as_json, quiet=quiet), job, url)
+    actions.watch(screen_of(context, as_json=as_json, quiet=quiet), job, url)
 
 
 @app.command(epilog=example("ryla-gen jobs wait 7f0c4a1e --timeout 600"))
 def wait(context: typer.Context, job: Id, timeout: Wait = None, url: Url = None, as_json: Json = False) -> None:
     """Wait until a job ends; exit 1 when it failed."""
-    from . import live
+    from . import actions
 
-    live.wait(screen_of(context, as_json=as_json), job, url, timeout)
+    actions.wait(screen_of(context, as_json=as_json), job, url, timeout)
 
 
 @app.command(epilog=example("ryla-gen jobs result 7f0c4a1e -o lighthouse.png"))
@@ -112,17 +112,17 @@ def result(
     quiet: Quiet = False,
 ) -> None:
     """Save what a job made; waits until it has ended."""
-    from . import live
+    from . import actions
 
-    live.result(screen_of(context, as_json=as_json, quiet=quiet), job, url, timeout, output, overwrite=overwrite)
+    actions.result(screen_of(context, as_json=as_json, quiet=quiet), job, url, timeout, output, overwrite=overwrite)
 
 
 @app.command(epilog=example("ryla-gen jobs cancel 7f0c4a1e"))
 def cancel(context: typer.Context, job: Id, url: Url = None, as_json: Json = False) -> None:
     """Stop a job, queued or running; its neighbours go on."""
-    from . import live
+    from . import actions
 
-    live.cancel(screen_of(context, as_json=as_json), job, url)
+    actions.cancel(screen_of(context, as_json=as_json), job, url)
 
 
 def _end_lost(screen: Screen, records: Sequence[Record]) -> bool:
@@ -130,9 +130,9 @@ def _end_lost(screen: Screen, records: Sequence[Record]) -> bool:
     opened = [item for item in records if item.state in ("queued", "running") and item.backend in ("comfyui", "emulator")]
     if not any(item.server or has_ended(item.process) for item in opened):
         return False
-    from . import live  # the backends and their HTTP, which reading the journal alone does not need
+    from . import actions  # the backends and their HTTP, which reading the journal alone does not need
 
-    live.end_lost(screen, opened[:MOST_ASKED])
+    actions.end_lost(screen, opened[:MOST_ASKED])
     return True
 
 

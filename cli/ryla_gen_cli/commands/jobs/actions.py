@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import closing, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from typing import Any, TypeVar
 
 from ryla_gen.client import AsyncClient
 from ryla_gen.client.job_base import AsyncJob
-from ryla_gen.errors import InvalidInputError, JobCanceledError, JobExpiredError, RylaGenError, error_from_data
+from ryla_gen.errors import (
+    GenerationTimeoutError,
+    InvalidInputError,
+    JobCanceledError,
+    JobExpiredError,
+    RylaGenError,
+    error_from_data,
+)
 from ryla_gen.events import FINAL_STATES, Event, Finished, Progress, Queued, Started, now
 from ryla_gen.history import History, Record
 from ryla_gen.results import Generation
+from ryla_gen.settings import Settings
 from ryla_gen.support.loop_thread import Portal
 
-from .attached import attached, settings_for, waited
-from .generate import check_before, page, saved, summary, tell, with_format
-from .how import How
-from .progress import described, following
-from .screen import Screen
+from ...generate import check_before, page, saved, summary, tell, with_format
+from ...progress import described, following
+from ...run_options import How, settings_for
+from ...screen import Screen
 
 T = TypeVar("T")
 
@@ -128,7 +135,7 @@ def wait(screen: Screen, job: str, url: str | None, timeout: float | None) -> No
     _check_timeout(timeout)
     record = _record(job, url)
     if record.state not in FINAL_STATES:
-        _asked(record.id, url, lambda found: waited(found, timeout))
+        _asked(record.id, url, lambda found: _wait_for(found, timeout))
         record = _record(record.id, url)
     _tell_end(screen, record)
 
@@ -151,7 +158,7 @@ def result(screen: Screen, job: str, url: str | None, timeout: float | None, out
         made = {name: getattr(found.workflow, name) for name in FORMATS if name in kind.model_fields}
         with_format(kind, made, output)  # refuses a name that does not fit what is made
         check_before(screen, found.workflow, how)
-        return await waited(found, timeout)
+        return await _wait_for(found, timeout)
 
     generation, settings = _asked(record.id, url, work), settings_for(None, url)
     paths = saved(screen, generation, how, settings.output_dir)
@@ -190,7 +197,7 @@ async def _cancelled(job: AsyncJob) -> None:
 
 def _asked(job: str, url: str | None, work: Callable[[AsyncJob], Awaitable[T]]) -> T:
     async def ask() -> T:
-        async with attached(settings_for(None, url), job) as found:
+        async with _attach(settings_for(None, url), job) as found:
             return await work(found)
 
     return _driven(ask())
@@ -202,6 +209,35 @@ def _with_client(url: str | None, work: Callable[[AsyncClient], Awaitable[T]]) -
             return await work(client)
 
     return _driven(ask())
+
+
+@asynccontextmanager
+async def _attach(settings: Settings, job: str) -> AsyncIterator[AsyncJob]:
+    """Follow a job of any process, by its id, the beginning of it, or its handle; afterwards it goes on without us.
+
+    Raises:
+        JobNotFoundError: no such job is known.
+        JobExpiredError: its backend no longer has it.
+
+    """
+    async with AsyncClient(settings=settings) as client:
+        yield await client.jobs.get(job)
+
+
+async def _wait_for(job: AsyncJob, timeout: float | None) -> Generation:
+    """Wait for a job's result.
+
+    Raises:
+        GenerationTimeoutError: it has not finished while we waited; it goes on.
+        RylaGenError: it failed.
+
+    """
+    try:
+        return await job.result(timeout)
+    except GenerationTimeoutError as error:
+        if not job.done:
+            error.hint = f"Wait again, or stop it: ryla-gen jobs cancel {job.id[:8]}"
+        raise
 
 
 def _driven(work: Coroutine[Any, Any, T]) -> T:

@@ -17,11 +17,11 @@ from ryla_gen.models.weights_table import Weights, packs_for
 from ryla_gen.workflows.base import Workflow
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class, workflow_names
 
-from . import readiness
-from .common import Json, example, group, screen_of
-from .licences import READ, free_workflows, plain
-from .options import LONGEST_CHOICE, Field, fields_of
-from .screen import filled, shortened, table, width
+from ...common import Json, example, group, screen_of
+from ...licences import READ, free_workflows, plain
+from ...options import LONGEST_CHOICE, Field, fields_of
+from ...screen import filled, shortened, table, width
+from . import compatibility
 
 FEW_CHOICES = 4
 """A field with more choices (samplers, schedulers) does not choose the model."""
@@ -62,7 +62,7 @@ def schema(context: typer.Context, name: Name, as_json: Json = False) -> None:
     screen.result({"schema": found}, json.dumps(found, indent=2, ensure_ascii=False, default=str))
 
 
-app.command("check", epilog=readiness.EPILOG)(readiness.check)
+app.command("check", epilog=compatibility.EPILOG)(compatibility.check)
 
 
 def _item(name: str) -> dict[str, Any]:

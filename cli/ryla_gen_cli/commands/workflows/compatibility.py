@@ -9,8 +9,8 @@ import typer
 from ryla_gen.errors import InvalidInputError, ModelNotFoundError, WorkflowInvalidError
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class
 
-from .common import Json, Url, example, screen_of
-from .screen import Screen, filled, table, width
+from ...common import Json, Url, example, screen_of
+from ...screen import Screen, filled, table, width
 
 if TYPE_CHECKING:
     from ryla_gen.comfy.requirements import Missing
@@ -34,7 +34,7 @@ def check(
     """Say which workflows a ComfyUI server of your own can run, and which nodes and weights it lacks for the others."""
     from ryla_gen.support.loop_thread import Portal
 
-    from .attached import settings_for
+    from ...run_options import settings_for
 
     screen = screen_of(context, as_json=as_json)
     named = tuple(dict.fromkeys(workflow_class(name).name for name in workflows or ()))
