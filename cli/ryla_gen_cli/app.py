@@ -26,7 +26,7 @@ from .screen import Screen
 if TYPE_CHECKING:
     from types import FrameType
 
-NOUNS = {
+COMMANDS = {
     "init": ("init", "Set up: choose where to run, check it, make a first picture."),
     "run": ("run", "Run a workflow and save what it makes."),
     "submit": ("submit", "Hand in a workflow and get its job's id at once."),
@@ -64,10 +64,10 @@ FAILED, USAGE = 1, 2
 ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 """Signals after which the work is cancelled too, before the process ends: asked to stop, and the terminal closed."""
 
-AGAIN = "Run it again if you still want it."
+RERUN_HINT = "Run it again if you still want it."
 
 WAITING = frozenset({"jobs watch", "jobs wait", "jobs result"})
-"""Commands that an interrupt stops, and not the job they wait for: whoever ran that again would pay twice."""
+"""Commands that only wait for a job: an interrupt stops them and not the job, so the hint must not offer to pay for it twice."""
 
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 """What typer raises for a wrong command line. Some versions of typer bring click along, others depend on it: ask neither."""
@@ -91,29 +91,29 @@ class Interrupted(Exception):  # noqa: N818 - an outcome, not an error
         """Whether a question stands on the line."""
 
 
-class Nouns(typer.core.TyperGroup):
+class LazyGroup(typer.core.TyperGroup):
     """A group that imports a command's module when the command is used."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Name every command."""
-        return list(NOUNS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Load one command."""
-        if cmd_name not in NOUNS:
+        if cmd_name not in COMMANDS:
             return None
-        module, _, name = NOUNS[cmd_name][0].partition(":")
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
         return typer.main.get_command(getattr(import_module(f".commands.{module}", __package__), name or "app"))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Find the command, or offer the nearest one."""
-        self.commands = dict.fromkeys(NOUNS)  # type: ignore[assignment]  # typer looks here for close names
+        self.commands = dict.fromkeys(COMMANDS)  # type: ignore[assignment]  # typer looks here for close names
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the list of commands without loading one."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in NOUNS.items()])
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; an interrupt keeps its kind."""
@@ -130,7 +130,7 @@ class Nouns(typer.core.TyperGroup):
 
 app = typer.Typer(
     name="ryla-gen",
-    cls=Nouns,
+    cls=LazyGroup,
     rich_markup_mode=None,
     add_completion=True,
     no_args_is_help=True,
@@ -207,10 +207,10 @@ def _run(arguments: Sequence[str]) -> int:
 def _stopped(screen: Screen, arguments: Sequence[str]) -> JobCanceledError:
     """What an interrupt ended: the work, or only the waiting for it."""
     if screen.working:
-        return JobCanceledError("Stopped by you; the work was cancelled.", AGAIN)
+        return JobCanceledError("Stopped by you; the work was cancelled.", RERUN_HINT)
     if screen.command in WAITING:
         return JobCanceledError("Stopped waiting; the job goes on.", _look_again(arguments))
-    return JobCanceledError("Stopped.", AGAIN)
+    return JobCanceledError("Stopped.", RERUN_HINT)
 
 
 def _look_again(arguments: Sequence[str]) -> str:
@@ -231,7 +231,7 @@ def _unexpected(screen: Screen, error: Exception) -> int:
     if isinstance(error, typer.Abort):
         if isinstance(error.__context__, EOFError):
             screen.end_line()
-        screen.fail(JobCanceledError("Stopped.", AGAIN))
+        screen.fail(JobCanceledError("Stopped.", RERUN_HINT))
         return FAILED
     if isinstance(error, OSError) and (isinstance(error, BrokenPipeError) or not screen.writable()):
         return FAILED
@@ -264,7 +264,7 @@ def _usage(screen: Screen, error: Any) -> int:
 def command_of(arguments: Sequence[str]) -> str:
     """The command's name in the last line of ``--json``: ``run``, ``workflows list``."""
     words = [word for word in arguments[:2] if not word.startswith("-")]
-    if not words or words[0] not in NOUNS:
+    if not words or words[0] not in COMMANDS:
         return ""
     return " ".join(words) if words[0] in GROUPS else words[0]
 

@@ -62,7 +62,7 @@ def example(line: str) -> str:
     return f"\b\nExample:\n  {line}"
 
 
-def own_warnings(settings: Settings) -> list[str]:
+def setting_warnings(settings: Settings) -> list[str]:
     """What the settings warn of, less the variable that is the command's own."""
     return [text for text in settings.warnings if DEBUG not in text]
 

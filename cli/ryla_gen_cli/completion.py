@@ -129,9 +129,9 @@ def _kind(before: list[str]) -> str | None:
 
 def _all(kind: str, backend: str | None) -> Iterator[Item]:
     if kind == "noun":
-        from .app import NOUNS
+        from .app import COMMANDS
 
-        yield from (Item(name, line) for name, (_, line) in NOUNS.items())
+        yield from (Item(name, line) for name, (_, line) in COMMANDS.items())
     elif kind == "workflow":
         from ryla_gen.workflows.registry import workflow_names
 

@@ -18,9 +18,9 @@ from ryla_gen.errors import InvalidInputError, RylaGenError, StorageError, Stora
 from ryla_gen.results import Generation, fill_name
 from ryla_gen.workflows.base import Workflow
 
-from .common import own_warnings
+from .common import setting_warnings
 from .progress import following
-from .run_options import How, settings_for
+from .run_options import RunOptions, settings_for
 from .screen import Screen
 from .terminal_images import shown
 
@@ -66,7 +66,7 @@ def _formats(cls: type[Workflow], name: str, fields: dict[str, Any]) -> tuple[st
     return get_args(cls.model_fields[name].annotation)
 
 
-def generate(screen: Screen, workflow: Workflow, how: How) -> None:
+def generate(screen: Screen, workflow: Workflow, how: RunOptions) -> None:
     """Run a workflow and save its files.
 
     Raises:
@@ -75,7 +75,7 @@ def generate(screen: Screen, workflow: Workflow, how: How) -> None:
     """
     check_before(screen, workflow, how)
     with Client(settings=settings_for(how.backend, how.url, how.max_usd, how.comfyui)) as client:
-        for text in own_warnings(client.settings):
+        for text in setting_warnings(client.settings):
             screen.note(f"warning: {text}")
         if how.output is None:
             _check_folder(client.settings.output_dir)
@@ -103,7 +103,7 @@ def page(generation: Generation, paths: Sequence[Path]) -> str:
     return "\n".join([*map(str, paths), *(item.text for item in generation.outputs if item.text is not None)])
 
 
-def check_before(screen: Screen, workflow: Workflow, how: How) -> None:
+def check_before(screen: Screen, workflow: Workflow, how: RunOptions) -> None:
     """Refuse what cannot be saved before anything is spent.
 
     Raises:
@@ -187,7 +187,7 @@ def _check_stdout(screen: Screen, workflow: Workflow) -> None:
         raise InvalidInputError("-o - takes one file, and this makes several.", "Give -o FOLDER/, or leave out --batch-size.")
 
 
-def saved(screen: Screen, generation: Generation, how: How, folder: Path) -> list[Path]:
+def saved(screen: Screen, generation: Generation, how: RunOptions, folder: Path) -> list[Path]:
     """Save the files where the caller wants them, else under free names in the folder.
 
     Raises:

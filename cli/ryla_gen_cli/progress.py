@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from ryla_gen.events import Event, Progress, Queued, Started
-from ryla_gen.support.control_characters import visible
+from ryla_gen.support.control_characters import escape_controls
 
-from .screen import Screen, fancy
+from .screen import Screen, use_colour
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -36,7 +36,7 @@ def following(screen: Screen, title: str) -> Iterator[Follower]:
         yield screen
     elif screen.quiet:
         yield _Silent()
-    elif fancy():
+    elif use_colour():
         with _bar() as bar:
             yield _Bar(bar, title)
     else:
@@ -81,14 +81,16 @@ class _Bar:
                 self._bar.update(self._task, description="running")
             case Progress():
                 step = f"{event.step}/{event.steps}" if event.steps > 1 else ""
-                self._bar.update(self._task, completed=event.fraction, description=visible(event.node) or "running", step=step)
+                self._bar.update(
+                    self._task, completed=event.fraction, description=escape_controls(event.node) or "running", step=step
+                )
             case _:
                 pass
 
 
 def described(event: Progress) -> str:
     """Node and step in words."""
-    node = visible(event.node)
+    node = escape_controls(event.node)
     return f"{node} {event.step}/{event.steps}" if event.steps > 1 else node
 
 

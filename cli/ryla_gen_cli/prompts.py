@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from ryla_gen.errors import InvalidInputError
-from ryla_gen.support.control_characters import visible
+from ryla_gen.support.control_characters import escape_controls
 
 from .screen import Screen
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
-def sure(screen: Screen, question: str, *, yes: bool) -> None:
+def confirm(screen: Screen, question: str, *, yes: bool) -> None:
     """Go on when the person agrees.
 
     Args:
@@ -31,5 +31,5 @@ def sure(screen: Screen, question: str, *, yes: bool) -> None:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise InvalidInputError(f"{question} Nobody can be asked here.", "Say so on the command line: --yes")
-    if not typer.confirm(visible(question), err=True):
+    if not typer.confirm(escape_controls(question), err=True):
         raise typer.Abort

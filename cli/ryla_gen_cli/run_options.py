@@ -9,7 +9,7 @@ from ryla_gen.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class How:
+class RunOptions:
     """Everything about a run that is not the request."""
 
     output: str | None = None

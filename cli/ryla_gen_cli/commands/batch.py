@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
+
 from ryla_gen.batches import MANIFEST, Batch, Manifest, Outcome, Problem, Row, checked
 from ryla_gen.client import IN_FLIGHT, AsyncClient
 from ryla_gen.client.requests import check_batch, references_of
@@ -19,9 +20,9 @@ from ryla_gen.events import Event
 from ryla_gen.settings import Settings
 from ryla_gen.support.loop_thread import Portal
 
-from ..common import Backend, Json, MaxUsd, Quiet, Tag, Timeout, Url, example, own_warnings, screen_of, single
+from ..common import Backend, Json, MaxUsd, Quiet, Tag, Timeout, Url, example, screen_of, setting_warnings, single
 from ..rows import read
-from ..screen import Screen, fancy
+from ..screen import Screen, use_colour
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -87,7 +88,7 @@ def batch(
         screen.result(told, text)
         client.history.close()
         return
-    for text in own_warnings(client.settings):
+    for text in setting_warnings(client.settings):
         screen.note(f"warning: {text}")
     report = _Report(screen, output, rows, present)
     with manifest.held():
@@ -159,7 +160,7 @@ class _Report:
         if self._present:
             self._screen.note(f"{_count(len(self._present), 'row')} done already.")
         try:
-            if fancy() and not self._screen.json and not self._screen.quiet:
+            if use_colour() and not self._screen.json and not self._screen.quiet:
                 with _bar(len(self._rows)) as self._bar:
                     self._bar.start(len(self._present))
                     yield

@@ -12,8 +12,8 @@ from ryla_gen.errors import RylaGenError
 from ryla_gen.settings import Settings, home_folder, set_value, unset_value
 from ryla_gen.settings.base import CONFIG_FILE, SECRETS
 
-from ..common import Json, example, group, own_warnings, screen_of
-from ..screen import filled, table, width
+from ..common import Json, example, group, screen_of, setting_warnings
+from ..screen import table, width, wrap
 
 app = group("Show and change the settings.", example("ryla-gen config set comfyui.url http://127.0.0.1:8188"))
 
@@ -41,11 +41,11 @@ def show(context: typer.Context, as_json: Json = False) -> None:
     lines = [
         table(("key", "value", "from"), rows, room),
         "",
-        filled(settings.backend_reason, room, ""),
+        wrap(settings.backend_reason, room, ""),
         f"File: {settings.config_path}",
     ]
     screen.result(data, "\n".join(lines))
-    for text in own_warnings(settings):
+    for text in setting_warnings(settings):
         screen.note(f"warning: {text}")
 
 

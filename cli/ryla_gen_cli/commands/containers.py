@@ -15,7 +15,7 @@ from ryla_gen.remote.config import deployed
 from ryla_gen.settings import Settings
 
 from ..common import Json, example, screen_of, single
-from ..prompts import Yes, sure
+from ..prompts import Yes, confirm
 from .deploy import Environment, hourly
 
 warming, cooling = single(), single()
@@ -41,7 +41,7 @@ def warm(
         raise InvalidInputError(f"{CLASS_OF_FAMILY[family]} has at most {config.max_containers} containers.", hint)
     cost = hourly(config.gpu[0], containers)
     what = f"{containers} container{'' if containers == 1 else 's'} of {CLASS_OF_FAMILY[family]}"
-    sure(screen, f"Keep {what} up, for about ${cost:.2f} an hour ({config.gpu[0]})?", yes=yes)
+    confirm(screen, f"Keep {what} up, for about ${cost:.2f} an hour ({config.gpu[0]})?", yes=yes)
     asyncio.run(admin.scale(settings, family, containers))
     data = {"family": family, "containers": containers, "hourly_usd": cost}
     screen.result(data, f"{what} stay up, for about ${cost:.2f} an hour. End it: ryla-gen cool {family}")
@@ -52,7 +52,7 @@ def cool(context: typer.Context, family: Family, environment: Environment = None
     """Let a family's containers end when they are idle. What runs is finished."""
     screen = screen_of(context, as_json=as_json)
     settings = _settings(family, environment)
-    sure(screen, f"Let idle containers of {CLASS_OF_FAMILY[family]} end, so that the next request waits for a start?", yes=yes)
+    confirm(screen, f"Let idle containers of {CLASS_OF_FAMILY[family]} end, so that the next request waits for a start?", yes=yes)
     asyncio.run(admin.scale(settings, family, 0))
     screen.result({"family": family, "containers": 0}, f"Idle containers of {CLASS_OF_FAMILY[family]} end now.")
 

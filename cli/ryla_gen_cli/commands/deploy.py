@@ -15,8 +15,8 @@ from ryla_gen.remote import admin
 from ryla_gen.remote.config import FamilyConfig
 from ryla_gen.remote.deploy import Plan, deploy
 
-from ..common import Json, Quiet, example, own_warnings, screen_of, single
-from ..prompts import Yes, sure
+from ..common import Json, Quiet, example, screen_of, setting_warnings, single
+from ..prompts import Yes, confirm
 from ..screen import Screen, table, width
 
 app = single()
@@ -56,7 +56,7 @@ def command(
     gpus = tuple(name.strip() for name in gpu.split(",") if name.strip()) if gpu else None
     plan = Plan(tuple(family or CLASS_OF_FAMILY), gpus, min_containers, max_containers, window, region, environment, preload)
     settings, configs = plan.settings(), plan.configs()
-    for text in own_warnings(settings):
+    for text in setting_warnings(settings):
         screen.note(f"warning: {text}")
     workspace = asyncio.run(admin.workspace())
     if settings.modal_workspace and workspace != settings.modal_workspace:
@@ -64,7 +64,7 @@ def command(
         raise NotAuthorizedError(text, f"Choose the right token: modal profile activate {settings.modal_workspace}")
     screen.note(_overview(configs))
     where = f"{workspace}{f', environment {settings.modal_environment}' if settings.modal_environment else ''}"
-    sure(screen, f"Deploy {settings.modal_app} to the workspace {where}{_standing(configs)}?", yes=yes)
+    confirm(screen, f"Deploy {settings.modal_app} to the workspace {where}{_standing(configs)}?", yes=yes)
     done = deploy(plan, screen.note)
     families = {item.family: {"gpu": list(item.gpu), "min_containers": item.min_containers} for item in configs}
     screen.result({"workspace": workspace, **asdict(done), "families": families}, f"{done.app} is deployed ({done.seconds:.0f} s).")

@@ -6,9 +6,9 @@ from typing import Any
 
 from ryla_gen.workflows.base import Workflow
 
-from ..common import Backend, Json, Url, own_warnings, screen_of
+from ..common import Backend, Json, Url, screen_of, setting_warnings
 from ..options import values
-from ..screen import Screen, filled, width
+from ..screen import Screen, width, wrap
 from ..workflow_commands import per_workflow
 
 
@@ -35,7 +35,7 @@ def say(screen: Screen, workflow: Workflow, given: dict[str, Any]) -> None:
     from ..run_options import settings_for
 
     settings = settings_for(given["backend"], given["url"])
-    for text in own_warnings(settings):
+    for text in setting_warnings(settings):
         screen.note(f"warning: {text}")
     with closing(History(settings.history_path)) as history:
         found = estimated(workflow, settings, history)
@@ -52,8 +52,8 @@ def page(found: Any) -> str:
     if cold.high:
         cost = "" if free else f", {_money(found.cold_start_usd)}"
         lines.append(f"  cold   {cold.likely:.3g} s more when a container has to start ({cold.low:.3g} to {cold.high:.3g} s{cost})")
-    lines += ["", filled(f"Basis: {found.basis}", room)]
-    lines += [filled(f"Not included: {text}.", room) for text in found.not_included]
+    lines += ["", wrap(f"Basis: {found.basis}", room)]
+    lines += [wrap(f"Not included: {text}.", room) for text in found.not_included]
     return "\n".join(lines)
 
 

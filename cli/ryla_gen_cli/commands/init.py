@@ -18,11 +18,11 @@ from ryla_gen.settings.base import find_key
 from ryla_gen.settings.reading import read_config
 from ryla_gen.support.loop_thread import Portal
 
-from ..common import Json, Url, example, own_warnings, screen_of, single
-from ..prompts import Yes, sure
-from ..screen import Screen, filled, width
+from ..common import Json, Url, example, screen_of, setting_warnings, single
+from ..prompts import Yes, confirm
+from ..screen import Screen, width, wrap
 from .doctor import _line as check_line
-from .doctor.checks import Check, examined
+from .doctor.checks import Check, run_checks
 
 app = single()
 
@@ -94,7 +94,7 @@ def init(
     plan = _planned(screen, settings, before, _named(backend, url, endpoint), asking=asking)
     checks = _checked(screen, plan) if check else []
     for key in plan.replaced:
-        sure(screen, f"Replace {key} = {_text(before[key])} by {plan.changes[key]}?", yes=yes)
+        confirm(screen, f"Replace {key} = {_text(before[key])} by {plan.changes[key]}?", yes=yes)
     path = set_values(plan.changes) if plan.changes else settings.config_path
     for key, text in plan.changes.items():
         screen.say(f"{key} = {text}")
@@ -120,7 +120,7 @@ def _named(backend: Backend | None, url: str | None, endpoint: str | None) -> tu
 
 
 def _show_what_is_there(screen: Screen, settings: Settings, before: Mapping[str, Any]) -> None:
-    for text in own_warnings(settings):
+    for text in setting_warnings(settings):
         screen.note(f"warning: {text}")
     if before:
         screen.note(f"{settings.config_path} is there. {settings.backend_reason}")
@@ -151,7 +151,7 @@ def _chosen(screen: Screen, settings: Settings) -> Backend:
     names = list(CHOICES)
     screen.note("Where should pictures be made?")
     for number, name in enumerate(names, start=1):
-        screen.note(filled(f"{number}  {name}: {CHOICES[name]}", width()))
+        screen.note(wrap(f"{number}  {name}: {CHOICES[name]}", width()))
     now = settings.backend_names[0]
     usual = names.index(now) + 1 if now in names else 1
 
@@ -177,7 +177,7 @@ def _checked(screen: Screen, plan: Plan) -> list[Check]:
     checks: list[Check] = []
     portal = Portal()
     try:
-        for check in portal.iterate(lambda: examined(settings, (), generate=False)):
+        for check in portal.iterate(lambda: run_checks(settings, (), generate=False)):
             checks.append(check)
             screen.say(check_line(check))
     finally:
@@ -223,7 +223,7 @@ def _made(screen: Screen, plan: Plan, name: str) -> str | None:
 
     from ..generate import saved, tell
     from ..progress import following
-    from ..run_options import How
+    from ..run_options import RunOptions
     from ..terminal_images import shown
 
     screen.say(f'Making "{PROMPT}" with {name.replace("_", "-")} …')
@@ -232,7 +232,7 @@ def _made(screen: Screen, plan: Plan, name: str) -> str | None:
         with Client(plan.backend) as client:
             with following(screen, name) as follower:
                 generation = client.run(workflow, on_event=follower.event, tags=("first",))
-            paths = saved(screen, generation, How(), client.settings.output_dir)
+            paths = saved(screen, generation, RunOptions(), client.settings.output_dir)
             client.history.saved(generation.job, paths)
     except RylaGenError as error:
         error.message = f"{plan.backend} is set up, but the first picture failed: {error.message}"

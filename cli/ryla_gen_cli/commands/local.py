@@ -14,7 +14,7 @@ from ryla_gen.settings import home_folder
 from ryla_gen.workflows.registry import workflow_class
 
 from ..common import Json, Quiet, example, group, screen_of
-from ..prompts import Yes, sure
+from ..prompts import Yes, confirm
 from ..screen import Screen
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def install(
     for text in made.warnings:
         screen.note(f"warning: {text}")
     if made.bytes or made.unknown_sizes:
-        sure(screen, _question(made), yes=yes)
+        confirm(screen, _question(made), yes=yes)
     screen.working = True
     carry_out(made, told=lambda step: _tell(screen, step))
     if weights:

@@ -17,8 +17,8 @@ from ryla_gen.events import Event
 
 from ..common import Backend, Json, Overwrite, Quiet, example, group, screen_of
 from ..completion import remember_loras
-from ..prompts import Yes, sure
-from ..screen import Screen, fancy, table, width
+from ..prompts import Yes, confirm
+from ..screen import Screen, table, use_colour, width
 
 if TYPE_CHECKING:
     from ryla_gen.client import Client
@@ -159,7 +159,7 @@ def remove(context: typer.Context, lora_id: Id, backend: Backend = None, yes: Ye
     screen = screen_of(context, as_json=as_json)
     with _client(backend) as client:
         stored = client.loras.show(lora_id)
-        sure(screen, f"Remove the LoRA {lora_id} ({_size(stored.bytes)}) for good?", yes=yes)
+        confirm(screen, f"Remove the LoRA {lora_id} ({_size(stored.bytes)}) for good?", yes=yes)
         gone = client.loras.remove(lora_id)
     screen.result({"id": lora_id, "removed": list(gone)}, f"{lora_id} is removed.")
 
@@ -198,7 +198,7 @@ Report = Callable[["Transfer"], None]
 def _shown(screen: Screen) -> Iterator[Report]:
     """Show a transfer's progress while the block runs: a bar on a terminal, lines elsewhere, events for programs."""
     screen.working = True
-    if not screen.json and not screen.quiet and fancy():
+    if not screen.json and not screen.quiet and use_colour():
         with _bar() as bar:
             task = bar.add_task("", total=None)
             yield _seldom(BAR_SECONDS, lambda now: bar.update(task, description=now.stage, completed=now.bytes, total=now.total))

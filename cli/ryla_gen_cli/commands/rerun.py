@@ -19,7 +19,7 @@ from ryla_gen.workflows.registry import workflow_class
 from ..common import Backend, Json, Output, Overwrite, Quiet, Tag, Timeout, Url, example, screen_of, single
 from ..generate import generate, with_format
 from ..options import fields_of
-from ..run_options import How
+from ..run_options import RunOptions
 
 app = single()
 
@@ -65,7 +65,7 @@ def rerun(
         fields["seed"] = secrets.randbelow(DRAWN_SEED_LIMIT) if seed is None else seed
     load(file, **fields)  # a picture that must be given again is asked for before anything about the output
     workflow = load(file, **with_format(cls, fields, output))
-    generate(screen, workflow, How(output, overwrite, backend, url, timeout, tag or ()))
+    generate(screen, workflow, RunOptions(output, overwrite, backend, url, timeout, tag or ()))
 
 
 def _class_of(file: Path) -> type[Workflow]:

@@ -9,7 +9,7 @@ from ryla_gen.workflows.base import Workflow
 
 from ..common import Backend, Json, MaxUsd, Output, Overwrite, Quiet, Tag, Timeout, Url, screen_of
 from ..options import values
-from ..run_options import How
+from ..run_options import RunOptions
 from ..terminal_images import Preview
 from ..workflow_commands import per_workflow
 
@@ -30,10 +30,10 @@ def run(cls: type[Workflow], given: dict[str, Any]) -> None:
     generate(screen, cls(**fields), how(given))
 
 
-def how(given: dict[str, Any]) -> How:
+def how(given: dict[str, Any]) -> RunOptions:
     """Everything about a run that is not the request, from the options."""
     tags = given["tag"] or ()
-    return How(
+    return RunOptions(
         given["output"],
         given["overwrite"],
         given["backend"],

@@ -7,7 +7,7 @@ from typing import Any
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.workflows.base import Workflow
 
-from ..common import Backend, Json, MaxUsd, Quiet, Tag, Timeout, Url, own_warnings, screen_of
+from ..common import Backend, Json, MaxUsd, Quiet, Tag, Timeout, Url, screen_of, setting_warnings
 from ..options import values
 from ..screen import Screen
 from ..workflow_commands import per_workflow
@@ -40,7 +40,7 @@ def hand_in(screen: Screen, workflow: Workflow, given: dict[str, Any]) -> None:
     from ..run_options import settings_for  # the backends and their HTTP, which no help text needs
 
     settings = settings_for(given["backend"], given["url"], given["max_usd"])
-    for text in own_warnings(settings):
+    for text in setting_warnings(settings):
         screen.note(f"warning: {text}")
     with Client(settings=settings) as client:
         told = client.hand_in(workflow, timeout=given["timeout"], tags=given["tag"] or ()).to_data()

@@ -22,7 +22,7 @@ from ryla_gen.workflows.registry import BUILT_IN, workflow_class
 
 from ..common import Json, Quiet, example, group, screen_of
 from ..licences import Licences, notice, plain, summary
-from ..screen import Screen, fancy, filled, table, width
+from ..screen import Screen, table, use_colour, width, wrap
 from .deploy import Environment
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def _listed(items: list[dict[str, Any]], licences: str) -> str:
     sums = _sums(items)
     more = f" and {sums['unknown_sizes']} of unknown size" if sums["unknown_sizes"] else ""
     room = width()
-    said = [filled(line, room, "") for line in (f"{len(items)} files, {size(sums['bytes'])}{more}.", *licences.splitlines())]
+    said = [wrap(line, room, "") for line in (f"{len(items)} files, {size(sums['bytes'])}{more}.", *licences.splitlines())]
     return "\n".join([table(titles, rows, room), "", *said])
 
 
@@ -232,7 +232,7 @@ def _plain(show: Show) -> Callable[[Progress], None]:
 def _shown(screen: Screen) -> Iterator[Show]:
     """Show progress while the block runs: a bar on a terminal, lines elsewhere, events for programs."""
     screen.working = True
-    if not screen.json and not screen.quiet and fancy():
+    if not screen.json and not screen.quiet and use_colour():
         with _bar() as bar:
             task = bar.add_task("weights", total=None)
             yield lambda data: bar.update(task, completed=data["bytes"], total=data["total"] or None)

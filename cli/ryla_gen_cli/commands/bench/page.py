@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from ryla_gen.tools.evaluations.measures import Evaluation
 from ryla_gen.tools.evaluations.statistics import Spread
 
-from ...screen import filled, table, width
+from ...screen import table, width, wrap
 
 
 def page(found: Evaluation) -> str:
     """Return everything for people."""
     room = width()
     blocks = [table(("what", "value"), list(_lines(found)), room), *_times(found, room), *_failures(found, room)]
-    blocks += [filled(text, room, "") for text in found.remarks()]
+    blocks += [wrap(text, room, "") for text in found.remarks()]
     return "\n\n".join(blocks)
 
 

@@ -23,12 +23,12 @@ from ryla_gen.tools.evaluations.examples import PROMPTS
 from ryla_gen.tools.evaluations.measures import Evaluation, Kind
 from ryla_gen.tools.evaluations.report import report
 from ryla_gen.tools.evaluations.thumbnails import shrunk
-from ryla_gen.tools.evaluations.trials import Compare, How, Trial, trials
+from ryla_gen.tools.evaluations.trials import Compare, Trial, TrialOptions, trials
 from ryla_gen.workflows.base import DRAWN_SEED_LIMIT, Workflow
 from ryla_gen.workflows.registry import workflow_class
 
-from ...common import own_warnings
-from ...prompts import sure
+from ...common import setting_warnings
+from ...prompts import confirm
 from ...screen import Screen
 from ..rerun import changed
 from .page import page
@@ -111,15 +111,15 @@ def bench(screen: Screen, plan: Plan, *, yes: bool) -> None:
     _check(plan)
     workflows = plan.workflows()
     client = AsyncClient(plan.backend, url=plan.url)
-    for text in own_warnings(client.settings):
+    for text in setting_warnings(client.settings):
         screen.note(f"warning: {text}")
     found = Evaluation(plan.kind, workflows[0].name, client.settings.backend_names[0], plan.count, plan.target, began=now())
     found.inputs = {name: value for name, value in workflows[0].described().items() if name not in ("prompt", "seed")}
     portal = Portal()
     try:
         compare = _comparison(portal, workflows[0], found) if plan.kind == "consistency" else None
-        sure(screen, _question(client, workflows, found.backend), yes=yes)
-        how = How(plan.in_flight, plan.timeout, (TAG, f"{TAG}-{plan.kind}"), plan.report is not None, compare)
+        confirm(screen, _question(client, workflows, found.backend), yes=yes)
+        how = TrialOptions(plan.in_flight, plan.timeout, (TAG, f"{TAG}-{plan.kind}"), plan.report is not None, compare)
         code, error = _run(screen, portal, client, workflows, how, found)
     finally:
         portal.call(client.close())
@@ -177,7 +177,7 @@ def _comparison(portal: Portal, workflow: Workflow, found: Evaluation) -> Compar
 
 
 def _run(
-    screen: Screen, portal: Portal, client: AsyncClient, workflows: Sequence[Workflow], how: How, found: Evaluation
+    screen: Screen, portal: Portal, client: AsyncClient, workflows: Sequence[Workflow], how: TrialOptions, found: Evaluation
 ) -> tuple[int, RylaGenError | None]:
     """Run everything, or as much as is possible: an exit code, and why it stopped.
 

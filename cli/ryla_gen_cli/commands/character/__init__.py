@@ -10,7 +10,7 @@ import typer
 from ryla_gen.errors import InvalidInputError
 
 from ...common import Backend, Json, Overwrite, Quiet, Tag, Url, example, group, screen_of
-from ...run_options import How
+from ...run_options import RunOptions
 
 app = group(
     "Make a character: base images, a face swap, a sheet of angles. Each is one job of several pictures.",
@@ -62,7 +62,7 @@ def base(
     work.submit(
         screen_of(context, as_json=as_json, quiet=quiet),
         lambda runner: runner.submit_base_images(prompt, nsfw, seed, count, fields=fields, tags=tag or ()),
-        How(output, overwrite, backend, url),
+        RunOptions(output, overwrite, backend, url),
         names,
         detach=detach,
     )
@@ -94,7 +94,7 @@ def swap(
     work.submit(
         screen_of(context, as_json=as_json, quiet=quiet),
         lambda runner: runner.submit_face_swap(_picture(image), prompt, nsfw, seed, fields=fields, tags=tag or ()),
-        How(output, overwrite, backend, url),
+        RunOptions(output, overwrite, backend, url),
         ["swap"],
         detach=detach,
     )
@@ -137,7 +137,7 @@ def sheet(
         lambda runner: runner.submit_character_sheet(
             _picture(image), nsfw, angles, prompt=prompt, seed=seed, fields=fields, tags=tag or ()
         ),
-        How(output, overwrite, backend, url),
+        RunOptions(output, overwrite, backend, url),
         [item.name for item in angles],
         detach=detach,
     )
@@ -162,7 +162,7 @@ def status(
     """
     from . import work
 
-    how = How(output, overwrite, backend, url)
+    how = RunOptions(output, overwrite, backend, url)
     work.status(screen_of(context, as_json=as_json, quiet=quiet), job, how, _again(base_image), wait=wait)
 
 
@@ -182,7 +182,7 @@ def retry(
     """Make the pictures that did not come once more; those that are there stay."""
     from . import work
 
-    how = How(output, overwrite, backend, url)
+    how = RunOptions(output, overwrite, backend, url)
     work.retry(screen_of(context, as_json=as_json, quiet=quiet), job, how, only, _again(base_image))
 
 
@@ -191,7 +191,7 @@ def cancel(context: typer.Context, job: Id, backend: Backend = None, url: Url = 
     """Stop a job; the pictures that are there stay."""
     from . import work
 
-    work.cancel(screen_of(context, as_json=as_json), job, How(None, False, backend, url))
+    work.cancel(screen_of(context, as_json=as_json), job, RunOptions(None, False, backend, url))
 
 
 @app.command(epilog=example("ryla-gen character compare mia/base-2.png mia/swap.png"))

@@ -16,16 +16,18 @@ from ryla_gen.client import Client
 from ryla_gen.errors import BackendNotConfiguredError, RylaGenError, StorageFailedError
 from ryla_gen.events import FINAL_STATES, Finished, Progress, Started
 
-from ...common import own_warnings
+from ...common import setting_warnings
 from ...progress import following
-from ...run_options import How
+from ...run_options import RunOptions
 from ...screen import Screen, shortened, table, width
 
 SHORT_ID = 8
 """Characters of a job id that people see."""
 
 
-def submit(screen: Screen, work: Callable[[Characters], CharacterJob], how: How, names: Sequence[str], *, detach: bool) -> None:
+def submit(
+    screen: Screen, work: Callable[[Characters], CharacterJob], how: RunOptions, names: Sequence[str], *, detach: bool
+) -> None:
     """Submit a job and wait for its pictures; Ctrl-C cancels what has not ended.
 
     Raises:
@@ -55,7 +57,7 @@ def submit(screen: Screen, work: Callable[[Characters], CharacterJob], how: How,
         _fetch(screen, job, how)
 
 
-def status(screen: Screen, job_id: str, how: How, base_image: str | Path | None, *, wait: bool) -> None:
+def status(screen: Screen, job_id: str, how: RunOptions, base_image: str | Path | None, *, wait: bool) -> None:
     """Say where a job is; fetch what is ready.
 
     Raises:
@@ -76,7 +78,7 @@ def status(screen: Screen, job_id: str, how: How, base_image: str | Path | None,
             screen.note(f"Try only what did not come: ryla-gen character retry {job.id[:SHORT_ID]}")
 
 
-def retry(screen: Screen, job_id: str, how: How, only: Sequence[str] | None, base_image: str | Path | None) -> None:
+def retry(screen: Screen, job_id: str, how: RunOptions, only: Sequence[str] | None, base_image: str | Path | None) -> None:
     """Make the pictures that did not come once more, and wait for them.
 
     Raises:
@@ -90,7 +92,7 @@ def retry(screen: Screen, job_id: str, how: How, only: Sequence[str] | None, bas
         _fetch(screen, job, how)
 
 
-def cancel(screen: Screen, job_id: str, how: How) -> None:
+def cancel(screen: Screen, job_id: str, how: RunOptions) -> None:
     """Stop a job."""
     with _runner(screen, how) as (_, runner):
         job = runner.cancel(job_id)
@@ -134,9 +136,9 @@ def list_jobs(screen: Screen) -> None:
 
 
 @contextmanager
-def _runner(screen: Screen, how: How) -> Iterator[tuple[Client, Characters]]:
+def _runner(screen: Screen, how: RunOptions) -> Iterator[tuple[Client, Characters]]:
     with Client(how.backend, url=how.url) as client:
-        for text in own_warnings(client.settings):
+        for text in setting_warnings(client.settings):
             screen.note(f"warning: {text}")
         yield client, Characters(client)
 
@@ -161,7 +163,7 @@ def _current(job: CharacterJob) -> str:
     return next((part.name for part in job.parts if part.state == "running"), "pictures")
 
 
-def _fetch(screen: Screen, job: CharacterJob, how: How) -> None:
+def _fetch(screen: Screen, job: CharacterJob, how: RunOptions) -> None:
     """Copy what is there, say where it is, and fail when something is missing.
 
     Raises:
@@ -180,7 +182,7 @@ def _fetch(screen: Screen, job: CharacterJob, how: How) -> None:
     screen.note(f"{job.plan.workflow} · seed {job.plan.seed} · {_counted(job.plan)}{cost} · {where}")
 
 
-def _copied(job: CharacterJob, how: How) -> list[Path]:
+def _copied(job: CharacterJob, how: RunOptions) -> list[Path]:
     """The files of a job: copied to where they are wanted, else where the job keeps them."""
     made = job.pictures
     sheet = made[0].path.with_name("sheet.png") if made else None
@@ -190,7 +192,7 @@ def _copied(job: CharacterJob, how: How) -> list[Path]:
     return [item.path for item in made] + ([sheet] if sheet else [])
 
 
-def _check_folder(how: How, names: Sequence[str]) -> None:
+def _check_folder(how: RunOptions, names: Sequence[str]) -> None:
     """Refuse a folder that cannot be used, or that has such files already, before anything is spent."""
     if how.output is None:
         return

@@ -11,10 +11,10 @@ from ryla_gen.errors import ServerUnhealthyError
 from ryla_gen.support.loop_thread import Portal
 from ryla_gen.workflows.registry import workflow_class
 
-from ...common import Backend, Json, Url, example, own_warnings, screen_of, single
+from ...common import Backend, Json, Url, example, screen_of, setting_warnings, single
 from ...run_options import settings_for
-from ...screen import filled, width
-from .checks import Check, examined
+from ...screen import width, wrap
+from .checks import Check, run_checks
 
 app = single()
 
@@ -38,12 +38,12 @@ def doctor(
     wanted = tuple(dict.fromkeys(workflow_class(name).name for name in workflows or ()))
     settings = settings_for(backend, url)
     screen.note(settings.backend_reason)
-    for text in own_warnings(settings):
+    for text in setting_warnings(settings):
         screen.note(f"warning: {text}")
     checks: list[Check] = []
     portal = Portal()
     try:
-        for check in portal.iterate(lambda: examined(settings, wanted, generate=generate)):
+        for check in portal.iterate(lambda: run_checks(settings, wanted, generate=generate)):
             checks.append(check)
             screen.say(_line(check))
     finally:
@@ -60,5 +60,5 @@ def doctor(
 
 def _line(check: Check) -> str:
     room = width()
-    text = filled(f"{check.state:8}{check.name}: {check.message}", room, "")
-    return f"{text}\n{filled(check.hint, room, '        ')}" if check.hint else text
+    text = wrap(f"{check.state:8}{check.name}: {check.message}", room, "")
+    return f"{text}\n{wrap(check.hint, room, '        ')}" if check.hint else text

@@ -44,7 +44,7 @@ def failed(name: str, error: RylaGenError) -> Check:
     return Check(name, "failed", error.message, error.hint)
 
 
-async def examined(settings: Settings, workflows: Sequence[str], *, generate: bool) -> AsyncIterator[Check]:
+async def run_checks(settings: Settings, workflows: Sequence[str], *, generate: bool) -> AsyncIterator[Check]:
     """Yield every check of the chosen backends, as they come; where there are several, each name begins with its backend's.
 
     Args:

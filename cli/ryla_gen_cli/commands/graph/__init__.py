@@ -21,8 +21,8 @@ from ryla_gen.workflows.custom import CustomWorkflow
 from ...common import Backend, ComfyUI, Json, Output, Overwrite, Quiet, Tag, Timeout, Url, example, group, screen_of
 from ...generate import generate, with_format
 from ...options import fields_of, prompt
-from ...run_options import How, settings_for
-from ...screen import Screen, filled, width
+from ...run_options import RunOptions, settings_for
+from ...screen import Screen, width, wrap
 from . import tools
 from .acceptance import Asked, findings_at, nodes_at
 from .checks import Finding, Nodes, Schemas, check, nodes_of
@@ -80,7 +80,7 @@ def run(
     )
     if changes:
         workflow = workflow.with_values(tools.changes_of(changes), nodes_of(url, comfyui).schemas if url or comfyui else None)
-    generate(screen, workflow, How(output, overwrite, backend, url, timeout, tag or (), comfyui=comfyui))
+    generate(screen, workflow, RunOptions(output, overwrite, backend, url, timeout, tag or (), comfyui=comfyui))
 
 
 @app.command(epilog=example("ryla-gen graph validate graph_api.json --url http://127.0.0.1:8188"))
@@ -119,7 +119,7 @@ def validate(
     }
     room = width()
     lines = [*map(_line, findings), *(_picture(node, name, graph) for node, name in pictures_of(graph))]
-    screen.say("\n".join(filled(line, room, "") for line in lines))
+    screen.say("\n".join(wrap(line, room, "") for line in lines))
     if not errors:
         screen.result(data, f"{file}: valid, {len(graph)} nodes.")
         return

@@ -18,7 +18,7 @@ from ryla_gen.settings import Settings
 from ryla_gen.workflows.registry import workflow_class, workflow_names
 
 from ...common import Json, Output, Overwrite, Quiet, Url, example, group, screen_of
-from ...screen import Screen, filled, shortened, table, width
+from ...screen import Screen, shortened, table, width, wrap
 from ...terminal_images import Preview, shown
 
 SHORT_ID = 8
@@ -169,8 +169,8 @@ def _page(item: Record) -> str:
     data = asdict(item)
     lines = [f"{item.id}  {item.workflow.replace('_', '-')}  {item.state}"]
     if item.error:
-        lines += [filled(f"error[{item.error.get('code')}]: {item.error.get('message')}", room)]
-        lines += [filled(str(item.error["hint"]), room)] if item.error.get("hint") else []
+        lines += [wrap(f"error[{item.error.get('code')}]: {item.error.get('message')}", room)]
+        lines += [wrap(str(item.error["hint"]), room)] if item.error.get("hint") else []
     for name in (
         "backend",
         "handle",
@@ -184,17 +184,15 @@ def _page(item: Record) -> str:
         "parent",
     ):
         if data[name] is not None:
-            lines.append(filled(f"{name}: {data[name]}", room))
-    lines += [filled(f"tags: {', '.join(item.tags)}", room)] if item.tags else []
-    lines += [
-        filled(f"output: {out.get('name')} ({out.get('media_type')}, {out.get('bytes')} bytes)", room) for out in item.outputs
-    ]
-    lines += [filled(f"passed over: {one.get('backend')} ({one.get('code')}): {one.get('message')}", room) for one in item.skipped]
-    lines += [filled(f"saved: {path}", room) for path in item.saved]
+            lines.append(wrap(f"{name}: {data[name]}", room))
+    lines += [wrap(f"tags: {', '.join(item.tags)}", room)] if item.tags else []
+    lines += [wrap(f"output: {out.get('name')} ({out.get('media_type')}, {out.get('bytes')} bytes)", room) for out in item.outputs]
+    lines += [wrap(f"passed over: {one.get('backend')} ({one.get('code')}): {one.get('message')}", room) for one in item.skipped]
+    lines += [wrap(f"saved: {path}", room) for path in item.saved]
     lines += [
         "",
         "Fields",
-        *(filled(f"{name}: {_shown(value)}", room) for name, value in item.inputs.items() if value not in (None, "", [])),
+        *(wrap(f"{name}: {_shown(value)}", room) for name, value in item.inputs.items() if value not in (None, "", [])),
     ]
     return "\n".join(lines)
 

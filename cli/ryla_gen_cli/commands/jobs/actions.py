@@ -25,7 +25,7 @@ from ryla_gen.support.loop_thread import Portal
 
 from ...generate import check_before, page, saved, summary, tell, with_format
 from ...progress import described, following
-from ...run_options import How, settings_for
+from ...run_options import RunOptions, settings_for
 from ...screen import Screen
 
 T = TypeVar("T")
@@ -148,7 +148,7 @@ def result(screen: Screen, job: str, url: str | None, timeout: float | None, out
 
     """
     _check_timeout(timeout)
-    how = How(output, overwrite)
+    how = RunOptions(output, overwrite)
     record = _record(job, url)
     if record.state in FINAL_STATES and record.state != "succeeded":
         raise _failure(record)

@@ -20,7 +20,7 @@ from ryla_gen.workflows.registry import BUILT_IN, workflow_class, workflow_names
 from ...common import Json, example, group, screen_of
 from ...licences import READ, free_workflows, plain
 from ...options import LONGEST_CHOICE, Field, fields_of
-from ...screen import filled, shortened, table, width
+from ...screen import shortened, table, width, wrap
 from . import compatibility
 
 FEW_CHOICES = 4
@@ -188,20 +188,20 @@ def _page(data: dict[str, Any]) -> str:
     room = width()
     lines = [
         data["name"].replace("_", "-"),
-        *(filled(part, room) for part in [" ".join(data["description"].split())]),
+        *(wrap(part, room) for part in [" ".join(data["description"].split())]),
         "",
         "Fields",
     ]
     for item in data["fields"]:
         listed = f" One of: {item['type'].replace('|', ' ')}." if _has_many_choices(item) else ""
-        lines += [filled(_head(item), room), filled(item["doc"] + listed, room, "      ")]
+        lines += [wrap(_head(item), room), wrap(item["doc"] + listed, room, "      ")]
     lines += ["", "Weights"] if data["weights"] else []
-    lines += [filled(_weights(item), room) for item in data["weights"]]
+    lines += [wrap(_weights(item), room) for item in data["weights"]]
     lines += ["", "Licences"] if data["licences"] else []
-    lines += [filled(Term(**item).text, room) for item in data["licences"]]
-    lines += [filled(_free(data), room)] if data["commercial_use"] is False else []
+    lines += [wrap(Term(**item).text, room) for item in data["licences"]]
+    lines += [wrap(_free(data), room)] if data["commercial_use"] is False else []
     lines += ["", "Nodes"] if data["node_packs"] else []
-    lines += [filled(_pack(item), room) for item in data["node_packs"]]
+    lines += [wrap(_pack(item), room) for item in data["node_packs"]]
     return "\n".join(lines)
 
 

@@ -10,7 +10,7 @@ from ryla_gen.errors import InvalidInputError, ModelNotFoundError, WorkflowInval
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class
 
 from ...common import Json, Url, example, screen_of
-from ...screen import Screen, filled, table, width
+from ...screen import Screen, table, width, wrap
 
 if TYPE_CHECKING:
     from ryla_gen.comfy.requirements import Missing
@@ -82,7 +82,7 @@ def _tell(screen: Screen, found: list[Missing], named: tuple[str, ...]) -> None:
     screen.say(table(("workflow", "ready", "missing"), rows, width()))
     lacking = [item for item in found if item]
     for item in lacking:
-        screen.say("\n".join(["", f"{item.workflow.replace('_', '-')}", filled(item.message, width()), filled(item.hint, width())]))
+        screen.say("\n".join(["", f"{item.workflow.replace('_', '-')}", wrap(item.message, width()), wrap(item.hint, width())]))
     if not lacking or not named:
         screen.result({"items": items})
         return
