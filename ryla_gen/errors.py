@@ -16,7 +16,7 @@ The whole tree::
     ├── GenerationTimeoutError         generation_timeout     it ran longer than its limit (also a TimeoutError)
     ├── JobError                                              about one job
     │   ├── JobNotFoundError           job_not_found          no such job
-    │   ├── JobCanceledError           job_canceled           somebody cancelled it
+    │   ├── JobCanceledError           job_canceled           somebody canceled it
     │   ├── JobExpiredError            job_expired            the process or server that held it is gone
     │   ├── ResultExpiredError         result_expired         it finished, but its result was thrown away
     │   └── AlreadyClaimedError        already_claimed        another call already runs this job
@@ -193,7 +193,7 @@ class JobNotFoundError(JobError):
 
 
 class JobCanceledError(JobError):
-    """The job was cancelled before it finished."""
+    """The job was canceled before it finished."""
 
     code = "job_canceled"
     http_status = 409

@@ -1,4 +1,4 @@
-"""The client, as its users hold it: plain and async, jobs, map, journal, cancelling, two processes."""
+"""The client, as its users hold it: plain and async, jobs, map, journal, canceling, two processes."""
 
 from __future__ import annotations
 

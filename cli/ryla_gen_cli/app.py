@@ -62,7 +62,7 @@ FAILED, USAGE = 1, 2
 """Exit codes; an end by a signal is 128 and its number, as shells count."""
 
 ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-"""Signals after which the work is cancelled too, before the process ends: asked to stop, and the terminal closed."""
+"""Signals after which the work is canceled too, before the process ends: asked to stop, and the terminal closed."""
 
 RERUN_HINT = "Run it again if you still want it."
 
@@ -207,7 +207,7 @@ def _run(arguments: Sequence[str]) -> int:
 def _stopped(screen: Screen, arguments: Sequence[str]) -> JobCanceledError:
     """What an interrupt ended: the work, or only the waiting for it."""
     if screen.working:
-        return JobCanceledError("Stopped by you; the work was cancelled.", RERUN_HINT)
+        return JobCanceledError("Stopped by you; the work was canceled.", RERUN_HINT)
     if screen.command in WAITING:
         return JobCanceledError("Stopped waiting; the job goes on.", _look_again(arguments))
     return JobCanceledError("Stopped.", RERUN_HINT)

@@ -110,7 +110,7 @@ async def _of_modal(own: str) -> Told:
     if isinstance(error, dict):
         owner = str((error.get("details") or {}).get("handle") or "").removeprefix("modal:")
         if owner == CANCELED:
-            raise JobCanceledError(f"The job of the call {own} was cancelled.")
+            raise JobCanceledError(f"The job of the call {own} was canceled.")
         if error.get("code") == "already_claimed" and owner and owner != own:
             return await _of_modal(owner)
         raise error_from_data(error)
@@ -150,7 +150,7 @@ def _translated(found: RylaGenError, error: BaseException, own: str) -> RylaGenE
     if isinstance(found, NotDeployedError):
         return JobExpiredError(f"Modal does not know the call {own} (any more).")
     if cancelled_by_hand(error):
-        return JobCanceledError(f"The call {own} was cancelled.")
+        return JobCanceledError(f"The call {own} was canceled.")
     return PreemptedError(f"The container of the call {own} was lost.") if over_without_reply(error) else found
 
 

@@ -35,7 +35,7 @@ class TaskTicket(ABC):
         self._log.add(Queued, position=0)
         self._begun = asyncio.Event()
         self._task = asyncio.create_task(self._settled(), name=f"ryla-gen job {job}")
-        # A task that is cancelled before its first step never comes to its own end.
+        # A task that is canceled before its first step never comes to its own end.
         self._task.add_done_callback(lambda task: self._end("canceled" if task.cancelled() else "failed"))
         # A job that was only handed in is asked for by nobody here; its failure is no news for the terminal.
         self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
@@ -68,7 +68,7 @@ class TaskTicket(ABC):
             return await asyncio.shield(self._task)
         except asyncio.CancelledError:
             if self._task.cancelled():
-                raise JobCanceledError(f"The job {self._log.job} was cancelled.") from None
+                raise JobCanceledError(f"The job {self._log.job} was canceled.") from None
             raise
 
     async def let_go(self) -> None:

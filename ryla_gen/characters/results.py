@@ -106,7 +106,7 @@ def failure(plan: Plan) -> RylaGenError:
     what = f"{len(lacking)} of {len(plan.parts)} pictures did not come: {names}."
     if all(part.state == "canceled" for part in lacking):
         cls: type[RylaGenError] = JobCanceledError
-        what = f"The character job {plan.id} was cancelled; {kept} of {len(plan.parts)} pictures were there and are kept."
+        what = f"The character job {plan.id} was canceled; {kept} of {len(plan.parts)} pictures were there and are kept."
     else:
         cls = type(first) if first is not None else InternalError
         what += f" {first.message if first else 'Nothing says why.'}" + (f" The other {kept} are kept." if kept else "")

@@ -177,7 +177,7 @@ class AsyncCharacters:
         return await self._opened(plan.id, only=lacking if only is None else only, source=base_image)
 
     async def cancel(self, job_id: str) -> AsyncCharacterJob:
-        """Stop a job of any process: what has not ended is cancelled, what is there stays.
+        """Stop a job of any process: what has not ended is canceled, what is there stays.
 
         Raises:
             JobNotFoundError: there is no such job.

@@ -96,7 +96,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         tags: Iterable[str] = (),
         measure_consistency: bool = False,
     ) -> Generation:
-        """Run a workflow and wait for its result. Cancelling this cancels the work.
+        """Run a workflow and wait for its result. Canceling this cancels the work.
 
         Args:
             workflow: what to run.
@@ -323,7 +323,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
 
 
 async def _followed(job: AsyncJob, on_event: OnEvent | None) -> Generation:
-    """Wait for a job and tell its events; being cancelled cancels it."""
+    """Wait for a job and tell its events; being canceled cancels it."""
     try:
         if on_event is not None:
             async for event in job.events():

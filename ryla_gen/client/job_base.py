@@ -79,11 +79,11 @@ class AsyncJob:
             raise GenerationTimeoutError(text, "Wait again: job.result(), or job.cancel() to stop it.", {"job": self.id}) from None
         except asyncio.CancelledError:
             if self._outcome.cancelled():
-                raise JobCanceledError(f"The job {self.id} was cancelled.") from None
+                raise JobCanceledError(f"The job {self.id} was canceled.") from None
             raise
 
     async def cancel(self) -> None:
-        """Stop the job, queued or running; its neighbours go on. Cancelling a finished job does nothing."""
+        """Stop the job, queued or running; its neighbours go on. Canceling a finished job does nothing."""
         await self._ticket.cancel()
         await asyncio.wait([self._outcome])
 
@@ -141,7 +141,7 @@ class Job:
         return self._portal.call(self._job.result(timeout))
 
     def cancel(self) -> None:
-        """Stop the job, queued or running; its neighbours go on. Cancelling a finished job does nothing."""
+        """Stop the job, queued or running; its neighbours go on. Canceling a finished job does nothing."""
         self._portal.call(self._job.cancel())
 
     @classmethod

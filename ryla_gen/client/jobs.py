@@ -177,7 +177,7 @@ class AsyncJobs:
             await backend.stop(record.id)
         except JobCanceledError as error:
             return error
-        return JobCanceledError(f"The job {record.id} was cancelled.")
+        return JobCanceledError(f"The job {record.id} was canceled.")
 
     async def end_lost(self, records: Sequence[Record]) -> Sequence[str]:
         """Journal the end of the open jobs whose process or server is certainly gone.

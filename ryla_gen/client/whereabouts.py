@@ -57,7 +57,7 @@ async def stop(settings: Settings, record: Record) -> JobCanceledError | None:
     said = messages_from_history(prompt_id, entry) if entry else []
     if isinstance(said[-1] if said else None, ExecutionSuccess):
         return None
-    error = JobCanceledError(f"The job {record.id} was cancelled.")
+    error = JobCanceledError(f"The job {record.id} was canceled.")
     start, end = (next((item.at for item in said if isinstance(item, kind)), 0.0) for kind in (ExecutionStart, End))
     if start and end:  # what the server itself says
         error.details |= {"gpu_seconds": end - start, "cost_usd": (end - start) * settings.comfyui_hourly_usd / 3600}

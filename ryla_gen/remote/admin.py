@@ -111,7 +111,7 @@ async def weights(
     variants: bool = False,
     progress: Callable[[PlainData], None] | None = None,
 ) -> PlainData:
-    """Let the app bring, check or list the weights of some workflows; cancelling this stops it.
+    """Let the app bring, check or list the weights of some workflows; canceling this stops it.
 
     Args:
         settings: which app, and where.
@@ -137,7 +137,7 @@ async def weights(
     try:
         reply = await _replied(call, settings)
     except asyncio.CancelledError:
-        await asyncio.shield(_asked(lambda: call.cancel.aio(), "Cancelling", settings))
+        await asyncio.shield(_asked(lambda: call.cancel.aio(), "Canceling", settings))
         raise
     finally:
         if told is not None:

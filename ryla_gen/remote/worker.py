@@ -55,7 +55,7 @@ COLD_SECONDS = 2.0
 """Requests that arrive so soon after the start, before any was served, had been waiting for it."""
 MACHINE_FAULTS = (ServerUnhealthyError, BackendUnreachableError, StorageFailedError, InternalError)
 STOP_SECONDS = 3.0
-"""How long a cancelled input may take to write down that its job is stopped."""
+"""How long a canceled input may take to write down that its job is stopped."""
 LOST_EVENTS = 100
 """Events that an earlier container may have numbered and not delivered: a job that runs again begins its numbers above them."""
 PARTITION_EVENTS = 5000
@@ -175,9 +175,9 @@ class Worker:
         return reply
 
     async def _ended(self, job: str) -> State | None:
-        """Say how a job ends whose input was cancelled: not at all where the container has to stop, since it may run again.
+        """Say how a job ends whose input was canceled: not at all where the container has to stop, since it may run again.
 
-        Otherwise it was cancelled by hand, and perhaps by a side that writes no claims (a client of contract 1, Modal's dashboard):
+        Otherwise it was canceled by hand, and perhaps by a side that writes no claims (a client of contract 1, Modal's dashboard):
         then it is stopped from here, so that no other call takes it up.
         """
         if self._interrupts.received:

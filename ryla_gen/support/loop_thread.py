@@ -126,7 +126,7 @@ class Portal:
             return self._loop
 
     def _drain(self) -> None:
-        """Give cancelled work the time to tell its server."""
+        """Give canceled work the time to tell its server."""
         loop = self._loop
         if loop is not None:
             asyncio.run_coroutine_threadsafe(_settle(), loop).result(STOP_SECONDS + 1)
@@ -193,7 +193,7 @@ async def _finish(last: Callable[[], Coroutine[Any, Any, None]], loop: asyncio.A
 
 
 async def _settle() -> None:
-    """Wait until the tasks that are being cancelled have ended."""
+    """Wait until the tasks that are being canceled have ended."""
     ending = [task for task in asyncio.all_tasks() if task is not asyncio.current_task() and task.cancelling()]
     if ending:
         await asyncio.wait(ending, timeout=STOP_SECONDS)

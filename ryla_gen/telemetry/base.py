@@ -91,7 +91,7 @@ class Failed(OfJob):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canceled(OfJob):
-    """Somebody cancelled a generation: neither an end nor a failure."""
+    """Somebody canceled a generation: neither an end nor a failure."""
 
     type: ClassVar[str] = "canceled"
 

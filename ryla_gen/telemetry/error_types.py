@@ -44,7 +44,7 @@ FAULTS = MappingProxyType(
         "output_exists": Fault("workflow_error", "a file of that name is there already"),
         "storage_failed": Fault("workflow_error", "a file could not be written or read"),
         "internal": Fault("workflow_error", "a fault of ryla_gen"),
-        "job_canceled": Fault("workflow_error", "somebody cancelled it"),
+        "job_canceled": Fault("workflow_error", "somebody canceled it"),
     }
 )
-"""Every code of ``ryla_gen.errors``. ``job_canceled`` is here for completeness: a cancelled job is told as such, not as failed."""
+"""Every code of ``ryla_gen.errors``. ``job_canceled`` is here for completeness: a canceled job is told as such, not as failed."""

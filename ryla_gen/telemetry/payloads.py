@@ -85,7 +85,7 @@ def succeeded(generation: Generation, *, backend: str) -> Iterator[Happening]:
 
 
 def failed(error: BaseException, *, job: str, backend: str, workflow: str) -> Happening:
-    """Describe a failure by its code; an error that is not ours, such as the end of the caller's task, is a cancelled job."""
+    """Describe a failure by its code; an error that is not ours, such as the end of the caller's task, is a canceled job."""
     if not isinstance(error, RylaGenError):
         fault = isinstance(error, Exception)  # else CancelledError, KeyboardInterrupt, SystemExit: somebody wanted it so
         return Failed(backend=backend, job=job, workflow=workflow, code="internal") if fault else _canceled(job, backend, workflow)

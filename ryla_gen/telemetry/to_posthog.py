@@ -92,7 +92,7 @@ class PostHog:
 
 
 def event_of(happening: Happening) -> Event | None:
-    """Return the event's name and exact properties; None for what has none, such as a cancelled job."""
+    """Return the event's name and exact properties; None for what has none, such as a canceled job."""
     told: dict[str, Any]
     match happening:
         case Requested():

@@ -263,7 +263,7 @@ def test_stopping_before_the_first_run_ended_claims_nothing(server: Emulator, ca
     found = envelope(out)
     assert process.returncode == 130, said
     assert (found["error"]["code"], found["data"]) == ("job_canceled", None)
-    assert "cancelled" in found["error"]["message"]
+    assert "canceled" in found["error"]["message"]
     assert b"kept" not in said
     assert server.queue.remaining() == 0
 

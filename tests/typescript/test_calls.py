@@ -1,4 +1,4 @@
-"""What the TypeScript module promises, against the app on a loopback: every workflow, exact numbers, limits, cancelling, faults."""
+"""What the TypeScript module promises, against the app on a loopback: every workflow, exact numbers, limits, canceling, faults."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ GRAPH = {
 
 
 def settle(app: Loopback, seconds: float = 15.0) -> None:
-    """Wait until no container's ComfyUI has work, by its own word: what was cancelled holds no GPU.
+    """Wait until no container's ComfyUI has work, by its own word: what was canceled holds no GPU.
 
-    Not by Modal's bookkeeping: its runtime never answers for an input that is cancelled in the instant before our method begins.
+    Not by Modal's bookkeeping: its runtime never answers for an input that is canceled in the instant before our method begins.
     """
     deadline = time.monotonic() + seconds
     live = [container for container in app.containers if container.exit_code is None]

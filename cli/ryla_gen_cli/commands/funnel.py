@@ -36,7 +36,7 @@ def command(
     backend: Annotated[str | None, typer.Option("--backend", metavar="NAME", help="Only of this backend, such as modal.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Count what was requested, completed, failed and cancelled, by workflow, with success rate and times, from the journal."""
+    """Count what was requested, completed, failed and canceled, by workflow, with success rate and times, from the journal."""
     screen = screen_of(context, as_json=as_json)
     name = workflow.replace("-", "_") if workflow else None
     begin = moment(since) if since else None

@@ -101,9 +101,9 @@ export function translated(error: unknown, doing: string): RylaError {
   if (error instanceof FunctionTimeoutError) return fault("generation_timeout", `${doing}: the container's own time limit ran out.`, `Raise it. ${DEPLOY}`);
   if (error instanceof NotFoundError || grpcCode(error) === GRPC.notFound) return fault("not_deployed", `${doing}: ${said}`, DEPLOY);
   if (error instanceof InvalidError) return fault("not_deployed", `${doing}: ${said}`, `The deployed app may be too old. ${DEPLOY}`);
-  // Modal tells a cancelled call, one whose container raised and one whose container was lost apart by its words alone.
+  // Modal tells a canceled call, one whose container raised and one whose container was lost apart by its words alone.
   const raised = /^(Remote error: )?[A-Za-z_][\w.]*\(/.test(said);
-  if (error instanceof RemoteError && !raised && /cancel/i.test(said)) return fault("job_canceled", `${doing}: somebody cancelled it.`, "Submit it again if you still want it.");
+  if (error instanceof RemoteError && !raised && /cancel/i.test(said)) return fault("job_canceled", `${doing}: somebody canceled it.`, "Submit it again if you still want it.");
   if (error instanceof InternalFailure || (error instanceof RemoteError && !raised)) {
     return fault("preempted", `${doing}: its container was lost.`, "Send it again; it may run anew.");
   }

@@ -106,7 +106,7 @@ class ModalBackend:
             return None  # there is no environment that could have it
         owners = [item for item in entries if item != CANCELED]
         if entries and not owners:
-            raise JobCanceledError(f"The job {job} was cancelled before it ran.")
+            raise JobCanceledError(f"The job {job} was canceled before it ran.")
         return f"{self.name}:{owners[-1]}" if owners else None
 
     async def stop(self, job: str) -> None:

@@ -54,7 +54,7 @@ class _WithoutReply(Exception):  # noqa: N818 - it never leaves this module
     def __init__(self, by_hand: bool) -> None:
         super().__init__()
         self.by_hand = by_hand
-        """Whether Modal says that it was cancelled."""
+        """Whether Modal says that it was canceled."""
 
 
 class ModalTicket(TaskTicket):
@@ -165,7 +165,7 @@ class ModalTicket(TaskTicket):
             what = "Asking for the claim"
             entries = await persistently(lambda: entries_of(self._claims, self._log.job), what, self._terms)
         except RylaGenError as error:
-            raise self._preempted(f"It is not known whether it was cancelled: {error.message}") from None
+            raise self._preempted(f"It is not known whether it was canceled: {error.message}") from None
         last = entries[-1] if entries else None
         if last == CANCELED or self._canceled:
             raise self._canceled_error()
@@ -254,11 +254,11 @@ class ModalTicket(TaskTicket):
             return True
 
     async def _give_up(self) -> None:
-        ended = "was cancelled"
+        ended = "was canceled"
         try:
             await self._stop()
         except RylaGenError as error:
-            ended = f"could not be cancelled ({error.message}), and may run on"
+            ended = f"could not be canceled ({error.message}), and may run on"
         waited, details = self._terms.queue_seconds, {"job": self._log.job}
         if self._log.started_at is not None:
             text = f"The job ran longer than {self._limit:g} s and {ended}."
@@ -267,7 +267,7 @@ class ModalTicket(TaskTicket):
             text = f"No event told when the job started, and {waited + self._limit:g} s after it was sent it {ended}."
             raise GenerationTimeoutError(text, f"See the container's log: modal app logs {APP}", details)
         text = f"The job waited {waited:g} s for a container and {ended}"
-        text += "; nothing ran." if ended == "was cancelled" else "."
+        text += "; nothing ran." if ended == "was canceled" else "."
         raise GenerationTimeoutError(text, "Try again later, or allow more containers.", {**details, "queued": True})
 
     def _failed(self, error: BaseException) -> RylaGenError:
@@ -279,7 +279,7 @@ class ModalTicket(TaskTicket):
         return found
 
     def _canceled_error(self) -> JobCanceledError:
-        return JobCanceledError(f"The job {self._log.job} was cancelled.")
+        return JobCanceledError(f"The job {self._log.job} was canceled.")
 
     def _preempted(self, why: str) -> PreemptedError:
         return PreemptedError(f"The container of the job {self._log.job} was lost. {why}", "", {"job": self._log.job})

@@ -148,7 +148,7 @@ class RunpodApi:
 
     async def cancel(self, job_id: str) -> dict[str, Any] | None:
         """Cancel a job, queued or running; None when RunPod does not know it."""
-        return await self._persistently("POST", f"cancel/{_name(job_id)}", "Cancelling the job")
+        return await self._persistently("POST", f"cancel/{_name(job_id)}", "Canceling the job")
 
     async def health(self) -> dict[str, Any]:
         """Counts of workers and jobs.

@@ -20,7 +20,7 @@ from .ticket import DEFAULT_TERMS, NAME, PRICE_HINT, Order, RunpodTicket, Terms
 SLACK_SECONDS = 30.0
 """RunPod's own limit is this much above ours, so that ours, which says why, comes first."""
 TAKE_BACK_SECONDS = 15.0
-"""How long an interrupted caller waits to hear the id of the job that is to be cancelled."""
+"""How long an interrupted caller waits to hear the id of the job that is to be canceled."""
 
 
 class RunpodBackend:
@@ -75,7 +75,7 @@ class RunpodBackend:
         return self._settings.queue_timeout if self._terms.queue_seconds is None else self._terms.queue_seconds
 
     async def _sent(self, sending: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
-        """Wait for the answer. A caller who changes his mind meanwhile (Ctrl-C) shall not pay: what was taken is cancelled."""
+        """Wait for the answer. A caller who changes his mind meanwhile (Ctrl-C) shall not pay: what was taken is canceled."""
         task = asyncio.ensure_future(sending)
         try:
             return await asyncio.shield(task)

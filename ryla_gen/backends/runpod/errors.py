@@ -91,7 +91,7 @@ def ended(answer: Mapping[str, Any], job: str) -> RylaGenError:
     """The error behind a job that ended FAILED, TIMED_OUT or CANCELLED."""
     status = answer.get("status")
     if status == "CANCELLED":
-        return JobCanceledError(f"The job {job} was cancelled.")
+        return JobCanceledError(f"The job {job} was canceled.")
     if status == "TIMED_OUT":
         text = f"RunPod ended the job {job}: it ran or waited longer than its limit, or its worker fell silent."
         return GenerationTimeoutError(text, "Give it more time: timeout=SECONDS, --timeout SECONDS.", {"job": job})

@@ -181,13 +181,13 @@ class RunpodTicket(TaskTicket):
             await self._api.cancel(self._id)
         details = {"job": self._order.job, "queued": not started}
         if not started:
-            text = f"The job waited {self._order.waiting:g} s for a RunPod worker and was cancelled; nothing ran."
+            text = f"The job waited {self._order.waiting:g} s for a RunPod worker and was canceled; nothing ran."
             hint = (
                 "Try again later, or allow the endpoint more workers or other GPUs, "
                 "or a longer wait: ryla-gen config set queue_timeout SECONDS"
             )
             raise GenerationTimeoutError(text, hint, details)
-        text = f"The job ran longer than {self._order.limit:g} s and was cancelled."
+        text = f"The job ran longer than {self._order.limit:g} s and was canceled."
         hint = "Give it more time: timeout=SECONDS, or for slow starts: ryla-gen config set runpod.load_seconds SECONDS"
         raise GenerationTimeoutError(text, hint, details)
 

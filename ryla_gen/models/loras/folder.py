@@ -56,7 +56,7 @@ class FolderStore:
         try:
             await self._thread(lambda: self._put(source, self.folder / path, sha256, moved, stop))
         except asyncio.CancelledError:
-            stop.set()  # a thread cannot be cancelled: it has to notice
+            stop.set()  # a thread cannot be canceled: it has to notice
             raise
 
     async def write(self, path: str, data: bytes) -> None:

@@ -33,7 +33,7 @@ T = TypeVar("T")
 FIRST_LOOK, FURTHER_LOOK = 3.0, 0.3
 """Seconds in which a job that runs says the first thing, and each further one: what was said before comes at once."""
 START_LOOK = 1.0
-"""Seconds in which a job that is to be cancelled says that it has started; where it has, it does so at once."""
+"""Seconds in which a job that is to be canceled says that it has started; where it has, it does so at once."""
 FORMATS = ("output_format", "format")
 
 
@@ -176,12 +176,12 @@ def cancel(screen: Screen, job: str, url: str | None) -> None:
             _asked(record.id, url, _heard_and_cancelled if record.started_at is None else _cancelled)
         record = _record(record.id, url)
     data = {"job": record.id, "state": record.state}
-    ended = "is cancelled" if record.state == "canceled" else f"had ended already: {record.state}"
+    ended = "is canceled" if record.state == "canceled" else f"had ended already: {record.state}"
     screen.result(data, f"{record.id} {ended}.")
 
 
 async def _heard_and_cancelled(job: AsyncJob) -> None:
-    """Listen for the start of a job before it is cancelled: what it cost until then is counted from there."""
+    """Listen for the start of a job before it is canceled: what it cost until then is counted from there."""
     with suppress(TimeoutError):
         async with asyncio.timeout(START_LOOK):
             async for event in job.events():
@@ -268,7 +268,7 @@ def _failure(record: Record) -> RylaGenError:
         return error_from_data(record.error)
     if record.state == "expired":
         return JobExpiredError(f"The job {record.id} is gone.")
-    return JobCanceledError(f"The job {record.id} was cancelled.")
+    return JobCanceledError(f"The job {record.id} was canceled.")
 
 
 def end_lost(screen: Screen, records: Sequence[Record]) -> None:
