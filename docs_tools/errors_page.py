@@ -11,7 +11,7 @@ from .workflow_pages import MARK
 HEAD = f"""{MARK}
 # Troubleshooting
 
-Every error says what happened, has a stable code, and names the command that mends it. Start with:
+Every error says what happened, has a stable code, and names the command that fixes it. Start with:
 
 ```sh
 ryla-gen doctor --backend emulator

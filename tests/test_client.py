@@ -642,5 +642,5 @@ def test_a_forked_child_is_told_to_make_its_own_client(client: Client) -> None:
             os._exit(0)
     os.waitpid(child, 0)
     os.close(writing)
-    assert b"Make a Client here" in os.read(reading, 1000)
+    assert b"Make a new Client here" in os.read(reading, 1000)
     os.close(reading)

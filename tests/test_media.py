@@ -98,7 +98,7 @@ BAD_REFERENCES = [
     ("", "is empty"),
     ("no/such/file.png", "no file"),
     ("/", "a folder"),
-    (os.devnull, "no regular file"),
+    (os.devnull, "not a regular file"),
     ("file:///etc/hostname", "file: addresses are not read"),
     ("ftp://example.com/a.png", "ftp: addresses are not read"),
     ("s3://bucket/a.png", "s3: addresses are not read"),
@@ -123,10 +123,10 @@ BAD_REFERENCES = [
     ("data:image/png;base64", "without a comma"),
     ("data:text/plain;base64,aGVsbG8=", "no picture"),
     ("data:image/png,%89PNG", "Only base64"),
-    ("data:image/png;base64,!!!!", "base64 of a data URL is broken"),
-    ("data:image/png;base64,iVBORw0KGgo", "base64 of a data URL is broken"),
+    ("data:image/png;base64,!!!!", "base64 of a data URL is not valid"),
+    ("data:image/png;base64,iVBORw0KGgo", "base64 of a data URL is not valid"),
     ("data:image/png;base64,", "empty"),
-    ("https://", "names no host"),
+    ("https://", "does not name a host"),
     ("https://exa mple.com:port/", "not a valid URL"),
     ("http://example.com/a.png", "only https"),
 ]
@@ -150,7 +150,7 @@ async def test_an_unsupported_format_is_told_which_ones_are_read() -> None:
 
 async def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InvalidInputError, match="no regular file"):
+    with pytest.raises(InvalidInputError, match="not a regular file"):
         await media.read_image(tmp_path / "pipe")
 
 

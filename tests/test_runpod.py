@@ -334,7 +334,7 @@ LOST = {
     "after it was taken": Fault(cut="after"),
     "a gateway that gave up": Fault(504),
     "an inner error": Fault(500),
-    "an answer that is no JSON": Fault(200, body="<html>"),
+    "an answer that is not JSON": Fault(200, body="<html>"),
     "an answer without an id": Fault(200, body='{"status": "IN_QUEUE"}'),
 }
 

@@ -28,27 +28,27 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "init": ("init", "Set up: choose where to run, check it, make a first picture."),
-    "run": ("run", "Run a workflow and save what it makes."),
-    "submit": ("submit", "Hand in a workflow and get its job's id at once."),
-    "batch": ("batch", "Run a list of workflows; run it again for what is missing."),
-    "estimate": ("estimate", "Say what a workflow would take and cost; nothing is sent."),
+    "run": ("run", "Run a workflow and save its files."),
+    "submit": ("submit", "Submit a workflow and print its job id at once."),
+    "batch": ("batch", "Run a list of workflows; run it again to finish what is missing."),
+    "estimate": ("estimate", "Estimate the time and cost of a workflow; sends nothing."),
     "jobs": ("jobs", "List, watch and cancel jobs; fetch their results."),
     "character": ("character", "Make a character: base images, a face swap, a sheet of angles."),
     "funnel": ("funnel", "Count what was requested, completed and failed, from the journal."),
     "bench": ("bench", "Measure success rate, face consistency and speed of a workflow."),
-    "rerun": ("rerun", "Run again what made a saved picture or video."),
-    "workflows": ("workflows", "List the workflows; show one's fields, weights and schema."),
-    "graph": ("graph", "Run, check, convert, draw or change a ComfyUI graph of your own."),
-    "lora": ("lora", "Store, list and check LoRAs where the backend reads them."),
-    "weights": ("weights", "List, bring and check the model files that workflows need."),
-    "deploy": ("deploy", "Put the GPU side onto Modal."),
+    "rerun": ("rerun", "Run the workflow of a saved picture or video again."),
+    "workflows": ("workflows", "List the workflows; show the fields, weights and schema of one."),
+    "graph": ("graph", "Run, check, convert, draw or change your own ComfyUI graph."),
+    "lora": ("lora", "Store, list and check the LoRAs of a backend."),
+    "weights": ("weights", "List, download and check the model files that workflows need."),
+    "deploy": ("deploy", "Deploy the GPU side to Modal."),
     "warm": ("containers:warming", "Keep containers of a family running on Modal."),
-    "cool": ("containers:cooling", "Let a family's containers on Modal end when idle."),
-    "doctor": ("doctor", "Check that the backend works; say what to do where not."),
+    "cool": ("containers:cooling", "Let the idle containers of a family on Modal end."),
+    "doctor": ("doctor", "Check that the backend works, and how to fix it if it does not."),
     "local": ("local", "Install, start and stop a ComfyUI on this machine."),
-    "emulator": ("emulator", "Serve an emulated ComfyUI for any client."),
+    "emulator": ("emulator", "Serve an emulated ComfyUI to any client."),
     "costs": ("costs", "Show what jobs cost, by day, workflow, character or backend."),
-    "gallery": ("gallery", "Show a folder of results on one page that opens from disk."),
+    "gallery": ("gallery", "Show a folder of results as one page that opens from disk."),
     "config": ("config", "Show and change the settings."),
 }
 """Command → module of this package (and what it calls its app), and the line that ``--help`` says of it."""
@@ -136,7 +136,7 @@ app = typer.Typer(
     no_args_is_help=True,
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Generate images and videos with typed ComfyUI workflows: on Modal, on a server of your own, or on the embedded emulator.",
+    help="Generate images and videos with typed ComfyUI workflows: on Modal, on your own server, or on the embedded emulator.",
 )
 
 
@@ -209,7 +209,7 @@ def _stopped(screen: Screen, arguments: Sequence[str]) -> JobCanceledError:
     if screen.working:
         return JobCanceledError("Stopped by you; the work was canceled.", RERUN_HINT)
     if screen.command in WAITING:
-        return JobCanceledError("Stopped waiting; the job goes on.", _look_again(arguments))
+        return JobCanceledError("Stopped waiting; the job continues.", _look_again(arguments))
     return JobCanceledError("Stopped.", RERUN_HINT)
 
 
@@ -219,9 +219,9 @@ def _look_again(arguments: Sequence[str]) -> str:
     verb: Any = getattr(verbs, "commands")[arguments[1]]  # noqa: B009 - typer's stand-in for click does not declare it
     given = verb.make_context(arguments[1], list(arguments[2:]), resilient_parsing=True).params
     if not given.get("job"):
-        return "See where it is: ryla-gen jobs list"
+        return "See its state: ryla-gen jobs list"
     url = ["--url", given["url"]] if given.get("url") else []
-    return f"Look again: {shlex.join(['ryla-gen', 'jobs', 'watch', given['job'], *url])}"
+    return f"Check again: {shlex.join(['ryla-gen', 'jobs', 'watch', given['job'], *url])}"
 
 
 def _unexpected(screen: Screen, error: Exception) -> int:

@@ -49,12 +49,12 @@ def with_format(cls: type[Workflow], fields: dict[str, Any], output: str | None)
         return {name: wanted, **fields} if wanted in ("jpeg", "webp") else fields
     if wanted not in choices:
         known = ", ".join(ending for ending, value in FORMATS.items() if value in choices)
-        raise InvalidInputError(f"{cls.name} cannot make a {suffix} file.", f"Name it with one of: {known}", {"output": output})
+        raise InvalidInputError(f"{cls.name} cannot make a {suffix} file.", f"Use a name that ends in: {known}", {"output": output})
     if wanted == "mp4" and name == "output_format":  # SeedVR2 makes a video of a video, whatever its pictures are
         return fields
     if fields.get(name, wanted) != wanted:
         text = f"{output} would hold {fields[name]}, not {wanted}."
-        raise InvalidInputError(text, f"Leave out --{name.replace('_', '-')}, or name the file to match.")
+        raise InvalidInputError(text, f"Leave out --{name.replace('_', '-')}, or choose a matching file name.")
     return {**fields, name: wanted}
 
 
@@ -162,10 +162,10 @@ def _check_place(target: Path) -> None:
         mode = target.stat().st_mode
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            raise StorageFailedError(f"{target} is too long a name.", "Choose a shorter one: -o PATH") from None
+            raise StorageFailedError(f"{target} is too long for a file name.", "Choose a shorter name: -o PATH") from None
         return  # not there, or out of reach: writing it tells
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise StorageFailedError(f"{target} is no regular file.", "Choose another name; -o - writes to stdout.")
+        raise StorageFailedError(f"{target} is not a regular file.", "Choose another name; -o - writes to stdout.")
 
 
 def _check_folder(folder: Path) -> None:
@@ -180,9 +180,11 @@ def _check_folder(folder: Path) -> None:
 
 def _check_stdout(screen: Screen, workflow: Workflow) -> None:
     if screen.json:
-        raise InvalidInputError("-o - and --json both want stdout.", "Give -o FILE with --json.")
+        raise InvalidInputError("-o - and --json cannot both use stdout.", "Give -o FILE with --json.")
     if sys.stdout.isatty():
-        raise InvalidInputError("stdout is a terminal, which shows no pictures.", "Pipe it on, or give -o FILE.")
+        raise InvalidInputError(
+            "stdout is a terminal, which cannot show pictures.", "Pipe the output to a program, or give -o FILE."
+        )
     if _several(workflow):
         raise InvalidInputError("-o - takes one file, and this makes several.", "Give -o FOLDER/, or leave out --batch-size.")
 

@@ -63,7 +63,7 @@ class _Lines:
         if isinstance(event, Progress):
             self._screen.note(f"{event.fraction:4.0%}  {described(event)}")
         elif isinstance(event, Queued):
-            self._screen.note(f"waiting: {event.position} before this one")
+            self._screen.note(f"waiting: {event.position} ahead of this one")
 
 
 class _Bar:
@@ -76,7 +76,7 @@ class _Bar:
     def event(self, event: Event) -> None:
         match event:
             case Queued(position=position):
-                self._bar.update(self._task, description=f"waiting ({position} before)" if position else "waiting")
+                self._bar.update(self._task, description=f"waiting ({position} ahead)" if position else "waiting")
             case Started():
                 self._bar.update(self._task, description="running")
             case Progress():

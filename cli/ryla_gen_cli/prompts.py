@@ -12,7 +12,7 @@ from ryla_gen.support.control_characters import escape_controls
 
 from .screen import Screen
 
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
 def confirm(screen: Screen, question: str, *, yes: bool) -> None:
@@ -30,6 +30,8 @@ def confirm(screen: Screen, question: str, *, yes: bool) -> None:
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise InvalidInputError(f"{question} Nobody can be asked here.", "Say so on the command line: --yes")
+        raise InvalidInputError(
+            f"{question} This needs confirmation, and there is no terminal to ask on.", "To confirm, add --yes."
+        )
     if not typer.confirm(escape_controls(question), err=True):
         raise typer.Abort

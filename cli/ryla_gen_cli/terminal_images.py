@@ -26,7 +26,7 @@ from .screen import Screen
 if TYPE_CHECKING:
     from PIL import Image
 
-Preview = Annotated[bool, typer.Option("--preview/--no-preview", help="Show pictures in a terminal that can.")]
+Preview = Annotated[bool, typer.Option("--preview/--no-preview", help="Show pictures if the terminal can.")]
 
 MOST = 4
 """Pictures shown of one job."""

@@ -70,7 +70,7 @@ class _Unmeasured:
     async def result(self) -> Generation:
         """Wait for the result, and note that its consistency is not known."""
         generation = await self._ticket.result()
-        text = f"The likeness of the face was not measured: the {self._backend} backend does not; only Modal's containers do."
+        text = f"The similarity of the face was not measured: only Modal's containers do that, not the {self._backend} backend."
         return replace(generation, warnings=(*generation.warnings, Notice(NOT_MEASURED, text)))
 
     async def cancel(self) -> None:

@@ -19,7 +19,7 @@ E = TypeVar("E", bound=RylaGenError)
 def contact_lost(error: E, job: str) -> E:
     """Mark an error: a job that was taken can no longer be asked about. How it ends is not known, so nobody may call it ended."""
     error.details |= {"contact_lost": True, "job": job}
-    error.hint = f"The job may still run there, and its result be had when the backend answers again: ryla-gen jobs result {job}"
+    error.hint = f"The job may still be running there. Fetch its result when the backend answers again: ryla-gen jobs result {job}"
     error.args = (error.message, error.hint, error.details)
     return error
 

@@ -141,8 +141,8 @@ class AsyncCharacterJob:
         if self._outcome is not None:
             done, _ = await asyncio.wait([self._outcome], timeout=timeout)
             if not done:
-                text = f"The character job {self.id} has not ended after {timeout:g} s of waiting; it goes on."
-                raise GenerationTimeoutError(text, f"Look again: ryla-gen character status {self.id[:8]}", {"job": self.id})
+                text = f"The character job {self.id} has not ended after {timeout:g} s of waiting; it continues."
+                raise GenerationTimeoutError(text, f"Check again: ryla-gen character status {self.id[:8]}", {"job": self.id})
             self._outcome.result()
         if self.state != "succeeded":
             raise failure(self._plan)
@@ -150,7 +150,7 @@ class AsyncCharacterJob:
         return CharacterResult(self.id, self.kind, tuple(self.pictures), sheet, journal.cost(self._client.history, self.id))
 
     async def cancel(self) -> None:
-        """Stop every picture that has not ended; those that are there stay. Canceling a job that has ended does nothing."""
+        """Stop every picture that has not ended; existing ones are kept. Canceling a job that has ended does nothing."""
         for part in self._plan.parts:
             if not part.ended and part.name not in self._live:
                 unsent = JobCanceledError(f"The picture {part.name} was canceled before it was sent.")

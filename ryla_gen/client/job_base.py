@@ -75,7 +75,7 @@ class AsyncJob:
         except TimeoutError as error:
             if isinstance(error, RylaGenError):
                 raise
-            text = f"The job {self.id} has not finished after {timeout:g} s of waiting; it goes on."
+            text = f"The job {self.id} has not finished after {timeout:g} s of waiting; it continues."
             raise GenerationTimeoutError(text, "Wait again: job.result(), or job.cancel() to stop it.", {"job": self.id}) from None
         except asyncio.CancelledError:
             if self._outcome.cancelled():

@@ -134,7 +134,7 @@ class AsyncJobs:
         )
         record = history.get(told.job)
         if record is None:
-            raise JobNotFoundError(f"The journal {history.path} cannot be used, and {id!r} not be written down there.")
+            raise JobNotFoundError(f"The journal {history.path} cannot be used, so {id!r} cannot be recorded there.")
         return record
 
     def ended(self, record: Record, error: BaseException) -> None:

@@ -104,7 +104,7 @@ async def _ask(address: str, records: Sequence[Record], found: Lost) -> None:
                     continue
                 if record.handle is None and not has_ended(record.process):
                     continue  # its process may be about to send it
-                text = f"The server {address} does not know the job {record.id} (any more)."
+                text = f"The server {address} does not know the job {record.id} (or no longer does)."
                 found.jobs.append((record, JobExpiredError(text, "Submit it again.", {"server": address})))
     except (RylaGenError, TimeoutError):
         found.silent.append(address)

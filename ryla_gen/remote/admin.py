@@ -100,7 +100,7 @@ async def probe_queue(settings: Settings) -> None:
         return await queue.get.aio(partition=partition, timeout=ANSWER_SECONDS / 2)
 
     if await _asked(there_and_back, "Using the queue of events", settings) != item:
-        raise BackendUnreachableError("The queue of events loses what is put into it.", "See https://status.modal.com")
+        raise BackendUnreachableError("The event queue loses its items.", "See https://status.modal.com")
 
 
 async def weights(

@@ -153,7 +153,9 @@ async def _claimed(store: Store, job: str, call: str) -> bool:
         if owner == call:
             return True
         if owner is not None and (call in calls or not await store.lost(owner)):
-            raise AlreadyClaimedError(f"The job {job} is run by another call.", "", {"job": job, "handle": f"modal:{owner}"})
+            raise AlreadyClaimedError(
+                f"The job {job} is already run by another call.", "", {"job": job, "handle": f"modal:{owner}"}
+            )
         if await store.put(entry(job, len(calls) + 1), call):
             return True
 

@@ -220,7 +220,7 @@ class Worker:
                 await self._stock.require(workflow)
         except ModelNotFoundError as error:
             if error.details.get("stale"):
-                await self._take_no_more("it cannot see weights that came after its start")
+                await self._take_no_more("it cannot see weights that were added after it started")
             raise
         notices: list[Notice] = []
         for name, picture in workflow.face_pictures().items():
@@ -229,7 +229,7 @@ class Worker:
                 models = self._places.models
                 verdict = await asyncio.to_thread(require_face, picture, emulated=self._emulated, models=models, name=name)
             if verdict == "unknown":
-                text = f"Nobody looked for a face in {name}; without one the result shows a stranger."
+                text = f"{name} was not checked for a face; without one the result shows a stranger."
                 notices.append(Notice("face_unchecked", text))
         return tuple(notices)
 
@@ -274,7 +274,7 @@ class Worker:
         try:
             return await self._supervisor.session()
         except ServerUnhealthyError:
-            await self._take_no_more("ComfyUI does not start again")
+            await self._take_no_more("ComfyUI does not restart")
             raise
 
     async def _take_no_more(self, why: str) -> None:

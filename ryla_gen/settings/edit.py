@@ -143,7 +143,7 @@ def _checked(old: str, new: str, path: Path_, value: Any, wanted: str) -> str:
         place[path[-1]] = list(value) if isinstance(value, tuple) else value
     if _pruned(_loads(new)) != _pruned(expected):
         raise InvalidInputError(
-            "The configuration file is written in a way that cannot be changed from here.", f"Edit it by hand: {wanted}"
+            "The configuration file is written in a form that this command cannot change.", f"Edit it by hand: {wanted}"
         )
     return new
 

@@ -237,7 +237,7 @@ def test_who_waits_in_vain_is_told_which_process_works_on_the_job(runner: Charac
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(StorageFailedError, match=f"is being worked on by process {holder.pid}") as busy:
+        with pytest.raises(StorageFailedError, match=f"is in use by process {holder.pid}") as busy:
             asyncio.run(wait())
         assert busy.value.hint.startswith("Wait")
     finally:

@@ -147,7 +147,7 @@ def test_missing_inputs_of_a_choice_are_errors_and_a_wrong_choice_is_told(
     resize["inputs"] |= {"resize_type": "scale by magic", "scale_method": "area"}
     assert judged(tmp_path, graph, capsys) == (True, [])
     here("graph", "validate", saved(tmp_path, graph))
-    assert "resize_type='scale by magic' is none of its options" in " ".join(capsys.readouterr().out.split())
+    assert "resize_type='scale by magic' is not one of its options" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_class_of_another_name_is_rewritten_and_runs(tmp_path: Path, face: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,7 @@ def test_set_succeeds_once_and_warns_of_what_else_is_wrong(
     assert here("config", "set", "backend", "emulator", "--json") == 0
     said = capsys.readouterr()
     assert envelope(said.out)["ok"] is True  # and the only line of its kind
-    assert said.err.startswith("warning: it is written, but the settings cannot be used yet")
+    assert said.err.startswith("warning: saved, but the settings cannot be used yet")
     assert said.err.rstrip().endswith("unset RYLA_GEN_BACKEND" if variable else "ryla-gen config unset foo")
 
 

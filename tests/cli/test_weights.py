@@ -119,7 +119,7 @@ def test_sync_brings_them_and_verify_finds_what_is_wrong(site: Path, hub: Hub, m
     found = envelope(wrong.stdout)
     assert [item["state"] for item in found["data"]["files"]] == ["missing", "wrong_hash"]
     assert found["error"]["code"] == "model_not_found"
-    assert found["error"]["hint"] == f"Bring them: ryla-gen weights sync tiny --local {models}"
+    assert found["error"]["hint"] == f"Download them: ryla-gen weights sync tiny --local {models}"
     again = run(site, hub, "sync", "tiny", "--local", str(models))
     assert (again.returncode, again.stdout.count(b"downloaded")) == (0, 2)
     assert b"commercial" not in again.stderr  # it was said once

@@ -289,7 +289,7 @@ async def test_a_face_is_compared_where_the_backend_does_not_do_so(client: Async
     assert (evaluation.similarity.mean, evaluation.passed) == (0.5, False)
     assert evaluation.remarks() == ["1 of 2 pictures show no face that could be compared."]
     evaluation.trials = [replace(trial, backend="emulator") for trial in found]
-    assert "no measure of a model" in evaluation.remarks()[0]
+    assert "does not measure a model" in evaluation.remarks()[0]
 
 
 async def test_a_server_that_dies_later_is_a_failure_and_not_the_end(server: Emulator, client: AsyncClient) -> None:

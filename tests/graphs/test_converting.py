@@ -324,7 +324,7 @@ def test_a_subgraph_that_holds_itself_is_refused() -> None:
     inside.add(UUID, [], id=2)
     sheet = Sheet()
     sheet.add(UUID, [])
-    with pytest.raises(InvalidInputError, match="hold themselves"):
+    with pytest.raises(InvalidInputError, match="contain themselves"):
         run(sheet, inside.subgraph(UUID))
 
 

@@ -82,8 +82,8 @@ def test_a_value_is_set_by_id_title_or_class_and_read_as_the_slots_type(key: str
         ("KSampler.sampler_name", "eulerr", "no choice 'eulerr'", "euler"),
         ("SaveImage.filename_prefix", 5, "takes text", "graph slots"),
         ("CheckpointLoaderSimple.ckpt_name", ["1", 0], "takes a name", "graph slots"),
-        ("seed", "1", "names no slot", "3.seed"),
-        (".", "1", "names no slot", "3.seed"),
+        ("seed", "1", "does not name an input", "3.seed"),
+        (".", "1", "does not name an input", "3.seed"),
         ("99999999999999999999.x", "1", "No node", "graph slots"),
     ],
 )

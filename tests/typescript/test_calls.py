@@ -224,7 +224,10 @@ def test_what_cannot_be_called_says_what_mends_it(app: Loopback, node: Scenario)
     assert failing({"MODAL_TOKEN_SECRET": "as-wrong"}) == ("not_authorized", "Make one: modal token new")
     code, hint = failing({"MODAL_TOKEN_ID": "", "MODAL_TOKEN_SECRET": ""})
     assert (code, "MODAL_TOKEN_ID" in hint) == ("not_authorized", True)
-    assert failing({"MODAL_WORKSPACE": "another"}) == ("not_authorized", "Choose the right token: modal profile activate another")
+    assert failing({"MODAL_WORKSPACE": "another"}) == (
+        "not_authorized",
+        "Switch to the right token: modal profile activate another",
+    )
     assert failing(workspace="another")[0] == "not_authorized"
     app.knobs.missing_methods = {"Flux.flux"}
     assert failing()[0] == "not_deployed"

@@ -18,6 +18,7 @@ from ryla_gen.client.requests import check_batch, references_of
 from ryla_gen.errors import InvalidInputError, RylaGenError, WorkflowError
 from ryla_gen.events import Event
 from ryla_gen.settings import Settings
+from ryla_gen.support.counting import counted
 from ryla_gen.support.loop_thread import Portal
 
 from ..common import Backend, Json, MaxUsd, Quiet, Tag, Timeout, Url, example, screen_of, setting_warnings, single
@@ -49,16 +50,16 @@ class RowDone(Event):
 def batch(
     context: typer.Context,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A .jsonl or .csv file; each row is a workflow.", show_default=False)
+        Path, typer.Argument(metavar="FILE", help="A .jsonl or .csv file with one workflow per row.", show_default=False)
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help=f"Folder for the results, and for {MANIFEST}.", show_default=False)
     ],
     in_flight: Annotated[
-        int, typer.Option("--in-flight", metavar="NUMBER", min=1, help="How many may be under way at once.")
+        int, typer.Option("--in-flight", metavar="NUMBER", min=1, help="Maximum number of jobs in progress at once.")
     ] = IN_FLIGHT,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check every row and send nothing.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that the batch did not make.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check every row, but send nothing.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files that this batch did not make.")] = False,
     backend: Backend = None,
     url: Url = None,
     timeout: Timeout = None,
@@ -67,10 +68,10 @@ def batch(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run a list of workflows. Every row is checked before anything is sent; run it again and only what is missing is done.
+    """Run a list of workflows. Every row is checked before anything is sent. Run it again to do only what is missing.
 
     A row is {"workflow": "flux_dev", "prompt": "a fox", "output": "fox.png"}, with any fields of the workflow; in a CSV file the
-    columns are called so. output is optional. Files that a row names lie beside the list.
+    columns have these names. output is optional. Paths in a row are relative to the list.
     """
     screen = screen_of(context, as_json=as_json, quiet=quiet)
     output = output.expanduser()
@@ -82,7 +83,7 @@ def batch(
     client = AsyncClient(backend, url=url, max_usd=max_usd)
     usd = check_batch(client.history, client.settings, [row.workflow for row in missing])
     if dry_run:
-        text = f"{_count(len(rows), 'row')}, all in order: {len(present)} done already, {len(missing)} to do"
+        text = f"{counted(len(rows), 'row')}, all valid: {len(present)} done already, {len(missing)} to do"
         text += f", for about ${usd:.4f}. Nothing was sent." if usd else ". Nothing was sent."
         told = {"rows": len(rows), "present": len(present), "to_do": len(missing), "estimate_usd": usd, "folder": str(output)}
         screen.result(told, text)
@@ -120,7 +121,7 @@ def _check(file: Path, output: Path, timeout: float | None) -> None:
         raise InvalidInputError(f"{output} is a file, not a folder.", "Choose a folder: -o DIR")
     if file.resolve() == (output / MANIFEST).resolve():
         raise InvalidInputError(
-            f"{file} is where the batch keeps its memory.", "Give the list another name, or choose another folder."
+            f"{file} is where the batch keeps its progress.", "Give the list another name, or choose another folder."
         )
 
 
@@ -140,7 +141,7 @@ def _bad_rows(file: Path, problems: Sequence[Problem], total: int) -> InvalidInp
         for item in problems[:MOST_SHOWN]
     ]
     lines += [f"  … and {len(problems) - MOST_SHOWN} more (--json names them all)"] if len(problems) > MOST_SHOWN else []
-    text = f"{len(problems)} of {_count(total, 'row')} of {file} cannot run; nothing was sent.\n" + "\n".join(lines)
+    text = f"{len(problems)} of {counted(total, 'row')} of {file} cannot run; nothing was sent.\n" + "\n".join(lines)
     return InvalidInputError(text, "Correct these lines and run it again.", {"rows": [item.to_data() for item in problems]})
 
 
@@ -158,7 +159,7 @@ class _Report:
         """Show a bar while the block runs, and say what is kept when somebody stops it."""
         self._screen.working = True
         if self._present:
-            self._screen.note(f"{_count(len(self._present), 'row')} done already.")
+            self._screen.note(f"{counted(len(self._present), 'row')} done already.")
         try:
             if use_colour() and not self._screen.json and not self._screen.quiet:
                 with _bar(len(self._rows)) as self._bar:
@@ -167,7 +168,7 @@ class _Report:
             else:
                 yield
         except KeyboardInterrupt:
-            self._screen.note(f"{self._kept()} of {_count(len(self._rows), 'row')} are done and kept in {self._folder}.")
+            self._screen.note(f"{self._kept()} of {counted(len(self._rows), 'row')} are done and kept in {self._folder}.")
             raise
         self._screen.working = False
 
@@ -194,7 +195,7 @@ class _Report:
         failures = [item for item in self._outcomes if item.error is not None]
         data = self._data(stopped)
         kinds = {item.error.code for item in failures if item.error}
-        text = f"{self._kept()} of {_count(len(self._rows), 'row')} done in {self._folder}"
+        text = f"{self._kept()} of {counted(len(self._rows), 'row')} done in {self._folder}"
         self._screen.say(f"{text} · {data['seconds']:.0f} s · ${data['cost_usd']:.4f} (all runs: ${data['total_cost_usd']:.4f})")
         if not failures:
             self._screen.result(data)
@@ -202,9 +203,9 @@ class _Report:
         first = failures[0]
         assert first.error is not None
         left = len(self._rows) - self._kept() - len(failures)
-        waiting = f" {_count(left, 'row')} were not sent." if left else ""
-        text = f"{_count(len(failures), 'row')} of {len(self._rows)} failed.{waiting} Line {first.row.line}: {first.error.message}"
-        hint = f"{first.error.hint} — then run the same line again: only what is missing is done."
+        waiting = f" {counted(left, 'row was', 'rows were')} not sent." if left else ""
+        text = f"{counted(len(failures), 'row')} of {len(self._rows)} failed.{waiting} Line {first.row.line}: {first.error.message}"
+        hint = f"{first.error.hint} — then run the same command again: it does only what is missing."
         kind = type(first.error) if len(kinds) == 1 else WorkflowError
         self._screen.fail(kind(text, hint, {"lines": [item.row.line for item in failures]}), data)
         raise typer.Exit(1)
@@ -236,10 +237,6 @@ def _unmoved(row: Row, found: dict[str, Any] | None) -> dict[str, Any]:
     if found is None:
         return told
     return {**told, "files": [item["name"] for item in found["files"]], "job": found.get("job"), "cost_usd": found.get("cost_usd")}
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 class _Bar:

@@ -22,7 +22,7 @@ Key = Annotated[str, typer.Argument(metavar="KEY", help="Dotted name, such as co
 
 @app.command(epilog=example("ryla-gen config show"))
 def show(context: typer.Context, as_json: Json = False) -> None:
-    """Show every setting with where its value comes from. Families' settings that nobody set are left out."""
+    """Show every setting and where its value comes from. Family settings that are not set are left out."""
     screen = screen_of(context, as_json=as_json)
     settings = Settings.load()
     items = [{"key": key, "value": _plain(value), "origin": origin} for key, value, origin in settings.entries()]
@@ -51,7 +51,7 @@ def show(context: typer.Context, as_json: Json = False) -> None:
 
 @app.command(epilog=example("ryla-gen config path"))
 def path(context: typer.Context, as_json: Json = False) -> None:
-    """Show the path of the configuration file, there or not."""
+    """Show the path of the configuration file, whether or not it exists."""
     screen = screen_of(context, as_json=as_json)
     found = home_folder() / CONFIG_FILE
     screen.result({"path": str(found), "exists": found.exists()}, str(found))
@@ -64,7 +64,7 @@ def set_(
     value: Annotated[str, typer.Argument(metavar="VALUE", help="The value; lists are separated by commas.", show_default=False)],
     as_json: Json = False,
 ) -> None:
-    """Write a setting into the configuration file; comments and order stay."""
+    """Save a setting to the configuration file; comments and order are kept."""
     screen = screen_of(context, as_json=as_json)
     file = set_value(key, value)
     remark = _remark(key, value)
@@ -74,10 +74,10 @@ def set_(
 
 @app.command(epilog=example("ryla-gen config unset backend"))
 def unset(context: typer.Context, key: Key, as_json: Json = False) -> None:
-    """Take a setting out of the configuration file."""
+    """Remove a setting from the configuration file."""
     screen = screen_of(context, as_json=as_json)
     file = unset_value(key)
-    screen.result({"key": key, "path": str(file)}, f"{key} is not set any more  ({file})")
+    screen.result({"key": key, "path": str(file)}, f"{key} has been removed  ({file})")
 
 
 def _remark(key: str, value: str) -> str:
@@ -85,10 +85,10 @@ def _remark(key: str, value: str) -> str:
     try:
         origin = Settings.load().origin(key)
     except RylaGenError as error:
-        return f"warning: it is written, but the settings cannot be used yet: {error.message} {error.hint}"
+        return f"warning: saved, but the settings cannot be used yet: {error.message} {error.hint}"
     if not origin.startswith("environment"):
         return ""
-    return f"warning: {origin.removeprefix('environment ')} is set and wins over {key} = {value}."
+    return f"warning: {origin.removeprefix('environment ')} is set and overrides {key} = {value}."
 
 
 def _plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ from ryla_gen.names import CLASS_OF_FAMILY
 from ryla_gen.remote import admin
 from ryla_gen.remote.config import deployed
 from ryla_gen.settings import Settings
+from ryla_gen.support.counting import counted
 
 from ..common import Json, example, screen_of, single
 from ..prompts import Yes, confirm
@@ -27,34 +28,38 @@ Family = Annotated[str, typer.Argument(metavar="FAMILY", help=f"One of {', '.joi
 def warm(
     context: typer.Context,
     family: Family,
-    containers: Annotated[int, typer.Option("--containers", metavar="NUMBER", min=1, help="How many stay up.")] = 1,
+    containers: Annotated[
+        int, typer.Option("--containers", metavar="NUMBER", min=1, help="Number of containers to keep running.")
+    ] = 1,
     environment: Environment = None,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Keep containers of a family running, so that no request waits for a start. They cost until you cool the family."""
+    """Keep containers of a family running, so that requests do not wait for one to start. You pay for them until you run cool."""
     screen = screen_of(context, as_json=as_json)
     settings = _settings(family, environment)
     config = deployed(family, settings)
     if containers > config.max_containers:
-        hint = f"Allow more first: ryla-gen deploy --family {family} --max-containers {containers}"
+        hint = f"Raise the limit first: ryla-gen deploy --family {family} --max-containers {containers}"
         raise InvalidInputError(f"{CLASS_OF_FAMILY[family]} has at most {config.max_containers} containers.", hint)
     cost = hourly(config.gpu[0], containers)
-    what = f"{containers} container{'' if containers == 1 else 's'} of {CLASS_OF_FAMILY[family]}"
-    confirm(screen, f"Keep {what} up, for about ${cost:.2f} an hour ({config.gpu[0]})?", yes=yes)
+    what = f"{counted(containers, 'container')} of {CLASS_OF_FAMILY[family]}"
+    confirm(screen, f"Keep {what} running, for about ${cost:.2f} an hour ({config.gpu[0]})?", yes=yes)
     asyncio.run(admin.scale(settings, family, containers))
     data = {"family": family, "containers": containers, "hourly_usd": cost}
-    screen.result(data, f"{what} stay up, for about ${cost:.2f} an hour. End it: ryla-gen cool {family}")
+    screen.result(data, f"Keeping {what} running, for about ${cost:.2f} an hour. Stop: ryla-gen cool {family}")
 
 
 @cooling.command("cool", epilog=example("ryla-gen cool flux"))
 def cool(context: typer.Context, family: Family, environment: Environment = None, yes: Yes = False, as_json: Json = False) -> None:
-    """Let a family's containers end when they are idle. What runs is finished."""
+    """Let the idle containers of a family end. Running jobs finish first."""
     screen = screen_of(context, as_json=as_json)
     settings = _settings(family, environment)
-    confirm(screen, f"Let idle containers of {CLASS_OF_FAMILY[family]} end, so that the next request waits for a start?", yes=yes)
+    confirm(
+        screen, f"Let the idle containers of {CLASS_OF_FAMILY[family]} end? The next request then waits for one to start.", yes=yes
+    )
     asyncio.run(admin.scale(settings, family, 0))
-    screen.result({"family": family, "containers": 0}, f"Idle containers of {CLASS_OF_FAMILY[family]} end now.")
+    screen.result({"family": family, "containers": 0}, f"The idle containers of {CLASS_OF_FAMILY[family]} are ending now.")
 
 
 def _settings(family: str, environment: str | None) -> Settings:

@@ -21,37 +21,45 @@ from ..screen import Screen, table, width
 
 app = single()
 
-Count = Annotated[int | None, typer.Option("--min-containers", metavar="NUMBER", min=0, help="Containers that always stay up.")]
-Most = Annotated[int | None, typer.Option("--max-containers", metavar="NUMBER", min=1, help="Containers at most.")]
+Count = Annotated[
+    int | None, typer.Option("--min-containers", metavar="NUMBER", min=0, help="Number of containers that always keep running.")
+]
+Most = Annotated[int | None, typer.Option("--max-containers", metavar="NUMBER", min=1, help="Maximum number of containers.")]
 Environment = Annotated[str | None, typer.Option("--environment", metavar="NAME", help="Modal environment.")]
 
 
 @app.command("deploy", epilog=example("ryla-gen deploy --gpu L40S,H100 --max-containers 4 --family flux"))
 def command(
     context: typer.Context,
-    gpu: Annotated[str | None, typer.Option("--gpu", metavar="NAMES", help="GPUs in order of preference, with commas.")] = None,
+    gpu: Annotated[
+        str | None, typer.Option("--gpu", metavar="NAMES", help="GPUs in order of preference, separated by commas.")
+    ] = None,
     min_containers: Count = None,
     max_containers: Most = None,
     window: Annotated[
-        int | None, typer.Option("--window", metavar="SECONDS", min=2, max=3600, help="How long an idle container stays.")
+        int | None, typer.Option("--window", metavar="SECONDS", min=2, max=3600, help="How long an idle container keeps running.")
     ] = None,
     family: Annotated[
         list[str] | None,
-        typer.Option("--family", metavar="NAME", help=f"Only for this one of {', '.join(CLASS_OF_FAMILY)}; repeatable."),
+        typer.Option("--family", metavar="NAME", help=f"Deploy only this family of {', '.join(CLASS_OF_FAMILY)}; repeatable."),
     ] = None,
-    region: Annotated[str | None, typer.Option("--region", metavar="NAMES", help="Where containers run, such as eu.")] = None,
+    region: Annotated[
+        str | None, typer.Option("--region", metavar="NAMES", help="Region where containers run, such as eu.")
+    ] = None,
     environment: Environment = None,
     preload: Annotated[
         bool | None,
         typer.Option(
-            "--preload/--no-preload", help="Load a container's weights before its first request, or with it.", show_default=False
+            "--preload/--no-preload",
+            help="Load the weights when a container starts, or with its first request.",
+            show_default=False,
         ),
     ] = None,
     yes: Yes = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Put the GPU side onto Modal. What no option says comes from the settings; the first deploy builds images for some minutes."""
+    """Deploy the GPU side to Modal, with what the settings say. The first deploy builds images, which takes some minutes."""
     screen = screen_of(context, as_json=as_json, quiet=quiet)
     gpus = tuple(name.strip() for name in gpu.split(",") if name.strip()) if gpu else None
     plan = Plan(tuple(family or CLASS_OF_FAMILY), gpus, min_containers, max_containers, window, region, environment, preload)
@@ -61,7 +69,7 @@ def command(
     workspace = asyncio.run(admin.workspace())
     if settings.modal_workspace and workspace != settings.modal_workspace:
         text = f"The Modal token belongs to the workspace {workspace!r}, but MODAL_WORKSPACE is {settings.modal_workspace!r}."
-        raise NotAuthorizedError(text, f"Choose the right token: modal profile activate {settings.modal_workspace}")
+        raise NotAuthorizedError(text, f"Switch to the right token: modal profile activate {settings.modal_workspace}")
     screen.note(_overview(configs))
     where = f"{workspace}{f', environment {settings.modal_environment}' if settings.modal_environment else ''}"
     confirm(screen, f"Deploy {settings.modal_app} to the workspace {where}{_standing(configs)}?", yes=yes)
@@ -99,7 +107,7 @@ def hourly(gpu: str, containers: int) -> float:
 
 def _next(screen: Screen) -> None:
     screen.note("Next:")
-    screen.note("  1. Bring weights onto the volume, once:  ryla-gen weights sync flux")
-    screen.note("  2. Use it from now on:                   ryla-gen config set backend modal")
+    screen.note("  1. Download weights to the volume, once: ryla-gen weights sync flux")
+    screen.note("  2. Make Modal the default backend:       ryla-gen config set backend modal")
     screen.note('  3. Make a picture:                       ryla-gen run flux "a lighthouse at dusk" -o lighthouse.png')
-    screen.note("  When something is wrong:                 ryla-gen doctor")
+    screen.note("  If something does not work:              ryla-gen doctor")

@@ -47,7 +47,7 @@ def page(found: Any) -> str:
     room, usd, took, cold = width(), found.usd, found.seconds, found.cold_start
     free = usd.high == 0
     lines = [f"{found.workflow.replace('_', '-')} on {found.backend}{f' ({found.gpu})' if found.gpu else ''}"]
-    lines.append(f"  cost   {'nothing' if free else f'${usd.likely:.4f}   ({_money(usd)})'}")
+    lines.append(f"  cost   {'free of charge' if free else f'${usd.likely:.4f}   ({_money(usd)})'}")
     lines.append(f"  time   {took.likely:.3g} s   ({took.low:.3g} to {took.high:.3g} s)")
     if cold.high:
         cost = "" if free else f", {_money(found.cold_start_usd)}"
@@ -69,6 +69,6 @@ app = per_workflow(
     "estimate",
     estimate,
     _common,
-    text="Say what a workflow would take and cost, and what that rests on. Nothing is sent.",
+    text="Estimate the time and cost of a workflow, and say what the estimate is based on. Nothing is sent.",
     options='flux-dev "a lighthouse at dusk" --steps 28 --backend modal',
 )

@@ -24,7 +24,9 @@ UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 Since = Annotated[
     str | None,
-    typer.Option("--since", metavar="WHEN", help="Only from then on: 2026-01-31, 2026-01-31T18:30, or 90m, 24h, 7d, 4w ago."),
+    typer.Option(
+        "--since", metavar="WHEN", help="Count only jobs since this time: 2026-01-31, 2026-01-31T18:30, or 90m, 24h, 7d, 4w ago."
+    ),
 ]
 
 
@@ -32,8 +34,10 @@ Since = Annotated[
 def command(
     context: typer.Context,
     since: Since = None,
-    workflow: Annotated[str | None, typer.Option("--workflow", metavar="NAME", help="Only of this workflow.")] = None,
-    backend: Annotated[str | None, typer.Option("--backend", metavar="NAME", help="Only of this backend, such as modal.")] = None,
+    workflow: Annotated[str | None, typer.Option("--workflow", metavar="NAME", help="Only jobs of this workflow.")] = None,
+    backend: Annotated[
+        str | None, typer.Option("--backend", metavar="NAME", help="Only jobs of this backend, such as modal.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Count what was requested, completed, failed and canceled, by workflow, with success rate and times, from the journal."""
@@ -56,12 +60,14 @@ def moment(text: str) -> str | datetime:
     found = re.fullmatch(r"(\d{1,6})([mhdw])", text.strip())
     if found is None:
         if not re.match(r"\d{4}-", text.strip()):
-            raise InvalidInputError(f"{text!r} is no time.", "Write --since 2026-01-31, 2026-01-31T18:30, or 90m, 24h, 7d, 4w.")
+            raise InvalidInputError(
+                f"{text!r} is not a valid date or time.", "Write --since 2026-01-31, 2026-01-31T18:30, or 90m, 24h, 7d, 4w."
+            )
         return text.strip()
     try:
         return datetime.now(UTC) - timedelta(**{UNITS[found[2]]: int(found[1])})
     except OverflowError:
-        raise InvalidInputError(f"{text!r} is longer ago than there are dates.", "Leave --since out for everything.") from None
+        raise InvalidInputError(f"{text!r} is too long ago.", "Leave out --since to count everything.") from None
 
 
 def _page(stages: Sequence[Stage]) -> str:
@@ -75,7 +81,7 @@ def _page(stages: Sequence[Stage]) -> str:
     emulated = stages[-1].emulated
     if emulated:
         whole = stages[-1].requested
-        lines += ["", f"{emulated} of {whole} ran on the emulator; --backend NAME counts one backend alone."]
+        lines += ["", f"{emulated} of {whole} ran on the emulator; use --backend NAME to count only one backend."]
     return "\n".join(lines)
 
 

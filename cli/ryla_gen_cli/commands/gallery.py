@@ -12,6 +12,7 @@ import typer
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.history import History
 from ryla_gen.settings import Settings
+from ryla_gen.support.counting import counted
 from ryla_gen.tools.gallery import Collection, collect, save_page
 
 from ..common import Json, Overwrite, Quiet, example, screen_of, single
@@ -29,20 +30,22 @@ def command(
     context: typer.Context,
     folder: Annotated[
         Path | None,
-        typer.Argument(metavar="FOLDER", help="Where the pictures are, folders within too. Absent: output_dir of the settings."),
+        typer.Argument(
+            metavar="FOLDER", help="Folder with the pictures; subfolders are included. Default: the setting output_dir."
+        ),
     ] = None,
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="PAGE", help="The page. Absent: gallery.html in the folder.")
+        str | None, typer.Option("--output", "-o", metavar="PAGE", help="Page to write. Default: gallery.html in the folder.")
     ] = None,
     since: Annotated[
-        str | None, typer.Option("--since", metavar="WHEN", help="Only what was made from then on: 2026-01-31, or 24h, 7d, 4w ago.")
+        str | None, typer.Option("--since", metavar="WHEN", help="Only files made since this time: 2026-01-31, or 24h, 7d, 4w ago.")
     ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show a folder's pictures and videos on one page: prompts, seeds, costs, and the command that makes each again."""
+    """Show the pictures and videos of a folder on one page, with prompts, seeds, costs, and the command that makes each again."""
     screen = screen_of(context, as_json=as_json, quiet=quiet)
     settings = Settings.load()
     place = folder if folder is not None else settings.output_dir
@@ -64,15 +67,15 @@ def _target(output: str | None, folder: Path) -> Path:
     if output.endswith(("/", "\\")) or os.path.isdir(os.path.expanduser(output)):  # noqa: PTH111, PTH112 - Path's raise for odd names
         return Path(output) / "gallery.html"
     if not output.lower().endswith(PAGES):
-        raise InvalidInputError(f"{output} does not end in .html.", "Name the page so: -o gallery.html")
+        raise InvalidInputError(f"{output} does not end in .html.", "Use such a name: -o gallery.html")
     return Path(output)
 
 
 def _remarks(found: Collection) -> list[str]:
     count = len(found.items)
-    lines = [f"{count} {'file' if count == 1 else 'files'} on the page."]
+    lines = [f"{counted(count, 'file')} on the page."]
     if found.skipped:
-        lines.append(f"{found.skipped} left out: nothing says how they were made.")
+        lines.append(f"{found.skipped} left out: they do not say how they were made.")
     lines += [f"warning: {text}" for text in found.unreadable[:NAMED]]
     if len(found.unreadable) > NAMED:
         lines.append(f"warning: {len(found.unreadable) - NAMED} more could not be read.")

@@ -28,10 +28,10 @@ app = single()
 
 Backend = Literal["emulator", "comfyui", "modal", "runpod"]
 CHOICES: dict[Backend, str] = {
-    "emulator": "here, at once, without a GPU: pictures are painted, not made by a model",
-    "comfyui": "a ComfyUI server of your own",
-    "modal": "GPUs of your account at modal.com, paid by the second",
-    "runpod": "a serverless endpoint of your account at runpod.io",
+    "emulator": "on this machine, at once, without a GPU: pictures are painted, not made by a model",
+    "comfyui": "your own ComfyUI server",
+    "modal": "GPUs in your modal.com account, paid by the second",
+    "runpod": "a serverless endpoint in your runpod.io account",
 }
 """Backend → what it is, for whoever chooses."""
 USUAL_URL = "http://127.0.0.1:8188"
@@ -75,17 +75,17 @@ class Plan:
 @app.command("init", epilog=example("ryla-gen init --backend emulator --yes"))
 def init(
     context: typer.Context,
-    backend: Annotated[Backend | None, typer.Option("--backend", help="Where to run; asked for when absent.")] = None,
+    backend: Annotated[Backend | None, typer.Option("--backend", help="Where to run. Asked for if not given.")] = None,
     url: Url = None,
     endpoint: Annotated[str | None, typer.Option("--endpoint", metavar="ID", help="RunPod's serverless endpoint.")] = None,
-    check: Annotated[bool, typer.Option("--check/--no-check", help="Look whether it works before writing it down.")] = True,
+    check: Annotated[bool, typer.Option("--check/--no-check", help="Check that it works before saving.")] = True,
     picture: Annotated[
-        bool | None, typer.Option("--picture/--no-picture", help="Make a first picture; by default when something changed.")
+        bool | None, typer.Option("--picture/--no-picture", help="Make a first picture. Default: if something changed.")
     ] = None,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Set up: choose where to run, check it, write it down, make a first picture. Run it again to change what you name."""
+    """Set up: choose where to run, check it, save it, and make a first picture. Run it again to change a choice."""
     screen = screen_of(context, as_json=as_json)
     asking = not (as_json or yes) and sys.stdin.isatty() and sys.stderr.isatty()
     settings = Settings.load()
@@ -94,11 +94,11 @@ def init(
     plan = _planned(screen, settings, before, _named(backend, url, endpoint), asking=asking)
     checks = _checked(screen, plan) if check else []
     for key in plan.replaced:
-        confirm(screen, f"Replace {key} = {_text(before[key])} by {plan.changes[key]}?", yes=yes)
+        confirm(screen, f"Replace {key} = {_text(before[key])} with {plan.changes[key]}?", yes=yes)
     path = set_values(plan.changes) if plan.changes else settings.config_path
     for key, text in plan.changes.items():
         screen.say(f"{key} = {text}")
-    screen.say(f"Written to {path}." if plan.changes else f"Nothing to change in {path}.")
+    screen.say(f"Saved to {path}." if plan.changes else f"Nothing to change in {path}.")
     _overruled(screen, plan)
     wanted = picture if picture is not None else bool(plan.changes) or not before
     made = _picture(screen, plan, checks, yes=yes, asking=asking) if wanted else None
@@ -114,7 +114,8 @@ def _named(backend: Backend | None, url: str | None, endpoint: str | None) -> tu
     meant: Backend | None = "comfyui" if url is not None else "runpod" if endpoint is not None else None
     if len(given) > 1 or (backend and meant and backend != meant):
         raise InvalidInputError(
-            "--backend, --url and --endpoint name different places.", "Give one: --url is comfyui's, --endpoint runpod's."
+            "--backend, --url and --endpoint name different places.",
+            "Use one of them: --url is for comfyui, --endpoint for runpod.",
         )
     return backend or meant, given
 
@@ -123,7 +124,7 @@ def _show_what_is_there(screen: Screen, settings: Settings, before: Mapping[str,
     for text in setting_warnings(settings):
         screen.note(f"warning: {text}")
     if before:
-        screen.note(f"{settings.config_path} is there. {settings.backend_reason}")
+        screen.note(f"{settings.config_path} exists. {settings.backend_reason}")
 
 
 def _planned(
@@ -132,8 +133,8 @@ def _planned(
     backend, given = named
     if backend is None:
         if not asking:
-            hint = "Name the place: ryla-gen init --backend emulator --yes   (or --url URL, --backend modal, --endpoint ID)"
-            raise InvalidInputError("Nobody can be asked here where to run.", hint)
+            hint = "Choose one: ryla-gen init --backend emulator --yes   (or --url URL, --backend modal, --endpoint ID)"
+            raise InvalidInputError("This needs to know where to run, and there is no terminal to ask on.", hint)
         backend = _chosen(screen, settings)
     values: dict[str, str] = {"backend": backend, **given}
     if backend in NEEDED and not given:
@@ -143,7 +144,7 @@ def _planned(
             values[key] = typer.prompt(question, default=found or usual or None, err=True)
         elif not found:
             option = "--url http://127.0.0.1:8188" if backend == "comfyui" else "--endpoint ID"
-            raise BackendNotConfiguredError(f"{backend} needs {key}.", f"Say it: ryla-gen init --backend {backend} {option}")
+            raise BackendNotConfiguredError(f"{backend} needs {key}.", f"Give it: ryla-gen init --backend {backend} {option}")
     return Plan(backend, values, before)
 
 
@@ -184,8 +185,8 @@ def _checked(screen: Screen, plan: Plan) -> list[Check]:
         portal.close()
     bad = [check for check in checks if check.state == "failed"]
     if bad:
-        text = f"{plan.backend} does not work yet, so nothing was written: {bad[0].name}: {bad[0].message}"
-        raise ServerUnhealthyError(text, f"{bad[0].hint or 'Mend it and run this again.'}   (Write it all the same: --no-check)")
+        text = f"{plan.backend} does not work yet, so nothing was saved: {bad[0].name}: {bad[0].message}"
+        raise ServerUnhealthyError(text, f"{bad[0].hint or 'Fix it and run this again.'}   (To save it anyway, add --no-check.)")
     return checks
 
 
@@ -193,7 +194,7 @@ def _overruled(screen: Screen, plan: Plan) -> None:
     settings = Settings.load()
     for key in plan.values:
         if (origin := settings.origin(key)).startswith("environment"):
-            screen.note(f"warning: {origin.removeprefix('environment ')} is set and wins over {key} = {plan.values[key]}.")
+            screen.note(f"warning: {origin.removeprefix('environment ')} is set and overrides {key} = {plan.values[key]}.")
 
 
 def _picture(screen: Screen, plan: Plan, checks: list[Check], *, yes: bool, asking: bool) -> str | None:
@@ -206,13 +207,13 @@ def _picture(screen: Screen, plan: Plan, checks: list[Check], *, yes: bool, aski
     )
     name = next(fit, None)
     if name is None:
-        screen.note("No first picture: the weights for it are not there yet; the lines above say how to bring them.")
+        screen.note("No first picture: the weights for it are not there yet; the lines above say how to download them.")
         return None
     if plan.backend in PAID and not yes:
         if not asking:
-            screen.note("No first picture: it would cost some cents. Make it: ryla-gen init --picture --yes")
+            screen.note("No first picture: it would cost a few cents. To make it: ryla-gen init --picture --yes")
             return None
-        if not typer.confirm("Make a first picture? It costs some cents.", err=True):
+        if not typer.confirm("Make a first picture? It costs a few cents.", err=True):
             return None
     return _made(screen, plan, name)
 

@@ -11,6 +11,7 @@ import typer
 
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.settings import home_folder
+from ryla_gen.support.counting import counted
 from ryla_gen.workflows.registry import workflow_class
 
 from ..common import Json, Quiet, example, group, screen_of
@@ -27,24 +28,24 @@ if TYPE_CHECKING:
 app = group("Install, start and stop a ComfyUI on this machine.", example("ryla-gen local install flux-dev"))
 
 Where = Annotated[
-    Path | None, typer.Option("--folder", metavar="DIR", help="Folder of the installation; RYLA_GEN_HOME/local when absent.")
+    Path | None, typer.Option("--folder", metavar="DIR", help="Folder of the installation. Default: RYLA_GEN_HOME/local.")
 ]
-Cpu = Annotated[bool | None, typer.Option("--cpu/--gpu", help="What to compute on; found out when absent.", show_default=False)]
+Cpu = Annotated[bool | None, typer.Option("--cpu/--gpu", help="Device to compute on. Detected by default.", show_default=False)]
 
 
 @app.command(epilog=example("ryla-gen local install flux-dev --folder /data/comfyui"))
 def install(
     context: typer.Context,
-    workflows: Annotated[list[str], typer.Argument(metavar="WORKFLOW...", help="What has to work.", show_default=False)],
+    workflows: Annotated[list[str], typer.Argument(metavar="WORKFLOW...", help="Workflows that must work.", show_default=False)],
     folder: Where = None,
     cpu: Cpu = None,
-    every: Annotated[bool, typer.Option("--all-options", help="Weights for all options of the workflows too.")] = False,
-    weights: Annotated[bool, typer.Option("--weights/--no-weights", help="Bring the weights too.")] = True,
+    every: Annotated[bool, typer.Option("--all-options", help="Include the weights for all options of the workflows.")] = False,
+    weights: Annotated[bool, typer.Option("--weights/--no-weights", help="Download the weights too.")] = True,
     yes: Yes = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Install ComfyUI with the node packs and weights of the workflows. Run again, it goes on where it stopped."""
+    """Install ComfyUI with the node packs and weights of the workflows. Run it again to continue where it stopped."""
     from ryla_gen.tools.local.install import install as carry_out
     from ryla_gen.tools.local.install import plan
 
@@ -68,7 +69,7 @@ def install(
 def start(
     context: typer.Context,
     folder: Where = None,
-    port: Annotated[int, typer.Option("--port", metavar="NUMBER", min=0, max=65535, help="Port; 0 takes a free one.")] = 8188,
+    port: Annotated[int, typer.Option("--port", metavar="NUMBER", min=0, max=65535, help="Port; 0 chooses a free one.")] = 8188,
     cpu: Cpu = None,
     as_json: Json = False,
 ) -> None:
@@ -79,14 +80,14 @@ def start(
     local = Local(_folder(folder))
     already = local.held
     found = asyncio.run(local.start(port=port, cpu=_device(cpu) == "cpu"))
-    how = "runs already" if already else "runs"
+    how = "is already running" if already else "runs"
     text = f"ComfyUI {found.comfyui or ''} {how} at {found.url} ({found.device or 'unknown device'}), its log is {found.log}"
     screen.result({**found.to_data(), "already": already}, f"{text}\nexport COMFYUI_POD_URL={found.url}")
 
 
 @app.command(epilog=example("ryla-gen local stop"))
 def stop(context: typer.Context, folder: Where = None, as_json: Json = False) -> None:
-    """Stop it, and everything it started; nothing else."""
+    """Stop the server and everything it started; nothing else."""
     from ryla_gen.tools.local.process import Local
 
     screen = screen_of(context, as_json=as_json)
@@ -96,7 +97,7 @@ def stop(context: typer.Context, folder: Where = None, as_json: Json = False) ->
 
 @app.command(epilog=example("ryla-gen local status --json"))
 def status(context: typer.Context, folder: Where = None, as_json: Json = False) -> None:
-    """Say whether it runs, where, which version, and on what."""
+    """Show whether the server runs, its address, version and device."""
     from ryla_gen.tools.local.process import Local
 
     screen = screen_of(context, as_json=as_json)
@@ -112,7 +113,7 @@ def _page(found: Status, tail: str, option: str) -> str:
         lines += [f"{found.url} · ComfyUI {found.comfyui} · {found.device} · process {found.pid}"]
         lines += [f"{found.running} running, {found.waiting} waiting", f"export COMFYUI_POD_URL={found.url}"]
     elif found.state == "died":
-        lines += [f"It ended by itself. The end of {found.log}:", *(f"  {line}" for line in tail.splitlines()[-8:])]
+        lines += [f"It ended unexpectedly. The end of {found.log}:", *(f"  {line}" for line in tail.splitlines()[-8:])]
         lines += [f"Start it again: ryla-gen local start{option}"]
     elif found.state == "stopped":
         lines += [f"Start it: ryla-gen local start{option}"]
@@ -128,7 +129,7 @@ def _folder(given: Path | None) -> Folder:
 
     root = given.expanduser() if given is not None else home_folder() / "local"
     if root.exists() and not root.is_dir():
-        raise InvalidInputError(f"{root} is a file.", "Name a folder: --folder DIR")
+        raise InvalidInputError(f"{root} is a file.", "Choose a folder: --folder DIR")
     return Folder(root.absolute())
 
 
@@ -144,9 +145,9 @@ def _question(made: Plan) -> str:
 
     parts = [f"{size(made.software_bytes)} of programs"] if made.software_bytes else []
     parts += [f"{size(made.weights_bytes)} of weights"] if made.weights_bytes else []
-    parts += [f"{made.unknown_sizes} files of unknown size"] if made.unknown_sizes else []
+    parts += [f"{counted(made.unknown_sizes, 'file')} of unknown size"] if made.unknown_sizes else []
     free = f"{size(made.free_bytes)} are free there"
-    return f"This brings {' and '.join(parts)} into {made.folder.root} for {made.on} ({free}). Go on?"
+    return f"This downloads {' and '.join(parts)} to {made.folder.root} for {made.on} ({free}). Continue?"
 
 
 def _tell(screen: Screen, step: Step) -> None:

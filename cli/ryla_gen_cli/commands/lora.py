@@ -14,6 +14,7 @@ import typer
 
 from ryla_gen.errors import LoraNotFoundError
 from ryla_gen.events import Event
+from ryla_gen.support.counting import counted
 
 from ..common import Backend, Json, Overwrite, Quiet, example, group, screen_of
 from ..completion import remember_loras
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from ryla_gen.models.loras.base import Stored, Transfer
 
 app = group(
-    "Store, list and check LoRAs where the backend reads them.",
+    "Store, list and check the LoRAs of a backend.",
     example("ryla-gen lora push ada.safetensors --trigger-word ohwx"),
 )
 
@@ -34,7 +35,7 @@ PLAIN_SECONDS, JSON_SECONDS = 15.0, 1.0
 BAR_SECONDS = 0.1
 """Between two strokes of the bar."""
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="Name under which the LoRA is stored.", show_default=False)]
+Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the stored LoRA.", show_default=False)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +58,25 @@ def push(
         ),
     ],
     lora_id: Annotated[
-        str | None, typer.Option("--id", metavar="ID", help="Name to store it under; made of the file's name when absent.")
+        str | None, typer.Option("--id", metavar="ID", help="Id to store it under. Default: made from the file name.")
     ] = None,
     trigger_word: Annotated[
         list[str] | None,
-        typer.Option("--trigger-word", metavar="WORD", help="Word that calls it; repeatable. Else its own."),
+        typer.Option("--trigger-word", metavar="WORD", help="Trigger word; repeatable. Default: those in the file."),
     ] = None,
     base: Annotated[
-        str | None, typer.Option("--base", metavar="MODEL", help="flux, sdxl or wan, for a file that does not tell.")
+        str | None, typer.Option("--base", metavar="MODEL", help="flux, sdxl or wan, for a file that does not say.")
     ] = None,
     backend: Backend = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Store a LoRA where the backend reads it. It is checked first; what is there already is not sent again."""
+    """Store a LoRA where the backend reads it. It is checked first; existing content is not sent again."""
     screen = screen_of(context, as_json=as_json, quiet=quiet)
     with _client(backend) as client, _shown(screen) as show:
         done = client.loras.push(source, id=lora_id, base=base, trigger_words=tuple(trigger_word or ()), progress=show)
     card = done.card
-    said = "is there already" if done.outcome == "already" else f"is stored ({_size(card.bytes)})"
+    said = "is already stored" if done.outcome == "already" else f"is stored ({_size(card.bytes)})"
     words = f", trigger words: {', '.join(card.trigger_words)}" if card.trigger_words else ""
     word = f' --trigger-word "{card.trigger_words[0]}"' if card.trigger_words else ""
     use = f'ryla-gen run flux-lora "PROMPT" --lora-id {card.id}{word}' if card.base == "flux" else ""
@@ -85,7 +86,7 @@ def push(
 
 @app.command("list", epilog=example("ryla-gen lora list --backend modal"))
 def list_(context: typer.Context, backend: Backend = None, as_json: Json = False) -> None:
-    """List the LoRAs that are stored, and plain files put there by hand."""
+    """List the stored LoRAs, and plain files that were put there by hand."""
     screen = screen_of(context, as_json=as_json)
     with _client(backend) as client:
         found = client.loras.list()
@@ -95,7 +96,7 @@ def list_(context: typer.Context, backend: Backend = None, as_json: Json = False
 
 @app.command(epilog=example("ryla-gen lora show ada"))
 def show(context: typer.Context, lora_id: Id, backend: Backend = None, as_json: Json = False) -> None:
-    """Show everything that is known of one LoRA."""
+    """Show everything known about one LoRA."""
     screen = screen_of(context, as_json=as_json)
     with _client(backend) as client:
         found = client.loras.show(lora_id)
@@ -110,14 +111,16 @@ def pull(
     lora_id: Id,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="PATH", help="File, or folder; here when absent.", show_default=False),
+        typer.Option(
+            "--output", "-o", metavar="PATH", help="File or folder to write. Default: the current folder.", show_default=False
+        ),
     ] = Path(),
     overwrite: Overwrite = False,
     backend: Backend = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Copy a stored LoRA to a file of this machine, checked against its hash."""
+    """Copy a stored LoRA to a file on this machine, and check its hash."""
     screen = screen_of(context, as_json=as_json, quiet=quiet)
     with _client(backend) as client, _shown(screen) as report:
         path = client.loras.pull(lora_id, output, overwrite=overwrite, progress=report)
@@ -128,13 +131,13 @@ def pull(
 def verify(
     context: typer.Context,
     lora_id: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="LoRAs to check; all when absent.", show_default=False)
+        list[str] | None, typer.Argument(metavar="[ID]...", help="LoRAs to check. Default: all.", show_default=False)
     ] = None,
     backend: Backend = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Read the stored bytes and compare them with their hash and with the format. Changes nothing."""
+    """Read the stored bytes and check their hash and format. Changes nothing."""
     screen = screen_of(context, as_json=as_json, quiet=quiet)
     with _client(backend) as client, _shown(screen) as report:
         ids = list(dict.fromkeys(lora_id or [item.id for item in client.loras.list()]))
@@ -149,19 +152,19 @@ def verify(
     screen.say(text)
     named = ", ".join(item.stored.id for item in wrong)
     hint = f"Store it again: ryla-gen lora push FILE --id {wrong[0].stored.id}"
-    screen.fail(LoraNotFoundError(f"{len(wrong)} of {len(found)} LoRAs are not whole: {named}.", hint), data)
+    screen.fail(LoraNotFoundError(f"{len(wrong)} of {counted(len(found), 'LoRA')} damaged: {named}.", hint), data)
     raise typer.Exit(1)
 
 
 @app.command(epilog=example("ryla-gen lora remove ada --yes"))
 def remove(context: typer.Context, lora_id: Id, backend: Backend = None, yes: Yes = False, as_json: Json = False) -> None:
-    """Remove a LoRA with all its files. A job that runs on Modal has a copy of its own and is not disturbed."""
+    """Remove a LoRA with all its files. A job that runs on Modal has its own copy and is not affected."""
     screen = screen_of(context, as_json=as_json)
     with _client(backend) as client:
         stored = client.loras.show(lora_id)
-        confirm(screen, f"Remove the LoRA {lora_id} ({_size(stored.bytes)}) for good?", yes=yes)
+        confirm(screen, f"Remove the LoRA {lora_id} ({_size(stored.bytes)}) permanently?", yes=yes)
         gone = client.loras.remove(lora_id)
-    screen.result({"id": lora_id, "removed": list(gone)}, f"{lora_id} is removed.")
+    screen.result({"id": lora_id, "removed": list(gone)}, f"{lora_id} has been removed.")
 
 
 @contextmanager

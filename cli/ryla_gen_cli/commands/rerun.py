@@ -32,16 +32,16 @@ def rerun(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="A picture or video that ryla-gen or ComfyUI saved.", show_default=False)
     ],
-    seed: Annotated[int | None, typer.Option("--seed", help="Another seed. Without it the same picture comes again.")] = None,
-    new_seed: Annotated[bool, typer.Option("--new-seed", help="Draw another seed.")] = False,
+    seed: Annotated[int | None, typer.Option("--seed", help="Another seed. Without it you get the same picture again.")] = None,
+    new_seed: Annotated[bool, typer.Option("--new-seed", help="Use a new random seed.")] = False,
     changes: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field; repeatable.")] = None,
     reference_image: Annotated[
-        str | None, typer.Option("--reference-image", metavar="FILE", help="The face, which is never stored in a file.")
+        str | None, typer.Option("--reference-image", metavar="FILE", help="Picture of the face; faces are never stored in a file.")
     ] = None,
     image: Annotated[
-        list[str] | None, typer.Option("--image", metavar="[NAME=]FILE", help="The picture to enlarge, or one of a graph.")
+        list[str] | None, typer.Option("--image", metavar="[NAME=]FILE", help="Picture to enlarge, or a picture of a graph.")
     ] = None,
-    video: Annotated[str | None, typer.Option("--video", metavar="FILE", help="The video to enlarge.")] = None,
+    video: Annotated[str | None, typer.Option("--video", metavar="FILE", help="Video to enlarge.")] = None,
     output: Output = None,
     overwrite: Overwrite = False,
     backend: Backend = None,
@@ -51,10 +51,10 @@ def rerun(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run again what made a saved picture or video."""
+    """Run the workflow of a saved picture or video again."""
     screen = screen_of(context, as_json=as_json, quiet=quiet)
     if new_seed and seed is not None:
-        raise InvalidInputError("--seed and --new-seed exclude each other.", "Give one of them.")
+        raise InvalidInputError("--seed and --new-seed cannot be used together.", "Use one of them.")
     cls = _class_of(file)
     fields = changed(cls, changes or ())
     fields |= {name: value for name, value in (("reference_image", reference_image), ("video", video)) if value is not None}
@@ -73,7 +73,7 @@ def _class_of(file: Path) -> type[Workflow]:
     try:
         found = media.read_metadata(file.expanduser().read_bytes())
     except OSError as error:
-        raise InvalidInputError(f"Cannot read {file}: {error.strerror or error}.", "Name a file that exists.") from None
+        raise InvalidInputError(f"Cannot read {file}: {error.strerror or error}.", "Give the path of an existing file.") from None
     if METADATA_KEY not in found:
         return CustomWorkflow  # a graph of ComfyUI's, or nothing: load tells
     import json

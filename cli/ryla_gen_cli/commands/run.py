@@ -23,7 +23,7 @@ def run(cls: type[Workflow], given: dict[str, Any]) -> None:
     """
     screen = screen_of(given["context"], as_json=given["as_json"], quiet=given["quiet"])
     if given["output"] == "-" and screen.json:
-        raise InvalidInputError("-o - and --json both want stdout.", "Give -o FILE with --json.")
+        raise InvalidInputError("-o - and --json cannot both use stdout.", "Give -o FILE with --json.")
     from ..generate import generate, with_format  # the client and its HTTP, which no help text needs
 
     fields = with_format(cls, values(cls, given), given["output"])
@@ -65,7 +65,7 @@ app = per_workflow(
     "run",
     run,
     _common,
-    text="Run a workflow and save what it makes. Each has its own options: ryla-gen run WORKFLOW --help",
+    text="Run a workflow and save what it makes. Each workflow has its own options: ryla-gen run WORKFLOW --help",
     options='flux-dev "a lighthouse at dusk, red roof" --seed 7 -o lighthouse.png',
     saves=True,
 )

@@ -68,6 +68,6 @@ app = per_workflow(
     "submit",
     submit,
     _common,
-    text="Hand in a workflow and get its job's id at once; fetch the result later: ryla-gen jobs result ID -o FILE",
+    text="Submit a workflow and print its job id at once; fetch the result later: ryla-gen jobs result ID -o FILE",
     options='flux-dev "a lighthouse at dusk, red roof" --seed 7',
 )

@@ -18,6 +18,7 @@ from ryla_gen.models.licences import WORDS
 from ryla_gen.models.weights_table import Weights
 from ryla_gen.remote.variants import default_of, variants
 from ryla_gen.settings import Settings, home_folder
+from ryla_gen.support.counting import counted
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class
 
 from ..common import Json, Quiet, example, group, screen_of
@@ -30,18 +31,18 @@ if TYPE_CHECKING:
 
     from ryla_gen.models.downloads import Progress
 
-app = group("List, bring and check the model files that workflows need.", example("ryla-gen weights sync flux flux-dev"))
+app = group("List, download and check the model files that workflows need.", example("ryla-gen weights sync flux flux-dev"))
 
 FINE = ("present", "unverified")
 """States of a file that may be used; of an unverified one nobody ever published a hash."""
 PLAIN_SECONDS, JSON_SECONDS = 15.0, 1.0
 """Between two lines of progress for people, and for programs."""
 
-Names = Annotated[list[str] | None, typer.Argument(metavar="[WORKFLOW]...", help="Workflows; all when absent.", show_default=False)]
+Names = Annotated[list[str] | None, typer.Argument(metavar="[WORKFLOW]...", help="Workflows. Default: all.", show_default=False)]
 Named = Annotated[list[str], typer.Argument(metavar="WORKFLOW...", help="Names of workflows.", show_default=False)]
-Every = Annotated[bool, typer.Option("--all-options", help="Also what only some options of the workflows need.")]
+Every = Annotated[bool, typer.Option("--all-options", help="Include files that only some options of the workflows need.")]
 Local = Annotated[
-    Path | None, typer.Option("--local", metavar="DIR", help="ComfyUI's models folder on this machine, instead of Modal.")
+    Path | None, typer.Option("--local", metavar="DIR", help="Use ComfyUI's models folder on this machine instead of Modal.")
 ]
 
 
@@ -62,14 +63,14 @@ def list_(
     workflows: Names = None,
     every: Every = False,
     local: Local = None,
-    deployed: Annotated[bool, typer.Option("--deployed", help="Ask Modal which are on the volume.")] = False,
+    deployed: Annotated[bool, typer.Option("--deployed", help="Ask Modal which files are on the volume.")] = False,
     environment: Environment = None,
     as_json: Json = False,
 ) -> None:
-    """List files with sizes and licences. Asks nobody, unless --deployed is given; --local looks which are there."""
+    """List files with sizes and licences. Works offline unless --deployed is given; --local shows which files exist."""
     screen = screen_of(context, as_json=as_json)
     if local is not None and deployed:
-        raise InvalidInputError("--local and --deployed exclude each other.", "Give one of them.")
+        raise InvalidInputError("--local and --deployed cannot be used together.", "Use one of them.")
     names = _names(workflows) or tuple(BUILT_IN)
     needed = rows_of(names, every=every)
     states: dict[str, str] | None = None
@@ -95,7 +96,7 @@ def sync(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Bring files that are missing, half there or wrong, checked by size and hash. HF_TOKEN opens gated ones."""
+    """Download files that are missing, incomplete or wrong, and check size and hash. Gated files need HF_TOKEN."""
     screen = screen_of(context, as_json=as_json, quiet=quiet)
     names = _names(workflows)
     needed = rows_of(names, every=every)
@@ -122,7 +123,7 @@ def verify(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Hash every file that is there, and say what is right, wrong or missing; changes no file."""
+    """Hash every existing file, and report which are right, wrong or missing. Changes no file."""
     screen = screen_of(context, as_json=as_json, quiet=quiet)
     names = _names(workflows)
     needed = rows_of(names, every=every)
@@ -184,7 +185,9 @@ def _listed(items: list[dict[str, Any]], licences: str) -> str:
     sums = _sums(items)
     more = f" and {sums['unknown_sizes']} of unknown size" if sums["unknown_sizes"] else ""
     room = width()
-    said = [wrap(line, room, "") for line in (f"{len(items)} files, {size(sums['bytes'])}{more}.", *licences.splitlines())]
+    said = [
+        wrap(line, room, "") for line in (f"{counted(len(items), 'file')}, {size(sums['bytes'])}{more}.", *licences.splitlines())
+    ]
     return "\n".join([table(titles, rows, room), "", *said])
 
 
@@ -283,7 +286,7 @@ def _tell(screen: Screen, report: dict[str, Any], word: str, command: str) -> No
     rows = [(item["file"], item[word]) for item in report["files"]]
     screen.say(table(("file", word), rows, width()) if rows else "No files are needed.")
     if report["ok"]:
-        screen.result(report, f"{len(rows)} files are in place.")
+        screen.result(report, f"{counted(len(rows), 'file is', 'files are')} in place.")
         return
     screen.fail(_failure(report, word, command), report)
     raise typer.Exit(1)
@@ -294,8 +297,8 @@ def _failure(report: dict[str, Any], word: str, command: str) -> RylaGenError:
     if word == "outcome":
         bad = [item for item in report["files"] if item.get("error")]
         first = error_from_data(bad[0]["error"])
-        text = f"{len(bad)} of {total} files failed. {bad[0]['file']}: {first.message}"
+        text = f"{len(bad)} of {counted(total, 'file')} failed. {bad[0]['file']}: {first.message}"
         return type(first)(text, first.hint, {**first.details, "files": [item["file"] for item in bad]})
     bad = [item for item in report["files"] if item["state"] not in FINE]
     names = ", ".join(f"{item['file']} ({item['state']})" for item in bad)
-    return ModelNotFoundError(f"{len(bad)} of {total} files are not in place: {names}.", f"Bring them: {command}")
+    return ModelNotFoundError(f"{len(bad)} of {counted(total, 'file')} missing or wrong: {names}.", f"Download them: {command}")

@@ -246,6 +246,6 @@ export class ModalClient {
     const { workspaceName } = await persistently(() => this.#modal.cpClient.workspaceNameLookup({}));
     if (!workspaceName || workspaceName === wanted) return;
     const message = `The Modal token belongs to the workspace ${workspaceName}, not to ${wanted}.`;
-    throw new RylaError({ code: "not_authorized", message, hint: `Choose the right token: modal profile activate ${wanted}`, details: { workspace: workspaceName } });
+    throw new RylaError({ code: "not_authorized", message, hint: `Switch to the right token: modal profile activate ${wanted}`, details: { workspace: workspaceName } });
   }
 }

@@ -156,7 +156,7 @@ class ModalBackend:
         found = await persistently(_workspace, "Asking Modal for the token's workspace", self._terms)
         if found and found != wanted:
             text = f"The Modal token belongs to the workspace {found!r}, but MODAL_WORKSPACE is {wanted!r}."
-            raise NotAuthorizedError(text, f"Choose the right token: modal profile activate {wanted}", {"workspace": found})
+            raise NotAuthorizedError(text, f"Switch to the right token: modal profile activate {wanted}", {"workspace": found})
         self._checked = True
 
 

@@ -150,7 +150,7 @@ class ModalTicket(TaskTicket):
         if owner == CANCELED:  # so says an app of contract 1, which takes the entry for a call
             raise self._canceled_error()
         if owner in self._over:  # and so it says of a call that was preempted
-            raise self._preempted("The deployed app does not run a job again. Deploy it anew: " + self._terms.deploy)
+            raise self._preempted("The deployed app cannot run a job again. Deploy it again: " + self._terms.deploy)
         if not owner or owner == self._id:
             raise error
         return owner
@@ -173,7 +173,7 @@ class ModalTicket(TaskTicket):
             return last
         if lost.by_hand or self._send is None or last is None or len(self._over) > 1:
             await self._end_without_reply(lost, begun=last is not None)
-        log.warning("the container of the job %s was lost; it is sent again", self._log.job)
+        log.warning("the container of the job %s was lost; the job is sent again", self._log.job)
         self._log.add(Queued, position=0)
         try:
             return await self._send()
@@ -187,13 +187,13 @@ class ModalTicket(TaskTicket):
                 await self._stop()
         if lost.by_hand:
             raise self._canceled_error()
-        raise self._preempted("It was not sent again." if begun else "It had not begun, and nothing ran.")
+        raise self._preempted("It was not sent again." if begun else "It had not started, and nothing ran.")
 
     async def _sent_in_contract_of(self, error: ContractMismatchError) -> str:
         """Send the request again in the contract of an older app, which refused it before it ran anything."""
         theirs = error.details.get("contract")
         if self._send is not None and theirs in READABLE and theirs != CONTRACT == error.details.get("theirs"):
-            log.info("the deployed app speaks contract %s; deploy it again: %s", theirs, self._terms.deploy)
+            log.info("the deployed app uses version %s of the contract; deploy it again: %s", theirs, self._terms.deploy)
             return await self._send(theirs)
         hint = error.hint.replace("ryla-gen deploy", self._terms.deploy)  # into the environment where it was found
         raise ContractMismatchError(error.message, hint, error.details) from None
@@ -264,7 +264,7 @@ class ModalTicket(TaskTicket):
             text = f"The job ran longer than {self._limit:g} s and {ended}."
             raise GenerationTimeoutError(text, "Give it more time: timeout=SECONDS, or MODAL_TIMEOUT (milliseconds).", details)
         if self._taken:
-            text = f"No event told when the job started, and {waited + self._limit:g} s after it was sent it {ended}."
+            text = f"No event said when the job started, and {waited + self._limit:g} s after it was sent it {ended}."
             raise GenerationTimeoutError(text, f"See the container's log: modal app logs {APP}", details)
         text = f"The job waited {waited:g} s for a container and {ended}"
         text += "; nothing ran." if ended == "was canceled" else "."

@@ -58,7 +58,9 @@ class RunpodBackend:
         """
         settings = self._settings
         if settings.runpod_usd_per_second is None and (settings.max_usd is not None or settings.max_usd_per_day is not None):
-            raise BackendNotConfiguredError("A budget is set, but not what RunPod costs, so it could not be kept.", PRICE_HINT)
+            raise BackendNotConfiguredError(
+                "A budget is set, but the price of RunPod is not, so the budget cannot be enforced.", PRICE_HINT
+            )
         limit = timeout or workflow.time_limit() + settings.runpod_load_seconds
         run_seconds = limit + SLACK_SECONDS
         life = self._waiting + run_seconds
@@ -105,7 +107,7 @@ class RunpodBackend:
         Raises:
             JobNotFoundError: always, with ``details["maybe_taken"]``: it may have been taken all the same.
         """
-        text = f"Nobody heard RunPod's id of the job {job}, and ours finds none. It may have been taken, and be paid for."
+        text = f"The RunPod id of the job {job} is not known, nor does RunPod find it. It may have been accepted and be paid for."
         raise JobNotFoundError(text, LOST_HINT, {"job": job, "maybe_taken": True})
 
     async def health(self) -> dict[str, Any]:
@@ -133,7 +135,7 @@ class RunpodBackend:
 def _api(settings: Settings, terms: Terms) -> RunpodApi:
     if not settings.runpod_endpoint_id:
         text = "The runpod backend has no endpoint."
-        raise BackendNotConfiguredError(text, "Name it: ryla-gen config set runpod.endpoint_id ID, or set RUNPOD_ENDPOINT_ID.")
+        raise BackendNotConfiguredError(text, "Set it: ryla-gen config set runpod.endpoint_id ID, or set RUNPOD_ENDPOINT_ID.")
     if not settings.runpod_api_key:
         raise NotAuthorizedError("RUNPOD_API_KEY is not set.", KEY_HINT)
     return RunpodApi(settings.runpod_url, settings.runpod_endpoint_id, settings.runpod_api_key, pace=terms.pace)

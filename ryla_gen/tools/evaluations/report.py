@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
+from ...support.counting import counted
 from ...version import __version__
 from .measures import Evaluation
 from .plots import run_plot, share_plot, similarity_plot, time_plot
@@ -43,7 +44,7 @@ def report(found: Evaluation) -> str:
 def _parts(found: Evaluation, title: str) -> Iterator[str]:
     begun = found.began[:16].replace("T", " ")
     yield f"<h1>{escape(title)}</h1>"
-    runs = f"{len(found.trials)} of {found.wanted} runs"
+    runs = f"{len(found.trials)} of {counted(found.wanted, 'run')}"
     yield f'<p class="soft">on {escape(found.places)} · {runs} · begun {escape(begun)} UTC · ryla-gen {__version__}</p>'
     yield f'<div class="facts">{"".join(_facts(found))}</div>'
     yield from (f'<p class="remark">{escape(text)}</p>' for text in found.remarks())

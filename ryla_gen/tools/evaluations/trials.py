@@ -74,7 +74,7 @@ class TrialOptions:
     """How runs are made."""
 
     in_flight: int = 1
-    """How many may be under way at once."""
+    """Maximum number of jobs in progress at once."""
     timeout: float | None = None
     """Seconds each graph may run, instead of its workflow's own limit."""
     tags: Sequence[str] = ()

@@ -11,26 +11,27 @@ from ...common import Backend, Json, Overwrite, Quiet, Timeout, Url, example, gr
 from ...prompts import Yes
 
 app = group(
-    "Measure how well a workflow works, on any backend. What has been measured is kept when you stop it.",
+    "Measure how well a workflow works, on any backend. If you stop it, what has been measured is kept.",
     example("ryla-gen bench success-rate flux-dev --count 20 --report success.html"),
 )
 
 Name = Annotated[str, typer.Argument(metavar="WORKFLOW", help="Name of the workflow; ryla-gen workflows list shows all.")]
 Prompt = Annotated[
     list[str] | None,
-    typer.Option("--prompt", metavar="TEXT", help="Prompt; repeatable, then taken in turn. Five scenes when absent."),
+    typer.Option("--prompt", metavar="TEXT", help="Prompt; repeat it to use several in turn. Default: five scenes."),
 ]
-Count = Annotated[int, typer.Option("--count", "-n", metavar="NUMBER", min=1, max=10_000, help="How many runs.")]
+Count = Annotated[int, typer.Option("--count", "-n", metavar="NUMBER", min=1, max=10_000, help="Number of runs.")]
 Fields = Annotated[
     list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A field of the workflow, such as steps=30; repeatable.")
 ]
 Seed = Annotated[
     int | None,
-    typer.Option("--seed", metavar="NUMBER", min=0, help="Seed of the first run, each next one more. Drawn when absent."),
+    typer.Option("--seed", metavar="NUMBER", min=0, help="Seed of the first run; each further run adds 1. Random by default."),
 ]
-InFlight = Annotated[int, typer.Option("--in-flight", metavar="NUMBER", min=1, help="How many may be under way at once.")]
+InFlight = Annotated[int, typer.Option("--in-flight", metavar="NUMBER", min=1, help="Maximum number of jobs in progress at once.")]
 Report = Annotated[
-    Path | None, typer.Option("--report", metavar="FILE", help="Write a page with pictures and plots, such as report.html.")
+    Path | None,
+    typer.Option("--report", metavar="FILE", help="Write a page with pictures and plots to this file, such as report.html."),
 ]
 
 
@@ -40,7 +41,9 @@ def success_rate(
     workflow: Name = "flux-dev",
     prompt: Prompt = None,
     count: Count = 20,
-    target: Annotated[float, typer.Option("--target", metavar="SHARE", min=0, max=1, help="Share that must be exceeded.")] = 0.95,
+    target: Annotated[
+        float, typer.Option("--target", metavar="SHARE", min=0, max=1, help="Share of successes that must be exceeded.")
+    ] = 0.95,
     fields: Fields = None,
     seed: Seed = None,
     in_flight: InFlight = 1,
@@ -53,7 +56,7 @@ def success_rate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run a workflow many times; exit 1 when not more than the target share succeeds."""
+    """Run a workflow many times; exit with 1 unless more than the target share succeeds."""
     from .run import Plan, bench
 
     screen = screen_of(context, as_json=as_json, quiet=quiet)
@@ -83,7 +86,7 @@ def consistency(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make pictures of one face in several scenes and measure how like the reference each is (cosine of ArcFace embeddings)."""
+    """Make pictures of one face in several scenes and measure how similar each is to the reference, by ArcFace embeddings."""
     from .run import Plan, bench
 
     screen = screen_of(context, as_json=as_json, quiet=quiet)

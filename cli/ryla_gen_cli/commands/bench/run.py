@@ -18,6 +18,7 @@ from ryla_gen.client import AsyncClient
 from ryla_gen.client.requests import estimate
 from ryla_gen.errors import ERRORS, InvalidInputError, JobCanceledError, RylaGenError, StorageError, StorageFailedError
 from ryla_gen.events import now
+from ryla_gen.support.counting import counted
 from ryla_gen.support.loop_thread import Portal
 from ryla_gen.tools.evaluations.examples import PROMPTS
 from ryla_gen.tools.evaluations.measures import Evaluation, Kind
@@ -79,14 +80,14 @@ class Plan:
         """Build every request.
 
         Raises:
-            InvalidInputError: a field does not fit, or the workflow keeps no face.
+            InvalidInputError: a field does not fit, or the workflow does not keep a face.
         """
         cls = workflow_class(self.name)
         fields = changed(cls, self.fields)
         if self.reference is not None:
             if FACE_FIELD not in cls.model_fields:
                 raise InvalidInputError(
-                    f"{self.name} keeps no face.", "Choose one that does: --workflow instantid, flux-instantid or flux-pulid"
+                    f"{self.name} does not keep a face.", "Use one that does: --workflow instantid, flux-instantid or flux-pulid"
                 )
             fields[FACE_FIELD] = self.reference
         own = (str(fields.pop("prompt")),) if "prompt" in fields else ()
@@ -145,7 +146,7 @@ def _check_report(target: Path, *, overwrite: bool) -> None:
     folder = Path(os.path.abspath(target.parent))  # noqa: PTH100 - Path.resolve would follow links
     found = next(place for place in (folder, *folder.parents) if os.path.exists(place))  # noqa: PTH110 - never raises
     if not found.is_dir() or not os.access(found, os.W_OK | os.X_OK):
-        text = f"{found} is no folder that can be written."
+        text = f"{found} is not a writable folder."
         raise StorageFailedError(text, "Choose another place: --report report.html", {"file": str(found)})
 
 
@@ -153,7 +154,9 @@ def _question(client: AsyncClient, workflows: Sequence[Workflow], backend: str) 
     count, name = len(workflows), workflows[0].name.replace("_", "-")
     each = estimate(workflows[0], client.settings, client.history)
     cost = (
-        "for nothing" if each.usd.high == 0 else f"for about ${each.usd.likely * count:.2f} (at most ${each.usd.high * count:.2f})"
+        "free of charge"
+        if each.usd.high == 0
+        else f"for about ${each.usd.likely * count:.2f} (at most ${each.usd.high * count:.2f})"
     )
     times = "once" if count == 1 else f"{count} times"
     return f"Run {name} {times} on {backend}, {cost}?"
@@ -195,13 +198,13 @@ def _run(
         if not found.trials:
             raise  # with the mark that work was under way
         screen.working = False
-        found.stopped = f"Stopped after {len(found.trials)} of {found.wanted} runs."
+        found.stopped = f"Stopped after {len(found.trials)} of {counted(found.wanted, 'run')}."
         return 128 + int(getattr(stop, "number", signal.SIGINT)), JobCanceledError(
-            found.stopped, "What was measured until then is kept."
+            found.stopped, "What was measured before that is kept."
         )
     except RylaGenError as error:
         screen.working = False
-        found.stopped = f"Ended after {len(found.trials)} of {found.wanted} runs: {error.message}"
+        found.stopped = f"Ended after {len(found.trials)} of {counted(found.wanted, 'run')}: {error.message}"
         return 1, error
     finally:
         found.trials.sort(key=lambda trial: trial.index)
@@ -233,7 +236,7 @@ def conclude(screen: Screen, plan: Plan, found: Evaluation, code: int, error: Ry
     data = found.to_data()
     unwritten = _write_report(screen, plan, found, data)
     if error is not None and unwritten is not None:
-        screen.note(f"warning: there is no report: {unwritten.message}")
+        screen.note(f"warning: the report could not be written: {unwritten.message}")
     error = error or unwritten
     if error is None and found.passed is False:
         code, error = 1, _missed(screen, found)
@@ -267,7 +270,7 @@ def _missed(screen: Screen, found: Evaluation) -> RylaGenError | None:
         screen.note("  hint: Try a clearer reference, or more strength: --set instantid_strength=1.0")
         return None
     counts = ", ".join(f"{code} {count}" for code, count in found.codes.items())
-    text = f"{found.share.successes} of {found.share.of} runs succeeded, and the target is more than {target:.0%}."
+    text = f"{found.share.successes} of {counted(found.share.of, 'run')} succeeded, but the target is more than {target:.0%}."
     kind = ERRORS[next(iter(found.codes))]  # a target below 100 % is missed by failures only
-    hint = "See what each failure said: ryla-gen jobs list --tag bench --state failed"
+    hint = "See why each run failed: ryla-gen jobs list --tag bench --state failed"
     return kind(f"{text} Failures: {counts}.", hint, {"errors": found.codes})

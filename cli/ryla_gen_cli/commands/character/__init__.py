@@ -13,25 +13,27 @@ from ...common import Backend, Json, Overwrite, Quiet, Tag, Url, example, group,
 from ...run_options import RunOptions
 
 app = group(
-    "Make a character: base images, a face swap, a sheet of angles. Each is one job of several pictures.",
+    "Make a character: base images, a face swap, a sheet of angles. Each is one job with several pictures.",
     example('ryla-gen character base "a young woman with red hair and freckles" --count 4 -o mia/'),
 )
 
-Nsfw = Annotated[bool, typer.Option("--nsfw", help="Use the checkpoint that characters.nsfw_checkpoint names.")]
-SeedOption = Annotated[int | None, typer.Option("--seed", metavar="NUMBER", min=0, help="Repeats the pictures; drawn when absent.")]
+Nsfw = Annotated[bool, typer.Option("--nsfw", help="Use the checkpoint set in characters.nsfw_checkpoint.")]
+SeedOption = Annotated[
+    int | None, typer.Option("--seed", metavar="NUMBER", min=0, help="The same seed gives the same pictures. Random by default.")
+]
 Width = Annotated[int | None, typer.Option("--width", metavar="PIXELS", help="Width of each picture.")]
 Height = Annotated[int | None, typer.Option("--height", metavar="PIXELS", help="Height of each picture.")]
 Steps = Annotated[int | None, typer.Option("--steps", metavar="NUMBER", help="Sampling steps of each picture.")]
 Folder = Annotated[
     str | None,
-    typer.Option("--output", "-o", metavar="DIR", help="Folder that the pictures and the sheet are copied to."),
+    typer.Option("--output", "-o", metavar="DIR", help="Folder to copy the pictures and the sheet to."),
 ]
-Detach = Annotated[bool, typer.Option("--detach", help="Hand everything in, say the job's id, and do not wait.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Submit everything, print the job id, and do not wait.")]
 Face = Annotated[str, typer.Argument(metavar="IMAGE", help="Picture of the face to keep.", show_default=False)]
-Id = Annotated[str, typer.Argument(metavar="ID", help="The job's id, or the beginning of it.", show_default=False)]
+Id = Annotated[str, typer.Argument(metavar="ID", help="The job id, or its first characters.", show_default=False)]
 Again = Annotated[
     str | None,
-    typer.Option("--base-image", metavar="IMAGE", help="The reference picture again, when it is no longer where it was."),
+    typer.Option("--base-image", metavar="IMAGE", help="The reference picture, if it is no longer where it was."),
 ]
 
 
@@ -39,7 +41,7 @@ Again = Annotated[
 def base(
     context: typer.Context,
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What the character looks like.", show_default=False)],
-    count: Annotated[int, typer.Option("--count", metavar="NUMBER", min=1, max=16, help="Pictures to choose from.")] = 4,
+    count: Annotated[int, typer.Option("--count", metavar="NUMBER", min=1, max=16, help="Number of pictures to make.")] = 4,
     seed: SeedOption = None,
     nsfw: Nsfw = False,
     width: Width = None,
@@ -54,7 +56,7 @@ def base(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make pictures of a new character, each with a seed of its own."""
+    """Make pictures of a new character, each with its own seed."""
     from . import work  # the client and its backends, which no help text needs
 
     names = [f"base-{number}" for number in range(1, count + 1)]
@@ -72,7 +74,7 @@ def base(
 def swap(
     context: typer.Context,
     image: Face,
-    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="The new picture.", show_default=False)],
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="Describes the new picture.", show_default=False)],
     seed: SeedOption = None,
     nsfw: Nsfw = False,
     width: Width = None,
@@ -87,7 +89,7 @@ def swap(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a new picture with the face of another."""
+    """Make a new picture with the face from another one."""
     from . import work
 
     fields = _fields(width, height, steps)
@@ -105,9 +107,11 @@ def sheet(
     context: typer.Context,
     image: Face,
     angle: Annotated[
-        list[str] | None, typer.Option("--angle", metavar="NAME", help="Only this angle; repeatable. All when absent.")
+        list[str] | None, typer.Option("--angle", metavar="NAME", help="Make only this angle; repeatable. Default: all.")
     ] = None,
-    prompt: Annotated[str, typer.Option("--prompt", metavar="TEXT", help="What is the same in every picture: hair, clothes.")] = "",
+    prompt: Annotated[
+        str, typer.Option("--prompt", metavar="TEXT", help="Describes what stays the same in every picture: hair, clothes.")
+    ] = "",
     seed: SeedOption = None,
     nsfw: Nsfw = False,
     width: Width = None,
@@ -122,7 +126,7 @@ def sheet(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make one picture per angle with the face of another, and a labelled contact sheet.
+    """Make one picture per angle with the face from another picture, and a labelled contact sheet.
 
     Angles: front, three-quarter-left, three-quarter-right, profile-left, profile-right, back, looking-up, looking-down.
     """
@@ -147,7 +151,7 @@ def sheet(
 def status(
     context: typer.Context,
     job: Id,
-    wait: Annotated[bool, typer.Option("--wait", help="Show its progress until it ends; Ctrl-C stops the watching only.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Show its progress until it ends; Ctrl-C only stops watching.")] = False,
     base_image: Again = None,
     output: Folder = None,
     overwrite: Overwrite = False,
@@ -156,9 +160,9 @@ def status(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Say where each picture of a job is, and take the job up where it was left.
+    """Show the state of each picture of a job, and resume the job where it stopped.
 
-    What a stopped command never sent is sent now, and what a machine's fault cost is tried once more.
+    Pictures that a stopped command never sent are sent now; those lost to a machine fault are tried once more.
     """
     from . import work
 
@@ -170,7 +174,7 @@ def status(
 def retry(
     context: typer.Context,
     job: Id,
-    only: Annotated[list[str] | None, typer.Option("--only", metavar="NAME", help="Only this picture; repeatable.")] = None,
+    only: Annotated[list[str] | None, typer.Option("--only", metavar="NAME", help="Retry only this picture; repeatable.")] = None,
     base_image: Again = None,
     output: Folder = None,
     overwrite: Overwrite = False,
@@ -179,7 +183,7 @@ def retry(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make the pictures that did not come once more; those that are there stay."""
+    """Make the missing pictures again; existing ones are kept."""
     from . import work
 
     how = RunOptions(output, overwrite, backend, url)
@@ -188,7 +192,7 @@ def retry(
 
 @app.command(epilog=example("ryla-gen character cancel 7f0c4a1e"))
 def cancel(context: typer.Context, job: Id, backend: Backend = None, url: Url = None, as_json: Json = False) -> None:
-    """Stop a job; the pictures that are there stay."""
+    """Stop a job; existing pictures are kept."""
     from . import work
 
     work.cancel(screen_of(context, as_json=as_json), job, RunOptions(None, False, backend, url))
@@ -197,16 +201,16 @@ def cancel(context: typer.Context, job: Id, backend: Backend = None, url: Url = 
 @app.command(epilog=example("ryla-gen character compare mia/base-2.png mia/swap.png"))
 def compare(
     context: typer.Context,
-    first: Annotated[str, typer.Argument(metavar="A", help="One picture.", show_default=False)],
-    second: Annotated[str, typer.Argument(metavar="B", help="The other one.", show_default=False)],
-    largest: Annotated[bool, typer.Option("--largest", help="Take the largest face of a picture with several.")] = False,
+    first: Annotated[str, typer.Argument(metavar="A", help="The first picture.", show_default=False)],
+    second: Annotated[str, typer.Argument(metavar="B", help="The second picture.", show_default=False)],
+    largest: Annotated[bool, typer.Option("--largest", help="Use the largest face in a picture with several.")] = False,
     install: Annotated[
-        bool, typer.Option("--install", help="Bring the two face models first (278 MB, for non-commercial research).")
+        bool, typer.Option("--install", help="Download the two face models first (278 MB, for non-commercial research).")
     ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Say how like two faces are: the cosine of their ArcFace embeddings, -1 to 1. Needs the extra "faces"."""
+    """Measure how similar two faces are: the cosine of their ArcFace embeddings, -1 to 1. Needs the extra "faces"."""
     from . import work
 
     screen = screen_of(context, as_json=as_json, quiet=quiet)
@@ -215,7 +219,7 @@ def compare(
 
 @app.command("list", epilog=example("ryla-gen character list"))
 def list_(context: typer.Context, as_json: Json = False) -> None:
-    """List the character jobs of this machine, the newest first."""
+    """List the character jobs of this machine, newest first."""
     from . import work
 
     work.list_jobs(screen_of(context, as_json=as_json))
@@ -237,7 +241,7 @@ def _picture(image: str) -> str | Path:
         return image
     path = Path(image).expanduser()
     if not path.is_file():
-        raise InvalidInputError(f"There is no picture {image}.", "Name a file that exists, or an address.")
+        raise InvalidInputError(f"There is no picture at {image}.", "Give the path of an existing file, or an address.")
     return path
 
 

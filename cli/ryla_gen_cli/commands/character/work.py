@@ -37,8 +37,8 @@ def submit(
     _check_folder(how, names)
     with _runner(screen, how) as (client, runner):
         if detach and client.settings.backend_names[0] == "emulator":
-            text = "The embedded emulator ends with this command, and the job would end with it."
-            hint = "Leave out --detach, or start a server that stays (ryla-gen emulator) and name it: --url http://127.0.0.1:8188"
+            text = "The embedded emulator ends with this command, so the job would end too."
+            hint = "Leave out --detach, or start a server that keeps running (ryla-gen emulator) and use it: --url http://127.0.0.1:8188"
             raise BackendNotConfiguredError(text, hint)
         job = work(runner)
         short = job.id[:SHORT_ID]
@@ -47,7 +47,7 @@ def submit(
             screen.result(_told(job), job.id)
             screen.note(f"Fetch it: ryla-gen character status {short} --wait -o DIR")
             return
-        screen.note(f"job {short}: ryla-gen character status {short} takes it up again, should this command be stopped hard.")
+        screen.note(f"job {short}: ryla-gen character status {short} resumes it if this command is killed.")
         try:
             _follow(screen, job)
         except BaseException:
@@ -75,7 +75,7 @@ def status(screen: Screen, job_id: str, how: RunOptions, base_image: str | Path 
         paths = _copied(job, how)
         screen.result(_told(job, files=[str(path) for path in paths]), _page(job.plan))
         if job.state == "failed":
-            screen.note(f"Try only what did not come: ryla-gen character retry {job.id[:SHORT_ID]}")
+            screen.note(f"Retry only the missing pictures: ryla-gen character retry {job.id[:SHORT_ID]}")
 
 
 def retry(screen: Screen, job_id: str, how: RunOptions, only: Sequence[str] | None, base_image: str | Path | None) -> None:

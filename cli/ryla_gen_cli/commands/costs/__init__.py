@@ -24,7 +24,7 @@ EXAMPLE = "ryla-gen costs --by workflow --since 7d"
 COLUMNS = ("jobs", "succeeded", "failed", "gpu_seconds", "usd", "usd_each", "reserved_usd")
 
 app = typer.Typer(
-    help="Show what the jobs of this machine cost, and the prices.",
+    help="Show what this machine's jobs cost, and the prices.",
     epilog=example(EXAMPLE),
     rich_markup_mode=None,
     add_completion=False,
@@ -37,14 +37,16 @@ By = Literal["day", "workflow", "character", "backend"]
 @app.callback(epilog=example(EXAMPLE))
 def costs(
     context: typer.Context,
-    by: Annotated[By, typer.Option("--by", help="What to sum up by. Days are UTC; a character is a tag character:NAME.")] = "day",
+    by: Annotated[
+        By, typer.Option("--by", help="How to group the costs. Days are UTC; a character is a tag character:NAME.")
+    ] = "day",
     since: Annotated[
-        str | None, typer.Option("--since", metavar="WHEN", help="Only jobs from then on: 2026-01-31, or 24h, 7d, 4w ago.")
+        str | None, typer.Option("--since", metavar="WHEN", help="Count only jobs since this time: 2026-01-31, or 24h, 7d, 4w ago.")
     ] = None,
     as_json: Json = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Write CSV to stdout: for spreadsheets.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Write CSV to stdout, for spreadsheets.")] = False,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Draw bars into a .png, .svg or .pdf. Needs the extra plots.")
+        Path | None, typer.Option("--plot", metavar="FILE", help="Save a bar chart as .png, .svg or .pdf. Needs the extra plots.")
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -53,7 +55,7 @@ def costs(
         return
     screen = screen_of(context, as_json=as_json)
     if as_json and as_csv:
-        raise InvalidInputError("--json and --csv both want stdout.", "Give one of them.")
+        raise InvalidInputError("--json and --csv cannot both use stdout.", "Use one of them.")
     with closing(History(Settings.load().history_path)) as history:
         rows = history.costs(by, since)
     for text in history.warnings:
@@ -72,7 +74,7 @@ def costs(
 
 @app.command(epilog=example("ryla-gen costs prices"))
 def prices(context: typer.Context, as_json: Json = False) -> None:
-    """Show Modal's prices as this version knows them, and the day on which they were read."""
+    """Show the Modal prices that this version knows, and the date on which they were read."""
     screen = screen_of(context, as_json=as_json)
     items = [{"name": name, "usd_per_second": usd} for name, usd in table_of_prices.GPU_USD_PER_SECOND.items()]
     items += [
@@ -80,7 +82,7 @@ def prices(context: typer.Context, as_json: Json = False) -> None:
         {"name": "GiB of memory", "usd_per_second": table_of_prices.MEMORY_USD_PER_GIB_SECOND},
     ]
     rows = [(item["name"], f"${item['usd_per_second']:.8f}", f"${float(str(item['usd_per_second'])) * 3600:.3f}") for item in items]
-    text = f"Modal's prices, read on {table_of_prices.PRICES_AS_OF}. A chosen region costs ×1.15 to ×2.5 on top.\n\n"
+    text = f"Modal's prices, read on {table_of_prices.PRICES_AS_OF}. Choosing a region multiplies the price by 1.15 to 2.5.\n\n"
     screen.result(
         {"prices_as_of": table_of_prices.PRICES_AS_OF, "items": items},
         text + table(("", "a second", "an hour"), rows, width()),

@@ -26,7 +26,7 @@ def costs_plot(rows: Sequence[CostRow], by: str, path: Path, *, overwrite: bool 
     """
     if path.suffix.lower() not in KINDS:
         raise InvalidInputError(
-            f"A plot cannot be written as {path.suffix or path.name!r}.", f"Name it with one of: {' '.join(KINDS)}"
+            f"A plot cannot be written as {path.suffix or path.name!r}.", f"Use a name that ends in: {' '.join(KINDS)}"
         )
     if not rows:
         raise InvalidInputError("There are no costs to draw.", "Leave out --since, or run something first.")

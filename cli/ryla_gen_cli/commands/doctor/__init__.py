@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ryla_gen.errors import ServerUnhealthyError
+from ryla_gen.support.counting import counted
 from ryla_gen.support.loop_thread import Portal
 from ryla_gen.workflows.registry import workflow_class
 
@@ -24,16 +25,18 @@ def doctor(
     context: typer.Context,
     workflows: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[WORKFLOW]...", help="Workflows that have to work; any will do when absent.", show_default=False),
+        typer.Argument(
+            metavar="[WORKFLOW]...", help="Workflows that must work. Default: at least one of them.", show_default=False
+        ),
     ] = None,
     backend: Backend = None,
     url: Url = None,
     generate: Annotated[
-        bool, typer.Option("--generate", help="Make a small picture too, which on Modal costs some cents.")
+        bool, typer.Option("--generate", help="Also make a small picture; on Modal this costs a few cents.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check that the backend works: credentials, versions, weights, nodes. The emulator makes a small picture."""
+    """Check that the backend works: credentials, versions, weights, nodes. On the emulator it also makes a small picture."""
     screen = screen_of(context, as_json=as_json)
     wanted = tuple(dict.fromkeys(workflow_class(name).name for name in workflows or ()))
     settings = settings_for(backend, url)
@@ -53,7 +56,7 @@ def doctor(
     if not failed:
         screen.result(data)
         return
-    text = f"{len(failed)} of {len(checks)} checks failed: {', '.join(check.name for check in failed)}."
+    text = f"{len(failed)} of {counted(len(checks), 'check')} failed: {', '.join(check.name for check in failed)}."
     screen.fail(ServerUnhealthyError(text, failed[0].hint), data)
     raise typer.Exit(1)
 

@@ -16,6 +16,7 @@ from ryla_gen.errors import RylaGenError
 from ryla_gen.models.node_schemas import COMFYUI_VERSION
 from ryla_gen.remote.variants import default_of
 from ryla_gen.settings import Settings
+from ryla_gen.support.counting import counted
 from ryla_gen.version import __version__
 from ryla_gen.workflows.flux import Flux
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class
@@ -96,7 +97,7 @@ def _home(settings: Settings) -> Check:
     for folder in (settings.home, settings.output_dir):
         there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
         if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-            hint = "Choose another: RYLA_GEN_HOME=DIR, or ryla-gen config set output_dir DIR"
+            hint = "Choose another folder: RYLA_GEN_HOME=DIR, or ryla-gen config set output_dir DIR"
             return Check("folders", "failed", f"{folder} cannot be written.", hint)
     return Check("folders", "ok", f"settings and journal in {settings.home}, results in {settings.output_dir}")
 
@@ -105,7 +106,7 @@ async def _picture(settings: Settings, *, generate: bool, broken: bool) -> Check
     if broken:
         return Check("picture", "skipped", "something above failed")
     if not generate:
-        return Check("picture", "skipped", "it would use a GPU", "Make one: ryla-gen doctor --generate")
+        return Check("picture", "skipped", "it would need a GPU", "To make one: ryla-gen doctor --generate")
     client = AsyncClient(settings=settings)
     try:
         made = await client.run(PICTURE, tags=("doctor",))
@@ -156,7 +157,7 @@ def _nodes(known: dict[str, Any], workflows: Sequence[str]) -> list[Check]:
     checks = [_nodes_of(missing, required=missing.workflow in workflows) for missing in lacking]
     if not workflows and all(check.state != "ok" for check in checks):
         hint = "Install or update ComfyUI on the server."
-        checks.append(Check("workflows", "failed", "The server has the nodes of no workflow.", hint))
+        checks.append(Check("workflows", "failed", "The server does not have the nodes of any workflow.", hint))
     return checks + [_weights_of(item, required=item.workflow in workflows) for item in lacking if item.files and not item.nodes]
 
 
@@ -199,16 +200,16 @@ async def _runpod(settings: Settings) -> AsyncIterator[Check]:
     except RylaGenError as error:
         yield failed("endpoint", error)
         return
-    yield Check("endpoint", "ok", f"{settings.runpod_endpoint_id} answers and takes the key")
+    yield Check("endpoint", "ok", f"{settings.runpod_endpoint_id} answers and accepts the key")
     workers, jobs = (_counts(health.get(part)) for part in ("workers", "jobs"))
-    yield Check("workers", "ok", workers or "it does not tell")
-    yield Check("queue", "ok", jobs or "it does not tell")
+    yield Check("workers", "ok", workers or "it does not say")
+    yield Check("queue", "ok", jobs or "it does not say")
     if settings.runpod_usd_per_second is None:
-        yield Check("price", "skipped", "not known, so results say a cost of 0, and no budget can be kept", PRICE_HINT)
+        yield Check("price", "skipped", "not known, so results show a cost of 0 and budgets cannot be enforced", PRICE_HINT)
     else:
         yield Check("price", "ok", f"${settings.runpod_usd_per_second:g} a second")
     # What the worker's ComfyUI has can only be learnt by running something there.
-    yield Check("weights", "skipped", "RunPod tells neither the weights nor the nodes of a worker", "See docs/runpod.md")
+    yield Check("weights", "skipped", "RunPod does not report the weights or the nodes of a worker", "See docs/runpod.md")
 
 
 def _counts(found: object) -> str:
@@ -238,13 +239,13 @@ async def _modal(settings: Settings, workflows: Sequence[str]) -> AsyncIterator[
     yield Check("app", "ok", f"{settings.modal_app} is deployed, with every class")
     try:
         await admin.probe_queue(settings)
-        yield Check("queue", "ok", "progress of jobs arrives")
+        yield Check("queue", "ok", "job progress arrives")
     except RylaGenError as error:
         yield failed("queue", error)
     try:
         # One call of the CPU class: it costs a fraction of a cent, and its answer tells the contract and the weights.
         report = await admin.weights(settings, "status", workflows or _built_in())
-        yield Check("call", "ok", "the app answers and speaks this package's contract")
+        yield Check("call", "ok", "the app answers and uses the contract of this package")
     except RylaGenError as error:
         yield failed("call", error)
         return
@@ -257,16 +258,16 @@ def _app_version(deployed: object) -> Check:
     if deployed == __version__:
         return Check("version", "ok", f"the app is {deployed}, as this package")
     # Another version is no fault as long as both speak one contract, which the call has just shown.
-    text = f"the app is {deployed or 'older than it can tell'}, this package is {__version__}"
-    return Check("version", "skipped", text, "Bring both together: ryla-gen deploy")
+    text = f"the app is {deployed or 'too old to report its version'}, this package is {__version__}"
+    return Check("version", "skipped", text, "Deploy this version: ryla-gen deploy")
 
 
 def _workspace(found: str, settings: Settings) -> Check:
     wanted = settings.modal_workspace
     if wanted and wanted != found:
         text = f"It belongs to the workspace {found!r}, but MODAL_WORKSPACE is {wanted!r}."
-        return Check("token", "failed", text, f"Choose the right one: modal profile activate {wanted}")
-    return Check("token", "ok", f"of the workspace {found}")
+        return Check("token", "failed", text, f"Switch to the right token: modal profile activate {wanted}")
+    return Check("token", "ok", f"belongs to the workspace {found}")
 
 
 def _stock(states: dict[str, str], workflows: Sequence[str]) -> list[Check]:
@@ -277,12 +278,17 @@ def _stock(states: dict[str, str], workflows: Sequence[str]) -> list[Check]:
         missing = [label for row in rows if states.get(label := f"{row.folder}/{row.name}") not in ("present", "unverified")]
         title = f"weights of {name.replace('_', '-')}"
         if not missing:
-            checks.append(Check(title, "ok", f"{len(rows)} files on the volume"))
+            checks.append(Check(title, "ok", f"{counted(len(rows), 'file')} on the volume"))
             continue
-        hint = f"Bring them: ryla-gen weights sync {name.replace('_', '-')}"
+        hint = f"Download them: ryla-gen weights sync {name.replace('_', '-')}"
         checks.append(Check(title, "failed" if name in workflows else "skipped", f"not there: {_some(missing)}", hint))
     if not workflows and all(check.state != "ok" for check in checks):
         checks.append(
-            Check("weights", "failed", "No workflow has its weights on the volume.", "Begin with: ryla-gen weights sync flux")
+            Check(
+                "weights",
+                "failed",
+                "The volume does not have the weights of any workflow.",
+                "Start with: ryla-gen weights sync flux",
+            )
         )
     return checks

@@ -15,6 +15,7 @@ from ryla_gen.comfy.separators import with_server_names
 from ryla_gen.errors import InvalidInputError, WorkflowInvalidError
 from ryla_gen.graphs.inputs import pictures_of
 from ryla_gen.settings import Settings
+from ryla_gen.support.counting import counted
 from ryla_gen.workflows.base import Files
 from ryla_gen.workflows.custom import CustomWorkflow
 
@@ -28,7 +29,7 @@ from .acceptance import Asked, findings_at, nodes_at
 from .checks import Finding, Nodes, Schemas, check, nodes_of
 
 app = group(
-    "Run, check, convert, draw or change a ComfyUI graph of your own; make a workflow of it.",
+    "Run, check, convert, draw or change a ComfyUI graph of your own; make a workflow from it.",
     example("ryla-gen graph validate graph_api.json"),
 )
 
@@ -48,7 +49,9 @@ app.command(epilog=example("ryla-gen graph scaffold my-portrait my_graph_api.jso
 def run(
     context: typer.Context,
     file: Drawing,
-    text: Annotated[str | None, typer.Option("--prompt", help="Text for the positive prompt; - reads standard input.")] = None,
+    text: Annotated[
+        str | None, typer.Option("--prompt", help="Text for the positive prompt; - reads it from standard input.")
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed for every sampler.")] = None,
     image: Image = None,
     changes: Annotated[
@@ -57,7 +60,9 @@ def run(
             "--set", metavar="NODE.INPUT=VALUE", help="Another value, such as 3.seed=42 or KSampler.steps=30; repeatable."
         ),
     ] = None,
-    limit: Annotated[float | None, typer.Option("--limit", metavar="SECONDS", help="How long the graph may run; 120.")] = None,
+    limit: Annotated[
+        float | None, typer.Option("--limit", metavar="SECONDS", help="How long the graph may run. Default: 120.")
+    ] = None,
     output: Output = None,
     overwrite: Overwrite = False,
     backend: Backend = None,
@@ -89,14 +94,17 @@ def validate(
     file: Drawing,
     image: Image = None,
     backend: Annotated[
-        str | None, typer.Option("--backend", metavar="NAME", help="Find what a run there would refuse, such as emulator or modal.")
+        str | None,
+        typer.Option(
+            "--backend", metavar="NAME", help="Check against this backend, such as emulator or modal, without running anything."
+        ),
     ] = None,
     url: Url = None,
     comfyui: ComfyUI = None,
     schemas: tools.SchemaFile = None,
     as_json: Json = False,
 ) -> None:
-    """Check a graph: against ComfyUI's own nodes and those of the built-in workflows, or against what would run it."""
+    """Check a graph against the nodes of ComfyUI and of the built-in workflows, or against the backend that would run it."""
     screen = screen_of(context, as_json=as_json)
     settings = settings_for(backend, url)
     place = settings.backend_names[0] if backend else None
@@ -121,10 +129,10 @@ def validate(
     lines = [*map(_line, findings), *(_picture(node, name, graph) for node, name in pictures_of(graph))]
     screen.say("\n".join(wrap(line, room, "") for line in lines))
     if not errors:
-        screen.result(data, f"{file}: valid, {len(graph)} nodes.")
+        screen.result(data, f"{file}: valid, {counted(len(graph), 'node')}.")
         return
     hint = "Each line names the node and its input." if not as_json else "data.errors names each node and its input."
-    screen.fail(WorkflowInvalidError(f"{file} has {len(errors)} {'error' if len(errors) == 1 else 'errors'}.", hint), data)
+    screen.fail(WorkflowInvalidError(f"{file} has {counted(len(errors), 'error')}.", hint), data)
     raise typer.Exit(1)
 
 
@@ -138,7 +146,7 @@ def _graph_of(screen: Screen, file: Path, known: Schemas) -> dict[str, Any]:
     """
     if not os.path.isfile(file):  # noqa: PTH113 - Path.is_file() raises for a name that is too long
         what = f"{file} is a folder." if os.path.isdir(file) else f"There is no file {file}."  # noqa: PTH112 - as above
-        raise InvalidInputError(what, "Name a JSON file, or a picture that ComfyUI saved.")
+        raise InvalidInputError(what, "Give a JSON file, or a picture that ComfyUI saved.")
     try:
         return tools.runnable(screen, file, known)
     except InvalidInputError as error:
@@ -162,9 +170,7 @@ def _findings(
 
 def _picture(node: str, name: str, graph: Mapping[str, Any]) -> str:
     word = name if name and "=" not in name and sum(other == name for _, other in pictures_of(graph)) == 1 else node
-    return (
-        f"picture: node {node} ({graph[node]['class_type']}) loads {name!r}; give yours when you run it: --image {quote(word)}=FILE"
-    )
+    return f"picture: node {node} ({graph[node]['class_type']}) loads {name!r}; give your own to run it: --image {quote(word)}=FILE"
 
 
 def _line(item: Finding) -> str:

@@ -154,7 +154,7 @@ def _unknown_weights(graph: Mapping[str, Any], nodes: Nodes) -> Iterator[Finding
         for name in file_inputs(nodes.schemas[kind]) if kind in nodes.schemas else ():
             value = node["inputs"].get(name)
             if isinstance(value, str) and value not in known:
-                text = f"Nobody can tell from here whether the volume has {value}."
+                text = f"Whether the volume has {value} cannot be checked from here."
                 yield Finding("unknown", node_id, kind, name, text)
 
 
@@ -166,7 +166,7 @@ def _pictures_elsewhere(asked: Asked, nodes: Nodes) -> Iterator[Finding]:
         for name in upload_inputs(nodes.schemas[kind]) if kind in nodes.schemas else ():
             value = node["inputs"].get(name)
             if isinstance(value, str) and value not in asked.given:
-                text = f"Nobody can tell from here whether the endpoint's worker has {value}; give a picture: --image {value}=FILE"
+                text = f"Whether the endpoint's worker has {value} cannot be checked; give a picture: --image {value}=FILE"
                 yield Finding("unknown", node_id, kind, name, text)
 
 

@@ -98,7 +98,7 @@ def check(graph: Graph, nodes: Nodes, upload: UploadCheck | None = None) -> list
 
 
 def _renamed(node_id: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Finding:
-    text = f"The class is {new['class_type']} by now; the node is rewritten before it is sent."
+    text = f"This class is now called {new['class_type']}; the node is rewritten before it is sent."
     return Finding("warning", node_id, old["class_type"], "", text)
 
 

@@ -17,6 +17,7 @@ from ryla_gen.graphs.inputs import Slot, slots_of
 from ryla_gen.graphs.reading import read
 from ryla_gen.models.node_schemas import GRAPH_VERSION
 from ryla_gen.settings import Settings
+from ryla_gen.support.counting import counted
 from ryla_gen.tools.scaffold import write_package
 from ryla_gen.workflows.preview import api_of
 
@@ -27,9 +28,9 @@ from .checks import Nodes, Schemas, check, nodes_of
 Source = Annotated[
     str, typer.Argument(metavar="FILE", help="A graph in either format, a saved picture, or a workflow's name.", show_default=False)
 ]
-Target = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write it; stdout when absent.")]
+Target = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="File to write. Default: stdout.")]
 SchemaFile = Annotated[
-    Path | None, typer.Option("--schemas", metavar="FILE.json", help="Node schemas, saved from a server's /object_info.")
+    Path | None, typer.Option("--schemas", metavar="FILE.json", help="File with node schemas, saved from a server's /object_info.")
 ]
 SUFFIXES = (".mmd", ".mermaid", ".md")
 """Suffixes of files that are taken for Mermaid text."""
@@ -61,7 +62,7 @@ def schemas_in(file: Path) -> Schemas:
     wrong = next((name for name, item in found.items() if not _is_schema(item)), None) if isinstance(found, dict) else ""
     if wrong is None:
         return dict(found)
-    text = f"{file} holds no node schemas{f': that of {wrong[:80]} has another form' if wrong else ''}."
+    text = f"{file} contains no node schemas{f': that of {wrong[:80]} has another form' if wrong else ''}."
     raise InvalidInputError(text, "Save a server's: curl http://127.0.0.1:8188/object_info -o schemas.json")
 
 
@@ -88,7 +89,7 @@ def runnable(screen: Screen, file: Path, known: Schemas | Callable[[], Schemas])
     except InvalidInputError as error:
         if str(file) in error.message:
             raise
-        raise InvalidInputError(f"{file} is no graph that can run: {error.message}", error.hint, error.details) from None
+        raise InvalidInputError(f"{file} is not a graph that can run: {error.message}", error.hint, error.details) from None
     if item.kind == "api":
         return item.data
     schemas = known() if callable(known) else known
@@ -125,7 +126,9 @@ def convert(
         text = f"A server would refuse {len(wrong)} of its values or links; see: ryla-gen graph validate FILE.json"
         screen.note(f"warning: {text}")
     data = {"path": str(path) if path else None, "nodes": len(done.graph), "notes": list(done.notes), "graph": done.graph}
-    screen.result(data, f"{path}: {len(done.graph)} nodes." if path else json.dumps(done.graph, indent=2, ensure_ascii=False))
+    screen.result(
+        data, f"{path}: {counted(len(done.graph), 'node')}." if path else json.dumps(done.graph, indent=2, ensure_ascii=False)
+    )
 
 
 def draw(
@@ -140,7 +143,7 @@ def draw(
     """Draw a graph as Mermaid text, which GitHub, many wikis and mermaid.live show as a picture."""
     screen = screen_of(context, as_json=as_json)
     if output is not None and output.suffix.lower() not in SUFFIXES:
-        hint = "Name it .mmd; for a picture file: npx @mermaid-js/mermaid-cli -i graph.mmd -o graph.svg"
+        hint = "Use a name that ends in .mmd. For a picture file: npx @mermaid-js/mermaid-cli -i graph.mmd -o graph.svg"
         raise InvalidInputError(f"{output}: a graph is drawn as Mermaid text only.", hint)
     known = nodes_for(url, schemas).schemas
     graph = api_of(source, known)
@@ -164,8 +167,8 @@ def scaffold(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new workflow, such as my-portrait.", show_default=False)],
     source: Annotated[str, typer.Argument(metavar="FILE", help="The graph, in either format.", show_default=False)],
-    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder to make; NAME when absent.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder to create. Default: NAME.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
     url: Url = None,
     schemas: SchemaFile = None,
     as_json: Json = False,

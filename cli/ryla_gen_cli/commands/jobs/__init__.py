@@ -29,20 +29,22 @@ State = Literal["queued", "running", "succeeded", "failed", "canceled", "expired
 
 app = group("List the jobs of this machine; watch, fetch and cancel them.", example("ryla-gen jobs list --limit 5"))
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The job's id, the beginning of it, or its handle.", show_default=False)]
-Wait = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", help="How long to wait here; the job goes on.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="The job id, its first characters, or its handle.", show_default=False)]
+Wait = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", help="How long to wait. The job continues after that.")]
 
 
 @app.command("list", epilog=example("ryla-gen jobs list --workflow flux-dev --state failed"))
 def list_(
     context: typer.Context,
-    limit: Annotated[int, typer.Option("--limit", metavar="NUMBER", min=1, max=1_000_000, help="At most so many.")] = 20,
-    workflow: Annotated[str | None, typer.Option("--workflow", metavar="NAME", help="Only of this workflow.")] = None,
-    state: Annotated[State | None, typer.Option("--state", help="Only in this state.")] = None,
-    tag: Annotated[list[str] | None, typer.Option("--tag", metavar="WORD", help="Only with this tag; repeatable.")] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="NUMBER", min=1, max=1_000_000, help="Maximum number of jobs to list.")
+    ] = 20,
+    workflow: Annotated[str | None, typer.Option("--workflow", metavar="NAME", help="Only jobs of this workflow.")] = None,
+    state: Annotated[State | None, typer.Option("--state", help="Only jobs in this state.")] = None,
+    tag: Annotated[list[str] | None, typer.Option("--tag", metavar="WORD", help="Only jobs with this tag; repeatable.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List jobs, the newest first."""
+    """List jobs, newest first."""
     screen = screen_of(context, as_json=as_json)
     name = workflow.replace("-", "_") if workflow else None
     with _journal(screen) as history:
@@ -66,7 +68,7 @@ def show(
     preview: Preview = True,
     as_json: Json = False,
 ) -> None:
-    """Show everything the journal knows of a job."""
+    """Show everything the journal knows about a job."""
     screen = screen_of(context, as_json=as_json)
     with _journal(screen) as history:
         found = history.get(job)
@@ -78,7 +80,7 @@ def show(
 
 @app.command(epilog=example("ryla-gen jobs status 7f0c4a1e"))
 def status(context: typer.Context, job: Id, url: Url = None, as_json: Json = False) -> None:
-    """Say where a job is, as the place where it runs sees it."""
+    """Ask the backend for the state of a job."""
     from . import actions  # the backends and their HTTP, which reading the journal does not need
 
     actions.status(screen_of(context, as_json=as_json), job, url)
@@ -86,7 +88,7 @@ def status(context: typer.Context, job: Id, url: Url = None, as_json: Json = Fal
 
 @app.command(epilog=example("ryla-gen jobs watch 7f0c4a1e"))
 def watch(context: typer.Context, job: Id, url: Url = None, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Show a job's progress until it ends, whichever process started it. Ctrl-C stops the watching only."""
+    """Show the progress of a job until it ends, whichever process started it. Ctrl-C only stops watching."""
     from . import actions
 
     actions.watch(screen_of(context, as_json=as_json, quiet=quiet), job, url)
@@ -94,7 +96,7 @@ def watch(context: typer.Context, job: Id, url: Url = None, as_json: Json = Fals
 
 @app.command(epilog=example("ryla-gen jobs wait 7f0c4a1e --timeout 600"))
 def wait(context: typer.Context, job: Id, timeout: Wait = None, url: Url = None, as_json: Json = False) -> None:
-    """Wait until a job ends; exit 1 when it failed."""
+    """Wait until a job ends; exit with 1 if it failed."""
     from . import actions
 
     actions.wait(screen_of(context, as_json=as_json), job, url, timeout)
@@ -111,7 +113,7 @@ def result(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Save what a job made; waits until it has ended."""
+    """Save the files of a job; waits until it has ended."""
     from . import actions
 
     actions.result(screen_of(context, as_json=as_json, quiet=quiet), job, url, timeout, output, overwrite=overwrite)
@@ -119,7 +121,7 @@ def result(
 
 @app.command(epilog=example("ryla-gen jobs cancel 7f0c4a1e"))
 def cancel(context: typer.Context, job: Id, url: Url = None, as_json: Json = False) -> None:
-    """Stop a job, queued or running; its neighbours go on."""
+    """Stop a queued or running job; other jobs continue."""
     from . import actions
 
     actions.cancel(screen_of(context, as_json=as_json), job, url)
@@ -187,7 +189,7 @@ def _page(item: Record) -> str:
             lines.append(wrap(f"{name}: {data[name]}", room))
     lines += [wrap(f"tags: {', '.join(item.tags)}", room)] if item.tags else []
     lines += [wrap(f"output: {out.get('name')} ({out.get('media_type')}, {out.get('bytes')} bytes)", room) for out in item.outputs]
-    lines += [wrap(f"passed over: {one.get('backend')} ({one.get('code')}): {one.get('message')}", room) for one in item.skipped]
+    lines += [wrap(f"skipped: {one.get('backend')} ({one.get('code')}): {one.get('message')}", room) for one in item.skipped]
     lines += [wrap(f"saved: {path}", room) for path in item.saved]
     lines += [
         "",

@@ -51,7 +51,7 @@ def status(screen: Screen, job: str, url: str | None) -> None:
         else:
             data |= _asked(record.id, url, _look)
     where = f" · {data['fraction']:.0%} {data['node']}".rstrip() if "fraction" in data else ""
-    where = f" · {data['position']} before it" if data.get("position") and data["state"] == "queued" else where
+    where = f" · {data['position']} ahead of it" if data.get("position") and data["state"] == "queued" else where
     screen.result(data, f"{record.id}  {record.workflow.replace('_', '-')}  {data['state']}{where}")
 
 
@@ -176,7 +176,7 @@ def cancel(screen: Screen, job: str, url: str | None) -> None:
             _asked(record.id, url, _heard_and_cancelled if record.started_at is None else _cancelled)
         record = _record(record.id, url)
     data = {"job": record.id, "state": record.state}
-    ended = "is canceled" if record.state == "canceled" else f"had ended already: {record.state}"
+    ended = "is canceled" if record.state == "canceled" else f"had already ended: {record.state}"
     screen.result(data, f"{record.id} {ended}.")
 
 
@@ -267,16 +267,16 @@ def _failure(record: Record) -> RylaGenError:
     if record.error:
         return error_from_data(record.error)
     if record.state == "expired":
-        return JobExpiredError(f"The job {record.id} is gone.")
+        return JobExpiredError(f"The job {record.id} has expired.")
     return JobCanceledError(f"The job {record.id} was canceled.")
 
 
 def end_lost(screen: Screen, records: Sequence[Record]) -> None:
     """Journal the end of jobs whose process or server is certainly gone, and say which servers do not answer."""
     for address in _with_client(None, lambda client: client.jobs.end_lost(records)):
-        screen.note(f"warning: {address} does not answer; its jobs are shown as they were last known.")
+        screen.note(f"warning: {address} does not answer; its jobs are shown in their last known state.")
 
 
 def _check_timeout(timeout: float | None) -> None:
     if timeout is not None and not 0 < timeout < float("inf"):
-        raise InvalidInputError(f"--timeout {timeout:g} must be more than 0.", "Leave it out to wait as long as it takes.")
+        raise InvalidInputError(f"--timeout {timeout:g} must be more than 0.", "Leave it out to wait without a limit.")

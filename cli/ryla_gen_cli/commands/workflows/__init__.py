@@ -30,14 +30,14 @@ MOST_VARIANTS = 64
 SAMPLES: tuple[dict[str, Any], ...] = ({}, {"lora_id": "character"}, {"image": b""}, {"video": b""})
 """What a workflow needs beside its required fields before it can build a graph to look at."""
 
-app = group("List the workflows; show one's fields, weights and schema.", example("ryla-gen workflows show flux-dev"))
+app = group("List the workflows; show the fields, weights and schema of one.", example("ryla-gen workflows show flux-dev"))
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the workflow, such as flux-dev.", show_default=False)]
 
 
 @app.command("list", epilog=example("ryla-gen workflows list"))
 def list_(context: typer.Context, as_json: Json = False) -> None:
-    """List the workflows: name, family, licence, what it makes."""
+    """List the workflows with family, licence and output."""
     screen = screen_of(context, as_json=as_json)
     items = [_item(name) for name in workflow_names()]
     rows = [(item["name"].replace("_", "-"), item["family"], _use(item), item["licence"], item["makes"]) for item in items]
@@ -46,7 +46,7 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
 
 @app.command(epilog=example("ryla-gen workflows show wan2"))
 def show(context: typer.Context, name: Name, as_json: Json = False) -> None:
-    """Show a workflow's fields with their ranges and defaults, and the weights and node packs it needs."""
+    """Show the fields of a workflow with ranges and defaults, and the weights and node packs it needs."""
     screen = screen_of(context, as_json=as_json)
     cls = workflow_class(name)
     fields = [_field(cls, item) for item in fields_of(cls).values()]
@@ -231,7 +231,7 @@ def _weights(item: dict[str, Any]) -> str:
     licence = item["licence"] or "licence unknown"
     use = f"commercial use: {WORDS[item['commercial_use']]}"
     parts = [f"{item['folder']}/{item['name']}", size, licence, use, item["repo"]]
-    parts += ["needs an account that accepted the licence"] if item["gated"] else []
+    parts += ["needs an account that has accepted the licence"] if item["gated"] else []
     parts += (
         [f"only with {' '.join(f'--{name} {value}' for name, value in item['only_with'].items())}"] if item["only_with"] else []
     )

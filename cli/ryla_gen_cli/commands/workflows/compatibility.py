@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ryla_gen.errors import InvalidInputError, ModelNotFoundError, WorkflowInvalidError
+from ryla_gen.support.counting import counted
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class
 
 from ...common import Json, Url, example, screen_of
@@ -20,7 +21,7 @@ EPILOG = example("ryla-gen workflows check flux-dev flux-pulid --url http://127.
 
 Names = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[WORKFLOW]...", help="Workflows that have to work; all when absent.", show_default=False),
+    typer.Argument(metavar="[WORKFLOW]...", help="Workflows that must work. Default: all.", show_default=False),
 ]
 
 
@@ -28,10 +29,10 @@ def check(
     context: typer.Context,
     workflows: Names = None,
     url: Url = None,
-    every: Annotated[bool, typer.Option("--all-options", help="Look at every option, not only at the defaults.")] = False,
+    every: Annotated[bool, typer.Option("--all-options", help="Check every option, not only the defaults.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Say which workflows a ComfyUI server of your own can run, and which nodes and weights it lacks for the others."""
+    """Show which workflows your own ComfyUI server can run, and which nodes and weights it lacks for the others."""
     from ryla_gen.support.loop_thread import Portal
 
     from ...run_options import settings_for
@@ -63,7 +64,7 @@ def _merged(name: str, schemas: dict[str, Any], *, every: bool) -> Missing:
 
     cls = workflow_class(name)
     if name == "workflow":
-        raise InvalidInputError("A graph of your own is checked by another command.", "ryla-gen graph validate FILE.json --url URL")
+        raise InvalidInputError("Use another command to check your own graph.", "ryla-gen graph validate FILE.json --url URL")
     graph: dict[str, Any] = {}
     for number, request in enumerate(variants(cls) if every else (default_of(cls),)):
         graph |= {f"{number}.{node_id}": node for node_id, node in request.build().to_api().items()}
@@ -87,17 +88,13 @@ def _tell(screen: Screen, found: list[Missing], named: tuple[str, ...]) -> None:
         screen.result({"items": items})
         return
     kind = WorkflowInvalidError if any(item.nodes for item in lacking) else ModelNotFoundError
-    text = f"{len(lacking)} of {len(found)} workflows cannot run there: {', '.join(item.workflow for item in lacking)}."
+    text = f"{len(lacking)} of {counted(len(found), 'workflow')} cannot run there: {', '.join(item.workflow for item in lacking)}."
     screen.fail(kind(text, lacking[0].hint), {"items": items})
     raise typer.Exit(1)
 
 
 def _summary(item: Missing) -> str:
-    parts = [_counted(len(item.nodes), "node class", "node classes")] if item.nodes else []
+    parts = [counted(len(item.nodes), "node class", "node classes")] if item.nodes else []
     size = f" ({item.bytes / 1e9:.1f} GB)" if item.bytes else ""
-    parts += [_counted(len(item.files), "weights file", "weights files") + size] if item.files else []
+    parts += [counted(len(item.files), "weights file") + size] if item.files else []
     return " and ".join(parts)
-
-
-def _counted(count: int, one: str, several: str) -> str:
-    return f"{count} {one if count == 1 else several}"
