@@ -638,7 +638,7 @@ def test_a_job_that_may_have_been_taken_is_journaled_and_not_looked_for_in_vain(
         assert (record.state, record.handle) == ("failed", None)
         assert record.error is not None
         assert record.error["details"]["maybe_taken"]
-        with pytest.raises(JobNotFoundError, match="may have been taken"):
+        with pytest.raises(JobNotFoundError, match="may have been accepted"):
             client.jobs.get(record.id)
     assert loopback.count("run") == 1
 

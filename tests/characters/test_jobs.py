@@ -159,7 +159,7 @@ def test_what_failed_is_made_again_alone_and_what_came_stays(runner: Characters,
     assert [item.name for item in whole.pictures] == ["front", "back"]
     assert whole.pictures[1].path.stat().st_mtime_ns == kept.st_mtime_ns
     assert server.stats.prompts == 4
-    with pytest.raises(InvalidInputError, match="Pictures that did not come: none") as refused:
+    with pytest.raises(InvalidInputError, match="Missing pictures: none") as refused:
         runner.retry(job.id, only=["front"])
     assert "front cannot be made again" in refused.value.message
 
@@ -216,7 +216,7 @@ def test_a_job_that_is_cancelled_keeps_what_came_and_can_be_finished_later(
 def test_waiting_may_stop_without_stopping_the_job(runner: Characters, server: Emulator) -> None:
     server.knobs.delay_per_node = 0.2
     job = runner.submit_base_images("a fox", count=1, fields=SMALL)
-    with pytest.raises(GenerationTimeoutError, match="it goes on"):
+    with pytest.raises(GenerationTimeoutError, match="it continues"):
         job.result(0.01)
     server.knobs.delay_per_node = 0
     assert len(job.result(SECONDS).pictures) == 1

@@ -77,5 +77,5 @@ def test_a_key_that_is_neither_a_setting_nor_there_is_refused(file: Path, capsys
 def test_an_address_that_no_named_backend_would_use_is_refused(command: str, backend: str, capsys: Capsys) -> None:
     assert here(*command.split(), "--backend", backend, "--url", "http://127.0.0.1:9") == 2
     said = capsys.readouterr().err
-    assert "error[invalid_input]: The address http://127.0.0.1:9 is of a ComfyUI server" in said
+    assert "error[invalid_input]: The address http://127.0.0.1:9 belongs to a ComfyUI server" in said
     assert "--url alone" in said

@@ -85,7 +85,7 @@ def test_the_list_needs_nobody_and_names_sizes_and_licences(capsys: pytest.Captu
     said = capsys.readouterr().out
     assert "17.24 GB" in said
     assert "Apache-2.0" in said
-    assert "1 files, 17.24 GB." in said
+    assert "1 file, 17.24 GB." in said
 
 
 def test_options_of_a_workflow_may_need_more(capsys: pytest.CaptureFixture[str]) -> None:

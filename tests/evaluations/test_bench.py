@@ -287,7 +287,7 @@ async def test_a_face_is_compared_where_the_backend_does_not_do_so(client: Async
     assert [(trial.ok, trial.similarity) for trial in found] == [(True, 0.5), (True, None)]
     evaluation = Evaluation("consistency", "instantid", "comfyui", 2, 0.6, trials=found)
     assert (evaluation.similarity.mean, evaluation.passed) == (0.5, False)
-    assert evaluation.remarks() == ["1 of 2 pictures show no face that could be compared."]
+    assert evaluation.remarks() == ["1 of 2 pictures without a face that could be compared."]
     evaluation.trials = [replace(trial, backend="emulator") for trial in found]
     assert "does not measure a model" in evaluation.remarks()[0]
 

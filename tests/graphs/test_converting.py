@@ -144,7 +144,7 @@ def test_reroutes_in_a_circle_are_refused() -> None:
     sheet.add("Reroute", inputs={"": (2, 0)}, outputs=("*",))
     sheet.add("Reroute", inputs={"": (1, 0)}, outputs=("*",))
     sheet.add("KSampler", SAMPLED, inputs={"latent_image": (1, 0)})
-    with pytest.raises(InvalidInputError, match="circle"):
+    with pytest.raises(InvalidInputError, match="loop"):
         run(sheet)
 
 
