@@ -217,10 +217,10 @@ def test_the_version_is_in_every_request() -> None:
 @pytest.mark.parametrize(
     ("theirs", "number", "says"),
     [
-        ("app", 0, "The app is the older side. Deploy it again: ryla-gen deploy"),
-        ("app", CONTRACT + 1, "The caller is the older side. Update it: pip install -U ryla-gen"),
-        ("caller", 0, "The caller is the older side. Update it: pip install -U ryla-gen"),
-        ("caller", CONTRACT + 1, "The app is the older side. Deploy it again: ryla-gen deploy"),
+        ("app", 0, "The app is older. Deploy it again: ryla-gen deploy"),
+        ("app", CONTRACT + 1, "The caller is older. Update it: pip install -U ryla-gen"),
+        ("caller", 0, "The caller is older. Update it: pip install -U ryla-gen"),
+        ("caller", CONTRACT + 1, "The app is older. Deploy it again: ryla-gen deploy"),
     ],
 )
 def test_whoever_is_older_is_the_one_to_update(theirs: str, number: int, says: str) -> None:

@@ -1,4 +1,4 @@
-"""The engine against a real server (the emulator, with knobs): results, warnings, limits, cancelling, faults."""
+"""The engine against a real server (the emulator, with knobs): results, warnings, limits, canceling, faults."""
 
 from __future__ import annotations
 

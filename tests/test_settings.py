@@ -248,12 +248,12 @@ def test_a_wrong_variable_is_named_and_an_unknown_one_is_a_warning(home: Path) -
     with pytest.raises(InvalidInputError, match="environment MODAL_TIMEOUT"):
         load(home, env={"MODAL_TIMEOUT": "soon"})
     warnings = load(home, env={"RYLA_GEN_BAKEND": "modal"}).warnings
-    assert warnings == ("The variable RYLA_GEN_BAKEND is no setting; did you mean RYLA_GEN_BACKEND?",)
+    assert warnings == ("The variable RYLA_GEN_BAKEND is not a setting; did you mean RYLA_GEN_BACKEND?",)
 
 
 def test_a_file_that_cannot_be_read_is_explained(home: Path) -> None:
     path = home / "config.toml"
-    for data, words in ((b"max_usd = 1 # \xff", "UTF-8"), (b"#" * (1 << 21), "larger")):
+    for data, words in ((b"max_usd = 1 # \xff", "UTF-8"), (b"#" * (1 << 21), "too large")):
         path.write_bytes(data)
         with pytest.raises(InvalidInputError, match=words):
             load(home)

@@ -33,7 +33,7 @@ class Ticket(Protocol):
         ...
 
     async def cancel(self) -> None:
-        """Stop the job, queued or running, and nothing else. Cancelling a finished job does nothing."""
+        """Stop the job, queued or running, and nothing else. Canceling a finished job does nothing."""
         ...
 
 

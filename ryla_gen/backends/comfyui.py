@@ -55,7 +55,7 @@ class EngineTicket(TaskTicket):
             BackendUnreachableError: it could not be told; the job may run on there.
         """
         if not self._task.done():
-            await self._begun.wait()  # a task cancelled before its first step could not tell the server
+            await self._begun.wait()  # a task canceled before its first step could not tell the server
             self._task.cancel()
             await asyncio.wait([self._task])
         if self._log.job in self._engine.unstopped:

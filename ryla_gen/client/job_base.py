@@ -92,15 +92,15 @@ class AsyncJob:
         except TimeoutError as error:
             if isinstance(error, RylaGenError):
                 raise
-            text = f"The job {self.id} has not finished after {timeout:g} s of waiting; it goes on."
+            text = f"The job {self.id} has not finished after {timeout:g} s of waiting; it continues."
             raise GenerationTimeoutError(text, "Wait again: job.result(), or job.cancel() to stop it.", {"job": self.id}) from None
         except asyncio.CancelledError:
             if self._outcome.cancelled():
-                raise JobCanceledError(f"The job {self.id} was cancelled.") from None
+                raise JobCanceledError(f"The job {self.id} was canceled.") from None
             raise
 
     async def cancel(self) -> None:
-        """Stop the job, queued or running; its neighbours go on. Cancelling a finished job does nothing."""
+        """Stop the job, queued or running; its neighbours go on. Canceling a finished job does nothing."""
         await self._ticket.cancel()
         await asyncio.wait([self._outcome])
 

@@ -142,7 +142,7 @@ class AsyncJobs:
         )
         record = history.get(told.job)
         if record is None:
-            raise JobNotFoundError(f"The journal {history.path} cannot be used, and {id!r} not be written down there.")
+            raise JobNotFoundError(f"The journal {history.path} cannot be used, so {id!r} cannot be recorded there.")
         return record
 
     def ended(self, record: Record, error: BaseException) -> None:
@@ -185,7 +185,7 @@ class AsyncJobs:
             await backend.stop(record.id)
         except JobCanceledError as error:
             return error
-        return JobCanceledError(f"The job {record.id} was cancelled.")
+        return JobCanceledError(f"The job {record.id} was canceled.")
 
     async def end_lost(self, records: Sequence[Record]) -> Sequence[str]:
         """Journal the end of the open jobs whose process or server is certainly gone.

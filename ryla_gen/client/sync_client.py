@@ -199,7 +199,7 @@ class Job:
         return self._portal.call(self._job.result(timeout))
 
     def cancel(self) -> None:
-        """Stop the job, queued or running; its neighbours go on. Cancelling a finished job does nothing."""
+        """Stop the job, queued or running; its neighbours go on. Canceling a finished job does nothing."""
         self._portal.call(self._job.cancel())
 
     @classmethod

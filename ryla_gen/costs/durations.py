@@ -39,13 +39,15 @@ DURATIONS = MappingProxyType(
         ("flux_instantid", ""): Duration(20.0, 45.0, 120.0, f"the sum of instantid and flux_dev: {_SDXL}", known=False),
         ("wan2", "1.3B"): Duration(30.0, 60.0, 150.0, _WAN),
         ("wan2", "14B"): Duration(120.0, 400.0, 1200.0, f"the 1.3B model's: {_WAN}, times the parameters", known=False),
-        ("seedvr2", "image"): Duration(3.0, 15.0, 60.0, "nobody published a time for this GPU", known=False),
-        ("seedvr2", "video"): Duration(30.0, 300.0, 1800.0, "nobody published a time, and the video is not looked at", known=False),
+        ("seedvr2", "image"): Duration(3.0, 15.0, 60.0, "no time has been published for this GPU", known=False),
+        ("seedvr2", "video"): Duration(
+            30.0, 300.0, 1800.0, "no time has been published, and the video is not inspected", known=False
+        ),
     }
 )
 """(workflow, variant) → seconds. Not one of them was measured with this package on a GPU: the first runs replace them."""
 
-UNKNOWN = "nothing is known of this workflow, so the range reaches from a hundredth of its time limit to all of it"
+UNKNOWN = "nothing is known about this workflow, so the range is from a hundredth of its time limit to all of it"
 """What is said where the table has no entry either."""
 
 TENSOR_TFLOPS = MappingProxyType(

@@ -155,7 +155,7 @@ class Engine:
             await asyncio.shield(self._stop(job))
             raise
         if place == "absent":
-            raise JobExpiredError(f"The server {self._client.address} does not know the job {job} (any more).")
+            raise JobExpiredError(f"The server {self._client.address} does not know the job {job} (or no longer does).")
         run = self._begin(workflow.build().to_api(), emit, began)
         if place == "running":
             self._start(run)
@@ -193,7 +193,7 @@ class Engine:
         if workflow.own_graph:
             notices += [Notice("odd_input", text) for text in oddities(graph, schemas)]
         for name in workflow.face_pictures() if self._backend == "comfyui" else ():
-            text = f"Nobody looked for a face in {name}: PuLID only logs that there is none, and then paints a stranger."
+            text = f"{name} was not checked for a face: PuLID only logs that there is none, and then paints a stranger."
             notices.append(Notice("face_unchecked", text))
         return graph, tuple(notices)
 
@@ -296,7 +296,7 @@ class Engine:
         outputs = tuple([await made(item, index) for index, item in enumerate(run.collected.ordered(run.graph))])
         if not outputs and run.gap:
             text = "The connection was lost while the graph ran, and the pictures that it sent over the websocket with it."
-            raise ServerUnhealthyError(text, "Let the graph end in SaveImage, whose files wait on the server, and run it again.")
+            raise ServerUnhealthyError(text, "End the graph with SaveImage, whose files stay on the server, and run it again.")
         require_outputs(outputs, workflow.name)
         return outputs
 

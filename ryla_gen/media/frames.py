@@ -19,20 +19,20 @@ def frames_of(video: bytes, count: int) -> list[Image]:
     """Return up to ``count`` frames, from the first to the last, evenly spread; the only one of a still picture.
 
     Raises:
-        InvalidInputError: it is no video that is read, or it is broken.
+        InvalidInputError: it is not a video that can be read, or it is broken.
 
     """
     media_type = sniff_media_type(video) or ""
     if media_type.startswith("image/"):
         return _of_animation(video, count)
     if media_type not in _DEMUXERS:
-        raise broken(media_type or "video", "it is no video that is read")
+        raise broken(media_type or "video", "it is not a video that can be read")
     try:
         found = _decoded(video, media_type, count)
     except Exception as error:  # demuxers and decoders raise anything on a hostile file
         raise broken(media_type, getattr(error, "strerror", None) or error) from None
     if not found:
-        raise broken(media_type, "it holds no frame")
+        raise broken(media_type, "it contains no frame")
     return found
 
 

@@ -58,5 +58,5 @@ def _each(generation: Generation, reference: bytes, embedder: Embedder) -> Itera
 
 
 def _unmeasured(generation: Generation, why: str) -> Generation:
-    notice = Notice(NOT_MEASURED, f"The likeness of the face was not measured. {why}")
+    notice = Notice(NOT_MEASURED, f"The similarity of the face was not measured. {why}")
     return replace(generation, warnings=(*generation.warnings, notice))

@@ -92,7 +92,7 @@ class CustomWorkflow(Workflow):
             if not list(_image_places(self.graph, key)):
                 known = sorted({str(node["inputs"].get("image")) for node in self.graph.values() if "image" in node["inputs"]})
                 known = [name.encode("utf-8", "replace").decode() for name in known]  # pydantic takes no lone surrogates
-                text = "images: no LoadImage node is called or loads {key}; the graph loads {known}"
+                text = "images: no LoadImage node has the name or file {key}; the graph loads {known}"
                 raise PydanticCustomError("no_image_node", text, {"key": repr(key), "known": ", ".join(known) or "no picture"})
         return self
 

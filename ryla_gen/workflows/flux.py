@@ -179,7 +179,7 @@ class Lora(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     id: LoraId
-    """Name under which the LoRA is stored."""
+    """Id of the stored LoRA."""
     strength: float = Field(default=1.0, ge=0, le=1)
     """How strongly it acts, 0 (not at all) to 1 (as trained)."""
 

@@ -31,7 +31,7 @@ def preview_of(name: str) -> dict[str, Any]:
                 return cls.from_plain({**needed, **extra}, trusted=True).build().to_api()
             except (InvalidInputError, NotImplementedError):
                 continue
-    text = f"The workflow {name} cannot be shown without values of its own."
+    text = f"The workflow {name} cannot be shown without values."
     raise InvalidInputError(text, "Save its graph and show that: ryla-gen graph draw graph_api.json")
 
 

@@ -178,7 +178,7 @@ def test_a_refused_token_and_another_workspace_are_said_before_anything_is_deplo
     error = told(capsys, "deploy", "--yes", code=1)["error"]
     assert (error["code"], error["hint"]) == (
         "not_authorized",
-        "Choose the right token: modal profile activate somebody-else",
+        "Switch to the right token: modal profile activate somebody-else",
     )
     monkeypatch.delenv("MODAL_WORKSPACE")
     modal.knobs.refuse_token = True
@@ -200,7 +200,7 @@ def test_the_doctor_looks_at_everything(app: Loopback, capsys: Capsys) -> None:
     told_of = ("folders", "token", "app", "version", "queue", "call", "weights", "picture")
     states = {name: checks[name]["state"] for name in told_of}
     assert states == dict.fromkeys(told_of[:-2], "ok") | {"weights": "failed", "picture": "skipped"}
-    assert checks["weights of flux"]["hint"] == "Bring them: ryla-gen weights sync flux"
+    assert checks["weights of flux"]["hint"] == "Download them: ryla-gen weights sync flux"
     # The emulator needs no weights, so their absence is all there is to complain of.
     app.knobs.queue_unavailable = True
     broken = {item["name"]: item for item in told(capsys, "doctor", "flux", code=1)["data"]["items"]}

@@ -116,7 +116,7 @@ def test_the_check_takes_the_same_schemas_as_the_others(tmp_path: Path, capsys: 
 def test_schemas_of_another_form_are_refused(verb: str, entry: Any, tmp_path: Path, capsys: Capsys) -> None:
     graph, schemas = saved(tmp_path, GRAPH), saved(tmp_path, {"KSampler": entry}, "schemas.json")
     assert here("graph", verb, graph, "--schemas", schemas) == 2
-    assert "holds no node schemas: that of KSampler" in capsys.readouterr().err
+    assert "contains no node schemas: that of KSampler" in capsys.readouterr().err
 
 
 def test_a_server_that_does_not_answer_is_named(tmp_path: Path, capsys: Capsys) -> None:

@@ -106,7 +106,7 @@ def evaluate(expression: str, names: Mapping[str, Any]) -> Any:
     try:
         return _Evaluation(names).value(ast.parse(expression.strip(), mode="eval").body)
     except (SyntaxError, RecursionError, MemoryError) as problem:
-        raise ValueError(f"{expression!r} is no expression: {problem}") from None
+        raise ValueError(f"{expression!r} is not an expression: {problem}") from None
 
 
 class _Evaluation:

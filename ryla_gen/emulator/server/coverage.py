@@ -70,7 +70,7 @@ def coverage(graph: Graph, schemas: Schemas, outputs: Collection[str], emulated:
             stops[output] = Stop(output, look.kind(output), "it saves or shows something in a way that is not emulated")
         elif look.kind(output) not in TEXT_OUTPUTS:
             for node_id in look.unfounded(output):
-                reason = "it would make the result alone: no emulated sampler and nothing loaded is behind it"
+                reason = "it would make the result on its own: no emulated sampler or loaded file is behind it"
                 stops.setdefault(node_id, Stop(node_id, look.kind(node_id), reason))
     stood_in = [look.kind(node_id) for node_id in needed if look.is_stand_in(node_id) and not look.only_loads(node_id)]
     return Coverage(tuple(dict.fromkeys(stood_in)), tuple(stops.values()))
@@ -160,9 +160,11 @@ def notices(files: Collection[str], classes: Collection[str]) -> list[dict[str, 
     """
     said: list[dict[str, str]] = []
     if files:
-        text = f"The emulator has no file {', '.join(files)}: it went by the name. A ComfyUI server needs the file itself."
+        text = f"The emulator has no file {', '.join(files)}: it used only the name. A ComfyUI server needs the file."
         said.append({"code": "emulated_weights", "message": text})
     if classes:
-        text = f"The emulator stood in for {', '.join(classes)} by the types: each passed its input on, or gave a plain value."
+        text = (
+            f"The emulator stood in for {', '.join(classes)} by their types: each passed its input on, or returned a simple value."
+        )
         said.append({"code": "emulated_nodes", "message": text})
     return said

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from functools import cache
 from urllib.parse import urlsplit
 
-from ...support.control_characters import visible
+from ...support.control_characters import escape_controls
 
 
 def refusal(headers: Mapping[str, str], names: Collection[str]) -> str:
@@ -22,7 +22,7 @@ def refusal(headers: Mapping[str, str], names: Collection[str]) -> str:
     host = headers.get("Host", "")
     name = _hostname(host)
     if not (is_address(name) or name in own_names() or name in names):
-        shown = visible(name[:100]) or "without a name"
+        shown = escape_controls(name[:100]) or "without a name"
         return f"requests for the host {shown} are refused; to allow it: ryla-gen emulator --allow-host {shown}"
     if headers.get("Sec-Fetch-Site") == "cross-site":
         return "requests from other sites are refused"

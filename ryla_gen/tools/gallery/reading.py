@@ -38,13 +38,13 @@ def collect(folder: Path, history: History, *, since: str | datetime | None = No
         since: only what was made then or later: an instant, or how long ago, such as ``7d``.
 
     Raises:
-        InvalidInputError: there is no such folder, or ``since`` is no instant.
+        InvalidInputError: there is no such folder, or ``since`` is not a valid date or time.
 
     """
     folder = Path(os.path.abspath(os.path.expanduser(folder)))  # noqa: PTH100, PTH111 - resolve() would follow links, which the page must not
     if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir() raises for a name that is too long
-        problem = "is no folder" if os.path.exists(folder) else "does not exist"  # noqa: PTH110 - as above
-        raise InvalidInputError(f"{folder} {problem}.", "Name the folder that holds the pictures: ryla-gen gallery FOLDER")
+        problem = "is not a folder" if os.path.exists(folder) else "does not exist"  # noqa: PTH110 - as above
+        raise InvalidInputError(f"{folder} {problem}.", "Name the folder with the pictures: ryla-gen gallery FOLDER")
     begin = instant(since) if since is not None else ""
     reader = _Reader(history, folder)
     for path, state in _files(folder, reader.unreadable):
