@@ -8,11 +8,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from ryla_gen.graphs.layout import arrange
 
 from ryla_gen import FluxDev, FluxInstantID
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.graphs import draw_mermaid, draw_svg
-from ryla_gen.graphs.layout import arrange
 
 SVG = "{http://www.w3.org/2000/svg}"
 NASTY = "</text><script>alert(1)</script>&\"'`]\x00\x1b\ud800 -->|x| \n{%0}#quot;"
