@@ -28,7 +28,7 @@ ORDER = {room: at for at, room in enumerate(room for floor in FLOORS for room in
 
 GROUND = {"base", "graph", "messages", "abilities"}
 """Modules that the others of their folder build on."""
-BELOW = {"workflows": {"fields"}, "telemetry": {"error_types"}}
+BELOW = {"workflows": {"fields", "facts"}, "telemetry": {"error_types"}}
 """Folder → what lies below its ground: types and tables that ``base`` is made of, which import nothing else of the folder."""
 
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *COMMANDS.rglob("*.py")])

@@ -1,4 +1,4 @@
-"""What a request will take and cost: from this machine's journal where it has runs like it, else from the durations that its class names.
+"""What a request will take and cost: from this machine's journal where it has runs like it, else from its class.
 
 Spends nothing, sends nothing, and never says more than its basis bears: where nothing is known, the range is wide and says so.
 """

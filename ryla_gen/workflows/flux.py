@@ -228,7 +228,7 @@ class FluxLora(DevPicture):
     example: ClassVar[Example | None] = Example(
         {"prompt": "reading in a cafe", "lora_id": "mira", "trigger_word": "mira", "width": 512, "height": 512},
         "mira.png",
-        before="`mira.safetensors` is a LoRA trained on FLUX.1 dev. It is stored once, under an id, and named by that id afterwards.",
+        before="`mira.safetensors` is a LoRA trained on FLUX.1 dev. It is stored once, and named by its id afterwards.",
         after="Everything about storing, checking and removing LoRAs: [LoRAs](../loras.md).",
     )
 
