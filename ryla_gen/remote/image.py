@@ -105,7 +105,7 @@ def pack_steps(packs: tuple[NodePack, ...]) -> list[str]:
             f'test "$(git -C {folder} rev-parse HEAD)" = {pack.commit}',
         ]
         if pack.name == "ComfyUI_PuLID_Flux_ll":
-            script = f"python {SCRIPTS_IN_IMAGE}/mend_pulid.py"
+            script = f"python {SCRIPTS_IN_IMAGE}/patch_pulid.py"
             steps += [f"{script} {folder}", f"{script} --check {folder}"]
     return steps
 
@@ -132,7 +132,7 @@ def image_of(recipe: Recipe, gpu: str) -> modal.Image:
 
     image = modal.Image.debian_slim(python_version=PYTHON).apt_install(*recipe.apt)
     image = _copied(image, recipe.lock).run_commands(*install_steps(recipe.lock), *comfyui_steps(recipe.comfyui))
-    for script in ("mend_pulid.py", "check_nodes.py"):
+    for script in ("patch_pulid.py", "check_nodes.py"):
         image = _copied(image, SCRIPTS / script)
     if packs := pack_steps(recipe.packs):
         image = image.run_commands(*packs)

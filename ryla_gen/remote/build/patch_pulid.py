@@ -56,7 +56,7 @@ def check(text: str) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """``mend_pulid.py FOLDER`` mends the pack in place, ``mend_pulid.py --check FOLDER`` looks only."""
+    """``patch_pulid.py FOLDER`` mends the pack in place, ``patch_pulid.py --check FOLDER`` looks only."""
     *flags, folder = arguments
     path = Path(folder) / FILE
     text = path.read_text(encoding="utf-8")

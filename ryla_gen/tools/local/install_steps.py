@@ -137,7 +137,7 @@ def _pack(folder: Folder, pack: NodePack) -> Iterator[Step]:
     place = folder.comfyui / "custom_nodes" / pack.name
     yield from _checked_out(folder, place, pack, pack.name)
     if pack.name == "ComfyUI_PuLID_Flux_ll":
-        script = (str(folder.python), str(SCRIPTS / "mend_pulid.py"))
+        script = (str(folder.python), str(SCRIPTS / "patch_pulid.py"))
         if not _mended(place):
             yield Step(f"mend of {pack.name}", (*script, str(place)))
         yield Step(f"check of {pack.name}", (*script, "--check", str(place)))
