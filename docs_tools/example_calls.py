@@ -66,13 +66,17 @@ def shell_line(name: str) -> str:
     return " ".join([*words, "-o", found.output])
 
 
+def stored_loras(name: str) -> list[str]:
+    """Return the commands that store the LoRA of the example, when it has one."""
+    lora = example_of(workflow_class(name)).fields.get("lora_id")
+    return [f"ryla-gen lora push {lora}.safetensors --id {lora}"] if lora else []
+
+
 def shell_block(name: str) -> str:
     """Return the shell example: the command, or commands."""
-    lora = example_of(workflow_class(name)).fields.get("lora_id")
-    stored = [f"ryla-gen lora push {lora}.safetensors --id {lora}"] if lora else []
     line = shell_line(name)
     cut = line.index(" --") if len(line) > LONGEST else 0
-    return "\n".join([*stored, f"{line[:cut]} \\\n    {line[cut + 1 :]}" if cut else line])
+    return "\n".join([*stored_loras(name), f"{line[:cut]} \\\n    {line[cut + 1 :]}" if cut else line])
 
 
 def typescript_block(name: str) -> str:

@@ -1,6 +1,6 @@
 """Replaces the generated parts of files that are otherwise written by hand, between two comments. Knows no file's language.
 
-A part stands between a line with ``begin generated: NAME`` and a line with ``end generated: NAME``, whatever sign makes them comments.
+A part stands between a line with ``begin generated: NAME`` and one with ``end generated: NAME``, whatever makes them comments.
 """
 
 from __future__ import annotations
