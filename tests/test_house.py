@@ -231,9 +231,9 @@ def about_one_workflow(path: Path) -> Iterator[str]:
 
     classes = {place.partition(":")[2] for place in BUILT_IN.values()}
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass"):
-            if {item.removeprefix(".") for item in identifiers(node.args[1])} & classes:
-                yield f"line {node.lineno}: {ast.unparse(node)}"
+        asks = isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass")
+        if asks and {item.removeprefix(".") for item in identifiers(node)} & classes:
+            yield f"line {node.lineno}: {ast.unparse(node)}"
         if isinstance(node, ast.Compare):
             words = {item.value for item in ast.walk(node) if isinstance(item, ast.Constant) and isinstance(item.value, str)}
             found = words & set(BUILT_IN)
