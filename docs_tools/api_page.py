@@ -7,6 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ryla_gen.workflows.registry import BUILT_IN
+
 from .workflow_pages import MARK
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -16,10 +18,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Jobs": ("Job", "AsyncJob"),
     "Results": ("Generation", "Output", "Timings", "Cost", "load"),
     "Events": ("Event", "Queued", "Started", "Progress", "Preview", "Finished"),
-    "Workflows": (
-        *("Workflow", "Flux", "FluxDev", "FluxLora", "Lora", "InstantID", "FluxInstantID", "FluxPulid", "Wan2", "SeedVR2"),
-        "CustomWorkflow",
-    ),
+    "Workflows": ("Workflow", *(place.partition(":")[2] for place in BUILT_IN.values()), "Lora"),
     "Settings": ("Settings",),
     "Errors": ("RylaGenError",),
 }

@@ -7,7 +7,8 @@ from typing import Any
 from ryla_gen.workflows.registry import BUILT_IN
 
 from .asking import data
-from .workflow_pages import MARK, cell, commercial, hyphened, size, use
+from .example_calls import hyphened
+from .workflow_pages import MARK, cell, commercial, size, use
 
 HEAD = f"""{MARK}
 # Models

@@ -4,7 +4,8 @@
 >>> generation = Client().flux_dev(prompt="a lighthouse at dusk, red roof")
 >>> generation.save("lighthouse.png")
 
-Everything is loaded when it is first used: importing this package costs nothing.
+Everything is loaded when it is first used: importing this package costs nothing. The lines between ``begin generated`` and
+``end generated`` come from the places below and the registry of workflows: ``python -m docs_tools``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ TYPE_CHECKING = False  # type checkers take it for true; importing it from typin
 if TYPE_CHECKING:
     from typing import Any
 
+    # begin generated: imports
     from . import errors
     from .characters import AsyncCharacters, Characters
     from .client import AsyncClient, AsyncJob, Client, Job
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from .workflows.flux import Flux, FluxDev, FluxLora, Lora
     from .workflows.seedvr2 import SeedVR2
     from .workflows.wan2 import Wan2
+    # end generated: imports
 
 _PLACES = {
     "characters": ("AsyncCharacters", "Characters"),
@@ -46,14 +49,20 @@ _PLACES = {
     "results": ("Cost", "Generation", "Output", "Timings", "load"),
     "settings": ("Settings",),
     "workflows.base": ("Workflow",),
+    "workflows.flux": ("Lora",),
+}
+# begin generated: workflows
+_WORKFLOWS = {
     "workflows.custom": ("CustomWorkflow",),
     "workflows.faces": ("FluxInstantID", "FluxPulid", "InstantID"),
-    "workflows.flux": ("Flux", "FluxDev", "FluxLora", "Lora"),
+    "workflows.flux": ("Flux", "FluxDev", "FluxLora"),
     "workflows.seedvr2": ("SeedVR2",),
     "workflows.wan2": ("Wan2",),
 }
-_MODULE_OF = {name: module for module, names in _PLACES.items() for name in names}
+# end generated: workflows
+_MODULE_OF = {name: module for places in (_PLACES, _WORKFLOWS) for module, names in places.items() for name in names}
 
+# begin generated: names
 __all__ = [
     "AsyncCharacters",
     "AsyncClient",
@@ -91,6 +100,7 @@ __all__ = [
     "grid",
     "load",
 ]
+# end generated: names
 
 
 def __getattr__(name: str) -> Any:

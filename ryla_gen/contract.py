@@ -58,7 +58,16 @@ def request(workflow: Workflow, job: str, options: Options = Options()) -> Plain
         "options": asdict(options),
     }
     # A built-in workflow is named by the method it goes to; a plug-in's travels to one that serves them all.
-    return written if workflow.name in BUILT_IN else {**written, "workflow": workflow.name}
+    return written if method_of(workflow)[1] != ANY_METHOD else {**written, "workflow": workflow.name}
+
+
+ANY_FAMILY, ANY_METHOD = "custom", "generate"
+"""Family and method that serve every workflow without a method of its own: those of plug-ins."""
+
+
+def method_of(workflow: Workflow) -> tuple[str, str]:
+    """Return the family whose Modal class serves a workflow, and the name of the method."""
+    return (workflow.family, workflow.name) if workflow.name in BUILT_IN else (ANY_FAMILY, ANY_METHOD)
 
 
 def read_request(data: Mapping[str, Any], name: str | None = None) -> Request:
@@ -202,7 +211,7 @@ def _generation(data: object, workflow: Workflow) -> Generation:
         raise ShapeError("generation is not an object")
     found = _object(data, "generation")
     seed = value_of(int, found.get("seed"), "generation.seed")
-    used = workflow.changed(seed=seed) if "seed" in type(workflow).model_fields and workflow.name != "workflow" else workflow
+    used = workflow.changed(seed=seed) if workflow.takes_seed() else workflow
     listed = value_of(list, found.get("outputs"), "generation.outputs")
     similarity = found.get("face_similarity")
     return Generation(

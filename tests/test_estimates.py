@@ -13,14 +13,13 @@ import pytest
 
 from ryla_gen import AsyncClient, Client, CustomWorkflow, Flux, FluxDev, FluxInstantID, InstantID, SeedVR2, Settings, Wan2
 from ryla_gen.client.requests import estimate
-from ryla_gen.costs.durations import DURATIONS
-from ryla_gen.costs.estimates import Estimate, work_of
+from ryla_gen.costs.estimates import Estimate
 from ryla_gen.errors import BackendNotConfiguredError, InvalidInputError
 from ryla_gen.history import History
 from ryla_gen.remote.config import FAMILIES
 from ryla_gen.remote.costs import cost_of
 from ryla_gen.workflows.base import Workflow
-from ryla_gen.workflows.registry import BUILT_IN
+from ryla_gen.workflows.registry import built_in_classes, prepared_names
 
 MEGAPIXEL = Flux(prompt="a fox", seed=1)
 
@@ -104,9 +103,9 @@ def test_what_nobody_measured_is_called_unknown_and_has_a_wide_range(history: Hi
     assert "nothing is known about this workflow" in on(history, CustomWorkflow(graph=graph)).basis
 
 
-def test_every_built_in_workflow_but_a_graph_of_one_s_own_is_in_the_table() -> None:
-    assert {name for name, _ in DURATIONS} == set(BUILT_IN) - {"workflow"}
-    for item in DURATIONS.values():
+def test_every_built_in_workflow_but_a_graph_of_one_s_own_says_its_duration() -> None:
+    assert {cls.name for cls in built_in_classes() if cls.durations} == set(prepared_names())
+    for item in (item for cls in built_in_classes() for item in cls.durations.values()):
         assert 0 < item.low < item.likely < item.high
         assert len(item.source) > 20
 
@@ -198,13 +197,13 @@ async def test_the_async_client_estimates_too_without_reading_a_picture(tmp_path
 
 def test_work_is_told_apart_by_what_costs_time() -> None:
     clip, longer = Wan2(prompt="x").described(), Wan2(prompt="y", length=65).described()
-    assert work_of("wan2", longer).amount / work_of("wan2", clip).amount == pytest.approx(17 / 9)  # latent frames
-    assert work_of("flux", Flux(prompt="x", batch_size=4).described()).amount == 4 * work_of("flux", MEGAPIXEL.described()).amount
-    assert work_of("seedvr2", {"image": {}, "resolution": 2160}).amount == 4 * work_of("seedvr2", {"image": {}}).amount
-    assert work_of("seedvr2", {"video": {}}).variant != work_of("seedvr2", {"image": {}}).variant
+    assert Wan2.work(longer).amount / Wan2.work(clip).amount == pytest.approx(17 / 9)  # latent frames
+    assert Flux.work(Flux(prompt="x", batch_size=4).described()).amount == 4 * Flux.work(MEGAPIXEL.described()).amount
+    assert SeedVR2.work({"image": {}, "resolution": 2160}).amount == 4 * SeedVR2.work({"image": {}}).amount
+    assert SeedVR2.work({"video": {}}).variant != SeedVR2.work({"image": {}}).variant
     graph = {
         "1": {"class_type": "KSampler", "inputs": {"steps": 20}},
         "2": {"class_type": "E", "inputs": {"width": 8, "height": 8}},
     }
-    assert work_of("workflow", {"graph": graph}).amount == 20 * 64
-    assert work_of("workflow", {"graph": "damaged"}).amount == 1.0
+    assert CustomWorkflow.work({"graph": graph}).amount == 20 * 64
+    assert CustomWorkflow.work({"graph": "damaged"}).amount == 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +29,7 @@ ORDER = {room: at for at, room in enumerate(room for floor in FLOORS for room in
 
 GROUND = {"base", "graph", "messages", "abilities"}
 """Modules that the others of their folder build on."""
-BELOW = {"workflows": {"fields"}}
+BELOW = {"workflows": {"fields", "facts"}}
 """Folder → what lies below its ground: types and tables that ``base`` is made of, which import nothing else of the folder."""
 
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *COMMANDS.rglob("*.py")])
@@ -208,9 +209,65 @@ def test_the_page_of_dependencies_names_every_one_and_no_other() -> None:
 
 def package_names(wanted: list[str]) -> set[str]:
     """The names in requirements such as ``pyright[nodejs]>=1.1``."""
-    import re
-
     return {re.split(r"[\[<>=!~ ]", item)[0] for item in wanted}
+
+
+OTHER_WORDS = {"flux": {".name", "workflow"}, "workflow": {".name", "name", "workflow"}}
+"""Names of workflows that are words of other things too (a base model and a family; what a completion is about) → what makes a
+comparison with one a question about a workflow."""
+
+
+def identifiers(node: ast.AST) -> set[str]:
+    """The names in an expression, attributes with their dot."""
+    return {
+        item.id if isinstance(item, ast.Name) else f".{item.attr}"
+        for item in ast.walk(node)
+        if isinstance(item, ast.Name | ast.Attribute)
+    }
+
+
+def about_one_workflow(path: Path) -> Iterator[str]:
+    """Every question of a module about one built-in workflow: by its class, or by comparing something with its name."""
+    from ryla_gen.workflows.registry import BUILT_IN
+
+    classes = {place.partition(":")[2] for place in BUILT_IN.values()}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        asks = isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass")
+        if asks and {item.removeprefix(".") for item in identifiers(node)} & classes:
+            yield f"line {node.lineno}: {ast.unparse(node)}"
+        if isinstance(node, ast.Compare):
+            words = {item.value for item in ast.walk(node) if isinstance(item, ast.Constant) and isinstance(item.value, str)}
+            found = words & set(BUILT_IN)
+            if any(word not in OTHER_WORDS or OTHER_WORDS[word] & identifiers(node) for word in found):
+                yield f"line {node.lineno}: {ast.unparse(node)}"
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.parent != PACKAGE / "workflows"], ids=name)
+def test_no_module_outside_the_workflows_asks_which_one_it_is(path: Path) -> None:
+    """An ability is asked of the workflow, or read from its graph: so plug-ins and graphs of one's own have it too."""
+    assert list(about_one_workflow(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "count"),
+    [
+        ("isinstance(x, FluxPulid)", 1),
+        ("isinstance(x, (int, flux.FluxLora))", 1),
+        ("issubclass(cls, CustomWorkflow)", 1),
+        ("isinstance(x, Workflow)", 0),
+        ("x.name == 'workflow'", 1),
+        ("name != 'seedvr2'", 1),
+        ("workflow in ('wan2', 'x')", 1),
+        ("workflow.name == 'flux'", 1),
+        ("name == 'workflow'", 1),
+        ("card.base == 'flux'", 0),
+        ("kind == 'workflow'", 0),
+    ],
+)
+def test_such_a_question_is_noticed(line: str, count: int, tmp_path: Path) -> None:
+    file = tmp_path / "module.py"
+    file.write_text(line, encoding="utf-8")
+    assert len(list(about_one_workflow(file))) == count
 
 
 def test_every_tracked_file_has_a_name_that_every_system_takes() -> None:

@@ -18,13 +18,21 @@ from ryla_gen.models.weights_table import all_weights, packs_for
 from ryla_gen.names import CLASS_OF_FAMILY
 from ryla_gen.workflows.base import Files, Workflow
 from ryla_gen.workflows.fields import bounds
-from ryla_gen.workflows.registry import BUILT_IN, workflow_class, workflow_names
+from ryla_gen.workflows.registry import BUILT_IN, prepared_names, workflow_class, workflow_names
+
+
+def example(name: str) -> Workflow:
+    """The request of a workflow's example, its media unread."""
+    cls = workflow_class(name)
+    assert cls.example is not None
+    return cls.from_plain(cls.example.fields, trusted=True)
+
 
 GRAPHS = Path(__file__).parent / "data" / "graphs"
 PROMPT = "a cinematic photo of a red fox in a snowy forest"
 REFERENCE = "reference.png"
 
-KNOWN_GOOD: dict[str, Workflow] = {
+RECORDED: dict[str, Workflow] = {
     "flux": Flux(prompt=PROMPT),
     "flux_dev": FluxDev(prompt=PROMPT),
     "flux_dev_turbo8": FluxDev(prompt=PROMPT, speed="turbo"),
@@ -40,7 +48,10 @@ KNOWN_GOOD: dict[str, Workflow] = {
     "seedvr2_image": SeedVR2(image="input.png", seed=42),
     "seedvr2_video": SeedVR2(video="input.mp4", seed=42),
 }
-"""Our request → the graph, checked on ComfyUI 0.3.71, that it must build."""
+"""Name of a graph that ComfyUI 0.3.71 accepted → the request that must build it."""
+NAMED = {type(workflow).name for workflow in RECORDED.values()}
+KNOWN_GOOD = RECORDED | {name: example(name) for name in prepared_names() if name not in NAMED}
+"""A workflow that is not in the list above builds, with the fields of its example, the graph that is recorded under its name."""
 
 FILES = Files(media={"reference_image": REFERENCE, "image": "input.png", "video": "input.mp4"})
 

@@ -45,7 +45,7 @@ def with_format(cls: type[Workflow], fields: dict[str, Any], output: str | None)
         return fields
     wanted = FORMATS.get(suffix)
     choices = _formats(cls, name, fields)
-    if cls.name == "workflow":  # a graph may end in anything: only a re-encoded picture can be meant
+    if cls.own_graph:  # it may end in anything: only a re-encoded picture can be meant
         return {name: wanted, **fields} if wanted in ("jpeg", "webp") else fields
     if wanted not in choices:
         known = ", ".join(ending for ending, value in FORMATS.items() if value in choices)
@@ -119,7 +119,7 @@ def check_before(screen: Screen, workflow: Workflow, how: RunOptions) -> None:
 
 
 def _check_target(output: str, workflow: Workflow, *, overwrite: bool) -> None:
-    text, several = _filled(output, workflow), _several(workflow)
+    text, several = _filled(output, workflow), workflow.makes_several()
     target = Path(text).expanduser()
     _check_place(target)
     _check_folder(target if text.endswith(("/", "\\")) else target.parent)
@@ -136,16 +136,11 @@ def _check_target(output: str, workflow: Workflow, *, overwrite: bool) -> None:
 
 def _suffix(workflow: Workflow) -> str:
     """The suffix that a name without one will get, as far as the request tells."""
-    if workflow.name == "workflow":
+    if workflow.own_graph:
         return ""
     made = getattr(workflow, "output_format", None) or getattr(workflow, "format", "")
     made = "mp4" if getattr(workflow, "video", None) is not None else made
     return next((suffix for suffix, value in FORMATS.items() if value == made), "")
-
-
-def _several(workflow: Workflow) -> bool:
-    """Whether it makes several files; an upscaler's batch is the frames that it looks at together."""
-    return workflow.family != "upscale" and (getattr(workflow, "batch_size", None) or 1) > 1
 
 
 def _filled(template: str, workflow: Workflow, index: int = 0) -> str:
@@ -185,7 +180,7 @@ def _check_stdout(screen: Screen, workflow: Workflow) -> None:
         raise InvalidInputError(
             "stdout is a terminal, which cannot show pictures.", "Pipe the output to a program, or give -o FILE."
         )
-    if _several(workflow):
+    if workflow.makes_several():
         raise InvalidInputError("-o - takes one file, and this makes several.", "Give -o FOLDER/, or leave out --batch-size.")
 
 

@@ -15,7 +15,7 @@ import typer
 from ryla_gen.models.licences import Term, terms, together
 from ryla_gen.models.weights_table import Weights
 from ryla_gen.remote.variants import default_of
-from ryla_gen.workflows.registry import BUILT_IN, workflow_class
+from ryla_gen.workflows.registry import prepared_names, workflow_class
 
 from .screen import Screen
 
@@ -33,8 +33,7 @@ def forbidding(rows: Iterable[Weights]) -> list[Term]:
 
 def free_workflows() -> list[str]:
     """Built-in workflows whose default weights all may be used commercially, as they are typed."""
-    names = [name for name in BUILT_IN if name != "workflow"]
-    return [name.replace("_", "-") for name in names if together(default_of(workflow_class(name)).required_weights())]
+    return [name.replace("_", "-") for name in prepared_names() if together(default_of(workflow_class(name)).required_weights())]
 
 
 def summary(rows: Iterable[Weights]) -> str:

@@ -104,12 +104,12 @@ def _line(name: str) -> str:
 
 
 def sample_line(cls: type[Workflow]) -> str:
-    """A line that works, for the end of the help."""
+    """A line that works, for the end of the help: what is required, and what chooses what is worked on."""
+    shown = cls.example.fields if cls.example else {"prompt": "a lighthouse at dusk"}
     words = ["ryla-gen run", cls.name.replace("_", "-")]
-    if "prompt" in cls.model_fields and cls.model_fields["prompt"].is_required():
-        words.append('"a lighthouse at dusk"')
-    required = [name for name, info in cls.model_fields.items() if info.is_required() and name != "prompt"]
-    words += [f"--{name.replace('_', '-')} {'graph_api.json' if name == 'graph' else 'face.png'}" for name in required]
-    words += ["--lora-id character"] if "lora_id" in cls.model_fields else []
-    words += ["--image small.png"] if cls.family == "upscale" else []
-    return f"{' '.join(words)} -o {'waves.mp4' if cls.family == 'video' else 'picture.png'}"
+    for name, info in cls.model_fields.items():
+        value = shown.get(name, "face.png" if name in cls.media_fields() else None)
+        chooses = info.default is None and isinstance(shown.get(name), str) and name != "prompt"
+        if value is not None and (info.is_required() or chooses):
+            words.append(f'"{value}"' if name == "prompt" else f"--{name.replace('_', '-')} {value}")
+    return f"{' '.join(words)} -o {cls.example.output if cls.example else 'picture.png'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..contract import method_of
 from ..costs.durations import COLD_START
 from ..costs.prices import GPU_USD_PER_SECOND, PRICES_AS_OF, region_factors
 from ..costs.work import NOTHING, Range, Rate
@@ -9,7 +10,6 @@ from ..remote.config import FamilyConfig, deployed
 from ..remote.costs import cost_of, gpu_count, gpu_name
 from ..settings import Settings
 from ..workflows.base import Workflow
-from ..workflows.registry import BUILT_IN
 from . import create
 
 PRICE_SETTINGS = {
@@ -42,7 +42,7 @@ def rate_of(workflow: Workflow, backend: str, settings: Settings) -> Rate:
 
 
 def _modal_rate(workflow: Workflow, settings: Settings) -> Rate:
-    config = deployed(workflow.family if workflow.name in BUILT_IN else "custom", settings)
+    config = deployed(method_of(workflow)[0], settings)
     second = [_usd_per_second(gpu, config) for gpu in config.gpu]
     low, likely, high = region_factors(config.region)
     where = f"in {', '.join(config.region)} at ×{low:g} to ×{high:g}" if config.region else "in any region, without a surcharge"

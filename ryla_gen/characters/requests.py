@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import media
 from ..errors import InvalidInputError
+from ..models.weights_table import all_weights
 from ..settings import Settings
 from ..workflows.base import Workflow
 from ..workflows.registry import workflow_class
@@ -22,8 +23,6 @@ SHEET_PROMPT = "character reference photo, {angle}, {who}, same person, same hai
 """What each picture of a sheet asks for; the face itself comes from the reference picture."""
 OWN_FIELDS = ("prompt", "seed", "reference_image", "checkpoint", "batch_size")
 """Fields that the job itself decides."""
-SDXL = frozenset({"instantid"})
-"""Face workflows that take an SDXL checkpoint; all others take one of FLUX.1 dev."""
 
 
 def checkpoint_fields(settings: Settings, workflow: str, *, nsfw: bool) -> dict[str, str]:
@@ -33,13 +32,19 @@ def checkpoint_fields(settings: Settings, workflow: str, *, nsfw: bool) -> dict[
         InvalidInputError: ``nsfw`` is asked for, and the configuration names no checkpoint for it.
 
     """
-    family = "sdxl_" if workflow in SDXL else ""
+    family = "sdxl_" if _base_of_checkpoint(workflow) == "sdxl" else ""
     key = f"characters.nsfw_{family}checkpoint" if nsfw else f"characters.{family}checkpoint"
     named = settings.value(key)
     if nsfw and not named:
         text = f"nsfw=True needs a checkpoint for {workflow}, and the setting {key} is empty."
         raise InvalidInputError(text, f"Set it to a file on the server: ryla-gen config set {key} FILE.safetensors", {"key": key})
     return {"checkpoint": named} if named else {}
+
+
+def _base_of_checkpoint(workflow: str) -> str | None:
+    """The base model of a workflow's own checkpoint: one of another base does not fit in its place."""
+    field = workflow_class(workflow).model_fields.get("checkpoint")
+    return next((row.base for row in all_weights() if field is not None and row.name == field.default), None)
 
 
 def checked_fields(workflow: str, fields: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ..contract import new_job_id
 from ..costs.estimates import Estimate
 from ..errors import BackendNotConfiguredError, InvalidInputError, RylaGenError
 from ..events import FINAL_STATES, Event
-from ..history import CostRow, History, Record
+from ..history import CostRow, History
 from ..notebook import live
 from ..results import Generation
 from ..results.grid import show_lists
@@ -157,7 +157,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
             found = await self.jobs.take_up(before)
             if found is not None:
                 return found
-            workflow = _with_seed(workflow, before)
+            workflow = workflow.with_seed(before.seed)  # that of the journal: the result will say it
         order = Order(job or new_job_id(), timeout, tuple(tags), measure_consistency, parent, journaled=before is not None)
         return self._outcomes.follow(await self._sent(workflow, order, self._backend))
 
@@ -343,9 +343,3 @@ async def _next(pending: list[asyncio.Task[Generation]], *, ordered: bool) -> as
     first = next(task for task in pending if task in done)
     pending.remove(first)
     return first
-
-
-def _with_seed(workflow: Workflow, record: Record) -> Workflow:
-    """A request that is sent again keeps the seed that the journal has: its result says that one."""
-    lacking = "seed" in type(workflow).model_fields and getattr(workflow, "seed", None) is None
-    return workflow.changed(seed=record.seed) if lacking and record.seed is not None else workflow

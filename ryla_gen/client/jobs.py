@@ -219,5 +219,4 @@ def _request(told: Told) -> Workflow:
         if told.graph is None:
             raise
         return CustomWorkflow.from_plain({"graph": told.graph}, trusted=True)
-    unseeded = found.name != "workflow" and "seed" in type(found).model_fields and getattr(found, "seed", None) is None
-    return found.changed(seed=told.seed) if unseeded and told.seed is not None else found
+    return found.with_seed(told.seed)

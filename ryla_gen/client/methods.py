@@ -1,4 +1,7 @@
-"""The client's typed methods, one line per workflow, without writing a field twice. Knows no backend."""
+"""The client's typed methods, one line per workflow, without writing a field twice. Knows no backend.
+
+The lines between ``begin generated`` and ``end generated`` come from the registry: ``python -m docs_tools``.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,16 @@ from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from ..errors import InvalidInputError
+
+# begin generated: imports
 from ..workflows.base import Workflow
 from ..workflows.custom import CustomWorkflow
 from ..workflows.faces import FluxInstantID, FluxPulid, InstantID
 from ..workflows.flux import Flux, FluxDev, FluxLora
 from ..workflows.seedvr2 import SeedVR2
 from ..workflows.wan2 import Wan2
+
+# end generated: imports
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,6 +66,7 @@ class method(Generic[P]):  # noqa: N801 - used like a decorator
 class Methods(Runner[R]):
     """Every built-in workflow as a method; its parameters are the workflow's fields."""
 
+    # begin generated: methods
     flux = method(Flux)
     flux_dev = method(FluxDev)
     flux_lora = method(FluxLora)
@@ -68,3 +76,4 @@ class Methods(Runner[R]):
     wan2 = method(Wan2)
     seedvr2 = method(SeedVR2)
     workflow = method(CustomWorkflow)
+    # end generated: methods

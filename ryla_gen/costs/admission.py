@@ -14,8 +14,9 @@ from ..history import History, Purse, Record
 from ..history.processes import this_process
 from ..settings import Settings
 from ..workflows.base import Workflow
+from ..workflows.facts import Work
 from . import budget
-from .estimates import Estimate, Rate, Work, estimate, work_of
+from .estimates import Estimate, Rate, estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,7 @@ def check_batch(history: History, settings: Settings, workflows: Iterable[Workfl
     known: dict[tuple[str, Work], float] = {}
     total, rows = 0.0, 0
     for workflow in workflows:
-        key = (workflow.name, work_of(workflow.name, workflow.described()))
+        key = (workflow.name, workflow.work(workflow.described()))
         if key not in known:  # a thousand rows of one size are estimated once
             known[key] = estimate(workflow, settings.backend_names[0], rate_of(workflow), history).usd.likely
             budget.check_call(known[key], settings.max_usd)

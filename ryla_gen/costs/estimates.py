@@ -1,4 +1,4 @@
-"""What a request will take and cost: from this machine's journal where it has runs like it, else from the table of durations.
+"""What a request will take and cost: from this machine's journal where it has runs like it, else from its class.
 
 Spends nothing, sends nothing, and never says more than its basis bears: where nothing is known, the range is wide and says so.
 """
@@ -13,10 +13,11 @@ from datetime import datetime
 from ..history import History, Record
 from ..support.counting import counted
 from ..workflows.base import Workflow
-from .durations import DURATIONS, REFERENCE_GPU, TENSOR_TFLOPS, UNKNOWN
-from .work import NOTHING, Estimate, Range, Rate, Source, Work, work_of
+from ..workflows.facts import Work
+from .durations import REFERENCE_GPU, TENSOR_TFLOPS, UNKNOWN
+from .work import NOTHING, Estimate, Range, Rate, Source
 
-__all__ = ["NOTHING", "Estimate", "Range", "Rate", "Work", "estimate", "work_of"]
+__all__ = ["NOTHING", "Estimate", "Range", "Rate", "estimate"]
 
 ENOUGH = 3
 """Runs of the same work that make an estimate of their own; with fewer, runs of other sizes count too."""
@@ -59,8 +60,8 @@ Found = tuple[Range, Source, int, str]
 
 
 def _seconds(workflow: Workflow, rate: Rate, records: Sequence[Record], *, emulated: bool) -> Found:
-    work = work_of(workflow.name, workflow.described())
-    ran = [(work_of(item.workflow, item.inputs), took) for item in records if item.gpu == rate.gpu and (took := _took(item))]
+    work = workflow.work(workflow.described())
+    ran = [(workflow.work(item.inputs), took) for item in records if item.gpu == rate.gpu and (took := _took(item))]
     where = rate.gpu or (records[0].backend if records else "")
     same = [took for other, took in ran if work.like(other)]
     if len(same) >= ENOUGH:
@@ -92,8 +93,8 @@ def _spread(took: Sequence[float]) -> Range:
 
 
 def _from_table(workflow: Workflow, work: Work, gpu: str | None) -> Found:
-    keys = [(workflow.name, word) for word in (*reversed(work.variant), "")]
-    found = next((DURATIONS[key] for key in keys if key in DURATIONS), None)
+    durations = workflow.durations
+    found = next((durations[word] for word in (*reversed(work.variant), "") if word in durations), None)
     if found is None:
         limit = workflow.time_limit()
         return Range(limit / 100, limit / 4, limit), "unknown", 0, f"There is no earlier run here, and {UNKNOWN}."
@@ -109,9 +110,9 @@ def _from_table(workflow: Workflow, work: Work, gpu: str | None) -> Found:
 
 
 def _usual(workflow: Workflow) -> float:
-    """The work of the class's own defaults, which the table is written for."""
+    """The work of the class's own defaults, which its durations are written for."""
     fields = {name: info.default for name, info in type(workflow).model_fields.items() if not info.is_required()}
-    return work_of(workflow.name, {**workflow.described(), **fields}).amount if workflow.name != "seedvr2" else 1080.0**2
+    return workflow.work({**workflow.described(), **fields}).amount
 
 
 def _on(seconds: Range, gpu: str | None) -> Range:

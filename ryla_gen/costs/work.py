@@ -1,8 +1,7 @@
-"""What an estimate is made of: ranges, the price of a second, and how much work a request is. Reads no journal and no settings."""
+"""What an estimate is made of: ranges and the price of a second. Reads no journal and no settings, knows no workflow."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -89,52 +88,3 @@ class Estimate:
         usd, took = self.usd, self.seconds
         cost = "free" if usd.high == 0 else f"${usd.likely:.4f} (${usd.low:.4f} to ${usd.high:.4f})"
         return f"{self.workflow} on {self.gpu or self.backend}: {cost}, {took.likely:.0f} s ({took.low:.0f} to {took.high:.0f})"
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """How much there is to do, as far as the fields of a request tell."""
-
-    variant: tuple[str, ...]
-    """Model and mode: runs of different variants are not compared."""
-    amount: float
-    """Steps × pixels × frames, in units that only compare runs of one variant."""
-
-    def like(self, other: Work) -> bool:
-        """Whether two requests are the same work, prompt and seed aside."""
-        return self.variant == other.variant and abs(self.amount - other.amount) <= 0.01 * self.amount
-
-
-DEFAULT_EDGE = 1080
-"""Shortest edge of an enlarged picture when none is asked for (SeedVR2's default)."""
-
-
-def work_of(workflow: str, inputs: Mapping[str, Any]) -> Work:
-    """Measure a request by its fields, as the journal keeps them."""
-    if workflow == "seedvr2":
-        kind = "image" if inputs.get("image") is not None else "video"
-        edge = _number(inputs, "resolution", DEFAULT_EDGE)
-        return Work((kind, str(inputs.get("model"))), edge * edge)
-    if workflow == "workflow":
-        return _graph_work(inputs.get("graph"))
-    variant = tuple(str(inputs[name]) for name in ("model", "speed") if inputs.get(name) is not None)
-    steps = _number(inputs, "steps", 1) + _number(inputs, "instantid_steps", 0)
-    passes = 1 if _number(inputs, "cfg", 1.0) == 1.0 else 2  # at cfg 1 ComfyUI skips the negative branch
-    frames = (_number(inputs, "length", 1) - 1) // 4 + 1
-    pixels = _number(inputs, "width", 1024) * _number(inputs, "height", 1024)
-    return Work(variant, steps * passes * frames * pixels * _number(inputs, "batch_size", 1))
-
-
-def _graph_work(graph: Any) -> Work:
-    """A graph of one's own: its node classes tell graphs apart, its steps and its latent's pixels are the work."""
-    nodes = [node for node in graph.values() if isinstance(node, Mapping)] if isinstance(graph, Mapping) else []
-    kinds = tuple(sorted(str(node.get("class_type")) for node in nodes))
-    fields: list[Mapping[str, Any]] = [node["inputs"] for node in nodes if isinstance(node.get("inputs"), Mapping)]
-    steps = sum(_number(item, "steps", 0) for item in fields) or 1.0
-    pixels = max((_number(item, "width", 0) * _number(item, "height", 0) for item in fields), default=0.0) or 1.0
-    return Work(kinds, steps * pixels)
-
-
-def _number(inputs: Mapping[str, Any], name: str, default: float) -> float:
-    value = inputs.get(name)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else default

@@ -1,5 +1,7 @@
 """The Modal app: thin classes that callers reach by name, one per model family. Each method is one line into the worker.
 
+The methods between ``begin generated`` and ``end generated`` come from the registry of workflows: ``python -m docs_tools``.
+
 Deploy it with ``ryla-gen deploy`` or ``modal deploy -m ryla_gen.remote.app``. Anyone calls it, with or without this SDK:
 ``modal.Cls.from_name("ryla-comfyui", "Flux")().flux_dev.remote({"inputs": {"prompt": "a fox"}})``.
 """
@@ -74,20 +76,24 @@ class Flux(Served):
 
     family = "flux"
 
+    # begin generated: flux
+
     @modal.method()
     async def flux(self, request: dict[str, Any]) -> dict[str, Any]:
-        """FLUX.1 schnell."""
+        """FLUX.1 schnell: a picture in four steps."""
         return await self.worker.run("flux", request)
 
     @modal.method()
     async def flux_dev(self, request: dict[str, Any]) -> dict[str, Any]:
-        """FLUX.1 dev."""
+        """FLUX.1 dev: the better picture, in twenty steps."""
         return await self.worker.run("flux_dev", request)
 
     @modal.method()
     async def flux_lora(self, request: dict[str, Any]) -> dict[str, Any]:
-        """FLUX.1 dev with LoRAs."""
+        """FLUX.1 dev with one or several LoRAs: a character, a style."""
         return await self.worker.run("flux_lora", request)
+
+    # end generated: flux
 
 
 @app.cls(**family("faces"))
@@ -97,20 +103,24 @@ class Faces(Served):
 
     family = "faces"
 
+    # begin generated: faces
+
     @modal.method()
     async def instantid(self, request: dict[str, Any]) -> dict[str, Any]:
-        """SDXL with InstantID."""
+        """SDXL with InstantID: the face of a reference picture in a new scene."""
         return await self.worker.run("instantid", request)
 
     @modal.method()
     async def flux_instantid(self, request: dict[str, Any]) -> dict[str, Any]:
-        """An InstantID picture refined by FLUX.1 dev."""
+        """An InstantID picture refined by FLUX.1 dev in the same graph."""
         return await self.worker.run("flux_instantid", request)
 
     @modal.method()
     async def flux_pulid(self, request: dict[str, Any]) -> dict[str, Any]:
-        """FLUX.1 dev with PuLID."""
+        """FLUX.1 dev with PuLID: the face of a reference picture inside Flux itself."""
         return await self.worker.run("flux_pulid", request)
+
+    # end generated: faces
 
 
 @app.cls(**family("video"))
@@ -120,10 +130,14 @@ class Video(Served):
 
     family = "video"
 
+    # begin generated: video
+
     @modal.method()
     async def wan2(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Text to video."""
+        """Wan2.1: a short video from a prompt."""
         return await self.worker.run("wan2", request)
+
+    # end generated: video
 
 
 @app.cls(**family("upscale"))
@@ -133,10 +147,14 @@ class Upscale(Served):
 
     family = "upscale"
 
+    # begin generated: upscale
+
     @modal.method()
     async def seedvr2(self, request: dict[str, Any]) -> dict[str, Any]:
-        """A picture or a video, enlarged."""
+        """SeedVR2 upscaling of one picture or one video."""
         return await self.worker.run("seedvr2", request)
+
+    # end generated: upscale
 
 
 @app.cls(**family("custom"))
@@ -146,10 +164,14 @@ class Custom(Served):
 
     family = "custom"
 
+    # begin generated: custom
+
     @modal.method()
     async def workflow(self, request: dict[str, Any]) -> dict[str, Any]:
-        """A graph in ComfyUI's API format."""
+        """Any ComfyUI graph in the API format."""
         return await self.worker.run("workflow", request)
+
+    # end generated: custom
 
     @modal.method()
     async def generate(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -8,13 +8,11 @@ from typing import Any, Literal, get_args, get_origin
 
 from ..errors import InvalidInputError
 from ..workflows.base import Workflow
-from ..workflows.registry import BUILT_IN, workflow_class
+from ..workflows.preview import sample_fields
+from ..workflows.registry import built_in_classes
 
 FEW_CHOICES = 4
 """A field with more choices (samplers, schedulers) chooses no model and no node."""
-PICTURE = "picture.png"
-SAMPLES: tuple[dict[str, Any], ...] = ({}, {"lora_id": "character"}, {"image": PICTURE}, {"video": "video.mp4"})
-"""What a workflow needs beside its prompt and its reference before it can build a graph."""
 CORE = frozenset({"EmptyImage", "PreviewImage", "LoadImage", "SaveImage", "KSampler", "CheckpointLoaderSimple", "LoraLoader"})
 """Nodes every family needs, Custom too: the probe's, and what nearly every graph has."""
 
@@ -22,15 +20,11 @@ CORE = frozenset({"EmptyImage", "PreviewImage", "LoadImage", "SaveImage", "KSamp
 def variants(cls: type[Workflow]) -> Iterator[Workflow]:
     """Yield a request for each combination of a workflow's choices, its defaults first."""
     fields = cls.model_fields
-    required = {"prompt": "a photo", "reference_image": PICTURE, "graph": {"1": {"class_type": "LoadImage", "inputs": {}}}}
-    needed = {name: value for name, value in required.items() if name in fields and fields[name].is_required()}
     choices = {name: _ordered(info.annotation, info.default) for name, info in fields.items() if _few(info.annotation)}
-    for sample in SAMPLES:
-        if not set(sample) <= set(fields):
-            continue
+    for given in sample_fields(cls):
         for values in product(*choices.values()):
             try:
-                yield cls(**needed, **sample, **dict(zip(choices, values, strict=True)))
+                yield cls(**given, **dict(zip(choices, values, strict=True)))
             except InvalidInputError:
                 continue  # choices that do not go together
 
@@ -42,8 +36,7 @@ def default_of(cls: type[Workflow]) -> Workflow:
 
 def family_nodes(family: str) -> frozenset[str]:
     """Return the node classes that the built-in workflows of a family use; for ``custom``, those of all families."""
-    classes = [workflow_class(name) for name in BUILT_IN]
-    chosen = [cls for cls in classes if family in (cls.family, "custom") and cls.name != "workflow"]
+    chosen = [cls for cls in built_in_classes() if family in (cls.family, "custom") and not cls.own_graph]
     return CORE.union(*(request.required_nodes() for cls in chosen for request in variants(cls)))
 
 

@@ -74,7 +74,7 @@ def _from_metadata(path: str | PathLike[str], stored: Any, fields: Mapping[str, 
         raise InvalidInputError(f"The note inside {path} about its workflow is damaged.", "Use the original file.")
     cls = workflow_class(name)
     inputs: dict[str, Any] = dict(stored["inputs"])
-    if "seed" in cls.model_fields and inputs.get("seed") is None and cls.name != "workflow":
+    if cls.takes_seed() and inputs.get("seed") is None:
         inputs["seed"] = stored.get("seed")
     pictures = {field: inputs.pop(field) for field in cls.media_fields() if field in inputs}
     missing = [field for field, held in pictures.items() if held not in (None, {}) and field not in fields]

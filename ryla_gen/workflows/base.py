@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -15,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from ..models.weights_table import Weights, weights_for
 from . import abilities
+from .facts import Duration, Example, OutputKind, Work, sampling_work
 from .fields import MediaKind, explain, media_kinds, summary
 
 if TYPE_CHECKING:
@@ -108,6 +110,12 @@ class Workflow(BaseModel):
     """Whether its graph is the caller's own: it brings its own seeds, and only the server knows which of its files are there."""
     lora_base: ClassVar[str | None] = None
     """Base model that its LoRAs have to be for, whatever checkpoint is chosen; None: the graph's model decides."""
+    output_kind: ClassVar[OutputKind | None] = None
+    """What every run of it makes; None: the request or the graph decides."""
+    durations: ClassVar[Mapping[str, Duration]] = MappingProxyType({})
+    """Seconds of a run, by variant; the empty one is for every variant without an entry of its own."""
+    example: ClassVar[Example | None] = None
+    """One small call of it."""
 
     if not TYPE_CHECKING:  # editors and checkers see the signature that pydantic derives from the fields
 
@@ -169,6 +177,15 @@ class Workflow(BaseModel):
         """Return the seconds the graph may run, from its start on the GPU."""
         return IMAGE_TIME_LIMIT
 
+    @classmethod
+    def work(cls, inputs: Mapping[str, Any]) -> Work:
+        """Measure a request by its fields, as ``described()`` gives them and the journal keeps them."""
+        return sampling_work(inputs)
+
+    def makes_several(self) -> bool:
+        """Return whether a run makes several files, as far as the request tells."""
+        return (getattr(self, "batch_size", None) or 1) > 1
+
     def notices(self) -> tuple[Notice, ...]:
         """Return what the caller should know although the request runs."""
         return ()
@@ -178,11 +195,19 @@ class Workflow(BaseModel):
         """Return the names of the fields that hold pictures or videos, with their kind."""
         return media_kinds(cls)
 
+    @classmethod
+    def takes_seed(cls) -> bool:
+        """Return whether a field holds the seed of a run; a graph of the caller's own has its seeds inside."""
+        return "seed" in cls.model_fields and not cls.own_graph
+
     def seeded(self) -> Self:
         """Return this request with a seed: its own, or a fresh one below 2³²."""
-        if "seed" not in type(self).model_fields or getattr(self, "seed", None) is not None:
-            return self
-        return self.changed(seed=secrets.randbelow(DRAWN_SEED_LIMIT))
+        return self.with_seed(secrets.randbelow(DRAWN_SEED_LIMIT))
+
+    def with_seed(self, seed: int | None) -> Self:
+        """Return this request with the seed of a run of it, unless it names one itself or takes none."""
+        lacks = self.takes_seed() and getattr(self, "seed", None) is None
+        return self.changed(seed=seed) if lacks and seed is not None else self
 
     def changed(self, **fields: Any) -> Self:
         """Return a copy with other values, validated again."""
@@ -246,6 +271,8 @@ _NUMBERS = (int, float, int | None, float | None)
 
 class SampledWorkflow(Workflow):
     """Ground of the workflows that sample a picture or a video from a prompt."""
+
+    output_kind: ClassVar[OutputKind | None] = "image"
 
     prompt: str = Field(min_length=1, max_length=20_000)
     """What to show. At most 20,000 characters; the text encoders read the first 77 (CLIP) or 512 (T5) tokens closely."""

@@ -19,6 +19,7 @@ from ..graphs.inputs import with_values
 from .abilities import lora_places
 from .base import IMAGE_TIME_LIMIT, Files, Seed, Workflow
 from .choices import OutputFormat
+from .facts import Example, Work, graph_work
 from .fields import ImageInput
 from .flux import model_file
 
@@ -29,6 +30,13 @@ class CustomWorkflow(Workflow):
     name: ClassVar[str] = "workflow"
     family: ClassVar[str] = "custom"
     own_graph: ClassVar[bool] = True
+    example: ClassVar[Example | None] = Example(
+        {"graph": "my_graph_api.json", "prompt": "a fox", "seed": 7},
+        "fox.png",
+        before="`my_graph_api.json` comes from ComfyUI's menu: Workflow, Export (API).",
+        after="From an exported graph to a typed workflow of your own: [Your own graphs](../your-own-graphs.md) and "
+        "[Adding a workflow](../adding-a-workflow.md).",
+    )
 
     graph: dict[str, Any] = Field(repr=False)
     """The graph in ComfyUI's API format: node id → class_type and inputs."""
@@ -96,9 +104,10 @@ class CustomWorkflow(Workflow):
                 raise PydanticCustomError("no_image_node", text, {"key": repr(key), "known": ", ".join(known) or "no picture"})
         return self
 
-    def seeded(self) -> Self:
-        """Return this request as it is: a graph brings its own seeds."""
-        return self
+    @classmethod
+    def work(cls, inputs: Mapping[str, Any]) -> Work:
+        """Measure a request by its graph, as far as it can be read: the journal may hold another version's."""
+        return graph_work(inputs.get("graph"))
 
     def time_limit(self) -> float:
         """Return the caller's ``limit``."""

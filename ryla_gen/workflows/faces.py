@@ -5,18 +5,23 @@ InstantID is SDXL-only: on Flux its shapes do not fit, so ``FluxInstantID`` runs
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
 from ..graphs.graph import Graph, Link, Node
 from .base import IMAGE_TIME_LIMIT, Files, Notice, SampledWorkflow, largest
 from .choices import PROVIDER_NAME, FaceProvider, OutputFormat, Sampler, Scheduler
+from .facts import Duration, Example, Work, number
 from .fields import ImageInput
-from .flux import DEV, CheckpointName, DevPicture, model_file
+from .flux import DEV, DEV_MEASURED, CheckpointName, DevPicture, model_file
 
 REALVIS = "RealVisXL_V5.0_fp16.safetensors"
 INSTANTID_NEGATIVE = "deformed, glitch, noisy, watermark, text"
+SDXL_MEASURED = "SDXL takes 8–10 s for 50 steps on an A100 (Baseten); what the face model and its ControlNet add was not measured"
+"""Source of the expected durations of everything made with SDXL."""
+FACE_FILE = "`face.png` is a picture of one person, face to the camera."
 
 
 class _InstantIDStage(SampledWorkflow):
@@ -84,6 +89,13 @@ class InstantID(_InstantIDStage):
 
     name: ClassVar[str] = "instantid"
     family: ClassVar[str] = "faces"
+    durations: ClassVar[Mapping[str, Duration]] = {"": Duration(5.0, 12.0, 40.0, SDXL_MEASURED, known=False)}
+    example: ClassVar[Example | None] = Example(
+        {"prompt": "an astronaut", "reference_image": "face.png", "width": 512, "height": 512, "steps": 8, "seed": 7},
+        "astronaut.png",
+        before=FACE_FILE,
+        after="A face swap or a whole sheet of angles from one picture: [Characters](../characters.md).",
+    )
 
     width: int = Field(default=1016, ge=256, le=2048, multiple_of=8)
     """Width in pixels, 256 to 2048, a multiple of 8. 1016 keeps the training pictures' watermarks away (InstantID's node pack)."""
@@ -127,6 +139,16 @@ class FluxInstantID(_InstantIDStage):
 
     name: ClassVar[str] = "flux_instantid"
     family: ClassVar[str] = "faces"
+    durations: ClassVar[Mapping[str, Duration]] = {
+        "": Duration(20.0, 45.0, 120.0, f"the sum of instantid and flux_dev: {SDXL_MEASURED}", known=False),
+    }
+    example: ClassVar[Example | None] = Example(
+        {"prompt": "an astronaut", "reference_image": "face.png", "width": 512, "height": 512, "instantid_steps": 8, "seed": 7},
+        "refined.png",
+        before=FACE_FILE,
+        after="InstantID works on SDXL only. This graph makes the SDXL picture first and lets FLUX.1 dev redraw it a little: the "
+        "higher `refine_denoise`, the more Flux and the less likeness.",
+    )
 
     width: int = Field(default=1024, ge=256, le=2048, multiple_of=16)
     """Width in pixels of both stages, 256 to 2048, a multiple of 16. 1024 is ComfyUI's Flux template's."""
@@ -160,6 +182,12 @@ class FluxInstantID(_InstantIDStage):
         """Return 240 s (two pictures) for the default size and steps, and in proportion for more work."""
         work = (self.steps + self.instantid_steps) * self.width * self.height * self.batch_size
         return 2 * IMAGE_TIME_LIMIT * max(1.0, work / (50 * 1024 * 1024))
+
+    @classmethod
+    def work(cls, inputs: Mapping[str, Any]) -> Work:
+        """Measure a request by the steps of both stages together."""
+        steps = number(inputs, "steps", 1) + number(inputs, "instantid_steps", 0)
+        return super().work({**inputs, "steps": steps})
 
     def notices(self) -> tuple[Notice, ...]:
         """Return none for the negative prompt: the SDXL stage uses it."""
@@ -201,6 +229,15 @@ class FluxPulid(DevPicture):
 
     name: ClassVar[str] = "flux_pulid"
     family: ClassVar[str] = "faces"
+    durations: ClassVar[Mapping[str, Duration]] = {
+        "": Duration(18.0, 40.0, 90.0, f"{DEV_MEASURED}; what PuLID adds was not measured", known=False),
+    }
+    example: ClassVar[Example | None] = Example(
+        {"prompt": "an astronaut", "reference_image": "face.png", "width": 512, "height": 512, "steps": 8, "seed": 7},
+        "pulid.png",
+        before=FACE_FILE,
+        after="PuLID's node only warns when it finds no face. On Modal the worker looks first, and answers `face_not_found`.",
+    )
 
     reference_image: ImageInput = Field(repr=False)
     """Picture of the face to keep: one person, face to the camera, some room around the head."""

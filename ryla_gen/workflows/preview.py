@@ -3,16 +3,58 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidInputError
 from ..graphs import reading
+from .base import Workflow
 from .registry import workflow_class
 
-SAMPLES: tuple[dict[str, Any], ...] = ({}, {"lora_id": "character"}, {"image": b""}, {"video": b""})
-"""What a workflow needs beside its required fields before it can build a graph to look at."""
+STAND_INS = {"image": "picture.png", "video": "video.mp4"}
+"""Names in the place of media that nobody reads."""
+PROMPT = "a lighthouse at dusk"
+"""Prompt of a workflow without an example."""
+LORA = "character"
+"""LoRA of a workflow without an example."""
+ONE_NODE = {"1": {"class_type": "LoadImage", "inputs": {}}}
+"""Graph of the workflow that has none."""
+
+
+def sample_fields(cls: type[Workflow]) -> Iterator[dict[str, Any]]:
+    """Yield the fields, one way after the other, without which a request of a workflow cannot be made; defaults do the rest.
+
+    Each way has the required fields. The first has no more; of the optional ones that choose what is worked on (a LoRA, a
+    picture or a video), each of the others has one: some workflows ask for one of them.
+    """
+    shown = dict(cls.example.fields) if cls.example else {"prompt": PROMPT, "lora_id": LORA}
+    shown |= {name: STAND_INS[kind] for name, kind in cls.media_fields().items()}
+    shown |= {"graph": ONE_NODE} if cls.own_graph else {}
+    needed = {name: shown[name] for name, info in cls.model_fields.items() if info.is_required() and name in shown}
+    yield needed
+    for name, value in shown.items():
+        info = cls.model_fields.get(name)
+        if info is not None and not info.is_required() and info.default is None and isinstance(value, str):
+            yield {**needed, name: value}
+
+
+def sample_of(cls: type[Workflow], **fields: Any) -> Workflow | None:
+    """Return a request of defaults whose graph can be looked at; None when it cannot be made without the caller's values.
+
+    Args:
+        cls: the workflow.
+        fields: values to put in the place of defaults.
+
+    """
+    for given in sample_fields(cls):
+        try:
+            request = cls.from_plain({**given, **fields}, trusted=True)
+            request.build()
+        except (InvalidInputError, NotImplementedError):
+            continue
+        return request
+    return None
 
 
 def preview_of(name: str) -> dict[str, Any]:
@@ -23,16 +65,11 @@ def preview_of(name: str) -> dict[str, Any]:
 
     """
     cls = workflow_class(name)
-    known = {"prompt": "a lighthouse at dusk", **dict.fromkeys(cls.media_fields(), b"")}
-    needed = {field: known[field] for field, info in cls.model_fields.items() if info.is_required() and field in known}
-    for extra in SAMPLES:
-        if set(extra) <= set(cls.model_fields):
-            try:
-                return cls.from_plain({**needed, **extra}, trusted=True).build().to_api()
-            except (InvalidInputError, NotImplementedError):
-                continue
-    text = f"The workflow {name} cannot be shown without values."
-    raise InvalidInputError(text, "Save its graph and show that: ryla-gen graph draw graph_api.json")
+    request = None if cls.own_graph else sample_of(cls)
+    if request is None:
+        text = f"The workflow {name} cannot be shown without values."
+        raise InvalidInputError(text, "Save its graph and show that: ryla-gen graph draw graph_api.json")
+    return request.build().to_api()
 
 
 def api_of(source: Any, schemas: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:

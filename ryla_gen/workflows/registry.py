@@ -67,6 +67,16 @@ def workflow_class(name: str) -> type[Workflow]:
     return loaded
 
 
+def built_in_classes() -> tuple[type[Workflow], ...]:
+    """Load every built-in workflow's class."""
+    return tuple(workflow_class(name) for name in BUILT_IN)
+
+
+def prepared_names() -> tuple[str, ...]:
+    """Return the built-in workflows that bring their graph, so that nodes and weights are known before a request is there."""
+    return tuple(cls.name for cls in built_in_classes() if not cls.own_graph)
+
+
 def plugin_behind(error: BaseException) -> str | None:
     """Name the package of workflows that an exception passed through; None when it was none."""
     packages = {point.module.partition(".")[0] for name, point in _plugins().items() if name not in BUILT_IN}

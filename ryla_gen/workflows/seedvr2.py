@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -10,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from ..graphs.graph import Graph, Node
 from .base import IMAGE_TIME_LIMIT, Files, Workflow, four_n_plus_one
 from .choices import OutputFormat
+from .facts import Duration, Example, Work, number
 from .fields import ImageInput, VideoInput
 
 DIT = {"3b": "seedvr2_ema_3b_fp8_e4m3fn.safetensors", "7b": "seedvr2_ema_7b_fp16.safetensors"}
@@ -27,6 +29,15 @@ class SeedVR2(Workflow):
 
     name: ClassVar[str] = "seedvr2"
     family: ClassVar[str] = "upscale"
+    durations: ClassVar[Mapping[str, Duration]] = {
+        "image": Duration(3.0, 15.0, 60.0, "no time was published for this GPU", known=False),
+        "video": Duration(30.0, 300.0, 1800.0, "no time was published, and the video is not looked at", known=False),
+    }
+    example: ClassVar[Example | None] = Example(
+        {"image": "small.png", "scale": 2, "seed": 7},
+        "large.png",
+        after="A video goes in as `video=`, keeps its sound, and comes out as mp4.",
+    )
 
     image: ImageInput | None = Field(default=None, repr=False)
     """Picture to enlarge. Either this or ``video``."""
@@ -60,6 +71,17 @@ class SeedVR2(Workflow):
     def time_limit(self) -> float:
         """Return 120 s for a picture, 1,800 s for a video."""
         return IMAGE_TIME_LIMIT if self.image is not None else VIDEO_TIME_LIMIT
+
+    @classmethod
+    def work(cls, inputs: Mapping[str, Any]) -> Work:
+        """Measure a request by its shortest edge; a scale says nothing while the input is not read."""
+        kind = "image" if inputs.get("image") is not None else "video"
+        edge = number(inputs, "resolution", DEFAULT_RESOLUTION)
+        return Work((kind, str(inputs.get("model"))), edge * edge)
+
+    def makes_several(self) -> bool:
+        """Return False: its batch is the frames of one video that it looks at together."""
+        return False
 
     def shortest_edge(self) -> int:
         """Return the shortest edge of the result in pixels; for ``scale`` the input must have been read.

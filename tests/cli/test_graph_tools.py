@@ -9,13 +9,12 @@ import shlex
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
-from xml.etree import ElementTree
 
 import pytest
 
 from ryla_gen import CustomWorkflow, FluxDev, InstantID
 from ryla_gen.emulator.server import Emulator
-from ryla_gen.graphs import draw_svg
+from ryla_gen.graphs import draw_mermaid
 from tests.graphs.sheets import Sheet, drawn
 
 from .shell import envelope, here, picture
@@ -170,24 +169,23 @@ def test_a_drawing_with_a_muted_node_runs_without_what_hangs_on_it(tmp_path: Pat
     assert ok(capsys, "graph", "convert", file)["graph"]["92"]["inputs"] == {"filename_prefix": "x"}, "as the page exports it"
 
 
-@pytest.mark.parametrize(("name", "form"), [("x.svg", "svg"), ("x.mmd", "mermaid"), ("x.md", "mermaid")])
-def test_the_suffix_chooses_the_drawings_form(name: str, form: str, tmp_path: Path, capsys: Capsys) -> None:
+@pytest.mark.parametrize("name", ["x.mmd", "x.md"])
+def test_a_drawing_is_written_as_mermaid_text(name: str, tmp_path: Path, capsys: Capsys) -> None:
     target = tmp_path / name
     data = ok(capsys, "graph", "draw", saved(tmp_path, GRAPH), "-o", str(target))
-    assert data["format"] == form
-    text = target.read_text(encoding="utf-8")
-    assert ElementTree.fromstring(text) is not None if form == "svg" else text.startswith("flowchart LR")
+    assert (data["path"], data["nodes"]) == (str(target), len(GRAPH))
+    assert target.read_text(encoding="utf-8") == data["text"] == draw_mermaid(GRAPH)
 
 
 def test_a_saved_picture_and_a_workflows_name_are_drawn_too(tmp_path: Path, capsys: Capsys) -> None:
     assert here("graph", "run", saved(tmp_path, GRAPH), "-o", str(tmp_path / "x.png")) == 0
     capsys.readouterr()
-    assert here("graph", "draw", str(tmp_path / "x.png"), "--format", "svg") == 0
-    assert capsys.readouterr().out == draw_svg(tmp_path / "x.png")
+    assert here("graph", "draw", str(tmp_path / "x.png")) == 0
+    assert capsys.readouterr().out == draw_mermaid(tmp_path / "x.png")
     assert here("graph", "draw", "flux-dev") == 0
     assert "KSampler" in capsys.readouterr().out
-    assert here("graph", "draw", "flux-dev", "-o", str(tmp_path / "x.jpg")) == 2
-    assert "--format svg" in capsys.readouterr().err
+    assert here("graph", "draw", "flux-dev", "-o", str(tmp_path / "x.svg")) == 2
+    assert "Mermaid text only" in capsys.readouterr().err
 
 
 def test_slots_are_listed_for_people_and_for_programs(tmp_path: Path, capsys: Capsys) -> None:

@@ -9,26 +9,40 @@ from pathlib import Path
 
 import pytest
 
-from docs_tools.__main__ import DOCS, stale, write
+from docs_tools.__main__ import DOCS, pages, stale, write
 from docs_tools.markdown import anchors, dead_links, links
+from docs_tools.regions import with_parts
 
 ROOT = DOCS.parent
 
 
-def test_the_generated_pages_are_fresh() -> None:
+@pytest.mark.timeout(180)
+def test_everything_that_is_generated_is_fresh() -> None:
     assert stale() == [], "write them anew: python -m docs_tools"
 
 
 def test_a_page_that_was_changed_by_hand_is_stale_and_written_anew(tmp_path: Path) -> None:
-    assert "models.md" in write(tmp_path)
-    fresh = {name: (tmp_path / name).read_text(encoding="utf-8") for name in ("models.md", "api.md")}
-    (tmp_path / "workflows" / "gone.md").write_text("made by an earlier version", encoding="utf-8")
-    (tmp_path / "models.md").write_text(fresh["models.md"] + "\nby hand\n", encoding="utf-8")
-    (tmp_path / "by_people.md").write_text("not generated", encoding="utf-8")
-    assert write(tmp_path) == ["models.md", "workflows/gone.md"]
-    assert (tmp_path / "models.md").read_text(encoding="utf-8") == fresh["models.md"]
-    assert (tmp_path / "by_people.md").exists()
-    assert not (tmp_path / "workflows" / "gone.md").exists()
+    fresh = dict(pages())
+    assert "docs/models.md" in write(tmp_path, fresh)
+    docs = tmp_path / "docs"
+    (docs / "workflows" / "gone.md").write_text("made by an earlier version", encoding="utf-8")
+    (docs / "models.md").write_text(fresh["docs/models.md"] + "\nby hand\n", encoding="utf-8")
+    (docs / "by_people.md").write_text("not generated", encoding="utf-8")
+    assert write(tmp_path, fresh) == ["docs/models.md", "docs/workflows/gone.md"]
+    assert (docs / "models.md").read_text(encoding="utf-8") == fresh["docs/models.md"]
+    assert (docs / "by_people.md").exists()
+    assert not (docs / "workflows" / "gone.md").exists()
+
+
+def test_a_part_of_a_file_is_written_anew_and_the_rest_of_it_is_left_alone() -> None:
+    text = "by hand\n  # begin generated: rows (so)\n  old\n  # end generated: rows\n"
+    text += "<!-- begin generated: b -->\n<!-- end generated: b -->\n"
+    made = with_parts(text, {"rows": "  new\n", "b": "| x |"})
+    assert made.splitlines()[2] == "  new"
+    assert made.splitlines()[5] == "| x |"
+    assert with_parts(made, {"rows": "  old", "b": ""}) == text
+    with pytest.raises(LookupError, match="'c'"):
+        with_parts(text, {"c": ""})
 
 
 def test_no_generated_page_speaks_of_this_machine() -> None:

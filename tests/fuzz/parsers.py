@@ -198,7 +198,7 @@ def _strictly(data: Any, _: Path) -> Any:
 def _drawn(data: Any, _: Path) -> Any:
     if not isinstance(data, dict):
         return None  # a text is the name of a workflow or a file, and other things are no graph
-    return graphs.draw_svg(data, _schemas()), graphs.draw_mermaid(data, _schemas())
+    return graphs.draw_mermaid(data, _schemas())
 
 
 def _graph_file(text: str, _: Path) -> Any:
@@ -469,7 +469,7 @@ PARSERS: tuple[Parser, ...] = (
     Parser("workflows/custom.py, comfy/schema.py:validate, slots, fields", "data", lambda: [API], _graph),
     Parser("graphs/converting.py:convert lenient", "data", lambda: [_drawing(), _with_subgraph()], _converted),
     Parser("graphs/converting.py:convert", "data", lambda: [_drawing(), _with_subgraph()], _strictly),
-    Parser("graphs/drawing.py, mermaid.py", "data", lambda: [_drawing(), API], _drawn, weight=0.3),
+    Parser("graphs/picture.py, mermaid.py", "data", lambda: [_drawing(), API], _drawn, weight=0.3),
     Parser("workflows/graph_file.py:parse, graphs/reading.py:found", "json", lambda: [_drawing(), API], _graph_file),
     Parser("contract.py:read_reply", "data", lambda: [reply(GENERATION), SHAPES["error_reply"]], _reply, weight=2),
     Parser("contract.py:read_request", "data", lambda: [SHAPES["request"]], _request(InstantID)),

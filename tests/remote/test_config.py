@@ -135,6 +135,6 @@ def test_comfyui_sees_no_secret_and_all_of_the_volume(tmp_path: Path) -> None:
 
 
 def test_defaults_come_first_among_the_variants() -> None:
-    assert default_of(workflow_class("wan2")).changed(seed=None) == workflow_class("wan2")(prompt="a photo")
+    assert default_of(workflow_class("wan2")).changed(seed=None) == workflow_class("wan2")(prompt="waves at dusk")
     files = {row.name for request in variants(workflow_class("flux_dev")) for row in request.required_weights()}
     assert files == {"flux1-dev-fp8.safetensors", "flux.1-turbo-alpha.safetensors"}

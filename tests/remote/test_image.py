@@ -166,7 +166,7 @@ def pack(tmp_path: Path, text: str) -> Path:
 
 
 def mend(*arguments: str) -> subprocess.CompletedProcess[str]:
-    call = [sys.executable, str(SCRIPTS / "mend_pulid.py"), *arguments]
+    call = [sys.executable, str(SCRIPTS / "patch_pulid.py"), *arguments]
     return subprocess.run(call, capture_output=True, text=True, timeout=30)
 
 

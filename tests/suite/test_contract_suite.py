@@ -42,6 +42,7 @@ from ryla_gen.errors import (
 )
 from ryla_gen.events import Finished, Progress, Queued, Started
 from ryla_gen.models.node_schemas import COMFYUI_VERSION, GRAPH_VERSION
+from ryla_gen.workflows.registry import BUILT_IN, workflow_class
 from tests.conftest import encoded, portrait
 
 from .conftest import Elsewhere, Place
@@ -56,6 +57,14 @@ TRIVIAL = {
     "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
 }
 
+
+def example(name: str, media: bytes) -> Workflow:
+    """The request of a workflow's example, with one picture for all of its media."""
+    cls = workflow_class(name)
+    fields = dict(cls.example.fields if cls.example else {})
+    return cls(**{key: media if key in cls.media_fields() else value for key, value in fields.items()})
+
+
 EVERY: dict[str, Workflow] = {
     "flux": Flux(**SMALL),
     "flux_dev": FluxDev(**SMALL, steps=2, output_format="webp"),
@@ -67,6 +76,7 @@ EVERY: dict[str, Workflow] = {
     "seedvr2": SeedVR2(image=FACE, resolution=512, seed=7),
     "workflow": CustomWorkflow(graph=TRIVIAL),
 }
+EVERY |= {name: example(name, FACE) for name in BUILT_IN if name not in EVERY}
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -75,13 +85,13 @@ def test_every_workflow_runs_and_tells_about_itself(client: Client, place: Place
     generation = client.run(workflow, timeout=60)
     assert generation.backend == place.backend
     assert generation.workflow.described() == workflow.described()
-    assert generation.seed == (7 if name != "workflow" else 0)
+    assert generation.seed == (getattr(workflow, "seed", None) or 0)
     assert generation.output.name == f"{name}-{generation.seed}-0{generation.output.suffix}"
-    assert generation.output.kind == ("video" if name == "wan2" else "image")
+    assert generation.output.kind == (workflow.output_kind or "image")
     assert generation.output.width and generation.output.height
     if "server version" not in place.cannot:
         # `ryla-gen emulator` is the release for graphs of one's own; built-in workflows have that of their images elsewhere.
-        newest = place.backend == "comfyui" or (place.backend == "emulator" and name == "workflow")
+        newest = place.backend == "comfyui" or (place.backend == "emulator" and workflow.own_graph)
         assert generation.server["comfyui"] == (GRAPH_VERSION if newest else COMFYUI_VERSION)
     assert set(generation.graph) and all("class_type" in node for node in generation.graph.values())
     assert 0 <= generation.timings.running <= generation.timings.total

@@ -15,6 +15,7 @@ import typer
 from ryla_gen.errors import LoraNotFoundError
 from ryla_gen.events import Event
 from ryla_gen.support.counting import counted
+from ryla_gen.workflows.registry import built_in_classes
 
 from ..common import Backend, Json, Overwrite, Quiet, example, group, screen_of
 from ..completion import remember_loras
@@ -79,7 +80,8 @@ def push(
     said = "is already stored" if done.outcome == "already" else f"is stored ({_size(card.bytes)})"
     words = f", trigger words: {', '.join(card.trigger_words)}" if card.trigger_words else ""
     word = f' --trigger-word "{card.trigger_words[0]}"' if card.trigger_words else ""
-    use = f'ryla-gen run flux-lora "PROMPT" --lora-id {card.id}{word}' if card.base == "flux" else ""
+    takes = next((cls.name.replace("_", "-") for cls in built_in_classes() if cls.lora_base == card.base), None)
+    use = f'ryla-gen run {takes} "PROMPT" --lora-id {card.id}{word}' if takes else ""
     text = f"{card.id} {said}, for {card.base}{words}."
     screen.result(done.to_data(), "\n".join(part for part in (text, f"Use it: {use}" if use else "") if part))
 

@@ -79,7 +79,7 @@ def list_(
 
         states = {label(item.row): item.state for item in downloads.status(needed, local.expanduser())}
     elif deployed:
-        report = _asked(screen, "status", [name for name in names if name != "workflow"], every, environment)
+        report = _asked(screen, "status", [name for name in names if not workflow_class(name).own_graph], every, environment)
         states = {item["file"]: item["state"] for item in report["files"]}
     items = [_item(row, users, states) for row, users in needed.items()]
     screen.result({"items": items, "licences": plain(needed), **_sums(items)}, _listed(items, summary(needed)))

@@ -12,10 +12,7 @@ import { stopJob } from "./claims.js";
 import { writeRequest, type Result } from "./contract.js";
 import { RylaError, translated } from "./errors.js";
 import { persistently } from "./retrying.js";
-import type {
-  FluxDevOptions, FluxInstantIDOptions, FluxLoraOptions, FluxOptions, FluxPulidOptions, InstantIDOptions, OptionsOf, SeedVR2Options,
-  Wan2Options, WorkflowName, WorkflowOptions,
-} from "./options.js";
+import type { OptionsOf, WorkflowName } from "./options.js";
 
 export * from "./contract.js";
 export * from "./errors.js";
@@ -28,6 +25,7 @@ const LONG_TIMEOUT_MS = 3_600_000;
 /** GPUs can be scarce for many minutes, and waiting costs nothing. */
 const QUEUE_TIMEOUT_MS = 1_800_000;
 
+// begin generated: tables (python -m docs_tools)
 /** Workflow → the Modal class whose method of that name serves it. */
 const CLASS_OF = {
   flux: "Flux",
@@ -40,6 +38,20 @@ const CLASS_OF = {
   seedvr2: "Upscale",
   workflow: "Custom",
 } as const satisfies Record<WorkflowName, string>;
+
+/** Workflow → what each of its results holds; undefined where the request decides. */
+const OUTPUT_OF = {
+  flux: "image",
+  flux_dev: "image",
+  flux_lora: "image",
+  instantid: "image",
+  flux_instantid: "image",
+  flux_pulid: "image",
+  wan2: "video",
+  seedvr2: undefined,
+  workflow: undefined,
+} as const satisfies Record<WorkflowName, "image" | "video" | undefined>;
+// end generated: tables
 
 export interface ClientOptions {
   /** Name of the deployed app. */
@@ -85,7 +97,8 @@ export type Poll =
 
 export type PictureResult = Result & { image: Buffer };
 export type VideoResult = Result & { video: Buffer };
-type ResultOf<W extends WorkflowName> = W extends "wan2" ? VideoResult : W extends "seedvr2" | "workflow" ? Result : PictureResult;
+type ResultOf<W extends WorkflowName> =
+  (typeof OUTPUT_OF)[W] extends "image" ? PictureResult : (typeof OUTPUT_OF)[W] extends "video" ? VideoResult : Result;
 
 /** Runs workflows on the deployed app. Every method throws RylaError, and nothing else. */
 export class ModalClient {
@@ -100,56 +113,58 @@ export class ModalClient {
     this.#where = options.environment === undefined ? {} : { environment: options.environment };
   }
 
+  // begin generated: methods (python -m docs_tools)
   /** FLUX.1 schnell: a picture in four steps. */
-  generateFlux(options: FluxOptions, call?: CallOptions): Promise<PictureResult> {
+  generateFlux(options: OptionsOf["flux"], call?: CallOptions): Promise<PictureResult> {
     return this.generate("flux", options, call);
   }
 
-  /** FLUX.1 dev. */
-  generateFluxDev(options: FluxDevOptions, call?: CallOptions): Promise<PictureResult> {
+  /** FLUX.1 dev: the better picture, in twenty steps. */
+  generateFluxDev(options: OptionsOf["flux_dev"], call?: CallOptions): Promise<PictureResult> {
     return this.generate("flux_dev", options, call);
   }
 
-  /** FLUX.1 dev with one or several stored LoRAs. */
-  generateFluxLoRA(options: FluxLoraOptions, call?: CallOptions): Promise<PictureResult> {
+  /** FLUX.1 dev with one or several LoRAs: a character, a style. */
+  generateFluxLoRA(options: OptionsOf["flux_lora"], call?: CallOptions): Promise<PictureResult> {
     return this.generate("flux_lora", options, call);
   }
 
-  /** SDXL with InstantID: the face of the reference image in a new picture. */
-  generateInstantID(options: InstantIDOptions, call?: CallOptions): Promise<PictureResult> {
+  /** SDXL with InstantID: the face of a reference picture in a new scene. */
+  generateInstantID(options: OptionsOf["instantid"], call?: CallOptions): Promise<PictureResult> {
     return this.generate("instantid", options, call);
   }
 
-  /** An InstantID picture, refined by FLUX.1 dev. */
-  generateFluxInstantID(options: FluxInstantIDOptions, call?: CallOptions): Promise<PictureResult> {
+  /** An InstantID picture refined by FLUX.1 dev in the same graph. */
+  generateFluxInstantID(options: OptionsOf["flux_instantid"], call?: CallOptions): Promise<PictureResult> {
     return this.generate("flux_instantid", options, call);
   }
 
-  /** FLUX.1 dev with PuLID: the identity inside FLUX itself. */
-  generateFluxPuLID(options: FluxPulidOptions, call?: CallOptions): Promise<PictureResult> {
+  /** FLUX.1 dev with PuLID: the face of a reference picture inside Flux itself. */
+  generateFluxPuLID(options: OptionsOf["flux_pulid"], call?: CallOptions): Promise<PictureResult> {
     return this.generate("flux_pulid", options, call);
   }
 
-  /** Wan2.1: a short video. */
-  generateWan2(options: Wan2Options, call?: CallOptions): Promise<VideoResult> {
+  /** Wan2.1: a short video from a prompt. */
+  generateWan2(options: OptionsOf["wan2"], call?: CallOptions): Promise<VideoResult> {
     return this.generate("wan2", options, call);
   }
 
-  /** SeedVR2: a picture or a video, enlarged. */
-  generateSeedVR2(options: SeedVR2Options, call?: CallOptions): Promise<Result> {
+  /** SeedVR2 upscaling of one picture or one video. */
+  generateSeedVR2(options: OptionsOf["seedvr2"], call?: CallOptions): Promise<Result> {
     return this.generate("seedvr2", options, call);
   }
 
-  /** A graph of your own, in ComfyUI's API format. */
-  generateWorkflow(options: WorkflowOptions, call?: CallOptions): Promise<Result> {
+  /** Any ComfyUI graph in the API format. */
+  generateWorkflow(options: OptionsOf["workflow"], call?: CallOptions): Promise<Result> {
     return this.generate("workflow", options, call);
   }
+  // end generated: methods
 
   /** Submit a workflow by its name and wait for its result. */
   async generate<W extends WorkflowName>(workflow: W, options: OptionsOf[W], call: CallOptions = {}): Promise<ResultOf<W>> {
     const submitted = await this.submit(workflow, options, call);
     const result = await this.wait(submitted, { ...call, timeoutMs: call.timeoutMs ?? this.#usualTimeout(workflow, options) });
-    const wanted = workflow === "wan2" ? "video" : workflow === "seedvr2" || workflow === "workflow" ? undefined : "image";
+    const wanted: "image" | "video" | undefined = OUTPUT_OF[workflow];
     if (wanted && result[wanted] === undefined) {
       throw new RylaError({ code: "internal", message: `The reply to ${workflow} holds no ${wanted}.`, hint: "Please report it.", details: { ...submitted } });
     }
@@ -213,7 +228,7 @@ export class ModalClient {
   }
 
   #usualTimeout<W extends WorkflowName>(workflow: W, options: OptionsOf[W]): number {
-    if (workflow === "wan2" || workflow === "seedvr2") return Math.max(this.#timeoutMs, LONG_TIMEOUT_MS);
+    if (OUTPUT_OF[workflow] !== "image" && !("graph" in options)) return Math.max(this.#timeoutMs, LONG_TIMEOUT_MS);
     return "limit" in options && options.limit ? Math.max(this.#timeoutMs, options.limit * 1000) : this.#timeoutMs;
   }
 

@@ -9,7 +9,7 @@ from weakref import WeakSet
 
 import modal
 
-from ...contract import Options, request
+from ...contract import Options, method_of, request
 from ...costs.prices import GPU_USD_PER_SECOND
 from ...engine.loras import REMEMBERED_SECONDS, Chooser
 from ...errors import JobCanceledError, JobNotFoundError, NotAuthorizedError, NotDeployedError, before_start
@@ -19,7 +19,6 @@ from ...names import CLAIMS_DICT, CLASS_OF_FAMILY, EVENTS_QUEUE
 from ...remote.claims import CANCELED, ModalClaims, entries_of
 from ...settings import Settings
 from ...workflows.base import Workflow
-from ...workflows.registry import BUILT_IN
 from ..base import Ticket
 from .calls import DEFAULT_TERMS, Terms, persistently, spawned, stop_job
 from .loras import VolumeStore
@@ -125,9 +124,9 @@ class ModalBackend:
 
     async def _method(self, workflow: Workflow) -> Any:
         """Look the method up by name, once per workflow."""
-        name = workflow.name if workflow.name in BUILT_IN else "generate"
+        family, name = method_of(workflow)
         if name not in self._methods:
-            cls = CLASS_OF_FAMILY["custom" if name == "generate" else workflow.family]
+            cls = CLASS_OF_FAMILY[family]
             found = modal.Cls.from_name(self._settings.modal_app, cls, environment_name=self._settings.modal_environment)
             what = f"Looking for {cls} in the app {self._settings.modal_app}"
             await persistently(lambda: found.hydrate.aio(), what, self._terms)

@@ -52,7 +52,7 @@ def again(name: str, inputs: Mapping[str, Any], seed: int | None, path: Path) ->
         return _rerun(path, {})
     # Whatever a note holds there: only a hash is ours, and a path or an address of a stranger's is not spelled out.
     needs = tuple(field for field in cls.media_fields() if inputs.get(field) not in (None, {}))
-    fields = _fields(cls, {**inputs, "seed": seed}, needs) if name in BUILT_IN and name != "workflow" else None
+    fields = _fields(cls, {**inputs, "seed": seed}, needs) if name in BUILT_IN and not cls.own_graph else None
     options = _options(fields) if fields is not None else None
     if fields is None or options is None:
         return _rerun(path, {field: inputs[field] for field in needs})

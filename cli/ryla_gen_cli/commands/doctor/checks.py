@@ -19,7 +19,7 @@ from ryla_gen.settings import Settings
 from ryla_gen.support.counting import counted
 from ryla_gen.version import __version__
 from ryla_gen.workflows.flux import Flux
-from ryla_gen.workflows.registry import BUILT_IN, workflow_class
+from ryla_gen.workflows.registry import prepared_names, workflow_class
 
 State = Literal["ok", "failed", "skipped"]
 
@@ -153,7 +153,9 @@ def _parts(version: str) -> tuple[int, ...]:
 
 def _nodes(known: dict[str, Any], workflows: Sequence[str]) -> list[Check]:
     """Which workflows the server has the nodes for, and which of those lack weights."""
-    lacking = [missing_for(name, default_of(workflow_class(name)).build().to_api(), known) for name in workflows or _built_in()]
+    lacking = [
+        missing_for(name, default_of(workflow_class(name)).build().to_api(), known) for name in workflows or prepared_names()
+    ]
     checks = [_nodes_of(missing, required=missing.workflow in workflows) for missing in lacking]
     if not workflows and all(check.state != "ok" for check in checks):
         hint = "Install or update ComfyUI on the server."
@@ -173,10 +175,6 @@ def _nodes_of(missing: Missing, *, required: bool) -> Check:
 def _weights_of(missing: Missing, *, required: bool) -> Check:
     title, text = f"weights of {missing.workflow.replace('_', '-')}", _some([item.text for item in missing.files])
     return Check(title, "failed" if required else "skipped", f"not there: {text}", missing.hint)
-
-
-def _built_in() -> list[str]:
-    return [name for name in BUILT_IN if name != "workflow"]
 
 
 def _some(names: Sequence[str]) -> str:
@@ -244,7 +242,7 @@ async def _modal(settings: Settings, workflows: Sequence[str]) -> AsyncIterator[
         yield failed("queue", error)
     try:
         # One call of the CPU class: it costs a fraction of a cent, and its answer tells the contract and the weights.
-        report = await admin.weights(settings, "status", workflows or _built_in())
+        report = await admin.weights(settings, "status", workflows or prepared_names())
         yield Check("call", "ok", "the app answers and uses the contract of this package")
     except RylaGenError as error:
         yield failed("call", error)
@@ -273,7 +271,7 @@ def _workspace(found: str, settings: Settings) -> Check:
 def _stock(states: dict[str, str], workflows: Sequence[str]) -> list[Check]:
     """Which workflows have their weights on the volume."""
     checks = []
-    for name in workflows or _built_in():
+    for name in workflows or prepared_names():
         rows = default_of(workflow_class(name)).required_weights()
         missing = [label for row in rows if states.get(label := f"{row.folder}/{row.name}") not in ("present", "unverified")]
         title = f"weights of {name.replace('_', '-')}"

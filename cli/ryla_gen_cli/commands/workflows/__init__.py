@@ -11,10 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
-from ryla_gen.errors import RylaGenError
 from ryla_gen.models.licences import WORDS, Term, terms, together
 from ryla_gen.models.weights_table import Weights, packs_for
 from ryla_gen.workflows.base import Workflow
+from ryla_gen.workflows.preview import sample_of
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class, workflow_names
 
 from ...common import Json, example, group, screen_of
@@ -27,8 +27,6 @@ FEW_CHOICES = 4
 """A field with more choices (samplers, schedulers) does not choose the model."""
 MOST_VARIANTS = 64
 """Combinations of choices looked at for weights."""
-SAMPLES: tuple[dict[str, Any], ...] = ({}, {"lora_id": "character"}, {"image": b""}, {"video": b""})
-"""What a workflow needs beside its required fields before it can build a graph to look at."""
 
 app = group("List the workflows; show the fields, weights and schema of one.", example("ryla-gen workflows show flux-dev"))
 
@@ -90,7 +88,7 @@ def _use(item: dict[str, Any]) -> str:
 
 def _licence(cls: type[Workflow]) -> tuple[str, bool | None]:
     """The licences of the default weights in a word, and whether they allow commercial use; None when nobody knows."""
-    workflow = sample(cls)
+    workflow = None if cls.own_graph else sample_of(cls)
     weights = workflow.required_weights() if workflow is not None else ()
     if not weights:
         return ("as its models", None)
@@ -101,28 +99,12 @@ def _licence(cls: type[Workflow]) -> tuple[str, bool | None]:
     return (", ".join(sorted({item.licence or "unknown" for item in weights})), allowed)
 
 
-def sample(cls: type[Workflow], **choices: Any) -> Workflow | None:
-    """Make a request of defaults, for its graph to be looked at; None when this cannot be done without the caller."""
-    media = cls.media_fields()
-    known = {"prompt": "a preview", **dict.fromkeys(media, b"")}
-    needed = {name: known[name] for name, info in cls.model_fields.items() if info.is_required() and name in known}
-    for extra in SAMPLES:
-        if set(extra) <= set(cls.model_fields):
-            try:
-                workflow = cls.from_plain({**needed, **extra, **choices}, trusted=True)
-                workflow.build()
-            except (RylaGenError, NotImplementedError):
-                continue
-            return workflow
-    return None
-
-
 def _needs(cls: type[Workflow]) -> dict[str, Any]:
     """Weights with the options that need them, and node packs."""
     weights: dict[Weights, dict[str, str]] = {}
     nodes: set[str] = set()
     for choices in _variants(cls):
-        workflow = sample(cls, **choices)
+        workflow = None if cls.own_graph else sample_of(cls, **choices)
         if workflow is not None:
             nodes |= workflow.required_nodes()
             for item in workflow.required_weights():

@@ -8,7 +8,7 @@ import typer
 
 from ryla_gen.errors import InvalidInputError, ModelNotFoundError, WorkflowInvalidError
 from ryla_gen.support.counting import counted
-from ryla_gen.workflows.registry import BUILT_IN, workflow_class
+from ryla_gen.workflows.registry import prepared_names, workflow_class
 
 from ...common import Json, Url, example, screen_of
 from ...screen import Screen, table, width, wrap
@@ -42,7 +42,7 @@ def check(
     settings = settings_for("comfyui", url)
     portal = Portal()
     try:
-        found = portal.call(_looked(settings, named or tuple(name for name in BUILT_IN if name != "workflow"), every=every))
+        found = portal.call(_looked(settings, named or prepared_names(), every=every))
     finally:
         portal.close()
     _tell(screen, found, named)
@@ -63,7 +63,7 @@ def _merged(name: str, schemas: dict[str, Any], *, every: bool) -> Missing:
     from ryla_gen.remote.variants import default_of, variants
 
     cls = workflow_class(name)
-    if name == "workflow":
+    if cls.own_graph:
         raise InvalidInputError("Use another command to check your own graph.", "ryla-gen graph validate FILE.json --url URL")
     graph: dict[str, Any] = {}
     for number, request in enumerate(variants(cls) if every else (default_of(cls),)):
