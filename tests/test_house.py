@@ -94,6 +94,11 @@ def test_the_list_of_floors_names_what_is_there_and_nothing_else() -> None:
     assert set(ORDER) == there
 
 
+def test_every_folder_says_what_it_is_for() -> None:
+    folders = {path.parent for path in SOURCES}
+    assert [name(folder) for folder in sorted(folders) if not (folder / "__init__.py").is_file()] == []
+
+
 def within(path: Path) -> set[str]:
     """What a module imports from its own folder, type checkers' imports left out."""
     folder = ".".join(path.parent.relative_to(ROOT).parts)
@@ -184,7 +189,9 @@ def test_the_package_says_what_it_exports() -> None:
         if isinstance(node, ast.ImportFrom) and node.level
         for item in node.names
     }
-    assert shown == set(ryla_gen.__all__), "type checkers and editors see what there is"
+    assert {item for item in shown if not item.startswith("_")} | {"__version__"} == set(ryla_gen.__all__), (
+        "type checkers and editors see what there is"
+    )
     with pytest.raises(AttributeError, match="nothing_like_it"):
         ryla_gen.nothing_like_it  # noqa: B018
 

@@ -1,6 +1,6 @@
 """Character jobs on top of the client: base images, face swaps, character sheets, each one job of several pictures.
 
-``base`` is what a job is, ``recipes`` which workflow makes each picture, ``shelf`` where it lies between processes,
+``base`` is what a job is, ``requests`` which workflow makes each picture, ``store`` where it lies between processes,
 ``running`` one job under way, ``results`` what it gives, ``service`` the runner, ``plain`` the same for plain code.
 """
 

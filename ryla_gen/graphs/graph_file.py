@@ -20,6 +20,9 @@ HINT = "Give a graph that ComfyUI exported, or a picture that it saved."
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 """Byte order marks that editors put in front; PowerShell writes UTF-16."""
 
+GRAPH_TEXTS = ("prompt", "workflow")
+"""Names under which ComfyUI writes what ran, and its drawing, into a file."""
+
 
 def read_bytes(path: str | PathLike[str], limit: int = LIMIT_BYTES) -> bytes:
     """Read a file of at most so many bytes.
@@ -71,7 +74,7 @@ def graph_texts(texts: Mapping[str, str]) -> dict[str, str]:
         texts: all texts that the file carries, by name. Some nodes write ``Prompt`` in capitals.
 
     """
-    return {name.lower(): text for name, text in texts.items() if name.lower() in ("prompt", "workflow")}
+    return {key.lower(): text for key, text in texts.items() if key.lower() in GRAPH_TEXTS}
 
 
 def parse_inside(text: str, path: str | PathLike[str]) -> Any:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 @@FIELD@@from ryla_gen import Workflow
+from ryla_gen.graphs.graph import Graph
 from ryla_gen.workflows.base import @@BASES@@
-@@MEDIA@@from ryla_gen.graphs.graph import Graph
-
+@@MEDIA@@
 PLACES: dict[str, tuple[tuple[str, str], ...]] = @@PLACES@@
 """Field -> the nodes and inputs it sets."""
 @@OUTPUTS@@

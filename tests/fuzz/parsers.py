@@ -15,7 +15,6 @@ from tomllib import TOMLDecodeError
 from typing import Any
 
 from PIL import Image
-from ryla_gen.tools.graph_files import found
 
 from ryla_gen import graphs, media
 from ryla_gen.backends import recover
@@ -37,6 +36,7 @@ from ryla_gen.events import event_from_data
 from ryla_gen.graphs.fields import fields_of_graph
 from ryla_gen.graphs.graph_file import parse
 from ryla_gen.graphs.inputs import pictures_of, slots_of
+from ryla_gen.graphs.reading import found
 from ryla_gen.history import History
 from ryla_gen.history.base import COLUMNS, record_of
 from ryla_gen.media.strip import stripped

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from ryla_gen.tools.graph_files import found
 
 from ryla_gen import CustomWorkflow, FluxDev, load
 from ryla_gen.comfy.separators import with_server_names
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.graphs import read
+from ryla_gen.graphs.reading import found
 
 from .sheets import drawn
 

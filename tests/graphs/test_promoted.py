@@ -177,5 +177,5 @@ def test_silent_subgraphs_that_hold_each_other_many_times_end() -> None:
         inside.add(UUID, [], id=number, mode=2, inputs={"a": (-10, 0)}, types={"a": "INT"}, widgets=("a",))
     sheet = Sheet()
     sheet.add(UUID, [], inputs={"a": None}, widgets=("a",))
-    with pytest.raises(InvalidInputError, match="hold themselves|Nothing in this drawing"):
+    with pytest.raises(InvalidInputError, match="contain themselves|Nothing in this drawing"):
         convert(sheet.ui(inside.subgraph(UUID, ("a",))), SCHEMAS)

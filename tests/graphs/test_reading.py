@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from ryla_gen.tools.graph_files import api_of
 
 from ryla_gen import CustomWorkflow, FluxDev
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.graphs import read
 from ryla_gen.graphs.graph_file import LIMIT_BYTES, parse
+from ryla_gen.graphs.reading import api_of
 
 from .sheets import drawn
 
