@@ -27,7 +27,7 @@ NO_PAGE = ("__version__", "errors")
 MODULES: dict[str, str] = {
     "ryla_gen.characters": "Base images, face swaps and character sheets",
     "ryla_gen.graphs": "Graphs of your own: convert, draw",
-    "ryla_gen.faces": "How like two faces are",
+    "ryla_gen.faces": "Measures how similar two faces are",
     "ryla_gen.costs.work": "What an estimate says",
     "ryla_gen.errors": "The whole tree of errors",
     "ryla_gen.emulator.server": "The emulator inside a process",

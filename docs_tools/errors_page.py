@@ -11,7 +11,7 @@ from .workflow_pages import MARK
 HEAD = f"""{MARK}
 # Troubleshooting
 
-Every error says what happened, has a stable code, and names the command that mends it. Start with:
+Every error says what happened, has a stable code, and names the command that fixes it. Start with:
 
 ```sh
 ryla-gen doctor --backend emulator
@@ -23,7 +23,7 @@ Without `--backend` it looks at the configured one.
 - In Python every error is a `RylaGenError` with `code`, `message`, `hint`, `details` and `http_status`.
 - In the shell it is one line and a hint on stderr; with `--json` it is in the last line of stdout. Exit 1: it failed.
   Exit 2: the command line, or a field, does not fit. Exit 130: you stopped it. What it was making was
-  cancelled first; a job that `jobs watch`, `wait` or `result` only waited for goes on.
+  canceled first; a job that `jobs watch`, `wait` or `result` only waited for goes on.
 - In TypeScript it is a `RylaError` with the same code.
 
 ```python

@@ -116,8 +116,8 @@ def inline_code(text: str) -> Iterator[tuple[int, str]]:
 
 
 def pages(root: Path) -> list[Path]:
-    """Return the Markdown files that people read: README and docs."""
-    return [root / "README.md", root / "CONTRIBUTING.md", *sorted((root / "docs").rglob("*.md"))]
+    """Return the Markdown files that people read: those beside the README, and docs."""
+    return [root / "README.md", *sorted({*root.glob("*.md")} - {root / "README.md"}), *sorted((root / "docs").rglob("*.md"))]
 
 
 def dead_links(root: Path) -> list[str]:

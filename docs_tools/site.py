@@ -17,6 +17,8 @@ BROUGHT = {
     "README.md": "project/readme.md",
     "CONTRIBUTING.md": "project/contributing.md",
     "CHANGELOG.md": "project/changelog.md",
+    "SECURITY.md": "project/security.md",
+    "CODE_OF_CONDUCT.md": "project/code-of-conduct.md",
     "examples/README.md": "project/examples.md",
     "examples/plugin/README.md": "project/plugin.md",
     "examples/typescript/README.md": "project/typescript.md",

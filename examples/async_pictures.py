@@ -2,7 +2,7 @@
 
 python examples/async_pictures.py
 
-AsyncClient has the methods of Client, awaited. Cancelling the task cancels the work, and nothing is paid for it any longer.
+AsyncClient has the methods of Client, awaited. Canceling the task cancels the work, and nothing is paid for it any longer.
 """
 
 from __future__ import annotations

@@ -12,7 +12,10 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from .support import aliases
 from .version import __version__
+
+aliases.install(__name__)
 
 TYPE_CHECKING = False  # type checkers take it for true; importing it from typing would cost a third of our import time
 if TYPE_CHECKING:

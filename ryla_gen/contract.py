@@ -18,6 +18,9 @@ from .workflows.registry import BUILT_IN, workflow_class
 READABLE = (1, 2)
 """Contracts that this side reads: of contract 1 nothing is lost. A reply is written in the contract of its request."""
 
+NOT_MEASURED = "consistency_not_measured"
+"""Code of the warning that ``measure_consistency`` was asked for, and nothing measured it."""
+
 PlainData = dict[str, Any]
 T = TypeVar("T")
 
@@ -89,7 +92,7 @@ def read_request(data: Mapping[str, Any], name: str | None = None) -> Request:
         raise InvalidInputError(text, "If a newer version has it, deploy the app again: ryla-gen deploy", {"fields": unknown})
     job = data.get("job") or new_job_id()
     if not isinstance(job, str) or len(job) > 64 or not job.replace("-", "").isalnum():
-        raise InvalidInputError("job must be a uuid", "Leave it out and one is drawn.")
+        raise InvalidInputError("job must be a uuid", "Leave it out to use a random one.")
     return Request(cls.from_plain(inputs, trusted=False).seeded(), job, _options(data.get("options")))
 
 
@@ -108,11 +111,11 @@ def check_version(data: Mapping[str, Any], *, theirs: str) -> None:
     number = data.get("contract", CONTRACT)
     if number not in READABLE:
         ahead = isinstance(number, int | float) and number > CONTRACT
-        text = f"The {theirs} speaks contract {number!r}, this side {CONTRACT}."
+        text = f"The {theirs} uses version {number!r} of the contract, this side version {CONTRACT}."
         if (theirs == "app") != ahead:
-            hint = "The app is the older side. Deploy it again: ryla-gen deploy"
+            hint = "The app is older. Deploy it again: ryla-gen deploy"
         else:
-            hint = "The caller is the older side. Update it: pip install -U ryla-gen"
+            hint = "The caller is older. Update it: pip install -U ryla-gen"
         raise ContractMismatchError(text, hint, {"contract": CONTRACT, "theirs": number})
 
 
@@ -270,4 +273,4 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    raise InternalError(f"{type(value).__name__} cannot cross the contract; read pictures into bytes first.")
+    raise InternalError(f"{type(value).__name__} cannot be sent; read pictures into bytes first.")

@@ -1,4 +1,4 @@
-"""Every error this package raises: what happened, a stable code, and the command that mends it.
+"""Every error this package raises: what happened, a stable code, and the command that fixes it.
 
 The whole tree::
 
@@ -16,16 +16,16 @@ The whole tree::
     ├── GenerationTimeoutError         generation_timeout     it ran longer than its limit (also a TimeoutError)
     ├── JobError                                              about one job
     │   ├── JobNotFoundError           job_not_found          no such job
-    │   ├── JobCanceledError           job_canceled           somebody cancelled it
+    │   ├── JobCanceledError           job_canceled           it was canceled
     │   ├── JobExpiredError            job_expired            the process or server that held it is gone
     │   ├── ResultExpiredError         result_expired         it finished, but its result was thrown away
     │   └── AlreadyClaimedError        already_claimed        another call already runs this job
     ├── BackendError                                          the place where engines live cannot be used
-    │   ├── BackendNotConfiguredError  backend_not_configured nothing says where to run
+    │   ├── BackendNotConfiguredError  backend_not_configured where to run is not configured
     │   ├── BackendUnreachableError    backend_unreachable    no answer on the network
     │   ├── NotAuthorizedError         not_authorized         the credentials were refused
     │   ├── NotDeployedError           not_deployed           the app, or a part of it, is not there
-    │   ├── ContractMismatchError      contract_mismatch      the two sides speak different contracts
+    │   ├── ContractMismatchError      contract_mismatch      the two sides use different versions of the contract
     │   ├── ServerUnhealthyError       server_unhealthy       ComfyUI died or hangs
     │   └── PreemptedError             preempted              the container was taken away; may be sent again
     ├── BudgetExceededError            budget_exceeded        it would cost more than you allowed
@@ -59,7 +59,7 @@ class RylaGenError(Exception):
     http_status: ClassVar[int] = 500
     """What a caller that answers HTTP itself should send."""
     default_hint: ClassVar[str] = ""
-    """What to do when the place that raised knew nothing better."""
+    """Hint for when the place that raised gives none."""
     started: Literal["no", "unknown"] = "unknown"
     """Whether the job can have started anywhere: "no" only where that is certain, so that it may safely be sent elsewhere."""
 
@@ -123,7 +123,7 @@ class NodeFailedError(WorkflowError):
     """A node raised while the graph ran; ``details`` names it."""
 
     code = "node_failed"
-    default_hint = "See the server's log. A graph of your own is checked by: ryla-gen graph validate FILE.json"
+    default_hint = "See the server's log. Check your own graph with: ryla-gen graph validate FILE.json"
 
 
 class FaceNotFoundError(WorkflowError):
@@ -169,7 +169,7 @@ class LoraNotFoundError(ModelNotFoundError):
     """No LoRA is stored under that id."""
 
     code = "lora_not_found"
-    default_hint = "Store it: ryla-gen lora push FILE --id ID. What is there: ryla-gen lora list"
+    default_hint = "Store it: ryla-gen lora push FILE --id ID. See what is stored: ryla-gen lora list"
 
 
 class GenerationTimeoutError(RylaGenError, TimeoutError):
@@ -193,7 +193,7 @@ class JobNotFoundError(JobError):
 
 
 class JobCanceledError(JobError):
-    """The job was cancelled before it finished."""
+    """The job was canceled before it finished."""
 
     code = "job_canceled"
     http_status = 409
@@ -221,7 +221,7 @@ class AlreadyClaimedError(JobError):
 
     code = "already_claimed"
     http_status = 409
-    default_hint = "Wait for the call that owns the job."
+    default_hint = "Wait for the call that runs the job."
 
 
 class BackendError(RylaGenError):
@@ -231,7 +231,7 @@ class BackendError(RylaGenError):
 
 
 class BackendNotConfiguredError(BackendError):
-    """Nothing says where to run, or what is said is incomplete."""
+    """Where to run is not configured, or only in part."""
 
     code = "backend_not_configured"
     started = "no"
@@ -260,7 +260,7 @@ class NotDeployedError(BackendError):
 
 
 class ContractMismatchError(BackendError):
-    """The two sides speak different versions of the contract."""
+    """The two sides use different versions of the contract."""
 
     code = "contract_mismatch"
     http_status = 500
@@ -278,7 +278,7 @@ class PreemptedError(BackendError):
     """The container was taken away while the job ran, and the job did not run again. The request was not the cause."""
 
     code = "preempted"
-    default_hint = "Send it again; it may run anew."
+    default_hint = "Send it again; it may run a second time."
 
 
 class BudgetExceededError(RylaGenError):
@@ -298,14 +298,14 @@ class OutputExistsError(StorageError):
 
     code = "output_exists"
     http_status = 409
-    default_hint = "Choose another name, or allow it: overwrite=True, --overwrite"
+    default_hint = "Choose another name, or allow overwriting: overwrite=True, --overwrite"
 
 
 class StorageFailedError(StorageError):
     """A file could not be written or read; nothing half-written was left behind."""
 
     code = "storage_failed"
-    default_hint = "Check that the folder exists, is writable and has room."
+    default_hint = "Check that the folder exists, is writable and has free space."
 
 
 class InternalError(RylaGenError):

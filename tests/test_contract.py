@@ -58,7 +58,7 @@ GENERATION = Generation(
     cost=Cost(0.0061, 0.0058, 0.0002, 0.0001, "L40S", 11.3, "2026-09-01"),
     warnings=(Notice("negative_prompt_ignored", "It has no effect."),),
     graph={"1": {"class_type": "SaveImage", "inputs": {}}},
-    server={"comfyui": "0.3.71", "gpu": "L40S", "container": "ta-1", "app": "0.1.0"},
+    server={"comfyui": "0.3.71", "gpu": "L40S", "container": "ta-1", "app": __version__},
 )
 
 SHAPES: dict[str, Any] = {
@@ -217,10 +217,10 @@ def test_the_version_is_in_every_request() -> None:
 @pytest.mark.parametrize(
     ("theirs", "number", "says"),
     [
-        ("app", 0, "The app is the older side. Deploy it again: ryla-gen deploy"),
-        ("app", CONTRACT + 1, "The caller is the older side. Update it: pip install -U ryla-gen"),
-        ("caller", 0, "The caller is the older side. Update it: pip install -U ryla-gen"),
-        ("caller", CONTRACT + 1, "The app is the older side. Deploy it again: ryla-gen deploy"),
+        ("app", 0, "The app is older. Deploy it again: ryla-gen deploy"),
+        ("app", CONTRACT + 1, "The caller is older. Update it: pip install -U ryla-gen"),
+        ("caller", 0, "The caller is older. Update it: pip install -U ryla-gen"),
+        ("caller", CONTRACT + 1, "The app is older. Deploy it again: ryla-gen deploy"),
     ],
 )
 def test_whoever_is_older_is_the_one_to_update(theirs: str, number: int, says: str) -> None:

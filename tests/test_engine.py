@@ -1,4 +1,4 @@
-"""The engine against a real server (the emulator, with knobs): results, warnings, limits, cancelling, faults."""
+"""The engine against a real server (the emulator, with knobs): results, warnings, limits, canceling, faults."""
 
 from __future__ import annotations
 
@@ -155,6 +155,17 @@ async def test_an_unknown_lora_file_of_a_graph_of_one_s_own_is_left_to_the_serve
     graph = FluxLora(**SMALL, steps=1, lora_id="ada").build().to_api()
     generation = await bench.run(CustomWorkflow(graph=graph))
     assert "emulated_weights" in [item.code for item in generation.warnings]
+
+
+async def test_a_broken_link_is_not_taken_for_the_weights_that_the_server_stands_in_for(bench: Bench) -> None:
+    graph = FluxDev(**SMALL, checkpoint="mine.safetensors").build().to_api()
+    sampler = next(node_id for node_id, node in graph.items() if node["class_type"] == "KSampler")
+    graph[sampler]["inputs"]["model"] = ["404", 0]
+    with pytest.raises(WorkflowInvalidError, match="node '404'") as caught:
+        await bench.run(CustomWorkflow(graph=graph))
+    kinds = {item["error_type"] for item in caught.value.details["errors"]}
+    assert kinds == {"exception_during_inner_validation"}
+    assert bench.server.stats.prompts == 0
 
 
 async def test_a_node_the_server_lacks_is_named(bench: Bench) -> None:

@@ -100,7 +100,7 @@ def test_what_nobody_measured_is_called_unknown_and_has_a_wide_range(history: Hi
         found = on(history, workflow)
         assert found.source == "unknown"
         assert found.seconds.high / found.seconds.low >= 5
-    assert "nothing is known of this workflow" in on(history, CustomWorkflow(graph=graph)).basis
+    assert "nothing is known about this workflow" in on(history, CustomWorkflow(graph=graph)).basis
 
 
 def test_every_built_in_workflow_but_a_graph_of_one_s_own_says_its_duration() -> None:

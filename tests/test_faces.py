@@ -293,7 +293,7 @@ def test_models_that_are_not_there_or_damaged_say_so(models: Path, tmp_path: Pat
     assert "--install" in missing.value.hint
     (tmp_path / FOLDER).mkdir(parents=True)
     (tmp_path / FOLDER / DETECTOR).write_bytes(b"not a model")
-    with pytest.raises(StorageFailedError, match="is no face model"):
+    with pytest.raises(StorageFailedError, match="is not a face model"):
         InsightFace(tmp_path).boxes(person(CELL))
 
 

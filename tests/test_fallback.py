@@ -17,7 +17,6 @@ import pytest
 
 from ryla_gen import Client, CustomWorkflow, Flux, FluxLora, Settings
 from ryla_gen.backends.comfyui import ComfyBackend
-from ryla_gen.backends.modal.backend import ModalBackend, Terms
 from ryla_gen.comfy.client import ComfyClient
 from ryla_gen.emulator.server import Emulator
 from ryla_gen.errors import (
@@ -252,7 +251,6 @@ def test_an_error_leaves_it_open_whether_the_job_started_unless_it_says_no(error
 
 def test_modal_s_silence_after_the_call_was_sent_is_not_followed_by_another_backend(tmp_path: Path) -> None:
     with deployed(Path(sys.executable), tmp_path) as loopback, connected(loopback), chain("modal", "emulator") as client:
-        client._client._backends["modal"] = ModalBackend(client.settings, terms=Terms(reach_seconds=3.0))
         loopback.knobs.lose_answer_of["FunctionMap"] = 100
         with pytest.raises(BackendUnreachableError) as caught:
             client.flux(**SMALL)

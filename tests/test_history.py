@@ -154,7 +154,7 @@ def test_jobs_are_listed_newest_first_and_by_what_is_asked(history: History) -> 
     assert history.list(backend="modal") == []
     assert history.list(since=datetime.now(UTC) + timedelta(hours=1)) == []
     assert len(history.list(since="2020-01-01")) == 3
-    with pytest.raises(InvalidInputError, match="no instant"):
+    with pytest.raises(InvalidInputError, match="not a valid date"):
         history.list(since="yesterday")
 
 

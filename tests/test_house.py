@@ -29,7 +29,7 @@ ORDER = {room: at for at, room in enumerate(room for floor in FLOORS for room in
 
 GROUND = {"base", "graph", "messages", "abilities"}
 """Modules that the others of their folder build on."""
-BELOW = {"workflows": {"fields", "facts"}, "telemetry": {"error_types"}}
+BELOW = {"workflows": {"fields", "facts"}}
 """Folder → what lies below its ground: types and tables that ``base`` is made of, which import nothing else of the folder."""
 
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *COMMANDS.rglob("*.py")])
@@ -189,14 +189,15 @@ def test_the_package_says_what_it_exports() -> None:
         ryla_gen.nothing_like_it  # noqa: B018
 
 
-def test_the_readme_names_every_dependency_and_no_other() -> None:
+def test_the_page_of_dependencies_names_every_one_and_no_other() -> None:
+    import re
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = {extra: package_names(wanted) for extra, wanted in project["optional-dependencies"].items()}
     others = set().union(*(names for extra, names in extras.items() if extra != "dev"))
     extras["dev"] -= others  # the tests need some of the extras; the table names them once
-    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("## What it depends on")[2]
+    table = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
     named: dict[str, set[str]] = {}
     for cell in re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE):
         words, _, extra = cell.partition(" (extra `")

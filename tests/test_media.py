@@ -98,10 +98,10 @@ BAD_REFERENCES = [
     ("", "is empty"),
     ("no/such/file.png", "no file"),
     ("/", "a folder"),
-    (os.devnull, "no regular file"),
-    ("file:///etc/hostname", "file: addresses are not read"),
-    ("ftp://example.com/a.png", "ftp: addresses are not read"),
-    ("s3://bucket/a.png", "s3: addresses are not read"),
+    (os.devnull, "not a regular file"),
+    ("file:///etc/hostname", "file: addresses are not supported"),
+    ("ftp://example.com/a.png", "ftp: addresses are not supported"),
+    ("s3://bucket/a.png", "s3: addresses are not supported"),
     ("a\0b.png", "not a usable path"),
     ("x" * 5000, "base64"),
     ("y.z-" * 2000, "cannot be read"),
@@ -121,12 +121,12 @@ BAD_REFERENCES = [
     (b"\0\0\0\x18ftypavif\0\0\0\0mif1avif", "image/avif"),
     (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "text"),
     ("data:image/png;base64", "without a comma"),
-    ("data:text/plain;base64,aGVsbG8=", "no picture"),
+    ("data:text/plain;base64,aGVsbG8=", "not a picture"),
     ("data:image/png,%89PNG", "Only base64"),
-    ("data:image/png;base64,!!!!", "base64 of a data URL is broken"),
-    ("data:image/png;base64,iVBORw0KGgo", "base64 of a data URL is broken"),
+    ("data:image/png;base64,!!!!", "base64 of a data URL is not valid"),
+    ("data:image/png;base64,iVBORw0KGgo", "base64 of a data URL is not valid"),
     ("data:image/png;base64,", "empty"),
-    ("https://", "names no host"),
+    ("https://", "does not name a host"),
     ("https://exa mple.com:port/", "not a valid URL"),
     ("http://example.com/a.png", "only https"),
 ]
@@ -150,7 +150,7 @@ async def test_an_unsupported_format_is_told_which_ones_are_read() -> None:
 
 async def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InvalidInputError, match="no regular file"):
+    with pytest.raises(InvalidInputError, match="not a regular file"):
         await media.read_image(tmp_path / "pipe")
 
 

@@ -145,7 +145,7 @@ async def test_colours_of_another_profile_are_brought_to_srgb() -> None:
 
 
 def swapped_profile() -> bytes:
-    """sRGB with the red and blue primaries exchanged and another name: pixels that say red look blue."""
+    """Return sRGB with the red and blue primaries exchanged and another name: pixels that say red look blue."""
     data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     for index in range(struct.unpack_from(">I", data, 128)[0]):
         place = 132 + index * 12

@@ -44,11 +44,11 @@ def test_a_video_cut_anywhere_is_refused(kind: str) -> None:
 async def test_what_is_no_video_is_refused_with_a_reason() -> None:
     for data, reason in (
         (b"", "empty"),
-        (b"text", "no video"),
+        (b"text", "not a video"),
         (encoded(picture()), "image/png"),
         (encoded(picture(), "WEBP"), "still picture"),
         (silent_sound(), "no video stream"),
-        (b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/hostname\n", "no video"),
+        (b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/hostname\n", "not a video"),
     ):
         with pytest.raises(InvalidInputError, match=reason):
             await media.read_video(data)

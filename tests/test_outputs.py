@@ -71,7 +71,7 @@ def test_a_picture_that_was_cut_short_is_kept_as_a_file_with_a_warning(kind: str
     require_outputs((output,), "flux_dev")
     (notice,) = output_notices((output,))
     assert notice.code == "kept_as_file"
-    assert "broken or cut short" in notice.message
+    assert "damaged or cut short" in notice.message
     assert output.name in notice.message
 
 

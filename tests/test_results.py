@@ -94,7 +94,7 @@ def test_pictures_come_as_pil_images_and_wrong_kinds_are_named() -> None:
     made = generation(2)
     assert [image.size for image in made.images] == [(32, 32), (32, 32)]
     assert made.image.getpixel((0, 0)) == Image.open(__import__("io").BytesIO(PNG)).getpixel((0, 0))
-    with pytest.raises(InvalidInputError, match="holds no video, only: image"):
+    with pytest.raises(InvalidInputError, match="has no video, only: image"):
         _ = made.video
     with pytest.raises(InvalidInputError, match="is a video"):
         Output("video", "video/mp4", "x.mp4", b"").image()

@@ -334,7 +334,7 @@ LOST = {
     "after it was taken": Fault(cut="after"),
     "a gateway that gave up": Fault(504),
     "an inner error": Fault(500),
-    "an answer that is no JSON": Fault(200, body="<html>"),
+    "an answer that is not JSON": Fault(200, body="<html>"),
     "an answer without an id": Fault(200, body='{"status": "IN_QUEUE"}'),
 }
 
@@ -638,7 +638,7 @@ def test_a_job_that_may_have_been_taken_is_journaled_and_not_looked_for_in_vain(
         assert (record.state, record.handle) == ("failed", None)
         assert record.error is not None
         assert record.error["details"]["maybe_taken"]
-        with pytest.raises(JobNotFoundError, match="may have been taken"):
+        with pytest.raises(JobNotFoundError, match="may have been accepted"):
             client.jobs.get(record.id)
     assert loopback.count("run") == 1
 

@@ -447,4 +447,4 @@ def test_inputs_of_a_group_are_not_called_ignored_and_a_misspelt_one_is():
     assert "has no input 'resize_type.multiplyer'" in said and "did you mean resize_type.multiplier" in said
     nodes["r"]["inputs"] = {"input": ["l", 0], "resize_type": "scale by magic", "scale_method": "area"}
     (said,) = oddities(nodes, node_schemas())
-    assert said.startswith("Node r (ResizeImageMaskNode): resize_type='scale by magic' is none of its options")
+    assert said.startswith("Node r (ResizeImageMaskNode): resize_type='scale by magic' is not one of its options")

@@ -248,12 +248,12 @@ def test_a_wrong_variable_is_named_and_an_unknown_one_is_a_warning(home: Path) -
     with pytest.raises(InvalidInputError, match="environment MODAL_TIMEOUT"):
         load(home, env={"MODAL_TIMEOUT": "soon"})
     warnings = load(home, env={"RYLA_GEN_BAKEND": "modal"}).warnings
-    assert warnings == ("The variable RYLA_GEN_BAKEND is no setting; did you mean RYLA_GEN_BACKEND?",)
+    assert warnings == ("The variable RYLA_GEN_BAKEND is not a setting; did you mean RYLA_GEN_BACKEND?",)
 
 
 def test_a_file_that_cannot_be_read_is_explained(home: Path) -> None:
     path = home / "config.toml"
-    for data, words in ((b"max_usd = 1 # \xff", "UTF-8"), (b"#" * (1 << 21), "larger")):
+    for data, words in ((b"max_usd = 1 # \xff", "UTF-8"), (b"#" * (1 << 21), "too large")):
         path.write_bytes(data)
         with pytest.raises(InvalidInputError, match=words):
             load(home)
@@ -279,7 +279,7 @@ def test_the_home_folder_is_the_platforms_own(monkeypatch: pytest.MonkeyPatch) -
 
 def test_importing_settings_reads_no_toml_library_when_there_is_no_file(tmp_path: Path) -> None:
     script = "import sys\nfrom ryla_gen.settings import Settings\nSettings.load()\n"
-    script += "print({'tomllib', 'pydantic', 'asyncio'} & set(sys.modules))"
+    script += "print({'tomllib', 'tomlkit', 'pydantic', 'asyncio'} & set(sys.modules))"
     env = {**os.environ, "RYLA_GEN_HOME": str(tmp_path)}
     assert (
         subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True).stdout.strip()
@@ -407,9 +407,29 @@ def test_any_value_set_in_an_odd_file_is_the_only_change(name: str, value: objec
     assert new.count("#") - str(value).count("#") >= ODD.count("#") - 3
 
 
-def test_a_file_that_cannot_be_edited_by_lines_stays_and_says_what_to_write() -> None:
-    with pytest.raises(InvalidInputError, match=r"modal\.timeout = 5"):
-        with_value("modal = { timeout = 1, app = 'x' }\n", "modal.timeout", 5)
+@pytest.mark.parametrize(
+    ("text", "new"),
+    [
+        ("modal = { timeout = 1, app = 'x' } # mine\n", "modal = { timeout = 5, app = 'x' } # mine\n"),
+        ("modal.app = 'x' # mine\r\nmodal.timeout = 1 # why\r\n", "modal.app = 'x' # mine\r\nmodal.timeout = 5 # why\r\n"),
+        ("[modal.families.flux]\n[modal] # mine\ntimeout = 1\n", "[modal.families.flux]\n[modal] # mine\ntimeout = 5\n"),
+    ],
+    ids=["inline", "dotted", "out of order"],
+)
+def test_a_value_is_set_however_its_table_is_written(text: str, new: str) -> None:
+    assert with_value(text, "modal.timeout", 5) == new
+
+
+def test_the_last_value_of_a_table_and_a_quoted_name_are_taken_out() -> None:
+    assert without_value("max_usd = 1\nmodal.app = 'x' # the app\n", "modal.app") == "max_usd = 1\n"
+    assert without_value('max_usd = 1\n"modal.timeout" = 5\n', "modal.timeout") == "max_usd = 1\n"
+
+
+@pytest.mark.parametrize("text", ["modal = 7\n", "[[modal]]\ntimeout = 1\n", "modal = 'x' # mine\n"])
+def test_what_cannot_hold_the_key_stays_and_says_what_to_write(text: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        with_value(text, "modal.timeout", 5)
+    assert caught.value.hint == "Edit it by hand: modal.timeout = 5"
 
 
 @pytest.mark.parametrize(

@@ -125,9 +125,9 @@ def test_every_number_names_its_bounds_in_its_docstring(name: str) -> None:
     for field, info in workflow_class(name).model_fields.items():
         low, high, grid = bounds(info)
         text = info.description or ""
-        for number in (low, high):
-            if number is not None and not re.search(rf"(?<![\w.,]){re.escape(spelled(number))}(?![\w])", text):
-                silent.append(f"{field}: {number}")
+        numbers = [number for number in (low, high) if number is not None]
+        unnamed = [number for number in numbers if not re.search(rf"(?<![\w.,]){re.escape(spelled(number))}(?![\w])", text)]
+        silent += [f"{field}: {number}" for number in unnamed]
         if grid and f"multiple of {grid}" not in text and not (grid == 2 and "even" in text):
             silent.append(f"{field}: a multiple of {grid}")
     assert silent == []
@@ -167,6 +167,8 @@ REFUSED: list[tuple[type[Workflow], dict[str, Any], str]] = [
     (FluxLora, {"prompt": "x"}, "either lora_id or loras"),
     (FluxLora, {"prompt": "x", "lora_id": "a", "loras": [{"id": "b"}]}, "either lora_id or loras"),
     (FluxLora, {"prompt": "x", "lora_id": "../x"}, "lora_id"),
+    (FluxLora, {"prompt": "x", "loras": [{"lora_id": "a"}]}, "loras.0.lora_id"),
+    (FluxLora, {"prompt": "x", "loras": [{}]}, "loras.0.id"),
     (FluxLora, {"prompt": "x", "lora_id": "x", "lora_strength": 1.5}, "lora_strength=1.0"),
     (Wan2, {"prompt": "x", "length": 32}, "length=33"),
     (Wan2, {"prompt": "x", "width": 1280, "height": 1280}, "height="),

@@ -17,7 +17,7 @@ def main() -> None:
         return
     try:
         if COMPLETE in os.environ:
-            from .completing import complete
+            from .completion import complete
 
             sys.exit(complete(os.environ))
         from .app import run

@@ -26,29 +26,29 @@ from .screen import Screen
 if TYPE_CHECKING:
     from types import FrameType
 
-NOUNS = {
+COMMANDS = {
     "init": ("init", "Set up: choose where to run, check it, make a first picture."),
-    "run": ("run", "Run a workflow and save what it makes."),
-    "submit": ("submit", "Hand in a workflow and get its job's id at once."),
-    "batch": ("batch", "Run a list of workflows; run it again for what is missing."),
-    "estimate": ("estimate", "Say what a workflow would take and cost; nothing is sent."),
+    "run": ("run", "Run a workflow and save its files."),
+    "submit": ("submit", "Submit a workflow and print its job id at once."),
+    "batch": ("batch", "Run a list of workflows; run it again to finish what is missing."),
+    "estimate": ("estimate", "Estimate the time and cost of a workflow; sends nothing."),
     "jobs": ("jobs", "List, watch and cancel jobs; fetch their results."),
     "character": ("character", "Make a character: base images, a face swap, a sheet of angles."),
     "funnel": ("funnel", "Count what was requested, completed and failed, from the journal."),
     "bench": ("bench", "Measure success rate, face consistency and speed of a workflow."),
-    "rerun": ("rerun", "Run again what made a saved picture or video."),
-    "workflows": ("workflows", "List the workflows; show one's fields, weights and schema."),
-    "graph": ("graphs", "Run, check, convert, draw or change a ComfyUI graph of your own."),
-    "lora": ("lora", "Store, list and check LoRAs where the backend reads them."),
-    "weights": ("weights", "List, bring and check the model files that workflows need."),
-    "deploy": ("deploy", "Put the GPU side onto Modal."),
-    "warm": ("fleet:warming", "Keep containers of a family running on Modal."),
-    "cool": ("fleet:cooling", "Let a family's containers on Modal end when idle."),
-    "doctor": ("doctor", "Check that the backend works; say what to do where not."),
+    "rerun": ("rerun", "Run the workflow of a saved picture or video again."),
+    "workflows": ("workflows", "List the workflows; show the fields, weights and schema of one."),
+    "graph": ("graph", "Run, check, convert, draw or change your own ComfyUI graph."),
+    "lora": ("lora", "Store, list and check the LoRAs of a backend."),
+    "weights": ("weights", "List, download and check the model files that workflows need."),
+    "deploy": ("deploy", "Deploy the GPU side to Modal."),
+    "warm": ("containers:warming", "Keep containers of a family running on Modal."),
+    "cool": ("containers:cooling", "Let the idle containers of a family on Modal end."),
+    "doctor": ("doctor", "Check that the backend works, and how to fix it if it does not."),
     "local": ("local", "Install, start and stop a ComfyUI on this machine."),
-    "emulator": ("emulator", "Serve an emulated ComfyUI for any client."),
+    "emulator": ("emulator", "Serve an emulated ComfyUI to any client."),
     "costs": ("costs", "Show what jobs cost, by day, workflow, character or backend."),
-    "gallery": ("gallery", "Show a folder of results on one page that opens from disk."),
+    "gallery": ("gallery", "Show a folder of results as one page that opens from disk."),
     "config": ("config", "Show and change the settings."),
 }
 """Command → module of this package (and what it calls its app), and the line that ``--help`` says of it."""
@@ -62,12 +62,12 @@ FAILED, USAGE = 1, 2
 """Exit codes; an end by a signal is 128 and its number, as shells count."""
 
 ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-"""Signals after which the work is cancelled too, before the process ends: asked to stop, and the terminal closed."""
+"""Signals after which the work is canceled too, before the process ends: asked to stop, and the terminal closed."""
 
-AGAIN = "Run it again if you still want it."
+RERUN_HINT = "Run it again if you still want it."
 
 WAITING = frozenset({"jobs watch", "jobs wait", "jobs result"})
-"""Commands that an interrupt stops, and not the job they wait for: whoever ran that again would pay twice."""
+"""Commands that only wait for a job: an interrupt stops them and not the job, so the hint must not offer to pay for it twice."""
 
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 """What typer raises for a wrong command line. Some versions of typer bring click along, others depend on it: ask neither."""
@@ -91,29 +91,29 @@ class Interrupted(Exception):  # noqa: N818 - an outcome, not an error
         """Whether a question stands on the line."""
 
 
-class Nouns(typer.core.TyperGroup):
+class LazyGroup(typer.core.TyperGroup):
     """A group that imports a command's module when the command is used."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Name every command."""
-        return list(NOUNS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Load one command."""
-        if cmd_name not in NOUNS:
+        if cmd_name not in COMMANDS:
             return None
-        module, _, name = NOUNS[cmd_name][0].partition(":")
-        return typer.main.get_command(getattr(import_module(f".{module}", __package__), name or "app"))
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        return typer.main.get_command(getattr(import_module(f".commands.{module}", __package__), name or "app"))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Find the command, or offer the nearest one."""
-        self.commands = dict.fromkeys(NOUNS)  # type: ignore[assignment]  # typer looks here for close names
+        self.commands = dict.fromkeys(COMMANDS)  # type: ignore[assignment]  # typer looks here for close names
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the list of commands without loading one."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in NOUNS.items()])
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; an interrupt keeps its kind."""
@@ -130,13 +130,13 @@ class Nouns(typer.core.TyperGroup):
 
 app = typer.Typer(
     name="ryla-gen",
-    cls=Nouns,
+    cls=LazyGroup,
     rich_markup_mode=None,
     add_completion=True,
     no_args_is_help=True,
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Generate images and videos with typed ComfyUI workflows: on Modal, on a server of your own, or on the embedded emulator.",
+    help="Generate images and videos with typed ComfyUI workflows: on Modal, on your own server, or on the embedded emulator.",
 )
 
 
@@ -207,21 +207,21 @@ def _run(arguments: Sequence[str]) -> int:
 def _stopped(screen: Screen, arguments: Sequence[str]) -> JobCanceledError:
     """What an interrupt ended: the work, or only the waiting for it."""
     if screen.working:
-        return JobCanceledError("Stopped by you; the work was cancelled.", AGAIN)
+        return JobCanceledError("Stopped by you; the work was canceled.", RERUN_HINT)
     if screen.command in WAITING:
-        return JobCanceledError("Stopped waiting; the job goes on.", _look_again(arguments))
-    return JobCanceledError("Stopped.", AGAIN)
+        return JobCanceledError("Stopped waiting; the job continues.", _look_again(arguments))
+    return JobCanceledError("Stopped.", RERUN_HINT)
 
 
 def _look_again(arguments: Sequence[str]) -> str:
     """The command that waits for the same job, as far as the command line names one."""
-    verbs = typer.main.get_command(import_module(".jobs", __package__).app)
+    verbs = typer.main.get_command(import_module(".commands.jobs", __package__).app)
     verb: Any = getattr(verbs, "commands")[arguments[1]]  # noqa: B009 - typer's stand-in for click does not declare it
     given = verb.make_context(arguments[1], list(arguments[2:]), resilient_parsing=True).params
     if not given.get("job"):
-        return "See where it is: ryla-gen jobs list"
+        return "See its state: ryla-gen jobs list"
     url = ["--url", given["url"]] if given.get("url") else []
-    return f"Look again: {shlex.join(['ryla-gen', 'jobs', 'watch', given['job'], *url])}"
+    return f"Check again: {shlex.join(['ryla-gen', 'jobs', 'watch', given['job'], *url])}"
 
 
 def _unexpected(screen: Screen, error: Exception) -> int:
@@ -231,7 +231,7 @@ def _unexpected(screen: Screen, error: Exception) -> int:
     if isinstance(error, typer.Abort):
         if isinstance(error.__context__, EOFError):
             screen.end_line()
-        screen.fail(JobCanceledError("Stopped.", AGAIN))
+        screen.fail(JobCanceledError("Stopped.", RERUN_HINT))
         return FAILED
     if isinstance(error, OSError) and (isinstance(error, BrokenPipeError) or not screen.writable()):
         return FAILED
@@ -264,7 +264,7 @@ def _usage(screen: Screen, error: Any) -> int:
 def command_of(arguments: Sequence[str]) -> str:
     """The command's name in the last line of ``--json``: ``run``, ``workflows list``."""
     words = [word for word in arguments[:2] if not word.startswith("-")]
-    if not words or words[0] not in NOUNS:
+    if not words or words[0] not in COMMANDS:
         return ""
     return " ".join(words) if words[0] in GROUPS else words[0]
 

@@ -14,36 +14,34 @@ if TYPE_CHECKING:
 DEBUG = "RYLA_GEN_DEBUG"
 """Variable that asks for the traceback of a fault of this package."""
 
-Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout: for programs.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks.")]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout, for programs.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Do not show progress or remarks.")]
 Output = Annotated[
     str | None,
     typer.Option(
         "--output",
         "-o",
         metavar="PATH",
-        help="File, folder, or template such as {workflow}-{seed}-{index}.png; - writes to stdout. Chosen for you when absent.",
+        help="File, folder, or template such as {workflow}-{seed}-{index}.png; - writes to stdout. Default: a name in output_dir.",
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")]
 Backend = Annotated[
     str | None,
     typer.Option("--backend", metavar="NAME", help="Where to run, such as emulator or modal; comfyui,modal tries them in order."),
 ]
-Url = Annotated[str | None, typer.Option("--url", metavar="URL", help="Address of a ComfyUI server of your own.")]
+Url = Annotated[str | None, typer.Option("--url", metavar="URL", help="Address of your own ComfyUI server.")]
 ComfyUI = Annotated[
     str | None,
     typer.Option(
-        "--comfyui", metavar="VERSION", help="Release of ComfyUI whose nodes count where no server is asked: 0.28.2 or 0.3.71."
+        "--comfyui", metavar="VERSION", help="ComfyUI release whose nodes are used when no server is asked: 0.28.2 or 0.3.71."
     ),
 ]
 MaxUsd = Annotated[
-    float | None, typer.Option("--max-usd", metavar="USD", min=0.0, help="Refuse before sending what would likely cost more.")
+    float | None, typer.Option("--max-usd", metavar="USD", min=0.0, help="Refuse to send anything that would probably cost more.")
 ]
 Timeout = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", help="How long the graph may run.")]
-Tag = Annotated[
-    list[str] | None, typer.Option("--tag", metavar="WORD", help="Word under which the job is found again; repeatable.")
-]
+Tag = Annotated[list[str] | None, typer.Option("--tag", metavar="WORD", help="Tag to find the job by; repeatable.")]
 
 
 def screen_of(context: typer.Context, *, as_json: bool, quiet: bool = False) -> Screen:
@@ -62,7 +60,7 @@ def example(line: str) -> str:
     return f"\b\nExample:\n  {line}"
 
 
-def own_warnings(settings: Settings) -> list[str]:
+def setting_warnings(settings: Settings) -> list[str]:
     """What the settings warn of, less the variable that is the command's own."""
     return [text for text in settings.warnings if DEBUG not in text]
 

@@ -18,12 +18,11 @@ from ryla_gen.errors import InvalidInputError, RylaGenError, StorageError, Stora
 from ryla_gen.results import Generation, fill_name
 from ryla_gen.workflows.base import Workflow
 
-from .attached import settings_for
-from .common import own_warnings
-from .how import How
-from .previews import shown
+from .common import setting_warnings
 from .progress import following
+from .run_options import RunOptions, settings_for
 from .screen import Screen
+from .terminal_images import shown
 
 STDOUT = "-"
 FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".mp4": "mp4"}
@@ -50,12 +49,12 @@ def with_format(cls: type[Workflow], fields: dict[str, Any], output: str | None)
         return {name: wanted, **fields} if wanted in ("jpeg", "webp") else fields
     if wanted not in choices:
         known = ", ".join(ending for ending, value in FORMATS.items() if value in choices)
-        raise InvalidInputError(f"{cls.name} cannot make a {suffix} file.", f"Name it with one of: {known}", {"output": output})
+        raise InvalidInputError(f"{cls.name} cannot make a {suffix} file.", f"Use a name that ends in: {known}", {"output": output})
     if wanted == "mp4" and name == "output_format":  # SeedVR2 makes a video of a video, whatever its pictures are
         return fields
     if fields.get(name, wanted) != wanted:
         text = f"{output} would hold {fields[name]}, not {wanted}."
-        raise InvalidInputError(text, f"Leave out --{name.replace('_', '-')}, or name the file to match.")
+        raise InvalidInputError(text, f"Leave out --{name.replace('_', '-')}, or choose a matching file name.")
     return {**fields, name: wanted}
 
 
@@ -67,7 +66,7 @@ def _formats(cls: type[Workflow], name: str, fields: dict[str, Any]) -> tuple[st
     return get_args(cls.model_fields[name].annotation)
 
 
-def generate(screen: Screen, workflow: Workflow, how: How) -> None:
+def generate(screen: Screen, workflow: Workflow, how: RunOptions) -> None:
     """Run a workflow and save its files.
 
     Raises:
@@ -76,7 +75,7 @@ def generate(screen: Screen, workflow: Workflow, how: How) -> None:
     """
     check_before(screen, workflow, how)
     with Client(settings=settings_for(how.backend, how.url, how.max_usd, how.comfyui)) as client:
-        for text in own_warnings(client.settings):
+        for text in setting_warnings(client.settings):
             screen.note(f"warning: {text}")
         if how.output is None:
             _check_folder(client.settings.output_dir)
@@ -104,7 +103,7 @@ def page(generation: Generation, paths: Sequence[Path]) -> str:
     return "\n".join([*map(str, paths), *(item.text for item in generation.outputs if item.text is not None)])
 
 
-def check_before(screen: Screen, workflow: Workflow, how: How) -> None:
+def check_before(screen: Screen, workflow: Workflow, how: RunOptions) -> None:
     """Refuse what cannot be saved before anything is spent.
 
     Raises:
@@ -158,10 +157,10 @@ def _check_place(target: Path) -> None:
         mode = target.stat().st_mode
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            raise StorageFailedError(f"{target} is too long a name.", "Choose a shorter one: -o PATH") from None
+            raise StorageFailedError(f"{target} is too long for a file name.", "Choose a shorter name: -o PATH") from None
         return  # not there, or out of reach: writing it tells
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise StorageFailedError(f"{target} is no regular file.", "Choose another name; -o - writes to stdout.")
+        raise StorageFailedError(f"{target} is not a regular file.", "Choose another name; -o - writes to stdout.")
 
 
 def _check_folder(folder: Path) -> None:
@@ -176,14 +175,16 @@ def _check_folder(folder: Path) -> None:
 
 def _check_stdout(screen: Screen, workflow: Workflow) -> None:
     if screen.json:
-        raise InvalidInputError("-o - and --json both want stdout.", "Give -o FILE with --json.")
+        raise InvalidInputError("-o - and --json cannot both use stdout.", "Give -o FILE with --json.")
     if sys.stdout.isatty():
-        raise InvalidInputError("stdout is a terminal, which shows no pictures.", "Pipe it on, or give -o FILE.")
+        raise InvalidInputError(
+            "stdout is a terminal, which cannot show pictures.", "Pipe the output to a program, or give -o FILE."
+        )
     if workflow.makes_several():
         raise InvalidInputError("-o - takes one file, and this makes several.", "Give -o FOLDER/, or leave out --batch-size.")
 
 
-def saved(screen: Screen, generation: Generation, how: How, folder: Path) -> list[Path]:
+def saved(screen: Screen, generation: Generation, how: RunOptions, folder: Path) -> list[Path]:
     """Save the files where the caller wants them, else under free names in the folder.
 
     Raises:

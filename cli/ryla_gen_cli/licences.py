@@ -23,7 +23,7 @@ TOLD = "licences-told.json"
 """In the home folder: licences that were said once."""
 READ = "Read a licence before you rely on it; a LoRA has a licence of its own."
 
-Licences = Annotated[bool, typer.Option("--licences", help="Say again what the licences allow, told already or not.")]
+Licences = Annotated[bool, typer.Option("--licences", help="Show what the licences allow, even if it was shown before.")]
 
 
 def forbidding(rows: Iterable[Weights]) -> list[Term]:
@@ -41,7 +41,7 @@ def summary(rows: Iterable[Weights]) -> str:
     found = forbidding(rows)
     lines = [term.text for term in found if term.commercial_use is False]
     unknown = [file for term in found if term.commercial_use is None for file in term.files]
-    lines += [f"Licence not verified at its maker's, so unknown: {', '.join(unknown)}."] if unknown else []
+    lines += [f"Licence not verified at its maker's, so it is unknown: {', '.join(unknown)}."] if unknown else []
     if not lines:
         return ""
     return "\n".join([*lines, f"Free for commercial use with their defaults: {', '.join(free_workflows())}. {READ}"])

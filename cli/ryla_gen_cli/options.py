@@ -207,7 +207,7 @@ def values(cls: type[Workflow], given: Mapping[str, Any]) -> dict[str, Any]:
         text = prompt(given.get("prompt_argument"), given.get(f"{PREFIX}prompt"))
         if text is None and found["prompt"].info.is_required():
             path = getattr(given.get("context"), "command_path", f"ryla-gen run {cls.name.replace('_', '-')}")
-            raise InvalidInputError("PROMPT is missing.", f'Say what to show: {path} "a lighthouse at dusk"')
+            raise InvalidInputError("The prompt is missing.", f'Describe what to show: {path} "a lighthouse at dusk"')
         fields.pop("prompt", None)
         fields |= {"prompt": text} if text is not None else {}
     return fields
@@ -221,7 +221,7 @@ def prompt(argument: str | None, option: str | None) -> str | None:
 
     """
     if argument is not None and option is not None:
-        raise InvalidInputError("The prompt is given twice: as PROMPT and as --prompt.", "Give one of them.")
+        raise InvalidInputError("The prompt is given twice: as PROMPT and as --prompt.", "Use one of them.")
     text = argument if option is None else option
     if text != "-":
         return text
@@ -243,7 +243,7 @@ def lora(text: str) -> Lora:
         return Lora(name, float(strength)) if colon else Lora(name)
     except ValueError as error:
         hint = "Write it as --lora my-style:0.8: an id of a-z 0-9 . _ - and a strength from 0 to 1."
-        raise InvalidInputError(f"{text!r} names no LoRA: {_first(error)}", hint) from None
+        raise InvalidInputError(f"{text!r} does not name a LoRA: {_first(error)}", hint) from None
 
 
 def _first(error: ValueError) -> str:
@@ -296,10 +296,12 @@ def _json(item: Field, text: Any) -> Any:
         return json.loads(path.read_text(encoding="utf-8")) if path.suffix == ".json" else _scalar(text)
     except OSError as error:
         raise InvalidInputError(
-            f"{item.option}: cannot read {text}: {error.strerror or error}.", "Name a JSON file that exists."
+            f"{item.option}: cannot read {text}: {error.strerror or error}.", "Give the path of an existing JSON file."
         ) from None
     except (ValueError, RecursionError) as error:
-        raise InvalidInputError(f"{item.option}: {text[:80]} is not JSON: {error}", "Give JSON, or a file that holds it.") from None
+        raise InvalidInputError(
+            f"{item.option}: {text[:80]} is not JSON: {error}", "Give JSON, or a file that contains it."
+        ) from None
 
 
 def _scalar(text: str) -> Any:

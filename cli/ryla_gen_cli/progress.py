@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from ryla_gen.events import Event, Progress, Queued, Started
-from ryla_gen.support.control_characters import visible
+from ryla_gen.support.control_characters import escape_controls
 
-from .screen import Screen, fancy
+from .screen import Screen, use_colour
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -36,7 +36,7 @@ def following(screen: Screen, title: str) -> Iterator[Follower]:
         yield screen
     elif screen.quiet:
         yield _Silent()
-    elif fancy():
+    elif use_colour():
         with _bar() as bar:
             yield _Bar(bar, title)
     else:
@@ -63,7 +63,7 @@ class _Lines:
         if isinstance(event, Progress):
             self._screen.note(f"{event.fraction:4.0%}  {described(event)}")
         elif isinstance(event, Queued):
-            self._screen.note(f"waiting: {event.position} before this one")
+            self._screen.note(f"waiting: {event.position} ahead of this one")
 
 
 class _Bar:
@@ -76,19 +76,21 @@ class _Bar:
     def event(self, event: Event) -> None:
         match event:
             case Queued(position=position):
-                self._bar.update(self._task, description=f"waiting ({position} before)" if position else "waiting")
+                self._bar.update(self._task, description=f"waiting ({position} ahead)" if position else "waiting")
             case Started():
                 self._bar.update(self._task, description="running")
             case Progress():
                 step = f"{event.step}/{event.steps}" if event.steps > 1 else ""
-                self._bar.update(self._task, completed=event.fraction, description=visible(event.node) or "running", step=step)
+                self._bar.update(
+                    self._task, completed=event.fraction, description=escape_controls(event.node) or "running", step=step
+                )
             case _:
                 pass
 
 
 def described(event: Progress) -> str:
     """Node and step in words."""
-    node = visible(event.node)
+    node = escape_controls(event.node)
     return f"{node} {event.step}/{event.steps}" if event.steps > 1 else node
 
 

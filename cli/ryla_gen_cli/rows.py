@@ -38,7 +38,7 @@ def read(path: Path) -> tuple[list[Entry], list[Problem]]:
     except UnicodeDecodeError:
         raise InvalidInputError(f"{path} is not UTF-8 text.", "Save it again as UTF-8.") from None
     except OSError as error:
-        raise InvalidInputError(f"Cannot read {path}: {error.strerror or error}.", "Name a file that exists.") from None
+        raise InvalidInputError(f"Cannot read {path}: {error.strerror or error}.", "Give the path of an existing file.") from None
     entries, problems = list[Entry](), list[Problem]()
     is_csv = path.suffix.lower() == ".csv"
     for line, found in _from_csv(text) if is_csv else _from_json(text):
@@ -49,7 +49,7 @@ def read(path: Path) -> tuple[list[Entry], list[Problem]]:
         except RylaGenError as error:
             problems.append(Problem(line, error))
     if not entries and not problems:
-        raise InvalidInputError(f"{path} holds no rows.", HINT)
+        raise InvalidInputError(f"{path} does not contain any rows.", HINT)
     return entries, problems
 
 
@@ -64,7 +64,7 @@ def _from_json(text: str) -> Found:
             found = json.loads(line)
         except (ValueError, RecursionError) as error:
             why = "it is nested too deeply." if isinstance(error, RecursionError) else str(error)
-            yield number, InvalidInputError(f"It is not JSON: {why}", "Write one JSON object a line.")
+            yield number, InvalidInputError(f"It is not JSON: {why}", "Write one JSON object per line.")
             continue
         if isinstance(found, dict):
             yield number, found
@@ -79,20 +79,20 @@ def _from_csv(text: str) -> Found:
         for row in reader:
             number, before = before + 1, reader.line_num  # a cell may hold line ends: people look for where the row begins
             if None in row:
-                yield number, InvalidInputError("It has more cells than there are columns.", "Quote cells that hold a comma.")
+                yield number, InvalidInputError("It has more cells than there are columns.", "Quote cells that contain a comma.")
             elif any((cell or "").strip() for cell in row.values()):
                 yield number, {str(name).strip(): cell.strip() for name, cell in row.items() if (cell or "").strip()}
     except csv.Error as error:
         yield (
             before + 1,
-            InvalidInputError(f"It is not CSV: {error}.", "Quote cells that hold quotes or line ends, and double the quotes."),
+            InvalidInputError(f"It is not CSV: {error}.", "Quote cells that contain quotes or line breaks, and double the quotes."),
         )
 
 
 def _entry(line: int, found: Mapping[str, Any], folder: Path, *, typed: bool) -> Entry:
     name, output = found.get(WORKFLOW), found.get(OUTPUT)
     if not isinstance(name, str) or not name:
-        raise InvalidInputError("It names no workflow.", HINT)
+        raise InvalidInputError("It does not name a workflow.", HINT)
     if output is not None and (not isinstance(output, str) or not output.strip()):
         raise InvalidInputError("output must be a file name.", 'Write it as "fox.png", or leave it out.')
     cls = workflow_class(name)

@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
-from ryla_gen.support.control_characters import visible
+from ryla_gen.support.control_characters import escape_controls
 from ryla_gen.version import __version__
 
 if TYPE_CHECKING:
@@ -56,12 +56,12 @@ class Screen:
     def say(self, text: str) -> None:
         """Write a result for people to stdout."""
         if not self.json and text:
-            self._write(sys.stdout, f"{visible(self._whole(text))}\n")
+            self._write(sys.stdout, f"{escape_controls(self._whole(text))}\n")
 
     def note(self, text: str) -> None:
         """Write a remark for people to stderr, unless they want quiet."""
         if not self.quiet and text:
-            self._write(sys.stderr, f"{visible(self._whole(text))}\n")
+            self._write(sys.stderr, f"{escape_controls(self._whole(text))}\n")
 
     def paint(self, codes: str) -> None:
         """Write control codes of our own to stderr."""
@@ -89,7 +89,7 @@ class Screen:
             self._line(self._envelope(False, data, error.to_data()))
         hint = error.hint.strip()
         text = f"error[{error.code}]: {error.message}\n{f'  hint: {hint}' + chr(10) if hint else ''}"
-        self._write(sys.stderr, visible(self._whole(text)))
+        self._write(sys.stderr, escape_controls(self._whole(text)))
 
     def raw(self, data: bytes) -> None:
         """Write a file to stdout."""
@@ -98,7 +98,7 @@ class Screen:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
         except OSError as error:
-            self._gone(sys.stdout, error)
+            self._on_broken_stream(sys.stdout, error)
 
     def writable(self) -> bool:
         """Whether stdout takes what was written past us; where it does not, that is said."""
@@ -126,9 +126,9 @@ class Screen:
             stream.write(text)
             stream.flush()
         except OSError as error:
-            self._gone(stream, error)
+            self._on_broken_stream(stream, error)
 
-    def _gone(self, stream: IO[str], error: OSError) -> None:
+    def _on_broken_stream(self, stream: IO[str], error: OSError) -> None:
         """The reader left, or the disk is full: what is buffered goes nowhere, so that Python's last flush is quiet too."""
         number = stream.fileno()
         self._closed.add(number)
@@ -139,8 +139,8 @@ class Screen:
             self._write(sys.stderr, f"error[storage_failed]: stdout could not be written: {error.strerror}.\n")
 
 
-def fancy() -> bool:
-    """Whether stderr may be painted on: a terminal that understands control codes, and nobody asked for plain text."""
+def use_colour() -> bool:
+    """Whether stderr may be painted on: a terminal that understands control codes, and plain text was not asked for."""
     return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
@@ -160,7 +160,7 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[object]], room: int | N
         room: columns of the terminal, None for no limit.
 
     """
-    lines = [[*titles], *(["" if cell is None else visible(str(cell)) for cell in row] for row in rows)]
+    lines = [[*titles], *(["" if cell is None else escape_controls(str(cell)) for cell in row] for row in rows)]
     wide = [max(map(columns, column)) for column in zip(*lines, strict=True)]
     left = sum(wide[:-1]) + 2 * (len(wide) - 1)
     if room is not None and left + wide[-1] > room and room - left < NARROWEST_COLUMN:
@@ -187,7 +187,7 @@ def columns(text: str) -> int:
 
 def shortened(text: str, room: int = SHORT) -> str:
     """One line of a text, cut at so many columns."""
-    text = visible(" ".join(text.split()))
+    text = escape_controls(" ".join(text.split()))
     if columns(text) <= room:
         return text
     end = room - 1
@@ -204,10 +204,10 @@ def _padded(text: str, size: int) -> str:
 
 def _block(titles: Sequence[str], line: Sequence[str], room: int) -> str:
     pairs = zip(titles[1:], line[1:], strict=True)
-    return "\n".join([line[0], *(filled(f"{title}: {cell}", room) for title, cell in pairs if cell)])
+    return "\n".join([line[0], *(wrap(f"{title}: {cell}", room) for title, cell in pairs if cell)])
 
 
-def filled(text: str, room: int | None, indent: str = "  ") -> str:
+def wrap(text: str, room: int | None, indent: str = "  ") -> str:
     """Wrap one paragraph, indented."""
     if room is None:
         return indent + text

@@ -33,7 +33,7 @@ class Ticket(Protocol):
         ...
 
     async def cancel(self) -> None:
-        """Stop the job, queued or running, and nothing else. Cancelling a finished job does nothing."""
+        """Stop the job, queued or running, and nothing else. Canceling a finished job does nothing."""
         ...
 
 
@@ -41,18 +41,23 @@ class Backend(Protocol):
     """A place where engines live."""
 
     name: str
+    measures_consistency: bool
+    """Whether it can measure how like the reference the face of a result is; elsewhere the result says that it was not measured."""
 
     def usd_per_second(self, workflow: Workflow) -> float:
         """What a second of running costs here, in US dollars; 0 is free."""
         ...
 
-    async def submit(self, workflow: Workflow, *, job: str, timeout: float | None = None) -> Ticket:
+    async def submit(
+        self, workflow: Workflow, *, job: str, timeout: float | None = None, measure_consistency: bool = False
+    ) -> Ticket:
         """Take a resolved and seeded workflow; return as soon as it is on its way.
 
         Args:
             workflow: what to run, its pictures read into bytes.
             job: the id under which the caller journaled it.
             timeout: seconds of running, instead of the workflow's own limit.
+            measure_consistency: whether ``face_similarity`` is wanted on the result; ignored by a backend that cannot measure.
 
         Raises:
             BackendError: it refused before anything started.

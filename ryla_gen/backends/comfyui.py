@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..comfy.client import ComfyClient
 from ..comfy.log import ServerLog, lora_files
@@ -25,14 +26,22 @@ from .tickets import TaskTicket, contact_lost
 Work = Callable[[Emit], Coroutine[Any, Any, Generation]]
 
 
+class Run(Protocol):
+    """Runs or resumes one workflow on an engine."""
+
+    async def __call__(self, *, emit: Emit) -> Generation:
+        """Run it to its end, and tell its events."""
+        ...
+
+
 class EngineTicket(TaskTicket):
     """A job whose engine runs as a task of this process."""
 
     def __init__(self, handle: str, job: str, work: Work, engine: Engine) -> None:
+        super().__init__(job)
         self._handle = handle
         self._engine_work = work
         self._engine = engine
-        super().__init__(job)
 
     @property
     def handle(self) -> str:
@@ -46,7 +55,7 @@ class EngineTicket(TaskTicket):
             BackendUnreachableError: it could not be told; the job may run on there.
         """
         if not self._task.done():
-            await self._begun.wait()  # a task cancelled before its first step could not tell the server
+            await self._begun.wait()  # a task canceled before its first step could not tell the server
             self._task.cancel()
             await asyncio.wait([self._task])
         if self._log.job in self._engine.unstopped:
@@ -77,6 +86,7 @@ class ComfyBackend:
     """
 
     name = "comfyui"
+    measures_consistency = False
 
     def __init__(
         self,
@@ -102,7 +112,9 @@ class ComfyBackend:
         """The hourly rate of the configuration, by the second."""
         return self._hourly_usd / 3600
 
-    async def submit(self, workflow: Workflow, *, job: str, timeout: float | None = None) -> Ticket:
+    async def submit(
+        self, workflow: Workflow, *, job: str, timeout: float | None = None, measure_consistency: bool = False
+    ) -> Ticket:
         """Start the engine on this job.
 
         Raises:
@@ -112,33 +124,31 @@ class ComfyBackend:
             names = await self._loras.names(workflow) if self._loras is not None else {}
         engine = await self._engine()
 
-        async def work(emit: Emit) -> Generation:
-            mark = self._watch.mark() if self._watch is not None else 0
-            generation = await self._heard(
-                workflow, emit, lambda emit: engine.run(workflow, job=job, emit=emit, timeout=timeout, loras=names)
-            )
-            told = await self._watch.notices(generation.graph, mark) if self._watch is not None else ()
-            return replace(generation, warnings=generation.warnings + told) if told else generation
+        run = partial(engine.run, workflow, job=job, timeout=timeout, loras=names)
+        return self._ticket(job, partial(self._listen, workflow, run), engine)
 
-        return self._ticket(job, work, engine)
+    async def _listen(self, workflow: Workflow, run: Run, emit: Emit) -> Generation:
+        """Run a workflow and listen to what the server's log says of its LoRAs."""
+        if self._watch is not None:
+            mark = self._watch.mark()
+            generation = await run(emit=emit)
+            found = await self._watch.notices(generation.graph, mark)
+        elif self._opened is None or not any(lora_files(workflow.build().to_api())):
+            return await run(emit=emit)
+        else:
+            log = PromptLog(self._opened[0].log)
 
-    async def _heard(self, workflow: Workflow, emit: Emit, run: Work) -> Generation:
-        """Run a workflow and listen to what the server's log says of its LoRAs, where no process of ours writes that log."""
-        if self._watch is not None or self._opened is None or not any(lora_files(workflow.build().to_api())):
-            return await run(emit)
-        log = PromptLog(self._opened[0].log)
+            def note(kind: Any, **fields: Any) -> None:
+                if kind is Started:
+                    log.begin()
+                emit(kind, **fields)
 
-        def noted(kind: Any, **fields: Any) -> None:
-            if kind is Started:
-                log.begin()
-            emit(kind, **fields)
-
-        try:
-            generation = await run(noted)
-            told = self._judge.judge(list(lora_files(generation.graph)), await log.lines(), whole=False)
-        finally:
-            log.close()
-        return replace(generation, warnings=generation.warnings + told)
+            try:
+                generation = await run(emit=note)
+                found = self._judge.judge(list(lora_files(generation.graph)), await log.lines(), whole=False)
+            finally:
+                log.close()
+        return replace(generation, warnings=generation.warnings + found) if found else generation
 
     async def attach(self, handle: str, workflow: Workflow, *, job: str) -> Ticket:
         """Follow a prompt that another process submitted.
@@ -152,10 +162,8 @@ class ComfyBackend:
             raise JobNotFoundError(f"The handle {handle} is not of the {self.name} backend.")
         engine = await self._engine()
 
-        async def work(emit: Emit) -> Generation:
-            return await self._heard(workflow, emit, lambda emit: engine.resume(workflow, job=prompt_id, emit=emit))
-
-        return self._ticket(prompt_id, work, engine)
+        run = partial(engine.resume, workflow, job=prompt_id)
+        return self._ticket(prompt_id, partial(self._listen, workflow, run), engine)
 
     async def find(self, job: str) -> str | None:
         """Return the handle of a job that the server has: the prompt's id is the job's own."""

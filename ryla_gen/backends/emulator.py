@@ -51,7 +51,9 @@ class EmulatorBackend(ComfyBackend):
         """The emulator of the other release, started at its first job."""
         self._emulator: Emulator | None = None
 
-    async def submit(self, workflow: Workflow, *, job: str, timeout: float | None = None) -> Ticket:
+    async def submit(
+        self, workflow: Workflow, *, job: str, timeout: float | None = None, measure_consistency: bool = False
+    ) -> Ticket:
         """Start the engine on this job.
 
         Raises:

@@ -16,7 +16,7 @@ from ..models.loras.library import Library
 if TYPE_CHECKING:
     from ..settings import Settings
 
-FOLDER_HINT = "Name the server's models/loras folder, local or mounted: ryla-gen config set comfyui.lora_folder PATH"
+FOLDER_HINT = "Set the server's models/loras folder, local or mounted: ryla-gen config set comfyui.lora_folder PATH"
 
 
 def lora_store(name: str, settings: Settings) -> LoraStore:
@@ -51,7 +51,7 @@ def pod_loras(settings: Settings) -> Chooser | None:
 def _pod_store(settings: Settings) -> FolderStore:
     folder = settings.comfyui_lora_folder
     if folder is None:
-        text = "ComfyUI takes no LoRAs over HTTP, and nothing says where this server's folder of LoRAs is."
+        text = "ComfyUI does not accept LoRAs over HTTP, and the LoRA folder of this server is not known."
         raise BackendNotConfiguredError(text, FOLDER_HINT, {"key": "comfyui.lora_folder"})
 
     async def in_use() -> Collection[str]:

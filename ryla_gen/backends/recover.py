@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..comfy.client import ComfyClient
 from ..comfy.connect import connect
 from ..errors import (
     JobCanceledError,
@@ -64,30 +63,21 @@ async def told_of(handle: str, settings: Settings) -> Told | None:
     if backend == "modal":
         return await _of_modal(own)
     if backend == "runpod":
-        text = f"RunPod keeps no request, so {handle} can be taken up only on the machine that handed it in."
+        text = f"RunPod keeps no request, so {handle} can be resumed only on the machine that submitted it."
         raise JobNotFoundError(text, f"There: ryla-gen jobs result {handle} -o FILE", {"handle": handle, "missing": "request"})
     raise JobExpiredError(f"The job {own} ran on the in-process emulator and ended with its process.")
 
 
 async def _of_comfyui(own: str, settings: Settings) -> Told:
     async with connect(settings) as client:
-        prompt = await _prompt(client, own)
+        prompt = await client.prompt(own)
     if prompt is None:
-        raise JobExpiredError(f"The server {client.address} does not know the job {own} (any more).")
+        raise JobExpiredError(f"The server {client.address} does not know the job {own} (or no longer does).")
     _, _, graph, extra, *_ = prompt
     handle, said = f"comfyui:{own}", _metadata(extra)
     inputs = said.get("inputs")
     name, inputs = (str(said.get("workflow") or ""), inputs) if isinstance(inputs, dict) else ("", {})
     return Told("comfyui", handle, own, name, inputs, _number(said.get("seed")), graph)
-
-
-async def _prompt(client: ComfyClient, own: str) -> list[Any] | None:
-    """Number, id, graph and further data of a prompt. The queue is asked first: prompts move from there to the history."""
-    queue = await client._transport.json("GET", "/queue")
-    entries = [*(queue.get("queue_running") or ()), *(queue.get("queue_pending") or ())]
-    entries += [(await client.history(own) or {}).get("prompt")]
-    found = (item for item in entries if isinstance(item, list) and len(item) > 3 and item[1] == own)
-    return next(found, None)
 
 
 def _metadata(extra: Any) -> PlainData:
@@ -110,13 +100,13 @@ async def _of_modal(own: str) -> Told:
     if isinstance(error, dict):
         owner = str((error.get("details") or {}).get("handle") or "").removeprefix("modal:")
         if owner == CANCELED:
-            raise JobCanceledError(f"The job of the call {own} was cancelled.")
+            raise JobCanceledError(f"The job of the call {own} was canceled.")
         if error.get("code") == "already_claimed" and owner and owner != own:
             return await _of_modal(owner)
         raise error_from_data(error)
     made = reply.get("generation")
     if not isinstance(made, Mapping) or not isinstance(made.get("inputs"), Mapping):
-        raise JobNotFoundError(f"The call {own} is none of ryla_gen's: its reply holds no generation.")
+        raise JobNotFoundError(f"The call {own} was not made by ryla_gen: its reply does not contain a generation.")
     return Told(
         "modal", f"modal:{own}", str(made.get("job") or own), str(made["workflow"]), made["inputs"], _number(made.get("seed"))
     )
@@ -133,10 +123,10 @@ async def _reply(own: str) -> Mapping[str, Any]:
     except (modal.exception.FunctionTimeoutError, modal.exception.OutputExpiredError) as error:
         raise translated(error, f"The call {own}") from None
     except TimeoutError:
-        text = f"The call {own} has not ended, and Modal tells what was asked for only with its reply."
+        text = f"The call {own} has not ended, and Modal returns the request only with the reply."
         raise JobNotFoundError(
             text,
-            "Ask again when it has ended, or on the machine that handed it in.",
+            "Ask again when it has ended, or on the machine that submitted it.",
             {"handle": f"modal:{own}", "missing": "request"},
         ) from None
     except (modal.exception.Error, *AMBIGUOUS) as error:
@@ -148,9 +138,9 @@ def _translated(found: RylaGenError, error: BaseException, own: str) -> RylaGenE
     from ..remote.claims import cancelled_by_hand, over_without_reply
 
     if isinstance(found, NotDeployedError):
-        return JobExpiredError(f"Modal does not know the call {own} (any more).")
+        return JobExpiredError(f"Modal does not know the call {own} (or no longer does).")
     if cancelled_by_hand(error):
-        return JobCanceledError(f"The call {own} was cancelled.")
+        return JobCanceledError(f"The call {own} was canceled.")
     return PreemptedError(f"The container of the call {own} was lost.") if over_without_reply(error) else found
 
 

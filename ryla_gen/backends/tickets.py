@@ -19,23 +19,20 @@ E = TypeVar("E", bound=RylaGenError)
 def contact_lost(error: E, job: str) -> E:
     """Mark an error: a job that was taken can no longer be asked about. How it ends is not known, so nobody may call it ended."""
     error.details |= {"contact_lost": True, "job": job}
-    error.hint = f"The job may still run there, and its result be had when the backend answers again: ryla-gen jobs result {job}"
+    error.hint = f"The job may still be running there. Fetch its result when the backend answers again: ryla-gen jobs result {job}"
     error.args = (error.message, error.hint, error.details)
     return error
 
 
 class TaskTicket(ABC):
-    """A job that a task of this process follows to its end.
-
-    A subclass sets what its work needs before it calls ``__init__`` of this class, which starts the task.
-    """
+    """A job that a task of this process follows to its end. The task begins at the event loop's next turn."""
 
     def __init__(self, job: str) -> None:
         self._log = EventLog(job)
         self._log.add(Queued, position=0)
         self._begun = asyncio.Event()
         self._task = asyncio.create_task(self._settled(), name=f"ryla-gen job {job}")
-        # A task that is cancelled before its first step never comes to its own end.
+        # A task that is canceled before its first step never comes to its own end.
         self._task.add_done_callback(lambda task: self._end("canceled" if task.cancelled() else "failed"))
         # A job that was only handed in is asked for by nobody here; its failure is no news for the terminal.
         self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
@@ -68,7 +65,7 @@ class TaskTicket(ABC):
             return await asyncio.shield(self._task)
         except asyncio.CancelledError:
             if self._task.cancelled():
-                raise JobCanceledError(f"The job {self._log.job} was cancelled.") from None
+                raise JobCanceledError(f"The job {self._log.job} was canceled.") from None
             raise
 
     async def let_go(self) -> None:

@@ -117,8 +117,8 @@ class Batch:
             history.record(job, backend=name, workflow=row.workflow.name, inputs=row.workflow.described(), tags=self._tags)
         found = history.get(job)
         if found is None:
-            text = f"The journal {history.path} cannot be used, and what became of the job {job} not be found out."
-            raise StorageFailedError(text, "Check that the file can be read and written, then run the same line again.")
+            text = f"The journal {history.path} cannot be used, so the outcome of the job {job} is not known."
+            raise StorageFailedError(text, "Check that the file can be read and written, then run the same command again.")
         return found
 
     async def _followed(self, row: Row, job: str, coming: Coroutine[Any, Any, AsyncJob]) -> Generation:

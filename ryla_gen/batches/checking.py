@@ -78,7 +78,7 @@ def _target(entry: Entry, key: str) -> str:
         return chosen_name(entry.line, entry.workflow, key)
     name = PurePosixPath(entry.output)
     if name.is_absolute() or ".." in name.parts or "\\" in entry.output or "{" in entry.output or not name.name:
-        text = f"output {entry.output!r} is no file name below the folder."
+        text = f"output {entry.output!r} is not a file name inside the folder."
         raise InvalidInputError(text, 'Write a plain name such as "fox.png", or leave it out.')
     return str(name)
 
@@ -86,7 +86,7 @@ def _target(entry: Entry, key: str) -> str:
 def _check_name(row: Row, entry: Entry, manifest: Manifest, names: dict[str, int], overwrite: bool) -> None:
     other = names.setdefault(row.target.lower(), row.line)  # many file systems do not tell A from a
     if other != row.line:
-        raise InvalidInputError(f"output {row.target!r} is the name of line {other} too.", "Give each row a name of its own.")
+        raise InvalidInputError(f"output {row.target!r} is also the name in line {other}.", "Give each row its own name.")
     if entry.output is None or overwrite or manifest.finished(row.key) is not None:
         return
     strangers = [path for path in _taken(row, manifest.folder) if not manifest.claims(row.key, below(path, manifest.folder))]

@@ -99,7 +99,7 @@ class Manifest:
             with file_lock(self.folder / LOCK, timeout=0):
                 yield
         except Timeout:
-            text = f"Another batch runs in {self.folder}."
+            text = f"Another batch is running in {self.folder}."
             raise StorageFailedError(text, "Wait until it ends, or choose another folder: -o DIR") from None
         except OSError as error:
             raise StorageFailedError(f"The folder {self.folder} cannot be used: {error.strerror or error}.") from None
@@ -129,8 +129,8 @@ class Manifest:
             self._take(entry)
 
     def _foreign(self, where: str) -> InvalidInputError:
-        hint = "Choose another folder: -o DIR. The list itself must not be called so in its own folder."
-        return InvalidInputError(f"{self.path} is not the memory of a batch{where}.", hint, {"file": str(self.path)})
+        hint = "Choose another folder: -o DIR. The list itself must not have this name in its own folder."
+        return InvalidInputError(f"{self.path} is not the progress file of a batch{where}.", hint, {"file": str(self.path)})
 
     def _take(self, entry: Mapping[str, Any]) -> None:
         known = self._known.setdefault(entry["key"], _Known())

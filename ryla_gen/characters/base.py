@@ -60,23 +60,25 @@ def chosen_angles(angles: Sequence[str | Angle] | None) -> tuple[Angle, ...]:
 
     """
     if isinstance(angles, str):
-        raise InvalidInputError(f"angles must be several, not the text {angles!r}.", f"Write angles=[{angles!r}].")
+        raise InvalidInputError(f"angles must be a list, not the text {angles!r}.", f"Write angles=[{angles!r}].")
     found = tuple(ANGLES.values()) if angles is None else tuple(_angle(item) for item in angles)
     if not 1 <= len(found) <= MOST_PICTURES:
         raise InvalidInputError(
-            f"A sheet has 1 to {MOST_PICTURES} angles, not {len(found)}.", "Leave angles out for the usual ones."
+            f"A sheet has 1 to {MOST_PICTURES} angles, not {len(found)}.", "Leave out angles for the usual ones."
         )
     names = [angle.name for angle in found]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise InvalidInputError(f"The angle {twice!r} was given twice.", "Give each once.")
+        raise InvalidInputError(f"The angle {twice!r} was given twice.", "Name each angle once.")
     return found
 
 
 def _angle(item: str | Angle) -> Angle:
     if isinstance(item, Angle):
         if not NAME.fullmatch(item.name) or item.name in RESERVED:
-            raise InvalidInputError(f"{item.name!r} cannot be an angle's name.", "Use lower-case letters, digits and hyphens.")
+            raise InvalidInputError(
+                f"{item.name!r} is not a valid name for an angle.", "Use lower-case letters, digits and hyphens."
+            )
         return item
     name = str(item).strip().lower().replace("_", "-").replace(" ", "-")
     if name in ANGLES:

@@ -141,8 +141,8 @@ class AsyncCharacterJob:
         if self._outcome is not None:
             done, _ = await asyncio.wait([self._outcome], timeout=timeout)
             if not done:
-                text = f"The character job {self.id} has not ended after {timeout:g} s of waiting; it goes on."
-                raise GenerationTimeoutError(text, f"Look again: ryla-gen character status {self.id[:8]}", {"job": self.id})
+                text = f"The character job {self.id} has not ended after {timeout:g} s of waiting; it continues."
+                raise GenerationTimeoutError(text, f"Check again: ryla-gen character status {self.id[:8]}", {"job": self.id})
             self._outcome.result()
         if self.state != "succeeded":
             raise failure(self._plan)
@@ -150,10 +150,10 @@ class AsyncCharacterJob:
         return CharacterResult(self.id, self.kind, tuple(self.pictures), sheet, journal.cost(self._client.history, self.id))
 
     async def cancel(self) -> None:
-        """Stop every picture that has not ended; those that are there stay. Cancelling a job that has ended does nothing."""
+        """Stop every picture that has not ended; existing ones are kept. Canceling a job that has ended does nothing."""
         for part in self._plan.parts:
             if not part.ended and part.name not in self._live:
-                unsent = JobCanceledError(f"The picture {part.name} was cancelled before it was sent.")
+                unsent = JobCanceledError(f"The picture {part.name} was canceled before it was sent.")
                 journal.ended_unsent(self._client.history, self._plan, part, unsent)
         await asyncio.gather(*(job.cancel() for job in self._live.values() if not job.done))
         if self._outcome is not None:
@@ -216,7 +216,7 @@ class AsyncCharacterJob:
         if ended and forced:
             self._asked.add(part.name)
         if ended and record.state != "succeeded":
-            error = error_from_data(record.error) if record.error else JobCanceledError(f"The picture {part.name} was cancelled.")
+            error = error_from_data(record.error) if record.error else JobCanceledError(f"The picture {part.name} was canceled.")
             part.state, part.error = cast(State, record.state), error
         if part.error is None or doubtful(part.error, taken=record.handle is not None):
             job = await self._found(part)

@@ -36,8 +36,8 @@ def checkpoint_fields(settings: Settings, workflow: str, *, nsfw: bool) -> dict[
     key = f"characters.nsfw_{family}checkpoint" if nsfw else f"characters.{family}checkpoint"
     named = settings.value(key)
     if nsfw and not named:
-        text = f"nsfw=True needs a checkpoint for {workflow}, and the setting {key} names none."
-        raise InvalidInputError(text, f"Name a file on the server: ryla-gen config set {key} FILE.safetensors", {"key": key})
+        text = f"nsfw=True needs a checkpoint for {workflow}, and the setting {key} is empty."
+        raise InvalidInputError(text, f"Set it to a file on the server: ryla-gen config set {key} FILE.safetensors", {"key": key})
     return {"checkpoint": named} if named else {}
 
 
@@ -57,7 +57,7 @@ def checked_fields(workflow: str, fields: Mapping[str, Any] | None) -> dict[str,
     given = dict(fields or {})
     own = sorted(set(given) & set(OWN_FIELDS))
     if own:
-        raise InvalidInputError(f"A character job decides {', '.join(own)} itself.", "Leave it out of fields.")
+        raise InvalidInputError(f"A character job sets {', '.join(own)} itself.", "Leave it out of fields.")
     unknown = sorted(set(given) - set(workflow_class(workflow).model_fields))
     if unknown:
         text = f"{workflow} has no field {', '.join(unknown)}."
@@ -112,14 +112,14 @@ async def read_again(plan: Plan, source: Any, references: media.References) -> b
     source = source if source is not None else described["origin"]
     again = f"Give the same picture again: ryla-gen character status {plan.id[:8]} --base-image FILE (in Python: base_image=…)"
     if source is None:
-        text = f"The job {plan.id} has pictures to make, and its reference picture, which is never kept, came as bytes."
+        text = f"The job {plan.id} still has pictures to make, but its reference picture came as bytes, which are never stored."
         raise InvalidInputError(text, again)
     try:
         data = await media.read(source, "image", name="base_image", references=references)
     except InvalidInputError as error:
         raise InvalidInputError(f"The reference picture of {plan.id} cannot be read again. {error.message}", again) from None
     if media.describe(data)["sha256"] != described["sha256"]:
-        text = f"{reference({**described, 'origin': _origin(source)})} is not the picture that the job {plan.id} began with."
+        text = f"{reference({**described, 'origin': _origin(source)})} is not the picture that the job {plan.id} started with."
         raise InvalidInputError(text, again)
     return data
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from .. import media
 from ..errors import InternalError, JobCanceledError, RylaGenError, StorageFailedError
+from ..media.images import open_picture
 from ..media.sheet import Tile, contact_sheet
+from ..support.counting import counted
 from .base import Kind, Picture, Plan
 from .store import SHEET
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 TITLES: dict[Kind, str] = {"base": "Base images", "swap": "Face swap", "sheet": "Character sheet"}
 """What people call each kind of job."""
+EMULATED = "emulated: not a measure of likeness"
+"""What a contact sheet says when the emulator painted its pictures."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +92,20 @@ def _read(path: Path) -> bytes:
         raise StorageFailedError(f"Cannot read {path}: {error.strerror or error}.", "Was it removed?") from None
 
 
+def _is_emulated(data: bytes) -> bool:
+    """Read the picture's own text chunk: a server or a pod may be emulated without the caller's knowledge."""
+    with open_picture(data) as picture:
+        return "ryla:emulated" in picture.info
+
+
 def compose(plan: Plan) -> bytes:
     """Draw the contact sheet of what is there; a picture that did not come keeps its place."""
     tiles = [Tile(part.label, part.path.read_bytes() if part.path else None) for part in plan.parts]
     made = sum(tile.data is not None for tile in tiles)
-    count = f"{made} pictures" if made == len(tiles) else f"{made} of {len(tiles)} pictures"
-    words = [plan.workflow, f"seed {plan.seed}", count, plan.id[:8], *(["emulated"] if plan.backend == "emulator" else [])]
+    count = counted(made, "picture") if made == len(tiles) else f"{made} of {counted(len(tiles), 'picture')}"
+    words = [plan.workflow, f"seed {plan.seed}", count, plan.id[:8]]
+    if any(tile.data is not None and _is_emulated(tile.data) for tile in tiles):
+        words.insert(0, EMULATED)  # first, because a line that is too long is cut at its end
     return contact_sheet(tiles, title=TITLES[plan.kind], note=" · ".join(words))
 
 
@@ -103,17 +115,17 @@ def failure(plan: Plan) -> RylaGenError:
     first = next((part.error for part in lacking if part.error is not None), None)
     names = ", ".join(part.name for part in lacking)
     kept = len(plan.parts) - len(lacking)
-    what = f"{len(lacking)} of {len(plan.parts)} pictures did not come: {names}."
+    what = f"{len(lacking)} of {counted(len(plan.parts), 'picture')} missing: {names}."
     if all(part.state == "canceled" for part in lacking):
         cls: type[RylaGenError] = JobCanceledError
-        what = f"The character job {plan.id} was cancelled; {kept} of {len(plan.parts)} pictures were there and are kept."
+        what = f"The character job {plan.id} was canceled; {kept} of {counted(len(plan.parts), 'picture')} had finished."
     else:
         cls = type(first) if first is not None else InternalError
-        what += f" {first.message if first else 'Nothing says why.'}" + (f" The other {kept} are kept." if kept else "")
+        what += f" {first.message if first else 'No reason is known.'}" + (f" {counted(kept, 'picture')} finished." if kept else "")
     lost = any(part.error is not None and not part.ended for part in lacking)
-    hint = f"Try only these again: ryla-gen character retry {plan.id[:8]}"
+    hint = f"Retry only these: ryla-gen character retry {plan.id[:8]}"
     if lost:
-        hint = f"What runs there goes on. Take it up again: ryla-gen character status {plan.id[:8]} --wait"
+        hint = f"Running pictures continue there. Resume it: ryla-gen character status {plan.id[:8]} --wait"
     reason = first.hint if first is not None and first.http_status < 500 and not isinstance(first, JobCanceledError) else ""
     details = {"job": plan.id, "failed": [part.name for part in lacking], "kept": kept, **({"contact_lost": True} if lost else {})}
     return cls(what, f"{reason} {hint}".strip(), details)

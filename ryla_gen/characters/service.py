@@ -70,7 +70,7 @@ class AsyncCharacters:
 
         """
         if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_PICTURES:
-            raise InvalidInputError(f"count must be 1 to {MOST_PICTURES}, not {count!r}.", "Leave it out for 4.")
+            raise InvalidInputError(f"count must be 1 to {MOST_PICTURES}, not {count!r}.", "Leave it out to make 4.")
         asked = _Asked("base", nsfw, seed, fields, tags)
         first = _first(seed)
         numbered = enumerate(requests.seeds(first, count), start=1)
@@ -172,12 +172,12 @@ class AsyncCharacters:
         lacking = [part.name for part in plan.parts if part.state != "succeeded"]
         wrong = [name for name in only or () if name not in lacking]
         if wrong:
-            text = f"{', '.join(wrong)} cannot be made again in the job {plan.id}."
-            raise InvalidInputError(text, f"Pictures that did not come: {', '.join(lacking) or 'none'}.")
+            text = f"{', '.join(wrong)} cannot be retried in the job {plan.id}."
+            raise InvalidInputError(text, f"Missing pictures: {', '.join(lacking) or 'none'}.")
         return await self._opened(plan.id, only=lacking if only is None else only, source=base_image)
 
     async def cancel(self, job_id: str) -> AsyncCharacterJob:
-        """Stop a job of any process: what has not ended is cancelled, what is there stays.
+        """Stop a job of any process: what has not ended is canceled, what is there stays.
 
         Raises:
             JobNotFoundError: there is no such job.
@@ -256,7 +256,9 @@ def _first(seed: int | None) -> int:
     if seed is None:
         return secrets.randbelow(DRAWN_SEED_LIMIT)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < requests.LARGEST_SEED:
-        raise InvalidInputError(f"seed must be a whole number from 0 to 2**64 - 1, not {seed!r}.", "Leave it out and one is drawn.")
+        raise InvalidInputError(
+            f"seed must be a whole number from 0 to 2**64 - 1, not {seed!r}.", "Leave it out to use a random one."
+        )
     return seed
 
 

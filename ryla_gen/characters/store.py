@@ -145,8 +145,8 @@ class Shelf:
             owner = f"process {int((self.folder / OWNER).read_text())}"
         except (OSError, ValueError):
             owner = "another process"
-        text = f"The job {self.folder.name} is being worked on by {owner}, which did not let go of it for {patience:g} s."
-        return StorageFailedError(text, "Wait until it has handed its pictures in, then try again; or end it when it hangs.")
+        text = f"The job {self.folder.name} is in use by {owner}, which has not released it for {patience:g} s."
+        return StorageFailedError(text, "Wait until it has submitted its pictures, then try again; or end it if it hangs.")
 
 
 def find(home: Path, job: str) -> Shelf:
@@ -162,7 +162,9 @@ def find(home: Path, job: str) -> Shelf:
     if sought in folders:
         return Shelf(home, sought)
     if len(folders) > 1:
-        raise InvalidInputError(f"Several character jobs begin with {job!r}: {', '.join(folders[:3])}.", "Write more of the id.")
+        raise InvalidInputError(
+            f"Several character jobs begin with {job!r}: {', '.join(folders[:3])}.", "Give more characters of the id."
+        )
     if not folders:
         raise JobNotFoundError(f"There is no character job {job!r} on this machine.", "See them all: ryla-gen character list")
     return Shelf(home, folders[0])

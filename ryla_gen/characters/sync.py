@@ -82,7 +82,7 @@ class CharacterJob:
         return self._portal.call(self._job.result(timeout))
 
     def cancel(self) -> None:
-        """Stop every picture that has not ended; those that are there stay."""
+        """Stop every picture that has not ended; existing ones are kept."""
         self._portal.call(self._job.cancel())
 
 

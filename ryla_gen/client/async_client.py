@@ -68,15 +68,15 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         given = {key: value for key, value in arguments.items() if value is not None}
         if settings is not None and given:
             raise InvalidInputError(
-                f"Give settings, or {', '.join(given)}, not both: one would silently win.",
-                "Put it into the settings: Settings.load(backend=…, comfyui_url=…, max_usd=…)",
+                f"Give settings, or {', '.join(given)}, not both: one would silently override the other.",
+                "Put them into the settings: Settings.load(backend=…, comfyui_url=…, max_usd=…)",
             )
         self.settings = settings or Settings.load(**given)
         self.history = History(self.settings.history_path)
-        self.jobs = AsyncJobs(self)
         self.loras = AsyncLoras(self.settings)
         self._backends: dict[str, Backend] = {}
         self._outcomes = Outcomes(self.history, self.settings, self._backend)
+        self.jobs = AsyncJobs(self.settings, self.history, self._outcomes, self._backend)
         self._loop: asyncio.AbstractEventLoop | None = None
         if self.settings.notebook:
             show_lists()
@@ -96,7 +96,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         tags: Iterable[str] = (),
         measure_consistency: bool = False,
     ) -> Generation:
-        """Run a workflow and wait for its result. Cancelling this cancels the work.
+        """Run a workflow and wait for its result. Canceling this cancels the work.
 
         Args:
             workflow: what to run.
@@ -151,8 +151,8 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         self.on_one_loop()
         before = self.history.get(job) if job is not None else None
         if before is not None and before.state in FINAL_STATES:
-            text = f"The job {job} has ended already: {before.state}."
-            raise InvalidInputError(text, f"Fetch it: ryla-gen jobs result {job}. A new one needs an id of its own.")
+            text = f"The job {job} has already ended: {before.state}."
+            raise InvalidInputError(text, f"Fetch it: ryla-gen jobs result {job}. A new job needs its own id.")
         if before is not None:  # an earlier process may have sent it: what is paid for is never sent again
             found = await self.jobs.take_up(before)
             if found is not None:
@@ -178,8 +178,10 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         """
         check_call(workflow, timeout, tags)
         if "emulator" in self.settings.backend_names:
-            text = "The embedded emulator ends with this process, and the job would end with it."
-            hint = "Use ryla-gen run, or start a server that stays (ryla-gen emulator) and name it: --url http://127.0.0.1:8188"
+            text = "The embedded emulator ends with this process, so the job would end too."
+            hint = (
+                "Use ryla-gen run, or start a server that keeps running (ryla-gen emulator) and use it: --url http://127.0.0.1:8188"
+            )
             raise BackendNotConfiguredError(text, hint)
         order = Order(new_job_id(), timeout, tuple(tags), followed=False)
         async with AsyncExitStack() as opened:
@@ -209,7 +211,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
 
         """
         if in_flight < 1:
-            raise InvalidInputError("in_flight must be at least 1.", "Leave it out for 5.")
+            raise InvalidInputError("in_flight must be at least 1.", "Leave it out to use 5.")
         source, pending, failures = iter(workflows), list[asyncio.Task[Generation]](), list[RylaGenError]()
         try:
             while True:
@@ -240,7 +242,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         loop = asyncio.get_running_loop()
         if self._loop not in (None, loop):
             text = "This AsyncClient is open on another event loop (another asyncio.run)."
-            raise InvalidInputError(text, "Make one client for each loop: async with AsyncClient() as client. Or use Client.")
+            raise InvalidInputError(text, "Make one client per loop: async with AsyncClient() as client. Or use Client.")
         self._loop, self._outcomes.closing = loop, False
 
     @property
@@ -281,13 +283,10 @@ class AsyncClient(Methods[Awaitable[Generation]]):
             since: an instant, such as ``2026-01-31``; None is the beginning.
 
         Raises:
-            InvalidInputError: there is no such grouping, or ``since`` is no instant.
+            InvalidInputError: there is no such grouping, or ``since`` is not a valid date or time.
 
         """
         return self.history.costs(by, since)
-
-    def _run(self, workflow: Workflow) -> Awaitable[Generation]:
-        return self.run(workflow)
 
     async def _quietly(self, workflow: Workflow) -> Generation:
         return await _followed(await self.submit(workflow), None)
@@ -323,7 +322,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
 
 
 async def _followed(job: AsyncJob, on_event: OnEvent | None) -> Generation:
-    """Wait for a job and tell its events; being cancelled cancels it."""
+    """Wait for a job and tell its events; being canceled cancels it."""
     try:
         if on_event is not None:
             async for event in job.events():

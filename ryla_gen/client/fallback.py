@@ -92,7 +92,7 @@ async def taken(ticket: Ticket, backend: str) -> Started | None:
 def notices(skipped: Sequence[PlainData], backend: str) -> tuple[Notice, ...]:
     """Return what a result says of the backends that did not run it."""
     return tuple(
-        Notice("fallback", f"{item['backend']} did not run this ({item['code']}): {item['message']} {backend} did instead.")
+        Notice("fallback", f"{item['backend']} did not run this ({item['code']}): {item['message']} It ran on {backend} instead.")
         for item in skipped
     )
 

@@ -1,25 +1,34 @@
-"""One submitted workflow: id, state, events, result, cancel; async, and plain over it. Knows no backend's protocol."""
+"""One submitted workflow: id, state, events, result, cancel. Knows no backend's protocol."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..errors import GenerationTimeoutError, JobCanceledError, JobNotFoundError, RylaGenError
-from ..events import Event, State
+from ..errors import GenerationTimeoutError, JobCanceledError, RylaGenError
+from ..events import Event, Started, State
 
 if TYPE_CHECKING:
     from ..backends.base import Ticket
     from ..results import Generation
-    from ..support.loop_thread import Portal
     from ..workflows.base import Workflow
 
 
 class AsyncJob:
     """One job. Get one from ``client.submit(workflow)`` or ``client.jobs.get(id)``."""
 
-    def __init__(self, id: str, workflow: Workflow, backend: str, ticket: Ticket, outcome: asyncio.Task[Generation]) -> None:  # noqa: A002
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - the field's own name
+        workflow: Workflow,
+        backend: str,
+        ticket: Ticket,
+        outcome: asyncio.Task[Generation],
+        *,
+        started_at: str | None = None,
+    ) -> None:
         self.id = id
         """The job's id, a uuid4; valid in any process of this machine."""
         self.workflow = workflow
@@ -28,6 +37,8 @@ class AsyncJob:
         """Name of the backend that runs it."""
         self._ticket = ticket
         self._outcome = outcome
+        self._started_at = started_at
+        """When an earlier process saw it start; what is heard here of the same start is later."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} {self.workflow.name} {self.state}>"
@@ -54,9 +65,15 @@ class AsyncJob:
         """Whether the job reached a final state."""
         return self._outcome.done()
 
-    def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncIterator[Event]:
         """Every event from the first one on; ends after ``Finished``. Leaving early does not stop the job."""
-        return self._ticket.events()
+        known = self._started_at
+        async for event in self._ticket.events():
+            if known is not None and isinstance(event, Started):
+                yield replace(event, at=known)
+                known = None  # another start, after its container was lost, is told as it is
+            else:
+                yield event
 
     async def result(self, timeout: float | None = None) -> Generation:
         """Wait for the result. Stopping to wait does not stop the job.
@@ -75,93 +92,17 @@ class AsyncJob:
         except TimeoutError as error:
             if isinstance(error, RylaGenError):
                 raise
-            text = f"The job {self.id} has not finished after {timeout:g} s of waiting; it goes on."
+            text = f"The job {self.id} has not finished after {timeout:g} s of waiting; it continues."
             raise GenerationTimeoutError(text, "Wait again: job.result(), or job.cancel() to stop it.", {"job": self.id}) from None
         except asyncio.CancelledError:
             if self._outcome.cancelled():
-                raise JobCanceledError(f"The job {self.id} was cancelled.") from None
+                raise JobCanceledError(f"The job {self.id} was canceled.") from None
             raise
 
     async def cancel(self) -> None:
-        """Stop the job, queued or running; its neighbours go on. Cancelling a finished job does nothing."""
+        """Stop the job, queued or running; its neighbours go on. Canceling a finished job does nothing."""
         await self._ticket.cancel()
         await asyncio.wait([self._outcome])
-
-
-class Job:
-    """One job, for plain code. Get one from ``client.submit(workflow)`` or ``client.jobs.get(id)``."""
-
-    def __init__(self, job: AsyncJob, portal: Portal, owner: object) -> None:
-        self._job = job
-        self._portal = portal
-        self._owner = owner  # a client lives as long as one of its jobs is held
-
-    def __repr__(self) -> str:
-        return repr(self._job).replace("AsyncJob", "Job", 1)
-
-    @property
-    def id(self) -> str:
-        """The job's id, a uuid4; valid in any process of this machine."""
-        return self._job.id
-
-    @property
-    def handle(self) -> str:
-        """Backend and its own id, accepted in place of the id; on another machine as far as the backend tells what was asked for.
-
-        A ComfyUI server does while it has the prompt, Modal once the call has ended, RunPod never.
-        """
-        return self._job.handle
-
-    @property
-    def workflow(self) -> Workflow:
-        """The request, with its seed."""
-        return self._job.workflow
-
-    @property
-    def backend(self) -> str:
-        """Name of the backend that runs it."""
-        return self._job.backend
-
-    @property
-    def state(self) -> State:
-        """Where the job is, as far as this process has heard."""
-        return self._job.state
-
-    @property
-    def done(self) -> bool:
-        """Whether the job reached a final state."""
-        return self._job.done
-
-    def events(self) -> Iterator[Event]:
-        """Every event from the first one on; ends after ``Finished``. Leaving early does not stop the job."""
-        return self._portal.iterate(self._job.events)
-
-    def result(self, timeout: float | None = None) -> Generation:
-        """Wait for the result; see :meth:`AsyncJob.result`."""
-        return self._portal.call(self._job.result(timeout))
-
-    def cancel(self) -> None:
-        """Stop the job, queued or running; its neighbours go on. Cancelling a finished job does nothing."""
-        self._portal.call(self._job.cancel())
-
-    @classmethod
-    def from_id(cls, id: str) -> Job:  # noqa: A002 - the field's own name
-        """Find a job of any process of this machine again, by its id or handle.
-
-        Raises:
-            JobNotFoundError: no such job is known.
-            JobExpiredError: its backend no longer has it.
-
-        """
-        return find(id)
-
-
-def _no_client(id: str) -> Job:  # noqa: A002 - as above
-    raise JobNotFoundError(f"Cannot look for {id}: no client is loaded.", "import ryla_gen.client")
-
-
-find: Callable[[str], Job] = _no_client
-"""How ``Job.from_id`` finds a job; the client, a floor above, puts its own way here."""
 
 
 def state_of(error: BaseException | None) -> State:

@@ -1,34 +1,31 @@
-"""``client.jobs``: the jobs this machine knows, for async and for plain code. Submits nothing."""
+"""Find the jobs this machine knows, follow, stop and list them: ``client.jobs``. Submits nothing."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-import weakref
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..backends.base import StopsById
 from ..backends.recover import Told, told_of
 from ..comfy.messages import Whereabouts
 from ..errors import InvalidInputError, JobCanceledError, JobExpiredError, JobNotFoundError, RylaGenError
-from ..events import FINAL_STATES, Event, Started, State
-from ..history import Record
-from ..results import Generation
-from ..support.loop_thread import Portal
+from ..events import FINAL_STATES
+from ..history import History, Record
+from ..settings import Settings
 from ..workflows.base import Workflow
 from ..workflows.custom import CustomWorkflow
 from . import whereabouts
-from .job_base import AsyncJob, Job
+from .fallback import notices
+from .job_base import AsyncJob
 from .requests import estimate_again, rebuilt, unreached, workflow_of
 from .submission import Sent
 
 if TYPE_CHECKING:
-    from ..backends.base import Ticket
-    from .async_client import AsyncClient
-    from .sync_client import Client
+    from ..backends.base import Backend
+    from .outcomes import Outcomes
 
 BY_ID = ("modal",)
 """Backends that stop a job of which they have no call yet."""
@@ -37,10 +34,18 @@ SETTLE_SECONDS = 5.0
 
 
 class AsyncJobs:
-    """The jobs this machine knows: ``client.jobs``."""
+    """The jobs this machine knows: ``client.jobs``.
 
-    def __init__(self, client: AsyncClient) -> None:
-        self._client = client
+    Args:
+        settings: how servers are reached.
+        history: the journal.
+        outcomes: the jobs that are followed here.
+        backend: returns a backend by its name.
+
+    """
+
+    def __init__(self, settings: Settings, history: History, outcomes: Outcomes, backend: Callable[[str], Backend]) -> None:
+        self._settings, self._history, self._outcomes, self._backend = settings, history, outcomes, backend
 
     async def get(self, id: str) -> AsyncJob:  # noqa: A002 - the field's own name
         """Find a job of any process again, by its id, the beginning of it, or its handle; a handle also on another machine.
@@ -64,8 +69,8 @@ class AsyncJobs:
             JobExpiredError: its backend had it, and no longer has it.
 
         """
-        if record.id in self._client._outcomes.live:
-            return self._client._outcomes.live[record.id]
+        if record.id in self._outcomes.live:
+            return self._outcomes.live[record.id]
         handle = record.handle or await self._handle(record)
         if handle is None and record.backend == "comfyui" and record.process is not None:
             # Its process died while it sent it: the server may have it in hand still.
@@ -77,20 +82,20 @@ class AsyncJobs:
 
     async def _handle(self, record: Record) -> str | None:
         """Ask a backend for the handle of a job whose process heard none, and journal it."""
-        if record.id in self._client._outcomes.live:
+        if record.id in self._outcomes.live:
             return None
         try:
-            handle = await self._client._backend(record.backend).find(record.id)
+            handle = await self._backend(record.backend).find(record.id)
         except JobCanceledError as error:  # it was stopped before any process of its backend had it
             self.ended(record, error)
             raise
         if handle is not None:
-            self._client.history.update(record.id, handle=handle)
+            self._history.update(record.id, handle=handle)
         return handle
 
     async def _attached(self, record: Record, handle: str | None) -> AsyncJob | None:
         """Follow the job that a handle names; None without one, unless it is followed here already."""
-        outcomes = self._client._outcomes
+        outcomes = self._outcomes
         living = outcomes.live.get(record.id)
         if living is not None:  # a second follower would take its messages, and journal another end
             return living
@@ -98,15 +103,18 @@ class AsyncJobs:
             return None
         workflow = workflow_of(record)
         try:
-            ticket = await self._client._backend(record.backend).attach(handle, workflow, job=record.id)
+            ticket = await self._backend(record.backend).attach(handle, workflow, job=record.id)
         except JobExpiredError as error:
             self.ended(record, error)
             raise
         # Looking at what has ended changes nothing in the journal.
         ended = record.state in FINAL_STATES
-        if not ended:
-            ticket = self._known(record, ticket)
-        return outcomes.follow(Sent(record.id, workflow, record.backend, ticket, record.skipped), journal=not ended)
+        if not ended:  # what the process that handed it in thought it would cost
+            self._estimate(record)
+        said = notices(record.skipped, record.backend)
+        started_at = None if ended else record.started_at
+        sent = Sent(record.id, workflow, record.backend, ticket, record.skipped, said, started_at)
+        return outcomes.follow(sent, journal=not ended)
 
     async def look_up(self, id: str) -> Record:  # noqa: A002 - as above
         """Find what the journal knows of a job. One of another machine, named by its handle, is written down first.
@@ -116,11 +124,11 @@ class AsyncJobs:
             JobExpiredError: its backend no longer has it.
 
         """
-        history = self._client.history
+        history = self._history
         record = history.get(id)
         if record is not None:
             return record
-        told = await told_of(id.strip(), self._client.settings)
+        told = await told_of(id.strip(), self._settings)
         if told is None:
             raise JobNotFoundError(f"No job {id!r} is in the journal of this machine.")
         workflow = _request(told)
@@ -134,14 +142,14 @@ class AsyncJobs:
         )
         record = history.get(told.job)
         if record is None:
-            raise JobNotFoundError(f"The journal {history.path} cannot be used, and {id!r} not be written down there.")
+            raise JobNotFoundError(f"The journal {history.path} cannot be used, so {id!r} cannot be recorded there.")
         return record
 
     def ended(self, record: Record, error: BaseException) -> None:
         """Write down how a job ended that nobody follows here, and tell it, unless its end was known before."""
         if record.state not in FINAL_STATES:
             self._estimate(record)
-            self._client._outcomes.settle(record.id, None, error)
+            self._outcomes.settle(record.id, None, error)
 
     async def locate(self, record: Record) -> Whereabouts | None:
         """Say where a server of one's own has a job, which it tells nobody but the process that submitted it.
@@ -150,7 +158,7 @@ class AsyncJobs:
             None when the job is not on such a server.
 
         """
-        return await whereabouts.locate(self._client.settings, record)
+        return await whereabouts.locate(self._settings, record)
 
     async def stop(self, record: Record) -> bool:
         """Stop a job without following it, where its backend can, and journal that.
@@ -162,7 +170,7 @@ class AsyncJobs:
             Whether it was there, and was not faster.
 
         """
-        error = await self._stopped_by_id(record) or await whereabouts.stop(self._client.settings, record)
+        error = await self._stopped_by_id(record) or await whereabouts.stop(self._settings, record)
         if error is not None:
             self.ended(record, error)
         return error is not None
@@ -170,14 +178,14 @@ class AsyncJobs:
     async def _stopped_by_id(self, record: Record) -> JobCanceledError | None:
         if record.handle is not None or record.backend not in BY_ID:
             return None
-        backend = self._client._backend(record.backend)
+        backend = self._backend(record.backend)
         try:
             if await self._handle(record) is not None or not isinstance(backend, StopsById):
                 return None
             await backend.stop(record.id)
         except JobCanceledError as error:
             return error
-        return JobCanceledError(f"The job {record.id} was cancelled.")
+        return JobCanceledError(f"The job {record.id} was canceled.")
 
     async def end_lost(self, records: Sequence[Record]) -> Sequence[str]:
         """Journal the end of the open jobs whose process or server is certainly gone.
@@ -190,55 +198,17 @@ class AsyncJobs:
         for record, error in found.jobs:
             with suppress(RylaGenError):  # its workflow or backend is none of this machine's any more: nothing to estimate by
                 self._estimate(record)
-            self._client._outcomes.settle(record.id, None, error)
+            self._outcomes.settle(record.id, None, error)
         return found.silent
 
-    def _known(self, record: Record, ticket: Ticket) -> Ticket:
-        """Bring back what the process that handed a job in knew of it: what it was thought to cost, and when it started."""
-        self._estimate(record)
-        return ticket if record.started_at is None else _Resumed(ticket, record.started_at)
-
     def _estimate(self, record: Record) -> None:
-        estimates = self._client._outcomes.estimates
+        estimates = self._outcomes.estimates
         if record.id not in estimates:
-            estimates[record.id] = estimate_again(record, self._client.settings, self._client.history)
+            estimates[record.id] = estimate_again(record, self._settings, self._history)
 
     def list(self, *, limit: int = 50, workflow: str | None = None, state: str | None = None) -> list[Record]:
         """List jobs from the journal, the newest first."""
-        return self._client.history.list(limit=limit, workflow=workflow, state=state)
-
-
-class _Resumed:
-    """A ticket of a job whose start is in the journal: whoever follows it later says when it was, not when he came."""
-
-    def __init__(self, ticket: Ticket, started_at: str) -> None:
-        self._ticket = ticket
-        self._started_at = started_at
-
-    @property
-    def handle(self) -> str:
-        """Backend and its own id of the job."""
-        return self._ticket.handle
-
-    @property
-    def state(self) -> State:
-        """Where the job is."""
-        return self._ticket.state
-
-    async def events(self, *, previews: bool = True) -> AsyncIterator[Event]:
-        """Every event from the first one on."""
-        first = True  # a second start, of another container, is when it is
-        async for event in self._ticket.events(previews=previews):
-            known, first = first and isinstance(event, Started), first and not isinstance(event, Started)
-            yield replace(event, at=self._started_at) if known else event
-
-    async def result(self) -> Generation:
-        """Wait for the result."""
-        return await self._ticket.result()
-
-    async def cancel(self) -> None:
-        """Stop the job."""
-        await self._ticket.cancel()
+        return self._history.list(limit=limit, workflow=workflow, state=state)
 
 
 def _request(told: Told) -> Workflow:
@@ -250,20 +220,3 @@ def _request(told: Told) -> Workflow:
             raise
         return CustomWorkflow.from_plain({"graph": told.graph}, trusted=True)
     return found.with_seed(told.seed)
-
-
-class Jobs:
-    """The jobs this machine knows: ``client.jobs``."""
-
-    def __init__(self, owner: Client, client: AsyncClient, portal: Portal) -> None:
-        self._owner = weakref.ref(owner)
-        self._client = client
-        self._portal = portal
-
-    def get(self, id: str) -> Job:  # noqa: A002 - the field's own name
-        """Find a job of any process again; see :meth:`AsyncJobs.get`."""
-        return Job(self._portal.call(self._client.jobs.get(id)), self._portal, self._owner())
-
-    def list(self, *, limit: int = 50, workflow: str | None = None, state: str | None = None) -> list[Record]:
-        """List jobs from the journal, the newest first."""
-        return self._client.jobs.list(limit=limit, workflow=workflow, state=state)

@@ -52,7 +52,7 @@ class AsyncLoras:
         Args:
             source: path of a .safetensors file, or ``hf://owner/repository/file.safetensors@revision``.
             id: name under which requests ask for it; made of the file's name when absent.
-            base: flux, sdxl or wan, for a file that does not tell.
+            base: flux, sdxl or wan, for a file that does not say.
             trigger_words: words that call it, instead of those its metadata names.
             progress: told how far it is, from any thread.
 
@@ -200,7 +200,7 @@ class _Hearer:
 
     def __call__(self, transfer: Transfer) -> None:
         if self._over.is_set():
-            raise JobCanceledError("The push was stopped.", "Run it again: it goes on where it can.")
+            raise JobCanceledError("The push was stopped.", "Run it again: it continues where it can.")
         self._show(transfer)
 
     def __enter__(self) -> Self:
@@ -217,7 +217,7 @@ def _unheard(transfer: Transfer) -> None:
 def _named(source: str) -> str:
     name = default_id(source)
     if not name:
-        raise InvalidInputError(f"No id can be made of the name {source!r}.", "Give one: id=…, --id my-character")
+        raise InvalidInputError(f"No id can be made from the name {source!r}.", "Give one: id=…, --id my-character")
     return name
 
 

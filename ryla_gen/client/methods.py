@@ -27,7 +27,8 @@ R = TypeVar("R")
 class Runner(Generic[R]):
     """Something that runs a workflow and gives an ``R``: a generation, or an awaitable of one."""
 
-    def _run(self, workflow: Workflow) -> R:
+    def run(self, workflow: Workflow) -> R:
+        """Run a workflow."""
         raise NotImplementedError
 
 
@@ -53,7 +54,7 @@ class method(Generic[P]):  # noqa: N801 - used like a decorator
             if args:  # checkers refuse it; whoever has none is told here
                 text = f"{name} takes its fields by name, not {args[0]!r:.60}."
                 raise InvalidInputError(text, f'Write: {name}(prompt="a fox"). All fields: ryla-gen workflows show {name}')
-            return runner._run(self._workflow(*args, **kwargs))
+            return runner.run(self._workflow(*args, **kwargs))
 
         described: Any = call
         described.__name__ = name

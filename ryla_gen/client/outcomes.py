@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from .. import telemetry
 from ..costs.admission import unfinished_cost
 from ..costs.estimates import Estimate
-from ..errors import InternalError, JobExpiredError, PlainData, RylaGenError
+from ..errors import InternalError, JobExpiredError, RylaGenError
 from ..events import Started, now
 from ..history import History, Record
 from ..results import Generation
 from ..settings import Settings
-from .fallback import explained, notices
+from .fallback import explained
 from .job_base import AsyncJob, state_of
 from .requests import typed
 from .submission import Sent
@@ -56,12 +56,12 @@ class Outcomes:
             journal: whether its start and end are journaled; those of a job that had ended are there already.
 
         """
-        waiting = _explained(self._outcome(sent, journal=journal), sent.skipped, sent.backend)
+        waiting = _explained(self._outcome(sent, journal=journal), sent)
         task = asyncio.create_task(waiting, name=f"ryla-gen outcome {sent.job}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(_retrieve)
-        made = AsyncJob(sent.job, sent.workflow, sent.backend, sent.ticket, task)
+        made = AsyncJob(sent.job, sent.workflow, sent.backend, sent.ticket, task, started_at=sent.started_at)
         if journal:
             self.live[sent.job] = made
             task.add_done_callback(lambda _: self.live.pop(sent.job, None))
@@ -74,7 +74,7 @@ class Outcomes:
 
     async def _outcome(self, sent: Sent, *, journal: bool) -> Generation:
         try:
-            if journal:
+            if journal and sent.started_at is None:
                 await self._note_start(sent)
             generation = await sent.ticket.result()
         except BaseException as error:
@@ -130,8 +130,8 @@ class Outcomes:
                 ],
             }
         self._history.update(job, **columns)
-        for happening in telemetry.settled(known, generation, error):
-            telemetry.tell(happening, self._settings)
+        for event in telemetry.describe_end(known, generation, error):
+            telemetry.emit(event, self._settings)
 
     def _elsewhere(self, known: Record | None, error: RylaGenError) -> bool:
         """Whether a job is unknown to the server that was asked, because it was sent to another one."""
@@ -140,13 +140,13 @@ class Outcomes:
         return known.server not in (None, error.details.get("server", self._settings.comfyui_url))
 
 
-async def _explained(waiting: Awaitable[Generation], skipped: Sequence[PlainData], backend: str) -> Generation:
+async def _explained(waiting: Awaitable[Generation], sent: Sent) -> Generation:
     """Return a result, or raise an error, that says which backends refused before."""
     try:
         generation = await waiting
     except RylaGenError as error:
-        raise explained(error, skipped) from error.__cause__
-    return replace(generation, warnings=generation.warnings + notices(skipped, backend)) if skipped else generation
+        raise explained(error, sent.skipped) from error.__cause__
+    return replace(generation, warnings=generation.warnings + sent.notices) if sent.notices else generation
 
 
 def _retrieve(task: asyncio.Task[Generation]) -> None:

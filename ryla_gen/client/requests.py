@@ -31,7 +31,7 @@ def check_call(workflow: object, timeout: object, tags: object) -> None:
             f"timeout must be a positive number of seconds, not {timeout!r}.", "Leave it out for the workflow's own limit."
         )
     if isinstance(tags, str):
-        raise InvalidInputError(f"tags must be several words, not the text {tags!r}.", f"Write tags=[{tags!r}].")
+        raise InvalidInputError(f"tags must be a list, not the text {tags!r}.", f"Write tags=[{tags!r}].")
 
 
 def references_of(settings: Settings) -> References:
@@ -133,6 +133,6 @@ def unreached(record: Record) -> JobNotFoundError:
     """Say that no backend has a job, and where to look instead."""
     text = f"The job {record.id} never reached its backend (state: {record.state})."
     if record.workflow.startswith("character_"):
-        text = f"The job {record.id} is made of several pictures, each a job of its own."
-        return JobNotFoundError(text, f"See it, or take it up again: ryla-gen character status {record.id[:8]}", {"job": record.id})
+        text = f"The job {record.id} consists of several pictures, each with its own job."
+        return JobNotFoundError(text, f"See or resume it: ryla-gen character status {record.id[:8]}", {"job": record.id})
     return JobNotFoundError(text)

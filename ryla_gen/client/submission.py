@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import telemetry
-from ..backends.measuring import handed_in
 from ..backends.rates import rate_of
+from ..contract import NOT_MEASURED
 from ..costs.admission import admit
 from ..costs.estimates import Estimate
 from ..errors import PlainData, RylaGenError
 from ..events import Started
 from ..history import History
 from ..settings import Settings
-from ..workflows.base import Workflow
-from .fallback import first_willing, moves_on, taken
+from ..workflows.base import Notice, Workflow
+from .fallback import first_willing, moves_on, notices, taken
 from .requests import references_of
 
 if TYPE_CHECKING:
@@ -55,6 +55,10 @@ class Sent:
     ticket: Ticket
     skipped: Sequence[PlainData] = ()
     """Backends that refused it before."""
+    notices: tuple[Notice, ...] = ()
+    """What its result says besides: who refused it, that nothing measured the face."""
+    started_at: str | None = None
+    """When its graph began, where the journal has that from an earlier process; ISO 8601 UTC."""
 
     def to_data(self) -> dict[str, Any]:
         """Say as plain data where the job is."""
@@ -93,7 +97,7 @@ class Submission:
         ready, names = (await workflow.resolved(references_of(self._settings))).seeded(), self._settings.backend_names
         seeded = getattr(workflow, "seed", None) is not None
 
-        async def attempt(name: str) -> Ticket:
+        async def attempt(name: str) -> tuple[Ticket, bool]:
             backend, moved = self._backend(name), name != names[0]
             # Written before anything is spent: whatever happens now, the job can be found.
             admitted = admit(
@@ -111,17 +115,20 @@ class Submission:
             )
             self._note(order.job, admitted.estimate)
             if not moved and not order.journaled:
-                telemetry.tell(telemetry.requested(ready, job=order.job, backend=name, has_seed=seeded), self._settings)
-            ticket = await handed_in(
-                backend, ready, job=order.job, timeout=admitted.timeout, measure_consistency=order.measure_consistency
-            )
+                telemetry.emit(telemetry.describe_request(ready, job=order.job, backend=name, has_seed=seeded), self._settings)
+            measure = order.measure_consistency
+            ticket = await backend.submit(ready, job=order.job, timeout=admitted.timeout, measure_consistency=measure)
             await self._arrived(ticket, name, order, last=name == names[-1])
-            return ticket
+            return ticket, backend.measures_consistency
 
-        name, ticket, skipped = await first_willing(names, attempt)
+        name, (ticket, measures), skipped = await first_willing(names, attempt)
         told: Mapping[str, list[PlainData]] = {"skipped": [item.to_data() for item in skipped]} if skipped else {}
         self._history.update(order.job, handle=ticket.handle, **told)
-        return Sent(order.job, ready, name, ticket, told.get("skipped", []))
+        said = notices(told.get("skipped", []), name)
+        if order.measure_consistency and not measures:
+            text = f"The likeness of the face was not measured: the {name} backend does not; only Modal's containers do."
+            said = (*said, Notice(NOT_MEASURED, text))
+        return Sent(order.job, ready, name, ticket, told.get("skipped", []), said)
 
     async def _arrived(self, ticket: Ticket, name: str, order: Order, *, last: bool) -> None:
         """Wait until a server that stays has the job: the caller may end then. What it refuses may go to the next backend."""

@@ -1,7 +1,8 @@
-"""The client for plain code: the async one, driven on a private thread. Holds no logic of its own beyond that."""
+"""Drive the async client, its jobs and their list from synchronous code, on a private thread. Holds no logic beyond that."""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from types import TracebackType
@@ -9,16 +10,15 @@ from typing import Literal, Self
 
 from ..costs.estimates import Estimate
 from ..errors import RylaGenError
-from ..history import CostRow, History
+from ..events import Event, State
+from ..history import CostRow, History, Record
 from ..notebook import live
 from ..results import Generation
 from ..settings import Settings
 from ..support.loop_thread import Portal
 from ..workflows.base import Workflow
-from . import job_base as jobs_module
 from .async_client import IN_FLIGHT, AsyncClient, OnEvent
-from .job_base import Job
-from .jobs import Jobs
+from .job_base import AsyncJob
 from .loras import Loras
 from .methods import Methods
 from .submission import Sent
@@ -145,13 +145,87 @@ class Client(Methods[Generation]):
         self._portal.call(self._client.close())
         self._portal.close()
 
-    def _run(self, workflow: Workflow) -> Generation:
-        return self.run(workflow)
+
+class Job:
+    """One job, for plain code. Get one from ``client.submit(workflow)`` or ``client.jobs.get(id)``."""
+
+    def __init__(self, job: AsyncJob, portal: Portal, owner: object) -> None:
+        self._job = job
+        self._portal = portal
+        self._owner = owner  # a client lives as long as one of its jobs is held
+
+    def __repr__(self) -> str:
+        return repr(self._job).replace("AsyncJob", "Job", 1)
+
+    @property
+    def id(self) -> str:
+        """The job's id, a uuid4; valid in any process of this machine."""
+        return self._job.id
+
+    @property
+    def handle(self) -> str:
+        """Backend and its own id, accepted in place of the id; on another machine as far as the backend tells what was asked for.
+
+        A ComfyUI server does while it has the prompt, Modal once the call has ended, RunPod never.
+        """
+        return self._job.handle
+
+    @property
+    def workflow(self) -> Workflow:
+        """The request, with its seed."""
+        return self._job.workflow
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend that runs it."""
+        return self._job.backend
+
+    @property
+    def state(self) -> State:
+        """Where the job is, as far as this process has heard."""
+        return self._job.state
+
+    @property
+    def done(self) -> bool:
+        """Whether the job reached a final state."""
+        return self._job.done
+
+    def events(self) -> Iterator[Event]:
+        """Every event from the first one on; ends after ``Finished``. Leaving early does not stop the job."""
+        return self._portal.iterate(self._job.events)
+
+    def result(self, timeout: float | None = None) -> Generation:
+        """Wait for the result; see :meth:`AsyncJob.result`."""
+        return self._portal.call(self._job.result(timeout))
+
+    def cancel(self) -> None:
+        """Stop the job, queued or running; its neighbours go on. Canceling a finished job does nothing."""
+        self._portal.call(self._job.cancel())
+
+    @classmethod
+    def from_id(cls, id: str) -> Job:  # noqa: A002 - the field's own name
+        """Find a job of any process of this machine again, by its id or handle.
+
+        Raises:
+            JobNotFoundError: no such job is known.
+            JobExpiredError: its backend no longer has it.
+
+        """
+        return Client().jobs.get(id)
 
 
-def _find(id: str) -> Job:  # noqa: A002 - as Job.from_id
-    client = Client()
-    return client.jobs.get(id)
+class Jobs:
+    """The jobs this machine knows: ``client.jobs``."""
 
+    def __init__(self, owner: Client, client: AsyncClient, portal: Portal) -> None:
+        self._owner = weakref.ref(owner)
+        self._client = client
+        self._portal = portal
 
-jobs_module.find = _find
+    def get(self, id: str) -> Job:  # noqa: A002 - the field's own name
+        """Find a job of any process again; see :meth:`AsyncJobs.get`."""
+        return Job(self._portal.call(self._client.jobs.get(id)), self._portal, self._owner())
+
+    def list(self, *, limit: int = 50, workflow: str | None = None, state: str | None = None) -> list[Record]:
+        """List jobs from the journal, the newest first."""
+        return self._client.jobs.list(limit=limit, workflow=workflow, state=state)

@@ -57,7 +57,7 @@ async def stop(settings: Settings, record: Record) -> JobCanceledError | None:
     said = messages_from_history(prompt_id, entry) if entry else []
     if isinstance(said[-1] if said else None, ExecutionSuccess):
         return None
-    error = JobCanceledError(f"The job {record.id} was cancelled.")
+    error = JobCanceledError(f"The job {record.id} was canceled.")
     start, end = (next((item.at for item in said if isinstance(item, kind)), 0.0) for kind in (ExecutionStart, End))
     if start and end:  # what the server itself says
         error.details |= {"gpu_seconds": end - start, "cost_usd": (end - start) * settings.comfyui_hourly_usd / 3600}
@@ -104,7 +104,7 @@ async def _ask(address: str, records: Sequence[Record], found: Lost) -> None:
                     continue
                 if record.handle is None and not has_ended(record.process):
                     continue  # its process may be about to send it
-                text = f"The server {address} does not know the job {record.id} (any more)."
+                text = f"The server {address} does not know the job {record.id} (or no longer does)."
                 found.jobs.append((record, JobExpiredError(text, "Submit it again.", {"server": address})))
     except (RylaGenError, TimeoutError):
         found.silent.append(address)

@@ -35,7 +35,7 @@ from ..errors import (
 from . import errors
 from .follower import Follower
 from .messages import Whereabouts, clean
-from .queue import Queue, graphs_of, read_queue
+from .queue import Queue, entries_of, graphs_of, read_queue
 from .schema import readable_schemas
 from .socket import Feed, Links
 from .transport import ANSWER_SECONDS, FILE_LIMIT, FILE_SECONDS, HISTORY_LIMIT, NODES_LIMIT, QUEUE_LIMIT, Transport
@@ -177,7 +177,7 @@ class ComfyClient:
         try:
             body = json.dumps(request, allow_nan=False, separators=(",", ":")).encode()
         except (TypeError, ValueError, RecursionError) as error:
-            raise WorkflowInvalidError(f"The graph is not plain JSON: {clean(error, 200)}") from None
+            raise WorkflowInvalidError(f"The graph is not valid JSON: {clean(error, 200)}") from None
         limit = self._feed.features.get("max_upload_size")
         limit = limit if isinstance(limit, int) and limit > 0 else BODY_LIMIT
         if len(body) > limit:
@@ -207,8 +207,8 @@ class ComfyClient:
     async def _taken(self, reply: PlainData, prompt_id: str) -> Submitted:
         if reply["prompt_id"] != prompt_id:
             await self._withdraw(reply["prompt_id"], at_once=True)
-            hint = "Update ComfyUI on the server: this package is made for 0.3.71."
-            raise ContractMismatchError("The server is too old: it does not take a prompt id from its client.", hint)
+            hint = "Update ComfyUI on the server: this package needs 0.3.71 or later."
+            raise ContractMismatchError("The server is too old: it does not accept a prompt id from its client.", hint)
         self._feed.submitted(prompt_id)
         if reply.get("node_errors"):
             # The server dropped the outputs that do not fit and runs the rest, as if that were what was asked for.
@@ -225,7 +225,7 @@ class ComfyClient:
             return Submitted(prompt_id)
         self._feed.spawn(self._withdraw(prompt_id, at_once=True))
         message = f"The graph was sent, but the server does not have it. {error.message}"
-        raise ServerUnhealthyError(message, "It may be sent again under a new id.", {**error.details, "sent": True})
+        raise ServerUnhealthyError(message, "It can be sent again under a new id.", {**error.details, "sent": True})
 
     async def _appears(self, prompt_id: str) -> bool:
         deadline, pause = time.monotonic() + self._settle_after, 0.05
@@ -293,6 +293,14 @@ class ComfyClient:
         """The graphs that run or wait, in API format."""
         return graphs_of(await self._transport.json("GET", "/queue", limit=QUEUE_LIMIT))
 
+    async def prompt(self, prompt_id: str) -> list[Any] | None:
+        """Number, id, graph and further data of a prompt that the server has, waiting, running or ended; None where it has none."""
+        # The queue first: prompts move from there to the history.
+        queued = entries_of(await self._transport.json("GET", "/queue", limit=QUEUE_LIMIT))
+        ended = (await self.history(prompt_id) or {}).get("prompt")
+        found = (item for item in [*queued, ended] if isinstance(item, list) and len(item) > 3 and item[1] == prompt_id)
+        return next(found, None)
+
     async def history(self, prompt_id: str) -> PlainData | None:
         """The history entry of a finished prompt: outputs, status, messages; None when there is none."""
         entry = (await self._transport.json("GET", f"/history/{_checked(prompt_id)}", limit=HISTORY_LIMIT)).get(prompt_id)
@@ -337,9 +345,7 @@ class ComfyClient:
         params = {"filename": filename, "subfolder": subfolder, "type": type}
         answer = await self._transport.call("GET", "/view", params=params, limit=FILE_LIMIT, within=self._file_within)
         if answer.status == 404:
-            hint = (
-                "ComfyUI repeats the cached result of an equal graph; when its file is gone, change the seed or restart the server."
-            )
+            hint = "ComfyUI caches the results of identical graphs. If the file is gone, change the seed or restart the server."
             raise ResultExpiredError(f"The server no longer has the result {clean(filename, 200)!r}.", hint, {"file": filename})
         if answer.status != 200:
             raise errors.http_error(answer, self.address)

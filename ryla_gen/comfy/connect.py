@@ -41,7 +41,7 @@ def connect(settings: Settings, **options: Any) -> ComfyClient:
 def no_server() -> BackendNotConfiguredError:
     """The error of settings that name no address."""
     once, always = "for one command --url http://HOST:8188", "for all ryla-gen config set comfyui.url http://HOST:8188"
-    return BackendNotConfiguredError("The comfyui backend has no server.", f"Name it: {once}, {always}, or set COMFYUI_POD_URL.")
+    return BackendNotConfiguredError("The comfyui backend has no server.", f"Set it: {once}, {always}, or COMFYUI_POD_URL.")
 
 
 def authorization(token: str | None, user: str | None, password: str | None) -> dict[str, str]:
@@ -54,14 +54,16 @@ def authorization(token: str | None, user: str | None, password: str | None) -> 
     if token:
         if not (token.isascii() and token.isprintable()) or " " in token:
             raise InvalidInputError(
-                "COMFYUI_TOKEN holds characters that no token has, such as a space or a line break.",
+                "COMFYUI_TOKEN contains characters that are not allowed in a token, such as a space or a line break.",
                 "Set it to the token alone, without the word Bearer.",
             )
         return {"Authorization": f"Bearer {token}"}
     if not user and not password:
         return {}
     if ":" in (user or ""):
-        raise InvalidInputError("COMFYUI_USER holds a colon, which basic authorization cannot carry.", "Use another user name.")
+        raise InvalidInputError(
+            "COMFYUI_USER contains a colon, which basic authorization does not allow.", "Use another user name."
+        )
     return {"Authorization": "Basic " + base64.b64encode(f"{user or ''}:{password or ''}".encode()).decode()}
 
 

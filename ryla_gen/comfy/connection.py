@@ -110,7 +110,9 @@ class Connection:
                     return
                 first = False
             if not self._listener.wanted:
-                self._give_up(BackendUnreachableError("The connection was lost, and nobody waits for it.", "", {"sent": False}))
+                self._give_up(
+                    BackendUnreachableError("The connection was lost, and nothing is waiting for it.", "", {"sent": False})
+                )
                 return
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
@@ -148,5 +150,5 @@ def as_typed(error: BaseException, what: str) -> RylaGenError:
 def _gone(error: RylaGenError | None, waited: float) -> RylaGenError:
     if error is None or isinstance(error, BackendUnreachableError):
         why = error.message if error is not None else "It closes every new connection."
-        return ServerUnhealthyError(f"The ComfyUI server is gone since {waited:.0f} s. {why}", "", {"sent": True})
+        return ServerUnhealthyError(f"The ComfyUI server has not answered for {waited:.0f} s. {why}", "", {"sent": True})
     return error

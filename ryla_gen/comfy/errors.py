@@ -71,7 +71,9 @@ MOST_CAUSES = 3
 """Exceptions shown that led to the last one."""
 RESTART = "The thread that runs prompts has probably ended (a node that raised SystemExit does that): restart ComfyUI."
 """What to do about a server that answers and runs nothing."""
-CREDENTIALS = "Set COMFYUI_TOKEN (a bearer token), or COMFYUI_USER and COMFYUI_PASSWORD (basic authorization), to what it expects."
+CREDENTIALS = (
+    "Set COMFYUI_TOKEN (a bearer token), or COMFYUI_USER and COMFYUI_PASSWORD (basic authorization), to what the server expects."
+)
 _GATEWAY = frozenset({502, 503, 504, 520, 521, 522, 523, 524})
 """What proxies answer when the server behind them is not there or is too slow (520–524: Cloudflare, before RunPod pods)."""
 
@@ -151,13 +153,13 @@ def not_comfyui(address: str, why: str, details: Mapping[str, Any] | None = None
 def too_long(address: str, limit: int) -> ServerUnhealthyError:
     """An answer is longer than what is read."""
     text = f"The server at {address} sends an answer of more than {limit:,} bytes, which is not read."
-    return ServerUnhealthyError(text, "Look at what answers there: curl -sI ADDRESS", {"limit": limit})
+    return ServerUnhealthyError(text, "See what answers there: curl -sI ADDRESS", {"limit": limit})
 
 
 def too_slow(address: str, seconds: float) -> ServerUnhealthyError:
     """An answer began, or should have begun, and does not end."""
     text = f"The server at {address} did not finish an answer within {seconds:,.0f} s."
-    return ServerUnhealthyError(text, "Check the line to the server, and the proxy in front of it.", {"sent": True})
+    return ServerUnhealthyError(text, "Check the connection to the server, and the proxy in front of it.", {"sent": True})
 
 
 def refusal(body: Mapping[str, Any]) -> RylaGenError:
@@ -256,8 +258,8 @@ def missing_file(
 ) -> ModelNotFoundError:
     """The error for a weights file that the server does not have; ``available`` is None when the server did not list its files."""
     close = difflib.get_close_matches(file, available or (), n=1, cutoff=0.5)
-    place = f"models/{folder}" if folder else "its models folder"
-    hint = f"Put the file into {place} of the server."
+    place = f"models/{folder}" if folder else "the models folder"
+    hint = f"Put the file into {place} on the server."
     if lora:
         lora_id = file.replace("\\", "/").partition("/")[0].removesuffix(".safetensors")
         hint = f"Store it: ryla-gen lora push FILE --id {lora_id}."
@@ -267,7 +269,7 @@ def missing_file(
         hint += " That folder is empty."
     data = {**details, "file": file, "folder": folder, "available": list(available or ())[:AVAILABLE_LIMIT]}
     cls, noun = (LoraNotFoundError, "LoRA") if lora else (ModelNotFoundError, "weights file")
-    return cls(f"The server has no {noun} {file!r} (asked for by node {details.get('node_id')}).", hint, data)
+    return cls(f"The server has no {noun} {file!r} (needed by node {details.get('node_id')}).", hint, data)
 
 
 def _whole_error(error: Mapping[str, Any]) -> RylaGenError:
@@ -342,19 +344,21 @@ def node_error(error: ExecutionError, causes: Sequence[str] = ()) -> RylaGenErro
     if _NO_FACE.search(said):
         return FaceNotFoundError(f"{where}: {said}", "", details)
     if _NO_ROOM.search(said):
-        return StorageFailedError(f"{where}: the server could not store a file: {said}", "Make room on the server's disk.", details)
+        return StorageFailedError(
+            f"{where}: the server could not store a file: {said}", "Free some space on the server's disk.", details
+        )
     hint = "The server's own memory (RAM) is full: restart it, or use a machine with more." if kind == "MemoryError" else ""
     if kind.endswith("SafetensorError"):  # the name is right, and the bytes are not
-        hint = "A weights file of the server is broken or half there: ryla-gen weights verify WORKFLOW --local COMFYUI/models"
+        hint = "A weights file on the server is damaged or incomplete: ryla-gen weights verify WORKFLOW --local COMFYUI/models"
     return NodeFailedError(f"{where}: {what}", hint, {**details, "exception_message": said, **({"causes": led} if led else {})})
 
 
 def stuck_prompt(prompt_id: str, address: str, silent: float, limit: float) -> ServerUnhealthyError:
     """A prompt counts as running, nothing moves, and it does not stop."""
-    text = f"ComfyUI counts the job {prompt_id} as running, but nothing moved for {silent:.0f} s, and it did not stop when told to."
+    text = f"ComfyUI counts the job {prompt_id} as running, but made no progress for {silent:.0f} s and did not stop when told to."
     hint = (
-        f"{RESTART} When a single step of it takes so long, give it more than {limit:g} s: timeout=SECONDS, --timeout SECONDS. "
-        f"Look again: ryla-gen doctor --url {address}"
+        f"{RESTART} If a single step takes this long, give it more than {limit:g} s: timeout=SECONDS, --timeout SECONDS. "
+        f"Check again: ryla-gen doctor --url {address}"
     )
     return ServerUnhealthyError(text, hint, {"job": prompt_id, "limit": limit, "stopped": False, "sent": True, "lost": True})
 
@@ -372,20 +376,20 @@ def stuck_queue(
         moved: whether others became fewer while it waited.
         stopped: whether the server could be told to drop it.
     """
-    dropped = "was taken out of the queue; nothing of it ran." if stopped else "the server could not be told to drop it."
+    dropped = "was removed from the queue; nothing of it ran." if stopped else "the server could not be told to remove it."
     waited = f"The job {prompt_id} waited {seconds:g} s for its turn and {dropped}"
     longer = "allow a longer wait: ryla-gen config set queue_timeout SECONDS"
     details = {"job": prompt_id, "queued": True, "limit": seconds, "stopped": stopped}
     details["ahead"] = list(ahead or ())[:AVAILABLE_LIMIT]
     if ahead is not None and not ahead:
-        text = f"{waited} The server runs nothing, and does not take it."
-        return ServerUnhealthyError(text, f"{RESTART} Look again: ryla-gen doctor --url {address}", details)
+        text = f"{waited} The server runs nothing, but does not start it."
+        return ServerUnhealthyError(text, f"{RESTART} Check again: ryla-gen doctor --url {address}", details)
     if ahead is None:
-        return GenerationTimeoutError(f"{waited} Something else runs on the server.", f"Try again later, or {longer}", details)
+        return GenerationTimeoutError(f"{waited} The server is running something else.", f"Try again later, or {longer}", details)
     others = f" and {len(ahead) - 1} more" if len(ahead) > 1 else ""
     if moved:
-        text = f"{waited} Before it came the prompt {clean(ahead[0], 128)}{others}."
+        text = f"{waited} The prompt {clean(ahead[0], 128)}{others} was ahead of it."
         return GenerationTimeoutError(text, f"Try again later, or {longer}", details)
-    text = f"{waited} Before it came the prompt {clean(ahead[0], 128)}{others}, and in all that time none of them ended."
-    hint = f"{RESTART} When that prompt is a long one, {longer}. Look again: ryla-gen doctor --url {address}"
+    text = f"{waited} The prompt {clean(ahead[0], 128)}{others} was ahead of it, and nothing finished in that time."
+    hint = f"{RESTART} If that prompt takes long, {longer}. Check again: ryla-gen doctor --url {address}"
     return ServerUnhealthyError(text, hint, details)

@@ -149,7 +149,7 @@ class Follower(AsyncIterator[Message]):
             self._settle([ExecutionInterrupted(self.prompt_id)])  # deleting a pending prompt sends no message
         elif self.gap or self.suspect:
             message = f"The server lost the prompt {self.prompt_id}: it is neither in its queue nor in its history."
-            hint = "ComfyUI was probably restarted; the request was not the cause and may be sent again."
+            hint = "ComfyUI was probably restarted. The request was not the cause and can be sent again."
             self.fail(ServerUnhealthyError(message, hint, {"sent": True, "lost": True}))
         else:
             self.suspect = True

@@ -63,11 +63,13 @@ async def _watched(client: ComfyClient, first: Queue, seconds: float) -> Health:
             return Health(moves=True, message=counts)
     nothing = f"nothing moved for {seconds:g} s"
     if first.running:
-        text = f"{counts}: the prompt {first.running[0]} counts as running, and {nothing}, neither in the queue nor in the log."
+        text = f"{counts}: the prompt {first.running[0]} counts as running, but {nothing}, neither in the queue nor in the log."
         return Health(
-            moves=False, message=text, hint=f"{RESTART} A model that is being loaded is silent too: look again in a minute."
+            moves=False,
+            message=text,
+            hint=f"{RESTART} A model that is being loaded also makes no progress: check again in a minute.",
         )
-    return Health(moves=False, message=f"{counts}: prompts wait, none runs, and {nothing}.", hint=RESTART)
+    return Health(moves=False, message=f"{counts}: prompts are waiting, none is running, and {nothing}.", hint=RESTART)
 
 
 async def _said(client: ComfyClient) -> list[tuple[str, str]]:

@@ -48,7 +48,9 @@ def unknown_choices(schema: Mapping[str, Any], inputs: Mapping[str, Any]) -> Ite
     for spec in {**input_specs(schema), **live_specs(schema, inputs)}.values():
         keys = [option.get("key") for option in choices_of(spec)] if spec.dynamic else []
         if keys and not is_link(inputs.get(spec.name)) and inputs.get(spec.name) not in keys:
-            said = f"{spec.name}={inputs[spec.name]!r} is none of its options" if spec.name in inputs else f"{spec.name} is missing"
+            said = (
+                f"{spec.name}={inputs[spec.name]!r} is not one of its options" if spec.name in inputs else f"{spec.name} is missing"
+            )
             yield spec.name, f"{said}, which no server checks and the node needs ({', '.join(map(str, keys))})"
 
 
@@ -65,4 +67,4 @@ def _odd_value(spec: InputSpec, value: Any) -> Iterator[str]:
         value = number
     step, low = spec.config.get("step", 1), spec.config.get("min", 0)
     if isinstance(value, int) and isinstance(step, int) and step > 1 and isinstance(low, int) and (value - low) % step:
-        yield f"{spec.name}={value} is off its step of {step}; the node rounds it down to {value - (value - low) % step}"
+        yield f"{spec.name}={value} is not a multiple of its step {step}; the node rounds it down to {value - (value - low) % step}"

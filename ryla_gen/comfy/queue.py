@@ -24,10 +24,14 @@ def read_queue(body: PlainData) -> Queue:
     return Queue(_ids(body.get("queue_running")), _ids(body.get("queue_pending")))
 
 
+def entries_of(body: PlainData) -> list[list[Any]]:
+    """Read the entries that run or wait: number, id, graph and further data each."""
+    return [entry for key in ("queue_running", "queue_pending") for entry in _entries(body.get(key))]
+
+
 def graphs_of(body: PlainData) -> list[PlainData]:
     """Read the graphs that run or wait, in API format."""
-    entries = [entry for key in ("queue_running", "queue_pending") for entry in _entries(body.get(key))]
-    return [entry[2] for entry in entries if len(entry) > 2 and isinstance(entry[2], dict)]
+    return [entry[2] for entry in entries_of(body) if len(entry) > 2 and isinstance(entry[2], dict)]
 
 
 def _entries(entries: object) -> list[list[Any]]:

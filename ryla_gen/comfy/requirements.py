@@ -79,13 +79,13 @@ class Missing:
         """What is missing, in a sentence or two."""
         said = []
         if self.nodes:
-            said.append(f"The server has no node class{'es' if len(self.nodes) > 1 else ''} {_listed(self.nodes)}.")
+            said.append(f"The server has no {'node class' if len(self.nodes) == 1 else 'node classes'} {_listed(self.nodes)}.")
         if self.files:
             plural = "s" if len(self.files) > 1 else ""
             said.append(f"The server has no weights file{plural} {_listed([item.text for item in self.files])}.")
         if self.nodes and self.unseen:
             names = _listed([f"{row.folder}/{row.name}" for row in self.unseen])
-            said.append(f"Nobody can see from here whether it has {names}.")
+            said.append(f"It cannot be checked from here whether it has {names}.")
         return " ".join(said)
 
     @property
@@ -104,7 +104,7 @@ class Missing:
         steps += [f"put {item.name} into models/{item.folder or '…'}" for item in self.files if item.row is None]
         if self.nodes:
             steps.append("restart ComfyUI")
-        own = f" Or have all of it installed there: ryla-gen local install {name}" if self.packs or self.bytes else ""
+        own = f" Or install everything there: ryla-gen local install {name}" if self.packs or self.bytes else ""
         return f"On the server's machine: {'; '.join(steps)}.{own}"
 
     def to_data(self) -> PlainData:

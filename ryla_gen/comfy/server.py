@@ -107,7 +107,7 @@ class ComfyServer:
 
     async def wait(self) -> int:
         """Wait until the process has ended; its exit code, negative for a signal."""
-        assert self._process is not None, "start() comes first"
+        assert self._process is not None, "call start() first"
         return await self._process.wait()
 
     async def stop(self) -> None:
@@ -131,7 +131,7 @@ class ComfyServer:
 
     async def _spawn(self) -> None:
         if self.alive:
-            raise ServerUnhealthyError("This server runs already.", "Stop it first.")
+            raise ServerUnhealthyError("This server is already running.", "Stop it first.")
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         command = [part.replace("{port}", str(port)) for part in self._command]
@@ -188,7 +188,7 @@ class ComfyServer:
                 await run_probe(client)
         except (TimeoutError, RylaGenError) as error:
             why = "it took too long" if isinstance(error, TimeoutError) else error.message
-            raise self._unhealthy(f"ComfyUI answers, but does not run the smallest graph: {why}") from None
+            raise self._unhealthy(f"ComfyUI answers, but cannot run the smallest graph: {why}") from None
 
     def _unhealthy(self, message: str) -> ServerUnhealthyError:
         last = f" Its last words: {clean(self._lines[-1], 300)}" if self._lines else ""

@@ -79,7 +79,7 @@ class Feed:
     def follow(self, prompt_id: str, *, resume: bool) -> Follower:
         """Begin to follow a prompt; see ``ComfyClient.follow``."""
         if prompt_id in self._followers:
-            raise InternalError(f"Prompt {prompt_id} is followed already.")
+            raise InternalError(f"Prompt {prompt_id} is already being followed.")
         follower = self._followers[prompt_id] = Follower(prompt_id, Ties(self.open, self._forget))
         follower.gap = follower.submitted = resume
         self._unseen = self._unseen or resume

@@ -28,7 +28,7 @@ HEARTBEAT = 40.0
 """Seconds between pings. A server that loads a model may hold Python's lock for long; it has half of this to answer."""
 KEEP_ALIVE = 4.0
 """Seconds an idle connection is reused: less than the 5 s after which common proxies close theirs while we write to it."""
-CERTIFICATE = "If it is signed by an authority of your own, name that authority's file: ryla-gen config set comfyui.tls_ca FILE.pem"
+CERTIFICATE = "If your own authority signed it, name that authority's file: ryla-gen config set comfyui.tls_ca FILE.pem"
 ANSWER_LIMIT = 16 * 2**20
 """Longest JSON answer, in bytes, unless the caller allows more; a refusal that lists every file of a large server has some MB."""
 QUEUE_LIMIT = 512 * 2**20
@@ -92,7 +92,7 @@ class Transport:
             raise errors_map.http_error(answer, self.address)
         body = answer.json()
         if not isinstance(body, dict):
-            raise errors_map.not_comfyui(self.address, "it answers something that is no JSON object")
+            raise errors_map.not_comfyui(self.address, "its answer is not a JSON object")
         return body
 
     async def call(
@@ -191,7 +191,7 @@ class Transport:
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             why, hint = f"its certificate is not trusted ({clean(_reason(error), 200)})", CERTIFICATE
         elif isinstance(error, aiohttp.ClientConnectorSSLError):
-            why, hint = "it does not speak TLS there", "Write the address with http:// if the server has no certificate."
+            why, hint = "it does not use TLS there", "Write the address with http:// if the server has no certificate."
         return BackendUnreachableError(f"Cannot reach ComfyUI at {self.address}: {why}.", hint, details)
 
 
@@ -217,7 +217,7 @@ def _split(url: str) -> tuple[URL, dict[str, str]]:
     except ValueError:
         fits = None
     if not fits:
-        raise InvalidInputError("The address of the ComfyUI server does not fit.", "Write it like http://127.0.0.1:8188")
+        raise InvalidInputError("The address of the ComfyUI server is not valid.", "Write it like http://127.0.0.1:8188")
     header = {}
     if parsed.user or parsed.password:
         pair = f"{parsed.user or ''}:{parsed.password or ''}".encode()

@@ -33,7 +33,7 @@ def check_call(estimate_usd: float, limit_usd: float | None) -> None:
     if limit_usd is None or estimate_usd <= limit_usd:
         return
     raise BudgetExceededError(
-        f"It would cost about {money(estimate_usd)}, and one call may cost {money(limit_usd)}. Nothing was sent.",
+        f"It would cost about {money(estimate_usd)}, but one call may cost at most {money(limit_usd)}. Nothing was sent.",
         "Allow more: --max-usd USD, RYLA_GEN_MAX_USD, or ryla-gen config set max_usd USD. Or ask for fewer steps or pixels.",
         {"estimate_usd": estimate_usd, "limit_usd": limit_usd, "setting": "max_usd"},
     )
@@ -47,7 +47,7 @@ def check_batch(estimate_usd: float, rows: int, limit_usd: float | None, taken_u
     """
     if limit_usd is None or estimate_usd <= limit_usd - taken_usd:
         return
-    text = f"The {rows} rows would cost about {money(estimate_usd)}, and {money(max(0.0, limit_usd - taken_usd))} of today's"
+    text = f"The {rows} rows would cost about {money(estimate_usd)}, but only {money(max(0.0, limit_usd - taken_usd))} of today's"
     raise BudgetExceededError(
         f"{text} {money(limit_usd)} are left. Nothing was sent.",
         f"{DAY_HINT} Or run fewer rows.",
@@ -64,7 +64,7 @@ def day_exceeded(estimate_usd: float, limit_usd: float, spent_usd: float, held_u
     return BudgetExceededError(
         f"It would cost about {money(estimate_usd)}; today's jobs have cost {money(spent_usd)}{held}"
         f" of {money(limit_usd)}. Nothing was sent.",
-        f"{DAY_HINT} See what it went for: ryla-gen costs --by workflow --since 1d",
+        f"{DAY_HINT} See where it was spent: ryla-gen costs --by workflow --since 1d",
         {
             "estimate_usd": estimate_usd,
             "limit_usd": limit_usd,
@@ -79,7 +79,7 @@ def unknown_day(path: str) -> StorageFailedError:
     """The refusal of a job when nobody can tell what the day has cost."""
     return StorageFailedError(
         f"The day's budget cannot be checked: the journal {path} cannot be used. Nothing was sent.",
-        "Mend or move that file, or lift the limit: ryla-gen config unset max_usd_per_day",
+        "Repair or move that file, or remove the limit: ryla-gen config unset max_usd_per_day",
         {"file": path, "setting": "max_usd_per_day"},
     )
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 REFERENCE_GPU = "L40S"
 """GPU of every ``Duration``: what every family is deployed on when nothing says otherwise."""
 
-UNKNOWN = "nothing is known of this workflow, so the range reaches from a hundredth of its time limit to all of it"
+UNKNOWN = "nothing is known about this workflow, so the range is from a hundredth of its time limit to all of it"
 """What is said where the workflow says no duration either."""
 
 TENSOR_TFLOPS = MappingProxyType(

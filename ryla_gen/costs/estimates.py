@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from ..history import History, Record
+from ..support.counting import counted
 from ..workflows.base import Workflow
 from ..workflows.facts import Work
 from .durations import REFERENCE_GPU, TENSOR_TFLOPS, UNKNOWN
@@ -64,14 +65,14 @@ def _seconds(workflow: Workflow, rate: Rate, records: Sequence[Record], *, emula
     where = rate.gpu or (records[0].backend if records else "")
     same = [took for other, took in ran if work.like(other)]
     if len(same) >= ENOUGH:
-        text = f"From {len(same)} runs of this workflow, size and steps on {where}, in this machine's journal."
+        text = f"From {counted(len(same), 'run')} of this workflow, size and steps on {where}, in this machine's journal."
         return _spread(same), "measured", len(same), text
     near = [took * work.amount / other.amount for other, took in ran if other.variant == work.variant and other.amount]
     if near:
-        text = f"Scaled from {_count(len(near))} of this workflow on {where}, {len(same)} of them of this size and steps."
+        text = f"Scaled from {counted(len(near), 'run')} of this workflow on {where}, {len(same)} of them of this size and steps."
         return _spread(near).widened(0.5, 2.0), "scaled", len(near), text
     if emulated:
-        return Range(0.1, 1.0, 30.0), "unknown", 0, "No run here yet; the emulator takes this machine's own time."
+        return Range(0.1, 1.0, 30.0), "unknown", 0, "There is no earlier run here; the emulator is as fast as this machine."
     return _from_table(workflow, work, rate.gpu)
 
 
@@ -91,20 +92,16 @@ def _spread(took: Sequence[float]) -> Range:
     return Range(ordered[int(last * TENTH)], statistics.median(ordered), ordered[math.ceil(last * NINE_TENTHS)])
 
 
-def _count(runs: int) -> str:
-    return "1 run" if runs == 1 else f"{runs} runs"
-
-
 def _from_table(workflow: Workflow, work: Work, gpu: str | None) -> Found:
     durations = workflow.durations
     found = next((durations[word] for word in (*reversed(work.variant), "") if word in durations), None)
     if found is None:
         limit = workflow.time_limit()
-        return Range(limit / 100, limit / 4, limit), "unknown", 0, f"No run here yet, and {UNKNOWN}."
+        return Range(limit / 100, limit / 4, limit), "unknown", 0, f"There is no earlier run here, and {UNKNOWN}."
     usual = _usual(workflow)
     ratio = work.amount / usual if usual else 1.0
     seconds = Range(found.low, found.likely, found.high).by(ratio)
-    text = f"No run here yet; {found.source}"
+    text = f"There is no earlier run here; {found.source}"
     if not 0.99 <= ratio <= 1.01:
         seconds, text = seconds.widened(0.8, 1.25), f"{text}, scaled by {ratio:.2f} for size and steps"
     if gpu != REFERENCE_GPU:

@@ -11,8 +11,8 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-from .knobs import Knobs
 from .server import Emulator
+from .server.knobs import Knobs
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -23,14 +23,14 @@ def main(arguments: list[str] | None = None) -> None:
     """
     parser = argparse.ArgumentParser(prog="python -m ryla_gen.emulator", description="Serve the embedded ComfyUI look-alike.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=int, default=0, help="port; 0 takes a free one")
-    parser.add_argument("--folder", type=Path, help="keeps input, output, temp and models here")
+    parser.add_argument("--port", type=int, default=0, help="port; 0 chooses a free one")
+    parser.add_argument("--folder", type=Path, help="folder for input, output, temp and models")
     parser.add_argument("--stored-models-only", action="store_true", help="only the files in models are there, as with ComfyUI")
-    parser.add_argument("--strict", action="store_true", help="refuse names of weights that are not there, as ComfyUI does")
+    parser.add_argument("--strict", action="store_true", help="refuse weights that are not there, as ComfyUI does")
     parser.add_argument(
         "--knob", action="append", default=[], metavar="NAME=JSON", help="a fault from the start: delay_per_node=0.2"
     )
-    parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="a name under which it may be asked for")
+    parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="another host name that requests may use")
     given = parser.parse_args(arguments)
     models: dict[str, list[str]] | None = {} if given.stored_models_only else None
     server = Emulator(

@@ -14,9 +14,11 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from . import latents, looks, painter
+from . import latents
+from . import style as looks
 from .conditioning import Conditioning, Face, Look, Prompt
-from .flow import FLUX_DEV, FLUX_SCHNELL, SD3, SDXL, WAN, ModelSampling
+from .painting import add_caption, paint
+from .sampling.flow import FLUX_DEV, FLUX_SCHNELL, SD3, SDXL, WAN, ModelSampling
 
 Array = npt.NDArray[np.float32]
 
@@ -297,15 +299,13 @@ class Denoiser:
         if prompt.zeroed:
             return np.full((height, width, 3), 0.5, np.float32)
         total = sum(share for _, share in prompt.texts) or 1.0
-        paintings = [
-            np.float32(share / total) * painter.paint(text, width, height, composition, time) for text, share in prompt.texts
-        ]
+        paintings = [np.float32(share / total) * paint(text, width, height, composition, time) for text, share in prompt.texts]
         picture = np.asarray(sum(paintings[1:], start=paintings[0]), dtype=np.float32)
         picture = looks.with_faces(picture, (*self.model.faces, *prompt.faces))
         picture = looks.with_looks(picture, (*self.model.looks, *prompt.looks))
         if self.model.space == "flux" and self.model.sampling.kind == "flux" and prompt.guidance is not None:
             picture = looks.with_guidance(picture, prompt.guidance)
-        return picture
+        return add_caption(picture, (text for text, _ in prompt.texts))  # last, so that no LoRA and no face covers it
 
     def _choose(self, x: Array, sigma: float) -> int:
         """The composition that ``x`` resembles most; in pure noise, the one its broad shapes lean towards."""

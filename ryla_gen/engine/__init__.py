@@ -155,7 +155,7 @@ class Engine:
             await asyncio.shield(self._stop(job))
             raise
         if place == "absent":
-            raise JobExpiredError(f"The server {self._client.address} does not know the job {job} (any more).")
+            raise JobExpiredError(f"The server {self._client.address} does not know the job {job} (or no longer does).")
         run = self._begin(workflow.build().to_api(), emit, began)
         if place == "running":
             self._start(run)
@@ -181,20 +181,19 @@ class Engine:
         graph = with_server_names(workflow.build(await self._with_loras(files, workflow, schemas)).to_api(), schemas)
         graph = dict(schema.renamed(graph, schemas))
         known = not workflow.own_graph
-        if missing_for(workflow.name, graph, schemas, files=known) or hopeless(schema.validate(graph, schemas)):
+        if missing_for(workflow.name, graph, schemas, files=known) or final_faults(schema.validate(graph, schemas)):
             # Nodes or weights may have come since the schemas were read: look again once before refusing.
             schemas = await self._client.object_info(refresh=True)
             graph = with_server_names(graph, schemas)
             if missing := missing_for(workflow.name, graph, schemas, files=known):
                 raise missing.error()
-            verdict = schema.validate(graph, schemas)
-            if hopeless(verdict):
-                raise refusal({"error": verdict.error or {}, "node_errors": verdict.node_errors})
+            if faults := final_faults(schema.validate(graph, schemas)):
+                raise refusal(faults)
         notices = [*workflow.notices()]
         if workflow.own_graph:
             notices += [Notice("odd_input", text) for text in oddities(graph, schemas)]
         for name in workflow.face_pictures() if self._backend == "comfyui" else ():
-            text = f"Nobody looked for a face in {name}: PuLID only logs that there is none, and then paints a stranger."
+            text = f"{name} was not checked for a face: PuLID only logs that there is none, and then paints a stranger."
             notices.append(Notice("face_unchecked", text))
         return graph, tuple(notices)
 
@@ -297,7 +296,7 @@ class Engine:
         outputs = tuple([await made(item, index) for index, item in enumerate(run.collected.ordered(run.graph))])
         if not outputs and run.gap:
             text = "The connection was lost while the graph ran, and the pictures that it sent over the websocket with it."
-            raise ServerUnhealthyError(text, "Let the graph end in SaveImage, whose files wait on the server, and run it again.")
+            raise ServerUnhealthyError(text, "End the graph with SaveImage, whose files stay on the server, and run it again.")
         require_outputs(outputs, workflow.name)
         return outputs
 
@@ -379,12 +378,15 @@ FINAL_VERDICTS = frozenset(
 """What no server accepts. The rest (lists, bounds, types) a custom node may judge by rules of its own: the server decides."""
 
 
-def hopeless(verdict: schema.Verdict) -> bool:
-    """Whether a graph need not be sent at all."""
-    if verdict.error is not None and verdict.error.get("type") in WHOLE_VERDICTS:
-        return True
-    kinds = {error["type"] for entry in verdict.node_errors.values() for error in entry["errors"]}
-    return bool(kinds & FINAL_VERDICTS)
+def final_faults(verdict: schema.Verdict) -> dict[str, Any]:
+    """Return what no server accepts, written as ComfyUI refuses a graph; empty where the graph is worth sending."""
+    whole = verdict.error or {}
+    final = {
+        node_id: {**entry, "errors": errors}
+        for node_id, entry in verdict.node_errors.items()
+        if (errors := [error for error in entry["errors"] if error["type"] in FINAL_VERDICTS])
+    }
+    return {"error": whole, "node_errors": final} if final or whole.get("type") in WHOLE_VERDICTS else {}
 
 
 def used_seed(workflow: Workflow, graph: Mapping[str, Any]) -> int:

@@ -88,9 +88,9 @@ class LoraWatch:
 def _notice(names: Sequence[str], left_out: int, total: int, *, whole: bool) -> Notice:
     loras = " or ".join(name.replace("\\", "/").partition("/")[0].removesuffix(".safetensors") for name in names)
     count = f"{'' if whole else 'at least '}{left_out}{f' of the {total}' if total else ''} tensors"
-    effect = "it had no effect" if left_out == total else "it had only a part of its effect, or none"
+    effect = "it had no effect" if left_out == total else "it had only part of its effect, or none"
     text = (
-        f"ComfyUI left out {count} of the LoRA {loras}: the model has no place for them, and {effect}. "
+        f"ComfyUI ignored {count} of the LoRA {loras}: the model has no place for them, so {effect}. "
         "It was probably made for another base model, or by a tool whose names ComfyUI does not read."
     )
     return Notice(CODE, text)

@@ -79,7 +79,7 @@ def require_base(lora_id: str, made_for: str | None, base: str | None) -> None:
     if made_for is not None and base is not None and made_for != base:
         names = {key: NAMES.get(key, key) for key in (made_for, base)}
         text = f"The LoRA {lora_id} was made for {names[made_for]}, not for {names[base]}: it would have no effect."
-        hint = "See what is stored, and for what: ryla-gen lora list"
+        hint = "See what is stored, and for which models: ryla-gen lora list"
         raise LoraIncompatibleError(text, hint, {"lora_id": lora_id, "base": made_for, "wanted": base})
 
 

@@ -75,5 +75,5 @@ def chosen(faces: Sequence[Face], name: str, several: Several) -> Face:
         raise FaceNotFoundError(f"No face was found in {name}.", "", {"input": name})
     if len(faces) > 1 and several != "largest":
         text = f"{name} shows {len(faces)} faces."
-        raise InvalidInputError(text, 'Use a picture of one person, or take the largest: several="largest".', {"input": name})
+        raise InvalidInputError(text, 'Use a picture of one person, or use the largest: several="largest".', {"input": name})
     return max(faces, key=lambda face: face.area)

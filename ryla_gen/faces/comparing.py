@@ -1,4 +1,4 @@
-"""How like two faces are: pictures in, one number out. Brings the models when it is asked to, and never by itself."""
+"""Measures how similar two faces are: pictures in, one number out. Brings the models when it is asked to, and never by itself."""
 
 from __future__ import annotations
 

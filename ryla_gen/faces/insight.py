@@ -104,7 +104,7 @@ def _model(path: Path) -> Any:
             raise BackendNotConfiguredError(f"Measuring faces needs {package}, which is not installed.", f"Install it: {EXTRA}")
     if not path.is_file():
         details = {"file": path.name, "folder": "insightface", "path": str(path)}
-        hint = "Bring it, verified: ryla-gen character compare A.png B.png --install (in Python: ryla_gen.faces.install())"
+        hint = "Download and verify it: ryla-gen character compare A.png B.png --install (in Python: ryla_gen.faces.install())"
         raise ModelNotFoundError(f"The face model {path.name} is not at {path}.", hint, details)
     from insightface.model_zoo import get_model  # type: ignore[import-not-found, unused-ignore]
 
@@ -112,9 +112,9 @@ def _model(path: Path) -> Any:
         with contextlib.redirect_stdout(sys.stderr):  # it prints, and stdout may be for programs
             model = get_model(str(path), providers=CPU)
     except Exception as error:  # protobuf, onnx and onnxruntime share no base, and each refuses a broken file in its own way
-        raise StorageFailedError(f"{path} is no face model: {str(error)[:200]}.", "Remove it, and bring it again.") from None
+        raise StorageFailedError(f"{path} is not a face model: {str(error)[:200]}.", "Remove it, and download it again.") from None
     if model is None:
-        raise StorageFailedError(f"{path} is no face model that insightface knows.", "Remove it, and bring it again.")
+        raise StorageFailedError(f"{path} is not a face model that insightface knows.", "Remove it, and download it again.")
     if hasattr(model, "detect"):
         model.prepare(-1, input_size=DETECTION_SIZE)
     return model

@@ -30,7 +30,7 @@ def look_for_face(picture: bytes, *, emulated: bool, models: Path) -> Verdict:
     with Image.open(BytesIO(picture)) as opened:
         pixels = np.asarray(opened.convert("RGB"))
     if emulated:
-        from ..emulator.looks import is_flat
+        from ..emulator.style import is_flat
 
         return "no_face" if is_flat(pixels.astype(np.float32) / np.float32(255)) else "face"
     if importlib.util.find_spec("insightface") is None:

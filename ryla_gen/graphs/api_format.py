@@ -102,7 +102,7 @@ def _without_class(node_id: str, node: Mapping[str, Any]) -> str:
     title = meta.get("title") if isinstance(meta, dict) else None
     called = f" ({str(title)[:100]!r})" if title else ""
     return (
-        f"Node {node_id}{called} has no class_type: the ComfyUI that exported this graph lacked the node's pack. "
+        f"Node {node_id}{called} has no class_type: the ComfyUI that exported this graph did not have the node's pack. "
         "Install that pack there and export again, or convert the drawing with a server that has it: "
         "ryla-gen graph convert FILE.json --url http://127.0.0.1:8188 -o graph_api.json"
     )

@@ -23,7 +23,7 @@ SHOWN = 8
 USE_EVERYWHERE = "Anything Everywhere"
 """Beginning of the classes whose links are drawn nowhere."""
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-SUBGRAPH_HELP = "In ComfyUI turn it into a subgraph (or take it apart) and save again; or: " + EXPORT_HELP
+SUBGRAPH_HELP = "In ComfyUI turn it into a subgraph (or ungroup it) and save again; or: " + EXPORT_HELP
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class _Conversion:
         where = scope.id_of(node)
         if schema is None:
             self.notes.append(
-                f"Node {where} ({node.type}) is not in the schemas; its values were taken by the drawing's own names."
+                f"Node {where} ({node.type}) is not in the schemas; its values were matched by the names in the drawing."
             )
         values = {name: self.promotions.of_widget(scope, node, name) for name in self._values(scope, node) or {}}
         sources = [(socket, self.tracer.source(scope, node, slot)) for slot, socket in enumerate(node.inputs) if socket.name]
@@ -149,7 +149,7 @@ class _Conversion:
         text = values.get(name)
         if isinstance(text, str) and (fixed := decided(text)) != text:
             values[name] = fixed
-            self.notes.append(f"Node {where} input {name}: of words in braces the first was taken, and comments were left out.")
+            self.notes.append(f"Node {where} input {name}: the first of the words in braces was used, and comments were left out.")
 
     def _tell_left_out(self) -> None:
         for instance in self.promotions.left_out:

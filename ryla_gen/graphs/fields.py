@@ -19,7 +19,7 @@ SINGLE = {
     "steps": "Sampling steps.",
     "cfg": "Classifier-free guidance scale. 1 runs the model once a step, anything else twice.",
     "guidance": "Distilled guidance: higher follows the prompt more closely.",
-    "denoise": "How much of the picture is made anew, 0 to 1.",
+    "denoise": "How much of the picture is redrawn, 0 to 1.",
     "length": "Frames of the video.",
     "batch_size": "Pictures from one run.",
 }
@@ -111,7 +111,7 @@ def _texts(graph: Mapping[str, Any], slots: Mapping[Place, Slot]) -> Iterator[Fo
         if len(values) == 1:
             yield FoundField("negative_prompt", "text", tuple(negative), values.pop(), "What to avoid.")
         else:
-            yield FoundField("negative_prompt", "texts", tuple(negative), None, "What to avoid. The graph's own texts when absent.")
+            yield FoundField("negative_prompt", "texts", tuple(negative), None, "What to avoid. Default: the graph's own texts.")
 
 
 def _negative_texts(graph: Mapping[str, Any]) -> Iterator[Place | None]:
@@ -221,7 +221,7 @@ def _seeds(graph: Mapping[str, Any], slots: Mapping[Place, Slot]) -> Iterator[Fo
     places = [place for place in _each(origin(graph, node, name, int) for node, name in nodes) if place in slots]
     if places:
         yield FoundField(
-            "seed", "seed", tuple(places), None, "Seed of the noise. The same seed gives the same result. Drawn when absent."
+            "seed", "seed", tuple(places), None, "Seed of the noise. The same seed gives the same result. Random by default."
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ LIMIT_BYTES = 32 * 1024 * 1024
 """Largest graph that is read. ComfyUI refuses 100 MB; the largest one among ComfyUI's own templates has 0.7 MB."""
 LIMIT_DEPTH = 100
 """Values inside values; ComfyUI's own files reach about ten."""
-HINT = "Name a graph that ComfyUI exported, or a picture that it saved."
+HINT = "Give a graph that ComfyUI exported, or a picture that it saved."
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 """Byte order marks that editors put in front; PowerShell writes UTF-16."""
@@ -32,9 +33,9 @@ def read_bytes(path: str | PathLike[str], limit: int = LIMIT_BYTES) -> bytes:
             data = file.read(limit + 1)
     except (OSError, ValueError, RuntimeError) as error:  # a NUL in the name; no home folder to put for "~"
         reason = getattr(error, "strerror", None) or error
-        raise InvalidInputError(f"Cannot read {path}: {reason}.", "Name a JSON file that exists.") from None
+        raise InvalidInputError(f"Cannot read {path}: {reason}.", "Give the path of an existing JSON file.") from None
     if len(data) > limit:
-        raise InvalidInputError(f"{path} is larger than {limit // 2**20} MB, which no graph is.", HINT)
+        raise InvalidInputError(f"{path} is larger than {limit // 2**20} MB, which is too large for a graph.", HINT)
     return data
 
 
@@ -51,14 +52,39 @@ def parse(data: bytes, name: str) -> Any:
     try:
         value = json.loads(data.decode(encoding), parse_constant=_no_constant)
     except UnicodeDecodeError:
-        raise InvalidInputError(f"{name} is not JSON: it is no UTF-8 text.", HINT) from None
+        raise InvalidInputError(f"{name} is not JSON: it is not UTF-8 text.", HINT) from None
     except RecursionError:
         raise InvalidInputError(f"{name} is nested too deeply for a graph.", HINT) from None
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise InvalidInputError(f"{name} is not JSON: {error}.", HINT) from None
+    except ValueError:  # Python's limit of 4300 digits, whose text speaks of Python
+        raise InvalidInputError(f"{name} holds a number of thousands of digits, which no graph does.", HINT) from None
     if too_deep(value):
         raise InvalidInputError(f"{name} is nested too deeply for a graph.", HINT)
     return value
+
+
+def graph_texts(texts: Mapping[str, str]) -> dict[str, str]:
+    """Return what a saved picture or video says of its graph: under ``prompt`` what ran, under ``workflow`` its drawing.
+
+    Args:
+        texts: all texts that the file carries, by name. Some nodes write ``Prompt`` in capitals.
+
+    """
+    return {name.lower(): text for name, text in texts.items() if name.lower() in ("prompt", "workflow")}
+
+
+def parse_inside(text: str, path: str | PathLike[str]) -> Any:
+    """Parse the text of a graph that a saved picture or video carries.
+
+    Raises:
+        InvalidInputError: it is damaged.
+
+    """
+    try:
+        return parse(text.encode("utf-8", "surrogatepass"), str(path))
+    except InvalidInputError as error:
+        raise InvalidInputError(f"The graph inside {path} is damaged: {error.message}", "Use the original file.") from None
 
 
 def too_deep(value: Any) -> bool:

@@ -135,7 +135,7 @@ def find_slot(graph: Mapping[str, Any], key: str) -> tuple[str, str]:
     """
     splits = [(key[:at], key[at + 1 :]) for at, sign in enumerate(key) if sign == "." and key[:at] and key[at + 1 :]]
     if not splits:
-        raise InvalidInputError(f"{key!r} names no slot of a graph.", "Write NODE.INPUT, such as 3.seed or KSampler.seed.")
+        raise InvalidInputError(f"{key!r} does not name an input of a graph.", "Write NODE.INPUT, such as 3.seed or KSampler.seed.")
     for node, name in splits:
         if node in graph and name in graph[node]["inputs"]:
             return _unlinked(graph, node, name)
@@ -145,7 +145,7 @@ def find_slot(graph: Mapping[str, Any], key: str) -> tuple[str, str]:
         return _unlinked(graph, *fitting_ones[0])
     if fitting_ones:
         ids = ", ".join(f"{node_id}.{name}" for node_id, name in fitting_ones)
-        raise InvalidInputError(f"{len(fitting_ones)} nodes answer to {key!r}.", f"Name one by its id: {ids}")
+        raise InvalidInputError(f"{len(fitting_ones)} nodes match {key!r}.", f"Name one by its id: {ids}")
     raise _no_slot(graph, key, splits, named)
 
 
@@ -159,7 +159,7 @@ def _unlinked(graph: Mapping[str, Any], node_id: str, name: str) -> tuple[str, s
     if is_link(value):
         source = graph.get(value[0])
         owner = f"node {value[0]} ({source['class_type']})" if source else f"node {value[0]}"
-        text = f"{node_id}.{name} is linked: {owner} gives its value."
+        text = f"{node_id}.{name} is linked: {owner} provides its value."
         raise InvalidInputError(text, "Set that node's input, or another one: ryla-gen graph slots FILE.json")
     return node_id, name
 
@@ -241,7 +241,7 @@ def _choice(slot: Slot, value: Any) -> Any:
         close = get_close_matches(str(value), names, n=3, cutoff=0.4)
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         hint = f"Did you mean {', '.join(close)}?" if close else f"One of: {', '.join(names[:SHOWN])}{more}"
-        raise InvalidInputError(f"{slot.key} ({slot.class_type}) has no choice {str(value)[:100]!r}.", hint)
+        raise InvalidInputError(f"{slot.key} ({slot.class_type}) has no option {str(value)[:100]!r}.", hint)
     return found
 
 

@@ -16,7 +16,7 @@ from ..models.node_schemas import node_schemas
 from .api_format import checked_nodes, unwrapped
 from .converting import convert
 from .graph import Graph
-from .graph_file import HINT, LIMIT_BYTES, parse, read_bytes
+from .graph_file import HINT, LIMIT_BYTES, graph_texts, parse, parse_inside, read_bytes
 from .ui import is_ui
 
 
@@ -70,15 +70,14 @@ def found(data: Any) -> Found:
 
 def _embedded(path: str | PathLike[str], data: bytes) -> Found:
     """The graph that a saved picture or video carries: what ran, else the drawing beside it."""
-    texts = {name.lower(): text for name, text in media.read_metadata(data).items()}  # some nodes write "Prompt:"
+    texts = graph_texts(media.read_metadata(data))
     failed: InvalidInputError | None = None
     for name in ("prompt", "workflow"):
         if name in texts:
             try:
-                return found(parse(texts[name].encode("utf-8", "surrogatepass"), str(path)))
+                return found(parse_inside(texts[name], path))
             except InvalidInputError as error:
-                damaged = InvalidInputError(f"The graph inside {path} is damaged: {error.message}", "Use the original file.")
-                failed = failed or damaged
+                failed = failed or error
     if failed is not None:
         raise failed
     hint = "Only files that ComfyUI or this package saved, unedited, carry their graph; messengers and editors remove it."

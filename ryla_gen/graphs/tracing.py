@@ -75,7 +75,7 @@ def expanded(drawing: Drawing) -> Iterator[tuple[Scope, Drawn]]:
             continue
         count += 1
         if count > MOST or len(scope.path) > DEEPEST:
-            raise InvalidInputError("The subgraphs of this drawing hold themselves, or too many others.", EXPORT_HELP)
+            raise InvalidInputError("The subgraphs of this drawing contain themselves, or too many others.", EXPORT_HELP)
         is_subgraph = node.type in drawing.subgraphs
         # Of an instance inside another subgraph the page does not ask the mode, only of the nodes in it.
         if node.mode in (MUTED, BYPASSED) and not (is_subgraph and scope.outer is not None):
@@ -128,7 +128,7 @@ class Tracer:
         step: _Place | Source | None = _Place(scope, node, slot, node.inputs[slot].type, is_input=True)
         while isinstance(step, _Place) and (key := step.key()) not in self._found:
             if key in way:
-                raise InvalidInputError(f"The links around node {step.scope.id_of(step.node)} run in a circle.", EXPORT_HELP)
+                raise InvalidInputError(f"The links around node {step.scope.id_of(step.node)} form a loop.", EXPORT_HELP)
             way[key] = None
             step = self._up(step) if step.is_input else self._through(step)
         found = self._found[step.key()] if isinstance(step, _Place) else step

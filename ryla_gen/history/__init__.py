@@ -169,7 +169,7 @@ class History:
         if len(found) > 1:
             ids = ", ".join(item.id for item in found[:3])
             raise InvalidInputError(
-                f"Several jobs begin with {id!r}: {ids}{' …' if len(found) > 3 else ''}.", "Write more of the id."
+                f"Several jobs begin with {id!r}: {ids}{' …' if len(found) > 3 else ''}.", "Give more characters of the id."
             )
         return found[0] if found else None
 
@@ -198,7 +198,7 @@ class History:
             saved_in: only those with files that were saved in this folder, or below it.
 
         Raises:
-            InvalidInputError: ``since`` is no instant.
+            InvalidInputError: ``since`` is not a valid date or time.
 
         """
         columns = {"workflow": workflow, "backend": backend, "state": state, "parent": parent}
@@ -220,7 +220,7 @@ class History:
             since: only those submitted then or later.
 
         Raises:
-            InvalidInputError: ``since`` is no instant.
+            InvalidInputError: ``since`` is not a valid date or time.
 
         """
         return ends(self._select, *chosen(since, workflow=workflow, backend=backend))
@@ -229,7 +229,7 @@ class History:
         """Sum up the cost of all jobs submitted then or later, in US dollars.
 
         Raises:
-            InvalidInputError: ``since`` is no instant.
+            InvalidInputError: ``since`` is not a valid date or time.
 
         """
         rows = self._select("SELECT TOTAL(cost_usd) FROM jobs WHERE created_at >= ?", (instant(since),))
@@ -239,7 +239,7 @@ class History:
         """Sum up what jobs since then have cost and what jobs under way hold, in US dollars.
 
         Raises:
-            InvalidInputError: ``since`` is no instant.
+            InvalidInputError: ``since`` is not a valid date or time.
 
         """
         rows = self._select(f"SELECT TOTAL(reserved_usd) FROM jobs WHERE {HELD}", (now(),))  # noqa: S608 - our own words
@@ -253,7 +253,7 @@ class History:
             since: only jobs submitted then or later.
 
         Raises:
-            InvalidInputError: there is no such grouping, or ``since`` is no instant.
+            InvalidInputError: there is no such grouping, or ``since`` is not a valid date or time.
 
         """
         return cost_rows(self._select, by, None if since is None else instant(since))
@@ -290,7 +290,7 @@ class History:
                     try:
                         connection.execute(sql, values)
                     except sqlite3.IntegrityError as error:  # of this job alone; the others must not wait for it for ever
-                        self._warn(f"The journal does not take a job: {error}.")
+                        self._warn(f"The journal cannot record the job: {error}.")
             self._waiting.clear()
             self._be_patient(connection, patient=True)
 
@@ -319,7 +319,7 @@ class History:
                     self._flush()
                 return
             self._be_patient(self._connection, patient=False)
-            self._warn(f"The journal {self.path} could not be {doing}: {error}. Generations go on without it.")
+            self._warn(f"The journal {self.path} could not be {doing}: {error}. Generations continue without it.")
 
     def _be_patient(self, connection: sqlite3.Connection | None, *, patient: bool) -> None:
         """Wait long for a lock, or short after that was in vain."""
@@ -364,7 +364,7 @@ class History:
     def _prepare(self, connection: sqlite3.Connection) -> None:
         self._newer = version(connection) > SCHEMA
         if self._newer:
-            known = "it is left alone. Update this one: pip install -U ryla-gen"
+            known = "it is not changed. Update this version: pip install -U ryla-gen"
             self._warn(f"The journal {self.path} belongs to a newer version of ryla-gen; {known}")
             return
         use_wal(connection, self._patience)
@@ -390,5 +390,5 @@ class History:
                     self.path.with_name(self.path.name + tail).rename(aside.with_name(aside.name + tail))
         except (OSError, sqlite3.Error):
             return False
-        self._warn(f"The journal {self.path} is corrupt ({error}); it was set aside as {aside.name}, and a new one begun.")
+        self._warn(f"The journal {self.path} is corrupt ({error}); it was renamed to {aside.name}, and a new one was started.")
         return True

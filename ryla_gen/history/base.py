@@ -99,7 +99,7 @@ def instant(when: str | datetime) -> str:
         when: ``2026-01-31``, ``2026-01-31T18:30:00Z``, or how long ago: ``90m``, ``24h``, ``7d``, ``4w``.
 
     Raises:
-        InvalidInputError: it is no instant.
+        InvalidInputError: it is not a valid date or time.
 
     """
     try:
@@ -109,15 +109,15 @@ def instant(when: str | datetime) -> str:
         moment = datetime.fromisoformat(when) if isinstance(when, str) else when
         return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     except (ValueError, OverflowError):
-        hint = "Write it as 2026-01-31, 2026-01-31T18:30:00Z, or as 24h, 7d, 4w ago."
-        raise InvalidInputError(f"{when!r} is no instant.", hint) from None
+        hint = "Write it as 2026-01-31, 2026-01-31T18:30:00Z, or as an age such as 24h, 7d or 4w."
+        raise InvalidInputError(f"{when!r} is not a valid date or time.", hint) from None
 
 
 def chosen(since: str | datetime | None, saved_in: Path | None = None, **columns: str | None) -> tuple[str, tuple[str, ...]]:
     """Return SQL terms that choose jobs by their columns, and what the terms compare with; None chooses nothing.
 
     Raises:
-        InvalidInputError: ``since`` is no instant.
+        InvalidInputError: ``since`` is not a valid date or time.
 
     """
     terms = {f"{name} = ?": text(value) for name, value in columns.items() if value is not None}

@@ -38,7 +38,7 @@ class CostRow:
     jobs: int
     succeeded: int
     failed: int
-    """Failed, cancelled or expired."""
+    """Failed, canceled or expired."""
     gpu_seconds: float
     """Seconds on a GPU."""
     usd: float

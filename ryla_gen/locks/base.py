@@ -36,7 +36,7 @@ class Requirements:
 
     def _lines(self) -> Iterator[str]:
         yield f"One resolution with hashes for Python {self.python} on {self.platform}, of packages uploaded before {self.until}."
-        yield "Written by a command, from the following; CONTRIBUTING.md says how to write it anew."
+        yield "Written by a command, from the following; CONTRIBUTING.md says how to write it again."
         yield from (f"list: {item.name} {item.repo} {item.commit}" for item in self.repositories)
         yield from (f"own: {item}" for item in sorted(self.own))
         yield from (f"constraint: {item}" for item in sorted(self.constraints))

@@ -66,8 +66,8 @@ def _packages(text: str, source: NodePack, replaced: Mapping[str, str]) -> Itera
         name = NAME.match(line)
         if name is None or "://" in line:
             if line:
-                told = f"The list of {source.name} at {source.commit[:12]} has a line that names no package of the index: {line}"
-                raise InvalidInputError(told, "Name a package of the index in its place, or leave the node pack out.")
+                told = f"The list of {source.name} at {source.commit[:12]} has a line without a package of the index: {line}"
+                raise InvalidInputError(told, "Name a package of the index instead, or leave out the node pack.")
             continue
         yield replaced.get(canonical(name[0]), name[0]) + line[name.end() :]
 
@@ -84,7 +84,7 @@ def _list_in(folder: Path, source: NodePack) -> str:
     shown = _git(folder, "show", f"{source.commit}:{FILE}")
     if shown.returncode:
         text = f"{FILE} of {source.name} cannot be read from {folder}: {shown.stderr.decode(errors='replace').strip()}"
-        raise InvalidInputError(text, "Fetch that commit whole, without a filter.")
+        raise InvalidInputError(text, "Fetch the whole commit, without a filter.")
     return _decoded(shown.stdout)
 
 
@@ -105,7 +105,7 @@ def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
             env=environment,
         )
     except FileNotFoundError as error:
-        raise BackendNotConfiguredError("Reading requirement lists needs git, which is not here.", "Install git.") from error
+        raise BackendNotConfiguredError("Reading requirement lists needs git, which is not installed.", "Install git.") from error
     except subprocess.TimeoutExpired as error:
         raise BackendUnreachableError(
             f"git {words[0]} took more than {GIT_SECONDS} s.", "Check the network, then try again."

@@ -82,7 +82,7 @@ def _uv() -> str:
     beside = Path(sys.executable).with_name("uv")
     found = str(beside) if beside.is_file() else shutil.which("uv")
     if found is None:
-        raise BackendNotConfiguredError("Resolving requirements needs uv, which is not here.", "Install it: pip install uv")
+        raise BackendNotConfiguredError("Resolving requirements needs uv, which is not installed.", "Install it: pip install uv")
     return found
 
 

@@ -14,7 +14,7 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _ASSIGNMENTS = ipaddress.ip_network("192.0.0.0/24")
 """Protocol assignments (RFC 6890), of which Python calls some global: a cloud answers there about its machines."""
 REFUSED = "it is an address of this machine or of a private network"
-ALLOW = "Such addresses are fetched only where that is allowed: ryla-gen config set allow_private_addresses true"
+ALLOW = "Such addresses are fetched only if that is allowed: ryla-gen config set allow_private_addresses true"
 
 
 class PrivateAddressError(OSError):

@@ -73,7 +73,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         raise OutputExistsError(f"{path} exists already.", details={"file": str(path)})
     # Replacing /dev/null by a picture would break the machine.
     if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
-        raise StorageFailedError(f"{path} is no regular file.", "Choose another name.", {"file": str(path)})
+        raise StorageFailedError(f"{path} is not a regular file.", "Choose another name.", {"file": str(path)})
 
 
 def _write(path: Path, data: bytes, *, overwrite: bool) -> None:
@@ -117,9 +117,9 @@ def _reserve(path: Path) -> None:
 
 def _failed(path: Path, data: bytes, error: OSError) -> StorageFailedError:
     reason = error.strerror or str(error)
-    hint = "Check that the folder exists, is writable and has room."
+    hint = "Check that the folder exists, is writable and has free space."
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        hint = f"Make room for {megabytes(len(data))}, or save somewhere else."
+        hint = f"Free {megabytes(len(data))}, or save somewhere else."
     elif error.errno == errno.ENAMETOOLONG:
         hint = "Choose a shorter name."
     elif error.errno in (errno.ENOTDIR, errno.EEXIST):

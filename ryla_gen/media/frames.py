@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .base import sniff_media_type
@@ -18,20 +19,20 @@ def frames_of(video: bytes, count: int) -> list[Image]:
     """Return up to ``count`` frames, from the first to the last, evenly spread; the only one of a still picture.
 
     Raises:
-        InvalidInputError: it is no video that is read, or it is broken.
+        InvalidInputError: it is not a video that can be read, or it is broken.
 
     """
     media_type = sniff_media_type(video) or ""
     if media_type.startswith("image/"):
         return _of_animation(video, count)
     if media_type not in _DEMUXERS:
-        raise broken(media_type or "video", "it is no video that is read")
+        raise broken(media_type or "video", "it is not a video that can be read")
     try:
         found = _decoded(video, media_type, count)
     except Exception as error:  # demuxers and decoders raise anything on a hostile file
         raise broken(media_type, getattr(error, "strerror", None) or error) from None
     if not found:
-        raise broken(media_type, "it holds no frame")
+        raise broken(media_type, "it contains no frame")
     return found
 
 
@@ -43,7 +44,7 @@ def _decoded(video: bytes, media_type: str, count: int) -> list[Image]:
         total = container.streams.video[0].frames or sum(1 for _ in container.decode(video=0))
     wanted = set(_spread(total, count))
     with _opened(video, media_type) as container:
-        frames: Any = enumerate(container.decode(video=0))
+        frames: Any = islice(enumerate(container.decode(video=0)), max(wanted, default=-1) + 1)  # nothing after the last is decoded
         return [Image.fromarray(frame.to_ndarray(format="rgb24")) for place, frame in frames if place in wanted]
 
 

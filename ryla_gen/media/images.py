@@ -88,7 +88,7 @@ def broken(media_type: str, reason: object) -> InvalidInputError:
     """Make the error for a file of a known kind that cannot be decoded."""
     name = _NAMES.get(media_type) or media_type.partition("/")[2].upper()
     return InvalidInputError(
-        f"The {name} file is broken or cut short: {str(reason).strip() or type(reason).__name__}.",
+        f"The {name} file is damaged or cut short: {str(reason).strip() or type(reason).__name__}.",
         "Open it in a viewer to check it, then save or download it again.",
         {"media_type": media_type},
     )
@@ -96,12 +96,12 @@ def broken(media_type: str, reason: object) -> InvalidInputError:
 
 def _not_a_picture(data: bytes, media_type: str | None) -> InvalidInputError:
     if media_type and media_type.startswith("video/"):
-        return InvalidInputError(f"This is a video ({media_type}), not a picture.", f"Formats that are read: {IMAGE_FORMATS}.")
+        return InvalidInputError(f"This is a video ({media_type}), not a picture.", f"Supported formats: {IMAGE_FORMATS}.")
     if media_type:
-        hint = f"Save it as PNG or JPEG. Formats that are read: {IMAGE_FORMATS}."
-        return InvalidInputError(f"Pictures of type {media_type} are not read.", hint, {"media_type": media_type})
+        hint = f"Save it as PNG or JPEG. Supported formats: {IMAGE_FORMATS}."
+        return InvalidInputError(f"Pictures of type {media_type} are not supported.", hint, {"media_type": media_type})
     looks = "text" if _is_text(data[:512]) else "of an unknown kind"
-    return InvalidInputError(f"This is no picture: the data is {looks}.", f"Formats that are read: {IMAGE_FORMATS}.")
+    return InvalidInputError(f"This is not a picture: the data is {looks}.", f"Supported formats: {IMAGE_FORMATS}.")
 
 
 def _is_text(head: bytes) -> bool:

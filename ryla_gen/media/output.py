@@ -55,13 +55,13 @@ def add_png_text(png: bytes, texts: Mapping[str, str]) -> bytes:
                 parts.append(new)
                 written = True
     if last != b"IEND" or not written or not png.startswith(b"\x89PNG"):
-        raise InternalError("Text cannot be written into these bytes: they are no whole PNG.")
+        raise InternalError("Text cannot be written into these bytes: they are not a complete PNG.")
     return b"".join((*parts, png[start:]))
 
 
 def _text_chunk(name: str, text: str) -> bytes:
     if not 1 <= len(name) <= 79 or not name.isprintable() or any(ord(letter) > 255 for letter in name):
-        raise InternalError(f"{name!r} cannot name a text of a PNG.")
+        raise InternalError(f"{name!r} is not a valid name for a text in a PNG.")
     text = text.replace("\0", "\ufffd")  # would end the text
     key = name.encode("latin-1")
     try:
@@ -104,7 +104,7 @@ def convert_image(png: bytes, output_format: Literal["jpeg", "webp"], metadata: 
 
     """
     if output_format not in ("jpeg", "webp"):
-        raise InvalidInputError(f"Pictures are not written as {output_format!r}.", "Formats that are written: png, jpeg, webp.")
+        raise InvalidInputError(f"Pictures cannot be saved as {output_format!r}.", "Supported formats: png, jpeg, webp.")
     from .images import broken, normalised, open_picture
 
     with open_picture(png) as source:

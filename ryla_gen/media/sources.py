@@ -64,7 +64,7 @@ async def read_source(source: Any, *, trusted: bool, references: References = US
         )
     if references.kinds == "bytes" and isinstance(source, str | os.PathLike):
         raise InvalidInputError(
-            f'This client reads no paths and no addresses (references="bytes"), and was given {_kind(source)}.',
+            f'This client does not read paths or addresses (references="bytes"), but was given {_kind(source)}.',
             "Give the picture or video itself: bytes, a data: URL, a PIL image or an open file.",
         )
     if isinstance(source, str) and source[:8].lower().startswith(("https://", "http://")):
@@ -80,7 +80,7 @@ def checked_size(data: bytes, limit: int) -> bytes:
 
     """
     if not data:
-        raise InvalidInputError("The picture or video is empty (0 bytes).", "Was a file object read before? Then seek(0) first.")
+        raise InvalidInputError("The picture or video is empty (0 bytes).", "If a file object was read before, call seek(0) first.")
     if len(data) > limit:
         raise _too_large(f"{megabytes(len(data))}", limit)
     return data
@@ -120,7 +120,7 @@ def decode_data_url(url: str, limit: int) -> bytes:
         raise InvalidInputError(f"A data URL without a comma: {_shown(url)}.", hint)
     media_type, *parameters = head.lower().split(";")
     if not media_type.strip().startswith(("image/", "video/")):
-        raise InvalidInputError(f"A data URL of type {_shown(media_type)} is no picture or video.", hint)
+        raise InvalidInputError(f"A data URL of type {_shown(media_type)} is not a picture or video.", hint)
     if "base64" not in (part.strip() for part in parameters):
         raise InvalidInputError("Only base64 data URLs are read.", hint)
     if len(body) * 3 // 4 > limit * 1.1:  # line breaks and percent signs may take a tenth
@@ -129,7 +129,7 @@ def decode_data_url(url: str, limit: int) -> bytes:
         plain = "".join((unquote(body) if "%" in body else body).split())
         return binascii.a2b_base64(plain, strict_mode=True)
     except ValueError as error:
-        raise InvalidInputError(f"The base64 of a data URL is broken: {error}.", hint) from None
+        raise InvalidInputError(f"The base64 of a data URL is not valid: {error}.", hint) from None
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ def _as_path(text: str) -> Path:
     scheme = _SCHEME.match(text)
     if scheme and (scheme[2] or scheme[1].lower() == "file"):
         raise InvalidInputError(
-            f"{scheme[1]}: addresses are not read: {_shown(text)}.",
+            f"{scheme[1]}: addresses are not supported: {_shown(text)}.",
             "Give the path itself, or an https:// or data: URL.",
         )
     if _BASE64ISH.fullmatch(text):
@@ -176,7 +176,7 @@ def read_path(path: Path, limit: int) -> bytes:
         path = path.expanduser()
         about = path.stat()
         if not stat.S_ISREG(about.st_mode):
-            what = "a folder" if stat.S_ISDIR(about.st_mode) else "no regular file"
+            what = "a folder" if stat.S_ISDIR(about.st_mode) else "not a regular file"
             raise InvalidInputError(f"{_shown(str(path))} is {what}.", "Give the path of one picture or video file.")
         if about.st_size > limit:
             raise _too_large(megabytes(about.st_size), limit)
@@ -222,7 +222,9 @@ def encode_picture(picture: Image, limit_pixels: int) -> bytes:
     try:
         return encode(normalised(picture), "image/png")
     except Exception as error:  # decoders raise anything on a lazily opened broken file
-        raise InvalidInputError(f"The PIL image cannot be read: {error}.", "Check that its file is whole and still open.") from None
+        raise InvalidInputError(
+            f"The PIL image cannot be read: {error}.", "Check that its file is complete and still open."
+        ) from None
 
 
 # -- URLs --------------------------------------------------------------------------------------------------------------
@@ -243,7 +245,7 @@ def _allowed(url: str, *, plain: bool) -> str:
     except ValueError as error:
         raise InvalidInputError(f"{_shown(url)} is not a valid URL: {error}.", "Check the address.") from None
     if not host:
-        raise InvalidInputError(f"{_shown(url)} names no host.", "Check the address.")
+        raise InvalidInputError(f"{_shown(url)} does not name a host.", "Check the address.")
     if parts.scheme == "https" or (plain and parts.scheme == "http" and host in LOOPBACK):
         return url
     raise InvalidInputError(

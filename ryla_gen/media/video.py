@@ -43,15 +43,15 @@ def probe_video(data: bytes, *, limit_pixels: int = LIMIT_PIXELS, limit_frames: 
         return _probe_webp(data, limit_pixels, limit_frames)
     if media_type not in _DEMUXERS:
         what = (
-            f"This is {media_type}, not a video that is read"
+            f"This is {media_type}, not a video that can be read"
             if media_type
-            else "This is no video"
+            else "This is not a video"
             if data
             else "The video is empty"
         )
-        raise InvalidInputError(f"{what}.", f"Formats that are read: {VIDEO_FORMATS}.", {"media_type": media_type})
+        raise InvalidInputError(f"{what}.", f"Supported formats: {VIDEO_FORMATS}.", {"media_type": media_type})
     if _cut_short(data, media_type):
-        raise broken(media_type, "the file ends before its last part does")
+        raise broken(media_type, "the file is cut short")
     return _probe_av(data, media_type, limit_pixels, limit_frames)
 
 
@@ -111,12 +111,10 @@ def _probe_av(data: bytes, media_type: str, limit_pixels: int, limit_frames: int
 
 def _read_stream(container: InputContainer, media_type: str, limit_pixels: int, limit_frames: int) -> VideoInfo:
     if not container.streams.video:
-        raise InvalidInputError(
-            "The file has no video stream, only sound or subtitles.", f"Formats that are read: {VIDEO_FORMATS}."
-        )
+        raise InvalidInputError("The file has no video stream, only sound or subtitles.", f"Supported formats: {VIDEO_FORMATS}.")
     stream = container.streams.video[0]
     if stream.codec_context is None:
-        raise InvalidInputError("The video is coded in a way that is not known here.", "Save it as MP4 with H.264.")
+        raise InvalidInputError("The video uses an unknown codec.", "Save it as MP4 with H.264.")
     check_pixels(stream.width, stream.height, limit_pixels)
     _check_frames(stream.frames, limit_frames)
     shown = next(iter(container.decode(stream)), None)
@@ -151,7 +149,7 @@ def _probe_webp(data: bytes, limit_pixels: int, limit_frames: int) -> VideoInfo:
     with open_picture(data, limit_pixels) as picture:
         frames, (width, height) = int(getattr(picture, "n_frames", 1)), picture.size
         if not milliseconds:
-            raise InvalidInputError("This WebP is a still picture, not a video.", f"Formats that are read: {VIDEO_FORMATS}.")
+            raise InvalidInputError("This WebP is a still picture, not a video.", f"Supported formats: {VIDEO_FORMATS}.")
         try:
             picture.load()
         except Exception as error:  # decoders raise anything on a broken file
@@ -171,9 +169,9 @@ def container_tags(data: bytes) -> dict[str, str]:
 
     media_type = sniff_media_type(data) or ""
     if media_type not in _DEMUXERS:
-        raise InvalidInputError("This is no video.", f"Formats that are read: {VIDEO_FORMATS}.")
+        raise InvalidInputError("This is not a video.", f"Supported formats: {VIDEO_FORMATS}.")
     if _cut_short(data, media_type):  # ffmpeg may look for seconds for what is not there
-        raise broken(media_type, "the file ends before its last part does")
+        raise broken(media_type, "the file is cut short")
     try:
         with av.open(io.BytesIO(data), mode="r", format=_DEMUXERS[media_type], metadata_errors="replace") as container:
             return dict(container.metadata)

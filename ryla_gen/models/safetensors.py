@@ -1,4 +1,8 @@
-"""The safetensors format: reads and checks a file's header. Never reads a tensor, runs no code of the file, knows no model.
+"""Read and check the header of a safetensors file. Never reads a tensor, runs no code of the file, knows no model.
+
+Why not the library ``safetensors``: it opens a whole file on this machine only. A header is judged here before a LoRA is downloaded
+or fetched from a volume, from its first bytes and the file's size. The library (0.8) also takes a header in which a name comes
+twice, and says less of what is wrong. The tests hold this reader against it.
 
 The format (https://huggingface.co/docs/safetensors): eight bytes with the header's length, little endian; the header, a JSON
 object; then the tensors' bytes, one after the other, without holes.
@@ -21,7 +25,7 @@ LONGEST_HEADER = 100_000_000
 METADATA = "__metadata__"
 """The header's one entry that is no tensor: texts by name."""
 SUFFIX = ".safetensors"
-HINT = "Only whole .safetensors files are taken. Download or export it again, as .safetensors."
+HINT = "Only complete .safetensors files are accepted. Download or export it again as .safetensors."
 
 DTYPE_BITS: Mapping[str, int] = {
     "F4": 4,
@@ -137,7 +141,7 @@ def _entries(data: bytes, name: str) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise _wrong(name, "its header is not UTF-8") from None
     except (ValueError, RecursionError) as error:
-        raise _wrong(name, f"its header is no JSON: {' '.join(str(error).split())[:120]}") from None
+        raise _wrong(name, f"its header is not JSON: {' '.join(str(error).split())[:120]}") from None
     assert isinstance(found, dict), "it begins with {"
     return found
 
@@ -146,12 +150,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Refuse a name that comes twice: two readers would see two different files."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a name comes twice")
+        raise ValueError("a name appears twice")
     return found
 
 
 def _no_constant(text: str) -> None:
-    raise ValueError(f"{text} is no JSON")
+    raise ValueError(f"{text} is not JSON")
 
 
 def _metadata(value: Any, name: str) -> dict[str, str]:
@@ -165,7 +169,7 @@ def _metadata(value: Any, name: str) -> dict[str, str]:
 def _tensor(key: str, value: Any, name: str) -> Tensor:
     called = repr(key[:120])
     if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
-        raise _wrong(name, f"the tensor {called} does not say its dtype, shape and data_offsets, and nothing else")
+        raise _wrong(name, f"the tensor {called} must have dtype, shape and data_offsets, and nothing else")
     dtype, shape, places = value["dtype"], value["shape"], value["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
         raise _wrong(name, f"the tensor {called} has the unknown dtype {str(dtype)[:40]!r}")
@@ -193,10 +197,12 @@ def _check_places(tensors: Mapping[str, Tensor], size: int, name: str) -> None:
         at = tensor.end
     if at != size:
         what = (
-            f"{at - size} bytes are missing: it was not copied whole" if at > size else f"{size - at} bytes follow the last tensor"
+            f"{at - size} bytes are missing: it was not copied completely"
+            if at > size
+            else f"{size - at} bytes follow the last tensor"
         )
         raise _wrong(name, what)
 
 
 def _wrong(name: str, why: str) -> InvalidInputError:
-    return InvalidInputError(f"{name} is no whole safetensors file: {why}.", HINT, {"file": name})
+    return InvalidInputError(f"{name} is not a complete safetensors file: {why}.", HINT, {"file": name})

@@ -34,7 +34,7 @@ class Weights:
     sha256_source: str | None
     """primary: published by the maker; third_party: an independent list."""
     gated: bool
-    """Whether the download needs an account that accepted the licence."""
+    """Whether the download needs an account that has accepted the licence."""
     licence: str | None
     nodes: tuple[str, ...]
     """Node classes that load this file without naming it."""

@@ -100,7 +100,7 @@ async def probe_queue(settings: Settings) -> None:
         return await queue.get.aio(partition=partition, timeout=ANSWER_SECONDS / 2)
 
     if await _asked(there_and_back, "Using the queue of events", settings) != item:
-        raise BackendUnreachableError("The queue of events loses what is put into it.", "See https://status.modal.com")
+        raise BackendUnreachableError("The event queue loses its items.", "See https://status.modal.com")
 
 
 async def weights(
@@ -111,7 +111,7 @@ async def weights(
     variants: bool = False,
     progress: Callable[[PlainData], None] | None = None,
 ) -> PlainData:
-    """Let the app bring, check or list the weights of some workflows; cancelling this stops it.
+    """Let the app bring, check or list the weights of some workflows; canceling this stops it.
 
     Args:
         settings: which app, and where.
@@ -137,7 +137,7 @@ async def weights(
     try:
         reply = await _replied(call, settings)
     except asyncio.CancelledError:
-        await asyncio.shield(_asked(lambda: call.cancel.aio(), "Cancelling", settings))
+        await asyncio.shield(_asked(lambda: call.cancel.aio(), "Canceling", settings))
         raise
     finally:
         if told is not None:

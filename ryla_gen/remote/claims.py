@@ -10,8 +10,8 @@ none         is not claimed           a call id: that call claims the job (worke
                                       ``canceled``: the job is stopped before it ran (client)
 a call id    belongs to that call     nothing: the same call runs again after a restart (worker)
                                       another call id, once the owner is over without a reply: it runs again (worker)
-                                      ``canceled``: the job is stopped, and the owner's call is cancelled (client;
-                                      worker, where its input is cancelled by a side that writes no entry)
+                                      ``canceled``: the job is stopped, and the owner's call is canceled (client;
+                                      worker, where its input is canceled by a side that writes no entry)
 canceled     is stopped               nothing: every call is refused with ``job_canceled``
 ===========  =======================  ==============================================================================
 
@@ -54,7 +54,7 @@ class Store(Protocol):
         ...
 
     async def lost(self, call: str) -> bool:
-        """Whether a call is over without a reply, and no one cancelled it."""
+        """Whether a call is over without a reply, and no one canceled it."""
         ...
 
 
@@ -79,7 +79,7 @@ class ModalClaims:
         return None if value is None else str(value)
 
     async def lost(self, call: str) -> bool:
-        """Whether a call is over without a reply, and no one cancelled it."""
+        """Whether a call is over without a reply, and no one canceled it."""
         try:
             await modal.FunctionCall.from_id(call).get.aio(timeout=0)
         except (modal.exception.ConnectionError, modal.exception.ServiceError):
@@ -149,11 +149,13 @@ async def _claimed(store: Store, job: str, call: str) -> bool:
         calls = await entries_of(store, job)
         owner = calls[-1] if calls else None
         if owner == CANCELED:
-            raise JobCanceledError(f"The job {job} was cancelled, and nothing of it runs any more.", "", {"job": job})
+            raise JobCanceledError(f"The job {job} was canceled, and nothing of it runs any more.", "", {"job": job})
         if owner == call:
             return True
         if owner is not None and (call in calls or not await store.lost(owner)):
-            raise AlreadyClaimedError(f"The job {job} is run by another call.", "", {"job": job, "handle": f"modal:{owner}"})
+            raise AlreadyClaimedError(
+                f"The job {job} is already run by another call.", "", {"job": job, "handle": f"modal:{owner}"}
+            )
         if await store.put(entry(job, len(calls) + 1), call):
             return True
 
@@ -161,7 +163,7 @@ async def _claimed(store: Store, job: str, call: str) -> bool:
 def over_without_reply(error: BaseException) -> bool:
     """Whether an exception of ``FunctionCall.get`` says that the call ended by itself: preempted, or its container lost.
 
-    Modal tells such a call from a cancelled one, and from one whose container raised, by its words alone.
+    Modal tells such a call from a canceled one, and from one whose container raised, by its words alone.
     """
     if isinstance(error, modal.exception.InternalFailure):
         return True
@@ -169,7 +171,7 @@ def over_without_reply(error: BaseException) -> bool:
 
 
 def cancelled_by_hand(error: BaseException) -> bool:
-    """Whether Modal says that the call was cancelled: by a caller, or in its dashboard."""
+    """Whether Modal says that the call was canceled: by a caller, or in its dashboard."""
     return _in_words(error) and "cancel" in str(error).lower()
 
 

@@ -99,7 +99,7 @@ def deployed(family: str, settings: Settings | None = None) -> FamilyConfig:
     config = replace(FAMILIES[family], **given, region=settings.modal_region or (), preloads=settings.modal_preload)
     if config.min_containers > config.max_containers:
         text = f"{family}: min_containers is {config.min_containers} and max_containers {config.max_containers}."
-        hint = f"Raise the second: ryla-gen config set modal.families.{family}.max_containers {config.min_containers}"
+        hint = f"Raise max_containers: ryla-gen config set modal.families.{family}.max_containers {config.min_containers}"
         raise InvalidInputError(text, hint)
     return config
 

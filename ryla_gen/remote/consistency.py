@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from ..contract import NOT_MEASURED
 from ..errors import RylaGenError
 from ..faces import Embedder, InsightFace, compared
 from ..results import Generation
 from ..workflows.base import Notice
 
-NOT_MEASURED = "consistency_not_measured"
 """Code of the warning of a result whose consistency was asked for and is not known."""
 
 
@@ -58,5 +58,5 @@ def _each(generation: Generation, reference: bytes, embedder: Embedder) -> Itera
 
 
 def _unmeasured(generation: Generation, why: str) -> Generation:
-    notice = Notice(NOT_MEASURED, f"The likeness of the face was not measured. {why}")
+    notice = Notice(NOT_MEASURED, f"The similarity of the face was not measured. {why}")
     return replace(generation, warnings=(*generation.warnings, notice))

@@ -143,9 +143,9 @@ def deploy(plan: Plan, on_line: Callable[[str], None]) -> Deployment:
     if code:
         raise _failure("\n".join(kept))
     done = Deployment(settings.modal_app, settings.modal_environment, time.monotonic() - began, url)
-    if telemetry.listening(settings):
-        told = telemetry.AppDeployed(backend="modal", app=done.app, models=_models(settings), seconds=done.seconds)
-        telemetry.tell(told, settings)
+    if telemetry.has_listeners(settings):
+        deployed = telemetry.AppDeployed(backend="modal", app=done.app, models=_models(settings), seconds=done.seconds)
+        telemetry.emit(deployed, settings)
     return done
 
 
@@ -173,9 +173,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _failure(output: str) -> RylaGenError:
     """What Modal's own words mean; its exit code says nothing more than that it failed."""
     words, details = output.lower(), {"output": output}
-    last = next((line.strip(" │╰╯─") for line in reversed(output.splitlines()) if line.strip(" │╰╯─╭╮")), "it said nothing.")
+    last = next((line.strip(" │╰╯─") for line in reversed(output.splitlines()) if line.strip(" │╰╯─╭╮")), "it gave no reason.")
     if "token" in words and any(sign in words for sign in ("missing", "authenticate", "invalid", "not valid", "unauthenticated")):
         return NotAuthorizedError(f"Modal refused the deploy: {last}", TOKEN_HINT, details)
     if any(sign in words for sign in ("could not connect", "connection refused", "deadline exceeded", "connecterror")):
         return BackendUnreachableError(f"Modal does not answer: {last}", "Check the network: https://status.modal.com", details)
-    return NotDeployedError(f"The deploy failed: {last}", "The lines above say where; mend that and deploy again.", details)
+    return NotDeployedError(f"The deploy failed: {last}", "The lines above say where; fix that and deploy again.", details)

@@ -157,4 +157,4 @@ class LoraCopies:
 
 def _broken(lora_id: str, why: str) -> LoraNotFoundError:
     hint = f"Store it again: ryla-gen lora push FILE --id {lora_id}"
-    return LoraNotFoundError(f"The stored LoRA {lora_id} is not whole: {why}.", hint, {"lora_id": lora_id})
+    return LoraNotFoundError(f"The stored LoRA {lora_id} is damaged: {why}.", hint, {"lora_id": lora_id})

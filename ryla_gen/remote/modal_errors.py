@@ -44,9 +44,9 @@ def translated(error: BaseException, what: str, *, deploy: str = "ryla-gen deplo
     if isinstance(error, raised.PermissionDeniedError):
         return NotAuthorizedError(f"Modal does not allow this: {said}", "Use a token of the workspace that owns the app.")
     if isinstance(error, raised.OutputExpiredError):
-        return ResultExpiredError("Modal no longer keeps this result (it does for 7 days).")
+        return ResultExpiredError("Modal no longer has this result (it keeps results for 7 days).")
     if isinstance(error, raised.FunctionTimeoutError):
-        return GenerationTimeoutError(f"{what}: the container's own time limit ran out. {said}", f"Raise the limit: {deploy}")
+        return GenerationTimeoutError(f"{what}: the container's own time limit was reached. {said}", f"Raise the limit: {deploy}")
     if isinstance(error, raised.NotFoundError):
         return NotDeployedError(f"{what}: {said}", f"Deploy the app: {deploy}")
     if isinstance(error, raised.InvalidError):

@@ -47,7 +47,7 @@ class Stock:
             again = " If they were synced a moment ago, send the request again." if stale else ""
             raise ModelNotFoundError(
                 f"{workflow.name} needs weights that are not on the volume: {names}.",
-                f"Bring them there: ryla-gen weights sync {workflow.name}{again}",
+                f"Download them: ryla-gen weights sync {workflow.name}{again}",
                 {"file": first.name, "folder": first.folder, "repo": first.repo, "stale": stale},
             )
 

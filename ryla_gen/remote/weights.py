@@ -91,8 +91,8 @@ class Keeper:
             return {"contract": CONTRACT, "job": job, "seq": next(numbers), "at": now(), "type": "weights", **progress.to_data()}
 
         def show(progress: downloads.Progress) -> None:
-            if stopped.is_set():  # a thread cannot be cancelled: it has to notice
-                raise JobCanceledError(f"The request {job} was cancelled.")
+            if stopped.is_set():  # a thread cannot be canceled: it has to notice
+                raise JobCanceledError(f"The request {job} was canceled.")
             loop.call_soon_threadsafe(outbox.add, lambda: item(progress), "progress")
 
         try:

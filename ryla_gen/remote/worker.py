@@ -55,7 +55,7 @@ COLD_SECONDS = 2.0
 """Requests that arrive so soon after the start, before any was served, had been waiting for it."""
 MACHINE_FAULTS = (ServerUnhealthyError, BackendUnreachableError, StorageFailedError, InternalError)
 STOP_SECONDS = 3.0
-"""How long a cancelled input may take to write down that its job is stopped."""
+"""How long a canceled input may take to write down that its job is stopped."""
 LOST_EVENTS = 100
 """Events that an earlier container may have numbered and not delivered: a job that runs again begins its numbers above them."""
 PARTITION_EVENTS = 5000
@@ -175,9 +175,9 @@ class Worker:
         return reply
 
     async def _ended(self, job: str) -> State | None:
-        """Say how a job ends whose input was cancelled: not at all where the container has to stop, since it may run again.
+        """Say how a job ends whose input was canceled: not at all where the container has to stop, since it may run again.
 
-        Otherwise it was cancelled by hand, and perhaps by a side that writes no claims (a client of contract 1, Modal's dashboard):
+        Otherwise it was canceled by hand, and perhaps by a side that writes no claims (a client of contract 1, Modal's dashboard):
         then it is stopped from here, so that no other call takes it up.
         """
         if self._interrupts.received:
@@ -220,7 +220,7 @@ class Worker:
                 await self._stock.require(workflow)
         except ModelNotFoundError as error:
             if error.details.get("stale"):
-                await self._take_no_more("it cannot see weights that came after its start")
+                await self._take_no_more("it cannot see weights that were added after it started")
             raise
         notices: list[Notice] = []
         for name, picture in workflow.face_pictures().items():
@@ -229,7 +229,7 @@ class Worker:
                 models = self._places.models
                 verdict = await asyncio.to_thread(require_face, picture, emulated=self._emulated, models=models, name=name)
             if verdict == "unknown":
-                text = f"Nobody looked for a face in {name}; without one the result shows a stranger."
+                text = f"{name} was not checked for a face; without one the result shows a stranger."
                 notices.append(Notice("face_unchecked", text))
         return tuple(notices)
 
@@ -274,7 +274,7 @@ class Worker:
         try:
             return await self._supervisor.session()
         except ServerUnhealthyError:
-            await self._take_no_more("ComfyUI does not start again")
+            await self._take_no_more("ComfyUI does not restart")
             raise
 
     async def _take_no_more(self, why: str) -> None:

@@ -109,7 +109,7 @@ class Output:
             picture.load()
         except Exception as error:  # decoders raise anything on a broken file
             text = f"{self.name} cannot be decoded: {str(error).strip() or type(error).__name__}."
-            raise InvalidInputError(text, "Its bytes as they came: .data, or .save(path).") from None
+            raise InvalidInputError(text, "Its original bytes: .data, or .save(path).") from None
         return picture
 
     def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
@@ -233,7 +233,7 @@ class Generation:
         found = next((item for item in self.outputs if item.kind == kind), None)
         if found is None:
             kinds = ", ".join(sorted({item.kind for item in self.outputs}))
-            raise InvalidInputError(f"This {self.workflow.name} result holds no {kind}, only: {kinds}.", "All files: .outputs")
+            raise InvalidInputError(f"This {self.workflow.name} result has no {kind}, only: {kinds}.", "All files: .outputs")
         return found
 
     def save(self, path: str | PathLike[str] = ".", *, overwrite: bool = False) -> list[Path]:
@@ -317,7 +317,7 @@ def fill_name(template: str, **words: object) -> str:
     # Not str.format: it would reach attributes, and pad to any length.
     if "{" in filled or "}" in filled:
         known = ", ".join(f"{{{word}}}" for word in TEMPLATE_FIELDS)
-        raise InvalidInputError(f"The file name {template!r} cannot be filled in.", f"It may use {known}.")
+        raise InvalidInputError(f"The file name {template!r} cannot be filled in.", f"It can use {known}.")
     return filled
 
 
@@ -338,11 +338,11 @@ def require_outputs(outputs: tuple[Output, ...], workflow: str) -> None:
 
     """
     if not outputs:
-        raise WorkflowError(f"The {workflow} graph ended well but saved nothing.", "Let it end in a SaveImage or SaveVideo node.")
+        raise WorkflowError(f"The {workflow} graph ended well but saved nothing.", "End it with a SaveImage or SaveVideo node.")
     replaced = [replacement_of(item) for item in outputs]
     if all(replaced):
         text = f"The server answered with {replaced[0]} instead of {outputs[0].name.removesuffix('.html')}."
         hint = (
-            "An empty file: look whether the server's disk is full. A page: look what stands in front of it (a proxy, a sign-in)."
+            "Empty files: check whether the disk of the server is full. Pages: check what is in front of it (a proxy, a sign-in)."
         )
         raise ServerUnhealthyError(text, hint, {"media_type": outputs[0].media_type, "bytes": len(outputs[0].data)})

@@ -15,6 +15,7 @@ from .. import media, notebook
 from ..errors import InvalidInputError, RylaGenError
 from ..media.frames import frames_of
 from ..media.sheet import Tile
+from ..support.counting import counted
 from . import Generation, Output
 
 MOST = 60
@@ -36,7 +37,9 @@ class Grid:
     def __init__(self, items: Iterable[Any], labels: Sequence[str] | None = None) -> None:
         self._items = list(items)
         if labels is not None and len(labels) != len(self._items):
-            raise InvalidInputError(f"{len(labels)} labels do not fit {len(self._items)} items.", "Give one for each, or none.")
+            raise InvalidInputError(
+                f"{counted(len(labels), 'label')} for {counted(len(self._items), 'item')}.", "Give one for each, or none."
+            )
         said = list(labels) if labels is not None else _labels(self._items)
         self._tiles = [tile for item, label in zip(self._items, said, strict=True) for tile in _tiles(item, label)]
         if not self._tiles:
@@ -73,7 +76,7 @@ class Grid:
                 f'<div style="max-width:24em">{notebook.player(video.media_type, video.data, video.name)}</div>' for video in videos
             )
             row = f'<div style="display:flex;flex-wrap:wrap;gap:8px">{players}</div>'
-            notebook.publish({"text/html": row, "text/plain": f"{len(videos)} videos"})
+            notebook.publish({"text/html": row, "text/plain": f"{counted(len(videos), 'video')}"})
         notebook.publish({"image/jpeg": notebook.encoded(notebook.jpeg(notebook.rows(self._tiles))), "text/plain": repr(self)})
 
 
@@ -135,12 +138,12 @@ def _encoded(item: Any) -> bytes:
         try:
             return Path(item).expanduser().read_bytes()
         except OSError as error:
-            raise InvalidInputError(f"Cannot read {item}: {error.strerror}.", "Name a picture that exists.") from None
+            raise InvalidInputError(f"Cannot read {item}: {error.strerror}.", "Give the path of an existing picture.") from None
     if isinstance(data := getattr(item, "data", None), bytes):
         return data
     if hasattr(item, "save"):
         return _png([item])
-    raise InvalidInputError(f"A {type(item).__name__} is no picture.", "Give generations, PIL images or files.")
+    raise InvalidInputError(f"A {type(item).__name__} is not a picture.", "Give generations, PIL images or files.")
 
 
 def _labels(items: Sequence[Any]) -> list[str]:

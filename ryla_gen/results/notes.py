@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import media
 from ..errors import InvalidInputError, StorageFailedError
+from ..graphs.graph_file import graph_texts, parse_inside
 from ..workflows.registry import workflow_class
 
 if TYPE_CHECKING:
@@ -42,16 +43,20 @@ def load(path: str | PathLike[str], **fields: Any) -> Workflow:
     try:
         data = Path(path).expanduser().read_bytes()
     except OSError as error:
-        raise StorageFailedError(f"Cannot read {path}: {error.strerror or error}", "Name a file that exists.") from error
+        raise StorageFailedError(f"Cannot read {path}: {error.strerror or error}", "Give the path of an existing file.") from error
     found = media.read_metadata(data)
     if METADATA_KEY in found:
         return _from_metadata(path, _json(found[METADATA_KEY]), fields)
-    if "prompt" in found:
+    texts = graph_texts(found)
+    if "prompt" in texts:
         from ..workflows.custom import CustomWorkflow
 
-        return CustomWorkflow.from_plain({"graph": _json(found["prompt"]), **fields}, trusted=True)
+        return CustomWorkflow.from_plain({"graph": parse_inside(texts["prompt"], path), **fields}, trusted=True)
+    if "workflow" in texts:
+        text = f"{path} carries the drawing of its graph, and not the graph that ran."
+        raise InvalidInputError(text, f"Run the drawing: ryla-gen graph run {shlex.quote(str(path))}")
     raise InvalidInputError(
-        f"{path} says nothing about how it was made.",
+        f"{path} does not say how it was made.",
         "Only files saved by this package or by ComfyUI, unedited, carry their workflow.",
     )
 
@@ -83,7 +88,7 @@ def _asked_again(path: str | PathLike[str], missing: list[str], held: Mapping[st
     options = " ".join(_option(field, held[field]) for field in missing)
     text = f"{path} was made with a picture that is not stored in it: {', '.join(missing)}."
     if not all(_is_summary(value) for value in held.values()):
-        text += " Its note names a file or an address there; those of a note are never opened."
+        text += " Its note names a file or an address there, but these are never opened."
     return InvalidInputError(text, f"Give it again: {options} (in Python: load(path, {missing[0]}=…)).", {"missing": missing})
 
 

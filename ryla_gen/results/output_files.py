@@ -109,13 +109,13 @@ def output_notices(outputs: tuple[Output, ...]) -> tuple[Notice, ...]:
 
 def _why_kept(item: Output) -> str:
     if replaced := replacement_of(item):
-        return f"The server answered with {replaced} instead of {item.name.removesuffix('.html')}; what came was kept."
+        return f"The server answered with {replaced} instead of {item.name.removesuffix('.html')}; it was kept as received."
     if item.kind != "file" or item.media_type not in media.READ_TYPES:
         return ""
     try:
         (media.check_whole if item.media_type.startswith("image/") else media.probe_video)(item.data)
     except InvalidInputError as error:
-        return f"{item.name} was kept as it came: {error.message}"
+        return f"{item.name} was kept as received: {error.message}"
     return ""
 
 

@@ -212,7 +212,7 @@ def home_folder(env: Mapping[str, str] | None = None) -> Path:
         user = Path(_set(env, "HOME") or Path.home())
     except RuntimeError:
         raise InvalidInputError(
-            "This machine knows no home folder.", "Say where settings live: RYLA_GEN_HOME=/some/folder"
+            "This machine has no home folder.", "Set the folder for settings: RYLA_GEN_HOME=/some/folder"
         ) from None
     if sys.platform == "win32":
         return Path(_set(env, "APPDATA") or user / "AppData" / "Roaming") / "ryla-gen"
@@ -297,7 +297,7 @@ def _strangers(env: Mapping[str, str]) -> Iterator[str]:
     }
     for name in sorted(env):
         if name.startswith(PREFIX) and name not in known:
-            yield f"The variable {name} is no setting{closest(name, known)}"
+            yield f"The variable {name} is not a setting{closest(name, known)}"
 
 
 def set_value(key: str, text: str, env: Mapping[str, str] | None = None) -> Path:
@@ -343,7 +343,7 @@ def _to_write(key: str, text: str) -> Any:
     value = find_key(key).from_text(text, "command line")
     if key == "comfyui.url" and credentials_of(value)[1] is not None:
         hint = "Leave them out of the address, and set the variables COMFYUI_USER and COMFYUI_PASSWORD."
-        raise InvalidInputError("The address holds a user or a password, which are kept in no file.", hint)
+        raise InvalidInputError("The address contains a user name or password, which are never stored in a file.", hint)
     if isinstance(value, Path):
         return text.strip()  # as written: "~" stays "~" in the file
     return value[0] if isinstance(value, tuple) and len(value) == 1 else value

@@ -92,7 +92,7 @@ def _folder(value: Any) -> Path:
     try:
         return Path(value).expanduser()
     except RuntimeError:  # no home folder to put for "~"
-        raise _NotThisError("a path without ~, since this machine knows no home folder") from None
+        raise _NotThisError("a path without ~, since this machine has no home folder") from None
     except ValueError:  # a NUL or a lone surrogate
         raise _NotThisError("the path of a folder or file") from None
 
@@ -176,9 +176,9 @@ class Key:
     def _mending(self, origin: str) -> str:
         """What to do about a value that does not fit: that depends on who gave it."""
         if origin.startswith("environment "):
-            return f"Set it right, or remove it: unset {origin.removeprefix('environment ')}"
+            return f"Correct it, or remove it: unset {origin.removeprefix('environment ')}"
         if origin == CONFIG_FILE:
-            return f"Set it right: ryla-gen config set {self.name} VALUE, or remove it: ryla-gen config unset {self.name}"
+            return f"Correct it: ryla-gen config set {self.name} VALUE, or remove it: ryla-gen config unset {self.name}"
         return "Give another value."
 
     def from_text(self, text: str, origin: str, unit: float = 1.0) -> Any:
@@ -272,7 +272,7 @@ def find_key(name: str) -> Key:
     if name in KEYS:
         return KEYS[name]
     if name in SECRETS:
-        raise InvalidInputError(f"{name} is a secret and is kept in no file.", f"Set the variable {SECRETS[name]} instead.")
+        raise InvalidInputError(f"{name} is a secret and is never stored in a file.", f"Set the variable {SECRETS[name]} instead.")
     raise InvalidInputError(
         f"There is no setting {name!r}{closest(name, KEYS)}", "See them all: ryla-gen config show", {"key": name}
     )

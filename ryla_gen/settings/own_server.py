@@ -52,8 +52,8 @@ def own_server(
     values["comfyui.url"], user, password = credentials_of(values["comfyui.url"])
     if origins["comfyui.url"] == origins["backend"] == "argument" and "comfyui" not in names:
         raise InvalidInputError(
-            f"The address {values['comfyui.url']} is of a ComfyUI server, which the backend {', '.join(names)} does not use.",
-            "Leave one of them out: --url alone runs on that server. To try several: --backend comfyui,modal",
+            f"The address {values['comfyui.url']} belongs to a ComfyUI server, which the backend {', '.join(names)} does not use.",
+            "Leave one of them out: --url alone uses that server. To try several: --backend comfyui,modal",
             {"key": "comfyui.url", "origin": "argument"},
         )
     if user is not None:

@@ -11,6 +11,6 @@ CLASS = f"\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029{BIDI}"
 _CONTROLS = re.compile(f"[{CLASS}]")
 
 
-def visible(text: str) -> str:
+def escape_controls(text: str) -> str:
     """Return a text with its control characters written as JSON writes them; line ends and tabs stay."""
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -38,7 +38,7 @@ class Portal:
         loop = self._running()
         if threading.current_thread() is self._thread:
             work.close()
-            raise InternalError("The plain client cannot be used from inside its own event loop.", "Use AsyncClient there.")
+            raise InternalError("The synchronous client cannot be used from inside its own event loop.", "Use AsyncClient there.")
         errand = _Errand(work)
         try:
             return asyncio.run_coroutine_threadsafe(errand.run(), loop).result()
@@ -115,7 +115,9 @@ class Portal:
 
     def _running(self) -> asyncio.AbstractEventLoop:
         if self._process not in (None, os.getpid()):  # looked at without the lock: the parent's threads may hold it for ever
-            raise InternalError("This client was used before os.fork(): its connections are the parent's.", "Make a Client here.")
+            raise InternalError(
+                "This client was used before os.fork(): its connections are the parent's.", "Make a new Client here."
+            )
         with self._lock:
             self._process = os.getpid()
             if self._loop is None:
@@ -126,7 +128,7 @@ class Portal:
             return self._loop
 
     def _drain(self) -> None:
-        """Give cancelled work the time to tell its server."""
+        """Give canceled work the time to tell its server."""
         loop = self._loop
         if loop is not None:
             asyncio.run_coroutine_threadsafe(_settle(), loop).result(STOP_SECONDS + 1)
@@ -193,7 +195,7 @@ async def _finish(last: Callable[[], Coroutine[Any, Any, None]], loop: asyncio.A
 
 
 async def _settle() -> None:
-    """Wait until the tasks that are being cancelled have ended."""
+    """Wait until the tasks that are being canceled have ended."""
     ending = [task for task in asyncio.all_tasks() if task is not asyncio.current_task() and task.cancelling()]
     if ending:
         await asyncio.wait(ending, timeout=STOP_SECONDS)

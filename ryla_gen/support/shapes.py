@@ -60,7 +60,7 @@ def value_of(hint: Any, value: object, what: str) -> Any:
     if get_origin(hint) is Literal:
         if isinstance(value, str) and value in get_args(hint):
             return value
-        raise ShapeError(f"{what} is none of {', '.join(map(str, get_args(hint)))}")
+        raise ShapeError(f"{what} is not one of {', '.join(map(str, get_args(hint)))}")
     if hint is float or hint is int:
         return _number(hint, value, what)
     kind = get_origin(hint) or hint

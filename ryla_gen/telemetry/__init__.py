@@ -1,17 +1,36 @@
-"""What happens, told to whoever wants to know: ``logging``, PostHog, OpenTelemetry, and functions of your own.
+"""Events of generations, sent to ``logging``, PostHog, OpenTelemetry, and functions of your own.
 
->>> from ryla_gen import hooks
->>> hooks.add(lambda happening: print(happening.to_data()))
+>>> from ryla_gen import telemetry
+>>> telemetry.add(lambda event: print(event.to_data()))
 
-Telling never waits, never raises, and loads nothing where nobody listens. See docs/telemetry.md.
+Emitting an event never waits, never raises, and loads nothing where no sink listens. See docs/telemetry.md.
 """
 
 from __future__ import annotations
 
-from .base import AppDeployed, Canceled, Completed, ConsistencyMeasured, Failed, Happening, LoraLoaded, OfJob, Requested, Sink
-from .dispatch import add, dropped, flush, listening, remove, tell
-from .error_types import FAULTS, ErrorType, Fault
-from .payloads import failed, requested, settled, succeeded
+import warnings
+from typing import TYPE_CHECKING
+
+from .dispatch import add, dropped, emit, flush, has_listeners, remove
+from .events import (
+    FAULTS,
+    AppDeployed,
+    Canceled,
+    Completed,
+    ConsistencyMeasured,
+    ErrorType,
+    Failed,
+    Fault,
+    JobEvent,
+    LoraLoaded,
+    Requested,
+    Sink,
+    TelemetryEvent,
+    describe_end,
+    describe_failure,
+    describe_request,
+    describe_result,
+)
 
 __all__ = [
     "FAULTS",
@@ -22,19 +41,44 @@ __all__ = [
     "ErrorType",
     "Failed",
     "Fault",
-    "Happening",
+    "JobEvent",
     "LoraLoaded",
-    "OfJob",
     "Requested",
     "Sink",
+    "TelemetryEvent",
     "add",
+    "describe_end",
+    "describe_failure",
+    "describe_request",
+    "describe_result",
     "dropped",
-    "failed",
+    "emit",
     "flush",
-    "listening",
+    "has_listeners",
     "remove",
-    "requested",
-    "settled",
-    "succeeded",
-    "tell",
 ]
+
+RENAMED = {
+    "Happening": "TelemetryEvent",
+    "OfJob": "JobEvent",
+    "failed": "describe_failure",
+    "listening": "has_listeners",
+    "requested": "describe_request",
+    "settled": "describe_end",
+    "succeeded": "describe_result",
+    "tell": "emit",
+}
+"""Former names, which work for one release more."""
+
+if TYPE_CHECKING:  # sinks that were annotated with the former names are still checked
+    Happening, OfJob = TelemetryEvent, JobEvent
+    failed, listening, requested, settled = describe_failure, has_listeners, describe_request, describe_end
+    succeeded, tell = describe_result, emit
+else:
+
+    def __getattr__(name: str) -> object:
+        if name not in RENAMED:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        text = f"{__name__}.{name} is now {RENAMED[name]}; the old name goes with the next release."
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        return globals()[RENAMED[name]]

@@ -1,19 +1,23 @@
-"""Tells what happened to whoever wants to know: a logger, PostHog, OpenTelemetry, sinks of your own. Decides who; sends nothing."""
+"""Hand events to the sinks that listen: a logger, PostHog, OpenTelemetry, functions of your own.
+
+Each sink has a bounded queue and a daemon thread of its own, so that no sink can slow or break a caller or another sink. This
+module decides which sinks get an event; it formats and sends nothing itself.
+"""
 
 from __future__ import annotations
 
 import atexit
 import logging
 import os
+import queue
 import sys
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING
 
-from .base import LOGGER, Happening, Sink
-from .queue import Lane, Made
+from .events import LOGGER, Sink, TelemetryEvent
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -21,53 +25,150 @@ if TYPE_CHECKING:
 TRACING = "opentelemetry.trace"
 """Spans are made when the application has loaded this: else nothing could receive them."""
 EMULATED = "emulator"
-"""The backend whose runs are counted nowhere."""
+"""The backend whose runs are not sent to PostHog."""
 AT_EXIT_SECONDS = 1.0
 """How long the end of a program waits for sinks. PostHog's own library waits for a second more at most: two in all."""
+MOST_WAITING = 1000
+"""Events that wait for a slow sink; what comes after that is dropped and counted."""
+
+log = logging.getLogger("ryla_gen.telemetry")
+
+Flush = Callable[[float], None]
+"""Sends what the sink itself still holds, within so many seconds."""
+SinkParts = tuple[Sink, Flush | None]
+"""A sink, and how it is flushed when it holds events itself."""
+
+
+class SinkThread:
+    """The queue and the thread of one sink.
+
+    Args:
+        make: builds the sink, on its thread and at the first event: its imports take time.
+        name: name of the thread.
+        on_ready: called on the thread once the sink is built.
+    """
+
+    def __init__(self, make: Callable[[], SinkParts], name: str, on_ready: Callable[[], None]) -> None:
+        self._make, self._name, self._on_ready = make, name, on_ready
+        self._queue: queue.Queue[tuple[TelemetryEvent, Context] | threading.Event] = queue.Queue(MOST_WAITING)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._flush: Flush | None = None
+        self._logged: set[str] = set()
+        self.dropped = 0
+        """Events that found the queue full."""
+
+    def put(self, event: TelemetryEvent, context: Context) -> None:
+        """Queue an event; never waits."""
+        try:
+            self._queue.put_nowait((event, context))
+            self._start()
+        except queue.Full:
+            self.dropped += 1
+
+    def flush(self, seconds: float) -> bool:
+        """Wait until everything queued before is handed over, and return whether that worked in time."""
+        if self._thread is None:
+            return True
+        # A marker goes through the queue behind the events: once the thread sets it, they are handed over.
+        deadline, reached = time.monotonic() + seconds, threading.Event()
+        try:
+            self._queue.put(reached, timeout=max(0.0, seconds))
+        except queue.Full:
+            return False
+        if not reached.wait(max(0.0, deadline - time.monotonic())):
+            return False
+        if self._flush is not None:
+            self._flush(max(0.0, deadline - time.monotonic()))
+        return time.monotonic() < deadline
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name=f"ryla-gen {self._name}", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:  # no more threads, or the interpreter is ending
+                    log.debug("no thread for %s: %s", self._name, error)
+                    return
+                self._thread = thread
+
+    def _run(self) -> None:
+        sink = self._build()
+        while True:
+            item = self._queue.get()
+            if isinstance(item, threading.Event):
+                item.set()
+            elif sink is not None:
+                self._call(sink, *item)
+
+    def _build(self) -> Sink | None:
+        try:
+            sink, self._flush = self._make()
+        except Exception as error:  # an optional package may raise anything while it is imported; without it, no sink
+            log.warning("No events to %s: %s", self._name, error)
+            return None
+        self._on_ready()
+        return sink
+
+    def _call(self, sink: Sink, event: TelemetryEvent, context: Context) -> None:
+        try:
+            context.copy().run(sink, event)  # a context can be entered by one thread at a time, and sinks run side by side
+        except Exception as error:  # a user's sink may raise anything: logged once per kind, and the generation goes on
+            kind = type(error).__name__
+            if kind not in self._logged:
+                self._logged.add(kind)
+                log.warning("The sink %s failed: %s: %s", self._name, kind, error)
+
 
 _lock = threading.Lock()
-_lanes: dict[Hashable, Lane] = {}
-_own: dict[Sink, Lane] = {}
+_built_in: dict[Hashable, SinkThread] = {}
+_added: dict[Sink, SinkThread] = {}
 
 
 def add(sink: Sink) -> None:
-    """Let a function of yours hear of everything that happens; adding it again changes nothing.
+    """Add a function that gets every event; adding it again changes nothing.
 
-    It runs on a thread of its own, in the context (``contextvars``) of whoever asked for the generation. It may be slow; when it
-    is slower than things happen, some are dropped. What it raises is logged once to ``ryla_gen.telemetry`` and costs no generation.
+    It runs on a thread of its own, in the context (``contextvars``) of the code that asked for the generation. It may be slow:
+    when events come faster than it takes them, some are dropped. What it raises is logged once to ``ryla_gen.telemetry`` and
+    costs no generation.
 
     Args:
-        sink: called with a :class:`Happening`.
+        sink: called with a :class:`TelemetryEvent`.
     """
     with _lock:
-        if sink not in _own:
-            _own[sink] = Lane(lambda: (sink, None), getattr(sink, "__name__", type(sink).__name__), _last_at_exit)
+        if sink not in _added:
+            _added[sink] = SinkThread(lambda: (sink, None), getattr(sink, "__name__", type(sink).__name__), _register_exit)
 
 
 def remove(sink: Sink) -> None:
-    """Stop telling a function of yours; one that was never added is fine."""
+    """Remove a function; one that was never added is fine."""
     with _lock:
-        _own.pop(sink, None)
+        _added.pop(sink, None)
 
 
-def tell(happening: Happening, settings: Settings | None = None) -> None:
-    """Tell everybody who listens. Never waits and never raises; without listeners it does nothing.
+def emit(event: TelemetryEvent, settings: Settings | None = None) -> None:
+    """Give an event to every sink that listens. Never waits and never raises; without sinks it does nothing.
 
     Args:
-        happening: what happened.
+        event: what happened.
         settings: where PostHog is, if anywhere.
     """
-    lanes = list(_listening(happening, settings))
-    if lanes:
+    threads = list(_listeners(event, settings))
+    if threads:
         context = copy_context()
-        for lane in lanes:
-            lane.put(happening, context)
+        for thread in threads:
+            thread.put(event, context)
 
 
-def listening(settings: Settings | None = None) -> bool:
-    """Say whether anybody listens, for a teller who would have to find something out first."""
+def has_listeners(settings: Settings | None = None) -> bool:
+    """Return whether any sink listens, for an event that would take time to put together.
+
+    Args:
+        settings: where PostHog is, if anywhere.
+    """
     return bool(
-        _own
+        _added
         or TRACING in sys.modules
         or logging.getLogger(LOGGER).isEnabledFor(logging.INFO)
         or (settings is not None and settings.posthog_key)
@@ -75,79 +176,83 @@ def listening(settings: Settings | None = None) -> bool:
 
 
 def flush(seconds: float = 2.0) -> bool:
-    """Wait until everything told so far is handed over, and tell whether that worked in time.
+    """Wait until every event so far is handed over, and return whether that worked in time.
 
     Args:
         seconds: how long to wait at most.
     """
     deadline = time.monotonic() + seconds
-    # Every lane is asked, also after one was late: what waits for nothing is handed over at once.
-    late = [lane for lane in [*_lanes.values(), *_own.values()] if not lane.flush(max(0.0, deadline - time.monotonic()))]
+    # Every thread is asked, also after one was late: one with an empty queue answers at once.
+    late = [thread for thread in _threads() if not thread.flush(max(0.0, deadline - time.monotonic()))]
     return not late
 
 
 def dropped() -> int:
-    """Count what sinks were too slow to take."""
-    return sum(lane.dropped for lane in [*_lanes.values(), *_own.values()])
+    """Count the events that sinks were too slow to take."""
+    return sum(thread.dropped for thread in _threads())
 
 
-def _listening(happening: Happening, settings: Settings | None) -> Iterator[Lane]:
+def _threads() -> list[SinkThread]:
+    return [*_built_in.values(), *_added.values()]
+
+
+def _listeners(event: TelemetryEvent, settings: Settings | None) -> Iterator[SinkThread]:
     if logging.getLogger(LOGGER).isEnabledFor(logging.INFO):
-        yield _lane("log", "the log", _to_log)
+        yield _thread("log", "the log", _log_sink)
     if TRACING in sys.modules:
-        yield _lane("spans", "OpenTelemetry", _to_spans)
-    if settings is not None and settings.posthog_key and happening.backend != EMULATED:
-        where = (settings.posthog_key, settings.posthog_host, settings.posthog_distinct_id, settings.home)
-        yield _lane(where, "PostHog", lambda: _to_posthog(settings))
-    yield from list(_own.values())
+        yield _thread("spans", "OpenTelemetry", _span_sink)
+    if settings is not None and settings.posthog_key and event.backend != EMULATED:
+        project = (settings.posthog_key, settings.posthog_host, settings.posthog_distinct_id, settings.home)
+        yield _thread(project, "PostHog", lambda: _posthog_sink(settings))
+    yield from list(_added.values())
 
 
-def _lane(key: Hashable, name: str, make: Callable[[], Made]) -> Lane:
+def _thread(key: Hashable, name: str, make: Callable[[], SinkParts]) -> SinkThread:
     with _lock:
-        if key not in _lanes:
-            _lanes[key] = Lane(make, name, _last_at_exit)
-        return _lanes[key]
+        if key not in _built_in:
+            _built_in[key] = SinkThread(make, name, _register_exit)
+        return _built_in[key]
 
 
-def _to_log() -> Made:
-    from .to_log import write
+def _log_sink() -> SinkParts:
+    from .sinks import write_log
 
-    return write, None
-
-
-def _to_spans() -> Made:
-    from .to_spans import Spans
-
-    return Spans(), None
+    return write_log, None
 
 
-def _to_posthog(settings: Settings) -> Made:
-    from .to_posthog import PostHog
+def _span_sink() -> SinkParts:
+    from .sinks import SpanSink
 
-    sink = PostHog(settings)
+    return SpanSink(), None
+
+
+def _posthog_sink(settings: Settings) -> SinkParts:
+    from .sinks import PostHogSink
+
+    sink = PostHogSink(settings)
     return sink, sink.flush
 
 
-def _last_at_exit() -> None:
-    """Be the first that is called at the end, before the libraries of the sinks close: the last to register is."""
-    atexit.unregister(_end)
-    atexit.register(_end)
+def _register_exit() -> None:
+    """Flush first at the end of the program, before the sinks' libraries close: what registers last is called first."""
+    atexit.unregister(_flush_at_exit)
+    atexit.register(_flush_at_exit)
 
 
-def _end() -> None:
+def _flush_at_exit() -> None:
     flush(AT_EXIT_SECONDS)
 
 
-def _forget() -> None:
-    """After a fork: threads stay in the parent, and so does what it has yet to hand over."""
+def _reset_after_fork() -> None:
+    """Start anew in a forked child: threads stay in the parent, and so do the events that wait there."""
     global _lock
     _lock = threading.Lock()
-    _lanes.clear()
-    for sink in list(_own):
-        del _own[sink]
+    _built_in.clear()
+    for sink in list(_added):
+        del _added[sink]
         add(sink)
 
 
-atexit.register(_end)
+atexit.register(_flush_at_exit)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_reset_after_fork)

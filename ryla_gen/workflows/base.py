@@ -287,7 +287,7 @@ class SampledWorkflow(Workflow):
     cfg: float = Field(default=1.0, ge=0, le=30)
     """Classifier-free guidance scale, 0 to 30. 1 runs the model once a step, anything else twice."""
     seed: Seed = Field(default=None)
-    """Seed of the noise, 0 to 2⁶⁴−1. The same request with the same seed gives the same picture. Drawn when absent."""
+    """Seed of the noise, 0 to 2⁶⁴−1. The same request with the same seed gives the same picture. Random by default."""
 
     @field_validator("prompt", mode="after")
     @classmethod

@@ -100,7 +100,7 @@ class CustomWorkflow(Workflow):
             if not list(_image_places(self.graph, key)):
                 known = sorted({str(node["inputs"].get("image")) for node in self.graph.values() if "image" in node["inputs"]})
                 known = [name.encode("utf-8", "replace").decode() for name in known]  # pydantic takes no lone surrogates
-                text = "images: no LoadImage node is called or loads {key}; the graph loads {known}"
+                text = "images: no LoadImage node has the name or file {key}; the graph loads {known}"
                 raise PydanticCustomError("no_image_node", text, {"key": repr(key), "known": ", ".join(known) or "no picture"})
         return self
 
@@ -159,7 +159,8 @@ def _check_files(node_id: str, node: Mapping[str, Any], images: Mapping[str, Any
                 model_file(text)
             except PydanticCustomError:
                 message = "Node {node} ({kind}) loads {name}={text}, which is outside the server's own folder{way_out}"
-                facts = {"node": node_id, "kind": node["class_type"], "name": name, "text": repr(text[:100]), "way_out": ""}
+                facts = {"node": node_id, "kind": node["class_type"], "name": name, "text": repr(text[:100])}
+                facts["way_out"] = f"; name another one: --set {shlex.quote(f'{node_id}.{name}')}=NAME"
                 if name == "image":
                     facts["way_out"] = f"; give a picture in its place: --image {shlex.quote(node_id)}=FILE"
                 encodable = {key: fact.encode("utf-8", "replace").decode() for key, fact in facts.items()}

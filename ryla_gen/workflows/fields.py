@@ -109,7 +109,7 @@ def explain(cls: type[BaseModel], error: ValidationError) -> InvalidInputError:
     nearest = [f"{item['field']}={item['nearest']}" if item["field"] else item["nearest"] for item in near]
     command = f"ryla-gen workflows show {name.replace('_', '-')}"
     hint = f"Nearest valid: {', '.join(nearest)}. All fields: {command}" if nearest else f"All fields and their ranges: {command}"
-    return InvalidInputError(f"{name} does not take this: {text}", hint, {"workflow": name, "errors": problems})
+    return InvalidInputError(f"{name} does not accept this: {text}", hint, {"workflow": name, "errors": problems})
 
 
 def _problem(cls: type[BaseModel], item: Any) -> dict[str, Any]:

@@ -203,12 +203,18 @@ class Lora(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     id: LoraId
-    """Name under which the LoRA is stored."""
+    """Id of the stored LoRA."""
     strength: float = Field(default=1.0, ge=0, le=1)
     """How strongly it acts, 0 (not at all) to 1 (as trained)."""
 
-    def __init__(self, id: str, strength: float = 1.0) -> None:  # noqa: A002 - the field's own name
-        super().__init__(id=id, strength=strength)
+    if TYPE_CHECKING:
+
+        def __init__(self, id: str, strength: float = 1.0) -> None: ...  # noqa: A002 - the field's own name
+
+    else:
+        # Pydantic calls it with whatever a file or a request names: a wrong name is a fault of that field, and no TypeError.
+        def __init__(self, *given: Any, **fields: Any) -> None:
+            super().__init__(**dict(zip(("id", "strength"), given, strict=False)), **fields)
 
 
 if TYPE_CHECKING:

@@ -67,7 +67,7 @@ def preview_of(name: str) -> dict[str, Any]:
     cls = workflow_class(name)
     request = None if cls.own_graph else sample_of(cls)
     if request is None:
-        text = f"The workflow {name} cannot be shown without values of its own."
+        text = f"The workflow {name} cannot be shown without values."
         raise InvalidInputError(text, "Save its graph and show that: ryla-gen graph draw graph_api.json")
     return request.build().to_api()
 

@@ -96,6 +96,4 @@ def _loaded(plugin: EntryPoint) -> object:
         return plugin.load()
     except Exception as error:  # whatever another package does while it is imported; shown whole with RYLA_GEN_DEBUG=1
         text = f"{type(error).__name__}: {error} (while loading {plugin.value}, a plug-in)"
-        raise InternalError(
-            text, "Mend or uninstall the package that offers it; RYLA_GEN_DEBUG=1 shows where it failed."
-        ) from error
+        raise InternalError(text, "Fix or uninstall the package that offers it; RYLA_GEN_DEBUG=1 shows where it failed.") from error

@@ -54,7 +54,7 @@ class SeedVR2(Workflow):
     color_correction: ColorCorrection = Field(default="lab")
     """How colours are matched to the input. lab is the node's own default."""
     seed: int | None = Field(default=None, ge=0, le=2**32 - 1)
-    """Seed of the noise, 0 to 2³²−1 (the node's own range). Drawn when absent."""
+    """Seed of the noise, 0 to 2³²−1 (the node's own range). Random by default."""
     output_format: OutputFormat = Field(default="png")
     """File type of an enlarged picture: png (lossless), jpeg or webp. A video is always mp4."""
 

@@ -115,7 +115,7 @@ async def test_a_pod_that_was_away_for_a_while_is_asked_for_the_picture_again() 
             server.knobs.delay_per_node = 1.0
             job = await runner.submit_base_images("a fox", seed=7, count=1, fields=SMALL)
             wire.cut()
-            with pytest.raises(RylaGenError, match="1 of 1 pictures did not come") as lost:
+            with pytest.raises(RylaGenError, match="1 of 1 picture missing") as lost:
                 await job.result(SECONDS)
             assert lost.value.code in ("server_unhealthy", "backend_unreachable")
             server.knobs.delay_per_node = 0
@@ -132,7 +132,7 @@ def test_only_the_fault_of_a_machine_is_mended_unasked_and_only_once(
     worker.answer = answer
     job = runner.submit_base_images("a fox", count=1, fields=SMALL)
     for ask in (lambda: job, lambda: runner.status(job.id), lambda: runner.status(job.id)):
-        with pytest.raises(RylaGenError, match="1 of 1 pictures did not come"):
+        with pytest.raises(RylaGenError, match="1 of 1 picture missing"):
             ask().result(SECONDS)
     assert endpoint.count("run") == sent
     worker.answer = None
@@ -237,7 +237,7 @@ def test_who_waits_in_vain_is_told_which_process_works_on_the_job(runner: Charac
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(StorageFailedError, match=f"is being worked on by process {holder.pid}") as busy:
+        with pytest.raises(StorageFailedError, match=f"is in use by process {holder.pid}") as busy:
             asyncio.run(wait())
         assert busy.value.hint.startswith("Wait")
     finally:

@@ -108,14 +108,14 @@ def test_ctrl_c_cancels_what_has_not_ended(server: Emulator, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("arguments", "said", "code"),
     [
-        (["swap", "no.png", "x"], "There is no picture no.png", 2),
+        (["swap", "no.png", "x"], "There is no picture at no.png", 2),
         (["sheet", "FACE", "--angle", "sideways"], "There is no angle 'sideways'", 2),
         (["base", "a fox", "--nsfw"], "characters.nsfw_checkpoint names none", 2),
         (["base", "a fox", "--detach", "--backend", "emulator"], "ends with this command", 1),
         (["base", "a fox", "-o", "FACE"], "is a file, not a folder", 1),
         (["status", "7f0c4a1e"], "no character job '7f0c4a1e'", 1),
         (["retry", "7f0c4a1e", "--only", "front"], "no character job", 1),
-        (["compare", "FACE", "no.png"], "There is no picture no.png", 2),
+        (["compare", "FACE", "no.png"], "There is no picture at no.png", 2),
         (["compare", "FACE", "FACE"], "ryla-gen character compare A.png B.png --install", 1),
     ],
 )

@@ -25,6 +25,7 @@ from ryla_gen.errors import (
     JobNotFoundError,
     StorageFailedError,
 )
+from ryla_gen.media.sheet import Tile, contact_sheet
 from tests.cli.shell import environment
 
 SMALL: dict[str, Any] = {"width": 256, "height": 256, "steps": 1}
@@ -87,8 +88,9 @@ def test_a_sheet_has_a_picture_for_each_angle_and_a_contact_sheet(runner: Charac
     result = job.result()
     assert [item.name for item in result.pictures] == ["front", "profile-left", "winking"]
     assert result.sheet is not None
-    with Image.open(result.sheet) as sheet:
-        assert sheet.width > 3 * 256
+    tiles = [Tile(label, item.data) for label, item in zip(("Front", "Profile left", "Winking"), result.pictures, strict=True)]
+    note = f"emulated: not a measure of likeness · flux_pulid · seed 3 · 3 pictures · {job.id[:8]}"
+    assert result.sheet.read_bytes() == contact_sheet(tiles, title="Character sheet", note=note)
     saved = result.save(tmp_path / "out")
     assert [path.name for path in saved] == ["front.png", "profile-left.png", "winking.png", "sheet.png"]
     prompts = [part.prompt for part in job.parts]
@@ -128,8 +130,14 @@ def test_the_workflow_and_checkpoint_come_from_the_configuration(server: Emulato
         (lambda runner, photo: runner.submit_character_sheet(photo, angles=["frnt"]), "did you mean front"),
         (lambda runner, photo: runner.submit_character_sheet(photo, angles=["back", "back"]), "given twice"),
         (lambda runner, photo: runner.submit_character_sheet(photo, angles="front"), "several"),
-        (lambda runner, photo: runner.submit_character_sheet(photo, angles=[Angle("../x", "x", "x")]), "cannot be an angle's name"),
-        (lambda runner, photo: runner.submit_character_sheet(photo, angles=[Angle("job", "x", "x")]), "cannot be an angle's name"),
+        (
+            lambda runner, photo: runner.submit_character_sheet(photo, angles=[Angle("../x", "x", "x")]),
+            "is not a valid name for an angle",
+        ),
+        (
+            lambda runner, photo: runner.submit_character_sheet(photo, angles=[Angle("job", "x", "x")]),
+            "is not a valid name for an angle",
+        ),
         (lambda runner, photo: runner.submit_character_sheet(photo.with_name("no.png")), "base_image"),
         (lambda runner, photo: runner.status("../../etc"), "no character job"),
     ],
@@ -146,12 +154,12 @@ def test_nonsense_is_refused_before_anything_is_written_or_sent(
 def test_what_failed_is_made_again_alone_and_what_came_stays(runner: Characters, server: Emulator, photo: Path) -> None:
     server.knobs.out_of_memory_at = "VAEDecode"
     job = runner.submit_character_sheet(photo, angles=["front", "back"], seed=1, fields=SMALL)
-    with pytest.raises(GpuOutOfMemoryError, match="2 of 2 pictures did not come: front, back") as failed:
+    with pytest.raises(GpuOutOfMemoryError, match="2 of 2 pictures missing: front, back") as failed:
         job.result(SECONDS)
     assert f"ryla-gen character retry {job.id[:8]}" in failed.value.hint
     server.knobs.out_of_memory_at = None
     again = runner.retry(job.id, only=["back"])
-    with pytest.raises(GpuOutOfMemoryError, match="1 of 2 pictures did not come: front"):
+    with pytest.raises(GpuOutOfMemoryError, match="1 of 2 pictures missing: front"):
         again.result(SECONDS)
     kept = again.pictures[0].path.stat()
     assert [item.name for item in again.pictures] == ["back"]
@@ -159,7 +167,7 @@ def test_what_failed_is_made_again_alone_and_what_came_stays(runner: Characters,
     assert [item.name for item in whole.pictures] == ["front", "back"]
     assert whole.pictures[1].path.stat().st_mtime_ns == kept.st_mtime_ns
     assert server.stats.prompts == 4
-    with pytest.raises(InvalidInputError, match="Pictures that did not come: none") as refused:
+    with pytest.raises(InvalidInputError, match="Missing pictures: none") as refused:
         runner.retry(job.id, only=["front"])
     assert "front cannot be made again" in refused.value.message
 
@@ -216,7 +224,7 @@ def test_a_job_that_is_cancelled_keeps_what_came_and_can_be_finished_later(
 def test_waiting_may_stop_without_stopping_the_job(runner: Characters, server: Emulator) -> None:
     server.knobs.delay_per_node = 0.2
     job = runner.submit_base_images("a fox", count=1, fields=SMALL)
-    with pytest.raises(GenerationTimeoutError, match="it goes on"):
+    with pytest.raises(GenerationTimeoutError, match="it continues"):
         job.result(0.01)
     server.knobs.delay_per_node = 0
     assert len(job.result(SECONDS).pictures) == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import pty
 import select
 import signal
 import subprocess
@@ -14,7 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 from .shell import COMMAND, SECONDS, environment
+
+pty = pytest.importorskip("pty", reason="this system has no pseudo-terminals")
 
 OWNER = "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
 """Makes the terminal on stdin the controlling one, as a terminal program does, and becomes the command."""

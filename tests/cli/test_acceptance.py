@@ -126,7 +126,7 @@ def test_a_server_is_asked_for_the_pictures_it_has(tmp_path: Path, face: str, ca
 def test_a_picture_that_cannot_be_read_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "no.png").write_text("no picture")
     valid, said = judged(tmp_path, with_picture(), capsys, "--backend", "emulator", "--image", f"me.png={tmp_path / 'no.png'}")
-    assert not valid and "images[me.png]: This is no picture" in said[0]
+    assert not valid and "images[me.png]: This is not a picture" in said[0]
 
 
 def test_a_release_that_is_not_packaged_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,7 +147,7 @@ def test_missing_inputs_of_a_choice_are_errors_and_a_wrong_choice_is_told(
     resize["inputs"] |= {"resize_type": "scale by magic", "scale_method": "area"}
     assert judged(tmp_path, graph, capsys) == (True, [])
     here("graph", "validate", saved(tmp_path, graph))
-    assert "resize_type='scale by magic' is none of its options" in " ".join(capsys.readouterr().out.split())
+    assert "resize_type='scale by magic' is not one of its options" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_class_of_another_name_is_rewritten_and_runs(tmp_path: Path, face: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,7 +155,7 @@ def test_a_class_of_another_name_is_rewritten_and_runs(tmp_path: Path, face: str
     graph["90"] = {"class_type": "T2IAdapterLoader", "inputs": {"t2i_adapter_name": "canny.safetensors"}}
     assert judged(tmp_path, graph, capsys) == (True, [])
     here("graph", "validate", saved(tmp_path, graph))
-    assert "ControlNetLoader by now" in " ".join(capsys.readouterr().out.split())
+    assert "now called ControlNetLoader" in " ".join(capsys.readouterr().out.split())
     assert here("graph", "run", saved(tmp_path, graph), "--backend", "emulator", "-o", str(tmp_path / "x.png")) == 0
 
 

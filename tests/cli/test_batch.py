@@ -277,7 +277,7 @@ def test_two_batches_do_not_share_a_folder(server: Emulator, tmp_path: Path, cap
         while server.queue.remaining() < 1:
             time.sleep(0.02)
         assert here("batch", file, "-o", str(out), "--url", server.url) == 1
-        assert "Another batch runs" in capsys.readouterr().err
+        assert "Another batch is running" in capsys.readouterr().err
     finally:
         process.terminate()
         process.communicate(timeout=SECONDS)

@@ -29,7 +29,7 @@ def test_set_succeeds_once_and_warns_of_what_else_is_wrong(
     assert here("config", "set", "backend", "emulator", "--json") == 0
     said = capsys.readouterr()
     assert envelope(said.out)["ok"] is True  # and the only line of its kind
-    assert said.err.startswith("warning: it is written, but the settings cannot be used yet")
+    assert said.err.startswith("warning: saved, but the settings cannot be used yet")
     assert said.err.rstrip().endswith("unset RYLA_GEN_BACKEND" if variable else "ryla-gen config unset foo")
 
 
@@ -77,5 +77,5 @@ def test_a_key_that_is_neither_a_setting_nor_there_is_refused(file: Path, capsys
 def test_an_address_that_no_named_backend_would_use_is_refused(command: str, backend: str, capsys: Capsys) -> None:
     assert here(*command.split(), "--backend", backend, "--url", "http://127.0.0.1:9") == 2
     said = capsys.readouterr().err
-    assert "error[invalid_input]: The address http://127.0.0.1:9 is of a ComfyUI server" in said
+    assert "error[invalid_input]: The address http://127.0.0.1:9 belongs to a ComfyUI server" in said
     assert "--url alone" in said

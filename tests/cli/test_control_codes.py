@@ -11,7 +11,7 @@ from PIL import Image
 
 from ryla_gen.comfy.messages import clean
 from ryla_gen.events import Progress
-from ryla_gen.support.control_characters import visible
+from ryla_gen.support.control_characters import escape_controls
 from ryla_gen.tools.gallery.rerun import quoted
 from ryla_gen_cli.progress import described
 from ryla_gen_cli.screen import table
@@ -42,7 +42,7 @@ def test_people_see_what_stands_there_and_their_terminal_does_not_obey_it(line: 
     assert here(*line.format(job=item["id"], file=made).split()) == 0
     said = capsys.readouterr()
     assert SHOWN[:30] in said.out  # a table cuts long cells
-    assert said.out + said.err == visible(said.out + said.err)
+    assert said.out + said.err == escape_controls(said.out + said.err)
 
 
 def test_a_graph_on_stdout_is_still_json(made: Path, capsys: Capsys) -> None:
@@ -71,18 +71,18 @@ def test_columns_stay_in_line() -> None:
 
 
 def test_line_ends_and_tabs_stay() -> None:
-    assert visible("a\n\tb\r\x85") == "a\n\tb\\u000d\\u0085"
+    assert escape_controls("a\n\tb\r\x85") == "a\n\tb\\u000d\\u0085"
 
 
 @pytest.mark.parametrize("sign", ["\u061c", "\u200e", "\u200f", "\u202a", "\u202e", "\u2066", "\u2069", "\u2028"])
 def test_what_turns_text_around_is_shown_everywhere(sign: str) -> None:
-    assert visible(f"a{sign}b") == f"a\\u{ord(sign):04x}b"
+    assert escape_controls(f"a{sign}b") == f"a\\u{ord(sign):04x}b"
     assert clean(f"a{sign}b") == "a b"
     assert sign not in quoted(f"a{sign}b")
 
 
 def test_joiners_of_emoji_and_letters_stay() -> None:
-    assert visible("👩‍🚀 می‌خواهم é") == "👩‍🚀 می‌خواهم é"
+    assert escape_controls("👩‍🚀 می‌خواهم é") == "👩‍🚀 می‌خواهم é"
 
 
 def test_a_bar_shows_the_name_of_a_node_without_its_controls() -> None:

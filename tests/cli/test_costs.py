@@ -184,7 +184,14 @@ def test_an_estimate_takes_the_options_of_the_workflow_and_needs_no_prompt(capsy
 def test_an_estimate_for_people_says_what_it_rests_on(capsys: pytest.CaptureFixture[str]) -> None:
     assert here("estimate", "wan2", "waves", "--backend", "modal") == 0
     said = capsys.readouterr().out
-    for word in ("wan2 on modal (L40S)", "cost   $", "time   60 s", "cold   60 s more", "Basis: No run here yet", "Not included:"):
+    for word in (
+        "wan2 on modal (L40S)",
+        "cost   $",
+        "time   60 s",
+        "cold   60 s more",
+        "Basis: There is no earlier run here",
+        "Not included:",
+    ):
         assert word in said
     assert here("estimate", "flux", "--backend", "emulator") == 0
     assert "cost   nothing" in capsys.readouterr().out

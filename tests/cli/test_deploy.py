@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import subprocess
 import time
 from collections.abc import Iterator
@@ -146,6 +145,7 @@ def test_what_does_not_fit_and_what_nobody_agreed_to_is_exit_2(line: str, modal:
 @pytest.mark.parametrize(("answer", "code"), [("n", 1), ("y", 0)])
 def test_a_person_is_asked(answer: str, code: int, app: Loopback) -> None:
     before = app.counts["FunctionUpdateSchedulingParams"]
+    pty = pytest.importorskip("pty", reason="this system has no pseudo-terminals")
     outer, inner = pty.openpty()
     line = [*COMMAND, "warm", "flux", "--containers", "2"]
     with subprocess.Popen(line, stdin=inner, stderr=inner, stdout=subprocess.PIPE, env=environment()) as process:
@@ -178,7 +178,7 @@ def test_a_refused_token_and_another_workspace_are_said_before_anything_is_deplo
     error = told(capsys, "deploy", "--yes", code=1)["error"]
     assert (error["code"], error["hint"]) == (
         "not_authorized",
-        "Choose the right token: modal profile activate somebody-else",
+        "Switch to the right token: modal profile activate somebody-else",
     )
     monkeypatch.delenv("MODAL_WORKSPACE")
     modal.knobs.refuse_token = True
@@ -200,7 +200,7 @@ def test_the_doctor_looks_at_everything(app: Loopback, capsys: Capsys) -> None:
     told_of = ("folders", "token", "app", "version", "queue", "call", "weights", "picture")
     states = {name: checks[name]["state"] for name in told_of}
     assert states == dict.fromkeys(told_of[:-2], "ok") | {"weights": "failed", "picture": "skipped"}
-    assert checks["weights of flux"]["hint"] == "Bring them: ryla-gen weights sync flux"
+    assert checks["weights of flux"]["hint"] == "Download them: ryla-gen weights sync flux"
     # The emulator needs no weights, so their absence is all there is to complain of.
     app.knobs.queue_unavailable = True
     broken = {item["name"]: item for item in told(capsys, "doctor", "flux", code=1)["data"]["items"]}

@@ -1,4 +1,4 @@
-"""``ryla-gen funnel``: what the journal tells of requests, completed, failed and cancelled."""
+"""``ryla-gen funnel``: what the journal tells of requests, completed, failed and canceled."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def test_the_check_takes_the_same_schemas_as_the_others(tmp_path: Path, capsys: 
 def test_schemas_of_another_form_are_refused(verb: str, entry: Any, tmp_path: Path, capsys: Capsys) -> None:
     graph, schemas = saved(tmp_path, GRAPH), saved(tmp_path, {"KSampler": entry}, "schemas.json")
     assert here("graph", verb, graph, "--schemas", schemas) == 2
-    assert "holds no node schemas: that of KSampler" in capsys.readouterr().err
+    assert "contains no node schemas: that of KSampler" in capsys.readouterr().err
 
 
 def test_a_server_that_does_not_answer_is_named(tmp_path: Path, capsys: Capsys) -> None:
@@ -197,6 +197,18 @@ def test_slots_are_listed_for_people_and_for_programs(tmp_path: Path, capsys: Ca
     table = capsys.readouterr().out
     assert all(name in table for name in items)
     assert here("graph", "slots", "flux-dev") == 0
+
+
+def test_a_file_of_another_machine_is_refused_with_the_option_that_replaces_it(tmp_path: Path, capsys: Capsys) -> None:
+    graph = copy.deepcopy(GRAPH)
+    loader = next(node_id for node_id, node in graph.items() if node["class_type"] == "CheckpointLoaderSimple")
+    graph[loader]["inputs"]["ckpt_name"] = r"C:\ComfyUI\models\checkpoints\mine.safetensors"
+    file = saved(tmp_path, graph)
+    assert here("graph", "run", file) == 2
+    option = f"--set {loader}.ckpt_name="
+    assert option in capsys.readouterr().err
+    made = ok(capsys, "graph", "run", file, *f"{option}mine.safetensors".split(" "), "-o", str(tmp_path / "x.png"))
+    assert made["graph"][loader]["inputs"]["ckpt_name"] == "mine.safetensors"
 
 
 def test_values_are_set_by_slot_and_checked_before_anything_runs(tmp_path: Path, capsys: Capsys) -> None:

@@ -61,7 +61,7 @@ def test_the_help_of_each_command_ends_with_an_example_of_a_command_that_exists(
     example = said.partition("Example:")[2].strip()
     words = shlex.split(example.partition(" > ")[0])
     assert words[0] == "ryla-gen"
-    assert words[1] in app.NOUNS
+    assert words[1] in app.COMMANDS
     assert "\n" not in example
 
 

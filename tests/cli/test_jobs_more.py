@@ -126,7 +126,7 @@ def test_cancel_stops_one_that_runs_and_one_that_waits_and_no_other(server: Emul
     assert server.queue.remaining() == 1
     assert [state(capsys, job) for job in (first, second, third)] == ["canceled", "canceled", "queued"]
     assert here("jobs", "cancel", first) == 0
-    assert "is cancelled" in capsys.readouterr().out
+    assert "is canceled" in capsys.readouterr().out
     assert told(capsys, "jobs", "result", first, code=1)["error"]["code"] == "job_canceled"
 
 
@@ -152,7 +152,7 @@ def test_ctrl_c_stops_the_watching_only(verb: str, server: Emulator, capsys: Cap
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=SECONDS)
     assert process.returncode == 130
-    assert b"work was cancelled" not in said
+    assert b"work was canceled" not in said
     assert b"Traceback" not in said
     assert server.queue.remaining() == 1
     assert state(capsys, job) == "running"

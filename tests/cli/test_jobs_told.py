@@ -12,8 +12,8 @@ import pytest
 
 from ryla_gen import load, telemetry
 from ryla_gen.emulator.server import Emulator
-from tests.hooks.conftest import Heard
 from tests.runpod_loopback import RunpodLoopback
+from tests.telemetry.conftest import Heard
 
 from .shell import SMALL, envelope, here, picture, ryla
 

@@ -66,9 +66,9 @@ def test_the_list_of_weights_ends_with_what_they_allow(capsys: pytest.CaptureFix
     here("weights", "list", "flux-pulid")
     said = capsys.readouterr().out
     assert "Free for commercial use with their defaults: flux, wan2, seedvr2." in said
-    assert "so unknown: " in said
+    assert "so it is unknown: " in said
     here("weights", "list", "flux")
-    assert "commercial use" not in capsys.readouterr().out.partition("1 files")[2]
+    assert "commercial use" not in capsys.readouterr().out.partition("1 file")[2]
     here("weights", "list", "flux-pulid", "--json")
     data = envelope(capsys.readouterr().out)["data"]
     assert {item["commercial_use"] for item in data["items"]} == {True, False, None}

@@ -115,7 +115,7 @@ def test_settings_are_shown_set_and_unset(clean_environment: Path, capsys: pytes
 def test_a_setting_that_the_environment_hides_is_said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RYLA_GEN_BACKEND", "emulator")
     assert here("config", "set", "backend", "comfyui") == 0
-    assert "RYLA_GEN_BACKEND is set and wins" in capsys.readouterr().err
+    assert "RYLA_GEN_BACKEND is set and overrides" in capsys.readouterr().err
 
 
 def test_no_secret_is_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,4 +37,4 @@ def test_a_cell_that_is_no_whole_number_is_told_so(tmp_path: Path, capsys: Capsy
 @pytest.mark.parametrize("verb", ["run", "submit"])
 def test_a_missing_prompt_names_the_command_that_was_called(verb: str, capsys: Capsys) -> None:
     assert here(verb, "flux") == 2
-    assert f'hint: Say what to show: ryla-gen {verb} flux "' in capsys.readouterr().err
+    assert f'hint: Describe what to show: ryla-gen {verb} flux "' in capsys.readouterr().err

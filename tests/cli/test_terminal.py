@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import pty
 import subprocess
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from .shell import COMMAND, SECONDS, SMALL, environment, ryla
 
+pty = pytest.importorskip("pty", reason="this system has no pseudo-terminals")
 LINE = ("run", "flux-dev", "fox", "--width", "256", "--height", "256", "--steps", "30", "-o")
 
 

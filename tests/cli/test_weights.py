@@ -85,7 +85,7 @@ def test_the_list_needs_nobody_and_names_sizes_and_licences(capsys: pytest.Captu
     said = capsys.readouterr().out
     assert "17.24 GB" in said
     assert "Apache-2.0" in said
-    assert "1 files, 17.24 GB." in said
+    assert "1 file, 17.24 GB." in said
 
 
 def test_options_of_a_workflow_may_need_more(capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,7 +119,7 @@ def test_sync_brings_them_and_verify_finds_what_is_wrong(site: Path, hub: Hub, m
     found = envelope(wrong.stdout)
     assert [item["state"] for item in found["data"]["files"]] == ["missing", "wrong_hash"]
     assert found["error"]["code"] == "model_not_found"
-    assert found["error"]["hint"] == f"Bring them: ryla-gen weights sync tiny --local {models}"
+    assert found["error"]["hint"] == f"Download them: ryla-gen weights sync tiny --local {models}"
     again = run(site, hub, "sync", "tiny", "--local", str(models))
     assert (again.returncode, again.stdout.count(b"downloaded")) == (0, 2)
     assert b"commercial" not in again.stderr  # it was said once

@@ -138,7 +138,7 @@ class TestCredentials:
         assert (token or "secret") not in str(caught.value)
 
     def test_no_file_takes_a_password_and_no_message_repeats_it(self, capsys: pytest.CaptureFixture[str]) -> None:
-        with pytest.raises(InvalidInputError, match="kept in no file"):
+        with pytest.raises(InvalidInputError, match="never stored in a file"):
             set_value("comfyui.url", "https://me:hunter2@pod.example.com")
         with pytest.raises(InvalidInputError, match="COMFYUI_TOKEN"):
             set_value("comfyui.token", "hunter2")

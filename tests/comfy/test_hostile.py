@@ -157,7 +157,7 @@ FRAMES = {
     "an empty picture": lambda _: [b""],
     "a picture of three bytes": lambda _: [b"\0\0\0"],
     "a picture whose head is a list": binary([]),
-    "a picture whose head is no JSON": binary(b"{"),
+    "a picture whose head is not JSON": binary(b"{"),
     "a picture whose head is longer than itself": lambda _: [b"\0\0\0\4\xff\xff\xff\xff"],
     "a picture of a type that is a list": binary({"node_id": "9", "image_type": ["image/png"]}),
     "a picture that is a page": binary({"node_id": "9", "image_type": "text/html"}),

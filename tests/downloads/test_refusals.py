@@ -24,7 +24,7 @@ from .hub import Hub
 def test_a_gated_file_says_how_to_get_access(hub: Hub, models: Path) -> None:
     hub.put("maker/model", "a.safetensors", DATA)
     hub.gated["maker/model"] = {"hf_good"}
-    for token, why in ((None, "no token"), ("hf_stranger", "not been let in")):
+    for token, why in ((None, "no token"), ("hf_stranger", "has no access")):
         error = failure(run(hub, models, row(data=DATA, gated=True), token=token))
         assert isinstance(error, NotAuthorizedError) and why in error.message
         assert f"{hub.url}/maker/model" in error.hint and "HF_TOKEN" in error.hint
@@ -102,7 +102,7 @@ def test_a_file_where_a_folder_has_to_be_is_called_one(name: str, mends: str, hu
     models.mkdir() if name else models.write_text("a note")
     if name:
         (models / name).write_text("a note")
-    with pytest.raises(StorageFailedError, match="is a file, and has to be a folder") as caught:
+    with pytest.raises(StorageFailedError, match="is a file, but must be a folder") as caught:
         run(hub, models, row())
     assert str(models / name) in caught.value.message
     assert mends in caught.value.hint

@@ -161,4 +161,4 @@ def test_a_batch_whose_folder_knows_no_flock_is_held(shim: Path, volume: dict[st
     )
     environment = {**os.environ, **volume, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == f"Another batch runs in {tmp_path / 'out'}.", done.stderr
+    assert done.stdout.strip() == f"Another batch is running in {tmp_path / 'out'}.", done.stderr

@@ -104,7 +104,7 @@ def lab_tell(_context: Context, image: Image.Image, characters: int) -> NodeResu
 
 
 def chain(*middle: dict[str, Any], color: int = 1, save: str = "lab") -> dict[str, Any]:
-    """LabImage → the given nodes, each fed by the one before → LabSave. Ids: 1, 2, …"""
+    """LabImage → the given nodes, each fed by the one before → LabSave. Ids count from 1."""
     graph: dict[str, Any] = {"1": {"class_type": "LabImage", "inputs": {"color": color}}}
     for entry in middle:
         inputs = {key: value for key, value in entry.items() if key != "class_type"}

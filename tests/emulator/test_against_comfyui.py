@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ryla_gen.emulator import flow, sampling
+from ryla_gen.emulator import sampling
 from ryla_gen.emulator.model import Model
-from ryla_gen.emulator.samplers import SAMPLERS, sampler_named
-from ryla_gen.emulator.sampling import Guider, Noise
-from ryla_gen.emulator.walk import Array, Walk
+from ryla_gen.emulator.sampling import Guider, Noise, flow
+from ryla_gen.emulator.sampling.samplers import SAMPLERS, sampler_named
+from ryla_gen.emulator.sampling.walk import Array, Walk
 from ryla_gen.models.node_schemas import COMFYUI_VERSION, node_schemas
 
 MEASURED: dict[str, dict[str, Any]] = json.loads((Path(__file__).with_name("data") / "comfyui_sampling.json").read_text())

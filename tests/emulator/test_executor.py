@@ -234,7 +234,7 @@ async def test_history_entries_look_like_comfyuis(client, lab):
 
 
 async def test_the_history_is_bounded_and_can_be_asked_in_parts(client, emulator):
-    from ryla_gen.emulator.queue import HISTORY_SIZE
+    from ryla_gen.emulator.server.queue import HISTORY_SIZE
 
     for number in range(HISTORY_SIZE + 50):
         emulator.queue.remember(f"p{number}", {"number": number})
@@ -251,7 +251,7 @@ async def test_the_history_is_bounded_and_can_be_asked_in_parts(client, emulator
 
 
 async def test_huge_prompts_do_not_add_up_in_the_history(client, emulator):
-    from ryla_gen.emulator.queue import HISTORY_BYTES
+    from ryla_gen.emulator.server.queue import HISTORY_BYTES
 
     for number in range(10):
         emulator.queue.remember(f"p{number}", {}, HISTORY_BYTES // 4)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ryla_gen.emulator import flow
+from ryla_gen.emulator.sampling import flow
 
 MEASURED = json.loads((Path(__file__).with_name("data") / "k_diffusion.json").read_text())
 MODELS = {"dev": flow.FLUX_DEV, "schnell": flow.FLUX_SCHNELL, "wan": flow.WAN, "sdxl": flow.SDXL}

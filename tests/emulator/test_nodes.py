@@ -19,11 +19,11 @@ from running import Graph, Runner, flux, folders_in, pictures, reference
 
 from ryla_gen.emulator import video
 from ryla_gen.emulator.base import Folders
-from ryla_gen.emulator.files import inside, next_names
 from ryla_gen.emulator.latents import decode, encode
 from ryla_gen.emulator.mark import to_pixels
 from ryla_gen.emulator.nodes import NODES
-from ryla_gen.emulator.nodes_upscale import target_size
+from ryla_gen.emulator.nodes.upscale import target_size
+from ryla_gen.emulator.server.files import inside, next_names
 from ryla_gen.models.node_schemas import COMFYUI_VERSION, node_schemas
 
 HERE = Path(__file__).parent

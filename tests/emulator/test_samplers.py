@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from ryla_gen.comfy.schema import input_specs
-from ryla_gen.emulator import flow
-from ryla_gen.emulator.samplers import SAMPLERS, STOCHASTIC, sampler_named
-from ryla_gen.emulator.walk import Array, Walk
+from ryla_gen.emulator.sampling import flow
+from ryla_gen.emulator.sampling.samplers import SAMPLERS, STOCHASTIC, sampler_named
+from ryla_gen.emulator.sampling.walk import Array, Walk
 from ryla_gen.models.node_schemas import node_schemas
 
 MEASURED = json.loads((Path(__file__).with_name("data") / "k_diffusion.json").read_text())

@@ -245,7 +245,7 @@ async def test_view_gives_nothing_from_outside_its_folders(client, parameters, s
     assert (await client.get("/view", **parameters))[0] == status
 
 
-SCRIPTED = set("html htm xhtml xht xml svg svgz js mjs css mht mhtml xsl rdf swf pdf hta".split())  # noqa: SIM905
+SCRIPTED = set("html htm xhtml xht xml svg svgz js mjs css mht mhtml xsl rdf swf pdf hta dae x3d".split())  # noqa: SIM905
 ODD = {"HTML", "png.xhtml", "unknown", ""}
 
 

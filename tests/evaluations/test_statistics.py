@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 import statistics
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ryla_gen.tools.evaluations.plots import ticks
 from ryla_gen.tools.evaluations.statistics import percentile, share, spread, tries_to_prove
 
 
@@ -59,13 +56,3 @@ def test_percentiles_are_those_of_the_standard_library(values: list[float]) -> N
     found = spread(values)
     assert (found.low, found.high) == (min(values), max(values))
     assert found.deviation == pytest.approx(statistics.stdev(values), rel=1e-6, abs=1e-6)
-
-
-@given(st.floats(0, 1e3), st.floats(0.01, 1e6))
-def test_an_axis_has_a_few_round_numbers_inside_it(low: float, span: float) -> None:
-    found = ticks(low, low + span)
-    assert 1 <= len(found) <= 12
-    assert all(low - span * 1e-6 <= value <= low + span * (1 + 1e-6) for value in found)
-    steps = {round(b - a, 9) for a, b in itertools.pairwise(found)}
-    assert len(steps) <= 1 or max(steps) - min(steps) < max(steps) * 1e-3
-    assert all(math.isfinite(value) for value in found)

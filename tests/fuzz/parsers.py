@@ -479,7 +479,7 @@ PARSERS: tuple[Parser, ...] = (
     Parser("errors.py:error_from_data", "data", lambda: [SHAPES["error_reply"]["error"]], _error),
     Parser("settings/reading.py:read_config", "toml", lambda: [CONFIG], _config),
     Parser("settings/__init__.py:environment", "data", lambda: [ENVIRONMENT], _environment),
-    Parser("settings/edit.py", "toml", lambda: [CONFIG], _edited, (ValueError, TOMLDecodeError), weight=0.3),
+    Parser("settings/edit.py", "toml", lambda: [CONFIG], _edited, (ValueError, TOMLDecodeError), weight=0.1),
     Parser("safetensors.py:parse_header", "bytes", lambda: [lora(metadata={"a": "b"})], _header),
     Parser("safetensors.py:entries", "json", lambda: [ENTRIES], _entries, weight=2),
     Parser("loras/base.py:card_from", "data", lambda: [CARD], _card, (ValueError,)),

@@ -114,9 +114,9 @@ def test_since_leaves_out_what_is_older_and_a_wrong_folder_is_refused(tmp_path: 
         os.utime(write(tmp_path / "pics" / name, noted(inputs={"prompt": name})), (moment, moment))
     names = [[item.path.name for item in collect(tmp_path / "pics", history, since=when).items] for when in (None, "2025-01-01")]
     assert names == [["new.png", "old.png"], ["new.png"]]
-    with pytest.raises(InvalidInputError, match="no instant"):
+    with pytest.raises(InvalidInputError, match="not a valid date"):
         collect(tmp_path, history, since="yesterday-ish")
-    with pytest.raises(InvalidInputError, match="is no folder"):
+    with pytest.raises(InvalidInputError, match="is not a folder"):
         collect(tmp_path / "pics/new.png", history)
     with pytest.raises(InvalidInputError, match="does not exist"):
         collect(tmp_path / "nowhere", history)

@@ -21,7 +21,7 @@ class Sheet:
         self.links: list[list[Any]] = []
 
     def add(self, kind: str, values: Any = None, *, outputs: tuple[str, ...] | None = None, **more: Any) -> int:
-        """Add a node; keyword arguments: ``inputs`` (name → where from), ``types`` (name → type), ``widgets`` (names), mode …"""
+        """Add a node; ``more``: ``inputs`` (name → where from), ``types`` (name → type), ``widgets`` (names), ``mode``."""
         number = more.pop("id", len(self.nodes) + 1)
         schema = node_schemas().get(kind, {})
         types = {name: wanted if isinstance(wanted, str) else "COMBO" for name, wanted, _ in entries(schema)}

@@ -12,7 +12,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from ryla_gen.tools.graph_files import found
 
-from ryla_gen import CustomWorkflow, FluxDev
+from ryla_gen import CustomWorkflow, FluxDev, load
 from ryla_gen.comfy.separators import with_server_names
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.graphs import read
@@ -128,10 +128,37 @@ def test_pictures_of_other_tools_give_their_graph(data: bytes, tmp_path: Path) -
     assert read(tmp_path / "x.png").data == GRAPH
 
 
+@pytest.mark.parametrize("data", [png(Prompt=json.dumps(GRAPH)), webp("Prompt:" + json.dumps(GRAPH))], ids=["png", "webp"])
+def test_pictures_of_other_tools_run_again_too(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(data)
+    found = load(tmp_path / "x.png")
+    assert isinstance(found, CustomWorkflow)
+    assert found.graph == GRAPH
+
+
+@pytest.mark.parametrize(
+    ("texts", "says"),
+    [
+        ({"prompt": "{half"}, "The graph inside .* is damaged: .* is not JSON"),
+        ({"prompt": '{"1": ' + "9" * 5000 + "}"}, "a number of thousands of digits"),
+        ({"workflow": json.dumps(drawn(GRAPH))}, "carries the drawing of its graph"),
+    ],
+    ids=["damaged", "digits", "drawing"],
+)
+def test_a_picture_that_cannot_run_again_says_why(texts: dict[str, str], says: str, tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(png(**texts))
+    with pytest.raises(InvalidInputError, match=says) as caught:
+        load(tmp_path / "x.png")
+    assert ("ryla-gen graph run" in caught.value.hint) is ("workflow" in texts)
+
+
 def test_numbers_that_json_does_not_have_are_empty_in_a_picture_too(tmp_path: Path) -> None:
     graph = {"1": {"class_type": "A", "inputs": {"a": float("nan"), "b": float("inf")}, "is_changed": [float("nan")]}}
     (tmp_path / "x.png").write_bytes(png(prompt=json.dumps(graph)))
     assert read(tmp_path / "x.png").data["1"]["inputs"] == {"a": None, "b": None}
+    again = load(tmp_path / "x.png")
+    assert isinstance(again, CustomWorkflow)
+    assert again.graph["1"]["inputs"] == {"a": None, "b": None}
 
 
 @pytest.mark.parametrize(

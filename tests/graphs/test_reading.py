@@ -64,7 +64,7 @@ def test_every_holder_gives_the_same_graph(data: bytes, kind: str, tmp_path: Pat
         (b"", "is empty"),
         (b"   \n", "is empty"),
         (b"not json", "is not JSON"),
-        (b"\xff\xfe\x00", "no UTF-8 text"),
+        (b"\xff\xfe\x00", "not UTF-8 text"),
         (json.dumps(GRAPH).encode("utf-16-le"), "is not JSON"),
         (b"[" * 100_000, "nested too deeply"),
         (b'{"1":' * 300 + b"1" + b"}" * 300, "nested too deeply"),

@@ -71,7 +71,7 @@ def test_a_value_is_set_by_id_title_or_class_and_read_as_the_slots_type(key: str
     [
         ("KSampler.sed", "1", "no input 'sed'", f"{SAMPLER}.seed"),
         ("KSamplr.seed", "1", "No node of the graph is called 'KSamplr'", "KSampler.seed"),
-        ("CLIPTextEncode.text", "x", "2 nodes answer", "by its id"),
+        ("CLIPTextEncode.text", "x", "2 nodes match", "by its id"),
         ("KSampler.model", "x", "is linked", "graph slots"),
         ("KSampler.seed", "x", "takes a whole number", "graph slots"),
         ("KSampler.seed", True, "takes a whole number", "graph slots"),
@@ -79,11 +79,11 @@ def test_a_value_is_set_by_id_title_or_class_and_read_as_the_slots_type(key: str
         ("KSampler.seed", "-1", "takes 0 to", "graph slots"),
         ("KSampler.cfg", "nan", "takes a number", "graph slots"),
         ("KSampler.cfg", "1e3", "takes 0.0 to 100.0", "graph slots"),
-        ("KSampler.sampler_name", "eulerr", "no choice 'eulerr'", "euler"),
+        ("KSampler.sampler_name", "eulerr", "no option 'eulerr'", "euler"),
         ("SaveImage.filename_prefix", 5, "takes text", "graph slots"),
         ("CheckpointLoaderSimple.ckpt_name", ["1", 0], "takes a name", "graph slots"),
-        ("seed", "1", "names no slot", "3.seed"),
-        (".", "1", "names no slot", "3.seed"),
+        ("seed", "1", "does not name an input", "3.seed"),
+        (".", "1", "does not name an input", "3.seed"),
         ("99999999999999999999.x", "1", "No node", "graph slots"),
     ],
 )

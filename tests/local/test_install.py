@@ -21,7 +21,7 @@ from tests.cli.shell import ryla
 
 from .conftest import ROOT, Sources, git
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="installed on Linux and macOS only")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="installs ComfyUI on Linux and macOS only")
 
 
 def titles(made) -> list[str]:

@@ -97,7 +97,7 @@ def test_a_stale_lock_is_named_with_the_command_that_writes_it(
     assert command.main(["--check"]) == 1
     printed = capsys.readouterr()
     assert "flux: stale" in printed.out and "video: made from the pins as they are" in printed.out
-    assert printed.err == "Write them anew: python -m ryla_gen.remote.locks flux\n"
+    assert printed.err == "Write them again: python -m ryla_gen.remote.locks flux\n"
 
 
 @pytest.mark.parametrize("given", ["ComfyUI", "Comfy=/tmp", "ComfyUI="])

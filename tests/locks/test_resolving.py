@@ -164,8 +164,8 @@ def test_without_uv_or_git_it_says_which_one_to_install(tmp_path: Path) -> None:
     environment = {**os.environ, "PATH": str(python.parent), "PYTHONPATH": places}
     done = subprocess.run([python, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines() == [
-        f"{BackendNotConfiguredError.__name__} Resolving requirements needs uv, which is not here. Install it: pip install uv",
-        f"{BackendNotConfiguredError.__name__} Reading requirement lists needs git, which is not here. Install git.",
+        f"{BackendNotConfiguredError.__name__} Resolving requirements needs uv, which is not installed. Install it: pip install uv",
+        f"{BackendNotConfiguredError.__name__} Reading requirement lists needs git, which is not installed. Install git.",
     ], done.stderr
 
 

@@ -274,7 +274,7 @@ def test_what_a_pods_jobs_name_is_not_removed(pod: Emulator, tmp_path: Path) -> 
         pod.knobs.delay_per_node = 30
         job = client.submit(FluxLora(**SMALL, lora_id="ada"))
         next(event for event in job.events() if isinstance(event, Started))
-        with pytest.raises(StorageFailedError, match="A job that waits or runs"):
+        with pytest.raises(StorageFailedError, match="A waiting or running job"):
             client.loras.remove("ada")
         done = client.loras.push(stored(tmp_path, "new.safetensors", lora(seed=2)), id="ada")
         assert done.removed == ()

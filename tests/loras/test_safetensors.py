@@ -75,7 +75,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "a number of ten thousand digits": (whole(b'{"a": ' + b"9" * 10_000 + b"}"), "no JSON"),
     "metadata that is no table": (whole({"__metadata__": ["x"]}), "table of texts"),
     "metadata of numbers": (whole({"__metadata__": {"x": 1}}), "table of texts"),
-    "a tensor that is a number": (whole({"a": 1}), "does not say its dtype"),
+    "a tensor that is a number": (whole({"a": 1}), "must have dtype"),
     "a tensor with more": (whole(tensor(code="import os"), b"1234"), "nothing else"),
     "an unknown dtype": (whole(tensor(dtype="PICKLE"), b"1234"), "unknown dtype"),
     "a dtype that is a list": (whole(tensor(dtype=[]), b"1234"), "unknown dtype"),

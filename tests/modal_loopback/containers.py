@@ -230,7 +230,7 @@ class Containers:
             item = container.running.pop(output.input_id, None)
             if item is not None and not item.done and self._restarts(container, output.result):
                 self.enqueue(item, first=True)
-            elif item is not None:  # cancelled and timed-out inputs are done already: finish() keeps the first result
+            elif item is not None:  # canceled and timed-out inputs are done already: finish() keeps the first result
                 item.call.finish(item, output.result, output)
         return Empty()
 

@@ -128,7 +128,7 @@ def test_an_error_shows_the_cells_own_lines_and_what_mends_it(kernel: Kernel) ->
     for call in calls:
         shown = kernel.run(f"wide = 250\n\n{call}")
         lines = shown.trace.splitlines()
-        assert lines[0].startswith("InvalidInputError [invalid_input]: flux does not take this: width:")
+        assert lines[0].startswith("InvalidInputError [invalid_input]: flux does not accept this: width:")
         assert lines[1].startswith("  Nearest valid: width=256.")
         assert lines[2] == f"  in line 3: {call}"
         assert len(lines) == 4

@@ -14,6 +14,7 @@ import modal
 import pytest
 from PIL import Image
 
+from ryla_gen.version import __version__
 from tests.conftest import encoded, portrait
 from tests.modal_loopback import Loopback
 
@@ -40,7 +41,8 @@ def test_a_bare_call_gives_a_picture_and_says_what_it_took(app: Loopback) -> Non
     assert cost["gpu_seconds"] == timings["running"] > 0
     assert cost["gpu_usd"] == pytest.approx(timings["running"] * 0.000542)
     assert cost["total_usd"] == pytest.approx(cost["gpu_usd"] + cost["cpu_usd"] + cost["memory_usd"])
-    assert generation["server"] == {"comfyui": "0.3.71", "gpu": "L40S", "container": flux_containers(app)[-1].id, "app": "0.1.0"}
+    container = flux_containers(app)[-1].id
+    assert generation["server"] == {"comfyui": "0.3.71", "gpu": "L40S", "container": container, "app": __version__}
 
 
 def test_who_waited_for_the_container_hears_of_its_cold_start(fresh: Any) -> None:

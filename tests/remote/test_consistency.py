@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from ryla_gen import Generation, InstantID
+from ryla_gen.contract import NOT_MEASURED
 from ryla_gen.faces import Face
-from ryla_gen.remote.consistency import NOT_MEASURED, measured
+from ryla_gen.remote.consistency import measured
 from ryla_gen.results import Output
 from tests.conftest import encoded, portrait
 

@@ -26,7 +26,12 @@ from .conftest import deploy
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "ryla_gen" / "remote" / "build"
-ONLY_OUTSIDE = {"modal": "Modal puts its own client into every container", "typer": "the CLI's", "rich": "the CLI's"}
+ONLY_OUTSIDE = {
+    "modal": "Modal puts its own client into every container",
+    "typer": "the CLI's",
+    "rich": "the CLI's",
+    "tomlkit": "writes the settings of a person's machine",
+}
 
 
 def test_the_image_has_what_the_package_needs_at_versions_it_accepts() -> None:

@@ -31,7 +31,7 @@ class ComfyWorker:
         self.bucket = bucket
 
     async def __call__(self, asked: dict[str, Any], report: Report) -> dict[str, Any]:
-        """Run one job; a cancelled one is interrupted on the server too."""
+        """Run one job; a canceled one is interrupted on the server too."""
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, sock_connect=10)) as http:
             for image in asked.get("images") or ():
                 form = aiohttp.FormData()

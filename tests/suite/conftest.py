@@ -57,7 +57,7 @@ class Place:
 
 
 RUNPOD_CANNOT = {
-    "large files": "RunPod takes 10 MB with /run and 20 MB with /runsync, base64 included",
+    "large files": "RunPod accepts 10 MB with /run and 20 MB with /runsync, base64 included",
     "server version": "worker-comfyui's answer does not tell ComfyUI's version",
 }
 

@@ -159,7 +159,7 @@ def test_an_older_app_that_is_preempted_ends_the_job_as_preempted_and_runs_nothi
         job = client.submit(long())
         started(job)
         old_worker.preempt(container_of(old_worker))
-        with pytest.raises(PreemptedError, match="Deploy it anew"):
+        with pytest.raises(PreemptedError, match="Deploy it again"):
             job.result(timeout=60)
         nothing_runs(old_worker)
     assert runs_of(old_worker, job.id) == 0

@@ -8,10 +8,10 @@ import modal
 import pytest
 
 from ryla_gen import Client, FluxLora, telemetry
-from tests.hooks.capture import Capture
 from tests.loras.files import lora
 from tests.modal_loopback import Loopback
 from tests.modal_loopback.client import connected
+from tests.telemetry.capture import Capture
 
 
 def test_a_lora_that_a_container_copies_is_an_event_once(

@@ -174,12 +174,10 @@ def test_a_job_whose_start_nobody_heard_is_not_taken_for_one_that_waits(modal: L
 
 def test_events_that_break_off_come_again(modal: Loopback, client: Client) -> None:
     modal.knobs.refuse["QueueNextItems"] = Status.FAILED_PRECONDITION
-    events: list[Any] = []
     job = client.submit(SLOW.changed(seed=32))
     time.sleep(0.3)
     modal.knobs.reset()
-    for event in job.events():
-        events.append(event)
+    events = list(job.events())
     assert Started in [type(event) for event in events]
     assert job.result().seed == 32
 

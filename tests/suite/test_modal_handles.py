@@ -43,7 +43,7 @@ def test_a_call_that_has_not_ended_says_what_is_missing(modal: Loopback, monkeyp
         next(event for event in job.events() if isinstance(event, Started))
         monkeypatch.setenv("RYLA_GEN_HOME", str(tmp_path / "elsewhere"))
         with Client("modal") as there:
-            with pytest.raises(JobNotFoundError, match="only with its reply") as caught:
+            with pytest.raises(JobNotFoundError, match="only with the reply") as caught:
                 there.jobs.get(job.handle)
             assert caught.value.details == {"handle": job.handle, "missing": "request"}
             job.cancel()

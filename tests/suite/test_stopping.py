@@ -138,7 +138,7 @@ def test_a_job_of_another_process_is_cancelled_before_modal_has_answered_for_its
 
 def test_a_timeout_stops_a_job_that_was_sent_twice_wherever_it_runs(twice: Loopback, client: Client) -> None:
     before = len(twice.calls)
-    with pytest.raises(GenerationTimeoutError, match="and was cancelled") as caught:
+    with pytest.raises(GenerationTimeoutError, match="and was canceled") as caught:
         client.run(long(), timeout=0.5)
     job = caught.value.details["job"]
     owner = next(call for call in twice.calls[before:] if call.id == entries(job)[0])

@@ -1,4 +1,4 @@
-"""What the TypeScript module promises, against the app on a loopback: every workflow, exact numbers, limits, cancelling, faults."""
+"""What the TypeScript module promises, against the app on a loopback: every workflow, exact numbers, limits, canceling, faults."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ GRAPH = {
 
 
 def settle(app: Loopback, seconds: float = 15.0) -> None:
-    """Wait until no container's ComfyUI has work, by its own word: what was cancelled holds no GPU.
+    """Wait until no container's ComfyUI has work, by its own word: what was canceled holds no GPU.
 
-    Not by Modal's bookkeeping: its runtime never answers for an input that is cancelled in the instant before our method begins.
+    Not by Modal's bookkeeping: its runtime never answers for an input that is canceled in the instant before our method begins.
     """
     deadline = time.monotonic() + seconds
     live = [container for container in app.containers if container.exit_code is None]
@@ -224,7 +224,10 @@ def test_what_cannot_be_called_says_what_mends_it(app: Loopback, node: Scenario)
     assert failing({"MODAL_TOKEN_SECRET": "as-wrong"}) == ("not_authorized", "Make one: modal token new")
     code, hint = failing({"MODAL_TOKEN_ID": "", "MODAL_TOKEN_SECRET": ""})
     assert (code, "MODAL_TOKEN_ID" in hint) == ("not_authorized", True)
-    assert failing({"MODAL_WORKSPACE": "another"}) == ("not_authorized", "Choose the right token: modal profile activate another")
+    assert failing({"MODAL_WORKSPACE": "another"}) == (
+        "not_authorized",
+        "Switch to the right token: modal profile activate another",
+    )
     assert failing(workspace="another")[0] == "not_authorized"
     app.knobs.missing_methods = {"Flux.flux"}
     assert failing()[0] == "not_deployed"

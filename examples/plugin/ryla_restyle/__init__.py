@@ -28,7 +28,7 @@ class Restyle(Workflow):
     steps: int = Field(default=20, ge=1, le=100)
     """Sampling steps. All of them go into the part that is made anew."""
     seed: Seed = Field(default=None)
-    """Seed of the noise. Drawn when absent."""
+    """Seed of the noise. Random by default."""
 
     def build(self, files: Files = Files.preview()) -> Graph:  # noqa: B008 - frozen
         """Return picture → latent → sampler at a denoise below 1 → picture."""

@@ -56,7 +56,7 @@ async function nextOwner(modal: Modal, where: Where, job: string | undefined, fa
 }
 
 function canceled(callId: string, cause: RylaError): RylaError {
-  const message = `The job of the call ${callId} was cancelled.`;
+  const message = `The job of the call ${callId} was canceled.`;
   return new RylaError({ code: "job_canceled", message, hint: "Submit it again if you still want it." }, { cause });
 }
 
@@ -154,17 +154,17 @@ export class Waiting {
     await stopJob(this.modal, this.where, this.job, this.callId);
     const { job, callId } = this;
     if (!this.#started) {
-      const message = `The job waited ${this.limits.queueTimeoutMs / 1000} s for a container and was cancelled; nothing ran.`;
+      const message = `The job waited ${this.limits.queueTimeoutMs / 1000} s for a container and was canceled; nothing ran.`;
       return new RylaError({ code: "generation_timeout", message, hint: "Try again later, or allow more containers.", details: { job, callId, queued: true } });
     }
-    const message = `The job ran longer than ${this.limits.timeoutMs / 1000} s and was cancelled.`;
+    const message = `The job ran longer than ${this.limits.timeoutMs / 1000} s and was canceled.`;
     return new RylaError({ code: "generation_timeout", message, hint: "Give it more time: timeoutMs, or MODAL_TIMEOUT.", details: { job, callId } });
   }
 
   async #aborted(): Promise<RylaError> {
     await stopJob(this.modal, this.where, this.job, this.callId);
     const details = { job: this.job, callId: this.callId };
-    return new RylaError({ code: "job_canceled", message: "The job was cancelled by its caller.", hint: "Submit it again if you still want it.", details });
+    return new RylaError({ code: "job_canceled", message: "The job was canceled by its caller.", hint: "Submit it again if you still want it.", details });
   }
 
   /** Notes when the job starts, and waits again because its container was lost, and tells who listens. */

@@ -42,7 +42,7 @@ export interface PictureSize {
 }
 
 export interface SheetOptions extends PictureSize {
-  /** What is the same in every picture: hair, clothes. */
+  /** Describes what stays the same in every picture: hair, clothes. */
   prompt?: string;
   seed?: Whole;
 }

@@ -13,7 +13,7 @@ export interface Where {
 }
 
 /**
- * Stop a job: no call of it begins from now on, and the calls that own it are cancelled, with the one that is named.
+ * Stop a job: no call of it begins from now on, and the calls that own it are canceled, with the one that is named.
  * Modal's SDK has no Dict, so this speaks to its service directly, and writes keys and values as Python does.
  * @throws RylaError Modal does not answer: the job may still run
  */
@@ -23,11 +23,11 @@ export async function stopJob(modal: Modal, where: Where, job: string, callId: s
   try {
     for (const owner of await persistently(() => stopped(modal, where, job))) calls.add(owner);
   } catch (error) {
-    failure = error; // the call that is known is cancelled all the same
+    failure = error; // the call that is known is canceled all the same
   }
-  const cancelled = await Promise.allSettled([...calls].map((id) => cancelCall(modal, id)));
-  failure ??= cancelled.find((one) => one.status === "rejected")?.reason;
-  if (failure !== undefined) throw translated(failure, `Cancelling the job ${job}`);
+  const canceled = await Promise.allSettled([...calls].map((id) => cancelCall(modal, id)));
+  failure ??= canceled.find((one) => one.status === "rejected")?.reason;
+  if (failure !== undefined) throw translated(failure, `Canceling the job ${job}`);
 }
 
 /** Return the call that owns a job now; undefined when no call has it. */
@@ -58,7 +58,7 @@ async function cancelCall(modal: Modal, callId: string): Promise<void> {
   try {
     await persistently(async () => (await modal.functionCalls.fromId(callId)).cancel());
   } catch (error) {
-    const fault = translated(error, `Cancelling ${callId}`);
+    const fault = translated(error, `Canceling ${callId}`);
     if (fault.code === "not_deployed") throw new RylaError({ code: "job_expired", message: `Modal knows no call ${callId}.`, hint: "Run it again." });
     throw fault;
   }

@@ -5,7 +5,7 @@ export const CONTRACT = 2;
 /** What this side reads: of contract 1 nothing was taken away. */
 const READABLE: readonly number[] = [1, 2];
 /** Says who sent a request. */
-export const SDK = "typescript-0.1.0";
+export const SDK = "typescript-0.2.0";
 
 export type JobState = "queued" | "running" | "succeeded" | "failed" | "canceled" | "expired";
 

@@ -98,14 +98,14 @@ export function translated(error: unknown, doing: string): RylaError {
   }
   if (grpcCode(error) === GRPC.denied) return fault("not_authorized", `Modal does not allow this: ${said}`, "Use a token of the workspace that owns the app.");
   // `instanceof FunctionTimeoutError` also matches a `get` that merely stopped waiting; callers sort that out before.
-  if (error instanceof FunctionTimeoutError) return fault("generation_timeout", `${doing}: the container's own time limit ran out.`, `Raise it. ${DEPLOY}`);
+  if (error instanceof FunctionTimeoutError) return fault("generation_timeout", `${doing}: the container's own time limit was reached.`, `Raise it. ${DEPLOY}`);
   if (error instanceof NotFoundError || grpcCode(error) === GRPC.notFound) return fault("not_deployed", `${doing}: ${said}`, DEPLOY);
   if (error instanceof InvalidError) return fault("not_deployed", `${doing}: ${said}`, `The deployed app may be too old. ${DEPLOY}`);
-  // Modal tells a cancelled call, one whose container raised and one whose container was lost apart by its words alone.
+  // Modal tells a canceled call, one whose container raised and one whose container was lost apart by its words alone.
   const raised = /^(Remote error: )?[A-Za-z_][\w.]*\(/.test(said);
-  if (error instanceof RemoteError && !raised && /cancel/i.test(said)) return fault("job_canceled", `${doing}: somebody cancelled it.`, "Submit it again if you still want it.");
+  if (error instanceof RemoteError && !raised && /cancel/i.test(said)) return fault("job_canceled", `${doing}: it was canceled.`, "Submit it again if you still want it.");
   if (error instanceof InternalFailure || (error instanceof RemoteError && !raised)) {
-    return fault("preempted", `${doing}: its container was lost.`, "Send it again; it may run anew.");
+    return fault("preempted", `${doing}: its container was lost.`, "Send it again; it may run a second time.");
   }
   if (error instanceof RemoteError) {
     return fault("server_unhealthy", `${doing}: the container failed. ${said}`, "See its log: modal app logs ryla-comfyui");

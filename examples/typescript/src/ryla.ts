@@ -69,7 +69,7 @@ export interface ClientOptions {
 }
 
 export interface WaitOptions extends Listening {
-  /** How long the job may run, from its start; it is cancelled then. */
+  /** How long the job may run, from its start; it is canceled then. */
   timeoutMs?: number | undefined;
 }
 
@@ -186,7 +186,7 @@ export class ModalClient {
     }
   }
 
-  /** Wait for a job that was submitted here or in another process. It is cancelled when its time runs out or the signal says so. */
+  /** Wait for a job that was submitted here or in another process. It is canceled when its time runs out or the signal says so. */
   async wait({ job, callId }: Submitted, options: WaitOptions = {}): Promise<Result> {
     const limits: Limits = { timeoutMs: options.timeoutMs ?? this.#timeoutMs, queueTimeoutMs: this.#options.queueTimeoutMs ?? QUEUE_TIMEOUT_MS };
     return new Waiting(this.#modal, this.#where, job, callId, limits, options).result();
@@ -194,7 +194,7 @@ export class ModalClient {
 
   /**
    * Say where a submitted job is, and return its result when it is done.
-   * @param job tells waiting from running, and a cancelled job from one whose container was lost; without it an unfinished call
+   * @param job tells waiting from running, and a canceled job from one whose container was lost; without it an unfinished call
    * counts as running
    * @throws RylaError Modal could not be asked
    */
@@ -261,6 +261,6 @@ export class ModalClient {
     const { workspaceName } = await persistently(() => this.#modal.cpClient.workspaceNameLookup({}));
     if (!workspaceName || workspaceName === wanted) return;
     const message = `The Modal token belongs to the workspace ${workspaceName}, not to ${wanted}.`;
-    throw new RylaError({ code: "not_authorized", message, hint: `Choose the right token: modal profile activate ${wanted}`, details: { workspace: workspaceName } });
+    throw new RylaError({ code: "not_authorized", message, hint: `Switch to the right token: modal profile activate ${wanted}`, details: { workspace: workspaceName } });
   }
 }

@@ -69,7 +69,7 @@ test("Modal's exceptions become typed errors that say what to do", () => {
     [new RemoteError("Remote error: ServerUnhealthyError('ComfyUI died')"), "server_unhealthy", /modal app logs/],
     [new RemoteError("Remote error: InternalError('CancelledError')"), "server_unhealthy", /modal app logs/],
     [new RemoteError("Remote error: "), "preempted", /Send it again/],
-    [new RemoteError("Remote error: Input was cancelled by user"), "job_canceled", /again/],
+    [new RemoteError("Remote error: Input was canceled by user"), "job_canceled", /again/],
     [new Error("Profile is missing credentials. Please set them"), "not_authorized", /modal token new/],
     [grpc(16), "not_authorized", /modal token new/],
     [grpc(14), "backend_unreachable", /network/],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 from weakref import WeakSet
 
 import modal
@@ -41,7 +41,7 @@ class ModalBackend:
     """
 
     name = "modal"
-    measures_consistency: ClassVar[bool] = True
+    measures_consistency = True
 
     def __init__(self, settings: Settings, *, terms: Terms = DEFAULT_TERMS) -> None:
         self._settings = settings
@@ -105,7 +105,7 @@ class ModalBackend:
             return None  # there is no environment that could have it
         owners = [item for item in entries if item != CANCELED]
         if entries and not owners:
-            raise JobCanceledError(f"The job {job} was cancelled before it ran.")
+            raise JobCanceledError(f"The job {job} was canceled before it ran.")
         return f"{self.name}:{owners[-1]}" if owners else None
 
     async def stop(self, job: str) -> None:
@@ -155,7 +155,7 @@ class ModalBackend:
         found = await persistently(_workspace, "Asking Modal for the token's workspace", self._terms)
         if found and found != wanted:
             text = f"The Modal token belongs to the workspace {found!r}, but MODAL_WORKSPACE is {wanted!r}."
-            raise NotAuthorizedError(text, f"Choose the right token: modal profile activate {wanted}", {"workspace": found})
+            raise NotAuthorizedError(text, f"Switch to the right token: modal profile activate {wanted}", {"workspace": found})
         self._checked = True
 
 

@@ -23,7 +23,7 @@ REACH_SECONDS = 30.0
 UPLOAD_BYTES_PER_SECOND = 125_000
 """The slowest uplink that is waited for: 1 Mbit/s, the least that Britain's universal service grants a home (SI 2018/445)."""
 TAKE_BACK_SECONDS = 8.0
-"""How long an interrupted caller waits to hear which call is to be cancelled; the plain client waits 10 s for all of it."""
+"""How long an interrupted caller waits to hear which call is to be canceled; the plain client waits 10 s for all of it."""
 ATTEMPTS = 5
 """Times a call is made when Modal does not answer; with the pauses between, about 15 s away are survived."""
 FIRST_PAUSE = 0.5
@@ -65,7 +65,7 @@ async def persistently(call: Callable[[], Awaitable[T]], what: str, terms: Terms
 
 
 async def stop_job(claims: Store, job: str, calls: Iterable[str], terms: Terms) -> None:
-    """Stop a job: no call of it begins from now on, and the calls that own it are cancelled, with those that are named.
+    """Stop a job: no call of it begins from now on, and the calls that own it are canceled, with those that are named.
 
     Args:
         claims: where it is written down; see ``remote.claims``.
@@ -81,7 +81,7 @@ async def stop_job(claims: Store, job: str, calls: Iterable[str], terms: Terms) 
     try:
         owners = await persistently(lambda: stop(claims, job), "Stopping the job", terms)
     except RylaGenError as error:
-        failure = error  # the calls that are known are cancelled all the same
+        failure = error  # the calls that are known are canceled all the same
     await asyncio.gather(*(_cancel(call, terms) for call in {*calls, *owners}))
     if failure is not None:
         raise failure
@@ -89,13 +89,13 @@ async def stop_job(claims: Store, job: str, calls: Iterable[str], terms: Terms) 
 
 async def _cancel(call: str, terms: Terms) -> None:
     with contextlib.suppress(NotDeployedError):  # a call that Modal no longer knows runs nothing
-        await persistently(lambda: modal.FunctionCall.from_id(call).cancel.aio(), "Cancelling", terms)
+        await persistently(lambda: modal.FunctionCall.from_id(call).cancel.aio(), "Canceling", terms)
 
 
 async def spawned(method: Any, argument: PlainData, what: str, terms: Terms, claims: Store) -> str:
     """Hand a request over and return the id of Modal's call of it, for whose upload there is as much time as its size needs.
 
-    A caller who changes his mind meanwhile (Ctrl-C) shall not pay: the job is stopped, and what Modal took is cancelled.
+    A caller who changes his mind meanwhile (Ctrl-C) shall not pay: the job is stopped, and what Modal took is canceled.
     """
     patient = replace(terms, reach_seconds=terms.reach_seconds + upload_seconds(argument))
     task = asyncio.ensure_future(persistently(lambda: method.spawn.aio(argument), what, patient))

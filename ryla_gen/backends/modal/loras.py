@@ -117,7 +117,7 @@ class VolumeStore:
         except (*AMBIGUOUS, modal.exception.Error) as error:
             found = translated(error, f"{what} {self.place}")
             if isinstance(found, BackendUnreachableError):
-                found.hint = "Check the network and run it again: nothing half-done is visible there."
+                found.hint = "Check the network and run it again: no unfinished file is visible there."
             raise found from None
 
 

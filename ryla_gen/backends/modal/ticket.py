@@ -54,7 +54,7 @@ class _WithoutReply(Exception):  # noqa: N818 - it never leaves this module
     def __init__(self, by_hand: bool) -> None:
         super().__init__()
         self.by_hand = by_hand
-        """Whether Modal says that it was cancelled."""
+        """Whether Modal says that it was canceled."""
 
 
 class ModalTicket(TaskTicket):
@@ -82,6 +82,7 @@ class ModalTicket(TaskTicket):
         terms: Terms,
         send: Send | None = None,
     ) -> None:
+        super().__init__(job)
         self._first = call
         self._follow(call)
         self._workflow = workflow
@@ -97,7 +98,6 @@ class ModalTicket(TaskTicket):
         """Whether a container may have taken the job although no event told of its start."""
         self.at_once = False
         """Whether to ask first without waiting: of an expired result Modal says so only when the wait is over."""
-        super().__init__(job)
 
     @property
     def handle(self) -> str:
@@ -150,7 +150,7 @@ class ModalTicket(TaskTicket):
         if owner == CANCELED:  # so says an app of contract 1, which takes the entry for a call
             raise self._canceled_error()
         if owner in self._over:  # and so it says of a call that was preempted
-            raise self._preempted("The deployed app does not run a job again. Deploy it anew: " + self._terms.deploy)
+            raise self._preempted("The deployed app cannot run a job again. Deploy it again: " + self._terms.deploy)
         if not owner or owner == self._id:
             raise error
         return owner
@@ -165,7 +165,7 @@ class ModalTicket(TaskTicket):
             what = "Asking for the claim"
             entries = await persistently(lambda: entries_of(self._claims, self._log.job), what, self._terms)
         except RylaGenError as error:
-            raise self._preempted(f"It is not known whether it was cancelled: {error.message}") from None
+            raise self._preempted(f"It is not known whether it was canceled: {error.message}") from None
         last = entries[-1] if entries else None
         if last == CANCELED or self._canceled:
             raise self._canceled_error()
@@ -173,7 +173,7 @@ class ModalTicket(TaskTicket):
             return last
         if lost.by_hand or self._send is None or last is None or len(self._over) > 1:
             await self._end_without_reply(lost, begun=last is not None)
-        log.warning("the container of the job %s was lost; it is sent again", self._log.job)
+        log.warning("the container of the job %s was lost; the job is sent again", self._log.job)
         self._log.add(Queued, position=0)
         try:
             return await self._send()
@@ -187,13 +187,13 @@ class ModalTicket(TaskTicket):
                 await self._stop()
         if lost.by_hand:
             raise self._canceled_error()
-        raise self._preempted("It was not sent again." if begun else "It had not begun, and nothing ran.")
+        raise self._preempted("It was not sent again." if begun else "It had not started, and nothing ran.")
 
     async def _sent_in_contract_of(self, error: ContractMismatchError) -> str:
         """Send the request again in the contract of an older app, which refused it before it ran anything."""
         theirs = error.details.get("contract")
         if self._send is not None and theirs in READABLE and theirs != CONTRACT == error.details.get("theirs"):
-            log.info("the deployed app speaks contract %s; deploy it again: %s", theirs, self._terms.deploy)
+            log.info("the deployed app uses version %s of the contract; deploy it again: %s", theirs, self._terms.deploy)
             return await self._send(theirs)
         hint = error.hint.replace("ryla-gen deploy", self._terms.deploy)  # into the environment where it was found
         raise ContractMismatchError(error.message, hint, error.details) from None
@@ -254,20 +254,20 @@ class ModalTicket(TaskTicket):
             return True
 
     async def _give_up(self) -> None:
-        ended = "was cancelled"
+        ended = "was canceled"
         try:
             await self._stop()
         except RylaGenError as error:
-            ended = f"could not be cancelled ({error.message}), and may run on"
+            ended = f"could not be canceled ({error.message}), and may run on"
         waited, details = self._terms.queue_seconds, {"job": self._log.job}
         if self._log.started_at is not None:
             text = f"The job ran longer than {self._limit:g} s and {ended}."
             raise GenerationTimeoutError(text, "Give it more time: timeout=SECONDS, or MODAL_TIMEOUT (milliseconds).", details)
         if self._taken:
-            text = f"No event told when the job started, and {waited + self._limit:g} s after it was sent it {ended}."
+            text = f"No event said when the job started, and {waited + self._limit:g} s after it was sent it {ended}."
             raise GenerationTimeoutError(text, f"See the container's log: modal app logs {APP}", details)
         text = f"The job waited {waited:g} s for a container and {ended}"
-        text += "; nothing ran." if ended == "was cancelled" else "."
+        text += "; nothing ran." if ended == "was canceled" else "."
         raise GenerationTimeoutError(text, "Try again later, or allow more containers.", {**details, "queued": True})
 
     def _failed(self, error: BaseException) -> RylaGenError:
@@ -279,7 +279,7 @@ class ModalTicket(TaskTicket):
         return found
 
     def _canceled_error(self) -> JobCanceledError:
-        return JobCanceledError(f"The job {self._log.job} was cancelled.")
+        return JobCanceledError(f"The job {self._log.job} was canceled.")
 
     def _preempted(self, why: str) -> PreemptedError:
         return PreemptedError(f"The container of the job {self._log.job} was lost. {why}", "", {"job": self._log.job})

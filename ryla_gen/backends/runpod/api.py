@@ -105,10 +105,10 @@ class RunpodApi:
         self._pace = pace
         self._http: aiohttp.ClientSession | None = None
         if not _NAME.fullmatch(endpoint_id):
-            text = "The id of the RunPod endpoint does not fit: it is letters and digits, as in the endpoint's address."
-            raise BackendNotConfiguredError(text, "Set it right: ryla-gen config set runpod.endpoint_id ID")
+            text = "The id of the RunPod endpoint is not valid: it consists of letters and digits, as in the endpoint's address."
+            raise BackendNotConfiguredError(text, "Correct it: ryla-gen config set runpod.endpoint_id ID")
         if not (key.isascii() and key.isprintable() and " " not in key):
-            raise NotAuthorizedError("RUNPOD_API_KEY holds something that is no key.", KEY_HINT)
+            raise NotAuthorizedError("RUNPOD_API_KEY does not contain a valid key.", KEY_HINT)
 
     async def run(self, body: bytes, operation: str, job: str) -> dict[str, Any]:
         """Submit a job, once. It is sent again only when RunPod certainly did not take it.
@@ -148,7 +148,7 @@ class RunpodApi:
 
     async def cancel(self, job_id: str) -> dict[str, Any] | None:
         """Cancel a job, queued or running; None when RunPod does not know it."""
-        return await self._persistently("POST", f"cancel/{_name(job_id)}", "Cancelling the job")
+        return await self._persistently("POST", f"cancel/{_name(job_id)}", "Canceling the job")
 
     async def health(self) -> dict[str, Any]:
         """Counts of workers and jobs.
@@ -193,7 +193,7 @@ class RunpodApi:
         """Wait before the next attempt; after the last one, or when told to come back much later, raise."""
         if attempt >= attempts - 1 or (retry_after or 0.0) > LONGEST_RETRY_AFTER:
             raise error
-        pause = min(LONGEST_PAUSE, self._pace.first_pause * 2**attempt) * random.uniform(0.75, 1.0)
+        pause = min(LONGEST_PAUSE, self._pace.first_pause * 2**attempt) * random.uniform(0.75, 1.0)  # noqa: S311 - no secret
         await asyncio.sleep(max(pause, retry_after or 0.0))
 
     async def _ask(self, method: str, path: str, body: bytes | None) -> Answer:
@@ -238,13 +238,13 @@ def _checked(url: str) -> str:
     safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
     if not safe or parts.username or parts.password or parts.query or parts.fragment:
         text = "The address of RunPod's API must be https:// (http only on this machine), without a user name or a query."
-        raise BackendNotConfiguredError(text, "Take RunPod's own: ryla-gen config unset runpod.url")
+        raise BackendNotConfiguredError(text, "Use RunPod's own: ryla-gen config unset runpod.url")
     return url.rstrip("/")
 
 
 def _name(job_id: str) -> str:
     if not _NAME.fullmatch(job_id):
-        raise JobNotFoundError("That is no id of a RunPod job.")
+        raise JobNotFoundError("That is not the id of a RunPod job.")
     return job_id
 
 

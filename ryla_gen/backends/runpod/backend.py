@@ -20,7 +20,7 @@ from .ticket import DEFAULT_TERMS, NAME, PRICE_HINT, Order, RunpodTicket, Terms
 SLACK_SECONDS = 30.0
 """RunPod's own limit is this much above ours, so that ours, which says why, comes first."""
 TAKE_BACK_SECONDS = 15.0
-"""How long an interrupted caller waits to hear the id of the job that is to be cancelled."""
+"""How long an interrupted caller waits to hear the id of the job that is to be canceled."""
 
 
 class RunpodBackend:
@@ -36,6 +36,7 @@ class RunpodBackend:
     """
 
     name = NAME
+    measures_consistency = False
 
     def __init__(self, settings: Settings, *, terms: Terms = DEFAULT_TERMS) -> None:
         self._settings = settings
@@ -48,7 +49,9 @@ class RunpodBackend:
         """The configured price. RunPod's API tells none; unknown counts as 0, and every result says so."""
         return self._settings.runpod_usd_per_second or 0.0
 
-    async def submit(self, workflow: Workflow, *, job: str, timeout: float | None = None) -> Ticket:
+    async def submit(
+        self, workflow: Workflow, *, job: str, timeout: float | None = None, measure_consistency: bool = False
+    ) -> Ticket:
         """Send the graph, once.
 
         Raises:
@@ -58,7 +61,9 @@ class RunpodBackend:
         """
         settings = self._settings
         if settings.runpod_usd_per_second is None and (settings.max_usd is not None or settings.max_usd_per_day is not None):
-            raise BackendNotConfiguredError("A budget is set, but not what RunPod costs, so it could not be kept.", PRICE_HINT)
+            raise BackendNotConfiguredError(
+                "A budget is set, but the price of RunPod is not, so the budget cannot be enforced.", PRICE_HINT
+            )
         limit = timeout or workflow.time_limit() + settings.runpod_load_seconds
         run_seconds = limit + SLACK_SECONDS
         life = self._waiting + run_seconds
@@ -75,7 +80,7 @@ class RunpodBackend:
         return self._settings.queue_timeout if self._terms.queue_seconds is None else self._terms.queue_seconds
 
     async def _sent(self, sending: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
-        """Wait for the answer. A caller who changes his mind meanwhile (Ctrl-C) shall not pay: what was taken is cancelled."""
+        """Wait for the answer. A caller who changes his mind meanwhile (Ctrl-C) shall not pay: what was taken is canceled."""
         task = asyncio.ensure_future(sending)
         try:
             return await asyncio.shield(task)
@@ -105,7 +110,7 @@ class RunpodBackend:
         Raises:
             JobNotFoundError: always, with ``details["maybe_taken"]``: it may have been taken all the same.
         """
-        text = f"Nobody heard RunPod's id of the job {job}, and ours finds none. It may have been taken, and be paid for."
+        text = f"The RunPod id of the job {job} is not known, nor does RunPod find it. It may have been accepted and be paid for."
         raise JobNotFoundError(text, LOST_HINT, {"job": job, "maybe_taken": True})
 
     async def health(self) -> dict[str, Any]:
@@ -133,7 +138,7 @@ class RunpodBackend:
 def _api(settings: Settings, terms: Terms) -> RunpodApi:
     if not settings.runpod_endpoint_id:
         text = "The runpod backend has no endpoint."
-        raise BackendNotConfiguredError(text, "Name it: ryla-gen config set runpod.endpoint_id ID, or set RUNPOD_ENDPOINT_ID.")
+        raise BackendNotConfiguredError(text, "Set it: ryla-gen config set runpod.endpoint_id ID, or set RUNPOD_ENDPOINT_ID.")
     if not settings.runpod_api_key:
         raise NotAuthorizedError("RUNPOD_API_KEY is not set.", KEY_HINT)
     return RunpodApi(settings.runpod_url, settings.runpod_endpoint_id, settings.runpod_api_key, pace=terms.pace)

@@ -29,7 +29,7 @@ from ...errors import (
 )
 
 KEY_HINT = "Set RUNPOD_API_KEY to a key of the account that owns the endpoint: https://www.console.runpod.io/user/settings"
-LOST_HINT = "Look for it in the console (Requests) before sending it anew; a lost job ends by itself at its time limit."
+LOST_HINT = "Look for it in the console (Requests) before you send it again; a lost job ends at its time limit."
 LOG_HINT = "See the endpoint's log on https://www.console.runpod.io/serverless; docs/runpod.md says what a worker needs."
 _SAME = ("checkpoints", "clip_vision", "controlnet", "loras", "upscale_models", "vae")
 VOLUME_FOLDERS = {**{name: name for name in _SAME}, "diffusion_models": "unet", "text_encoders": "clip"}
@@ -64,9 +64,9 @@ def refused(status: int, said: str, what: str) -> RylaGenError:
         return NotDeployedError(f"{what}: RunPod knows no such endpoint{tail}", hint, details)
     if status == 429:
         hint = "Wait a little, or send fewer jobs at once (map: in_flight=…)."
-        return BackendUnreachableError(f"{what}: RunPod takes no more requests now{tail}", hint, details)
+        return BackendUnreachableError(f"{what}: RunPod accepts no more requests now{tail}", hint, details)
     if status in (400, 413, 422):
-        hint = "RunPod takes 10 MB with /run and 20 MB with /runsync: send smaller pictures."
+        hint = "RunPod accepts 10 MB with /run and 20 MB with /runsync: send smaller pictures."
         return InvalidInputError(f"{what}: RunPod refused the request{tail}", hint, details)
     if 300 <= status < 400:
         hint = "Redirects are not followed, so that the key stays where it belongs. See: ryla-gen config show"
@@ -77,7 +77,7 @@ def refused(status: int, said: str, what: str) -> RylaGenError:
 
 def maybe_taken(job: str, why: str) -> BackendUnreachableError:
     """The answer to a submission was lost: RunPod has no key against doubles, so nothing is sent again."""
-    text = f"RunPod did not confirm the job {job} ({why}). It may have been taken, and be paid for, so it was not sent again."
+    text = f"RunPod did not confirm the job {job} ({why}). It may have been accepted and be paid for, so it was not sent again."
     return BackendUnreachableError(text, LOST_HINT, {"job": job, "sent": True, "maybe_taken": True})
 
 
@@ -91,9 +91,9 @@ def ended(answer: Mapping[str, Any], job: str) -> RylaGenError:
     """The error behind a job that ended FAILED, TIMED_OUT or CANCELLED."""
     status = answer.get("status")
     if status == "CANCELLED":
-        return JobCanceledError(f"The job {job} was cancelled.")
+        return JobCanceledError(f"The job {job} was canceled.")
     if status == "TIMED_OUT":
-        text = f"RunPod ended the job {job}: it ran or waited longer than its limit, or its worker fell silent."
+        text = f"RunPod ended the job {job}: it ran or waited longer than its limit, or its worker stopped responding."
         return GenerationTimeoutError(text, "Give it more time: timeout=SECONDS, --timeout SECONDS.", {"job": job})
     if error := node_failed(answer, job):
         return error

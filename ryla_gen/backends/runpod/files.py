@@ -128,10 +128,10 @@ def listed(answer: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 def _unreadable(answer: Mapping[str, Any]) -> ServerUnhealthyError:
     if answer.get("output") is None:
-        text = "RunPod calls the job completed and has no output of it: results over its limit of 10 MB get lost."
+        text = "RunPod reports the job as completed but has no output: results over its limit of 10 MB are lost."
         hint = "Give the worker a bucket (BUCKET_ENDPOINT_URL: docs/runpod.md), or ask for fewer or smaller files."
         return ServerUnhealthyError(text, hint)
-    text = "The endpoint answered in a form that worker-comfyui 5 does not use."
+    text = "The endpoint's answer does not have the form that worker-comfyui 5 uses."
     hint = "Deploy worker-comfyui 5 or newer on the endpoint: docs/runpod.md"
     return ServerUnhealthyError(text, hint, {"answer": _shape(answer)})
 

@@ -32,8 +32,8 @@ FRESH_SECONDS = 10.0
 """How long RunPod may take to know a job that it has just taken."""
 BUCKET_SECONDS = 600.0
 """How long a file of a result may take to come out of its bucket: a third of the time that RunPod keeps the result."""
-PRICE_HINT = "Say what a second of the endpoint's GPU costs: ryla-gen config set runpod.usd_per_second 0.00053"
-FACE_UNCHECKED = "Nobody looked for a face in the reference image: PuLID only logs that there is none, and then paints a stranger."
+PRICE_HINT = "Set the price of a GPU second: ryla-gen config set runpod.usd_per_second 0.00053"
+FACE_UNCHECKED = "The reference image was not checked for a face: PuLID only logs that there is none, and then paints a stranger."
 LONGEST = 7 * 86_400_000
 """Milliseconds that RunPod keeps a job at most; a longer time of one is none."""
 FINAL = frozenset({"COMPLETED", "FAILED", "TIMED_OUT", "CANCELLED"})
@@ -91,6 +91,7 @@ class RunpodTicket(TaskTicket):
     """
 
     def __init__(self, api: RunpodApi, job_id: str, order: Order, terms: Terms, answer: dict[str, Any] | None) -> None:
+        super().__init__(order.job)
         self._api = api
         self._id = job_id
         self._order = order
@@ -98,7 +99,6 @@ class RunpodTicket(TaskTicket):
         self._answer = answer
         self._began = time.monotonic()
         self._told: dict[str, Any] | None = None
-        super().__init__(order.job)
 
     @property
     def handle(self) -> str:
@@ -181,13 +181,13 @@ class RunpodTicket(TaskTicket):
             await self._api.cancel(self._id)
         details = {"job": self._order.job, "queued": not started}
         if not started:
-            text = f"The job waited {self._order.waiting:g} s for a RunPod worker and was cancelled; nothing ran."
+            text = f"The job waited {self._order.waiting:g} s for a RunPod worker and was canceled; nothing ran."
             hint = (
                 "Try again later, or allow the endpoint more workers or other GPUs, "
                 "or a longer wait: ryla-gen config set queue_timeout SECONDS"
             )
             raise GenerationTimeoutError(text, hint, details)
-        text = f"The job ran longer than {self._order.limit:g} s and was cancelled."
+        text = f"The job ran longer than {self._order.limit:g} s and was canceled."
         hint = "Give it more time: timeout=SECONDS, or for slow starts: ryla-gen config set runpod.load_seconds SECONDS"
         raise GenerationTimeoutError(text, hint, details)
 
@@ -224,16 +224,16 @@ class RunpodTicket(TaskTicket):
         try:
             return await fetch(data, OUTPUT_LIMIT, BUCKET_SECONDS, private=self._order.private_addresses)
         except RylaGenError as error:
-            text = f"The worker put the file into a bucket from which it cannot be had: {error.message}"
+            text = f"The worker put the file into a bucket from which it cannot be downloaded: {error.message}"
             hint = (
-                "Check that the bucket's links may be read; RunPod keeps the result for 30 minutes: ryla-gen jobs result ID -o FILE"
+                "Check that the bucket's links can be read; RunPod keeps the result for 30 minutes: ryla-gen jobs result ID -o FILE"
             )
             raise ServerUnhealthyError(text, hint) from None
 
     def _notices(self, answer: dict[str, Any]) -> list[Notice]:
         found = [Notice("face_unchecked", FACE_UNCHECKED)] if self._order.workflow.face_pictures() else []
         if self._order.usd_per_second is None:
-            found.append(Notice("price_unknown", f"The cost is not known: RunPod's API does not tell it. {PRICE_HINT}"))
+            found.append(Notice("price_unknown", f"The cost is not known: RunPod's API does not report it. {PRICE_HINT}"))
         errors = answer["output"].get("errors") if isinstance(answer.get("output"), dict) else None
         return found + [Notice("worker", str(text)[:500]) for text in (errors if isinstance(errors, list) else [])[:20]]
 

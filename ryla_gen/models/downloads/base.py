@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from ...errors import InvalidInputError, PlainData, RylaGenError, StorageFailedError
+from ...support.counting import counted
 from ..weights_table import Weights
 
 State = Literal["present", "missing", "partial", "wrong_size", "wrong_hash", "unverified"]
@@ -39,7 +40,7 @@ def target(row: Weights, models: Path) -> Path:
     """Where the file belongs. Raises InvalidInputError for a name that leaves the folder (rows may come from plug-ins)."""
     name = PurePosixPath(label(row))
     if name.is_absolute() or ".." in name.parts or "\\" in str(name):
-        raise InvalidInputError(f"The weights name {label(row)!r} leaves the models folder.", details={"file": label(row)})
+        raise InvalidInputError(f"The weights name {label(row)!r} points outside the models folder.", details={"file": label(row)})
     return models.joinpath(*name.parts)
 
 
@@ -177,7 +178,7 @@ class Report:
             hints = dict.fromkeys(item.error.hint for item in self.failures if item.error)
             data = [item.to_data() for item in self.failures]
             raise StorageFailedError(
-                f"{len(data)} of {len(self.files)} files failed:\n{lines}", "\n  ".join(hints), {"failures": data}
+                f"{len(data)} of {counted(len(self.files), 'file')} failed:\n{lines}", "\n  ".join(hints), {"failures": data}
             )
 
     def to_data(self) -> PlainData:

@@ -66,10 +66,10 @@ class Records:
             return {}
         except NotADirectoryError as error:
             file = next(place for place in (self.path.parent, *self.path.parents) if place.is_file())
-            hint = "Move it away." if file.name == PRIVATE else "Name the folder that holds the models: --local DIR"
-            raise StorageFailedError(f"{file} is a file, and has to be a folder.", hint) from error
+            hint = "Move it away." if file.name == PRIVATE else "Name the folder that contains the models: --local DIR"
+            raise StorageFailedError(f"{file} is a file, but must be a folder.", hint) from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            hint = f"Move {self.path} away and run `ryla-gen weights verify`: it hashes every file and writes it anew."
+            hint = f"Move {self.path} away and run `ryla-gen weights verify`: it hashes every file and writes it again."
             raise StorageFailedError(f"The recorded hashes in {self.path} cannot be read: {error}", hint) from error
 
     def put(self, row: Weights, record: Record, stop: Stop) -> None:

@@ -97,7 +97,7 @@ class Sources:
         repo = row.repo.removeprefix(RELEASE).split()[0]
         if not row.revision:
             hint = "Put the tag of the release into the row's revision in weights.json."
-            raise ModelNotFoundError(f"Nothing says which release of {repo} holds {row.file}.", hint, _details(row, None))
+            raise ModelNotFoundError(f"It is not known which release of {repo} contains {row.file}.", hint, _details(row, None))
         url = f"{self._github}/{repo}/releases/download/{quote(row.revision, safe='')}/{quote(row.file)}"
         # GET and hang up, not HEAD: the store's signed addresses are signed for GET.
         with self._response(url, {**AGENT, "Range": "bytes=0-0"}) as response:
@@ -166,7 +166,7 @@ class Sources:
         return f"{self.endpoint}/{row.repo}"
 
     def _gated(self, row: Weights, revision: str | None) -> NotAuthorizedError:
-        why = "the account of the token has not been let in" if self._token else "no token was given"
+        why = "the account of the token has no access" if self._token else "no token was given"
         hint = (
             f"Accept the licence at {self._page(row)} with your account, then put a read token of it into HF_TOKEN "
             "(on Modal: modal secret create huggingface HF_TOKEN=hf_…) and run it again."
@@ -179,7 +179,7 @@ class Sources:
 
     def _unreachable(self, row: Weights, revision: str | None, why: str) -> BackendUnreachableError:
         host = self._github if row.repo.startswith(RELEASE) else self.endpoint
-        hint = "Check the network and run it again: it goes on where it stopped."
+        hint = "Check the network and run it again: it continues where it stopped."
         return BackendUnreachableError(f"{host} did not deliver {label(row)} ({why}).", hint, _details(row, revision))
 
 

@@ -142,8 +142,8 @@ def _same_as_told(plan: Plan) -> None:
     """Refuse a file before its first byte when its publisher already says that it is another one than was asked for."""
     for kind, expected, actual in (("bytes", plan.size, plan.origin.size), ("sha256", plan.sha256, plan.origin.sha256)):
         if expected is not None and actual is not None and expected != actual:
-            message = f"{plan.row.repo} holds another {label(plan.row)} now: {kind} {actual} instead of {expected}."
-            hint = f"Nothing was downloaded. Compare {plan.row.repo} with the row in weights.json; correct it if that is meant."
+            message = f"{plan.row.repo} has another {label(plan.row)} now: {kind} {actual} instead of {expected}."
+            hint = f"Nothing was downloaded. Compare {plan.row.repo} with weights.json; correct the row if the change is intended."
             raise StorageFailedError(message, hint, {"expected": expected, "actual": actual, "revision": plan.origin.commit})
 
 
@@ -161,7 +161,7 @@ def _room(plans: Iterable[Plan]) -> None:
         disk = shutil.disk_usage(places[device])
         if disk.total and need + MARGIN > disk.free:  # some network volumes say 0 of everything
             message = f"{places[device]} has {_size(disk.free)} free, and the downloads need {_size(need)} more."
-            hint = "Free some room, choose another folder, or sync fewer workflows. Nothing was downloaded."
+            hint = "Free some space, choose another folder, or sync fewer workflows. Nothing was downloaded."
             raise StorageFailedError(message, hint, {"needed": need, "free": disk.free, "folder": str(places[device])})
 
 

@@ -142,7 +142,9 @@ def _stream(plan: Plan, sources: Sources, part: Part) -> None:
         if part.size and (response.status_code != 206 or start != str(part.size)):
             part.restart()
             if response.status_code != 200:  # 206 of another place, or 416: beyond the end
-                raise PassingError(BackendUnreachableError(f"The server sent another piece of {label(plan.row)} than asked for."))
+                raise PassingError(
+                    BackendUnreachableError(f"The server sent a different part of {label(plan.row)} than requested.")
+                )
         said = total_of(response)
         if said is not None and size is not None and said != size:
             raise _wrong_size(plan, said)  # before the first byte of a file that cannot be right
@@ -160,17 +162,17 @@ def _check(plan: Plan, size: int, digest: str) -> None:
     if plan.size is not None and size != plan.size:
         raise _wrong_size(plan, size)
     if plan.sha256 is not None and digest != plan.sha256:
-        message = f"{label(plan.row)} is damaged or another file: its sha256 is {digest}, not {plan.sha256}."
+        message = f"{label(plan.row)} is damaged or a different file: its sha256 is {digest}, not {plan.sha256}."
         raise _wrong(plan, message, plan.sha256, digest)
 
 
 def _wrong_size(plan: Plan, size: int) -> StorageFailedError:
-    return _wrong(plan, f"{label(plan.row)} has {size} bytes where it comes from, instead of {plan.size}.", plan.size, size)
+    return _wrong(plan, f"{label(plan.row)} has {size} bytes at its source instead of {plan.size}.", plan.size, size)
 
 
 def _wrong(plan: Plan, message: str, expected: object, actual: object) -> StorageFailedError:
     plan.part.unlink(missing_ok=True)
-    hint = "It was deleted. Run it again; if that ends the same way, compare its publisher's page with weights.json."
+    hint = "It was deleted. Run it again; if that fails too, compare its publisher's page with weights.json."
     told = {"file": plan.row.file, "folder": plan.row.folder, "repo": plan.row.repo, "revision": plan.origin.commit}
     return StorageFailedError(message, hint, {**told, "expected": expected, "actual": actual})
 
@@ -208,6 +210,6 @@ def adopt(plan: Plan, cache: Path, moved: Callable[[int], None], stop: Stop) -> 
 def _storage(plan: Plan, error: OSError) -> StorageFailedError:
     told = {"file": plan.row.file, "folder": plan.row.folder, "repo": plan.row.repo}
     if error.errno in NO_ROOM:
-        hint = "Free some room and run it again: it goes on where it stopped."
+        hint = "Free some space and run it again: it continues where it stopped."
         return StorageFailedError(f"The disk filled up while {label(plan.row)} was downloaded.", hint, told)
     return StorageFailedError(f"{label(plan.row)} could not be written: {error.strerror or error}.", details=told)

@@ -172,7 +172,7 @@ def checked_id(lora_id: str) -> str:
         return lora_id
     near = nearest_id(lora_id)
     hint = f"Nearest valid: --id {near}" if near else "Such as: --id my-character"
-    text = f"{lora_id!r} is no id of a LoRA: 1 to 64 of a-z 0-9 . _ -, beginning with a letter or digit."
+    text = f"{lora_id!r} is not a valid LoRA id: use 1 to 64 of a-z 0-9 . _ -, starting with a letter or digit."
     raise InvalidInputError(text, hint, {"lora_id": lora_id, "nearest": near})
 
 
@@ -184,5 +184,5 @@ def nearest_id(text: str) -> str:
 
 def not_found(lora_id: str, place: str) -> LoraNotFoundError:
     """The error for an id that a store does not have."""
-    hint = f"Store it: ryla-gen lora push FILE --id {lora_id}. What is there: ryla-gen lora list"
+    hint = f"Store it: ryla-gen lora push FILE --id {lora_id}. See what is stored: ryla-gen lora list"
     return LoraNotFoundError(f"There is no LoRA {lora_id!r} in {place}.", hint, {"lora_id": lora_id})

@@ -56,7 +56,7 @@ class FolderStore:
         try:
             await self._thread(lambda: self._put(source, self.folder / path, sha256, moved, stop))
         except asyncio.CancelledError:
-            stop.set()  # a thread cannot be cancelled: it has to notice
+            stop.set()  # a thread cannot be canceled: it has to notice
             raise
 
     async def write(self, path: str, data: bytes) -> None:
@@ -78,7 +78,7 @@ class FolderStore:
             raise
         except OSError as error:
             text = f"{self.place} cannot be used: {error.strerror or error}."
-            hint = "Check that the folder exists, may be written and has room."
+            hint = "Check that the folder exists, is writable and has free space."
             raise StorageFailedError(text, hint, {"folder": str(self.folder)}) from None
 
     def _entries(self) -> list[Entry]:
@@ -90,7 +90,7 @@ class FolderStore:
 
     def _require(self) -> None:
         if self._must_exist and not self.folder.is_dir():
-            hint = "Mount it, or name the right one: ryla-gen config set comfyui.lora_folder PATH"
+            hint = "Mount it, or set the right one: ryla-gen config set comfyui.lora_folder PATH"
             raise StorageFailedError(f"There is no folder {self.folder}.", hint, {"folder": str(self.folder)})
 
     def _put(self, source: Path, target: Path, sha256: str, moved: Moved, stop: threading.Event) -> None:
@@ -106,7 +106,9 @@ class FolderStore:
             part.unlink()
             if _copied(source, part, moved, stop) != sha256:
                 part.unlink()
-                raise StorageFailedError(f"{source} changed while it was copied.", "Push it again when nobody writes to it.")
+                raise StorageFailedError(
+                    f"{source} changed while it was copied.", "Push it again when no other program writes to it."
+                )
         part.replace(target)
 
     def _write(self, target: Path, data: bytes) -> None:

@@ -202,7 +202,7 @@ class Library:
             raise not_found(lora_id, self.store.place)
         used = set(await self.store.in_use()) & set(paths)
         if used:
-            text = f"A job that waits or runs on the server uses {', '.join(sorted(used))}."
+            text = f"A waiting or running job on the server uses {', '.join(sorted(used))}."
             raise StorageFailedError(text, "Wait for it, or cancel it: ryla-gen jobs list", {"lora_id": lora_id})
         # The card first: from then on nobody begins to read the content.
         cards = [path for path in paths if path.endswith(f"/{CARD}")]
@@ -224,7 +224,7 @@ class Library:
             if have.get(card.path) == card.bytes:
                 show(Transfer("sending", card.bytes, card.bytes))
                 return sent
-        text = f"Another push or removal of {card.id} goes on at the same time."
+        text = f"Another push or removal of {card.id} is in progress."
         raise StorageFailedError(text, "Wait for it to end, and push again.", {"lora_id": card.id})
 
     async def _cleared(self, card: Card, before: Collection[str]) -> tuple[str, ...]:
@@ -334,4 +334,4 @@ def _target(target: Path, lora_id: str, *, overwrite: bool) -> Path:
 
 def _broken(lora_id: str, why: str) -> LoraNotFoundError:
     hint = f"Store it again: ryla-gen lora push FILE --id {lora_id}"
-    return LoraNotFoundError(f"The stored LoRA {lora_id} is not whole: {why}.", hint, {"lora_id": lora_id})
+    return LoraNotFoundError(f"The stored LoRA {lora_id} is damaged: {why}.", hint, {"lora_id": lora_id})

@@ -75,8 +75,8 @@ def hub_row(source: str) -> Weights:
 
     match = _HUB_NAME.fullmatch(source)
     if match is None or not match["file"].endswith(SUFFIX) or ".." in match["file"].split("/"):
-        hint = "Write hf://OWNER/REPOSITORY/FILE.safetensors, with @REVISION behind it for a certain commit."
-        raise InvalidInputError(f"{source!r} names no .safetensors file on the hub.", hint, {"source": source})
+        hint = "Write hf://OWNER/REPOSITORY/FILE.safetensors, followed by @REVISION for a specific commit."
+        raise InvalidInputError(f"{source!r} does not name a .safetensors file on the hub.", hint, {"source": source})
     # The name on this disk is the address's own, so that an interrupted download is found again, and no other one mistaken for it.
     name = f"{hashlib.sha256(source.encode()).hexdigest()[:16]}{SUFFIX}"
     facts = {"bytes": None, "approx_size": None, "sha256": None, "sha256_source": None, "gated": False, "licence": None}
@@ -192,8 +192,8 @@ def local_file(source: str) -> Path:
         what = "is a folder" if os.path.isdir(path) else "does not exist"  # noqa: PTH112
         raise InvalidInputError(f"{source!r} {what}.", "Give the path of a .safetensors file, or hf://OWNER/REPOSITORY/FILE.")
     if path.suffix.lower() != SUFFIX:
-        text = f"{path.name} is not a .safetensors file. Other formats can hold programs and are never taken."
-        raise InvalidInputError(text, "Convert it on a machine you trust, or ask its maker for the .safetensors file.")
+        text = f"{path.name} is not a .safetensors file. Other formats can contain programs and are never accepted."
+        raise InvalidInputError(text, "Convert it on a machine you trust, or ask its author for the .safetensors file.")
     return path
 
 
@@ -240,15 +240,15 @@ def decided(told: str | None, said: str | None, name: str) -> str:
     if said is not None and said not in BASES:
         raise InvalidInputError(f"There is no base model {said!r}.", f"Base models: {', '.join(BASES)}")
     if told is None and said is None:
-        text = f"The names in {name} do not tell which base model it was made for."
-        raise InvalidInputError(text, f"Say it, if you know it: --base {'|'.join(BASES)}", {"file": name})
+        text = f"The names in {name} do not say which base model it was made for."
+        raise InvalidInputError(text, f"If you know it, give it: --base {'|'.join(BASES)}", {"file": name})
     details = {"file": name, "base": told, "wanted": said}
     if told is not None and told not in BASES:
         hint = f"Use a LoRA for {', '.join(NAMES[base] for base in BASES)}."
         raise LoraIncompatibleError(f"{name} was made for {NAMES[told]}, which no workflow here uses.", hint, details)
     if told is not None and said not in (None, told):
         text = f"The tensors of {name} are those of a LoRA for {NAMES[told]}, not for {NAMES[str(said)]}."
-        raise LoraIncompatibleError(text, f"Leave out --base, or say --base {told}.", details)
+        raise LoraIncompatibleError(text, f"Leave out --base, or use --base {told}.", details)
     return str(told or said)
 
 

@@ -34,7 +34,7 @@ def check(images: Sequence[str]) -> int:
     for image in images:
         sys.stdout.write(f"{image}: {'stale' if image in stale else 'made from the pins as they are'}\n")
     if stale:
-        sys.stderr.write(f"Write them anew: {COMMAND} {' '.join(stale)}\n")
+        sys.stderr.write(f"Write them again: {COMMAND} {' '.join(stale)}\n")
     return 1 if stale else 0
 
 
@@ -74,9 +74,9 @@ def _folders(given: Sequence[str]) -> dict[str, Path]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=COMMAND, description="Write the images' locks anew, and say what changed.")
+    parser = argparse.ArgumentParser(prog=COMMAND, description="Write the locks of the images again, and say what changed.")
     parser.add_argument("images", nargs="*", choices=[*pins.IMAGES, []], metavar="IMAGE", help=f"of {', '.join(pins.IMAGES)}")
-    parser.add_argument("--check", action="store_true", help="write nothing; say which locks the pins have left behind")
+    parser.add_argument("--check", action="store_true", help="write nothing; say which locks are out of date")
     parser.add_argument(
         "--source", action="append", default=[], metavar="NAME=DIR", help="read a repository from a clone, not from its address"
     )

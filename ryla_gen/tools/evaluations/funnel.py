@@ -32,7 +32,7 @@ class Stage:
     emulated: int
     """How many of the requested ran on the emulator."""
     success_rate: float | None
-    """Completed of those that completed or failed; what was cancelled counts for neither. None before any ended."""
+    """Completed of those that completed or failed; what was canceled counts for neither. None before any ended."""
     seconds: Spread
     """From the request to the end, of those that completed."""
     errors: dict[str, int] = field(default_factory=dict)

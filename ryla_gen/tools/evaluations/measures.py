@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ...support.counting import counted
 from .statistics import Share, Spread, share, spread, tries_to_prove
 from .trials import Trial
 
@@ -13,8 +14,8 @@ Kind = Literal["success-rate", "consistency", "performance"]
 """What is measured."""
 TARGET = 0.95
 """Share of runs that must be exceeded: the acceptance limit of the system this one replaces."""
-EMULATED = "These numbers are of the emulator: they show that everything works, and say nothing about a model or a GPU."
-NO_FACE = "On the emulator similarity is no measure of a model: its faces are drawn, not generated."
+EMULATED = "These numbers come from the emulator: they show that everything works, but say nothing about a model or a GPU."
+NO_FACE = "On the emulator, similarity does not measure a model: its faces are drawn, not generated."
 
 
 @dataclass(slots=True)
@@ -112,12 +113,14 @@ class Evaluation:
             said.append(NO_FACE if self.kind == "consistency" else EMULATED)
         if self.kind == "success-rate" and self.passed and self.target is not None and self.share.low <= self.target < 1:
             needed = tries_to_prove(self.target)
-            said.append(f"{self.share.of} runs cannot prove a rate above {self.target:.0%}: {needed} without a failure would.")
+            said.append(
+                f"{counted(self.share.of, 'run')} cannot prove a rate above {self.target:.0%}; {needed} without a failure could."
+            )
         if self.kind == "performance" and self.trials and not any(trial.cold_start for trial in self.trials):
-            said.append("The server was up already: the first run is counted as cold, and no start of a server was measured.")
+            said.append("The server was already running: the first run is counted as cold, and no server start was measured.")
         faceless = sum(trial.ok and trial.similarity is None for trial in self.trials)
         if self.kind == "consistency" and faceless:
-            said.append(f"{faceless} of {self.share.successes} pictures show no face that could be compared.")
+            said.append(f"{faceless} of {counted(self.share.successes, 'picture')} without a face that could be compared.")
         return said
 
     def to_data(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""An evaluation as one page of HTML: pictures, plots and style inside it, so that it loads nothing and can be sent on.
+"""Write an evaluation as one page of HTML: pictures, plots and style inside it, so that it loads nothing and can be sent on.
 
-Every text that is not ours (prompts, errors) is escaped, and the page's own policy forbids it scripts and requests.
+Without matplotlib (the extra ``plots``) the page has its tables and says which extra draws. Every text that is not ours (prompts,
+errors) is escaped, and the page's own policy forbids it scripts and requests.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
+from ...errors import BackendNotConfiguredError
+from ...support.counting import counted
 from ...version import __version__
 from .measures import Evaluation
 from .plots import run_plot, share_plot, similarity_plot, time_plot
@@ -43,11 +46,11 @@ def report(found: Evaluation) -> str:
 def _parts(found: Evaluation, title: str) -> Iterator[str]:
     begun = found.began[:16].replace("T", " ")
     yield f"<h1>{escape(title)}</h1>"
-    runs = f"{len(found.trials)} of {found.wanted} runs"
+    runs = f"{len(found.trials)} of {counted(found.wanted, 'run')}"
     yield f'<p class="soft">on {escape(found.places)} · {runs} · begun {escape(begun)} UTC · ryla-gen {__version__}</p>'
     yield f'<div class="facts">{"".join(_facts(found))}</div>'
     yield from (f'<p class="remark">{escape(text)}</p>' for text in found.remarks())
-    yield f'<h2>Plots</h2><div class="plots">{"".join(_plots(found))}</div>' if found.trials else ""
+    yield _plots(found)
     yield _times(found)
     yield _failures(found)
     yield _pictures(found)
@@ -81,7 +84,16 @@ def _fact(value: str, what: str, verdict: str = "") -> str:
     return f'<div class="fact {verdict}"><b>{value}</b><span>{what}</span></div>'
 
 
-def _plots(found: Evaluation) -> Iterator[str]:
+def _plots(found: Evaluation) -> str:
+    if not found.trials:
+        return ""
+    try:
+        return f'<h2>Plots</h2><div class="plots">{"".join(_figures(found))}</div>'
+    except BackendNotConfiguredError as error:
+        return f'<p class="soft">{error.message} This page has none; for the next one: <code>{error.hint}</code></p>'
+
+
+def _figures(found: Evaluation) -> Iterator[str]:
     if found.kind == "consistency":
         values = [trial.similarity for trial in found.trials]
         drawn = similarity_plot(values, found.similarity.mean, found.target)

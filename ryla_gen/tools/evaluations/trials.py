@@ -70,11 +70,11 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class How:
+class TrialOptions:
     """How runs are made."""
 
     in_flight: int = 1
-    """How many may be under way at once."""
+    """Maximum number of jobs in progress at once."""
     timeout: float | None = None
     """Seconds each graph may run, instead of its workflow's own limit."""
     tags: Sequence[str] = ()
@@ -84,7 +84,7 @@ class How:
     """Compares a result's picture with the reference, where the backend did not."""
 
 
-async def trials(client: AsyncClient, workflows: Iterable[Workflow], how: How) -> AsyncIterator[Trial]:
+async def trials(client: AsyncClient, workflows: Iterable[Workflow], how: TrialOptions) -> AsyncIterator[Trial]:
     """Run workflows and yield each one's trial as it ends. Leaving early cancels what runs.
 
     Raises:
@@ -109,7 +109,7 @@ async def trials(client: AsyncClient, workflows: Iterable[Workflow], how: How) -
             await asyncio.wait(pending)
 
 
-async def _trial(client: AsyncClient, index: int, workflow: Workflow, how: How, reached: asyncio.Event) -> Trial:
+async def _trial(client: AsyncClient, index: int, workflow: Workflow, how: TrialOptions, reached: asyncio.Event) -> Trial:
     began = time.perf_counter()
     told = Trial(index, False, 0.0, getattr(workflow, "seed", None), str(getattr(workflow, "prompt", "")))
     try:
@@ -122,7 +122,7 @@ async def _trial(client: AsyncClient, index: int, workflow: Workflow, how: How, 
     return await asyncio.to_thread(_finished, replace(told, ok=True, seconds=seconds), generation, how)
 
 
-def _finished(told: Trial, generation: Generation, how: How) -> Trial:
+def _finished(told: Trial, generation: Generation, how: TrialOptions) -> Trial:
     """What takes a moment, after the clock was stopped and beside the event loop."""
     first = generation.output
     similarity = generation.face_similarity

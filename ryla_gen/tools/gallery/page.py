@@ -42,7 +42,7 @@ def save_page(page: Path, found: Collection, *, overwrite: bool = False) -> Path
     ours = _is_ours(target)
     if os.path.lexists(target) and not ours and not overwrite:
         hint = "Choose another name with -o, or replace it with --overwrite."
-        raise OutputExistsError(f"{target} exists already and is no gallery page.", hint, {"file": str(target)})
+        raise OutputExistsError(f"{target} exists already and is not a gallery page.", hint, {"file": str(target)})
     return media.save_atomically(target, page_of(found, target), overwrite=ours or overwrite)
 
 

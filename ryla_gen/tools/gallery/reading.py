@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from ... import media
 from ...errors import InvalidInputError, RylaGenError
+from ...graphs.graph_file import graph_texts
 from ...history import History, Record
 from ...history.base import instant
 from ...results import METADATA_KEY
@@ -37,13 +38,13 @@ def collect(folder: Path, history: History, *, since: str | datetime | None = No
         since: only what was made then or later: an instant, or how long ago, such as ``7d``.
 
     Raises:
-        InvalidInputError: there is no such folder, or ``since`` is no instant.
+        InvalidInputError: there is no such folder, or ``since`` is not a valid date or time.
 
     """
     folder = Path(os.path.abspath(os.path.expanduser(folder)))  # noqa: PTH100, PTH111 - resolve() would follow links, which the page must not
     if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir() raises for a name that is too long
-        problem = "is no folder" if os.path.exists(folder) else "does not exist"  # noqa: PTH110 - as above
-        raise InvalidInputError(f"{folder} {problem}.", "Name the folder that holds the pictures: ryla-gen gallery FOLDER")
+        problem = "is not a folder" if os.path.exists(folder) else "does not exist"  # noqa: PTH110 - as above
+        raise InvalidInputError(f"{folder} {problem}.", "Name the folder with the pictures: ryla-gen gallery FOLDER")
     begin = instant(since) if since is not None else ""
     reader = _Reader(history, folder)
     for path, state in _files(folder, reader.unreadable):
@@ -94,7 +95,7 @@ class _Reader:
             self.unreadable.append(f"{path}: {error.strerror or error}")
             return
         texts = media.read_metadata(data)
-        note, graph = _object(texts.get(METADATA_KEY)), _object(texts.get("prompt"))
+        note, graph = _object(texts.get(METADATA_KEY)), _object(graph_texts(texts).get("prompt"))
         record = self._record(note) if note else self._saved_as(path, state.st_size)
         if note is None and record is not None:
             note = {"workflow": record.workflow, "inputs": record.inputs, "seed": record.seed, "job": record.id}

@@ -152,7 +152,9 @@ class Runner:
         shown = "\n".join(f"    {line}" for line in self._reasons or lines[-SHOWN_LINES:])
         message = f"{step.title} failed ({why}).\n    $ {shlex.join(step.command)}\n{shown}".rstrip()
         raise ServerUnhealthyError(
-            message, f"Mend that and run the same command again; what is done is kept. Everything is in {self._log}", details
+            message,
+            f"Fix that and run the same command again; finished steps are kept. The whole output is in {self._log}",
+            details,
         )
 
     def _remembered(self) -> dict[str, str]:

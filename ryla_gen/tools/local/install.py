@@ -128,11 +128,11 @@ def _rows(workflows: Sequence[str], *, every: bool) -> list[Weights]:
 def _has_programs(pins: Pins, on: Device) -> None:
     if sys.platform == "win32":
         hint = "Use the Windows Subsystem for Linux, or ComfyUI's own installer, and then: ryla-gen config set comfyui.url URL"
-        raise BackendNotConfiguredError("A ComfyUI of this package is installed on Linux and macOS only.", hint)
+        raise BackendNotConfiguredError("This package installs ComfyUI on Linux and macOS only.", hint)
     if importlib.util.find_spec("comfy_cli") is None:
-        raise BackendNotConfiguredError("Installing ComfyUI needs comfy-cli, which is not here.", EXTRA)
+        raise BackendNotConfiguredError("Installing ComfyUI needs comfy-cli, which is not installed.", EXTRA)
     if shutil.which("git") is None:
-        raise BackendNotConfiguredError("Installing ComfyUI needs git, which is not here.", "On Debian: apt install git")
+        raise BackendNotConfiguredError("Installing ComfyUI needs git, which is not installed.", "On Debian: apt install git")
     if needs_compiler(pins, on) and not any(map(shutil.which, ("c++", "g++", "clang++"))):
         text = "The face packs need a C++ compiler (insightface is built here), and there is none."
         raise BackendNotConfiguredError(text, "On Debian: apt install g++. On macOS: xcode-select --install")
@@ -140,5 +140,5 @@ def _has_programs(pins: Pins, on: Device) -> None:
 
 def _warnings(pins: Pins, on: Device) -> list[str]:
     lost = [pack.name for pack in pins.packs if pack.name in NEEDS_GPU] if on == "cpu" else []
-    found = [f"{name} needs a GPU: its nodes will not be there." for name in lost]
-    return [*found, "Without a GPU a picture of FLUX.1 takes many minutes, and about 40 GB of memory."] if on == "cpu" else found
+    found = [f"{name} needs a GPU: its nodes will be missing." for name in lost]
+    return [*found, "Without a GPU a picture by FLUX.1 takes many minutes and about 40 GB of memory."] if on == "cpu" else found

@@ -139,7 +139,7 @@ def _pack(folder: Folder, pack: NodePack) -> Iterator[Step]:
     if pack.name == "ComfyUI_PuLID_Flux_ll":
         script = (str(folder.python), str(SCRIPTS / "patch_pulid.py"))
         if not _mended(place):
-            yield Step(f"mend of {pack.name}", (*script, str(place)))
+            yield Step(f"patch of {pack.name}", (*script, str(place)))
         yield Step(f"check of {pack.name}", (*script, "--check", str(place)))
 
 

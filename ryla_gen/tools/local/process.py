@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import os
 import signal
@@ -154,6 +153,8 @@ class Local:
     @contextlib.contextmanager
     def _lock(self) -> Iterator[int | None]:
         """Hold the lock, or give None when a server does."""
+        import fcntl  # Windows lacks it; there `ryla-gen local install` refuses, so that no folder comes here
+
         file = os.open(lockable(self._folder.state / "server.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -217,7 +218,7 @@ class Local:
     async def _asked(self) -> Status:
         url = str(self._told().get("url", ""))
         if not url:
-            raise ServerUnhealthyError("It is only just being started.")
+            raise ServerUnhealthyError("It is starting now.")
         async with ComfyClient(url, connect_timeout=2.0, answer_timeout=10.0) as client:
             stats, queue = await client.system_stats(), await client.queue()
         version = clean((stats.get("system") or {}).get("comfyui_version") or "", 100)
@@ -242,8 +243,8 @@ class Local:
         pid = told.get("pid")
         born = _born(pid) if isinstance(pid, int) and pid > 1 else None
         if not isinstance(pid, int) or pid <= 1 or (born is not None and born != told.get("born")):
-            hint = f"See who holds it: fuser -v {lockable(self._folder.state / 'server.lock')}"
-            raise ServerUnhealthyError("A server of this folder runs, but which process it is cannot be told.", hint)
+            hint = f"See which process holds it: fuser -v {lockable(self._folder.state / 'server.lock')}"
+            raise ServerUnhealthyError("A server of this folder is running, but its process is not known.", hint)
         return pid
 
     def _freed(self, seconds: float) -> bool:
@@ -284,7 +285,7 @@ def _free(port: int, option: str) -> int:
         try:
             listener.bind(("127.0.0.1", port))
         except (OSError, OverflowError) as error:
-            hint = f"Take another: ryla-gen local start --port {port + 1 if port < 65535 else 0}{option} (0 takes a free one)"
+            hint = f"Use another port: ryla-gen local start --port {port + 1 if port < 65535 else 0}{option} (0 chooses a free one)"
             raise ServerUnhealthyError(
                 f"The port {port} cannot be used: {getattr(error, 'strerror', None) or error}.", hint
             ) from None

@@ -1,0 +1,249 @@
+"""``ryla-gen character``: base images, face swaps and character sheets. Options only; ``work`` does the work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ryla_gen.errors import InvalidInputError
+
+from ...common import Backend, Json, Overwrite, Quiet, Tag, Url, example, group, screen_of
+from ...run_options import RunOptions
+
+app = group(
+    "Make a character: base images, a face swap, a sheet of angles. Each is one job with several pictures.",
+    example('ryla-gen character base "a young woman with red hair and freckles" --count 4 -o mia/'),
+)
+
+Nsfw = Annotated[bool, typer.Option("--nsfw", help="Use the checkpoint set in characters.nsfw_checkpoint.")]
+SeedOption = Annotated[
+    int | None, typer.Option("--seed", metavar="NUMBER", min=0, help="The same seed gives the same pictures. Random by default.")
+]
+Width = Annotated[int | None, typer.Option("--width", metavar="PIXELS", help="Width of each picture.")]
+Height = Annotated[int | None, typer.Option("--height", metavar="PIXELS", help="Height of each picture.")]
+Steps = Annotated[int | None, typer.Option("--steps", metavar="NUMBER", help="Sampling steps of each picture.")]
+Folder = Annotated[
+    str | None,
+    typer.Option("--output", "-o", metavar="DIR", help="Folder to copy the pictures and the sheet to."),
+]
+Detach = Annotated[bool, typer.Option("--detach", help="Submit everything, print the job id, and do not wait.")]
+Face = Annotated[str, typer.Argument(metavar="IMAGE", help="Picture of the face to keep.", show_default=False)]
+Id = Annotated[str, typer.Argument(metavar="ID", help="The job id, or its first characters.", show_default=False)]
+Again = Annotated[
+    str | None,
+    typer.Option("--base-image", metavar="IMAGE", help="The reference picture, if it is no longer where it was."),
+]
+
+
+@app.command(epilog=example('ryla-gen character base "a young woman with red hair" --seed 7 --count 3 -o mia/'))
+def base(
+    context: typer.Context,
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What the character looks like.", show_default=False)],
+    count: Annotated[int, typer.Option("--count", metavar="NUMBER", min=1, max=16, help="Number of pictures to make.")] = 4,
+    seed: SeedOption = None,
+    nsfw: Nsfw = False,
+    width: Width = None,
+    height: Height = None,
+    steps: Steps = None,
+    output: Folder = None,
+    overwrite: Overwrite = False,
+    detach: Detach = False,
+    backend: Backend = None,
+    url: Url = None,
+    tag: Tag = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make pictures of a new character, each with its own seed."""
+    from . import work  # the client and its backends, which no help text needs
+
+    names = [f"base-{number}" for number in range(1, count + 1)]
+    fields = _fields(width, height, steps)
+    work.submit(
+        screen_of(context, as_json=as_json, quiet=quiet),
+        lambda runner: runner.submit_base_images(prompt, nsfw, seed, count, fields=fields, tags=tag or ()),
+        RunOptions(output, overwrite, backend, url),
+        names,
+        detach=detach,
+    )
+
+
+@app.command(epilog=example('ryla-gen character swap mia/base-2.png "reading in a sunlit library" -o mia/'))
+def swap(
+    context: typer.Context,
+    image: Face,
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="Describes the new picture.", show_default=False)],
+    seed: SeedOption = None,
+    nsfw: Nsfw = False,
+    width: Width = None,
+    height: Height = None,
+    steps: Steps = None,
+    output: Folder = None,
+    overwrite: Overwrite = False,
+    detach: Detach = False,
+    backend: Backend = None,
+    url: Url = None,
+    tag: Tag = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a new picture with the face from another one."""
+    from . import work
+
+    fields = _fields(width, height, steps)
+    work.submit(
+        screen_of(context, as_json=as_json, quiet=quiet),
+        lambda runner: runner.submit_face_swap(_picture(image), prompt, nsfw, seed, fields=fields, tags=tag or ()),
+        RunOptions(output, overwrite, backend, url),
+        ["swap"],
+        detach=detach,
+    )
+
+
+@app.command(epilog=example('ryla-gen character sheet mia/base-2.png --prompt "red hair, green coat" -o mia/sheet/'))
+def sheet(
+    context: typer.Context,
+    image: Face,
+    angle: Annotated[
+        list[str] | None, typer.Option("--angle", metavar="NAME", help="Make only this angle; repeatable. Default: all.")
+    ] = None,
+    prompt: Annotated[
+        str, typer.Option("--prompt", metavar="TEXT", help="Describes what stays the same in every picture: hair, clothes.")
+    ] = "",
+    seed: SeedOption = None,
+    nsfw: Nsfw = False,
+    width: Width = None,
+    height: Height = None,
+    steps: Steps = None,
+    output: Folder = None,
+    overwrite: Overwrite = False,
+    detach: Detach = False,
+    backend: Backend = None,
+    url: Url = None,
+    tag: Tag = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make one picture per angle with the face from another picture, and a labelled contact sheet.
+
+    Angles: front, three-quarter-left, three-quarter-right, profile-left, profile-right, back, looking-up, looking-down.
+    """
+    from ryla_gen.characters.base import chosen_angles
+
+    from . import work
+
+    angles = chosen_angles(angle or None)
+    fields = _fields(width, height, steps)
+    work.submit(
+        screen_of(context, as_json=as_json, quiet=quiet),
+        lambda runner: runner.submit_character_sheet(
+            _picture(image), nsfw, angles, prompt=prompt, seed=seed, fields=fields, tags=tag or ()
+        ),
+        RunOptions(output, overwrite, backend, url),
+        [item.name for item in angles],
+        detach=detach,
+    )
+
+
+@app.command(epilog=example("ryla-gen character status 7f0c4a1e --wait -o mia/"))
+def status(
+    context: typer.Context,
+    job: Id,
+    wait: Annotated[bool, typer.Option("--wait", help="Show its progress until it ends; Ctrl-C only stops watching.")] = False,
+    base_image: Again = None,
+    output: Folder = None,
+    overwrite: Overwrite = False,
+    backend: Backend = None,
+    url: Url = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show the state of each picture of a job, and resume the job where it stopped.
+
+    Pictures that a stopped command never sent are sent now; those lost to a machine fault are tried once more.
+    """
+    from . import work
+
+    how = RunOptions(output, overwrite, backend, url)
+    work.status(screen_of(context, as_json=as_json, quiet=quiet), job, how, _again(base_image), wait=wait)
+
+
+@app.command(epilog=example("ryla-gen character retry 7f0c4a1e --only profile-left"))
+def retry(
+    context: typer.Context,
+    job: Id,
+    only: Annotated[list[str] | None, typer.Option("--only", metavar="NAME", help="Retry only this picture; repeatable.")] = None,
+    base_image: Again = None,
+    output: Folder = None,
+    overwrite: Overwrite = False,
+    backend: Backend = None,
+    url: Url = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make the missing pictures again; existing ones are kept."""
+    from . import work
+
+    how = RunOptions(output, overwrite, backend, url)
+    work.retry(screen_of(context, as_json=as_json, quiet=quiet), job, how, only, _again(base_image))
+
+
+@app.command(epilog=example("ryla-gen character cancel 7f0c4a1e"))
+def cancel(context: typer.Context, job: Id, backend: Backend = None, url: Url = None, as_json: Json = False) -> None:
+    """Stop a job; existing pictures are kept."""
+    from . import work
+
+    work.cancel(screen_of(context, as_json=as_json), job, RunOptions(None, False, backend, url))
+
+
+@app.command(epilog=example("ryla-gen character compare mia/base-2.png mia/swap.png"))
+def compare(
+    context: typer.Context,
+    first: Annotated[str, typer.Argument(metavar="A", help="The first picture.", show_default=False)],
+    second: Annotated[str, typer.Argument(metavar="B", help="The second picture.", show_default=False)],
+    largest: Annotated[bool, typer.Option("--largest", help="Use the largest face in a picture with several.")] = False,
+    install: Annotated[
+        bool, typer.Option("--install", help="Download the two face models first (278 MB, for non-commercial research).")
+    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure how similar two faces are: the cosine of their ArcFace embeddings, -1 to 1. Needs the extra "faces"."""
+    from . import work
+
+    screen = screen_of(context, as_json=as_json, quiet=quiet)
+    work.compare(screen, _picture(first), _picture(second), largest=largest, install=install)
+
+
+@app.command("list", epilog=example("ryla-gen character list"))
+def list_(context: typer.Context, as_json: Json = False) -> None:
+    """List the character jobs of this machine, newest first."""
+    from . import work
+
+    work.list_jobs(screen_of(context, as_json=as_json))
+
+
+def _fields(width: int | None, height: int | None, steps: int | None) -> dict[str, Any]:
+    given = {"width": width, "height": height, "steps": steps}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _picture(image: str) -> str | Path:
+    """A picture as the command line names it: a file, or an address.
+
+    Raises:
+        InvalidInputError: there is no such file.
+
+    """
+    if image.lower().startswith(("http://", "https://", "data:")):
+        return image
+    path = Path(image).expanduser()
+    if not path.is_file():
+        raise InvalidInputError(f"There is no picture at {image}.", "Give the path of an existing file, or an address.")
+    return path
+
+
+def _again(image: str | None) -> str | Path | None:
+    return None if image is None else _picture(image)

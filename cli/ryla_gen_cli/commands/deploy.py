@@ -1,0 +1,113 @@
+"""``ryla-gen deploy``: puts the GPU side onto Modal, after saying what that is. Knows neither images nor classes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from ryla_gen.costs.prices import GPU_USD_PER_SECOND
+from ryla_gen.errors import NotAuthorizedError
+from ryla_gen.names import CLASS_OF_FAMILY
+from ryla_gen.remote import admin
+from ryla_gen.remote.config import FamilyConfig
+from ryla_gen.remote.deploy import Plan, deploy
+
+from ..common import Json, Quiet, example, screen_of, setting_warnings, single
+from ..prompts import Yes, confirm
+from ..screen import Screen, table, width
+
+app = single()
+
+Count = Annotated[
+    int | None, typer.Option("--min-containers", metavar="NUMBER", min=0, help="Number of containers that always keep running.")
+]
+Most = Annotated[int | None, typer.Option("--max-containers", metavar="NUMBER", min=1, help="Maximum number of containers.")]
+Environment = Annotated[str | None, typer.Option("--environment", metavar="NAME", help="Modal environment.")]
+
+
+@app.command("deploy", epilog=example("ryla-gen deploy --gpu L40S,H100 --max-containers 4 --family flux"))
+def command(
+    context: typer.Context,
+    gpu: Annotated[
+        str | None, typer.Option("--gpu", metavar="NAMES", help="GPUs in order of preference, separated by commas.")
+    ] = None,
+    min_containers: Count = None,
+    max_containers: Most = None,
+    window: Annotated[
+        int | None, typer.Option("--window", metavar="SECONDS", min=2, max=3600, help="How long an idle container keeps running.")
+    ] = None,
+    family: Annotated[
+        list[str] | None,
+        typer.Option("--family", metavar="NAME", help=f"Deploy only this family of {', '.join(CLASS_OF_FAMILY)}; repeatable."),
+    ] = None,
+    region: Annotated[
+        str | None, typer.Option("--region", metavar="NAMES", help="Region where containers run, such as eu.")
+    ] = None,
+    environment: Environment = None,
+    preload: Annotated[
+        bool | None,
+        typer.Option(
+            "--preload/--no-preload",
+            help="Load the weights when a container starts, or with its first request.",
+            show_default=False,
+        ),
+    ] = None,
+    yes: Yes = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Deploy the GPU side to Modal, with what the settings say. The first deploy builds images, which takes some minutes."""
+    screen = screen_of(context, as_json=as_json, quiet=quiet)
+    gpus = tuple(name.strip() for name in gpu.split(",") if name.strip()) if gpu else None
+    plan = Plan(tuple(family or CLASS_OF_FAMILY), gpus, min_containers, max_containers, window, region, environment, preload)
+    settings, configs = plan.settings(), plan.configs()
+    for text in setting_warnings(settings):
+        screen.note(f"warning: {text}")
+    workspace = asyncio.run(admin.workspace())
+    if settings.modal_workspace and workspace != settings.modal_workspace:
+        text = f"The Modal token belongs to the workspace {workspace!r}, but MODAL_WORKSPACE is {settings.modal_workspace!r}."
+        raise NotAuthorizedError(text, f"Switch to the right token: modal profile activate {settings.modal_workspace}")
+    screen.note(_overview(configs))
+    where = f"{workspace}{f', environment {settings.modal_environment}' if settings.modal_environment else ''}"
+    confirm(screen, f"Deploy {settings.modal_app} to the workspace {where}{_standing(configs)}?", yes=yes)
+    done = deploy(plan, screen.note)
+    families = {item.family: {"gpu": list(item.gpu), "min_containers": item.min_containers} for item in configs}
+    screen.result({"workspace": workspace, **asdict(done), "families": families}, f"{done.app} is deployed ({done.seconds:.0f} s).")
+    _next(screen)
+
+
+def _overview(configs: list[FamilyConfig]) -> str:
+    rows = [
+        (
+            CLASS_OF_FAMILY[item.family],
+            ", ".join(item.gpu),
+            f"{item.min_containers} to {item.max_containers}",
+            f"{item.scaledown_window} s",
+            ", ".join(item.region) or "anywhere",
+        )
+        for item in configs
+    ]
+    return table(("class", "gpu", "containers", "idle", "region"), rows, width())
+
+
+def _standing(configs: list[FamilyConfig]) -> str:
+    """What it costs when nobody uses it; nothing, unless containers are kept."""
+    cost = sum(hourly(item.gpu[0], item.min_containers) for item in configs)
+    return f" and keep containers for about ${cost:.2f} an hour" if cost else ""
+
+
+def hourly(gpu: str, containers: int) -> float:
+    """US dollars an hour for the GPUs of so many containers; an unknown GPU counts nothing."""
+    name, _, several = gpu.partition(":")
+    return GPU_USD_PER_SECOND.get(name.upper(), 0.0) * int(several or 1) * containers * 3600
+
+
+def _next(screen: Screen) -> None:
+    screen.note("Next:")
+    screen.note("  1. Download weights to the volume, once: ryla-gen weights sync flux")
+    screen.note("  2. Make Modal the default backend:       ryla-gen config set backend modal")
+    screen.note('  3. Make a picture:                       ryla-gen run flux "a lighthouse at dusk" -o lighthouse.png')
+    screen.note("  If something does not work:              ryla-gen doctor")

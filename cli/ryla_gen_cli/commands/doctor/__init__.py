@@ -1,0 +1,67 @@
+"""``ryla-gen doctor``: checks the backend that is chosen, line by line, and says what to do. The checks are in ``checks``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from ryla_gen.errors import ServerUnhealthyError
+from ryla_gen.support.counting import counted
+from ryla_gen.support.loop_thread import Portal
+from ryla_gen.workflows.registry import workflow_class
+
+from ...common import Backend, Json, Url, example, screen_of, setting_warnings, single
+from ...run_options import settings_for
+from ...screen import width, wrap
+from .checks import Check, run_checks
+
+app = single()
+
+
+@app.command("doctor", epilog=example("ryla-gen doctor flux flux-dev"))
+def doctor(
+    context: typer.Context,
+    workflows: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[WORKFLOW]...", help="Workflows that must work. Default: at least one of them.", show_default=False
+        ),
+    ] = None,
+    backend: Backend = None,
+    url: Url = None,
+    generate: Annotated[
+        bool, typer.Option("--generate", help="Also make a small picture; on Modal this costs a few cents.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check that the backend works: credentials, versions, weights, nodes. On the emulator it also makes a small picture."""
+    screen = screen_of(context, as_json=as_json)
+    wanted = tuple(dict.fromkeys(workflow_class(name).name for name in workflows or ()))
+    settings = settings_for(backend, url)
+    screen.note(settings.backend_reason)
+    for text in setting_warnings(settings):
+        screen.note(f"warning: {text}")
+    checks: list[Check] = []
+    portal = Portal()
+    try:
+        for check in portal.iterate(lambda: run_checks(settings, wanted, generate=generate)):
+            checks.append(check)
+            screen.say(_line(check))
+    finally:
+        portal.close()
+    failed = [check for check in checks if check.state == "failed"]
+    data = {"backend": ",".join(settings.backend_names), "ok": not failed, "items": [asdict(check) for check in checks]}
+    if not failed:
+        screen.result(data)
+        return
+    text = f"{len(failed)} of {counted(len(checks), 'check')} failed: {', '.join(check.name for check in failed)}."
+    screen.fail(ServerUnhealthyError(text, failed[0].hint), data)
+    raise typer.Exit(1)
+
+
+def _line(check: Check) -> str:
+    room = width()
+    text = wrap(f"{check.state:8}{check.name}: {check.message}", room, "")
+    return f"{text}\n{wrap(check.hint, room, '        ')}" if check.hint else text

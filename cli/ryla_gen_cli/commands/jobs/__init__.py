@@ -1,0 +1,205 @@
+"""``ryla-gen jobs``: reads the journal of this machine; the verbs that ask a backend are in ``actions``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import typer
+
+from ryla_gen.errors import JobNotFoundError
+from ryla_gen.history import History, Record
+from ryla_gen.history.base import COLUMNS
+from ryla_gen.history.processes import has_ended
+from ryla_gen.settings import Settings
+from ryla_gen.workflows.registry import workflow_class, workflow_names
+
+from ...common import Json, Output, Overwrite, Quiet, Url, example, group, screen_of
+from ...screen import Screen, shortened, table, width, wrap
+from ...terminal_images import Preview, shown
+
+SHORT_ID = 8
+"""Characters of a job id that a list shows; ``jobs show`` takes them."""
+MOST_ASKED = 200
+"""Open jobs whose servers a list asks for them, the newest first."""
+State = Literal["queued", "running", "succeeded", "failed", "canceled", "expired"]
+
+app = group("List the jobs of this machine; watch, fetch and cancel them.", example("ryla-gen jobs list --limit 5"))
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The job id, its first characters, or its handle.", show_default=False)]
+Wait = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", help="How long to wait. The job continues after that.")]
+
+
+@app.command("list", epilog=example("ryla-gen jobs list --workflow flux-dev --state failed"))
+def list_(
+    context: typer.Context,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="NUMBER", min=1, max=1_000_000, help="Maximum number of jobs to list.")
+    ] = 20,
+    workflow: Annotated[str | None, typer.Option("--workflow", metavar="NAME", help="Only jobs of this workflow.")] = None,
+    state: Annotated[State | None, typer.Option("--state", help="Only jobs in this state.")] = None,
+    tag: Annotated[list[str] | None, typer.Option("--tag", metavar="WORD", help="Only jobs with this tag; repeatable.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List jobs, newest first."""
+    screen = screen_of(context, as_json=as_json)
+    name = workflow.replace("-", "_") if workflow else None
+    with _journal(screen) as history:
+        found = history.list(limit=limit, workflow=name, state=state, tags=tag or ())
+        if _end_lost(screen, found):
+            found = history.list(limit=limit, workflow=name, state=state, tags=tag or ())
+        if name and not found and not history.list(limit=1, workflow=name) and name not in workflow_names():
+            workflow_class(name)  # says that there is none, and the nearest one; a plug-in's old jobs are found without it
+    if screen.json:
+        screen.result({"items": [_data(item) for item in found]})
+        return
+    rows = [_row(item) for item in found]
+    heads = ("id", "when", "workflow", "state", "seconds", "cost", "prompt")
+    screen.result({}, table(heads, rows, width()) if rows else "No jobs yet.")
+
+
+@app.command(epilog=example("ryla-gen jobs show 7f0c4a1e"))
+def show(
+    context: typer.Context,
+    job: Id,
+    preview: Preview = True,
+    as_json: Json = False,
+) -> None:
+    """Show everything the journal knows about a job."""
+    screen = screen_of(context, as_json=as_json)
+    with _journal(screen) as history:
+        found = history.get(job)
+    if found is None:
+        raise JobNotFoundError(f"No job {job!r} is in the journal of this machine.")
+    screen.result(asdict(found), _page(found))
+    shown(screen, found.saved, wanted=preview)
+
+
+@app.command(epilog=example("ryla-gen jobs status 7f0c4a1e"))
+def status(context: typer.Context, job: Id, url: Url = None, as_json: Json = False) -> None:
+    """Ask the backend for the state of a job."""
+    from . import actions  # the backends and their HTTP, which reading the journal does not need
+
+    actions.status(screen_of(context, as_json=as_json), job, url)
+
+
+@app.command(epilog=example("ryla-gen jobs watch 7f0c4a1e"))
+def watch(context: typer.Context, job: Id, url: Url = None, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Show the progress of a job until it ends, whichever process started it. Ctrl-C only stops watching."""
+    from . import actions
+
+    actions.watch(screen_of(context, as_json=as_json, quiet=quiet), job, url)
+
+
+@app.command(epilog=example("ryla-gen jobs wait 7f0c4a1e --timeout 600"))
+def wait(context: typer.Context, job: Id, timeout: Wait = None, url: Url = None, as_json: Json = False) -> None:
+    """Wait until a job ends; exit with 1 if it failed."""
+    from . import actions
+
+    actions.wait(screen_of(context, as_json=as_json), job, url, timeout)
+
+
+@app.command(epilog=example("ryla-gen jobs result 7f0c4a1e -o lighthouse.png"))
+def result(
+    context: typer.Context,
+    job: Id,
+    output: Output = None,
+    overwrite: Overwrite = False,
+    timeout: Wait = None,
+    url: Url = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Save the files of a job; waits until it has ended."""
+    from . import actions
+
+    actions.result(screen_of(context, as_json=as_json, quiet=quiet), job, url, timeout, output, overwrite=overwrite)
+
+
+@app.command(epilog=example("ryla-gen jobs cancel 7f0c4a1e"))
+def cancel(context: typer.Context, job: Id, url: Url = None, as_json: Json = False) -> None:
+    """Stop a queued or running job; other jobs continue."""
+    from . import actions
+
+    actions.cancel(screen_of(context, as_json=as_json), job, url)
+
+
+def _end_lost(screen: Screen, records: Sequence[Record]) -> bool:
+    """Journal the end of listed jobs whose process or server is certainly gone; whether any could be, so that it changed."""
+    opened = [item for item in records if item.state in ("queued", "running") and item.backend in ("comfyui", "emulator")]
+    if not any(item.server or has_ended(item.process) for item in opened):
+        return False
+    from . import actions  # the backends and their HTTP, which reading the journal alone does not need
+
+    actions.end_lost(screen, opened[:MOST_ASKED])
+    return True
+
+
+@contextmanager
+def _journal(screen: Screen) -> Iterator[History]:
+    with closing(History(Settings.load().history_path)) as history:
+        yield history
+    for text in history.warnings:
+        screen.note(f"warning: {text}")
+
+
+def _data(item: Record) -> dict[str, Any]:
+    """A record as plain data; ``asdict`` would copy every value in it too."""
+    return {name: getattr(item, name) for name in COLUMNS}
+
+
+def _row(item: Record) -> tuple[Any, ...]:
+    short = shortened(str(item.inputs.get("prompt") or ""))
+    took = f"{item.gpu_seconds:.1f}" if item.gpu_seconds is not None else ""
+    cost = f"${item.cost_usd:.4f}" if item.cost_usd else ""
+    return item.id[:SHORT_ID], _local(item.created_at), item.workflow.replace("_", "-"), item.state, took, cost, short
+
+
+def _local(instant: str) -> str:
+    """An instant in the time of this machine, to the minute."""
+    try:
+        return datetime.fromisoformat(instant).astimezone().strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return instant
+
+
+def _page(item: Record) -> str:
+    room = width()
+    data = asdict(item)
+    lines = [f"{item.id}  {item.workflow.replace('_', '-')}  {item.state}"]
+    if item.error:
+        lines += [wrap(f"error[{item.error.get('code')}]: {item.error.get('message')}", room)]
+        lines += [wrap(str(item.error["hint"]), room)] if item.error.get("hint") else []
+    for name in (
+        "backend",
+        "handle",
+        "seed",
+        "created_at",
+        "started_at",
+        "finished_at",
+        "gpu",
+        "gpu_seconds",
+        "cost_usd",
+        "parent",
+    ):
+        if data[name] is not None:
+            lines.append(wrap(f"{name}: {data[name]}", room))
+    lines += [wrap(f"tags: {', '.join(item.tags)}", room)] if item.tags else []
+    lines += [wrap(f"output: {out.get('name')} ({out.get('media_type')}, {out.get('bytes')} bytes)", room) for out in item.outputs]
+    lines += [wrap(f"skipped: {one.get('backend')} ({one.get('code')}): {one.get('message')}", room) for one in item.skipped]
+    lines += [wrap(f"saved: {path}", room) for path in item.saved]
+    lines += [
+        "",
+        "Fields",
+        *(wrap(f"{name}: {_shown(value)}", room) for name, value in item.inputs.items() if value not in (None, "", [])),
+    ]
+    return "\n".join(lines)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict) and set(value) == {"sha256", "bytes"}:
+        return f"a file of {value['bytes']} bytes, sha256 {str(value['sha256'])[:16]}… (not kept)"
+    return str(value)

@@ -1,0 +1,304 @@
+"""``ryla-gen weights``: the model files that workflows need, listed, brought and checked: on Modal's volume, or in a folder."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import typer
+
+from ryla_gen.errors import InvalidInputError, ModelNotFoundError, RylaGenError, error_from_data
+from ryla_gen.events import Event
+from ryla_gen.models.licences import WORDS
+from ryla_gen.models.weights_table import Weights
+from ryla_gen.remote.variants import default_of, variants
+from ryla_gen.settings import Settings, home_folder
+from ryla_gen.support.counting import counted
+from ryla_gen.workflows.registry import BUILT_IN, workflow_class
+
+from ..common import Json, Quiet, example, group, screen_of
+from ..licences import Licences, notice, plain, summary
+from ..screen import Screen, table, use_colour, width, wrap
+from .deploy import Environment
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
+    from ryla_gen.models.downloads import Progress
+
+app = group("List, download and check the model files that workflows need.", example("ryla-gen weights sync flux flux-dev"))
+
+FINE = ("present", "unverified")
+"""States of a file that may be used; of an unverified one nobody ever published a hash."""
+PLAIN_SECONDS, JSON_SECONDS = 15.0, 1.0
+"""Between two lines of progress for people, and for programs."""
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="[WORKFLOW]...", help="Workflows. Default: all.", show_default=False)]
+Named = Annotated[list[str], typer.Argument(metavar="WORKFLOW...", help="Names of workflows.", show_default=False)]
+Every = Annotated[bool, typer.Option("--all-options", help="Include files that only some options of the workflows need.")]
+Local = Annotated[
+    Path | None, typer.Option("--local", metavar="DIR", help="Use ComfyUI's models folder on this machine instead of Modal.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Moved(Event):
+    """Progress of a sync, as a line of ``--json``."""
+
+    type: ClassVar[str] = "weights"
+    bytes: int = 0
+    total: int = 0
+    bytes_per_second: float = 0.0
+    seconds_left: float | None = None
+
+
+@app.command("list", epilog=example("ryla-gen weights list flux-dev --local ~/ComfyUI/models"))
+def list_(
+    context: typer.Context,
+    workflows: Names = None,
+    every: Every = False,
+    local: Local = None,
+    deployed: Annotated[bool, typer.Option("--deployed", help="Ask Modal which files are on the volume.")] = False,
+    environment: Environment = None,
+    as_json: Json = False,
+) -> None:
+    """List files with sizes and licences. Works offline unless --deployed is given; --local shows which files exist."""
+    screen = screen_of(context, as_json=as_json)
+    if local is not None and deployed:
+        raise InvalidInputError("--local and --deployed cannot be used together.", "Use one of them.")
+    names = _names(workflows) or tuple(BUILT_IN)
+    needed = rows_of(names, every=every)
+    states: dict[str, str] | None = None
+    if local is not None:
+        from ryla_gen.models import downloads  # the hub's library: a second, which listing does not need
+
+        states = {label(item.row): item.state for item in downloads.status(needed, local.expanduser())}
+    elif deployed:
+        report = _asked(screen, "status", [name for name in names if not workflow_class(name).own_graph], every, environment)
+        states = {item["file"]: item["state"] for item in report["files"]}
+    items = [_item(row, users, states) for row, users in needed.items()]
+    screen.result({"items": items, "licences": plain(needed), **_sums(items)}, _listed(items, summary(needed)))
+
+
+@app.command(epilog=example("ryla-gen weights sync flux flux-dev"))
+def sync(
+    context: typer.Context,
+    workflows: Named,
+    every: Every = False,
+    local: Local = None,
+    environment: Environment = None,
+    licences: Licences = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Download files that are missing, incomplete or wrong, and check size and hash. Gated files need HF_TOKEN."""
+    screen = screen_of(context, as_json=as_json, quiet=quiet)
+    names = _names(workflows)
+    needed = rows_of(names, every=every)
+    notice(screen, needed, home_folder(), again=licences)
+    if local is None:
+        report = _asked(screen, "sync", list(names), every, environment)
+    else:
+        from ryla_gen.models import downloads
+
+        token = os.environ.get("HF_TOKEN") or None
+        with _shown(screen) as show:
+            report = downloads.sync(needed, local.expanduser(), token=token, progress=_plain(show), cache=_hub_cache()).to_data()
+    report["licences"] = plain(needed)
+    _tell(screen, report, "outcome", _command(names, local))
+
+
+@app.command(epilog=example("ryla-gen weights verify flux-dev --local ~/ComfyUI/models"))
+def verify(
+    context: typer.Context,
+    workflows: Named,
+    every: Every = False,
+    local: Local = None,
+    environment: Environment = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Hash every existing file, and report which are right, wrong or missing. Changes no file."""
+    screen = screen_of(context, as_json=as_json, quiet=quiet)
+    names = _names(workflows)
+    needed = rows_of(names, every=every)
+    if local is None:
+        report = _asked(screen, "verify", list(names), every, environment)
+    else:
+        from ryla_gen.models import downloads
+
+        with _shown(screen) as show:
+            found = downloads.verify(needed, local.expanduser(), progress=_plain(show))
+        report = {"files": [item.to_data() for item in found]}
+    report["ok"] = all(item["state"] in FINE for item in report["files"])
+    _tell(screen, report, "state", _command(names, local))
+
+
+def rows_of(names: tuple[str, ...], *, every: bool) -> dict[Weights, list[str]]:
+    """Each file that the workflows need, with the names of those that do.
+
+    Args:
+        names: workflows; a graph of one's own needs nothing that is known.
+        every: whether all their options count, or their defaults alone.
+
+    """
+    found: dict[Weights, list[str]] = {}
+    for name in names:
+        cls = workflow_class(name)
+        for workflow in variants(cls) if every else (default_of(cls),):
+            for row in workflow.required_weights():
+                users = found.setdefault(row, [])
+                users += [name] if name not in users else []
+    return found
+
+
+def _names(workflows: list[str] | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(workflow_class(name).name for name in workflows or ()))
+
+
+def _item(row: Weights, users: list[str], states: dict[str, str] | None) -> dict[str, Any]:
+    told: dict[str, Any] = {"file": label(row), "bytes": row.bytes, "repo": row.repo, "licence": row.licence}
+    told |= {"non_commercial": row.non_commercial, "commercial_use": row.commercial_use, "gated": row.gated, "workflows": users}
+    return told | ({"state": states.get(label(row), "unknown")} if states is not None else {})
+
+
+def _sums(items: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"bytes": sum(item["bytes"] or 0 for item in items), "unknown_sizes": sum(item["bytes"] is None for item in items)}
+
+
+def _listed(items: list[dict[str, Any]], licences: str) -> str:
+    if not items:
+        return "No files are needed."
+    titles = ["file", "size", *(["state"] if "state" in items[0] else []), "commercial use", "licence", "for"]
+    rows = []
+    for item in items:
+        commercial = WORDS[item["commercial_use"]]
+        licence = f"{item['licence'] or 'unknown'}{' (gated)' if item['gated'] else ''}"
+        users = ", ".join(name.replace("_", "-") for name in item["workflows"])
+        state = [item["state"]] if "state" in item else []
+        rows.append([item["file"], size(item["bytes"]), *state, commercial, licence, users])
+    sums = _sums(items)
+    more = f" and {sums['unknown_sizes']} of unknown size" if sums["unknown_sizes"] else ""
+    room = width()
+    said = [
+        wrap(line, room, "") for line in (f"{counted(len(items), 'file')}, {size(sums['bytes'])}{more}.", *licences.splitlines())
+    ]
+    return "\n".join([table(titles, rows, room), "", *said])
+
+
+def label(row: Weights) -> str:
+    """Name of a file below ``models``, as reports call it."""
+    return f"{row.folder}/{row.name}"
+
+
+def size(count: int | None) -> str:
+    """A number of bytes for people."""
+    if count is None:
+        return "?"
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def _asked(screen: Screen, action: Any, names: list[str], every: bool, environment: str | None) -> dict[str, Any]:
+    from ryla_gen.remote import admin  # Modal's client, which listing and local files do not need
+    from ryla_gen.support.loop_thread import Portal
+
+    settings = Settings.load()
+    settings = replace(settings, modal_environment=environment) if environment else settings
+    portal = Portal()
+    try:
+        with _shown(screen) as show:
+            return portal.call(admin.weights(settings, action, names, variants=every, progress=show))
+    finally:
+        portal.close()
+
+
+def _hub_cache() -> Path | None:
+    """The hub cache of this machine, if it has one: what lies there is not downloaded again."""
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+    return cache if cache.is_dir() else None
+
+
+Show = Callable[[dict[str, Any]], None]
+
+
+def _plain(show: Show) -> Callable[[Progress], None]:
+    return lambda progress: show(progress.to_data())
+
+
+@contextmanager
+def _shown(screen: Screen) -> Iterator[Show]:
+    """Show progress while the block runs: a bar on a terminal, lines elsewhere, events for programs."""
+    screen.working = True
+    if not screen.json and not screen.quiet and use_colour():
+        with _bar() as bar:
+            task = bar.add_task("weights", total=None)
+            yield lambda data: bar.update(task, completed=data["bytes"], total=data["total"] or None)
+    else:
+        yield _lines(screen)
+    screen.working = False
+
+
+def _lines(screen: Screen) -> Show:
+    pause = JSON_SECONDS if screen.json else PLAIN_SECONDS
+    said, number = time.monotonic() - (pause if screen.json else 0), 0
+
+    def show(data: dict[str, Any]) -> None:
+        nonlocal said, number
+        if time.monotonic() - said < pause:
+            return
+        said = time.monotonic()
+        told = {name: data[name] for name in ("bytes", "total", "bytes_per_second", "seconds_left")}
+        screen.event(Moved(seq=number, **told))
+        number += 1
+        left = f", {data['seconds_left'] / 60:.0f} min left" if data["seconds_left"] is not None else ""
+        if not screen.json:
+            screen.note(f"{size(data['bytes'])} of {size(data['total'])}, {data['bytes_per_second'] / 1e6:.0f} MB/s{left}")
+
+    return show
+
+
+def _bar() -> RichProgress:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    parts = (SpinnerColumn(), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    return Progress(*parts, console=Console(stderr=True), transient=True, redirect_stdout=False)
+
+
+def _command(names: tuple[str, ...], local: Path | None) -> str:
+    words = " ".join(name.replace("_", "-") for name in names)
+    return f"ryla-gen weights sync {words}{f' --local {local}' if local is not None else ''}"
+
+
+def _tell(screen: Screen, report: dict[str, Any], word: str, command: str) -> None:
+    """Write the report; a file that is not in place makes it a failure.
+
+    Raises:
+        typer.Exit: a file is not in place.
+
+    """
+    rows = [(item["file"], item[word]) for item in report["files"]]
+    screen.say(table(("file", word), rows, width()) if rows else "No files are needed.")
+    if report["ok"]:
+        screen.result(report, f"{counted(len(rows), 'file is', 'files are')} in place.")
+        return
+    screen.fail(_failure(report, word, command), report)
+    raise typer.Exit(1)
+
+
+def _failure(report: dict[str, Any], word: str, command: str) -> RylaGenError:
+    total = len(report["files"])
+    if word == "outcome":
+        bad = [item for item in report["files"] if item.get("error")]
+        first = error_from_data(bad[0]["error"])
+        text = f"{len(bad)} of {counted(total, 'file')} failed. {bad[0]['file']}: {first.message}"
+        return type(first)(text, first.hint, {**first.details, "files": [item["file"] for item in bad]})
+    bad = [item for item in report["files"] if item["state"] not in FINE]
+    names = ", ".join(f"{item['file']} ({item['state']})" for item in bad)
+    return ModelNotFoundError(f"{len(bad)} of {counted(total, 'file')} missing or wrong: {names}.", f"Download them: {command}")

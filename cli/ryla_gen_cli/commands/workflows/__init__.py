@@ -1,0 +1,220 @@
+"""``ryla-gen workflows``: what there is, each one's fields, weights, licences and schema. Runs nothing."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import product
+from typing import Annotated, Any
+
+import typer
+
+from ryla_gen.models.licences import WORDS, Term, terms, together
+from ryla_gen.models.weights_table import Weights, packs_for
+from ryla_gen.workflows.base import Workflow
+from ryla_gen.workflows.preview import sample_of
+from ryla_gen.workflows.registry import BUILT_IN, workflow_class, workflow_names
+
+from ...common import Json, example, group, screen_of
+from ...licences import READ, free_workflows, plain
+from ...options import LONGEST_CHOICE, Field, fields_of
+from ...screen import shortened, table, width, wrap
+from . import compatibility
+
+FEW_CHOICES = 4
+"""A field with more choices (samplers, schedulers) does not choose the model."""
+MOST_VARIANTS = 64
+"""Combinations of choices looked at for weights."""
+
+app = group("List the workflows; show the fields, weights and schema of one.", example("ryla-gen workflows show flux-dev"))
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the workflow, such as flux-dev.", show_default=False)]
+
+
+@app.command("list", epilog=example("ryla-gen workflows list"))
+def list_(context: typer.Context, as_json: Json = False) -> None:
+    """List the workflows with family, licence and output."""
+    screen = screen_of(context, as_json=as_json)
+    items = [_item(name) for name in workflow_names()]
+    rows = [(item["name"].replace("_", "-"), item["family"], _use(item), item["licence"], item["makes"]) for item in items]
+    screen.result({"items": items}, table(("name", "family", "commercial use", "licence", "makes"), rows, width()))
+
+
+@app.command(epilog=example("ryla-gen workflows show wan2"))
+def show(context: typer.Context, name: Name, as_json: Json = False) -> None:
+    """Show the fields of a workflow with ranges and defaults, and the weights and node packs it needs."""
+    screen = screen_of(context, as_json=as_json)
+    cls = workflow_class(name)
+    fields = [_field(cls, item) for item in fields_of(cls).values()]
+    data = {**_item(cls.name), "description": inspect.getdoc(cls), "fields": fields, **_needs(cls)}
+    screen.result(data, _page(data))
+
+
+@app.command(epilog=example("ryla-gen workflows schema flux-dev > flux_dev.schema.json"))
+def schema(context: typer.Context, name: Name, as_json: Json = False) -> None:
+    """Write a workflow's JSON schema."""
+    screen = screen_of(context, as_json=as_json)
+    found = workflow_class(name).model_json_schema()
+    screen.result({"schema": found}, json.dumps(found, indent=2, ensure_ascii=False, default=str))
+
+
+app.command("check", epilog=compatibility.EPILOG)(compatibility.check)
+
+
+def _item(name: str) -> dict[str, Any]:
+    try:
+        cls = workflow_class(name)
+        text = " ".join((inspect.getdoc(cls) or "").split())
+        licence, commercial = _licence(cls)
+        about = {
+            "family": cls.family,
+            "makes": text.partition(". ")[0].rstrip("."),
+            "licence": licence,
+            "commercial_use": commercial,
+        }
+    except Exception as error:
+        if name in BUILT_IN:
+            raise
+        about = {"family": "", "makes": f"cannot be loaded: {error}", "licence": "", "commercial_use": None}
+    return {"name": name, **about, "built_in": name in BUILT_IN}
+
+
+def _use(item: dict[str, Any]) -> str:
+    """Whether the default weights may be used commercially, in a word; a graph of one's own is as its models are."""
+    return "" if item["licence"] in ("", "as its models") else WORDS[item["commercial_use"]]
+
+
+def _licence(cls: type[Workflow]) -> tuple[str, bool | None]:
+    """The licences of the default weights in a word, and whether they allow commercial use; None when nobody knows."""
+    workflow = None if cls.own_graph else sample_of(cls)
+    weights = workflow.required_weights() if workflow is not None else ()
+    if not weights:
+        return ("as its models", None)
+    allowed = together(weights)
+    if allowed is False:
+        research = all("research" in term.licence for term in terms(weights) if term.commercial_use is False)
+        return ("non-commercial, research only" if research else "non-commercial", False)
+    return (", ".join(sorted({item.licence or "unknown" for item in weights})), allowed)
+
+
+def _needs(cls: type[Workflow]) -> dict[str, Any]:
+    """Weights with the options that need them, and node packs."""
+    weights: dict[Weights, dict[str, str]] = {}
+    nodes: set[str] = set()
+    for choices in _variants(cls):
+        workflow = None if cls.own_graph else sample_of(cls, **choices)
+        if workflow is not None:
+            nodes |= workflow.required_nodes()
+            for item in workflow.required_weights():
+                weights.setdefault(item, choices)
+    return {
+        "weights": [
+            {
+                **asdict(item),
+                "non_commercial": item.non_commercial,
+                "commercial_use": item.commercial_use,
+                "only_with": when,
+            }
+            for item, when in weights.items()
+        ],
+        "licences": plain(weights),
+        "node_packs": [asdict(pack) for pack in packs_for(frozenset(nodes))],
+    }
+
+
+def _variants(cls: type[Workflow]) -> Iterator[dict[str, str]]:
+    """Combinations of the choices that may choose a model; those nearest to the defaults first."""
+    fields = [item for item in fields_of(cls).values() if item.kind == "choice" and len(item.choices) <= FEW_CHOICES]
+    fields = [item for item in fields if "format" not in item.name]
+    found = []
+    for values in product(*(item.choices for item in fields)):
+        given = {item.name: value for item, value in zip(fields, values, strict=True) if value != item.default}
+        found.append(given)
+    yield from sorted(found, key=len)[:MOST_VARIANTS]
+
+
+def _field(cls: type[Workflow], item: Field) -> dict[str, Any]:
+    default = None if item.info.is_required() else item.info.get_default(call_default_factory=True)
+    return {
+        "name": item.name,
+        "option": item.option,
+        "type": "|".join(item.choices) if item.choices else item.kind,
+        "required": item.info.is_required(),
+        "default": default if isinstance(default, str | int | float | bool | None) else [*default],
+        "range": _range(cls.model_json_schema()["properties"].get(item.name, {})),
+        "doc": item.doc,
+    }
+
+
+def _range(found: dict[str, Any]) -> str:
+    """The bounds of a field in words."""
+    found = {**found, **next((part for part in found.get("anyOf", ()) if part.get("type") != "null"), {})}
+    low, above, high = found.get("minimum"), found.get("exclusiveMinimum"), found.get("maximum")
+    words = []
+    if low is not None and high is not None:
+        words.append(f"{low:g} to {high:g}" if isinstance(high, float) else f"{low} to {high}")
+    elif low is not None:
+        words.append(f"at least {low}")
+    elif above is not None:
+        words.append(f"above {above:g}" + (f", at most {high:g}" if high is not None else ""))
+    if "multipleOf" in found:
+        words.append(f"a multiple of {found['multipleOf']}")
+    if "maxLength" in found:
+        words.append(f"at most {found['maxLength']} characters")
+    return ", ".join(words)
+
+
+def _page(data: dict[str, Any]) -> str:
+    room = width()
+    lines = [
+        data["name"].replace("_", "-"),
+        *(wrap(part, room) for part in [" ".join(data["description"].split())]),
+        "",
+        "Fields",
+    ]
+    for item in data["fields"]:
+        listed = f" One of: {item['type'].replace('|', ' ')}." if _has_many_choices(item) else ""
+        lines += [wrap(_head(item), room), wrap(item["doc"] + listed, room, "      ")]
+    lines += ["", "Weights"] if data["weights"] else []
+    lines += [wrap(_weights(item), room) for item in data["weights"]]
+    lines += ["", "Licences"] if data["licences"] else []
+    lines += [wrap(Term(**item).text, room) for item in data["licences"]]
+    lines += [wrap(_free(data), room)] if data["commercial_use"] is False else []
+    lines += ["", "Nodes"] if data["node_packs"] else []
+    lines += [wrap(_pack(item), room) for item in data["node_packs"]]
+    return "\n".join(lines)
+
+
+def _free(data: dict[str, Any]) -> str:
+    return f"So {data['name'].replace('_', '-')} is not for commercial use; these are: {', '.join(free_workflows())}. {READ}"
+
+
+def _has_many_choices(item: dict[str, Any]) -> bool:
+    return len(item["type"]) > LONGEST_CHOICE
+
+
+def _pack(item: dict[str, Any]) -> str:
+    version = f"{item['name']} {item['version'] or ''}".strip()
+    return f"{version} @ {item['commit'][:12]} · {item['repo']} · {item['licence'] or 'licence unknown'}"
+
+
+def _head(item: dict[str, Any]) -> str:
+    default = item["default"]
+    said = "required" if item["required"] else "" if default in (None, "", []) else f"default {shortened(str(default))}"
+    kind = "  choice" if _has_many_choices(item) else f"  {item['type']}"
+    notes = "; ".join(filter(None, (said, item["range"])))
+    return f"{item['option']}{kind}{f'  ({notes})' if notes else ''}"
+
+
+def _weights(item: dict[str, Any]) -> str:
+    size = f"{item['bytes'] / 1e9:.2f} GB" if item["bytes"] else item["approx_size"] or "size unknown"
+    licence = item["licence"] or "licence unknown"
+    use = f"commercial use: {WORDS[item['commercial_use']]}"
+    parts = [f"{item['folder']}/{item['name']}", size, licence, use, item["repo"]]
+    parts += ["needs an account that has accepted the licence"] if item["gated"] else []
+    parts += (
+        [f"only with {' '.join(f'--{name} {value}' for name, value in item['only_with'].items())}"] if item["only_with"] else []
+    )
+    return " · ".join(parts)

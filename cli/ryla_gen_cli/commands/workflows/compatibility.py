@@ -1,0 +1,100 @@
+"""``ryla-gen workflows check``: which workflows a server of one's own can run, and what it lacks for the others. Runs nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ryla_gen.errors import InvalidInputError, ModelNotFoundError, WorkflowInvalidError
+from ryla_gen.support.counting import counted
+from ryla_gen.workflows.registry import prepared_names, workflow_class
+
+from ...common import Json, Url, example, screen_of
+from ...screen import Screen, table, width, wrap
+
+if TYPE_CHECKING:
+    from ryla_gen.comfy.requirements import Missing
+    from ryla_gen.settings import Settings
+
+EPILOG = example("ryla-gen workflows check flux-dev flux-pulid --url http://127.0.0.1:8188")
+
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[WORKFLOW]...", help="Workflows that must work. Default: all.", show_default=False),
+]
+
+
+def check(
+    context: typer.Context,
+    workflows: Names = None,
+    url: Url = None,
+    every: Annotated[bool, typer.Option("--all-options", help="Check every option, not only the defaults.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show which workflows your own ComfyUI server can run, and which nodes and weights it lacks for the others."""
+    from ryla_gen.support.loop_thread import Portal
+
+    from ...run_options import settings_for
+
+    screen = screen_of(context, as_json=as_json)
+    named = tuple(dict.fromkeys(workflow_class(name).name for name in workflows or ()))
+    settings = settings_for("comfyui", url)
+    portal = Portal()
+    try:
+        found = portal.call(_looked(settings, named or prepared_names(), every=every))
+    finally:
+        portal.close()
+    _tell(screen, found, named)
+
+
+async def _looked(settings: Settings, names: tuple[str, ...], *, every: bool) -> list[Missing]:
+    """Ask the server once, and hold every workflow against its answer."""
+    from ryla_gen.comfy.connect import connect
+
+    async with connect(settings) as client:
+        schemas = await client.object_info()
+    return [_merged(name, schemas, every=every) for name in names]
+
+
+def _merged(name: str, schemas: dict[str, Any], *, every: bool) -> Missing:
+    """What one workflow lacks, by its defaults or by all its options together."""
+    from ryla_gen.comfy.requirements import missing_for
+    from ryla_gen.remote.variants import default_of, variants
+
+    cls = workflow_class(name)
+    if cls.own_graph:
+        raise InvalidInputError("Use another command to check your own graph.", "ryla-gen graph validate FILE.json --url URL")
+    graph: dict[str, Any] = {}
+    for number, request in enumerate(variants(cls) if every else (default_of(cls),)):
+        graph |= {f"{number}.{node_id}": node for node_id, node in request.build().to_api().items()}
+    return missing_for(name, graph, schemas)
+
+
+def _tell(screen: Screen, found: list[Missing], named: tuple[str, ...]) -> None:
+    """Write the table, and what is missing below it; a workflow that was named and lacks something is a failure.
+
+    Raises:
+        typer.Exit: a named workflow lacks something.
+
+    """
+    items = [{"workflow": item.workflow, "ready": not item, **item.to_data()} for item in found]
+    rows = [(item.workflow.replace("_", "-"), "no" if item else "yes", _summary(item)) for item in found]
+    screen.say(table(("workflow", "ready", "missing"), rows, width()))
+    lacking = [item for item in found if item]
+    for item in lacking:
+        screen.say("\n".join(["", f"{item.workflow.replace('_', '-')}", wrap(item.message, width()), wrap(item.hint, width())]))
+    if not lacking or not named:
+        screen.result({"items": items})
+        return
+    kind = WorkflowInvalidError if any(item.nodes for item in lacking) else ModelNotFoundError
+    text = f"{len(lacking)} of {counted(len(found), 'workflow')} cannot run there: {', '.join(item.workflow for item in lacking)}."
+    screen.fail(kind(text, lacking[0].hint), {"items": items})
+    raise typer.Exit(1)
+
+
+def _summary(item: Missing) -> str:
+    parts = [counted(len(item.nodes), "node class", "node classes")] if item.nodes else []
+    size = f" ({item.bytes / 1e9:.1f} GB)" if item.bytes else ""
+    parts += [counted(len(item.files), "weights file") + size] if item.files else []
+    return " and ".join(parts)

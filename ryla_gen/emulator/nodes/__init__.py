@@ -1,0 +1,53 @@
+"""The emulated node classes, a module per kind: importing this package registers them all. No node knows the server."""
+
+from __future__ import annotations
+
+from ..base import NODES
+from . import (
+    audio,
+    conditioning,
+    faces,
+    families,
+    files,
+    images,
+    latents,
+    loaders,
+    logic,
+    masks,
+    output,
+    resizing,
+    samplers,
+    sampling,
+    schedules,
+    shapes,
+    texts,
+    upscale,
+    values,
+    video,
+)
+
+MODULES = (
+    audio,
+    conditioning,
+    faces,
+    families,
+    files,
+    images,
+    latents,
+    loaders,
+    logic,
+    masks,
+    output,
+    resizing,
+    samplers,
+    sampling,
+    schedules,
+    shapes,
+    texts,
+    upscale,
+    values,
+    video,
+)
+"""Every module of nodes."""
+
+__all__ = ["MODULES", "NODES"]

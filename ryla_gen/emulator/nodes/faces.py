@@ -1,0 +1,161 @@
+"""Nodes of the face packs: InstantID, PuLID for Flux, InfiniteYou. A face is a thumbnail; a flat picture has none."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from ..base import Context, NodeResult, node
+from ..conditioning import Array, Conditioning, Face
+from ..model import ANY, Model
+from ..style import is_flat, thumbnail
+
+_log = logging.getLogger(__name__)
+
+NO_FACE = "Reference Image: No face detected."
+"""What ComfyUI_InstantID raises."""
+
+
+def _named(context: Context, **names: Any) -> NodeResult:
+    """A loader whose file needs no content."""
+    return NodeResult((dict(names),))
+
+
+for _loader in (
+    "InstantIDModelLoader", "InstantIDFaceAnalysis", "PulidFluxModelLoader", "PulidFluxEvaClipLoader",
+    "PulidFluxInsightFaceLoader", "PulidFluxOptions", "InfuseNetLoader",
+):  # fmt: skip
+    node(_loader)(_named)
+
+
+def _with_faces(conditioning: Conditioning, face: Face) -> Conditioning:
+    return tuple(prompt.altered(faces=(*prompt.faces, face)) for prompt in conditioning)
+
+
+def _seen(image: Array) -> Array:
+    """The thumbnail of a reference, or InstantID's refusal."""
+    if is_flat(image[0, ..., :3]):
+        raise Exception(NO_FACE)  # the pack raises a bare Exception
+    return thumbnail(image[0, ..., :3])
+
+
+@node("ApplyInstantID")
+def apply_instantid(
+    context: Context,
+    instantid: Any,
+    insightface: Any,
+    control_net: Any,
+    image: Array,
+    model: Model,
+    positive: Conditioning,
+    negative: Conditioning,
+    weight: float = 0.8,
+    start_at: float = 0.0,
+    end_at: float = 1.0,
+    image_kps: Array | None = None,
+    mask: Array | None = None,
+) -> NodeResult:
+    """One strength for both halves of InstantID."""
+    return _instantid(image, image_kps, model, positive, negative, weight, weight)
+
+
+@node("ApplyInstantIDAdvanced")
+def apply_instantid_advanced(
+    context: Context,
+    instantid: Any,
+    insightface: Any,
+    control_net: Any,
+    image: Array,
+    model: Model,
+    positive: Conditioning,
+    negative: Conditioning,
+    ip_weight: float = 0.8,
+    cn_strength: float = 0.8,
+    start_at: float = 0.0,
+    end_at: float = 1.0,
+    noise: float = 0.0,
+    combine_embeds: str = "average",
+    image_kps: Array | None = None,
+    mask: Array | None = None,
+) -> NodeResult:
+    """Identity (on the model) and placement (on the prompts), each with its strength."""
+    return _instantid(image, image_kps, model, positive, negative, ip_weight, cn_strength)
+
+
+def _instantid(
+    image: Array,
+    image_kps: Array | None,
+    model: Model,
+    positive: Conditioning,
+    negative: Conditioning,
+    identity: float,
+    placement: float,
+) -> NodeResult:
+    if model.space not in ("sdxl", ANY):
+        # What ComfyUI_InstantID does on Flux, in PyTorch's words: Flux's pooled text is 768 wide, SDXL's condition 2816.
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied (1x768 and 2816x1280)")
+    face = _seen(image)
+    placed = face if image_kps is None else _seen(image_kps)
+    if identity != 0.0:
+        model = model.with_face(Face(face, identity, 0.0))
+    if placement != 0.0:
+        positive = _with_faces(positive, Face(placed, 0.0, placement))
+    return NodeResult((model, positive, negative))
+
+
+@node("ApplyPulidFlux")
+def apply_pulid_flux(
+    context: Context, model: Model, pulid_flux: Any, eva_clip: Any, face_analysis: Any, image: Array, weight: float, **_: Any
+) -> NodeResult:
+    """Identity inside Flux; without a face in the picture only a warning, as the real pack does."""
+    if is_flat(image[0, ..., :3]):
+        _log.warning("PuLID: no face in the reference image; the model is not changed")
+        return NodeResult((model,))
+    if weight == 0.0:
+        return NodeResult((model,))
+    return NodeResult((model.with_face(Face(thumbnail(image[0, ..., :3]), weight, weight / 2)),))
+
+
+@node("FixPulidFluxPatch")
+def fix_pulid_flux_patch(context: Context, model: Model) -> NodeResult:
+    """Nothing to fix here."""
+    return NodeResult((model,))
+
+
+@node("IDEmbeddingModelLoader")
+def id_embedding_model_loader(context: Context, **names: Any) -> NodeResult:
+    """InfiniteYou's detector, recogniser and projector."""
+    return NodeResult((dict(names), dict(names), dict(names)))
+
+
+@node("ExtractIDEmbedding")
+def extract_id_embedding(
+    context: Context, face_detector: Any, arcface_model: Any, image_proj_model: Any, image: Array
+) -> NodeResult:
+    """The face of a picture."""
+    if is_flat(image[0, ..., :3]):
+        raise ValueError("No face detected in the input ID image")
+    return NodeResult((Face(thumbnail(image[0, ..., :3]), 1.0, 0.5),))
+
+
+@node("InfuseNetApply")
+def infuse_net_apply(
+    context: Context,
+    positive: Conditioning,
+    id_embedding: Face,
+    control_net: Any,
+    image: Array,
+    strength: float,
+    start_percent: float = 0.0,
+    end_percent: float = 1.0,
+    negative: Conditioning = (),
+    vae: Any = None,
+    control_mask: Array | None = None,
+) -> NodeResult:
+    """InfiniteYou's identity, with its strength."""
+    if strength == 0.0:
+        return NodeResult((positive, negative))
+    face = Face(np.asarray(id_embedding.thumbnail), strength, strength / 2)
+    return NodeResult((_with_faces(positive, face), negative))
