@@ -1,0 +1,1 @@
+"""Small helpers that every room may use. They know nothing of workflows, servers or jobs."""

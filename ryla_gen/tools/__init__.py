@@ -1,0 +1,1 @@
+"""What only the command line uses: gallery, evaluations, a local ComfyUI, scaffolding. Nothing else imports it."""
