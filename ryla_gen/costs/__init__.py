@@ -1,1 +1,1 @@
-"""What a job will cost and whether the budgets allow it: prices, durations, estimates, admission. Sends nothing, connects to nothing."""
+"""What a job will cost, and whether the budgets allow it: prices, durations, estimates, admission. Sends nothing."""
