@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -19,6 +19,7 @@ from ryla_gen.history import History
 from ryla_gen.remote.config import FAMILIES
 from ryla_gen.remote.costs import cost_of
 from ryla_gen.workflows.base import Workflow
+from ryla_gen.workflows.facts import Duration, Work
 from ryla_gen.workflows.registry import built_in_classes, prepared_names
 
 MEGAPIXEL = Flux(prompt="a fox", seed=1)
@@ -108,6 +109,27 @@ def test_every_built_in_workflow_but_a_graph_of_one_s_own_says_its_duration() ->
     for item in (item for cls in built_in_classes() for item in cls.durations.values()):
         assert 0 < item.low < item.likely < item.high
         assert len(item.source) > 20
+
+
+class Collage(Workflow):
+    """A plug-in's, whose cost follows from the number of its tiles."""
+
+    name: ClassVar[str] = "collage"
+    family: ClassVar[str] = "custom"
+    durations: ClassVar[Mapping[str, Duration]] = {"": Duration(1.0, 2.0, 4.0, "its author measured it on an L40S")}
+
+    tiles: int = 4
+
+    @classmethod
+    def work(cls, inputs: Mapping[str, Any]) -> Work:
+        return Work((), float(inputs["tiles"]))
+
+
+def test_a_plug_in_says_its_duration_and_its_work_itself(history: History) -> None:
+    usual, double = on(history, Collage()), on(history, Collage(tiles=8))
+    assert (usual.source, usual.seconds.likely, double.seconds.likely) == ("table", 2.0, 4.0)
+    assert "its author measured it" in usual.basis
+    assert "scaled by 2.00" in double.basis
 
 
 def test_the_price_is_what_a_result_will_say(history: History) -> None:

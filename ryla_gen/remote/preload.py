@@ -17,19 +17,16 @@ from .variants import default_of
 log = logging.getLogger("ryla_gen.remote")
 
 EDGE = 512
-"""Pixels: small, so that the step costs little; the weights are the same."""
-ONE_STEP = {"steps": 1, "instantid_steps": 1, "width": EDGE, "height": EDGE, "length": 1, "resolution": EDGE, "seed": 0}
+"""Pixels of the drawn head."""
 
 
 def smallest(name: str) -> Workflow:
     """Return the cheapest request that loads a workflow's weights; its pictures are a drawn head."""
     default = default_of(workflow_class(name))
-    fields = type(default).model_fields
-    chosen: dict[str, Any] = {key: value for key, value in ONE_STEP.items() if key in fields}
-    chosen |= {
+    heads: dict[str, Any] = {
         key: _head() for key, kind in default.media_fields().items() if kind == "image" and getattr(default, key) is not None
     }
-    return default.changed(**chosen)
+    return default.changed(**default.smallest, **heads)
 
 
 async def preload(engine: Engine, name: str) -> bool:

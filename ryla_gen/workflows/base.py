@@ -116,6 +116,8 @@ class Workflow(BaseModel):
     """Seconds of a run, by variant; the empty one is for every variant without an entry of its own."""
     example: ClassVar[Example | None] = None
     """One small call of it."""
+    smallest: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Fields of the cheapest request that loads the same weights: with these a new container warms up."""
 
     if not TYPE_CHECKING:  # editors and checkers see the signature that pydantic derives from the fields
 
@@ -273,6 +275,7 @@ class SampledWorkflow(Workflow):
     """Ground of the workflows that sample a picture or a video from a prompt."""
 
     output_kind: ClassVar[OutputKind | None] = "image"
+    smallest: ClassVar[Mapping[str, Any]] = MappingProxyType({"steps": 1, "width": 512, "height": 512, "seed": 0})
 
     prompt: str = Field(min_length=1, max_length=20_000)
     """What to show. At most 20,000 characters; the text encoders read the first 77 (CLIP) or 512 (T5) tokens closely."""

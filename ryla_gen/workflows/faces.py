@@ -142,6 +142,7 @@ class FluxInstantID(_InstantIDStage):
     durations: ClassVar[Mapping[str, Duration]] = {
         "": Duration(20.0, 45.0, 120.0, f"the sum of instantid and flux_dev: {SDXL_MEASURED}", known=False),
     }
+    smallest: ClassVar[Mapping[str, Any]] = {**SampledWorkflow.smallest, "instantid_steps": 1}
     example: ClassVar[Example | None] = Example(
         {"prompt": "an astronaut", "reference_image": "face.png", "width": 512, "height": 512, "instantid_steps": 8, "seed": 7},
         "refined.png",

@@ -33,6 +33,7 @@ class SeedVR2(Workflow):
         "image": Duration(3.0, 15.0, 60.0, "no time was published for this GPU", known=False),
         "video": Duration(30.0, 300.0, 1800.0, "no time was published, and the video is not looked at", known=False),
     }
+    smallest: ClassVar[Mapping[str, Any]] = {"resolution": 512, "seed": 0}
     example: ClassVar[Example | None] = Example(
         {"image": "small.png", "scale": 2, "seed": 7},
         "large.png",

@@ -40,6 +40,7 @@ class Wan2(SampledWorkflow):
         "1.3B": Duration(30.0, 60.0, 150.0, MEASURED),
         "14B": Duration(120.0, 400.0, 1200.0, f"the 1.3B model's: {MEASURED}, times the parameters", known=False),
     }
+    smallest: ClassVar[Mapping[str, Any]] = {**SampledWorkflow.smallest, "length": 1}
     example: ClassVar[Example | None] = Example(
         {"prompt": "waves at dusk", "width": 416, "height": 256, "length": 9, "steps": 4, "seed": 7},
         "waves.mp4",
