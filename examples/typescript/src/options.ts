@@ -33,7 +33,7 @@ export interface FluxOptions {
   steps?: number | undefined;
   /** Classifier-free guidance scale, 0 to 30. 1, the template's, runs the model once a step, anything else twice. */
   cfg?: number | undefined;
-  /** Seed of the noise, 0 to 2⁶⁴−1. The same request with the same seed gives the same picture. Drawn when absent. */
+  /** Seed of the noise, 0 to 2⁶⁴−1. The same request with the same seed gives the same picture. Random by default. */
   seed?: Whole | undefined;
   /** Pictures from one run, 1 to 16, each with its own noise. */
   batchSize?: number | undefined;
@@ -59,7 +59,7 @@ export interface FluxDevOptions {
   steps?: number | undefined;
   /** Classifier-free guidance scale, 0 to 30. 1, the template's, runs the model once a step, anything else twice. */
   cfg?: number | undefined;
-  /** Seed of the noise, 0 to 2⁶⁴−1. The same request with the same seed gives the same picture. Drawn when absent. */
+  /** Seed of the noise, 0 to 2⁶⁴−1. The same request with the same seed gives the same picture. Random by default. */
   seed?: Whole | undefined;
   /** Pictures from one run, 1 to 16, each with its own noise. */
   batchSize?: number | undefined;
@@ -94,7 +94,7 @@ export interface FluxLoraOptions {
   steps?: number | undefined;
   /** Classifier-free guidance scale, 0 to 30. 1, the template's, runs the model once a step, anything else twice. */
   cfg?: number | undefined;
-  /** Seed of the noise, 0 to 2⁶⁴−1. The same request with the same seed gives the same picture. Drawn when absent. */
+  /** Seed of the noise, 0 to 2⁶⁴−1. The same request with the same seed gives the same picture. Random by default. */
   seed?: Whole | undefined;
   /** Pictures from one run, 1 to 16, each with its own noise. */
   batchSize?: number | undefined;
@@ -132,7 +132,7 @@ export interface InstantIDOptions {
   steps?: number | undefined;
   /** Classifier-free guidance scale, 0 to 30. 4.5 is the example graph's. */
   cfg?: number | undefined;
-  /** Seed of the noise, 0 to 2⁶⁴−1. The same request with the same seed gives the same picture. Drawn when absent. */
+  /** Seed of the noise, 0 to 2⁶⁴−1. The same request with the same seed gives the same picture. Random by default. */
   seed?: Whole | undefined;
   /** Picture of the face to keep: one person, face to the camera, some room around the head. */
   referenceImage: FileBytes;
@@ -168,7 +168,7 @@ export interface FluxInstantIDOptions {
   steps?: number | undefined;
   /** Classifier-free guidance scale of the Flux stage, 0 to 30. 1 is ComfyUI's Flux template's: `guidance` guides. */
   cfg?: number | undefined;
-  /** Seed of the noise, 0 to 2⁶⁴−1. The same request with the same seed gives the same picture. Drawn when absent. */
+  /** Seed of the noise, 0 to 2⁶⁴−1. The same request with the same seed gives the same picture. Random by default. */
   seed?: Whole | undefined;
   /** Picture of the face to keep: one person, face to the camera, some room around the head. */
   referenceImage: FileBytes;
@@ -214,7 +214,7 @@ export interface FluxPulidOptions {
   steps?: number | undefined;
   /** Classifier-free guidance scale, 0 to 30. 1, the template's, runs the model once a step, anything else twice. */
   cfg?: number | undefined;
-  /** Seed of the noise, 0 to 2⁶⁴−1. The same request with the same seed gives the same picture. Drawn when absent. */
+  /** Seed of the noise, 0 to 2⁶⁴−1. The same request with the same seed gives the same picture. Random by default. */
   seed?: Whole | undefined;
   /** Pictures from one run, 1 to 16, each with its own noise. */
   batchSize?: number | undefined;
@@ -250,7 +250,7 @@ export interface Wan2Options {
   steps?: number | undefined;
   /** Classifier-free guidance scale, 0 to 30. 6 is the template's. */
   cfg?: number | undefined;
-  /** Seed of the noise, 0 to 2⁶⁴−1. The same request with the same seed gives the same picture. Drawn when absent. */
+  /** Seed of the noise, 0 to 2⁶⁴−1. The same request with the same seed gives the same picture. Random by default. */
   seed?: Whole | undefined;
   /** Frames, 4n+1, 1 to 161. 33 is the template's; the models were trained on 81. */
   length?: number | undefined;
@@ -286,7 +286,7 @@ export interface SeedVR2Options {
   batchSize?: number | undefined;
   /** How colours are matched to the input. lab is the node's own default. */
   colorCorrection?: "lab" | "wavelet" | "wavelet_adaptive" | "hsv" | "adain" | "none" | undefined;
-  /** Seed of the noise, 0 to 2³²−1 (the node's own range). Drawn when absent. */
+  /** Seed of the noise, 0 to 2³²−1 (the node's own range). Random by default. */
   seed?: Whole | undefined;
   /** File type of an enlarged picture: png (lossless), jpeg or webp. A video is always mp4. */
   outputFormat?: OutputFormat | undefined;
