@@ -47,7 +47,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
     Args:
         backend: ``emulator``, ``comfyui``, ``modal`` or ``runpod``; chosen by the settings when absent. Several, in a list or
             with commas between, are tried in order, as long as each refused before anything started.
-        url: address of a ComfyUI server of your own; implies the comfyui backend.
+        url: address of your own ComfyUI server; implies the comfyui backend.
         settings: use these instead of reading environment and configuration file.
         max_usd: US dollars that one call may cost, instead of the settings' limit.
         references: ``bytes`` reads no path and no address that a request names, for a server that hands on its users' texts.

@@ -29,7 +29,7 @@ class Client(Methods[Generation]):
 
     Args:
         backend: ``emulator``, ``comfyui``, ``modal`` or ``runpod``, or several; see :class:`AsyncClient`.
-        url: address of a ComfyUI server of your own; implies the comfyui backend.
+        url: address of your own ComfyUI server; implies the comfyui backend.
         settings: use these instead of reading environment and configuration file.
         max_usd: US dollars that one call may cost, instead of the settings' limit.
         references: ``bytes`` reads no path and no address that a request names, for a server that hands on its users' texts.

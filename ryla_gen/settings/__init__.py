@@ -68,7 +68,7 @@ class Settings:
     modal_families: Mapping[str, FamilySettings]
     """What each family's Modal class runs on, by family."""
     comfyui_url: str | None
-    """Address of a ComfyUI server of your own, without a slash at the end."""
+    """Address of your own ComfyUI server, without a slash at the end."""
     comfyui_hourly_usd: float
     """What that server costs, US dollars per hour."""
     comfyui_tls_ca: Path | None

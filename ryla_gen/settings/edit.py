@@ -105,5 +105,5 @@ def _pruned(held: Any) -> Any:
 
 def _not_editable(wanted: str) -> InvalidInputError:
     return InvalidInputError(
-        "The configuration file is written in a way that cannot be changed from here.", f"Edit it by hand: {wanted}"
+        "The configuration file is written in a form that this command cannot change.", f"Edit it by hand: {wanted}"
     )

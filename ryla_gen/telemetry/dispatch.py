@@ -1,4 +1,4 @@
-"""Hand events to the sinks that listen: a logger, PostHog, OpenTelemetry, functions of your own.
+"""Hand events to the sinks that listen: a logger, PostHog, OpenTelemetry, your own functions.
 
 Each sink has a bounded queue and a daemon thread of its own, so that no sink can slow or break a caller or another sink. This
 module decides which sinks get an event; it formats and sends nothing itself.

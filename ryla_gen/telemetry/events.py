@@ -56,19 +56,19 @@ FAULTS = MappingProxyType(
         "workflow_invalid": Fault("workflow_error", "the server refused the graph"),
         "node_failed": Fault("workflow_error", "a node of the graph raised"),
         "face_not_found": Fault("workflow_error", "no face in the reference image"),
-        "contract_mismatch": Fault("workflow_error", "the two sides speak different contracts"),
+        "contract_mismatch": Fault("workflow_error", "the two sides use different versions of the contract"),
         "already_claimed": Fault("workflow_error", "another call already runs this job"),
         "job_not_found": Fault("workflow_error", "no such job"),
         "job_expired": Fault("workflow_error", "the process or server that held it is gone"),
         "result_expired": Fault("workflow_error", "its result was thrown away"),
-        "backend_not_configured": Fault("workflow_error", "nothing says where to run"),
+        "backend_not_configured": Fault("workflow_error", "where to run is not configured"),
         "not_authorized": Fault("workflow_error", "the credentials were refused"),
         "not_deployed": Fault("workflow_error", "the app is not deployed"),
         "budget_exceeded": Fault("workflow_error", "it would cost more than was allowed"),
         "output_exists": Fault("workflow_error", "a file of that name is there already"),
         "storage_failed": Fault("workflow_error", "a file could not be written or read"),
         "internal": Fault("workflow_error", "a fault of ryla_gen"),
-        "job_canceled": Fault("workflow_error", "somebody cancelled it"),
+        "job_canceled": Fault("workflow_error", "it was canceled"),
     }
 )
 """Every code of ``ryla_gen.errors``. ``job_canceled`` is here for completeness: a canceled job has an event of its own."""

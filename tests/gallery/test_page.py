@@ -353,7 +353,7 @@ def test_a_file_that_is_gone_leaves_a_word_in_its_place(browser: Chrome, five: P
 def test_an_empty_page_says_how_to_fill_it(browser: Chrome, tmp_path: Path) -> None:
     opened(browser, made(tmp_path / "pics", {"a.png": b"nothing"}))
     text = browser.find_element(By.ID, "empty").text
-    assert "ryla-gen run flux-dev" in text and "1 files" in text
+    assert "ryla-gen run flux-dev" in text and "1 file without" in text
 
 
 class Quiet(SimpleHTTPRequestHandler):

@@ -224,7 +224,7 @@ def test_the_worker_runs_five_requests_at_once(app: Loopback) -> None:
 def test_what_a_deploy_registers_is_what_was_agreed(app: Loopback) -> None:
     registered = json.dumps(app.registered("ryla-comfyui"), indent=1) + "\n"
     snapshot = Path(__file__).with_name("deployed.json").read_text(encoding="utf-8")
-    assert registered == snapshot, "the deploy changed: write it anew with python -m docs_tools, and read the difference"
+    assert registered == snapshot, "the deploy changed: write it again with python -m docs_tools, and read the difference"
 
 
 def test_weights_are_asked_for_by_workflow(app: Loopback) -> None:

@@ -77,7 +77,7 @@ function summarise() {
   at("empty").hidden = shown > 0;
   at("empty").textContent = all
     ? "Nothing fits this filter. Escape empties it."
-    : `No picture or video here says how it was made.${data.skipped ? `\n${data.skipped} files without a note were left out.` : ""}\nMake one: ryla-gen run flux-dev "a lighthouse at dusk, red roof"`;
+    : `No picture or video here says how it was made.${data.skipped ? `\n${data.skipped} ${data.skipped === 1 ? "file without a note was" : "files without a note were"} left out.` : ""}\nMake one: ryla-gen run flux-dev "a lighthouse at dusk, red roof"`;
 }
 
 // -- the grid ---------------------------------------------------------------------------------------------------------
