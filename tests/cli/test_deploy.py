@@ -14,9 +14,9 @@ import pytest
 
 from ryla_gen import load
 from ryla_gen.remote import pins
-from tests.downloads.hub import Hub
 from tests.modal_loopback import Loopback, minimal_environment
 from tests.modal_loopback.client import connected
+from tests.models.downloads.hub import Hub
 
 from .shell import COMMAND, PLACES, SECONDS, SMALL, envelope, environment, here, lines, picture, ryla
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.downloads.hub import COMMIT, Hub
+from tests.models.downloads.hub import COMMIT, Hub
 
 from .shell import envelope, environment, here, lines, ryla
 

@@ -35,7 +35,7 @@ from ryla_gen.errors import (
 )
 from ryla_gen.events import Finished, Preview, Progress, Queued, Started
 
-from .conftest import encoded, portrait
+from ..conftest import encoded, portrait
 
 SMALL: dict[str, Any] = {"prompt": "a red fox", "width": 256, "height": 256}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CALLS = ROOT / "tests" / "typing" / "calls.py"
 WRONG = {number for number, line in enumerate(CALLS.read_text(encoding="utf-8").splitlines(), 1) if "# error:" in line}
 

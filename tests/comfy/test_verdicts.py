@@ -17,7 +17,7 @@ import pytest
 
 from ryla_gen.comfy.schema import input_specs, validate
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).resolve().parents[1] / "data"
 RECORDED = {
     "verdicts_0.28.2": ("0.28.2", "page_object_info"),
     "verdicts_0.28.2_more": ("0.28.2", "page_object_info"),

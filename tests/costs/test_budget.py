@@ -27,7 +27,7 @@ from ryla_gen.events import Started
 from ryla_gen.history import History
 from ryla_gen.history.schema import MIGRATIONS
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SMALL: dict[str, Any] = {"prompt": "a red fox", "width": 256, "height": 256, "seed": 7}
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageShow
 from docs_tools.markdown import blocks
 from ryla_gen import Flux
 from tests.conftest import encoded, portrait
-from tests.loras.files import lora
+from tests.models.loras.files import lora
 from tests.typescript.conftest import node_modules, sources  # noqa: F401 - fixtures
 
 from .running import Reader

@@ -135,4 +135,4 @@ def test_four_files_by_hand_and_one_command_make_a_workflow(tree: Path) -> None:
     page = (tree / "docs/workflows/plain-sdxl.md").read_text(encoding="utf-8")
     assert 'client.plain_sdxl(prompt="a boat", width=256, height=256, steps=2)' in page
     assert "generatePlainSDXL" in (tree / "examples/typescript/src/ryla.ts").read_text(encoding="utf-8")
-    python(tree, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "tests/test_workflows.py", "-k", "plain_sdxl")
+    python(tree, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "tests/workflows/test_workflows.py", "-k", "plain_sdxl")

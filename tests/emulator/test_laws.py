@@ -15,7 +15,7 @@ from running import Array, Graph, Runner, flux, folders_in, pictures, reference
 from ryla_gen.emulator.base import Folders
 from ryla_gen.emulator.painting import paint
 from ryla_gen.emulator.sampling.samplers import SAMPLERS, STOCHASTIC
-from tests.loras.files import lora
+from tests.models.loras.files import lora
 
 FEW = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 PROMPTS = st.sampled_from(

@@ -38,7 +38,7 @@ from ryla_gen.events import Event, Preview, Progress, Started
 from ryla_gen.results import Generation
 from ryla_gen.workflows.base import Workflow
 
-from .conftest import encoded, portrait
+from ..conftest import encoded, portrait
 
 SMALL: dict[str, Any] = {"prompt": "a red fox", "width": 256, "height": 256, "seed": 7}
 

@@ -31,7 +31,7 @@ from ryla_gen.faces import Face, InsightFace, chosen, cosine, install, similarit
 from ryla_gen.faces.insight import DETECTOR, FOLDER, RECOGNISER, rows
 from ryla_gen.remote.consistency import measured
 
-from .downloads.hub import Hub
+from ..models.downloads.hub import Hub
 
 Box = tuple[int, int, int, int]
 

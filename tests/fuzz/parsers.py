@@ -60,8 +60,8 @@ from ryla_gen.workflows.flux import FluxDev, FluxLora
 from ryla_gen_cli import rows
 
 from ..graphs.sheets import Sheet
-from ..loras.files import lora
 from ..media_samples import video
+from ..models.loras.files import lora
 from ..test_contract import GENERATION, SHAPES
 from . import mutating
 

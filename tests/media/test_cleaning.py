@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from ryla_gen import media
 
-from .media_samples import FORMATS, decoded, encoded, oriented, picture, pixels
+from ..media_samples import FORMATS, decoded, encoded, oriented, picture, pixels
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])

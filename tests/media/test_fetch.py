@@ -26,7 +26,7 @@ from ryla_gen.errors import InvalidInputError
 from ryla_gen.media.addresses import PrivateAddressError, guarded_connector, is_public
 from ryla_gen.media.sources import _follow
 
-from .media_samples import encoded, picture
+from ..media_samples import encoded, picture
 
 HERE = media.References(private_addresses=True)
 

@@ -19,7 +19,7 @@ from PIL import Image
 from ryla_gen import media
 from ryla_gen.errors import InvalidInputError
 
-from .media_samples import FORMATS, bomb, decoded, encoded, oriented, picture, video
+from ..media_samples import FORMATS, bomb, decoded, encoded, oriented, picture, video
 
 # -- reading: every kind of reference --------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from PIL import Image
 from ryla_gen import media
 from ryla_gen.errors import InternalError, InvalidInputError, OutputExistsError, StorageFailedError
 
-from .media_samples import decoded, encoded, picture, pixels, silent_sound, video
+from ..media_samples import decoded, encoded, picture, pixels, silent_sound, video
 
 # -- metadata and other formats ---------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from PIL import Image
 from ryla_gen import media
 from ryla_gen.errors import InvalidInputError
 
-from .media_samples import encoded, picture, silent_sound, video
+from ..media_samples import encoded, picture, silent_sound, video
 
 
 @pytest.mark.parametrize("kind", ["mp4", "webm", "mov", "mkv"])

@@ -19,9 +19,9 @@ from ryla_gen.remote.config import FAMILIES
 from ryla_gen.remote.variants import default_of
 from ryla_gen.remote.worker import longer
 from ryla_gen.workflows.registry import workflow_class
-from tests.downloads.hub import Hub
-from tests.loras.files import lora
 from tests.modal_loopback import Loopback
+from tests.models.downloads.hub import Hub
+from tests.models.loras.files import lora
 
 from .conftest import (
     EMULATOR,

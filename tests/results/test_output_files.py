@@ -14,7 +14,7 @@ from ryla_gen.errors import InvalidInputError, ServerUnhealthyError
 from ryla_gen.results import Output, require_outputs
 from ryla_gen.results.output_files import as_output, output_notices, text_output
 
-from .conftest import encoded, portrait
+from ..conftest import encoded, portrait
 
 
 def animated(kind: str) -> bytes:

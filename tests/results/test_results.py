@@ -15,7 +15,7 @@ from ryla_gen.media import add_png_text
 from ryla_gen.results import METADATA_KEY, metadata
 from ryla_gen.workflows.base import Notice, Workflow
 
-from .conftest import encoded, portrait
+from ..conftest import encoded, portrait
 
 PNG = encoded(portrait((32, 32)))
 

@@ -76,7 +76,7 @@ def test_the_file_of_the_contract_is_read_whole(home: Path, monkeypatch: pytest.
 
 
 def test_the_contract_s_page_shows_every_key_and_what_it_shows_is_accepted(home: Path) -> None:
-    page = (Path(__file__).resolve().parent.parent / "docs" / "contract.md").read_text(encoding="utf-8")
+    page = (Path(__file__).resolve().parents[2] / "docs" / "contract.md").read_text(encoding="utf-8")
     text = page.partition("```toml\n")[2].partition("```")[0]
     load(home, text)
     words = set(re.findall(r"\w+", text))

@@ -8,9 +8,9 @@ import modal
 import pytest
 
 from ryla_gen import Client, FluxLora, telemetry
-from tests.loras.files import lora
 from tests.modal_loopback import Loopback
 from tests.modal_loopback.client import connected
+from tests.models.loras.files import lora
 from tests.telemetry.capture import Capture
 
 

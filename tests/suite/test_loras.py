@@ -23,9 +23,9 @@ from ryla_gen.backends.modal.loras import VolumeStore
 from ryla_gen.errors import BackendUnreachableError, FaceNotFoundError, LoraIncompatibleError, LoraNotFoundError
 from ryla_gen.events import Started
 from ryla_gen.models.loras.base import Transfer
-from tests.loras.files import LORAS, file_name, layers, lora, safetensors, stored
 from tests.modal_loopback import Loopback
 from tests.modal_loopback.client import connected
+from tests.models.loras.files import LORAS, file_name, layers, lora, safetensors, stored
 from tests.remote.conftest import eventually
 
 from .conftest import ROOT

@@ -20,9 +20,9 @@ from ryla_gen.remote.deploy import Plan, deploy
 from ryla_gen.results import Timings
 from ryla_gen.telemetry.sinks import posthog_event
 from tests.cli.shell import environment
-from tests.loras.files import lora
 from tests.modal_loopback import Loopback
 from tests.modal_loopback.client import connected
+from tests.models.loras.files import lora
 
 from .capture import Capture
 from .conftest import SMALL

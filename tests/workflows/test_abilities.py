@@ -16,7 +16,7 @@ from ryla_gen.errors import FaceNotFoundError, LoraIncompatibleError
 from ryla_gen.graphs.graph import Graph
 from ryla_gen.workflows.base import Files, Workflow
 from ryla_gen.workflows.fields import ImageInput
-from tests.loras.files import file_name, lora, stored
+from tests.models.loras.files import file_name, lora, stored
 
 SMALL: dict[str, Any] = {"prompt": "a red fox", "width": 256, "height": 256, "steps": 2, "seed": 7}
 

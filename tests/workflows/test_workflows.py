@@ -28,7 +28,7 @@ def example(name: str) -> Workflow:
     return cls.from_plain(cls.example.fields, trusted=True)
 
 
-GRAPHS = Path(__file__).parent / "data" / "graphs"
+GRAPHS = Path(__file__).resolve().parents[1] / "data" / "graphs"
 PROMPT = "a cinematic photo of a red fox in a snowy forest"
 REFERENCE = "reference.png"
 

@@ -21,7 +21,7 @@ from ryla_gen.models.weights_table import Weights
 
 from .hub import COMMIT, Hub
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = """
 import json, sys
 from pathlib import Path

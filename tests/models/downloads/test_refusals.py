@@ -9,12 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ryla_gen.errors import (
-    BackendUnreachableError,
-    ModelNotFoundError,
-    NotAuthorizedError,
-    StorageFailedError,
-)
+from ryla_gen.errors import BackendUnreachableError, ModelNotFoundError, NotAuthorizedError, StorageFailedError
 from ryla_gen.models.downloads import sync
 
 from .conftest import DATA, failure, row, run

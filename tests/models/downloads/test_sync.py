@@ -10,12 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ryla_gen.errors import (
-    BackendUnreachableError,
-    InvalidInputError,
-    ModelNotFoundError,
-    StorageFailedError,
-)
+from ryla_gen.errors import BackendUnreachableError, InvalidInputError, ModelNotFoundError, StorageFailedError
 from ryla_gen.models.downloads import Progress, label, status, verify
 from ryla_gen.models.weights_table import Weights
 

@@ -16,7 +16,7 @@ from ryla_gen.support.file_locks import lockable
 from .conftest import Start, noise, row, until
 from .hub import Hub
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SHIM = r"""
 #define _GNU_SOURCE
 #include <errno.h>

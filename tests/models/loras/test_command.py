@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.cli.shell import envelope, here, lines, ryla, started
-from tests.downloads.hub import Hub
+from tests.models.downloads.hub import Hub
 from tests.remote.conftest import eventually
 
 from .files import file_name, lora, safetensors, stored

@@ -29,7 +29,7 @@ from ryla_gen.models.loras.base import Stage
 
 from .files import file_name, lora, safetensors, stored
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SMALL: dict[str, Any] = {"prompt": "a red fox", "width": 256, "height": 256, "steps": 2, "seed": 7}
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from ryla_gen import Client
 from ryla_gen.errors import BackendUnreachableError, ModelNotFoundError, NotAuthorizedError, RylaGenError
-from tests.downloads.hub import COMMIT, Hub
+from tests.models.downloads.hub import COMMIT, Hub
 
 from .files import lora, safetensors
 

@@ -19,7 +19,7 @@ from ryla_gen.models.weights_table import NodePack
 from ryla_gen.tools.local.folder import Folder
 from ryla_gen.tools.local.install_steps import Pins
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 HOST = "https://github.com"
 MAIN = """
 import os, sys
