@@ -183,15 +183,11 @@ def test_the_package_says_what_it_exports() -> None:
     assert set(ryla_gen.__all__) == {"__version__", "errors", *ryla_gen._MODULE_OF}
     for exported in ryla_gen.__all__:
         assert getattr(ryla_gen, exported) is not None
-    shown = {
-        item.asname or item.name
-        for node in ast.walk(ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8")))
-        if isinstance(node, ast.ImportFrom) and node.level
-        for item in node.names
-    }
-    assert {item for item in shown if not item.startswith("_")} | {"__version__"} == set(ryla_gen.__all__), (
-        "type checkers and editors see what there is"
-    )
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    (guarded,) = (node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    imported = [node for node in guarded.body if isinstance(node, ast.ImportFrom) and node.level]
+    shown = {item.asname or item.name for node in imported for item in node.names}
+    assert {"__version__", *shown} == set(ryla_gen.__all__), "type checkers and editors see what there is"
     with pytest.raises(AttributeError, match="nothing_like_it"):
         ryla_gen.nothing_like_it  # noqa: B018
 
@@ -224,6 +220,10 @@ OTHER_WORDS = {"flux": {".name", "workflow"}, "workflow": {".name", "name", "wor
 comparison with one a question about a workflow."""
 
 
+NO_WORKFLOW = {"ryla_gen/graphs/graph_file.py": {"name.lower() in ('prompt', 'workflow')"}}
+"""File → comparisons in it with such a word that are about something else: the texts inside a picture are called so."""
+
+
 def identifiers(node: ast.AST) -> set[str]:
     """The names in an expression, attributes with their dot."""
     return {
@@ -252,7 +252,8 @@ def about_one_workflow(path: Path) -> Iterator[str]:
 @pytest.mark.parametrize("path", [path for path in SOURCES if path.parent != PACKAGE / "workflows"], ids=name)
 def test_no_module_outside_the_workflows_asks_which_one_it_is(path: Path) -> None:
     """An ability is asked of the workflow, or read from its graph: so plug-ins and graphs of one's own have it too."""
-    assert list(about_one_workflow(path)) == []
+    allowed = NO_WORKFLOW.get(name(path), set())
+    assert [question for question in about_one_workflow(path) if question.partition(": ")[2] not in allowed] == []
 
 
 @pytest.mark.parametrize(
