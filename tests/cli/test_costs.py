@@ -47,7 +47,7 @@ def add(history: History, at: str | None, workflow: str, usd: float, *, state: s
 
 def bars_in(shown: Image.Image, y: int) -> int:
     """How many bars a line of the picture goes through."""
-    line = [shown.getpixel((x, y)) == (47, 111, 143) for x in range(shown.width)]
+    line = [shown.getpixel((x, y)) == (0x2B, 0x6A, 0x99) for x in range(shown.width)]
     return sum(before < after for before, after in itertools.pairwise(line))
 
 
