@@ -1,4 +1,4 @@
-"""The command's root: which nouns there are, how a failure becomes an exit code. Loads a noun only when it is asked for."""
+"""The root of the command line: lists the commands, and turns failures into exit codes. Loads a command only when it is used."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ COMMANDS = {
     "gallery": ("gallery", "Show a folder of results as one page that opens from disk."),
     "config": ("config", "Show and change the settings."),
 }
-"""Command → module of this package (and what it calls its app), and the line that ``--help`` says of it."""
+"""Command → its module in ``commands`` (and the name of its app), and its line in ``--help``."""
 
 GROUPS = frozenset({"local", "costs", "bench", "character", "workflows", "graph", "jobs", "weights", "config", "lora"})
-"""Nouns whose verb is part of the command's name in the last line of ``--json``."""
+"""Commands with subcommands: the last line of ``--json`` names both."""
 
 EPILOG = '\b\nExample:\n  ryla-gen run flux-dev "a lighthouse at dusk, red roof" -o lighthouse.png'
 
@@ -70,7 +70,7 @@ WAITING = frozenset({"jobs watch", "jobs wait", "jobs result"})
 """Commands that only wait for a job: an interrupt stops them and not the job, so the hint must not offer to pay for it twice."""
 
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
-"""What typer raises for a wrong command line. Some versions of typer bring click along, others depend on it: ask neither."""
+"""What typer raises for a wrong command line. Some versions of typer contain click, others depend on it; this works with both."""
 
 
 class Ended(KeyboardInterrupt):
@@ -161,7 +161,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _fill_streams() -> None:
-    """Put something where a stream was closed by whoever started us: else the next file or socket gets its number."""
+    """Open the null device for each closed standard stream: otherwise the next file or socket would get its number."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - open to the end
@@ -169,7 +169,7 @@ def _fill_streams() -> None:
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """Turn requests to end into an exception; one that somebody ignores for us (nohup) stays ignored."""
+    """Turn requests to end into an exception; one that is ignored (nohup) stays ignored."""
     taken = [number for number in ENDINGS if signal.getsignal(number) is signal.SIG_DFL]
     for number in taken:
         signal.signal(number, _end)
@@ -192,7 +192,7 @@ def _run(arguments: Sequence[str]) -> int:
     except Interrupted as stop:
         if stop.asking:
             screen.end_line()
-        screen.fail(_stopped(screen, arguments))
+        screen.fail(_interruption(screen, arguments))
         code = stop.code
     except RylaGenError as error:
         if isinstance(error, InternalError) and os.environ.get(DEBUG) == "1":
@@ -200,20 +200,20 @@ def _run(arguments: Sequence[str]) -> int:
         screen.fail(error)
         code = USAGE if isinstance(error, InvalidInputError) else FAILED
     except Exception as error:
-        code = _unexpected(screen, error)
+        code = _report(screen, error)
     return screen.close(code)
 
 
-def _stopped(screen: Screen, arguments: Sequence[str]) -> JobCanceledError:
+def _interruption(screen: Screen, arguments: Sequence[str]) -> JobCanceledError:
     """What an interrupt ended: the work, or only the waiting for it."""
     if screen.working:
         return JobCanceledError("Stopped by you; the work was canceled.", RERUN_HINT)
     if screen.command in WAITING:
-        return JobCanceledError("Stopped waiting; the job continues.", _look_again(arguments))
+        return JobCanceledError("Stopped waiting; the job continues.", _watch_hint(arguments))
     return JobCanceledError("Stopped.", RERUN_HINT)
 
 
-def _look_again(arguments: Sequence[str]) -> str:
+def _watch_hint(arguments: Sequence[str]) -> str:
     """The command that waits for the same job, as far as the command line names one."""
     verbs = typer.main.get_command(import_module(".commands.jobs", __package__).app)
     verb: Any = getattr(verbs, "commands")[arguments[1]]  # noqa: B009 - typer's stand-in for click does not declare it
@@ -224,10 +224,10 @@ def _look_again(arguments: Sequence[str]) -> str:
     return f"Check again: {shlex.join(['ryla-gen', 'jobs', 'watch', given['job'], *url])}"
 
 
-def _unexpected(screen: Screen, error: Exception) -> int:
+def _report(screen: Screen, error: Exception) -> int:
     """What is not ours: typer's usage errors and, in the end, faults of this package."""
     if isinstance(error, USAGE_ERROR):
-        return _usage(screen, error)
+        return _report_usage(screen, error)
     if isinstance(error, typer.Abort):
         if isinstance(error.__context__, EOFError):
             screen.end_line()
@@ -246,7 +246,7 @@ def _unexpected(screen: Screen, error: Exception) -> int:
     return FAILED
 
 
-def _usage(screen: Screen, error: Any) -> int:
+def _report_usage(screen: Screen, error: Any) -> int:
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError" and context is not None and not screen.json:
         screen.note(context.get_help())

@@ -66,10 +66,10 @@ def setting_warnings(settings: Settings) -> list[str]:
 
 
 def group(text: str, epilog: str) -> typer.Typer:
-    """A noun with verbs."""
+    """Build the app of a command with subcommands."""
     return typer.Typer(help=text, epilog=epilog, rich_markup_mode=None, add_completion=False, no_args_is_help=True)
 
 
 def single() -> typer.Typer:
-    """A noun that is a command itself."""
+    """Build the app of a command without subcommands."""
     return typer.Typer(rich_markup_mode=None, add_completion=False)

@@ -81,11 +81,11 @@ def generate(screen: Screen, workflow: Workflow, how: RunOptions) -> None:
             _check_folder(client.settings.output_dir)
         with following(screen, workflow.name.replace("_", "-")) as follower:
             generation = client.run(workflow, on_event=follower.event, timeout=how.timeout, tags=how.tags)
-        paths = saved(screen, generation, how, client.settings.output_dir)
+        paths = save_outputs(screen, generation, how, client.settings.output_dir)
         client.history.saved(generation.job, paths)
     screen.result(summary(generation, paths), page(generation, paths))
     shown(screen, [path for path in paths if path is not None], wanted=how.preview)
-    tell(screen, generation)
+    note_result(screen, generation)
 
 
 def summary(generation: Generation, paths: Sequence[Path | None]) -> dict[str, Any]:
@@ -119,12 +119,12 @@ def check_before(screen: Screen, workflow: Workflow, how: RunOptions) -> None:
 
 
 def _check_target(output: str, workflow: Workflow, *, overwrite: bool) -> None:
-    text, several = _filled(output, workflow), workflow.makes_several()
+    text, several = _expected_name(output, workflow), workflow.makes_several()
     target = Path(text).expanduser()
     _check_place(target)
     _check_folder(target if text.endswith(("/", "\\")) else target.parent)
     folder = text.endswith(("/", "\\")) or target.is_dir()
-    if several and not folder and text != output and text == _filled(output, workflow, 1):
+    if several and not folder and text != output and text == _expected_name(output, workflow, 1):
         raise InvalidInputError(f"{output} gives several files the same name.", "Put {index} into it.")
     drawn = getattr(workflow, "seed", None) is None and ("{seed}" in output or "{name}" in output)
     if folder or several or drawn or "{job}" in output:
@@ -143,7 +143,7 @@ def _suffix(workflow: Workflow) -> str:
     return next((suffix for suffix, value in FORMATS.items() if value == made), "")
 
 
-def _filled(template: str, workflow: Workflow, index: int = 0) -> str:
+def _expected_name(template: str, workflow: Workflow, index: int = 0) -> str:
     """The output's name as far as it is known now; a template that cannot be filled in is refused before anything is spent."""
     if "{" not in template:
         return template
@@ -184,7 +184,7 @@ def _check_stdout(screen: Screen, workflow: Workflow) -> None:
         raise InvalidInputError("-o - takes one file, and this makes several.", "Give -o FOLDER/, or leave out --batch-size.")
 
 
-def saved(screen: Screen, generation: Generation, how: RunOptions, folder: Path) -> list[Path]:
+def save_outputs(screen: Screen, generation: Generation, how: RunOptions, folder: Path) -> list[Path]:
     """Save the files where the caller wants them, else under free names in the folder.
 
     Raises:
@@ -194,18 +194,18 @@ def saved(screen: Screen, generation: Generation, how: RunOptions, folder: Path)
     if how.output == STDOUT:
         screen.raw(generation.output.data)
         rest = generation.outputs[1:]
-        for path in (paths := [item.save(_free(folder / item.name)) for item in rest]):
+        for path in (paths := [item.save(_free_path(folder / item.name)) for item in rest]):
             screen.note(f"saved: {path}")
         return paths[:0]
     try:
         if how.output is not None:
             return generation.save(how.output, overwrite=how.overwrite)
-        return [item.save(_free(folder / item.name)) for item in generation.outputs]
+        return [item.save(_free_path(folder / item.name)) for item in generation.outputs]
     except RylaGenError as error:
-        raise _rescued(generation, error) from None
+        raise _rescue(generation, error) from None
 
 
-def _rescued(generation: Generation, error: RylaGenError) -> RylaGenError:
+def _rescue(generation: Generation, error: RylaGenError) -> RylaGenError:
     """Keep what was paid for: files that cannot go where they should go to a temporary folder."""
     try:
         kept = generation.save(f"{tempfile.mkdtemp(prefix='ryla-gen-')}/")
@@ -216,7 +216,7 @@ def _rescued(generation: Generation, error: RylaGenError) -> RylaGenError:
     return error
 
 
-def _free(path: Path) -> Path:
+def _free_path(path: Path) -> Path:
     """A name that no file has: the path itself, or with -1, -2, … behind."""
     for number in range(MOST_NAMES):
         candidate = path if not number else path.with_name(f"{path.stem}-{number}{path.suffix}")
@@ -225,7 +225,7 @@ def _free(path: Path) -> Path:
     return path
 
 
-def tell(screen: Screen, generation: Generation) -> None:
+def note_result(screen: Screen, generation: Generation) -> None:
     """Say what came out, in one line, and what to know about it."""
     cost = f" · ${generation.cost.total_usd:.4f}" if generation.cost.total_usd else ""
     emulated = generation.backend == "emulator" or generation.server.get("emulated")

@@ -1,4 +1,4 @@
-"""Says what the licences of weights allow where weights are listed, shown and brought. Decides nothing: tables do."""
+"""Say what the licences of weights allow when weights are listed, shown or downloaded. The tables decide, not this module."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Licences = Annotated[bool, typer.Option("--licences", help="Show what the licenc
 
 
 def forbidding(rows: Iterable[Weights]) -> list[Term]:
-    """Licences that do not allow commercial use, or of which nobody knows."""
+    """Licences that do not allow commercial use, or may not."""
     return [term for term in terms(rows) if not term.commercial_use]
 
 
@@ -57,7 +57,7 @@ def notice(screen: Screen, rows: Iterable[Weights], home: Path, *, again: bool) 
 
     Args:
         screen: where; nothing is remembered that a quiet one did not say.
-        rows: the files that are about to be brought.
+        rows: the files that are about to be downloaded.
         home: the folder that remembers.
         again: whether to say it although it was said.
 

@@ -156,7 +156,7 @@ def _option(item: Field) -> inspect.Parameter:
         return _parameter(
             PREFIX + item.name, str | None, typer.Option("--prompt", help="The prompt, instead of PROMPT.", metavar="TEXT")
         )
-    # Whoever tests this: a field that was not given must stay away from the class, whose default may depend on others.
+    # Leave unset fields out entirely: some defaults are computed from other fields (speed=turbo).
     required = item.info.is_required()
     shown = f"  [default: {shortened(item.default)}]" if item.default else ""
     listed = " ".join(item.choices) if item.kind == "choice" and len("|".join(item.choices)) > LONGEST_CHOICE else ""

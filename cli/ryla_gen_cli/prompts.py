@@ -1,4 +1,4 @@
-"""Asks before something that costs or cannot be undone; where nobody can answer, the command line has to say yes."""
+"""Ask before something that costs money or cannot be undone. Without a terminal to ask on, the command line must confirm."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def confirm(screen: Screen, question: str, *, yes: bool) -> None:
         yes: whether the command line agreed already.
 
     Raises:
-        InvalidInputError: nobody can be asked.
+        InvalidInputError: there is no terminal to ask on.
         typer.Abort: the person said no.
     """
     if yes:

@@ -47,7 +47,7 @@ def add(history: History, at: str | None, workflow: str, usd: float, *, state: s
 
 def bars_in(shown: Image.Image, y: int) -> int:
     """How many bars a line of the picture goes through."""
-    line = [shown.getpixel((x, y)) == (47, 111, 143) for x in range(shown.width)]
+    line = [shown.getpixel((x, y)) == (0x2B, 0x6A, 0x99) for x in range(shown.width)]
     return sum(before < after for before, after in itertools.pairwise(line))
 
 
@@ -194,7 +194,7 @@ def test_an_estimate_for_people_says_what_it_rests_on(capsys: pytest.CaptureFixt
     ):
         assert word in said
     assert here("estimate", "flux", "--backend", "emulator") == 0
-    assert "cost   nothing" in capsys.readouterr().out
+    assert "cost   free of charge" in capsys.readouterr().out
 
 
 def test_a_run_writes_down_where_its_files_went_and_what_backends_are_named_with_commas(tmp_path: Path) -> None:

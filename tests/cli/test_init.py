@@ -27,7 +27,7 @@ def test_by_options_it_checks_writes_and_makes_a_picture(config: Path, tmp_path:
 
     again = ryla("init", "--backend", "emulator", folder=tmp_path)
     assert (again.returncode, b"Nothing to change" in again.stdout, b"Making" in again.stdout) == (0, True, False)
-    assert b"is there. Running on emulator" in again.stderr
+    assert b"exists. Running on emulator" in again.stderr
 
 
 def test_where_nobody_can_be_asked_it_says_which_options_answer(config: Path, tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_where_nobody_can_be_asked_it_says_which_options_answer(config: Path, tm
         ([], b"--backend emulator --yes"),
         (["--backend", "comfyui"], b"--url http://"),
         (["--backend", "runpod"], b"--endpoint ID"),
-        (["--backend", "modal", "--url", "http://127.0.0.1:1"], b"Give one"),
+        (["--backend", "modal", "--url", "http://127.0.0.1:1"], b"Use one of them"),
         (["--backend", "nowhere"], b"--help"),
     ):
         done = ryla("init", *line, folder=tmp_path)
@@ -50,7 +50,7 @@ def test_what_does_not_work_is_not_written_unless_asked_and_nothing_is_replaced_
     config.write_text('# mine\nbackend = "emulator"  # for now\n')
     line = ["init", "--url", "http://127.0.0.1:9", "--no-picture"]
     dead = ryla(*line, "--yes", folder=tmp_path)
-    assert (dead.returncode, b"nothing was written" in dead.stderr) == (1, True)
+    assert (dead.returncode, b"nothing was saved" in dead.stderr) == (1, True)
     asked = ryla(*line, "--no-check", folder=tmp_path)
     assert (asked.returncode, b"--yes" in asked.stderr) == (2, True)
     assert config.read_text() == '# mine\nbackend = "emulator"  # for now\n'

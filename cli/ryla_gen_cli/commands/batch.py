@@ -77,7 +77,7 @@ def batch(
     output = output.expanduser()
     _check(file, output, timeout)
     manifest = Manifest(output)
-    rows = _checked(file, manifest, overwrite=overwrite)
+    rows = _checked_rows(file, manifest, overwrite=overwrite)
     present = {row.key: found for row in rows if (found := manifest.finished(row.key)) is not None}
     missing = [row for row in rows if row.key not in present]
     client = AsyncClient(backend, url=url, max_usd=max_usd)
@@ -125,7 +125,7 @@ def _check(file: Path, output: Path, timeout: float | None) -> None:
         )
 
 
-def _checked(file: Path, manifest: Manifest, *, overwrite: bool) -> list[Row]:
+def _checked_rows(file: Path, manifest: Manifest, *, overwrite: bool) -> list[Row]:
     """Every row, or an error that names every bad one."""
     entries, problems = read(file)
     rows, more = asyncio.run(checked(entries, manifest, overwrite=overwrite, references=references_of(Settings.load())))
@@ -156,7 +156,7 @@ class _Report:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Show a bar while the block runs, and say what is kept when somebody stops it."""
+        """Show a bar while the block runs, and say what is kept when it is stopped."""
         self._screen.working = True
         if self._present:
             self._screen.note(f"{counted(len(self._present), 'row')} done already.")

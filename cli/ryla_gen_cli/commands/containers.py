@@ -1,4 +1,4 @@
-"""``ryla-gen warm`` and ``ryla-gen cool``: how many containers stay up on Modal although nothing runs. Deploys nothing."""
+"""``ryla-gen warm`` and ``ryla-gen cool``: how many containers keep running on Modal while idle. Deploys nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``ryla-gen deploy``: puts the GPU side onto Modal, after saying what that is. Knows neither images nor classes."""
+"""``ryla-gen deploy``: deploys the GPU side to Modal, after showing what that is. Knows neither images nor classes."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _overview(configs: list[FamilyConfig]) -> str:
 
 
 def _standing(configs: list[FamilyConfig]) -> str:
-    """What it costs when nobody uses it; nothing, unless containers are kept."""
+    """The hourly cost of an idle deploy: nothing, unless containers are kept running."""
     cost = sum(hourly(item.gpu[0], item.min_containers) for item in configs)
     return f" and keep containers for about ${cost:.2f} an hour" if cost else ""
 

@@ -52,7 +52,7 @@ def command(
 
 
 def moment(text: str) -> str | datetime:
-    """Read an instant, or how long ago it was.
+    """Read a date and time, or how long ago it was.
 
     Raises:
         InvalidInputError: it is neither.

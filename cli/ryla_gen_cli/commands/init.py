@@ -33,7 +33,7 @@ CHOICES: dict[Backend, str] = {
     "modal": "GPUs in your modal.com account, paid by the second",
     "runpod": "a serverless endpoint in your runpod.io account",
 }
-"""Backend → what it is, for whoever chooses."""
+"""Backend → what it is, for the person who chooses."""
 USUAL_URL = "http://127.0.0.1:8188"
 """Where ComfyUI listens unless told otherwise."""
 NEEDED = {
@@ -91,15 +91,15 @@ def init(
     settings = Settings.load()
     before = read_config(settings.config_path)
     _show_what_is_there(screen, settings, before)
-    plan = _planned(screen, settings, before, _named(backend, url, endpoint), asking=asking)
-    checks = _checked(screen, plan) if check else []
+    plan = _make_plan(screen, settings, before, _named(backend, url, endpoint), asking=asking)
+    checks = _run_checks(screen, plan) if check else []
     for key in plan.replaced:
         confirm(screen, f"Replace {key} = {_text(before[key])} with {plan.changes[key]}?", yes=yes)
     path = set_values(plan.changes) if plan.changes else settings.config_path
     for key, text in plan.changes.items():
         screen.say(f"{key} = {text}")
     screen.say(f"Saved to {path}." if plan.changes else f"Nothing to change in {path}.")
-    _overruled(screen, plan)
+    _note_overrides(screen, plan)
     wanted = picture if picture is not None else bool(plan.changes) or not before
     made = _picture(screen, plan, checks, yes=yes, asking=asking) if wanted else None
     changes = [{"key": key, "before": before.get(key), "after": text} for key, text in plan.changes.items()]
@@ -127,7 +127,7 @@ def _show_what_is_there(screen: Screen, settings: Settings, before: Mapping[str,
         screen.note(f"{settings.config_path} exists. {settings.backend_reason}")
 
 
-def _planned(
+def _make_plan(
     screen: Screen, settings: Settings, before: Mapping[str, Any], named: tuple[Backend | None, dict[str, str]], *, asking: bool
 ) -> Plan:
     backend, given = named
@@ -135,7 +135,7 @@ def _planned(
         if not asking:
             hint = "Choose one: ryla-gen init --backend emulator --yes   (or --url URL, --backend modal, --endpoint ID)"
             raise InvalidInputError("This needs to know where to run, and there is no terminal to ask on.", hint)
-        backend = _chosen(screen, settings)
+        backend = _ask_backend(screen, settings)
     values: dict[str, str] = {"backend": backend, **given}
     if backend in NEEDED and not given:
         key, question, usual = NEEDED[backend]
@@ -148,7 +148,7 @@ def _planned(
     return Plan(backend, values, before)
 
 
-def _chosen(screen: Screen, settings: Settings) -> Backend:
+def _ask_backend(screen: Screen, settings: Settings) -> Backend:
     names = list(CHOICES)
     screen.note("Where should pictures be made?")
     for number, name in enumerate(names, start=1):
@@ -166,7 +166,7 @@ def _chosen(screen: Screen, settings: Settings) -> Backend:
     return found
 
 
-def _checked(screen: Screen, plan: Plan) -> list[Check]:
+def _run_checks(screen: Screen, plan: Plan) -> list[Check]:
     """Look whether it works.
 
     Raises:
@@ -190,7 +190,7 @@ def _checked(screen: Screen, plan: Plan) -> list[Check]:
     return checks
 
 
-def _overruled(screen: Screen, plan: Plan) -> None:
+def _note_overrides(screen: Screen, plan: Plan) -> None:
     settings = Settings.load()
     for key in plan.values:
         if (origin := settings.origin(key)).startswith("environment"):
@@ -215,14 +215,14 @@ def _picture(screen: Screen, plan: Plan, checks: list[Check], *, yes: bool, aski
             return None
         if not typer.confirm("Make a first picture? It costs a few cents.", err=True):
             return None
-    return _made(screen, plan, name)
+    return _make_picture(screen, plan, name)
 
 
-def _made(screen: Screen, plan: Plan, name: str) -> str | None:
+def _make_picture(screen: Screen, plan: Plan, name: str) -> str | None:
     from ryla_gen.client import Client
     from ryla_gen.workflows.registry import workflow_class
 
-    from ..generate import saved, tell
+    from ..generate import note_result, save_outputs
     from ..progress import following
     from ..run_options import RunOptions
     from ..terminal_images import shown
@@ -233,14 +233,14 @@ def _made(screen: Screen, plan: Plan, name: str) -> str | None:
         with Client(plan.backend) as client:
             with following(screen, name) as follower:
                 generation = client.run(workflow, on_event=follower.event, tags=("first",))
-            paths = saved(screen, generation, RunOptions(), client.settings.output_dir)
+            paths = save_outputs(screen, generation, RunOptions(), client.settings.output_dir)
             client.history.saved(generation.job, paths)
     except RylaGenError as error:
         error.message = f"{plan.backend} is set up, but the first picture failed: {error.message}"
         raise
     screen.say(str(paths[0]))
     shown(screen, paths)
-    tell(screen, generation)
+    note_result(screen, generation)
     return str(paths[0])
 
 

@@ -59,7 +59,7 @@ def install(
     screen.working = True
     carry_out(made, told=lambda step: _tell(screen, step))
     if weights:
-        _bring(screen, made)
+        _download_weights(screen, made)
     screen.working = False
     data = {"folder": str(made.folder.root), "device": made.on, "workflows": list(names), "models": str(made.folder.models)}
     screen.result(data, f"ComfyUI is installed in {made.folder.root}. Start it: ryla-gen local start{made.folder.option}")
@@ -154,11 +154,11 @@ def _tell(screen: Screen, step: Step) -> None:
     screen.note(f"· {step.title}")
 
 
-def _bring(screen: Screen, made: Plan) -> None:
-    """Bring the weights as ``weights sync --local`` does.
+def _download_weights(screen: Screen, made: Plan) -> None:
+    """Download the weights as ``weights sync --local`` does.
 
     Raises:
-        RylaGenError: a file could not be brought.
+        RylaGenError: a file could not be downloaded.
 
     """
     from ryla_gen.settings import home_folder

@@ -1,4 +1,4 @@
-"""``ryla-gen submit``: hands a workflow in and says its job's id at once. Waits for no result and knows no single workflow."""
+"""``ryla-gen submit``: submits a workflow and prints its job id at once. Does not wait for the result; knows no single workflow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..workflow_commands import per_workflow
 
 
 def submit(cls: type[Workflow], given: dict[str, Any]) -> None:
-    """Hand one workflow in.
+    """Submit one workflow.
 
     Raises:
         InvalidInputError: the time limit is none, or a field does not fit.
@@ -28,7 +28,7 @@ def submit(cls: type[Workflow], given: dict[str, Any]) -> None:
 
 
 def hand_in(screen: Screen, workflow: Workflow, given: dict[str, Any]) -> None:
-    """Hand a workflow in and say its id.
+    """Submit a workflow and print its id.
 
     Raises:
         BackendNotConfiguredError: the emulator would end with this command, and the job with it.

@@ -1,4 +1,4 @@
-"""``ryla-gen weights``: the model files that workflows need, listed, brought and checked: on Modal's volume, or in a folder."""
+"""``ryla-gen weights``: list, download and check the model files that workflows need, on Modal's volume or in a folder."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 app = group("List, download and check the model files that workflows need.", example("ryla-gen weights sync flux flux-dev"))
 
 FINE = ("present", "unverified")
-"""States of a file that may be used; of an unverified one nobody ever published a hash."""
+"""States of a file that may be used; for an unverified one no hash was ever published."""
 PLAIN_SECONDS, JSON_SECONDS = 15.0, 1.0
 """Between two lines of progress for people, and for programs."""
 

@@ -1,4 +1,4 @@
-"""The workflow restyle: a picture of yours, drawn again by FLUX.1 dev as far from it as you like."""
+"""The workflow restyle: your picture, redrawn by FLUX.1 dev as far from it as you like."""
 
 from __future__ import annotations
 

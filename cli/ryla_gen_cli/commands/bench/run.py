@@ -107,7 +107,7 @@ def bench(screen: Screen, plan: Plan, *, yes: bool) -> None:
 
     Raises:
         RylaGenError: nothing could be measured.
-        typer.Exit: the target was missed, or somebody stopped it.
+        typer.Exit: the target was missed, or it was stopped.
     """
     _check(plan)
     workflows = plan.workflows()
@@ -185,7 +185,7 @@ def _run(
     """Run everything, or as much as is possible: an exit code, and why it stopped.
 
     Raises:
-        KeyboardInterrupt: somebody stopped it before there was anything to keep.
+        KeyboardInterrupt: it was stopped before there was anything to keep.
     """
     began = time.monotonic()
     screen.working = True
@@ -230,7 +230,7 @@ def conclude(screen: Screen, plan: Plan, found: Evaluation, code: int, error: Ry
         error: why it stopped before the last run, if it did.
 
     Raises:
-        typer.Exit: the target was missed, somebody stopped it, or the report could not be written.
+        typer.Exit: the target was missed, it was stopped, or the report could not be written.
     """
     screen.say(page(found))  # before the report: what was paid for is seen, whatever becomes of that
     data = found.to_data()

@@ -1,4 +1,4 @@
-"""What ``doctor`` looks at, backend by backend, each check in words with what to do. Prints nothing and mends nothing."""
+"""The checks of ``doctor``, backend by backend, each with its result and what to do. Prints nothing and fixes nothing."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def _unknown(node_id: str, name: str, nodes: Nodes) -> Finding:
 
 
 def _openly(schema: Mapping[str, Any], *, free: bool) -> Mapping[str, Any]:
-    """A schema that takes any weights file, when nobody knows which files there are."""
+    """A schema that takes any weights file, when it is not known which files there are."""
     files = set(file_inputs(schema)) if free else set()
     if not files:
         return schema
@@ -124,7 +124,7 @@ def _openly(schema: Mapping[str, Any], *, free: bool) -> Mapping[str, Any]:
 
 
 def _anything(graph: Graph, name: str) -> dict[str, Any]:
-    """A schema for a class nobody knows: takes everything, gives everything, may be the end of the graph."""
+    """A schema for an unknown class: takes everything, gives everything, may be the end of the graph."""
     used = [
         value[1]
         for node in graph.values()

@@ -158,12 +158,12 @@ def _row(item: Record) -> tuple[Any, ...]:
     return item.id[:SHORT_ID], _local(item.created_at), item.workflow.replace("_", "-"), item.state, took, cost, short
 
 
-def _local(instant: str) -> str:
-    """An instant in the time of this machine, to the minute."""
+def _local(moment: str) -> str:
+    """A moment in the time zone of this machine, to the minute."""
     try:
-        return datetime.fromisoformat(instant).astimezone().strftime("%Y-%m-%d %H:%M")
+        return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")
     except ValueError:
-        return instant
+        return moment
 
 
 def _page(item: Record) -> str:

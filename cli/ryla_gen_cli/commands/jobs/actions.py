@@ -1,4 +1,4 @@
-"""The verbs of ``ryla-gen jobs`` that ask the place where a job runs: status, watch, wait, result, cancel. Starts no job."""
+"""The verbs of ``ryla-gen jobs`` that ask the backend of a job: status, watch, wait, result, cancel. Starts no job."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ryla_gen.results import Generation
 from ryla_gen.settings import Settings
 from ryla_gen.support.loop_thread import Portal
 
-from ...generate import check_before, page, saved, summary, tell, with_format
+from ...generate import check_before, note_result, page, save_outputs, summary, with_format
 from ...progress import described, following
 from ...run_options import RunOptions, settings_for
 from ...screen import Screen
@@ -49,31 +49,31 @@ def status(screen: Screen, job: str, url: str | None) -> None:
         elif place is not None and place.place == "pending":
             data |= {"state": "queued", "position": place.position}
         else:
-            data |= _asked(record.id, url, _look)
+            data |= _with_job(record.id, url, _current_progress)
     where = f" · {data['fraction']:.0%} {data['node']}".rstrip() if "fraction" in data else ""
     where = f" · {data['position']} ahead of it" if data.get("position") and data["state"] == "queued" else where
     screen.result(data, f"{record.id}  {record.workflow.replace('_', '-')}  {data['state']}{where}")
 
 
 def _journal_running(record: Record, url: str | None) -> None:
-    """Write down that a job runs; since now, where nobody saw it begin."""
+    """Record that a job runs; from now on if its start is not known."""
     with closing(History(settings_for(None, url).history_path)) as history:
         history.update(record.id, state="running", started_at=record.started_at or now())
 
 
-async def _look(job: AsyncJob) -> dict[str, Any]:
+async def _current_progress(job: AsyncJob) -> dict[str, Any]:
     data: dict[str, Any] = {}
-    async for event in _said(job):
+    async for event in _events_so_far(job):
         if isinstance(event, Queued):
             data["position"] = event.position
         elif isinstance(event, Progress):
             data |= {"fraction": event.fraction, "node": described(event)}
         elif isinstance(event, Finished):
-            await _ended(job)
+            await _await_end(job)
     return {**data, "state": job.state}
 
 
-async def _said(job: AsyncJob) -> AsyncIterator[Event]:
+async def _events_so_far(job: AsyncJob) -> AsyncIterator[Event]:
     """Every event so far: until the job is silent for a moment, or has been listened to for long enough."""
     events, clock = job.events(), asyncio.get_running_loop().time
     until = clock() + FIRST_LOOK
@@ -87,11 +87,11 @@ async def _said(job: AsyncJob) -> AsyncIterator[Event]:
         yield event
 
 
-async def _ended(job: AsyncJob) -> None:
+async def _await_end(job: AsyncJob) -> None:
     """Wait for the end, which the client journals; what went wrong is told by its state.
 
     Raises:
-        RylaGenError: contact was lost, so that nobody knows how it ends.
+        RylaGenError: contact was lost, so its end is not known.
 
     """
     try:
@@ -110,7 +110,7 @@ def watch(screen: Screen, job: str, url: str | None) -> None:
     """
     record = _record(job, url)
     if record.state in FINAL_STATES:
-        _tell_end(screen, record)
+        _show_end(screen, record)
         return
     with following(screen, record.workflow.replace("_", "-")) as follower:
         screen.working = False  # an interrupt stops the watching only
@@ -120,8 +120,8 @@ def watch(screen: Screen, job: str, url: str | None) -> None:
                 follower.event(event)
             return await found.result()
 
-        _asked(record.id, url, work)
-    _tell_end(screen, _record(record.id, url))
+        _with_job(record.id, url, work)
+    _show_end(screen, _record(record.id, url))
 
 
 def wait(screen: Screen, job: str, url: str | None, timeout: float | None) -> None:
@@ -135,9 +135,9 @@ def wait(screen: Screen, job: str, url: str | None, timeout: float | None) -> No
     _check_timeout(timeout)
     record = _record(job, url)
     if record.state not in FINAL_STATES:
-        _asked(record.id, url, lambda found: _wait_for(found, timeout))
+        _with_job(record.id, url, lambda found: _wait_for(found, timeout))
         record = _record(record.id, url)
-    _tell_end(screen, record)
+    _show_end(screen, record)
 
 
 def result(screen: Screen, job: str, url: str | None, timeout: float | None, output: str | None, *, overwrite: bool) -> None:
@@ -160,12 +160,12 @@ def result(screen: Screen, job: str, url: str | None, timeout: float | None, out
         check_before(screen, found.workflow, how)
         return await _wait_for(found, timeout)
 
-    generation, settings = _asked(record.id, url, work), settings_for(None, url)
-    paths = saved(screen, generation, how, settings.output_dir)
+    generation, settings = _with_job(record.id, url, work), settings_for(None, url)
+    paths = save_outputs(screen, generation, how, settings.output_dir)
     with closing(History(settings.history_path)) as history:
         history.saved(record.id, paths)
     screen.result(summary(generation, paths), page(generation, paths))
-    tell(screen, generation)
+    note_result(screen, generation)
 
 
 def cancel(screen: Screen, job: str, url: str | None) -> None:
@@ -173,34 +173,34 @@ def cancel(screen: Screen, job: str, url: str | None) -> None:
     record = _record(job, url)
     if record.state not in FINAL_STATES:
         if not _with_client(url, lambda client: client.jobs.stop(record)):
-            _asked(record.id, url, _heard_and_cancelled if record.started_at is None else _cancelled)
+            _with_job(record.id, url, _await_start_and_cancel if record.started_at is None else _cancel)
         record = _record(record.id, url)
     data = {"job": record.id, "state": record.state}
     ended = "is canceled" if record.state == "canceled" else f"had already ended: {record.state}"
     screen.result(data, f"{record.id} {ended}.")
 
 
-async def _heard_and_cancelled(job: AsyncJob) -> None:
+async def _await_start_and_cancel(job: AsyncJob) -> None:
     """Listen for the start of a job before it is canceled: what it cost until then is counted from there."""
     with suppress(TimeoutError):
         async with asyncio.timeout(START_LOOK):
             async for event in job.events():
                 if isinstance(event, Started):
                     break
-    await _cancelled(job)
+    await _cancel(job)
 
 
-async def _cancelled(job: AsyncJob) -> None:
+async def _cancel(job: AsyncJob) -> None:
     await job.cancel()
-    await _ended(job)
+    await _await_end(job)
 
 
-def _asked(job: str, url: str | None, work: Callable[[AsyncJob], Awaitable[T]]) -> T:
+def _with_job(job: str, url: str | None, work: Callable[[AsyncJob], Awaitable[T]]) -> T:
     async def ask() -> T:
         async with _attach(settings_for(None, url), job) as found:
             return await work(found)
 
-    return _driven(ask())
+    return _run_async(ask())
 
 
 def _with_client(url: str | None, work: Callable[[AsyncClient], Awaitable[T]]) -> T:
@@ -208,7 +208,7 @@ def _with_client(url: str | None, work: Callable[[AsyncClient], Awaitable[T]]) -
         async with AsyncClient(settings=settings_for(None, url)) as client:
             return await work(client)
 
-    return _driven(ask())
+    return _run_async(ask())
 
 
 @asynccontextmanager
@@ -240,7 +240,7 @@ async def _wait_for(job: AsyncJob, timeout: float | None) -> Generation:
         raise
 
 
-def _driven(work: Coroutine[Any, Any, T]) -> T:
+def _run_async(work: Coroutine[Any, Any, T]) -> T:
     portal = Portal()
     try:
         return portal.call(work)
@@ -255,7 +255,7 @@ def _record(job: str, url: str | None) -> Record:
     return known or _with_client(url, lambda client: client.jobs.look_up(job))
 
 
-def _tell_end(screen: Screen, record: Record) -> None:
+def _show_end(screen: Screen, record: Record) -> None:
     if record.state != "succeeded":
         raise _failure(record)
     text = f"{record.id} succeeded. Fetch it: ryla-gen jobs result {record.id[:8]} -o FILE"

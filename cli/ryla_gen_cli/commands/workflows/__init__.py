@@ -87,7 +87,7 @@ def _use(item: dict[str, Any]) -> str:
 
 
 def _licence(cls: type[Workflow]) -> tuple[str, bool | None]:
-    """The licences of the default weights in a word, and whether they allow commercial use; None when nobody knows."""
+    """The licences of the default weights in a word, and whether they allow commercial use; None when that is not known."""
     workflow = None if cls.own_graph else sample_of(cls)
     weights = workflow.required_weights() if workflow is not None else ()
     if not weights:

@@ -1,4 +1,4 @@
-"""``ryla-gen workflows check``: which workflows a server of one's own can run, and what it lacks for the others. Runs nothing."""
+"""``ryla-gen workflows check``: which workflows your own server can run, and what it lacks for the others. Runs nothing."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ def check(
     settings = settings_for("comfyui", url)
     portal = Portal()
     try:
-        found = portal.call(_looked(settings, named or prepared_names(), every=every))
+        found = portal.call(_check_all(settings, named or prepared_names(), every=every))
     finally:
         portal.close()
-    _tell(screen, found, named)
+    _show(screen, found, named)
 
 
-async def _looked(settings: Settings, names: tuple[str, ...], *, every: bool) -> list[Missing]:
+async def _check_all(settings: Settings, names: tuple[str, ...], *, every: bool) -> list[Missing]:
     """Ask the server once, and hold every workflow against its answer."""
     from ryla_gen.comfy.connect import connect
 
     async with connect(settings) as client:
         schemas = await client.object_info()
-    return [_merged(name, schemas, every=every) for name in names]
+    return [_missing_for(name, schemas, every=every) for name in names]
 
 
-def _merged(name: str, schemas: dict[str, Any], *, every: bool) -> Missing:
+def _missing_for(name: str, schemas: dict[str, Any], *, every: bool) -> Missing:
     """What one workflow lacks, by its defaults or by all its options together."""
     from ryla_gen.comfy.requirements import missing_for
     from ryla_gen.remote.variants import default_of, variants
@@ -71,7 +71,7 @@ def _merged(name: str, schemas: dict[str, Any], *, every: bool) -> Missing:
     return missing_for(name, graph, schemas)
 
 
-def _tell(screen: Screen, found: list[Missing], named: tuple[str, ...]) -> None:
+def _show(screen: Screen, found: list[Missing], named: tuple[str, ...]) -> None:
     """Write the table, and what is missing below it; a workflow that was named and lacks something is a failure.
 
     Raises:
