@@ -10,7 +10,6 @@ through.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -19,6 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
+
+from ryla_gen.support.state_files import read_state, write_state
 
 from . import COMPLETE
 
@@ -180,21 +181,15 @@ def _loras(backend: str | None) -> Iterator[Item]:
 
 
 def _remembered(home: Path) -> dict[str, list[str]]:
-    try:
-        held = json.loads((home / CACHE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
+    held = read_state(home / CACHE)
     return {str(name): [str(one) for one in ids] for name, ids in held.items()} if isinstance(held, dict) else {}
 
 
 def remember_loras(home: Path, backend: str, ids: Sequence[str]) -> None:
     """Keep which LoRAs a backend has, for the next key press. Where that cannot be written, nothing is lost."""
     held = _remembered(home) | {backend: sorted(ids)}
-    part = home / f".{CACHE}.{os.getpid()}.tmp"
     with suppress(OSError):
-        home.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(held), encoding="utf-8")
-        part.replace(home / CACHE)
+        write_state(home / CACHE, held)
 
 
 def _bash(found: Sequence[Item]) -> str:

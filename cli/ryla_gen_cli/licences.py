@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict
@@ -15,6 +13,7 @@ import typer
 from ryla_gen.models.licences import Term, terms, together
 from ryla_gen.models.weights_table import Weights
 from ryla_gen.remote.variants import default_of
+from ryla_gen.support.state_files import read_state, write_state
 from ryla_gen.workflows.registry import prepared_names, workflow_class
 
 from .screen import Screen
@@ -73,17 +72,10 @@ def notice(screen: Screen, rows: Iterable[Weights], home: Path, *, again: bool) 
 
 
 def _told(home: Path) -> set[str]:
-    try:
-        held = json.loads((home / TOLD).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return set()
+    held = read_state(home / TOLD)
     return {str(name) for name in held} if isinstance(held, list) else set()
 
 
 def _remember(home: Path, names: set[str]) -> None:
-    """Write it whole or not at all; where that fails, it is said again the next time."""
-    part = home / f".{TOLD}.{os.getpid()}.tmp"
-    with suppress(OSError):
-        home.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(sorted(names)), encoding="utf-8")
-        part.replace(home / TOLD)
+    with suppress(OSError):  # where that fails, it is said again the next time
+        write_state(home / TOLD, sorted(names))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..support.control_characters import CLASS
+from ..support.numbers import is_number
 
 PlainData = dict[str, Any]
 
@@ -234,9 +235,9 @@ def _status(data: Mapping[str, Any]) -> Status | None:
     return None
 
 
-def _number(value: object, largest: float) -> float:
+def _bounded(value: object, largest: float) -> float:
     """A finite number between 0 and ``largest``, taken to its nearest end where it lies beyond."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # NaN is the number that is not itself
+    if not is_number(value) or value != value:  # NaN is the number that is not itself
         raise _ShapeError
     return float(min(max(value, 0), largest))
 
@@ -275,8 +276,8 @@ def _progress(prompt_id: str, data: Mapping[str, Any]) -> Message:
     most = data.get("max")
     if isinstance(most, int | float) and most > LARGEST_STEP:  # infinity too
         raise _ShapeError
-    maximum = _number(most, LARGEST_STEP)
-    return NodeProgress(prompt_id, _node(data.get("node")), _number(data.get("value"), maximum), maximum)
+    maximum = _bounded(most, LARGEST_STEP)
+    return NodeProgress(prompt_id, _node(data.get("node")), _bounded(data.get("value"), maximum), maximum)
 
 
 def _executed(prompt_id: str, data: Mapping[str, Any]) -> Message:

@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import ModelNotFoundError, PlainData, RylaGenError, WorkflowInvalidError
 from ..models.node_schemas import COMFYUI_VERSION, node_schemas
 from ..models.weights_table import NodePack, Weights, all_weights, packs_for, weights_for
+from ..support.numbers import format_bytes
 from .errors import folder_of, missing_file
 from .schema import Schemas, file_inputs, input_specs
 
@@ -37,7 +38,8 @@ class MissingFile:
     @property
     def text(self) -> str:
         """The file with its size and where it comes from."""
-        about = [_size(self.row.bytes), self.row.repo, *(["gated"] if self.row.gated else [])] if self.row else []
+        size = format_bytes(self.row.bytes) if self.row and self.row.bytes is not None else "size unknown"
+        about = [size, self.row.repo, *(["gated"] if self.row.gated else [])] if self.row else []
         return f"{self.folder or '?'}/{self.name}" + (f" ({', '.join(about)})" if about else "")
 
     def to_data(self) -> PlainData:
@@ -195,9 +197,3 @@ def _pack_command(pack: NodePack) -> str:
 def _listed(names: tuple[str, ...] | list[str]) -> str:
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return ", ".join(names[:LISTED]) + more
-
-
-def _size(count: int | None) -> str:
-    if count is None:
-        return "size unknown"
-    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
+from ..support.numbers import is_whole_number
 from .graph import links
 from .graph_file import too_deep
 
@@ -32,7 +33,7 @@ def graph_seed(api: Mapping[str, Any]) -> int:
     for node in api.values():
         for name in SEED_INPUTS:
             value = node["inputs"].get(name)
-            if isinstance(value, int) and not isinstance(value, bool):
+            if is_whole_number(value):
                 return value
     return 0
 

@@ -148,7 +148,7 @@ def _sizes(graph: Mapping[str, Any], slots: Mapping[Place, Slot]) -> Iterator[Fo
     for name in ("width", "height"):
         nodes = [node for node in graph if _size(graph, slots, node) == values]
         places = _each(origin(graph, node, name, int) for node in [first, *nodes])
-        field = _number(name, "int", places, slots[places[0]], f"{name.capitalize()} in pixels.")
+        field = _number_field(name, "int", places, slots[places[0]], f"{name.capitalize()} in pixels.")
         step = slots[places[0]].step or 0
         fits = step > 1 and field.default % step == 0  # ComfyUI rounds other sizes down, without a word
         yield replace(field, grid=int(step)) if fits else field
@@ -188,7 +188,9 @@ def _singles(graph: Mapping[str, Any], slots: Mapping[Place, Slot]) -> Iterator[
             slot = slots[place]
             whole = slot.type == "INT" or (slot.type not in ("FLOAT", "INT") and isinstance(slot.value, int))
             more = "" if len(places) == 1 else f" Of {safe_words(title_of(graph[place[0]]))} (node {safe_words(place[0])})."
-            yield _number(name if number == 1 else f"{name}_{number}", "int" if whole else "float", (place,), slot, doc + more)
+            yield _number_field(
+                name if number == 1 else f"{name}_{number}", "int" if whole else "float", (place,), slot, doc + more
+            )
 
 
 def upstream_first(graph: Mapping[str, Any]) -> list[str]:
@@ -207,7 +209,7 @@ def upstream_first(graph: Mapping[str, Any]) -> list[str]:
     return [*ready, *(node_id for node_id, sources in needs.items() if sources)]
 
 
-def _number(name: str, kind: str, places: tuple[Place, ...], slot: Slot, doc: str) -> FoundField:
+def _number_field(name: str, kind: str, places: tuple[Place, ...], slot: Slot, doc: str) -> FoundField:
     bounds = [int(bound) if kind == "int" and bound is not None else bound for bound in (slot.minimum, slot.maximum)]
     low, high = bounds
     value = slot.value if kind == "int" else float(max(-1e300, min(1e300, slot.value)))  # a whole number may be beyond any float

@@ -191,7 +191,7 @@ def fitting(slot: Slot, value: Any) -> Any:
     """
     match slot.type:
         case "INT" | "FLOAT":
-            return _number(slot, value)
+            return _as_number(slot, value)
         case "BOOLEAN":
             return _truth(slot, value)
         case "STRING" if not isinstance(value, str):
@@ -203,7 +203,7 @@ def fitting(slot: Slot, value: Any) -> Any:
     return value
 
 
-def _number(slot: Slot, value: Any) -> int | float:
+def _as_number(slot: Slot, value: Any) -> int | float:
     whole = slot.type == "INT"
     try:
         if isinstance(value, bool):

@@ -6,7 +6,9 @@ Works on the file's plain data and changes none of it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeGuard
+from typing import Any
+
+from ..support.numbers import is_whole_number
 
 Renamed = Mapping[int, int]
 """Old id → new id, within one subgraph."""
@@ -18,14 +20,14 @@ def renumbered(data: Mapping[str, Any]) -> Mapping[str, Any]:
     subgraphs = definitions.get("subgraphs") if isinstance(definitions, Mapping) else None
     if not isinstance(subgraphs, list):
         return data
-    used = {node["id"] for node in _nodes(data) if _is_number(node.get("id"))}
+    used = {node["id"] for node in _nodes(data) if is_whole_number(node.get("id"))}
     last = _last_id(data)
     renamed: dict[str, dict[int, int]] = {}
     for subgraph in subgraphs:
         changes: dict[int, int] = {}
         for node in _nodes(subgraph):
             number = node.get("id")
-            if not _is_number(number):
+            if not is_whole_number(number):
                 continue
             if number in used:
                 last = _next_free(last, used)
@@ -48,15 +50,11 @@ def _nodes(sheet: Any) -> list[Mapping[str, Any]]:
     return [node for node in nodes if isinstance(node, Mapping)] if isinstance(nodes, list) else []
 
 
-def _is_number(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def _last_id(data: Mapping[str, Any]) -> int:
     """The largest id that the file says it has given; version 1 keeps it under ``state``."""
     state = data.get("state")
     said = state.get("lastNodeId") if isinstance(state, Mapping) else data.get("last_node_id")
-    return said if _is_number(said) else 0
+    return said if is_whole_number(said) else 0
 
 
 def _next_free(last: int, used: set[int]) -> int:
@@ -80,7 +78,7 @@ def _changed(subgraph: Mapping[str, Any], renamed: Mapping[str, Renamed]) -> dic
 
 def _with_id(item: Any, key: str, renamed: Renamed) -> Any:
     number = item.get(key) if isinstance(item, Mapping) else None
-    return {**item, key: renamed[number]} if _is_number(number) and number in renamed else item
+    return {**item, key: renamed[number]} if is_whole_number(number) and number in renamed else item
 
 
 def _with_proxies(node: Any, renamed: Mapping[str, Renamed]) -> Any:

@@ -51,8 +51,8 @@ def contact_sheet(tiles: Sequence[Tile], *, title: str = "", note: str = "") -> 
 
     if not tiles:
         raise InvalidInputError("A contact sheet needs at least one picture.", "Give one Tile for each.")
-    pictures = [None if tile.data is None else _fitted(tile.data) for tile in tiles]
-    cell = _cell([picture for picture in pictures if picture is not None])
+    pictures = [None if tile.data is None else fit_picture(tile.data, LONGEST_SIDE) for tile in tiles]
+    cell = cell_size([picture for picture in pictures if picture is not None], LONGEST_SIDE)
     columns = columns_for(len(tiles), cell[0] / cell[1])
     rows = math.ceil(len(tiles) / columns)
     head = (TITLE + 12 if title else 0) + (NOTE + 12 if note else 0) + (20 if title or note else 0)
@@ -86,21 +86,26 @@ def columns_for(count: int, shape: float) -> int:
     return min(range(1, min(count, 6) + 1), key=badness)
 
 
-def _fitted(data: bytes) -> Image:
+def fit_picture(data: bytes, side: int) -> Image:
+    """Read a picture and make its longer side at most so many pixels.
+
+    Raises:
+        InvalidInputError: it is no picture.
+    """
     from PIL.Image import Resampling
 
     from .images import normalised, open_picture
 
     with open_picture(data) as opened:
         picture = normalised(opened).convert("RGB")
-    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Resampling.LANCZOS)
+    picture.thumbnail((side, side), Resampling.LANCZOS)
     return picture
 
 
-def _cell(pictures: Sequence[Image]) -> tuple[int, int]:
-    """The size of every place: that of the largest picture, so that none is cut."""
+def cell_size(pictures: Sequence[Image], default: int) -> tuple[int, int]:
+    """Return the size of every place: that of the largest picture, so that none is cut; a square where there is none."""
     if not pictures:
-        return LONGEST_SIDE, LONGEST_SIDE
+        return default, default
     return max(picture.width for picture in pictures), max(picture.height for picture in pictures)
 
 

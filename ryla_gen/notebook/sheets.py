@@ -10,8 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..media.images import normalised, open_picture
-from ..media.sheet import Tile
+from ..media.sheet import Tile, cell_size, fit_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -36,8 +35,8 @@ def rows(tiles: Sequence[Tile]) -> Image:
     from PIL import Image, ImageDraw, ImageFont
 
     side = LARGEST if len(tiles) <= FEW else SMALL
-    pictures = [None if tile.data is None else _fitted(tile.data, side) for tile in tiles]
-    cell = _cell([picture for picture in pictures if picture is not None])
+    pictures = [None if tile.data is None else fit_picture(tile.data, side) for tile in tiles]
+    cell = cell_size([picture for picture in pictures if picture is not None], SMALL)
     font = ImageFont.load_default(LETTERS)
     labels = [_wrapped(tile.label, cell[0], font) for tile in tiles]
     columns = _columns(len(tiles), cell[0])
@@ -60,21 +59,6 @@ def jpeg(picture: Image) -> bytes:
     buffer = io.BytesIO()
     picture.convert("RGB").save(buffer, "JPEG", quality=88, optimize=True)
     return buffer.getvalue()
-
-
-def _fitted(data: bytes, side: int) -> Image:
-    from PIL.Image import Resampling
-
-    with open_picture(data) as opened:
-        picture = normalised(opened).convert("RGB")
-    picture.thumbnail((side, side), Resampling.LANCZOS)
-    return picture
-
-
-def _cell(pictures: Sequence[Image]) -> tuple[int, int]:
-    if not pictures:
-        return SMALL, SMALL
-    return max(picture.width for picture in pictures), max(picture.height for picture in pictures)
 
 
 def _columns(count: int, width: int) -> int:

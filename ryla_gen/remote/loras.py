@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Protocol
 
 from ..engine.loras import require_base, require_plain
-from ..errors import LoraNotFoundError, PlainData
-from ..models.loras.base import CARD, CARD_BYTES, Card, card_from
+from ..errors import PlainData
+from ..models.loras.base import CARD, CARD_BYTES, Card, broken_lora, card_from
 
 log = logging.getLogger("ryla_gen.remote")
 
@@ -99,7 +99,7 @@ class LoraCopies:
                     return await self._have(card.path, card)
                 except FileNotFoundError:
                     continue
-            raise _broken(lora_id, "its content is not there")
+            raise broken_lora(lora_id, "its content is not there")
 
     async def _card(self, lora_id: str) -> Card | None:
         """Read lora.json each time: a LoRA that was pushed again has another file."""
@@ -115,7 +115,7 @@ class LoraCopies:
             return card_from(json.loads(data), lora_id)
         except (ValueError, RecursionError) as error:
             why = "its lora.json cannot be read" if isinstance(error, json.JSONDecodeError | RecursionError) else str(error)
-            raise _broken(lora_id, why) from None
+            raise broken_lora(lora_id, why) from None
 
     async def _plain(self, lora_id: str, base: str | None) -> Brought | None:
         """A file that somebody put there by hand; it has no card, so its own keys tell whether it fits."""
@@ -147,14 +147,9 @@ class LoraCopies:
             found = {"sha256": digest.hexdigest(), "bytes": size}
             wrong = [key for key, value in found.items() if card is not None and getattr(card, key) != value]
             if wrong:
-                raise _broken(target.parent.name, f"its {' and '.join(wrong)} differ from lora.json")
+                raise broken_lora(target.parent.name, f"its {' and '.join(wrong)} differ from lora.json")
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
         log.info("copied %s (%d bytes)", source, size)
         return size
-
-
-def _broken(lora_id: str, why: str) -> LoraNotFoundError:
-    hint = f"Store it again: ryla-gen lora push FILE --id {lora_id}"
-    return LoraNotFoundError(f"The stored LoRA {lora_id} is damaged: {why}.", hint, {"lora_id": lora_id})

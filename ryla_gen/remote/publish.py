@@ -11,10 +11,13 @@ import io
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import PlainData
 from ..events import Event, Finished, Preview, Progress, Queued, Started, State
+
+if TYPE_CHECKING:
+    import modal
 
 log = logging.getLogger("ryla_gen.remote")
 
@@ -35,6 +38,15 @@ FLUSH_SECONDS = 0.2
 
 Put = Callable[[list[PlainData]], Awaitable[None]]
 """Delivers items, or raises."""
+
+
+def put_into(queue: modal.Queue, job: str) -> Put:
+    """Return what delivers items into the partition of a job; a full queue raises at once."""
+
+    async def put(items: list[PlainData]) -> None:
+        await queue.put_many.aio(items, block=False, partition=job)
+
+    return put
 
 
 class Outbox:

@@ -25,7 +25,7 @@ from ..version import __version__
 from ..workflows.registry import workflow_class
 from .container_paths import Places
 from .faults import typed
-from .publish import Outbox, Put
+from .publish import Outbox, put_into
 from .variants import default_of, variants
 
 log = logging.getLogger("ryla_gen.remote")
@@ -84,7 +84,7 @@ class Keeper:
         return report.to_data()
 
     async def _shown(self, job: str, work: Callable[[Show], PlainData]) -> PlainData:
-        loop, outbox, stopped = asyncio.get_running_loop(), Outbox(self._put(job)), threading.Event()
+        loop, outbox, stopped = asyncio.get_running_loop(), Outbox(put_into(self._events, job)), threading.Event()
         numbers = iter(range(2**31))
 
         def item(progress: downloads.Progress) -> PlainData:
@@ -100,12 +100,6 @@ class Keeper:
         finally:
             stopped.set()
             await outbox.close()
-
-    def _put(self, job: str) -> Put:
-        async def put(items: list[PlainData]) -> None:
-            await self._events.put_many.aio(items, block=False, partition=job)
-
-        return put
 
 
 def wanted(request: Mapping[str, Any]) -> tuple[Weights, ...]:

@@ -45,7 +45,7 @@ from .faults import typed
 from .interrupts import Interrupts
 from .loras import Brought, LoraCopies, ModalShelf
 from .preload import preload
-from .publish import Publisher, Put
+from .publish import Publisher, put_into
 from .supervisor import Session, Supervisor
 from .volume_check import Stock
 
@@ -149,7 +149,7 @@ class Worker:
             raise
         except RylaGenError as error:
             return contract.error_reply(error)
-        put = self._put(read.job) if read.options.events else None
+        put = put_into(self._events, read.job) if read.options.events else None
         first = await self._sent(read.job) if again and put else 0
         publisher = Publisher(read.job, put, previews=read.options.previews, first=first)
         publisher.emit(Queued, position=0)
@@ -195,12 +195,6 @@ class Worker:
         except Exception as error:  # a queue that does not answer delays no job
             log.debug("the events of %s could not be counted: %s", job, error)
             return PARTITION_EVENTS + LOST_EVENTS
-
-    def _put(self, job: str) -> Put:
-        async def put(items: list[PlainData]) -> None:
-            await self._events.put_many.aio(items, block=False, partition=job)
-
-        return put
 
     async def _generation(self, workflow: Workflow, job: str, publisher: Publisher, cold: float) -> Generation:
         workflow = await workflow.resolved()

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import InvalidInputError
 from ..names import APP, CLASS_OF_FAMILY
+from ..support.numbers import is_number, is_whole_number
 
 BACKENDS = ("modal", "comfyui", "runpod", "emulator")
 """Names of the places where engines live."""
@@ -46,7 +47,7 @@ Check = Callable[[Any], Any]
 
 def _number(low: float, high: float = math.inf) -> Check:
     def check(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high or abs(value) > LARGEST:
+        if not is_number(value) or not low <= value <= high or abs(value) > LARGEST:
             above = f" and at most {high:g}" if high < math.inf else ""
             raise _NotThisError(f"a number of at least {low:g}{above}")
         return float(value)
@@ -56,7 +57,7 @@ def _number(low: float, high: float = math.inf) -> Check:
 
 def _count(low: int, high: int | None = None) -> Check:
     def check(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
+        if not is_whole_number(value) or value < low or (high is not None and value > high):
             raise _NotThisError(f"a whole number of at least {low}{'' if high is None else f' and at most {high}'}")
         return value
 

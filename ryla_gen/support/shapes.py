@@ -9,6 +9,8 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from .numbers import is_number
+
 T = TypeVar("T")
 
 
@@ -62,15 +64,15 @@ def value_of(hint: Any, value: object, what: str) -> Any:
             return value
         raise ShapeError(f"{what} is not one of {', '.join(map(str, get_args(hint)))}")
     if hint is float or hint is int:
-        return _number(hint, value, what)
+        return _as_number(hint, value, what)
     kind = get_origin(hint) or hint
     if isinstance(kind, type) and not isinstance(value, kind):
         raise ShapeError(f"{what} is {_named(value)}, not {kind.__name__}")
     return value
 
 
-def _number(kind: type[int] | type[float], value: object, what: str) -> int | float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+def _as_number(kind: type[int] | type[float], value: object, what: str) -> int | float:
+    if not is_number(value):
         raise ShapeError(f"{what} is {_named(value)}, not a number")
     if not -(2**64) < value < 2**64 or not math.isfinite(value) or (kind is int and value != int(value)):
         raise ShapeError(f"{what} is not a {'whole ' if kind is int else ''}number of a usable size")

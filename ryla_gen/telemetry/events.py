@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args
 
 from ..errors import RylaGenError
 from ..events import FINAL_STATES
+from ..support.numbers import is_number, number_or
 from ..workflows.abilities import lora_places
 from ..workflows.choices import FaceProvider
 
@@ -205,9 +206,7 @@ def describe_request(workflow: Workflow, *, job: str, backend: str, has_seed: bo
         has_seed: whether the caller gave a seed.
     """
     held: dict[str, Any] = {name: getattr(workflow, name) for name in NUMBERS if name in type(workflow).model_fields}
-    numbers: dict[str, Any] = {
-        name: value for name, value in held.items() if isinstance(value, int | float) and not isinstance(value, bool)
-    }
+    numbers: dict[str, Any] = {name: value for name, value in held.items() if is_number(value)}
     prompt, provider = getattr(workflow, "prompt", None), getattr(workflow, "face_provider", None)
     return Requested(
         backend=backend,
@@ -242,14 +241,14 @@ def describe_result(generation: Generation, *, backend: str) -> Iterator[Telemet
     seconds = generation.timings.total
     for item in generation.server.get("loras") or ():
         if isinstance(item, Mapping):
-            size, took = _number(item.get("bytes")), _number(item.get("seconds"))
+            size, took = number_or(item.get("bytes"), 0.0), number_or(item.get("seconds"), 0.0)
             yield LoraLoaded(**job, lora_id=str(item.get("id")), size=int(size), seconds=took)
     loras = [(lora_id, generation.graph[node]["inputs"]) for node, _, lora_id in lora_places(generation.graph)]
     yield Completed(
         **job,
         seconds=seconds,
         lora_ids=tuple(lora_id for lora_id, _ in loras),
-        lora_strength=_number(loras[0][1].get("strength_model")) if loras else None,
+        lora_strength=number_or(loras[0][1].get("strength_model"), 0.0) if loras else None,
         cost_usd=generation.cost.total_usd,
         gpu=generation.cost.gpu,
     )
@@ -267,7 +266,3 @@ def describe_failure(error: BaseException, *, job: str, backend: str, workflow: 
     if code == "job_canceled" or not isinstance(error, Exception):
         return Canceled(backend=backend, job=job, workflow=workflow)
     return Failed(backend=backend, job=job, workflow=workflow, code=code)
-
-
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 from ryla_gen import Client, Settings
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.history import History
+from ryla_gen.tools.plots import COLOURS
 
 from .shell import envelope, here, picture, ryla
 
@@ -47,7 +48,7 @@ def add(history: History, at: str | None, workflow: str, usd: float, *, state: s
 
 def bars_in(shown: Image.Image, y: int) -> int:
     """How many bars a line of the picture goes through."""
-    line = [shown.getpixel((x, y)) == (0x2B, 0x6A, 0x99) for x in range(shown.width)]
+    line = [shown.getpixel((x, y)) == ImageColor.getrgb(COLOURS["main"]) for x in range(shown.width)]
     return sum(before < after for before, after in itertools.pairwise(line))
 
 

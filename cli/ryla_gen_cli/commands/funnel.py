@@ -13,6 +13,7 @@ import typer
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.history import History
 from ryla_gen.settings import Settings
+from ryla_gen.support.numbers import format_seconds
 from ryla_gen.tools.evaluations.funnel import ALL, Stage, funnel
 
 from ..common import Json, example, screen_of, single
@@ -88,7 +89,7 @@ def _page(stages: Sequence[Stage]) -> str:
 def _row(stage: Stage) -> tuple[object, ...]:
     rate = f"{stage.success_rate:.1%}" if stage.success_rate is not None else "–"
     counts = (stage.requested, stage.completed, stage.failed, stage.canceled, stage.open)
-    return (_name(stage), *counts, rate, _seconds(stage.seconds.mean), _seconds(stage.seconds.p95))
+    return (_name(stage), *counts, rate, format_seconds(stage.seconds.mean), format_seconds(stage.seconds.p95))
 
 
 def _name(stage: Stage) -> str:
@@ -100,7 +101,3 @@ def _codes(stage: Stage, kind: str) -> str:
 
     found = {code: count for code, count in stage.codes.items() if FAULTS.get(code, FAULTS["internal"]).error_type == kind}
     return ", ".join(f"{code} {count}" for code, count in found.items())
-
-
-def _seconds(value: float | None) -> str:
-    return f"{value:.1f} s" if value is not None else "–"

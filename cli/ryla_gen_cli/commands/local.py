@@ -12,6 +12,7 @@ import typer
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.settings import home_folder
 from ryla_gen.support.counting import counted
+from ryla_gen.support.numbers import format_bytes
 from ryla_gen.workflows.registry import workflow_class
 
 from ..common import Json, Quiet, example, group, screen_of
@@ -141,12 +142,11 @@ def _device(cpu: bool | None) -> Device:
 
 
 def _question(made: Plan) -> str:
-    from .weights import size
 
-    parts = [f"{size(made.software_bytes)} of programs"] if made.software_bytes else []
-    parts += [f"{size(made.weights_bytes)} of weights"] if made.weights_bytes else []
+    parts = [f"{format_bytes(made.software_bytes)} of programs"] if made.software_bytes else []
+    parts += [f"{format_bytes(made.weights_bytes)} of weights"] if made.weights_bytes else []
     parts += [f"{counted(made.unknown_sizes, 'file')} of unknown size"] if made.unknown_sizes else []
-    free = f"{size(made.free_bytes)} are free there"
+    free = f"{format_bytes(made.free_bytes)} are free there"
     return f"This downloads {' and '.join(parts)} to {made.folder.root} for {made.on} ({free}). Continue?"
 
 

@@ -15,6 +15,7 @@ import typer
 from ryla_gen.errors import LoraNotFoundError
 from ryla_gen.events import Event
 from ryla_gen.support.counting import counted
+from ryla_gen.support.numbers import format_bytes
 from ryla_gen.workflows.registry import built_in_classes
 
 from ..common import Backend, Json, Overwrite, Quiet, example, group, screen_of
@@ -77,7 +78,7 @@ def push(
     with _client(backend) as client, _shown(screen) as show:
         done = client.loras.push(source, id=lora_id, base=base, trigger_words=tuple(trigger_word or ()), progress=show)
     card = done.card
-    said = "is already stored" if done.outcome == "already" else f"is stored ({_size(card.bytes)})"
+    said = "is already stored" if done.outcome == "already" else f"is stored ({format_bytes(card.bytes)})"
     words = f", trigger words: {', '.join(card.trigger_words)}" if card.trigger_words else ""
     word = f' --trigger-word "{card.trigger_words[0]}"' if card.trigger_words else ""
     takes = next((cls.name.replace("_", "-") for cls in built_in_classes() if cls.lora_base == card.base), None)
@@ -164,7 +165,7 @@ def remove(context: typer.Context, lora_id: Id, backend: Backend = None, yes: Ye
     screen = screen_of(context, as_json=as_json)
     with _client(backend) as client:
         stored = client.loras.show(lora_id)
-        confirm(screen, f"Remove the LoRA {lora_id} ({_size(stored.bytes)}) permanently?", yes=yes)
+        confirm(screen, f"Remove the LoRA {lora_id} ({format_bytes(stored.bytes)}) permanently?", yes=yes)
         gone = client.loras.remove(lora_id)
     screen.result({"id": lora_id, "removed": list(gone)}, f"{lora_id} has been removed.")
 
@@ -184,16 +185,9 @@ def _listed(found: list[Stored]) -> str:
     rows = []
     for item in found:
         card = item.card
-        about = [card.base, _size(item.bytes), card.pushed_at[:10]] if card else ["?", _size(item.bytes), ""]
+        about = [card.base, format_bytes(item.bytes), card.pushed_at[:10]] if card else ["?", format_bytes(item.bytes), ""]
         rows.append([item.id, item.kind, *about, item.why or (", ".join(card.trigger_words) if card else "")])
     return table(titles, rows, width())
-
-
-def _size(count: int | None) -> str:
-    """A number of bytes for people."""
-    if count is None:
-        return "?"
-    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
 
 
 Report = Callable[["Transfer"], None]
@@ -220,7 +214,7 @@ def _line(screen: Screen) -> Report:
         screen.event(Sent(seq=number, stage=now.stage, bytes=now.bytes, total=now.total))
         number += 1
         if not screen.json:
-            screen.note(f"{now.stage}: {_size(now.bytes)} of {_size(now.total)}")
+            screen.note(f"{now.stage}: {format_bytes(now.bytes)} of {format_bytes(now.total)}")
 
     return tell
 

@@ -14,11 +14,13 @@ import typer
 
 from ryla_gen.errors import InvalidInputError, ModelNotFoundError, RylaGenError, error_from_data
 from ryla_gen.events import Event
+from ryla_gen.models.downloads import label
 from ryla_gen.models.licences import WORDS
 from ryla_gen.models.weights_table import Weights
 from ryla_gen.remote.variants import default_of, variants
 from ryla_gen.settings import Settings, home_folder
 from ryla_gen.support.counting import counted
+from ryla_gen.support.numbers import format_bytes
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class
 
 from ..common import Json, Quiet, example, group, screen_of
@@ -181,26 +183,15 @@ def _listed(items: list[dict[str, Any]], licences: str) -> str:
         licence = f"{item['licence'] or 'unknown'}{' (gated)' if item['gated'] else ''}"
         users = ", ".join(name.replace("_", "-") for name in item["workflows"])
         state = [item["state"]] if "state" in item else []
-        rows.append([item["file"], size(item["bytes"]), *state, commercial, licence, users])
+        rows.append([item["file"], format_bytes(item["bytes"]), *state, commercial, licence, users])
     sums = _sums(items)
     more = f" and {sums['unknown_sizes']} of unknown size" if sums["unknown_sizes"] else ""
     room = width()
     said = [
-        wrap(line, room, "") for line in (f"{counted(len(items), 'file')}, {size(sums['bytes'])}{more}.", *licences.splitlines())
+        wrap(line, room, "")
+        for line in (f"{counted(len(items), 'file')}, {format_bytes(sums['bytes'])}{more}.", *licences.splitlines())
     ]
     return "\n".join([table(titles, rows, room), "", *said])
-
-
-def label(row: Weights) -> str:
-    """Name of a file below ``models``, as reports call it."""
-    return f"{row.folder}/{row.name}"
-
-
-def size(count: int | None) -> str:
-    """A number of bytes for people."""
-    if count is None:
-        return "?"
-    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def _asked(screen: Screen, action: Any, names: list[str], every: bool, environment: str | None) -> dict[str, Any]:
@@ -258,7 +249,9 @@ def _lines(screen: Screen) -> Show:
         number += 1
         left = f", {data['seconds_left'] / 60:.0f} min left" if data["seconds_left"] is not None else ""
         if not screen.json:
-            screen.note(f"{size(data['bytes'])} of {size(data['total'])}, {data['bytes_per_second'] / 1e6:.0f} MB/s{left}")
+            screen.note(
+                f"{format_bytes(data['bytes'])} of {format_bytes(data['total'])}, {data['bytes_per_second'] / 1e6:.0f} MB/s{left}"
+            )
 
     return show
 

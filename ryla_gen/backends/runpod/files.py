@@ -15,6 +15,7 @@ from ...engine import used_seed
 from ...errors import InternalError, InvalidInputError, ServerUnhealthyError
 from ...results import METADATA_KEY, Output, metadata, require_outputs
 from ...results.output_files import as_output
+from ...support.numbers import is_number
 from ...workflows.base import Files, Workflow
 
 RUN_LIMIT = 10_000_000
@@ -93,17 +94,13 @@ def progress_of(output: object) -> dict[str, Any] | None:
     if isinstance(output, Mapping):
         said = next((output[key] for key in ("fraction", "progress", "step", "value") if key in output), None)
         total = next((output[key] for key in ("steps", "max", "total") if key in output), None)
-        found = _share(f"{said}/{total}" if _is_number(said) and _is_number(total) else said)
+        found = _share(f"{said}/{total}" if is_number(said) and is_number(total) else said)
         return {**found, "node": str(output.get("node_type") or output.get("node") or "")[:100]} if found else None
     return _share(output)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _share(said: object) -> dict[str, Any] | None:
-    if isinstance(said, int | float) and not isinstance(said, bool) and 0 <= said <= 1:
+    if is_number(said) and 0 <= said <= 1:
         return {"fraction": float(said)}
     match = _STEPS.search(said[:200]) if isinstance(said, str) else None
     if match is None or not float(match[2]):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...comfy.schema import MODEL_SUFFIXES
+from ...support.numbers import is_number
 from .. import latents
 from ..base import NodeResult
 from ..conditioning import Conditioning, Prompt
@@ -102,21 +103,21 @@ def decoded(latent: Mapping[str, Any]) -> Any:
     return np.stack([latents.decode(item) for item in samples])
 
 
-def _number(inputs: Mapping[str, Any], names: tuple[str, ...], default: float) -> float:
+def _first_number(inputs: Mapping[str, Any], names: tuple[str, ...], default: float) -> float:
     for name in names:
         value = inputs.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if is_number(value):
             return float(value)
     return default
 
 
 def _size(inputs: Mapping[str, Any]) -> tuple[int, int, int, int | None]:
     """Width, height, batch and, where a class makes videos, the number of frames, as far as inputs say them."""
-    side = _number(inputs, ("resolution",), PLAIN_SIDE)
-    width = _number(inputs, ("width", "target_width"), side)
-    height = _number(inputs, ("height", "target_height"), side)
-    batch = int(np.clip(_number(inputs, ("batch_size",), 1), 1, 64))
-    frames = _number(inputs, ("length", "video_frames", "num_frames", "frames"), 0)
+    side = _first_number(inputs, ("resolution",), PLAIN_SIDE)
+    width = _first_number(inputs, ("width", "target_width"), side)
+    height = _first_number(inputs, ("height", "target_height"), side)
+    batch = int(np.clip(_first_number(inputs, ("batch_size",), 1), 1, 64))
+    frames = _first_number(inputs, ("length", "video_frames", "num_frames", "frames"), 0)
     pair = (int(np.clip(width, 8, MOST_SIDE)), int(np.clip(height, 8, MOST_SIDE)))
     return *pair, batch, int(np.clip(frames, 1, MOST_FRAMES)) if frames else None
 
@@ -167,7 +168,9 @@ def _video(values: list[Any], types: Mapping[str, str], inputs: Mapping[str, Any
     source = found_in(values[0], _is_media) if values else None
     if isinstance(source, Video):
         return source
-    return Video(_image(values, types, inputs, place), Fraction(_number(inputs, ("fps", "frame_rate"), 24)).limit_denominator(1000))
+    return Video(
+        _image(values, types, inputs, place), Fraction(_first_number(inputs, ("fps", "frame_rate"), 24)).limit_denominator(1000)
+    )
 
 
 def _audio(values: list[Any], types: Mapping[str, str], inputs: Mapping[str, Any], place: int) -> Any:
@@ -197,14 +200,14 @@ def _guider(values: list[Any], types: Mapping[str, str], inputs: Mapping[str, An
     prompts = {name: inputs[name] for name, kind in types.items() if kind == "CONDITIONING" and inputs.get(name) is not None}
     negative = next((value for name, value in prompts.items() if "negative" in name), None)
     positive = next((value for value in prompts.values() if value is not negative), (Prompt(),))
-    return Guider(_first(Model, inputs) or model_for(""), positive, negative, _number(inputs, ("cfg", "cfg_conds"), 1.0))
+    return Guider(_first(Model, inputs) or model_for(""), positive, negative, _first_number(inputs, ("cfg", "cfg_conds"), 1.0))
 
 
 def _sigmas(values: list[Any], types: Mapping[str, str], inputs: Mapping[str, Any], place: int) -> Any:
     if values:
         return values[0]
     model = _first(Model, inputs)
-    return flow.schedule(model.sampling if model else flow.SD3, "simple", max(1, int(_number(inputs, ("steps",), 20))))
+    return flow.schedule(model.sampling if model else flow.SD3, "simple", max(1, int(_first_number(inputs, ("steps",), 20))))
 
 
 def _passed(plain: Callable[[Mapping[str, Any]], Any]) -> Callable[..., Any]:
@@ -226,7 +229,7 @@ _MAKERS: dict[str, Callable[..., Any]] = {
     "GUIDER": _guider,
     "SIGMAS": _sigmas,
     "SAMPLER": _passed(lambda _: {"name": "euler"}),
-    "NOISE": _passed(lambda inputs: Noise(int(_number(inputs, ("noise_seed", "seed"), 0)))),
+    "NOISE": _passed(lambda inputs: Noise(int(_first_number(inputs, ("noise_seed", "seed"), 0)))),
     "MODEL": _passed(lambda inputs: model_for(_file(inputs), whole="ckpt_name" in inputs)),
     "CLIP": _passed(lambda inputs: Clip(_file(inputs))),
     "VAE": _passed(lambda inputs: vae_for(_file(inputs))),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Collection, Mapping
 from functools import cache
 from urllib.parse import urlsplit
 
+from ...media.addresses import is_literal
 from ...support.control_characters import escape_controls
 
 
@@ -21,7 +21,8 @@ def refusal(headers: Mapping[str, str], names: Collection[str]) -> str:
     """
     host = headers.get("Host", "")
     name = _hostname(host)
-    if not (is_address(name) or name in own_names() or name in names):
+    # A page that was loaded from an address is a page of that very server.
+    if not (is_literal(name) or name in own_names() or name in names):
         shown = escape_controls(name[:100]) or "without a name"
         return f"requests for the host {shown} are refused; to allow it: ryla-gen emulator --allow-host {shown}"
     if headers.get("Sec-Fetch-Site") == "cross-site":
@@ -37,15 +38,6 @@ def own_names() -> frozenset[str]:
     """What this machine is called, by itself and in the local network (mDNS): no page of the internet can own such a name."""
     own = socket.gethostname().lower()
     return frozenset({"localhost", own, own.partition(".")[0], f"{own.partition('.')[0]}.local"} - {""})
-
-
-def is_address(name: str) -> bool:
-    """Whether a host is an address: a page that was loaded from one is a page of that very server."""
-    try:
-        ipaddress.ip_address(name.partition("%")[0])
-    except ValueError:
-        return False
-    return True
 
 
 def _hostname(host: str) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import RylaGenError, StorageFailedError
+from ...support.numbers import format_bytes
 from ..weights_table import Weights
 from .base import FileReport, FileStatus, Outcome, Progress, Report, distinct, label
 from .checksums import Record, Records
@@ -160,13 +161,9 @@ def _room(plans: Iterable[Plan]) -> None:
     for device, need in needs.items():
         disk = shutil.disk_usage(places[device])
         if disk.total and need + MARGIN > disk.free:  # some network volumes say 0 of everything
-            message = f"{places[device]} has {_size(disk.free)} free, and the downloads need {_size(need)} more."
+            message = f"{places[device]} has {format_bytes(disk.free)} free, and the downloads need {format_bytes(need)} more."
             hint = "Free some space, choose another folder, or sync fewer workflows. Nothing was downloaded."
             raise StorageFailedError(message, hint, {"needed": need, "free": disk.free, "folder": str(places[device])})
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def sync(

@@ -186,3 +186,9 @@ def not_found(lora_id: str, place: str) -> LoraNotFoundError:
     """The error for an id that a store does not have."""
     hint = f"Store it: ryla-gen lora push FILE --id {lora_id}. See what is stored: ryla-gen lora list"
     return LoraNotFoundError(f"There is no LoRA {lora_id!r} in {place}.", hint, {"lora_id": lora_id})
+
+
+def broken_lora(lora_id: str, why: str) -> LoraNotFoundError:
+    """Return the error for a stored LoRA whose file is not the one that was stored."""
+    hint = f"Store it again: ryla-gen lora push FILE --id {lora_id}"
+    return LoraNotFoundError(f"The stored LoRA {lora_id} is not whole: {why}.", hint, {"lora_id": lora_id})

@@ -19,10 +19,24 @@ from pathlib import Path
 from typing import Literal
 from uuid import uuid4
 
-from ...errors import InvalidInputError, LoraNotFoundError, PlainData, RylaGenError, StorageFailedError
+from ...errors import InvalidInputError, PlainData, RylaGenError, StorageFailedError
 from ...media.files import check_target
 from ..safetensors import SUFFIX, parse_header
-from .base import CARD, CARD_BYTES, CONTENT_FILE, LORA_ID, Card, Entry, LoraStore, Show, Stored, Transfer, card_from, not_found
+from .base import (
+    CARD,
+    CARD_BYTES,
+    CONTENT_FILE,
+    LORA_ID,
+    Card,
+    Entry,
+    LoraStore,
+    Show,
+    Stored,
+    Transfer,
+    broken_lora,
+    card_from,
+    not_found,
+)
 from .source import Incoming
 
 log = logging.getLogger("ryla_gen.models.loras")
@@ -157,7 +171,7 @@ class Library:
         try:
             digest = await self._received(stored, part, show)
             if stored.card is not None and digest != stored.card.sha256:
-                raise _broken(lora_id, f"its sha256 is {digest}, not {stored.card.sha256}")
+                raise broken_lora(lora_id, f"its sha256 is {digest}, not {stored.card.sha256}")
             part.replace(target)
         except OSError as error:
             raise StorageFailedError(f"{target} could not be written: {error.strerror}.", "", {"file": str(target)}) from None
@@ -275,7 +289,7 @@ class Library:
                     await asyncio.to_thread(file.write, block)
                     digest.update(block)
             except FileNotFoundError:
-                raise _broken(stored.id, f"its content {stored.file} is not there") from None
+                raise broken_lora(stored.id, f"its content {stored.file} is not there") from None
             os.fsync(file.fileno())
         return digest.hexdigest()
 
@@ -317,7 +331,7 @@ def _compared(stored: Stored, sha256: str, size: int) -> list[tuple[str, object,
 
 def _require_usable(stored: Stored) -> None:
     if stored.kind == "broken":
-        raise _broken(stored.id, stored.why)
+        raise broken_lora(stored.id, stored.why)
 
 
 def _target(target: Path, lora_id: str, *, overwrite: bool) -> Path:
@@ -330,8 +344,3 @@ def _target(target: Path, lora_id: str, *, overwrite: bool) -> Path:
     except (OSError, RuntimeError, ValueError) as error:
         raise StorageFailedError(f"{str(target)!r} cannot be written: {error}.", "Choose another name.") from None
     return target
-
-
-def _broken(lora_id: str, why: str) -> LoraNotFoundError:
-    hint = f"Store it again: ryla-gen lora push FILE --id {lora_id}"
-    return LoraNotFoundError(f"The stored LoRA {lora_id} is damaged: {why}.", hint, {"lora_id": lora_id})

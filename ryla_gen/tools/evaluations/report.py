@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ...errors import BackendNotConfiguredError
 from ...support.counting import counted
+from ...support.numbers import format_number, format_seconds
 from ...version import __version__
 from .measures import Evaluation
 from .plots import run_plot, share_plot, similarity_plot, time_plot
@@ -63,18 +64,18 @@ def _facts(found: Evaluation) -> Iterator[str]:
     share, like = found.share, found.similarity
     if found.kind == "consistency":
         wanted = f"mean similarity{f', target {found.target:g}' if found.target is not None else ''}"
-        yield _fact(_number(like.mean), wanted, verdict)
-        yield _fact(f"{_number(like.low)} – {_number(like.high)}", "lowest – highest")
+        yield _fact(format_number(like.mean), wanted, verdict)
+        yield _fact(f"{format_number(like.low)} – {format_number(like.high)}", "lowest – highest")
     if found.kind != "consistency":
         wanted = f"succeeded, target &gt; {found.target:.0%}" if found.target is not None else "succeeded"
         yield _fact(f"{share.rate:.1%}" if share.rate is not None else "–", wanted, verdict)
     if found.kind == "success-rate":
         yield _fact(f"{share.low:.1%} – {share.high:.1%}", "95 % interval")
     warm, cold = found.times(cold=False)["seconds"], found.times(cold=True)["seconds"]
-    yield _fact(_seconds(warm.p50), "warm, median")
+    yield _fact(format_seconds(warm.p50), "warm, median")
     if found.kind == "performance":
-        yield _fact(_seconds(warm.p95), "warm, p95")
-        yield _fact(_seconds(cold.mean), "cold, mean")
+        yield _fact(format_seconds(warm.p95), "warm, p95")
+        yield _fact(format_seconds(cold.mean), "cold, mean")
         yield _fact(f"{found.per_minute:.1f}" if found.per_minute else "–", "files a minute")
     each = found.usd_per_file
     yield _fact(f"${each:.4f}" if each is not None else "–", f"per file, ${found.cost_usd:.4f} in all")
@@ -97,7 +98,7 @@ def _figures(found: Evaluation) -> Iterator[str]:
     if found.kind == "consistency":
         values = [trial.similarity for trial in found.trials]
         drawn = similarity_plot(values, found.similarity.mean, found.target)
-        lines = [("mean", f"mean {_number(found.similarity.mean)}")]
+        lines = [("mean", f"mean {format_number(found.similarity.mean)}")]
         lines += [("target", f"target {found.target:g}")] if found.target is not None else []
         yield _figure(f"Similarity with the reference · {_key(lines)}", drawn)
     elif found.kind == "success-rate" or found.codes:
@@ -134,7 +135,7 @@ def _times(found: Evaluation) -> str:
 
 def _time_row(words: str, spread: Spread) -> str:
     values = (spread.mean, spread.p50, spread.p90, spread.p95, spread.p99, spread.high)
-    cells = "".join(f"<td>{_seconds(value)}</td>" for value in values)
+    cells = "".join(f"<td>{format_seconds(value)}</td>" for value in values)
     return f'<tr><td class="left">{words}</td><td>{spread.count}</td>{cells}</tr>'
 
 
@@ -143,7 +144,7 @@ def _failures(found: Evaluation) -> str:
     if not failed:
         return ""
     rows = "".join(
-        f'<tr><td>{trial.index + 1}</td><td class="left bad">{escape(str(trial.code))}</td><td>{_seconds(trial.seconds)}</td>'
+        f'<tr><td>{trial.index + 1}</td><td class="left bad">{escape(str(trial.code))}</td><td>{format_seconds(trial.seconds)}</td>'
         f'<td class="left words">{escape(trial.message or "")}</td></tr>'
         for trial in failed
     )
@@ -180,13 +181,3 @@ def _settings(found: Evaluation) -> str:
         f'<tr><td class="left">{escape(name)}</td><td class="left words">{escape(value)}</td></tr>' for name, value in rows
     )
     return f'<details><summary>What was asked for</summary><div class="wide"><table>{body}</table></div></details>' if rows else ""
-
-
-def _seconds(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ...support.numbers import is_number
+
 MOST_FIELDS = 60
 """Fields of a note that are shown: workflows have some twenty; a note may come from anywhere."""
 LONGEST_VALUE = 2_000
@@ -76,7 +78,7 @@ class Collection:
 
 def whole(value: Any) -> int | None:
     """Return a whole number from 0 to 2⁶⁴−1, or None."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or (isinstance(value, float) and not value.is_integer()):
+    if not is_number(value) or (isinstance(value, float) and not value.is_integer()):
         return None
     return int(value) if 0 <= value < 2**64 else None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 import shlex
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from ...comfy.messages import clean
 from ...errors import ServerUnhealthyError, StorageFailedError
+from ...support.state_files import read_state, write_state
 
 TAIL_LINES = 30
 """Lines of a failed command that its error carries."""
@@ -158,15 +158,9 @@ class Runner:
         )
 
     def _remembered(self) -> dict[str, str]:
-        try:
-            found = json.loads(self._done.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
+        found = read_state(self._done)
         return found if isinstance(found, dict) else {}
 
     def _remember(self, step: Step) -> None:
-        if step.produces is None:
-            return
-        temporary = self._done.with_suffix(".tmp")
-        temporary.write_text(json.dumps(self._remembered() | {step.title: step.mark}, indent=1), encoding="utf-8")
-        temporary.replace(self._done)
+        if step.produces is not None:
+            write_state(self._done, self._remembered() | {step.title: step.mark})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ryla_gen.support.numbers import format_number
 from ryla_gen.tools.evaluations.measures import Evaluation
 from ryla_gen.tools.evaluations.statistics import Spread
 
@@ -27,7 +28,8 @@ def _lines(found: Evaluation) -> Iterator[tuple[str, str]]:
     if found.kind == "consistency":
         yield (
             "similarity",
-            f"mean {_number(like.mean)}, {_number(like.low)} to {_number(like.high)}, deviation {_number(like.deviation)}",
+            f"mean {format_number(like.mean)}, {format_number(like.low)} to {format_number(like.high)}, "
+            f"deviation {format_number(like.deviation)}",
         )
         if found.target is not None:
             yield "target", f"{found.target:g}: {verdict}"
@@ -58,7 +60,7 @@ def _times(found: Evaluation, room: int | None) -> list[str]:
 
 def _row(words: str, spread: Spread) -> tuple[object, ...]:
     values = (spread.mean, spread.p50, spread.p90, spread.p95, spread.p99, spread.high)
-    return (words, spread.count, *("–" if value is None else f"{value:.2f}" for value in values))
+    return (words, spread.count, *map(format_number, values))
 
 
 def _failures(found: Evaluation, room: int | None) -> list[str]:
@@ -68,7 +70,3 @@ def _failures(found: Evaluation, room: int | None) -> list[str]:
     return [
         table(("failures", "count", "the first said"), [(code, count, said[code]) for code, count in found.codes.items()], room)
     ]
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
