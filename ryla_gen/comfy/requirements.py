@@ -86,7 +86,7 @@ class Missing:
             plural = "s" if len(self.files) > 1 else ""
             said.append(f"The server has no weights file{plural} {_listed([item.text for item in self.files])}.")
         if self.nodes and self.unseen:
-            names = _listed([f"{row.folder}/{row.name}" for row in self.unseen])
+            names = _listed([row.label for row in self.unseen])
             said.append(f"It cannot be checked from here whether it has {names}.")
         return " ".join(said)
 

@@ -51,7 +51,7 @@ def terms(rows: Iterable[Weights]) -> tuple[Term, ...]:
     """Group files by licence: those that forbid commercial use first, then the unknown, then those that allow it."""
     found: dict[str, list[str]] = {}
     for row in rows:
-        found.setdefault(row.licence or "", []).append(f"{row.folder}/{row.name}")
+        found.setdefault(row.licence or "", []).append(row.label)
     made = [Term(name or "licence unknown", commercial_use(name), tuple(files)) for name, files in found.items()]
     return tuple(sorted(made, key=lambda term: (False, None, True).index(term.commercial_use)))
 

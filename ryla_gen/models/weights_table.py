@@ -44,6 +44,11 @@ class Weights:
     """Base model that its LoRAs are for (flux, sdxl, wan); None for what no LoRA patches."""
 
     @property
+    def label(self) -> str:
+        """Folder and name below ``models``: what reports, records and screens call the file."""
+        return f"{self.folder}/{self.name}"
+
+    @property
     def non_commercial(self) -> bool:
         """Whether the licence forbids commercial use of the model itself."""
         return self.commercial_use is False

@@ -159,7 +159,7 @@ def _models(settings: Settings) -> tuple[str, ...] | None:
     except modal.exception.Error as error:
         log.debug("the volume could not be listed: %s", error)
         return None
-    return tuple(sorted(row.name for row in all_weights() if f"{row.folder}/{row.name}" in there))
+    return tuple(sorted(row.name for row in all_weights() if row.label in there))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -43,7 +43,7 @@ class Stock:
             stale = not await self._reloaded()
             missing = self._missing(rows)
         if missing:
-            first, names = missing[0], ", ".join(f"{row.folder}/{row.name}" for row in missing)
+            first, names = missing[0], ", ".join(row.label for row in missing)
             again = " If they were synced a moment ago, send the request again." if stale else ""
             raise ModelNotFoundError(
                 f"{workflow.name} needs weights that are not on the volume: {names}.",

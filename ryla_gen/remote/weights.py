@@ -115,5 +115,5 @@ def wanted(request: Mapping[str, Any]) -> tuple[Weights, ...]:
     for name in names:
         cls = workflow_class(name)
         chosen = variants(cls) if request.get("variants") else (default_of(cls),)
-        rows |= {downloads.label(row): row for workflow in chosen for row in workflow.required_weights()}
+        rows |= {row.label: row for workflow in chosen for row in workflow.required_weights()}
     return tuple(rows.values())

@@ -142,7 +142,6 @@ def _device(cpu: bool | None) -> Device:
 
 
 def _question(made: Plan) -> str:
-
     parts = [f"{format_bytes(made.software_bytes)} of programs"] if made.software_bytes else []
     parts += [f"{format_bytes(made.weights_bytes)} of weights"] if made.weights_bytes else []
     parts += [f"{counted(made.unknown_sizes, 'file')} of unknown size"] if made.unknown_sizes else []

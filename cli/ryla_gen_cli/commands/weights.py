@@ -14,7 +14,6 @@ import typer
 
 from ryla_gen.errors import InvalidInputError, ModelNotFoundError, RylaGenError, error_from_data
 from ryla_gen.events import Event
-from ryla_gen.models.downloads import label
 from ryla_gen.models.licences import WORDS
 from ryla_gen.models.weights_table import Weights
 from ryla_gen.remote.variants import default_of, variants
@@ -79,7 +78,7 @@ def list_(
     if local is not None:
         from ryla_gen.models import downloads  # the hub's library: a second, which listing does not need
 
-        states = {label(item.row): item.state for item in downloads.status(needed, local.expanduser())}
+        states = {item.row.label: item.state for item in downloads.status(needed, local.expanduser())}
     elif deployed:
         report = _asked(screen, "status", [name for name in names if not workflow_class(name).own_graph], every, environment)
         states = {item["file"]: item["state"] for item in report["files"]}
@@ -164,9 +163,9 @@ def _names(workflows: list[str] | None) -> tuple[str, ...]:
 
 
 def _item(row: Weights, users: list[str], states: dict[str, str] | None) -> dict[str, Any]:
-    told: dict[str, Any] = {"file": label(row), "bytes": row.bytes, "repo": row.repo, "licence": row.licence}
+    told: dict[str, Any] = {"file": row.label, "bytes": row.bytes, "repo": row.repo, "licence": row.licence}
     told |= {"non_commercial": row.non_commercial, "commercial_use": row.commercial_use, "gated": row.gated, "workflows": users}
-    return told | ({"state": states.get(label(row), "unknown")} if states is not None else {})
+    return told | ({"state": states.get(row.label, "unknown")} if states is not None else {})
 
 
 def _sums(items: list[dict[str, Any]]) -> dict[str, Any]:

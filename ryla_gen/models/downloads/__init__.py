@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import FileProgress, FileReport, FileStatus, Outcome, Progress, Report, Stage, State, label
+from .base import FileProgress, FileReport, FileStatus, Outcome, Progress, Report, Stage, State
 from .sync import sync
 from .verify import status, verify
 
@@ -15,7 +15,6 @@ __all__ = [
     "Report",
     "Stage",
     "State",
-    "label",
     "status",
     "sync",
     "verify",

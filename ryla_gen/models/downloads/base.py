@@ -26,21 +26,16 @@ PRIVATE = ".ryla"
 """Folder inside ``models`` for recorded hashes and locks; ComfyUI looks only into the folders it knows by name."""
 
 
-def label(row: Weights) -> str:
-    """Name of a file below ``models``; what reports, records and screens call it."""
-    return f"{row.folder}/{row.name}"
-
-
 def distinct(rows: Iterable[Weights]) -> list[Weights]:
     """The rows without repetition: several workflows share files."""
-    return list({label(row): row for row in rows}.values())
+    return list({row.label: row for row in rows}.values())
 
 
 def target(row: Weights, models: Path) -> Path:
     """Where the file belongs. Raises InvalidInputError for a name that leaves the folder (rows may come from plug-ins)."""
-    name = PurePosixPath(label(row))
+    name = PurePosixPath(row.label)
     if name.is_absolute() or ".." in name.parts or "\\" in str(name):
-        raise InvalidInputError(f"The weights name {label(row)!r} points outside the models folder.", details={"file": label(row)})
+        raise InvalidInputError(f"The weights name {row.label!r} points outside the models folder.", details={"file": row.label})
     return models.joinpath(*name.parts)
 
 
@@ -72,7 +67,7 @@ class FileStatus:
     def to_data(self) -> PlainData:
         """The status as plain data."""
         return {
-            "file": label(self.row),
+            "file": self.row.label,
             "repo": self.row.repo,
             "state": self.state,
             "bytes": self.bytes,
@@ -138,7 +133,7 @@ class FileReport:
     def to_data(self) -> PlainData:
         """The same as plain data."""
         return {
-            "file": label(self.row),
+            "file": self.row.label,
             "repo": self.row.repo,
             "outcome": self.outcome,
             "downloaded": self.downloaded,
@@ -174,7 +169,7 @@ class Report:
         if len(self.failures) == 1 and self.failures[0].error is not None:
             raise self.failures[0].error
         if self.failures:
-            lines = "\n".join(f"  {label(item.row)}: {item.error.message}" for item in self.failures if item.error)
+            lines = "\n".join(f"  {item.row.label}: {item.error.message}" for item in self.failures if item.error)
             hints = dict.fromkeys(item.error.hint for item in self.failures if item.error)
             data = [item.to_data() for item in self.failures]
             raise StorageFailedError(

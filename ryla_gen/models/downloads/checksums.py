@@ -16,7 +16,7 @@ from filelock import Timeout
 from ...errors import StorageFailedError
 from ...support.file_locks import file_lock
 from ..weights_table import Weights
-from .base import PRIVATE, label
+from .base import PRIVATE
 from .retry import Stop
 
 VERSION = 1
@@ -75,7 +75,7 @@ class Records:
     def put(self, row: Weights, record: Record, stop: Stop) -> None:
         """Add or replace one record."""
         with self.lock("records", stop):
-            everything = {**self.all(), label(row): record}
+            everything = {**self.all(), row.label: record}
             data = {"version": VERSION, "files": {name: asdict(item) for name, item in sorted(everything.items())}}
             fresh = self.path.with_name(f"{self.path.name}.{uuid4().hex[:8]}.part")
             try:

@@ -21,7 +21,6 @@ from huggingface_hub.errors import FileMetadataError, HfHubHTTPError, HFValidati
 from ...errors import BackendUnreachableError, ModelNotFoundError, NotAuthorizedError, PlainData, RylaGenError
 from ...version import __version__
 from ..weights_table import Weights
-from .base import label
 from .retry import PassingError
 
 GITHUB = "https://github.com"
@@ -174,13 +173,13 @@ class Sources:
         return NotAuthorizedError(f"{row.repo} is gated, and {why}.", hint, _details(row, revision))
 
     def _gone(self, row: Weights, revision: str | None, what: str) -> ModelNotFoundError:
-        hint = f"It was moved or deleted: look at {self._page(row)} and correct the row of {label(row)} in weights.json."
+        hint = f"It was moved or deleted: look at {self._page(row)} and correct the row of {row.label} in weights.json."
         return ModelNotFoundError(f"{what}.", hint, _details(row, revision))
 
     def _unreachable(self, row: Weights, revision: str | None, why: str) -> BackendUnreachableError:
         host = self._github if row.repo.startswith(RELEASE) else self.endpoint
         hint = "Check the network and run it again: it continues where it stopped."
-        return BackendUnreachableError(f"{host} did not deliver {label(row)} ({why}).", hint, _details(row, revision))
+        return BackendUnreachableError(f"{host} did not deliver {row.label} ({why}).", hint, _details(row, revision))
 
 
 def total_of(response: Any) -> int | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from ...errors import RylaGenError, StorageFailedError
 from ...support.numbers import format_bytes
 from ..weights_table import Weights
-from .base import FileReport, FileStatus, Outcome, Progress, Report, distinct, label
+from .base import FileReport, FileStatus, Outcome, Progress, Report, distinct
 from .checksums import Record, Records
 from .progress import Board
 from .retry import Stop, patiently, sha256_of
@@ -48,7 +48,7 @@ class _Sync:
         self.records, self.stop = Records(models), Stop()
 
     def look(self, row: Weights) -> FileStatus:
-        return look(row, self.models, self.records.all().get(label(row)))
+        return look(row, self.models, self.records.all().get(row.label))
 
     def prepare(self, row: Weights) -> Plan | _Settled:
         """Find out whether the file has to come, and then from where; never raises for the fault of one file."""
@@ -64,16 +64,16 @@ class _Sync:
         except RylaGenError as error:
             return self._failed(row, error)
         except OSError as error:
-            return self._failed(row, StorageFailedError(f"{label(row)} cannot be read: {error}"))
+            return self._failed(row, StorageFailedError(f"{row.label} cannot be read: {error}"))
 
     def _examined(self, row: Weights) -> FileStatus:
-        self.board.stage(label(row), "checking")
-        found = examine(row, self.models, self.records, lambda size: self.board.moved(label(row), size), self.stop)
-        self.board.stage(label(row), "waiting", bytes=0)
+        self.board.stage(row.label, "checking")
+        found = examine(row, self.models, self.records, lambda size: self.board.moved(row.label, size), self.stop)
+        self.board.stage(row.label, "waiting", bytes=0)
         return found
 
     def _plan(self, row: Weights, found: FileStatus) -> Plan | _Settled:
-        record = self.records.all().get(label(row))
+        record = self.records.all().get(row.label)
         known = record.revision if record and record.holds(row) else None
         origin = patiently(lambda: self.sources.probe(row, known), lambda: 0, self.tries, self.stop)
         size = found.expected_bytes if found.expected_bytes is not None else origin.size
@@ -81,13 +81,13 @@ class _Sync:
         _same_as_told(plan)
         if found.state == "unverified" and (plan.sha256 is not None or record is None) and self._takes(plan):
             return self._settled(row, "verified", found.bytes)
-        self.board.stage(label(row), "waiting", bytes=0, total=plan.size)
+        self.board.stage(row.label, "waiting", bytes=0, total=plan.size)
         return plan
 
     def _takes(self, plan: Plan) -> bool:
         """Whether a file that somebody put there is the one; of a file whose hash nobody ever said, only the size can speak."""
-        self.board.stage(label(plan.row), "checking", total=plan.size)
-        actual = sha256_of(plan.path, lambda size: self.board.moved(label(plan.row), size), self.stop)
+        self.board.stage(plan.row.label, "checking", total=plan.size)
+        actual = sha256_of(plan.path, lambda size: self.board.moved(plan.row.label, size), self.stop)
         size = plan.path.stat().st_size
         if size != plan.size or (plan.sha256 or actual) != actual:
             return False
@@ -98,7 +98,7 @@ class _Sync:
         """Download one file; never raises for its fault."""
         row, began = plan.row, time.monotonic()
         try:
-            with self.records.lock(label(row), self.stop):
+            with self.records.lock(row.label, self.stop):
                 found = self.look(row)
                 if found.state == "present":  # another process was faster
                     self._settled(row, "already", found.bytes)
@@ -110,11 +110,11 @@ class _Sync:
         except RylaGenError as error:
             return FileReport(row, plan.path, "failed", 0, time.monotonic() - began, self._failed(row, error).error)
         except OSError as error:
-            failure = self._failed(row, StorageFailedError(f"{label(row)} could not be stored: {error}"))
+            failure = self._failed(row, StorageFailedError(f"{row.label} could not be stored: {error}"))
             return FileReport(row, plan.path, "failed", 0, time.monotonic() - began, failure.error)
 
     def _arrive(self, plan: Plan) -> tuple[Arrived, Outcome]:
-        name = label(plan.row)
+        name = plan.row.label
         if self.cache is not None:
             self.board.stage(name, "checking")
             if taken := adopt(plan, self.cache, lambda size: self.board.moved(name, size), self.stop):
@@ -129,11 +129,11 @@ class _Sync:
         self.records.put(row, Record(row.repo, origin.commit, row.file, arrived.bytes, arrived.sha256, source, now()), self.stop)
 
     def _settled(self, row: Weights, outcome: Outcome, size: int) -> _Settled:
-        self.board.stage(label(row), "done", bytes=size, total=size)
+        self.board.stage(row.label, "done", bytes=size, total=size)
         return _Settled(outcome)
 
     def _failed(self, row: Weights, error: RylaGenError) -> _Settled:
-        self.board.stage(label(row), "failed")
+        self.board.stage(row.label, "failed")
         # Reports travel; frames and requests (with the token) stay here.
         error.__cause__ = error.__context__ = error.__traceback__ = None
         return _Settled("failed", with_details(error, row))
@@ -143,7 +143,7 @@ def _same_as_told(plan: Plan) -> None:
     """Refuse a file before its first byte when its publisher already says that it is another one than was asked for."""
     for kind, expected, actual in (("bytes", plan.size, plan.origin.size), ("sha256", plan.sha256, plan.origin.sha256)):
         if expected is not None and actual is not None and expected != actual:
-            message = f"{plan.row.repo} has another {label(plan.row)} now: {kind} {actual} instead of {expected}."
+            message = f"{plan.row.repo} has another {plan.row.label} now: {kind} {actual} instead of {expected}."
             hint = f"Nothing was downloaded. Compare {plan.row.repo} with weights.json; correct the row if the change is intended."
             raise StorageFailedError(message, hint, {"expected": expected, "actual": actual, "revision": plan.origin.commit})
 
@@ -206,19 +206,19 @@ def sync(
     run = _Sync(models, Sources(token, endpoint, github), cache, tries, board)
     recorded = run.records.all()  # unreadable hashes are a fault of the whole folder, not of one file
     for row in wanted:
-        board.add(label(row), row.bytes or (recorded[label(row)].bytes if label(row) in recorded else None))
+        board.add(row.label, row.bytes or (recorded[row.label].bytes if row.label in recorded else None))
     _make(models)
     committed = _committer(run.records, commit)
     with ThreadPoolExecutor(max(workers, 1), "ryla-sync") as pool:
         prepared = [pool.submit(run.prepare, row) for row in wanted]
         board.watch(prepared, run.stop, committed)
-        plans = {label(row): future.result() for row, future in zip(wanted, prepared, strict=True)}
+        plans = {row.label: future.result() for row, future in zip(wanted, prepared, strict=True)}
         _room(plan for plan in plans.values() if isinstance(plan, Plan))
         coming = {name: pool.submit(run.bring, plan) for name, plan in plans.items() if isinstance(plan, Plan)}
         board.watch(coming.values(), run.stop, committed)
     board.show(last=True)
     files = (
-        coming[name].result() if name in coming else _unmoved(row, models, plans[name]) for row in wanted for name in (label(row),)
+        coming[name].result() if name in coming else _unmoved(row, models, plans[name]) for row in wanted for name in (row.label,)
     )
     return Report(tuple(files), time.monotonic() - began)
 
@@ -226,7 +226,7 @@ def sync(
 def _unmoved(row: Weights, models: Path, plan: Plan | _Settled) -> FileReport:
     """Report on a file that needed no download, or could not have one; one with an impossible name stays without a place."""
     assert isinstance(plan, _Settled)
-    return FileReport(row, models / label(row), plan.outcome, error=plan.error)
+    return FileReport(row, models / row.label, plan.outcome, error=plan.error)
 
 
 def _make(models: Path) -> None:

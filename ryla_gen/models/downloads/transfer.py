@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ...errors import BackendUnreachableError, StorageFailedError
 from ..weights_table import Weights
-from .base import label, part_path, parts_of
+from .base import part_path, parts_of
 from .retry import BLOCK, PassingError, Stop, patiently, sha256_of
 from .sources import Origin, Sources, total_of
 
@@ -35,7 +35,7 @@ class Plan:
     @property
     def part(self) -> Path:
         """Temporary name; another revision or hash gets another, so that two files are never mixed."""
-        said = "|".join((label(self.row), self.row.repo, self.origin.commit or "", self.sha256 or self.origin.etag))
+        said = "|".join((self.row.label, self.row.repo, self.origin.commit or "", self.sha256 or self.origin.etag))
         return part_path(self.path, hashlib.sha256(said.encode()).hexdigest()[:12])
 
 
@@ -142,9 +142,7 @@ def _stream(plan: Plan, sources: Sources, part: Part) -> None:
         if part.size and (response.status_code != 206 or start != str(part.size)):
             part.restart()
             if response.status_code != 200:  # 206 of another place, or 416: beyond the end
-                raise PassingError(
-                    BackendUnreachableError(f"The server sent a different part of {label(plan.row)} than requested.")
-                )
+                raise PassingError(BackendUnreachableError(f"The server sent a different part of {plan.row.label} than requested."))
         said = total_of(response)
         if said is not None and size is not None and said != size:
             raise _wrong_size(plan, said)  # before the first byte of a file that cannot be right
@@ -154,7 +152,7 @@ def _stream(plan: Plan, sources: Sources, part: Part) -> None:
             if size is not None and part.size > size:
                 raise _wrong_size(plan, part.size)
     if size is not None and part.size < size:
-        raise PassingError(BackendUnreachableError(f"The connection ended at byte {part.size} of {size} of {label(plan.row)}."))
+        raise PassingError(BackendUnreachableError(f"The connection ended at byte {part.size} of {size} of {plan.row.label}."))
 
 
 def _check(plan: Plan, size: int, digest: str) -> None:
@@ -162,12 +160,12 @@ def _check(plan: Plan, size: int, digest: str) -> None:
     if plan.size is not None and size != plan.size:
         raise _wrong_size(plan, size)
     if plan.sha256 is not None and digest != plan.sha256:
-        message = f"{label(plan.row)} is damaged or a different file: its sha256 is {digest}, not {plan.sha256}."
+        message = f"{plan.row.label} is damaged or a different file: its sha256 is {digest}, not {plan.sha256}."
         raise _wrong(plan, message, plan.sha256, digest)
 
 
 def _wrong_size(plan: Plan, size: int) -> StorageFailedError:
-    return _wrong(plan, f"{label(plan.row)} has {size} bytes at its source instead of {plan.size}.", plan.size, size)
+    return _wrong(plan, f"{plan.row.label} has {size} bytes at its source instead of {plan.size}.", plan.size, size)
 
 
 def _wrong(plan: Plan, message: str, expected: object, actual: object) -> StorageFailedError:
@@ -211,5 +209,5 @@ def _storage(plan: Plan, error: OSError) -> StorageFailedError:
     told = {"file": plan.row.file, "folder": plan.row.folder, "repo": plan.row.repo}
     if error.errno in NO_ROOM:
         hint = "Free some space and run it again: it continues where it stopped."
-        return StorageFailedError(f"The disk filled up while {label(plan.row)} was downloaded.", hint, told)
-    return StorageFailedError(f"{label(plan.row)} could not be written: {error.strerror or error}.", details=told)
+        return StorageFailedError(f"The disk filled up while {plan.row.label} was downloaded.", hint, told)
+    return StorageFailedError(f"{plan.row.label} could not be written: {error.strerror or error}.", details=told)

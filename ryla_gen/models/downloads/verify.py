@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ...errors import StorageFailedError
 from ..weights_table import Weights
-from .base import FileStatus, Progress, State, distinct, label, parts_of, target
+from .base import FileStatus, Progress, State, distinct, parts_of, target
 from .checksums import Record, Records
 from .progress import Board
 from .retry import Stop, sha256_of
@@ -51,12 +51,12 @@ def status(rows: Iterable[Weights], models: Path) -> list[FileStatus]:
 
     """
     records = Records(models).all()
-    return [look(row, models, records.get(label(row))) for row in distinct(rows)]
+    return [look(row, models, records.get(row.label)) for row in distinct(rows)]
 
 
 def examine(row: Weights, models: Path, records: Records, seen: Callable[[int], None], stop: Stop) -> FileStatus:
     """Hash one file that is there, and record what came out. Without any known hash it stays ``unverified``."""
-    known = records.all().get(label(row))
+    known = records.all().get(row.label)
     held = known if known is not None and known.holds(row) else None
     found = look(row, models, known)
     if found.state not in ("present", "unverified", "wrong_hash"):
@@ -88,15 +88,15 @@ def verify(rows: Iterable[Weights], models: Path, progress: Callable[[Progress],
     board = Board(progress)
     for item in status(wanted, models):
         there = item.state not in ("missing", "partial")
-        board.add(label(item.row), item.bytes if there else 0)
+        board.add(item.row.label, item.bytes if there else 0)
 
     def one(row: Weights) -> FileStatus:
-        board.stage(label(row), "checking")
+        board.stage(row.label, "checking")
         try:
-            found = examine(row, models, records, lambda size: board.moved(label(row), size), stop)
+            found = examine(row, models, records, lambda size: board.moved(row.label, size), stop)
         except OSError as error:
-            raise StorageFailedError(f"{label(row)} cannot be read: {error}", details={"file": label(row)}) from error
-        board.stage(label(row), "done" if found.state == "present" else "failed")
+            raise StorageFailedError(f"{row.label} cannot be read: {error}", details={"file": row.label}) from error
+        board.stage(row.label, "done" if found.state == "present" else "failed")
         return found
 
     with ThreadPoolExecutor(HASHERS, "ryla-verify") as pool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ryla_gen.errors import BackendUnreachableError, InvalidInputError, ModelNotFoundError, StorageFailedError
-from ryla_gen.models.downloads import Progress, label, status, verify
+from ryla_gen.models.downloads import Progress, status, verify
 from ryla_gen.models.weights_table import Weights
 
 from .conftest import DATA, SHA, failure, noise, row, run
@@ -356,5 +356,5 @@ def test_every_row_of_the_table_has_a_place_of_its_own(models: Path) -> None:
     from ryla_gen.models.weights_table import all_weights
 
     found = status(all_weights(), models)
-    assert len({item.path for item in found}) == len({label(item) for item in all_weights()}) == len(found)
+    assert len({item.path for item in found}) == len({item.label for item in all_weights()}) == len(found)
     assert all(item.state == "missing" and item.path.is_relative_to(models) for item in found)

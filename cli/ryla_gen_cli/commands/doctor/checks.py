@@ -273,7 +273,7 @@ def _stock(states: dict[str, str], workflows: Sequence[str]) -> list[Check]:
     checks = []
     for name in workflows or prepared_names():
         rows = default_of(workflow_class(name)).required_weights()
-        missing = [label for row in rows if states.get(label := f"{row.folder}/{row.name}") not in ("present", "unverified")]
+        missing = [label for row in rows if states.get(label := row.label) not in ("present", "unverified")]
         title = f"weights of {name.replace('_', '-')}"
         if not missing:
             checks.append(Check(title, "ok", f"{counted(len(rows), 'file')} on the volume"))
