@@ -67,7 +67,7 @@ class Live:
         at_once = True
         match event:
             case Queued():
-                self._words = f"queued, {event.position} before it" if event.position else "queued"
+                self._words = f"queued, {event.position} ahead of it" if event.position else "queued"
             case Started():
                 self._words = f"started, after {event.cold_start:.0f} s for the server" if event.cold_start >= 1 else "started"
                 self._fraction = self._fraction or 0.0

@@ -110,7 +110,7 @@ def test_ctrl_c_cancels_what_has_not_ended(server: Emulator, capsys: pytest.Capt
     [
         (["swap", "no.png", "x"], "There is no picture at no.png", 2),
         (["sheet", "FACE", "--angle", "sideways"], "There is no angle 'sideways'", 2),
-        (["base", "a fox", "--nsfw"], "characters.nsfw_checkpoint names none", 2),
+        (["base", "a fox", "--nsfw"], "characters.nsfw_checkpoint is empty", 2),
         (["base", "a fox", "--detach", "--backend", "emulator"], "ends with this command", 1),
         (["base", "a fox", "-o", "FACE"], "is a file, not a folder", 1),
         (["status", "7f0c4a1e"], "no character job '7f0c4a1e'", 1),

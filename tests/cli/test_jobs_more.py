@@ -105,7 +105,7 @@ def test_status_asks_the_server(server: Emulator, capsys: Capsys) -> None:
     assert (waiting["state"], waiting["position"]) == ("queued", 1)
     assert server.queue.remaining() == 2
     assert here("jobs", "status", second) == 0
-    assert "queued · 1 before it" in capsys.readouterr().out
+    assert "queued · 1 ahead of it" in capsys.readouterr().out
     assert told(capsys, "jobs", "status", "nope", code=1)["error"]["code"] == "job_not_found"
 
 

@@ -339,7 +339,7 @@ async def test_a_prompt_whose_thread_died_is_told_as_a_stuck_server_with_the_way
     async with benches(stub) as bench:
         error = await bench.ending("odd-1", timeout=1.0)
         assert isinstance(error, ServerUnhealthyError), error
-        assert "counts the job odd-1 as running, but nothing moved" in error.message
+        assert "counts the job odd-1 as running, but made no progress" in error.message
         assert "restart ComfyUI" in error.hint and f"ryla-gen doctor --url {bench.client.address}" in error.hint
         assert "interrupt odd-1" in stub.events
 
@@ -448,7 +448,7 @@ async def test_doctor_s_look_finds_a_dead_thread_and_a_queue_that_nobody_serves(
         while not stub.pending:
             await asyncio.sleep(0.01)
         found = await examine_queue(bench.client, seconds=0.5)
-        assert not found.moves and "none runs" in found.message
+        assert not found.moves and "none is running" in found.message
         waiting.cancel()
 
 

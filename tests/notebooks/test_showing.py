@@ -58,7 +58,7 @@ def test_a_bar_follows_its_job_and_leaves_one_line() -> None:
     bar.end("failed")
     lines = [line for line, _, _ in cell.shown]
     assert lines[:3] == [
-        "flux_dev · queued, 2 before it",
+        "flux_dev · queued, 2 ahead of it",
         "flux_dev · started, after 12 s for the server · 0%",
         "flux_dev · started, after 12 s for the server · 0%",
     ]
