@@ -68,7 +68,7 @@ def test_what_is_of_no_use_is_refused_by_its_header_before_it_is_downloaded(
     for data, why in (
         (checkpoint, "none of its 1 tensors"),
         (sd1, "Stable Diffusion 1"),
-        (b"PK\3\4" * 999_999, "no whole safetensors"),
+        (b"PK\3\4" * 999_999, "is not a complete safetensors"),
     ):
         hub.put("someone/ada-lora", "ada.safetensors", data)
         hub.knobs.speed = 4e6

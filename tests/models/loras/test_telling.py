@@ -98,7 +98,7 @@ def test_an_id_is_made_of_the_files_name_or_of_the_repositorys() -> None:
 
 @pytest.mark.parametrize("text", ["hf://", "hf://a/b", "hf://a/b/c.ckpt", "hf://a/b/../c.safetensors", "hf://a/b/c.safetensors@"])
 def test_an_address_on_the_hub_has_to_be_one(text: str) -> None:
-    with pytest.raises(InvalidInputError, match="names no .safetensors"):
+    with pytest.raises(InvalidInputError, match="does not name a .safetensors"):
         hub_row(text)
 
 
@@ -119,7 +119,7 @@ def test_a_wrong_wish_and_a_base_of_no_use_are_refused(tmp_path: Path) -> None:
     for kind in ("sd 1, kohya", "hunyuan", "flux 2"):
         with pytest.raises(LoraIncompatibleError, match="which no workflow here uses"):
             look(stored(tmp_path, "c.safetensors", lora(kind)), "flux")
-    with pytest.raises(InvalidInputError, match="do not tell"):
+    with pytest.raises(InvalidInputError, match="do not say"):
         look(tmp_path / "b.safetensors")
     with pytest.raises(InvalidInputError, match="no base model 'sd9'"):
         look(tmp_path / "b.safetensors", "sd9")
