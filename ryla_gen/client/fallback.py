@@ -1,4 +1,4 @@
-"""Several backends in order: the next one is tried only when the one before it refused, and nothing had started. Knows no backend.
+"""Try several backends in order, going on only after a refusal before which nothing had started. Knows no backend.
 
 Never after an answer that leaves open whether the job was taken: it might then run, and be paid for, twice.
 """
@@ -47,11 +47,11 @@ def moves_on(error: RylaGenError) -> bool:
 
 
 async def first_willing(names: Sequence[str], attempt: Callable[[str], Awaitable[T]]) -> tuple[str, T, tuple[Skipped, ...]]:
-    """Try backends in order until one takes the job: its name, what the attempt gave, and who refused before it.
+    """Try backends in order until one takes the job; return its name, what the attempt returned, and the refusals before it.
 
     Args:
         names: the backends.
-        attempt: hands the job to one of them, and returns once that one has it.
+        attempt: submits the job to one of them, and returns once that one has it.
 
     Raises:
         RylaGenError: the last one refused, or one failed in a way that leaves open whether the job runs.

@@ -1,4 +1,4 @@
-"""``client.loras``: push, list, show, pull, verify and remove LoRAs, for async and for plain code. Runs nothing."""
+"""Push, list, show, pull, verify and remove LoRAs: ``client.loras``, asynchronous and synchronous. Must not run a job."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ class Loras:
 
 
 class _Hearer:
-    """Passes progress on until the push ends; what still runs in a thread then, where nothing can cancel it, is stopped here."""
+    """Passes progress on until the push ends, then stops work that still runs in a thread, which cannot be canceled."""
 
     def __init__(self, show: Show | None) -> None:
         self._show = show or _unheard
@@ -211,7 +211,7 @@ class _Hearer:
 
 
 def _unheard(transfer: Transfer) -> None:
-    """Nobody wants to know."""
+    """Ignore progress; used when the caller gave no callback."""
 
 
 def _named(source: str) -> str:

@@ -1,4 +1,4 @@
-"""Modal: class methods called by name. One path for all: spawn, follow the job's queue partition, get. Knows no GPU code."""
+"""Run jobs on Modal by calling class methods by name: spawn, follow the job's queue partition, get. Must not know GPU code."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class ModalBackend:
         return ticket
 
     async def find(self, job: str) -> str | None:
-        """Find the handle of a job whose caller died before it heard one: the claim names the call that owns it.
+        """Find the handle of a job whose caller died before it received one: the claim names the call that owns it.
 
         Raises:
             JobCanceledError: it was stopped before any call had it.
@@ -109,7 +109,7 @@ class ModalBackend:
         return f"{self.name}:{owners[-1]}" if owners else None
 
     async def stop(self, job: str) -> None:
-        """Stop a job of which no process heard a call: no call of it begins from now on.
+        """Stop a job whose call id no process received: from now on no call of it begins.
 
         Raises:
             BackendUnreachableError: Modal does not answer; the job may run.

@@ -1,4 +1,4 @@
-"""One job on Modal as its caller follows it: events, reply, limits, stop, and a second run after a preemption. Looks nothing up."""
+"""Follow one job on Modal: events, reply, limits, cancellation, a second run after a preemption. Must not look up the app."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class _WithoutReply(Exception):  # noqa: N818 - it never leaves this module
     def __init__(self, by_hand: bool) -> None:
         super().__init__()
         self.by_hand = by_hand
-        """Whether Modal says that it was canceled."""
+        """Whether Modal reports that it was canceled."""
 
 
 class ModalTicket(TaskTicket):
@@ -95,7 +95,7 @@ class ModalTicket(TaskTicket):
         """Calls that ended without a reply."""
         self._canceled = False
         self._taken = False
-        """Whether a container may have taken the job although no event told of its start."""
+        """Whether a container may have taken the job although no start event arrived."""
         self.at_once = False
         """Whether to ask first without waiting: of an expired result Modal says so only when the wait is over."""
 
@@ -145,7 +145,7 @@ class ModalTicket(TaskTicket):
                 self._follow(await self._sent_in_contract_of(error))
 
     def _owner(self, error: AlreadyClaimedError) -> str:
-        """Return the call that owns the job, as another call of it says."""
+        """Return the call that owns the job, as named by the refusal of another call."""
         owner = str(error.details.get("handle", "")).removeprefix("modal:")
         if owner == CANCELED:  # so says an app of contract 1, which takes the entry for a call
             raise self._canceled_error()
@@ -158,7 +158,7 @@ class ModalTicket(TaskTicket):
     async def _next_call(self, lost: _WithoutReply) -> str:
         """Return the call that runs the job after its own ended without a reply; when it has none, send the job once more.
 
-        A job that its owner stopped is never sent again, and one of which that cannot be told is not either.
+        The job is not sent again when its owner stopped it, nor when that cannot be found out: it would be paid for twice.
         """
         self._over.add(self._id)
         try:
@@ -199,7 +199,7 @@ class ModalTicket(TaskTicket):
         raise ContractMismatchError(error.message, hint, error.details) from None
 
     async def _waited(self) -> PlainData:
-        """Get the call's return value, for as long as there is patience."""
+        """Get the call's return value, within the job's limits."""
         loop = asyncio.get_running_loop()
         failures = early = 0
         while True:
@@ -227,7 +227,7 @@ class ModalTicket(TaskTicket):
                 raise self._failed(error) from None
 
     async def _patience(self) -> float:
-        """Return the seconds that the next question may take; when the job's time is over, give it up."""
+        """Return the seconds that the next wait may take; raise when the job's time is over."""
         now = asyncio.get_running_loop().time()
         if now >= self._deadline() and self._log.started_at is None and not self._taken:
             self._taken = await self._claimed()
@@ -245,7 +245,7 @@ class ModalTicket(TaskTicket):
         return self._log.queued_at + self._terms.queue_seconds + (self._limit if self._taken else 0.0)
 
     async def _claimed(self) -> bool:
-        """Whether a container has the job, for all that is known: that no event told of its start proves nothing."""
+        """Whether a container may have the job. A missing start event proves nothing: events can be lost."""
         try:
             return await persistently(lambda: self._claims.get(self._log.job), "Asking for the claim", self._terms) is not None
         except NotDeployedError:

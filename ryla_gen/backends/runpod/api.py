@@ -1,4 +1,4 @@
-"""RunPod's serverless REST API over HTTP. Knows no workflow; the key goes to the configured address and nowhere else."""
+"""Call RunPod's serverless REST API over HTTP. Must not send the key anywhere but to the configured address."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What RunPod and worker-comfyui say, as our typed errors. Pure: statuses and texts in, errors out; calls nothing.
+"""Translate answers of RunPod and worker-comfyui into typed errors. Must not call anything: statuses and texts in, errors out.
 
-worker-comfyui tells faults in words only. Its forms, as of version 5: a refused graph with ComfyUI's ``node_errors`` as bullets of
+worker-comfyui reports faults as text only. Its forms, as of version 5: a refused graph with ComfyUI's ``node_errors`` as bullets of
 Python values, or with ComfyUI's whole answer after "Raw response:"; a failed node as "Node Type: …, Node ID: …, Message: …".
 """
 

@@ -1,4 +1,4 @@
-"""What goes to worker-comfyui and what comes back: graph, base64 files, progress, outputs. Decides sizes; speaks with nobody."""
+"""Convert a request for worker-comfyui, and read its reply: graph, base64 files, progress, outputs. Must not use the network."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _STEPS = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)")
 def prepared(workflow: Workflow, job: str) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Build the graph, and name the files it reads: by content, so that no worker's cache serves another's picture.
 
-    Pictures that nobody kept (a request rebuilt from the journal is without) leave preview names in the graph.
+    Pictures that are missing (a request rebuilt from the journal has none) leave preview names in the graph.
     """
     names: dict[str, str] = {}
     files: dict[str, bytes] = {}
