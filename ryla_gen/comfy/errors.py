@@ -1,4 +1,4 @@
-"""ComfyUI's refusals and exceptions as our typed errors.
+"""Translate ComfyUI's refusals and exceptions into typed errors.
 
 Pure: answers and messages in, errors out. Knows no socket, no workflow. Server text is cleaned and bounded before it is shown.
 """
@@ -100,7 +100,7 @@ class Answer:
 
     @property
     def from_gateway(self) -> bool:
-        """Whether a proxy answered in the server's place, so that nobody knows what the server did."""
+        """Whether a proxy answered in the server's place, so that it is not known what the server did."""
         return self.status in _GATEWAY
 
 
@@ -329,7 +329,7 @@ def node_error(error: ExecutionError, causes: Sequence[str] = ()) -> RylaGenErro
     """The typed error of a node that raised.
 
     Args:
-        error: what the server said.
+        error: the server's message.
         causes: the exceptions that led to it, the nearest first; they are looked for in its traceback when there are none.
     """
     kind = error.exception_type
@@ -374,7 +374,7 @@ def stuck_queue(
         seconds: how long it waited.
         ahead: the prompts before it, the running one first; None when the server does not say.
         moved: whether others became fewer while it waited.
-        stopped: whether the server could be told to drop it.
+        stopped: whether the request to drop it reached the server.
     """
     dropped = "was removed from the queue; nothing of it ran." if stopped else "the server could not be told to remove it."
     waited = f"The job {prompt_id} waited {seconds:g} s for its turn and {dropped}"

@@ -1,4 +1,4 @@
-"""What ComfyUI accepts in silence and does otherwise than was written. Pure; judges nothing that it would refuse."""
+"""Report what ComfyUI accepts silently but runs differently than written. Must not judge what it would refuse."""
 
 from __future__ import annotations
 

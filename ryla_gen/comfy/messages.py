@@ -1,4 +1,4 @@
-"""What a ComfyUI server says about a prompt, as a closed set of dataclasses made for ``match``.
+"""Parse what a ComfyUI server sends about a prompt into a closed set of dataclasses, made for ``match``.
 
 Pure: bytes and text in, messages out. Knows no socket and no error class. Everything the server says is untrusted:
 what does not fit is dropped (None), text is cleaned of control characters and bounded in length.
@@ -101,7 +101,7 @@ class NodeProgress(Message):
 
 @dataclass(frozen=True, slots=True)
 class PreviewImage(Message):
-    """A small picture of an unfinished result; older ones are dropped when nobody reads them."""
+    """A small picture of an unfinished result; older ones are dropped when they are not read in time."""
 
     node: str
     """Empty when the server speaks the old dialect and it is not known which node runs."""
@@ -144,7 +144,7 @@ class ExecutionSuccess(End):
 
 @dataclass(frozen=True, slots=True)
 class ExecutionInterrupted(End):
-    """Somebody stopped the prompt, or took it out of the queue (then without a node)."""
+    """The prompt was stopped, or taken out of the queue (then without a node)."""
 
     node_id: str = ""
     node_type: str = ""

@@ -1,4 +1,4 @@
-"""Runs one workflow on one ComfyUI server: upload, build, check, submit, follow, collect. Knows no backend and no journal."""
+"""Run one workflow on one ComfyUI server: upload, build, check, submit, follow, collect. Knows no backend and no journal."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Engine:
         backend: name that results carry.
         hourly_usd: what an hour of the server costs, for the cost of a result.
         gpu: kind of GPU, when it is known.
-        queue_timeout: seconds that a prompt may wait until its graph starts; None where the server is looked after otherwise.
+        queue_timeout: seconds that a prompt may wait until its graph starts; None where something else watches the server's queue.
 
     """
 
@@ -87,7 +87,7 @@ class Engine:
         self._gpu = gpu
         self._queue_timeout = queue_timeout
         self.unstopped: set[str] = set()
-        """Jobs that should have been stopped, and whose server could not be told."""
+        """Jobs that should have been stopped, but whose server could not be reached."""
         self._uploads = Uploads(client)
         self._server: dict[str, Any] | None = None
 
@@ -232,7 +232,7 @@ class Engine:
         return node_error(failure, causes_in_log(failure, log_pieces))
 
     async def _stop(self, job: str) -> bool:
-        """Tell the server to stop a prompt. That it cannot be told hides nothing of why it should; ``unstopped`` remembers it."""
+        """Tell the server to stop a prompt. A failure is remembered in ``unstopped``, and does not hide the reason for stopping."""
         try:
             await self._client.cancel(job)
         except RylaGenError as error:
@@ -244,7 +244,7 @@ class Engine:
     def _note(self, message: Message, run: Run) -> None:
         if isinstance(message, End):
             run.server_clock = (run.server_clock[0], message.at)
-        if isinstance(message, SIGNS_OF_A_START):  # its start was told while nobody was connected
+        if isinstance(message, SIGNS_OF_A_START):  # its start was sent while the connection was down
             self._start(run)
         match message:
             case QueuePosition(position=position):
@@ -334,7 +334,7 @@ class Engine:
         )
 
     async def _about_server(self) -> dict[str, Any]:
-        """Versions and GPU, asked once per engine; a server that will not say is no reason to lose a result."""
+        """Versions and GPU, asked once per engine; a server that does not answer is no reason to lose a result."""
         if self._server is None:
             try:
                 stats = await self._client.system_stats()

@@ -1,4 +1,4 @@
-"""Whether the LoRAs of a finished prompt had an effect, read from the server's log: a process of ours, or one asked over HTTP."""
+"""Tell from a server's log whether the LoRAs of a finished prompt had an effect. Must not start or stop anything."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class LoraWatch:
         """By file: ComfyUI says it once, and is silent when it has the node's result already."""
 
     def mark(self) -> int:
-        """Where the log is now; to be asked before the prompt is handed in."""
+        """The log's current position; take it before the prompt is submitted."""
         return self._log.mark()
 
     async def notices(self, graph: Mapping[str, Any], mark: int) -> tuple[Notice, ...]:

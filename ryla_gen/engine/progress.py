@@ -1,4 +1,4 @@
-"""What is known of one prompt while it runs: how far it is, what it saved. Bookkeeping only; speaks with no server."""
+"""Keep what is known of one prompt while it runs: how far it is, what it saved. Must not speak with a server."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Item:
 
 
 class Collected:
-    """What the nodes of one prompt made, in whatever order they told.
+    """What the nodes of one prompt made, in the order of their messages.
 
     Args:
         view: reads a file of the server.

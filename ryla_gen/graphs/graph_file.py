@@ -1,4 +1,4 @@
-"""Reads a JSON file that ought to be a graph, and says plainly what is wrong with one that is not. Knows no format."""
+"""Read a JSON file that should be a graph, and say what is wrong with one that is not. Must not know either format."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def parse(data: bytes, name: str) -> Any:
 
 
 def graph_texts(texts: Mapping[str, str]) -> dict[str, str]:
-    """Return what a saved picture or video says of its graph: under ``prompt`` what ran, under ``workflow`` its drawing.
+    """Return the graph texts in a saved picture or video: under ``prompt`` what ran, under ``workflow`` its drawing.
 
     Args:
         texts: all texts that the file carries, by name. Some nodes write ``Prompt`` in capitals.

@@ -1,4 +1,4 @@
-"""What can be set in a graph: every value of every node, with its type and range; and setting them, checked. Knows no server."""
+"""List every value of a graph that can be set, with its type and range; set values, checked. Needs no server."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Slot:
     title: str
     """What the graph's maker called the node; its class where it has no other name."""
     type: str
-    """INT, FLOAT, STRING, BOOLEAN, COMBO; another of ComfyUI's words, or ``*`` where nobody knows."""
+    """INT, FLOAT, STRING, BOOLEAN, COMBO; another of ComfyUI's words, or ``*`` where it is not known."""
     value: Any
-    """What the graph says now."""
+    """Its value in the graph."""
     minimum: float | None = None
     maximum: float | None = None
     step: float | None = None

@@ -1,4 +1,4 @@
-"""Finds what really feeds an input of a drawing: through reroutes, bypassed nodes, set and get nodes, subgraphs' walls.
+"""Find what really feeds an input of a drawing: through reroutes, bypassed nodes, set and get nodes, and subgraph borders.
 
 Knows no schema and no value of a widget but a primitive's. Nothing recurses: a chain may have thousands of links.
 """
@@ -77,7 +77,7 @@ def expanded(drawing: Drawing) -> Iterator[tuple[Scope, Drawn]]:
         if count > MOST or len(scope.path) > DEEPEST:
             raise InvalidInputError("The subgraphs of this drawing contain themselves, or too many others.", EXPORT_HELP)
         is_subgraph = node.type in drawing.subgraphs
-        # Of an instance inside another subgraph the page does not ask the mode, only of the nodes in it.
+        # For an instance inside another subgraph, the page ignores the instance's own mode and checks only the nodes in it.
         if node.mode in (MUTED, BYPASSED) and not (is_subgraph and scope.outer is not None):
             continue
         if is_subgraph:

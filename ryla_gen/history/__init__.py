@@ -1,7 +1,7 @@
-"""The journal: every job of this machine and what it cost, in one SQLite file that several processes share.
+"""Keep every job of this machine and its cost in one SQLite file, the journal, which several processes share.
 
 A job is written here before anything is spent. Nothing here may cost a generation: what cannot be written is kept in
-memory, said once, and written when the file works again. Holds no picture, only hashes and sizes. Knows no backend.
+memory, said once, and written when the file works again. Must not hold a picture, only its hash and size, nor know a backend.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class History:
         self._write(sql, tuple(stored(name, value) for name, value in row.items()))
 
     def reserve(self, job: str, purse: Purse, row: Mapping[str, Any]) -> Purse | None:
-        """Set money aside for a job, and write the job down, in one step that no other process can come between.
+        """Reserve money for a job and record the job in one transaction: two processes cannot both take the last of a budget.
 
         Args:
             job: its uuid4; one that is there already gets this reservation in place of its own.
@@ -114,8 +114,8 @@ class History:
                 ``process``.
 
         Returns:
-            The purse with what was set aside and what the others hold; None when the file cannot be used, so that nobody
-            knows what is left.
+            The purse with what was set aside and what the others hold; None when the file cannot be used, so that what is
+            left is not known.
 
         """
         full = {"id": job, "state": "queued", "created_at": now(), "tags": [], **row}
@@ -322,7 +322,7 @@ class History:
             self._warn(f"The journal {self.path} could not be {doing}: {error}. Generations continue without it.")
 
     def _be_patient(self, connection: sqlite3.Connection | None, *, patient: bool) -> None:
-        """Wait long for a lock, or short after that was in vain."""
+        """Use a short busy_timeout after one timeout, so later writes do not block for the full wait again."""
         seconds = BUSY_SECONDS if patient else BUSY_SECONDS_AGAIN
         if seconds != self._patience and connection is not None:
             with suppress(sqlite3.Error):

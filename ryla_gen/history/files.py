@@ -1,4 +1,4 @@
-"""SQLite files as the journal needs them: corrupt or not, write-ahead, one transaction at a time. Knows no column."""
+"""Open, check and migrate SQLite files for the journal, one write transaction at a time. Must not know a column."""
 
 from __future__ import annotations
 

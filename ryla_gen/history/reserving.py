@@ -1,4 +1,4 @@
-"""Money set aside for jobs that have not ended, so that several processes share one budget. Decides nothing about prices."""
+"""Reserve money for jobs that have not ended, so that several processes share one budget. Must not decide prices."""
 
 from __future__ import annotations
 

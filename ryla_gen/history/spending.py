@@ -1,4 +1,4 @@
-"""What the journal's jobs cost, by day, workflow, character or backend. Sums up; guesses no cost that was not written down."""
+"""Sum up what the journal's jobs cost, by day, workflow, character or backend. Must not guess a cost that is not recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures: what the header says, and the bytes that are sent: upright, sRGB, 8 bits, one frame, without metadata.
+"""Read a picture's header, and make the bytes that are sent: upright, sRGB, 8 bits, one frame, without metadata.
 
 Sizes are checked before any pixel is decoded, and nothing of PIL's global state is touched: plugins are opened
 directly, by the kind that the first bytes show. Knows no references.

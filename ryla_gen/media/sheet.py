@@ -1,4 +1,4 @@
-"""A contact sheet: pictures in an even grid, each with its label. Draws bytes into bytes; knows no job and no file."""
+"""Draw a contact sheet: pictures in an even grid, each with its label. Must not know a job or a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a video holds, read with av from memory (animated WebP: with PIL). Decodes one frame, to see that it can be.
+"""Probe a video with av, from memory (animated WebP with PIL). Decodes one frame, to see that it can be decoded.
 
 The demuxer is chosen by the first bytes, never guessed by ffmpeg: some of its formats are playlists that open other
 files and addresses. Knows no references.

@@ -1,4 +1,4 @@
-"""Weights into a folder: find out what is missing, see that there is room, bring it in parallel, report file by file.
+"""Sync weights into a folder: find what is missing, check the room, download in parallel, report file by file.
 
 Knows no workflow and no volume: rows come in, a report goes out.
 """
@@ -84,7 +84,7 @@ class _Sync:
         return plan
 
     def _takes(self, plan: Plan) -> bool:
-        """Whether a file that somebody put there is the one; of a file whose hash nobody ever said, only the size can speak."""
+        """True if the file on disk is the expected one (by sha256; by size when no hash is published)."""
         self.board.stage(label(plan.row), "checking", total=plan.size)
         actual = sha256_of(plan.path, lambda size: self.board.moved(label(plan.row), size), self.stop)
         size = plan.path.stat().st_size
@@ -185,7 +185,7 @@ def sync(
     """Bring every file that is missing, half there or wrong into a models folder, verified by size and sha256.
 
     A file is continued where an earlier sync stopped, even one that was killed; under its own name it appears whole or not at all.
-    A hash that nobody published is recorded at the first download and held to afterwards. Files that are in place cost no request.
+    A hash that is not published is recorded at the first download and held to afterwards. Files that are in place cost no request.
     Two syncs at once share the work. What fails is in the report and does not stop the others.
 
     Args:

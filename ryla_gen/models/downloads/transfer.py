@@ -1,4 +1,4 @@
-"""One file onto the disk: continue what is there, hash what comes, rename when it is right. Knows no plan and no other file."""
+"""Transfer one file to the disk: continue what is there, hash what comes, rename when it is right. Knows no other file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Plan:
     origin: Origin
     path: Path
     sha256: str | None
-    """What the hash must be; None when nobody ever said."""
+    """What the hash must be; None when none is published."""
     size: int | None
 
     @property
@@ -133,7 +133,7 @@ def fetch(plan: Plan, sources: Sources, moved: Moved, tries: int, stop: Stop) ->
 def _stream(plan: Plan, sources: Sources, part: Part) -> None:
     """Take what one connection gives."""
     size = plan.size
-    if part.size > (size or 0):  # nobody says the size: nobody can say where to go on either
+    if part.size > (size or 0):  # without a published size it is unknown where to continue
         part.restart()
     if part.size == size:
         return  # the last process died between the last byte and the renaming

@@ -1,4 +1,4 @@
-"""What a stored LoRA is: its id, its card, where its files lie below the store. Pure data; opens nothing.
+"""Define what a stored LoRA is: its id, its card, where its files lie below the store. Must not open a file.
 
 docs/contract.md, "LoRA files on a volume or pod", has the shapes.
 """
@@ -103,7 +103,7 @@ class Transfer:
     stage: Stage
     bytes: int
     total: int | None
-    """None as long as nobody said."""
+    """None as long as it is not known."""
 
 
 Show = Callable[[Transfer], None]

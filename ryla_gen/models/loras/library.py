@@ -1,7 +1,7 @@
-"""The LoRAs of one store: push, list, show, pull, verify, remove. Order and safety are decided here; bytes go through the store.
+"""Push, list, show, pull, verify and remove the LoRAs of one store. Decides order and safety; bytes go through the store.
 
-A push sends the content under the name of its hash first and replaces the card last: whoever reads in between sees the old LoRA
-whole, and nobody ever sees half of one.
+A push sends the content under the name of its hash first and replaces the card last: a reader in between sees the old LoRA
+whole, and never half of one.
 """
 
 from __future__ import annotations
@@ -204,14 +204,14 @@ class Library:
         if used:
             text = f"A waiting or running job on the server uses {', '.join(sorted(used))}."
             raise StorageFailedError(text, "Wait for it, or cancel it: ryla-gen jobs list", {"lora_id": lora_id})
-        # The card first: from then on nobody begins to read the content.
+        # The card first: from then on no reader begins with the content.
         cards = [path for path in paths if path.endswith(f"/{CARD}")]
         await self.store.remove(cards)
         await self.store.remove([path for path in paths if path not in cards])
         return tuple(paths)
 
     async def _sent(self, card: Card, incoming: Incoming, before: dict[str, int], show: Show) -> int:
-        """Send the content where it is missing, then the card; again when somebody cleared the content away meanwhile."""
+        """Send the content where it is missing, then the card; again when another push cleared the content away meanwhile."""
         have, sent = before, 0
         for _ in range(ATTEMPTS):
             if have.get(card.path) != card.bytes:

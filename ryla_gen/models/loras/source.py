@@ -1,4 +1,4 @@
-"""What somebody wants to push: a file on this machine or on the Hugging Face hub, examined before a byte of it is sent.
+"""Examine a LoRA to be pushed, from this machine or the Hugging Face hub, before a byte of it is sent.
 
 Reads headers and hashes; knows no store.
 """
