@@ -1,4 +1,4 @@
-"""Plain data ↔ typed objects: the request, the reply and its errors, as docs/contract.md fixes them. Carries nothing itself."""
+"""Convert requests, replies and errors between plain data and typed objects, as docs/contract.md fixes them. Sends nothing."""
 
 from __future__ import annotations
 

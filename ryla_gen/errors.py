@@ -1,4 +1,4 @@
-"""Every error this package raises: what happened, a stable code, and the command that fixes it.
+"""Define every error this package raises: what happened, a stable code, and the command that fixes it.
 
 The whole tree::
 

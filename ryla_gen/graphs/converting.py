@@ -1,6 +1,6 @@
 """Convert ComfyUI's UI format into the API format, as its own page exports it, with the help of node schemas.
 
-Works on plain data; knows no server and no file. What the page would decide at random is decided deterministically here, and reported.
+Works on plain data; knows no server and no file. What the page decides at random is fixed here, and reported.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tells a container that must stop from an input that was canceled: Modal cancels inputs in both cases. Stops nothing itself."""
+"""Tell a container that must stop from an input that was canceled: Modal cancels inputs in both cases. Stops nothing."""
 
 from __future__ import annotations
 

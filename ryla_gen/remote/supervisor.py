@@ -1,4 +1,4 @@
-"""Keeps one ComfyUI working: notices when it dies or hangs, ends what is left of it, starts it again. Knows no retry."""
+"""Keep one ComfyUI working: notice when it dies or hangs, end what is left of it, start it again. Must not retry a job."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Session:
     async def _released(self, prompt_id: str) -> None:
         try:
             with self.busy(), contextlib.suppress(RylaGenError):
-                while not self.over and prompt_id in (await self.client.queue()).running:  # noqa: ASYNC110 - nothing tells us
+                while not self.over and prompt_id in (await self.client.queue()).running:  # noqa: ASYNC110 - no event announces it
                     await asyncio.sleep(RELEASE_LOOK)
         except Exception as error:  # what it runs cannot be told any more, and it may hold the GPU
             log.exception("the end of %s could not be followed", prompt_id)
@@ -117,7 +117,7 @@ class Session:
 
 
 class Supervisor:
-    """ComfyUI, always there: whoever asks for a session gets one that works.
+    """Keeps ComfyUI available: every call of :meth:`session` returns one that works.
 
     Args:
         server: the process.

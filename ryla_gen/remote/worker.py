@@ -1,6 +1,6 @@
-"""What runs in a GPU container: a request in plain data, a reply in plain data; between them the engine on a supervised ComfyUI.
+"""Serve one request in a GPU container: decode it, run it on the supervised ComfyUI, encode the reply.
 
-Faults of the request are replies; faults of the machine are raised, so that Modal counts a failure. Knows no caller.
+Faults of the request are replies; faults of the machine are raised, so that Modal counts a failure. Must not know a caller.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from .supervisor import Session, Supervisor
 from .volume_check import Stock
 
 LOADED = time.monotonic()
-"""When Python had come this far in a new container: the cold start counts from here."""
+"""When a new container's Python reached this line: the cold start counts from here."""
 COLD_SECONDS = 2.0
 """Requests that arrive so soon after the start, before any was served, had been waiting for it."""
 MACHINE_FAULTS = (ServerUnhealthyError, BackendUnreachableError, StorageFailedError, InternalError)
@@ -247,7 +247,7 @@ class Worker:
                 return await self._once(session, workflow, job, _emitter(session, publisher, cold, begun), loras)
             except (ServerUnhealthyError, BackendUnreachableError) as error:
                 if _canceled():
-                    raise asyncio.CancelledError from error  # nobody wants it any more, whatever ended it
+                    raise asyncio.CancelledError from error  # the request was canceled meanwhile: that counts, whatever ended it
                 if not session.over:  # else the next ComfyUI may be starting already, and it would be ended
                     await session.end(error.message)
                 deaths, waited = deaths + bool(begun), waited + (not begun)
@@ -264,7 +264,7 @@ class Worker:
             except (GenerationTimeoutError, asyncio.CancelledError) as error:
                 if job not in session.engine.unstopped:
                     session.release(job)
-                elif not session.over:  # it runs on, or will run, for nobody
+                elif not session.over:  # it runs on, or will run, with no one waiting for it
                     await asyncio.shield(session.end(f"it could not be told to stop the job {job}"))
                 if isinstance(error, GenerationTimeoutError):
                     error.hint = longer(workflow, self._config)

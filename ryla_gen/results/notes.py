@@ -1,4 +1,4 @@
-"""What a saved file says of the workflow that made it, written and read back. What a file says of itself is a claim."""
+"""Write the workflow that made a file into it, and read it back. What a file says about itself is an unverified claim."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings: argument > environment > config.toml > default, each value with its origin.
+"""Resolve settings: argument > environment > config.toml > default, each value with its origin.
 
 Reads the environment and one file; knows no backend's code. Secrets come from the environment only and are shown nowhere.
 """

@@ -1,4 +1,4 @@
-"""Every setting: its key, its type, its default, the variables that set it, and how a value is checked.
+"""Define every setting: its key, its type, its default, the variables that set it, and how a value is checked.
 
 Pure: reads no file and no environment.
 """

@@ -1,4 +1,4 @@
-"""The configuration file, read: its text, and its values by dotted key. Writes nothing and decides nothing."""
+"""Read the configuration file: its text, and its values by dotted key. Must not write or decide."""
 
 from __future__ import annotations
 

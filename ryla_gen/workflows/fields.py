@@ -1,4 +1,4 @@
-"""Field types of workflows: pictures and videos, and what to say when a value does not fit. Knows no single workflow."""
+"""Define the field types of workflows, pictures and videos, and the errors of values that do not fit."""
 
 from __future__ import annotations
 
