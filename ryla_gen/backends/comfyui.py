@@ -102,7 +102,7 @@ class ComfyBackend:
         self._connect = connect
         self._loras = loras
         self._watch: LoraWatch | None = None
-        """Reads the log of a server in this process; one elsewhere is asked for it."""
+        """Reads the log of a server in this process; one elsewhere sends it over HTTP."""
         self._judge = LoraWatch(ServerLog(), () if lora_folder is None else (lora_folder,))
         self._hourly_usd = hourly_usd
         self._queue_timeout = queue_timeout

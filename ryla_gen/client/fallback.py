@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 IN_PROCESS = frozenset({"comfyui", "emulator"})
-"""Backends whose ``submit`` returns before the server was asked: here the engine does that in a task of its own."""
+"""Backends whose ``submit`` returns before the server took the job: the engine submits in a task of its own."""
 MOVABLE = (BackendError, ModelNotFoundError, WorkflowInvalidError)
 """Kinds of refusals that another backend need not share: the server is away, or lacks a node class or weights."""
 
@@ -69,14 +69,14 @@ async def first_willing(names: Sequence[str], attempt: Callable[[str], Awaitable
 
 
 async def taken(ticket: Ticket, backend: str) -> Started | None:
-    """Wait until a backend has the job, and return its start where that is what told it.
+    """Wait until a backend has the job; return its start event when that is the first sign of it.
 
     Raises:
         RylaGenError: the job has ended with it; see :func:`moves_on`.
 
     """
     if backend not in IN_PROCESS:
-        return None  # their submit has asked already
+        return None  # their submit returns only once the server has taken the job
     try:
         async for event in ticket.events(previews=False):
             if isinstance(event, Finished):

@@ -73,7 +73,7 @@ class AsyncJobs:
             return self._outcomes.live[record.id]
         handle = record.handle or await self._handle(record)
         if handle is None and record.backend == "comfyui" and record.process is not None:
-            # Its process died while it sent it: the server may have it in hand still.
+            # Its process died while sending it: the server may still be validating it, and would queue it a moment later.
             deadline, pause = time.monotonic() + SETTLE_SECONDS, 0.1
             while handle is None and time.monotonic() < deadline:
                 await asyncio.sleep(pause)
@@ -109,7 +109,7 @@ class AsyncJobs:
             raise
         # Looking at what has ended changes nothing in the journal.
         ended = record.state in FINAL_STATES
-        if not ended:  # what the process that handed it in thought it would cost
+        if not ended:  # restore the estimate, which bounds the cost of a job without a result
             self._estimate(record)
         said = notices(record.skipped, record.backend)
         started_at = None if ended else record.started_at

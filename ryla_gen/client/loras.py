@@ -54,7 +54,7 @@ class AsyncLoras:
             id: name under which requests ask for it; made of the file's name when absent.
             base: flux, sdxl or wan, for a file that does not say.
             trigger_words: words that call it, instead of those its metadata names.
-            progress: told how far it is, from any thread.
+            progress: called with how far it is, from any thread.
 
         Raises:
             InvalidInputError: it is no LoRA in a safetensors file, the id does not fit, or nothing tells its base model.
@@ -102,7 +102,7 @@ class AsyncLoras:
             id: of the LoRA.
             path: a file's name, or a folder, which gets ``<id>.safetensors``.
             overwrite: whether a file of that name may be replaced.
-            progress: told how far it is.
+            progress: called with how far it is.
 
         Raises:
             LoraNotFoundError: there is none of that id, or what is stored is not whole.

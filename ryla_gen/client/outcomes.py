@@ -79,6 +79,7 @@ class Outcomes:
             generation = await sent.ticket.result()
         except BaseException as error:
             found = typed(error, sent.job)
+            # A fault of ours in the ticket, not an end reported by the backend: the job may still run and cost money.
             if isinstance(found, InternalError) and found.__cause__ is not None:
                 await self._stop(sent)
             if journal:
@@ -134,7 +135,7 @@ class Outcomes:
             telemetry.emit(event, self._settings)
 
     def _elsewhere(self, known: Record | None, error: RylaGenError) -> bool:
-        """Whether a job is unknown to the server that was asked, because it was sent to another one."""
+        """Whether a job is unknown to this server because it was sent to another one."""
         if not isinstance(error, JobExpiredError) or known is None or known.backend != "comfyui":
             return False
         return known.server not in (None, error.details.get("server", self._settings.comfyui_url))

@@ -94,7 +94,7 @@ async def lost(records: Sequence[Record]) -> Lost:
 
 async def _ask(address: str, records: Sequence[Record], found: Lost) -> None:
     try:
-        # As an argument, so that credentials of another server are not sent there.
+        # As an argument: the configured credentials go to their own server only, and this address may be another one.
         settings = Settings.load(backend="comfyui", comfyui_url=address)
         async with asyncio.timeout(ANSWER_SECONDS), connect(settings, connect_timeout=ANSWER_SECONDS) as server:
             queue = await server.queue()  # first: prompts move from there to the history

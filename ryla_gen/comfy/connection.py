@@ -15,10 +15,10 @@ from ..errors import BackendUnreachableError, InternalError, RylaGenError, Serve
 log = logging.getLogger("ryla_gen.comfy")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
-"""Seconds between attempts to reconnect. Not zero at first: ComfyUI tidies up the old socket by its client id, and the new one
-goes deaf when that happens after it came."""
+"""Seconds between attempts to reconnect. Not zero at first: ComfyUI removes the old socket by its client id, and a new one that is
+open by then gets no messages any more."""
 PATIENCE = 6
-"""A server that accepts and says nothing may be loading a model with Python's lock held: it gets so many times the limit."""
+"""Factor on the limit for a server that accepts a connection and stays silent: it may be loading a model with the GIL held."""
 STABLE = 1.0
 """A connection that lived for fewer seconds does not end an outage."""
 

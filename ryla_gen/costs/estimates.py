@@ -110,13 +110,13 @@ def _from_table(workflow: Workflow, work: Work, gpu: str | None) -> Found:
 
 
 def _usual(workflow: Workflow) -> float:
-    """The work of the class's own defaults, which its durations are written for."""
+    """Measure the class's own defaults, which its durations are written for."""
     fields = {name: info.default for name, info in type(workflow).model_fields.items() if not info.is_required()}
     return workflow.work({**workflow.described(), **fields}).amount
 
 
 def _on(seconds: Range, gpu: str | None) -> Range:
-    """On another GPU: by the ratio of their data sheets, which real graphs only roughly follow."""
+    """Scale a range to another GPU by the ratio of their data sheets, which real graphs only roughly follow."""
     speed = TENSOR_TFLOPS.get(gpu or "")
     if speed is None:
         return seconds.widened(0.25, 4.0)

@@ -45,7 +45,7 @@ class Watched:
         job: its id.
         limits: how long it may take.
         note: takes each message.
-        stop: tells the server to stop the prompt, and returns whether that reached it.
+        stop: asks the server to stop the prompt, and returns whether that reached it.
     """
 
     def __init__(
@@ -86,15 +86,16 @@ class Watched:
             self._note(ExecutionStart(self._job))
             await self.follow(follower)
         except asyncio.CancelledError:
+            # Shielded: a second cancel must not leave the prompt running on the server.
             await asyncio.shield(self._stop(self._job))
             raise
         except Exception:
-            if not follower.ended:  # what it says cannot be taken, so nothing of it may run on
+            if not follower.ended:  # its messages cannot be handled, so it must not run on unwatched
                 await self._stop(self._job)
             raise
 
     def _deadline(self) -> float | None:
-        # The event loop's clock is the monotonic one.
+        # Two clocks, one after the other: waiting until the graph starts, running from then on. asyncio uses time.monotonic() too.
         if self._run.started is not None:
             return self._run.started + self._limits.running
         return None if self._limits.waiting is None else self._began + self._limits.waiting
@@ -131,7 +132,7 @@ class Watched:
         return error
 
     async def _ends(self, follower: Follower) -> bool:
-        """Whether a prompt that was told to stop ends."""
+        """Whether a prompt ends after the request to stop it."""
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 async for _ in follower:

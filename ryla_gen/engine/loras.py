@@ -71,7 +71,7 @@ class Chooser:
 
 
 def require_base(lora_id: str, made_for: str | None, base: str | None) -> None:
-    """Refuse a LoRA that was made for another base model. Where the LoRA or the graph does not tell, it passes.
+    """Refuse a LoRA that was made for another base model. Where neither the LoRA nor the graph names one, it passes.
 
     Raises:
         LoraIncompatibleError: it was.

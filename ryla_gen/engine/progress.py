@@ -103,8 +103,8 @@ class Collected:
     def ordered(self, graph: Mapping[str, Any]) -> list[Item]:
         """Everything that counts as result, in the graph's order: the order of its nodes, then the order within a node.
 
-        Temporary files (PreviewImage) count only where nothing was saved for good. Nodes tell in the order in which they ran, and
-        cached ones first, so the same graph may tell in another order the next time.
+        Temporary files (PreviewImage) count only where nothing was saved for good. Nodes report in the order in which they ran, and
+        cached ones first, so the same graph may report in another order the next time.
         """
         files = [item for item in self._items if item.place]
         dropped = {id(item) for item in files if item.place != "output"} if any(item.place == "output" for item in files) else set()

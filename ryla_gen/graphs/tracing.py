@@ -136,7 +136,7 @@ class Tracer:
         return found
 
     def _up(self, at: _Place) -> _Place | Source | None:
-        """From an input to the output that feeds it."""
+        """Step from an input to the output that feeds it."""
         number = at.node.inputs[at.slot].link if at.slot < len(at.node.inputs) else None
         link = at.scope.sheet.links.get(number) if number is not None else None
         if link is None:
@@ -147,7 +147,7 @@ class Tracer:
         return None if origin is None else _Place(at.scope, origin, link.origin_slot, at.wanted, is_input=False)
 
     def _out(self, scope: Scope, slot: int) -> _Place | Source | None:
-        """From inside a subgraph to the input of its instance."""
+        """Step from inside a subgraph to the input of its instance."""
         instance, outer = scope.instance, scope.outer
         if instance is None or outer is None or slot >= len(instance.inputs):
             return None
@@ -157,7 +157,7 @@ class Tracer:
         return _Place(outer, instance, slot, socket.type, is_input=True)
 
     def _through(self, at: _Place) -> _Place | Source | None:
-        """From an output to what stands behind it."""
+        """Step from an output to what its node passes on; end at the node when it is a real source."""
         node, scope = at.node, at.scope
         if node.type == "PrimitiveNode":  # the page sets its value even where it is muted
             values = node.values if isinstance(node.values, list) else []
@@ -179,7 +179,7 @@ class Tracer:
         return Source(scope.id_of(node), at.slot)
 
     def _into(self, at: _Place) -> _Place | Source | None:
-        """From an output of a subgraph's instance to the node inside that feeds it."""
+        """Step from an output of a subgraph's instance to the node inside that feeds it."""
         inner = inside(self.drawing, at.scope, at.node)
         link = inner.sheet.outputs.get(at.slot)
         if link is None:

@@ -44,7 +44,7 @@ class CostRow:
     usd: float
     """US dollars, failures included as far as their cost is known."""
     reserved_usd: float
-    """US dollars that jobs under way have set aside."""
+    """US dollars that jobs under way have reserved."""
 
     @property
     def usd_each(self) -> float | None:

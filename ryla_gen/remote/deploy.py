@@ -54,7 +54,7 @@ class Plan:
     """Whether containers load their weights before their first request."""
 
     def variables(self) -> dict[str, str]:
-        """Return the environment variables that tell the app.
+        """Return the environment variables that configure the app.
 
         Raises:
             InvalidInputError: a family or a GPU does not exist.

@@ -12,7 +12,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.received = False
-        """Whether the container was told to stop."""
+        """Whether the container received the signal to stop."""
 
     def listen(self) -> None:
         """Note the signal from now on. Called for each request, since Modal's runtime sets its own handler between them.

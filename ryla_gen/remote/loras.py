@@ -79,7 +79,7 @@ class LoraCopies:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def bring(self, lora_id: str, base: str | None) -> Brought | None:
-        """Have a LoRA on the disk; None when the volume has none of that id.
+        """Copy a LoRA to the disk unless it is there; None when the volume has none of that id.
 
         Args:
             lora_id: name of the LoRA.

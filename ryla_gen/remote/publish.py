@@ -92,7 +92,7 @@ def _made(make: Callable[[], PlainData | None]) -> PlainData | None:
     """Return an item; None for one that cannot be made, so that those behind it are still sent."""
     try:
         return make()
-    except Exception:  # a preview of an unknown kind, say: events are decoration
+    except Exception:  # a preview of an unknown kind, say: events only inform
         log.exception("an event could not be made")
         return None
 

@@ -144,6 +144,7 @@ class Worker:
         cold = self._cold_start if not self._served and time.monotonic() - self._ready < COLD_SECONDS else 0.0
         try:
             read = contract.read_request(request, name)
+            # Before anything costs time: of several calls with one job id, only the one that owns the claim runs it.
             again = await claim(self._claims, read.job, modal.current_function_call_id() or "")
         except MACHINE_FAULTS:
             raise
@@ -214,7 +215,7 @@ class Worker:
         return self._stamped(generation, cold, notices, {"loras": copied} if copied else {})
 
     async def _checked(self, workflow: Workflow) -> tuple[Notice, ...]:
-        """What ComfyUI would not say, or only after minutes: missing weights, and a picture without a face."""
+        """Check what ComfyUI reports only after minutes, or not at all: missing weights, and a picture without a face."""
         try:
             if self._places.checks_weights or not self._emulated:
                 await self._stock.require(workflow)
@@ -318,7 +319,7 @@ def longer(workflow: Workflow, config: FamilyConfig) -> str:
 
 
 def _canceled() -> bool:
-    """Whether this task was asked to stop."""
+    """Whether this task is being canceled."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

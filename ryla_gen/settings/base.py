@@ -38,7 +38,7 @@ class _NotThisError(Exception):
 
 
 LARGEST = 1e300
-"""Beyond it a number is none that anybody meant, and a whole one may be too large for a float."""
+"""Largest number accepted: beyond it a value is a mistake, and a whole one may be too large for a float."""
 
 Check = Callable[[Any], Any]
 """Turns a typed value into the stored one, or raises."""

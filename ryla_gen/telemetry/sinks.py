@@ -114,7 +114,7 @@ class SpanSink:
 
     def _end(self, event: Completed | Failed | Canceled) -> None:
         took = event.seconds if isinstance(event, Completed) else 0.0
-        # A job that another process asked for has no span yet: it began when its time says.
+        # A job that another process requested has no span yet: its start is computed from the duration in the event.
         span = self._open.pop(event.job, None) or self._begin(event, event.at - took)
         span.set_attributes({"ryla_gen.state": event.type, **_attributes(event)})
         if isinstance(event, Failed):

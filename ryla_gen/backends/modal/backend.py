@@ -37,7 +37,7 @@ class ModalBackend:
 
     Args:
         settings: app, environment, timeout and workspace.
-        terms: how patient to be.
+        terms: attempts, pauses and queue time.
     """
 
     name = "modal"
@@ -49,7 +49,7 @@ class ModalBackend:
         self._terms = replace(terms, deploy=f"{terms.deploy} --environment {environment}" if environment else terms.deploy)
         self._checked = False
         self._contract = CONTRACT
-        """What requests are written in: an app of an older contract refuses a newer one before it runs anything."""
+        """Version of the contract that requests are written in: an older app refuses a newer one before it runs anything."""
         self._loras = Chooser(Library(VolumeStore(environment)), remember=REMEMBERED_SECONDS)
         self._methods: dict[str, Any] = {}
         self._tickets: WeakSet[ModalTicket] = WeakSet()
@@ -160,7 +160,7 @@ class ModalBackend:
 
 
 def _attribute(instance: Any, name: str) -> Any:
-    """The method of a looked-up class; None where Modal, or Python, says that there is none."""
+    """Return the method of a looked-up class; None when the class does not have it."""
     try:
         return getattr(instance, name, None)
     except modal.exception.Error:

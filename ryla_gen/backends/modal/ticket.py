@@ -105,7 +105,7 @@ class ModalTicket(TaskTicket):
         return f"modal:{self._first}"
 
     async def cancel(self) -> None:
-        """Stop the job, queued or running, whichever call it belongs to, and wait until that is settled."""
+        """Stop the job, queued or running, whichever call it belongs to, and wait until it has ended here."""
         if self._task.done():
             return
         self._canceled = True
@@ -117,7 +117,7 @@ class ModalTicket(TaskTicket):
         await stop_job(self._claims, self._log.job, [self._id], self._terms)
 
     def _follow(self, call: str) -> None:
-        self._id = call  # the object knows its id only once Modal has answered for it
+        self._id = call  # kept apart: Modal's object has its id only after the first answer
         self._call: Any = modal.FunctionCall.from_id(call)
 
     async def _work(self) -> Generation:
@@ -133,7 +133,11 @@ class ModalTicket(TaskTicket):
         return generation
 
     async def _replied(self) -> Generation:
-        """Wait for the reply, of whichever call the job comes to belong to."""
+        """Wait for the reply of the call that owns the job, following it from call to call.
+
+        An answer that is no reply leads to the next call: "already claimed" names the owner, a call that was lost has a successor
+        or is sent again, and an app with an older contract gets the request in that contract.
+        """
         while True:
             try:
                 return read_reply(await self._waited(), self._workflow)
@@ -147,9 +151,9 @@ class ModalTicket(TaskTicket):
     def _owner(self, error: AlreadyClaimedError) -> str:
         """Return the call that owns the job, as named by the refusal of another call."""
         owner = str(error.details.get("handle", "")).removeprefix("modal:")
-        if owner == CANCELED:  # so says an app of contract 1, which takes the entry for a call
+        if owner == CANCELED:  # an app of contract 1 reports this entry as if it were a call
             raise self._canceled_error()
-        if owner in self._over:  # and so it says of a call that was preempted
+        if owner in self._over:  # and it reports a preempted call as the owner
             raise self._preempted("The deployed app cannot run a job again. Deploy it again: " + self._terms.deploy)
         if not owner or owner == self._id:
             raise error
@@ -171,6 +175,8 @@ class ModalTicket(TaskTicket):
             raise self._canceled_error()
         if last is not None and last not in self._over:
             return last
+        # Sent again once only, by the process that sent it, and only after a container had claimed it. Each run may cost money,
+        # so everything else is left to the caller.
         if lost.by_hand or self._send is None or last is None or len(self._over) > 1:
             await self._end_without_reply(lost, begun=last is not None)
         log.warning("the container of the job %s was lost; the job is sent again", self._log.job)
@@ -211,11 +217,11 @@ class ModalTicket(TaskTicket):
                 raise self._failed(error) from None
             except TimeoutError as error:
                 failures = 0  # it answered: the job is not done yet
-                # Unless it answers too early: then this is an exception of the container's. Twice, as clocks jump.
+                # A TimeoutError long before ``wait`` is over was raised by the container. Two in a row, as clocks may jump once.
                 early = early + 1 if loop.time() - asked < wait / 2 else 0
                 if early > 1:
                     raise raised_inside(error, f"The job {self._log.job}") from None
-            except AMBIGUOUS as error:
+            except AMBIGUOUS as error:  # the job may still run: ask again, and never report it as ended because of this
                 failures += 1
                 if failures >= ATTEMPTS:
                     found = self._failed(error)
@@ -239,7 +245,7 @@ class ModalTicket(TaskTicket):
         return wait
 
     def _deadline(self) -> float:
-        """The end of the queue limit until the job starts, of the run limit from then on; of both when its start may be lost."""
+        """Return when the queue limit ends, or the run limit once the job has started; both together when its start may be lost."""
         if self._log.started_at is not None:
             return self._log.started_at + self._limit
         return self._log.queued_at + self._terms.queue_seconds + (self._limit if self._taken else 0.0)

@@ -18,7 +18,7 @@ from .files import operation_for, prepared, request_body
 from .ticket import DEFAULT_TERMS, NAME, PRICE_HINT, Order, RunpodTicket, Terms
 
 SLACK_SECONDS = 30.0
-"""RunPod's own limit is this much above ours, so that ours, which says why, comes first."""
+"""Seconds by which RunPod's own limit exceeds ours, so that ours, whose error names the reason, comes first."""
 TAKE_BACK_SECONDS = 15.0
 """How long an interrupted caller waits for the id of the job that is to be canceled."""
 
@@ -85,6 +85,7 @@ class RunpodBackend:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
+            # Without its id a job cannot be canceled, so the answer is awaited even now.
             await asyncio.wait([task], timeout=TAKE_BACK_SECONDS)
             if task.done() and task.exception() is None:
                 with contextlib.suppress(RylaGenError):

@@ -52,7 +52,7 @@ def refused(status: int, said: str, what: str) -> RylaGenError:
 
     Args:
         status: of the answer.
-        said: its text, cleaned and bounded.
+        said: the answer's text, cleaned and bounded.
         what: what was being done, as the beginning of a sentence.
     """
     details = {"status": status, "sent": False}
@@ -110,7 +110,7 @@ def node_failed(answer: Mapping[str, Any], job: str) -> RylaGenError | None:
 
 
 def _texts(answer: Mapping[str, Any]) -> Iterator[str]:
-    """Everything that the worker said: its error, then the details of its output."""
+    """Every text of the worker: its error, then the details of its output."""
     output = answer.get("output")
     output = output if isinstance(output, Mapping) else {}
     for item in (answer.get("error"), output.get("error"), output.get("details"), output.get("errors")):

@@ -71,7 +71,7 @@ def patiently(action: Callable[[], T], moved: Callable[[], int], tries: int, sto
 
 
 def sha256_of(path: Path, seen: Callable[[int], None], stop: Stop) -> str:
-    """Hash a file; ``seen`` is told how many bytes each step read."""
+    """Hash a file; ``seen`` is called with the bytes that each step read."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(BLOCK):

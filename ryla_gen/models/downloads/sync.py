@@ -139,7 +139,7 @@ class _Sync:
 
 
 def _same_as_told(plan: Plan) -> None:
-    """Refuse a file before its first byte when its publisher already says that it is another one than was asked for."""
+    """Refuse a file before its first byte when its publisher already names another hash or size than the table."""
     for kind, expected, actual in (("bytes", plan.size, plan.origin.size), ("sha256", plan.sha256, plan.origin.sha256)):
         if expected is not None and actual is not None and expected != actual:
             message = f"{plan.row.repo} has another {label(plan.row)} now: {kind} {actual} instead of {expected}."

@@ -125,7 +125,7 @@ class Library:
         Args:
             lora_id: a valid id.
             incoming: what was examined.
-            show: told how far it is.
+            show: called with how far it is.
 
         Raises:
             StorageFailedError, BackendError: the store cannot be written; what was there before is still there, whole.

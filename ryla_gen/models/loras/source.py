@@ -149,7 +149,7 @@ def on_disk(source: str, folder: Path, token: str | None, show: Show) -> Iterato
         source: a path, or an address on the hub.
         folder: where downloads go; one that was interrupted goes on there.
         token: for the hub.
-        show: told how far a download is.
+        show: called with how far a download is.
 
     Raises:
         RylaGenError: it is not there, or could not be downloaded whole.
@@ -204,7 +204,7 @@ def examined(path: Path, source: str, wishes: Wishes, moved: Callable[[int], Non
         path: the file.
         source: where it came from.
         wishes: what the caller says of it.
-        moved: told how many bytes were hashed.
+        moved: called with the number of bytes hashed.
 
     Raises:
         InvalidInputError: it is no safetensors file, no LoRA, or nothing tells its base model.
@@ -231,10 +231,10 @@ def _usable(header: Header, said: str | None, name: str) -> str:
 
 
 def decided(told: str | None, said: str | None, name: str) -> str:
-    """Decide for a base model: what the file tells counts; what the caller says, only where it does not tell.
+    """Decide the base model: the file's own counts; the caller's only where the file names none.
 
     Raises:
-        InvalidInputError: neither tells.
+        InvalidInputError: neither names one.
         LoraIncompatibleError: the base model is of no use here, or both tell different ones.
     """
     if said is not None and said not in BASES:
