@@ -78,7 +78,7 @@ def read_request(data: Mapping[str, Any], name: str | None = None) -> Request:
         name: the workflow a method serves; when absent the request names it.
 
     Raises:
-        InvalidInputError: a field does not fit or is unknown, or it is no request at all.
+        InvalidInputError: a field does not fit or is unknown, or it is not a request at all.
         ContractMismatchError: the caller speaks another version.
 
     """

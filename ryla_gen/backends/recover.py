@@ -43,7 +43,7 @@ class Told:
 
 
 async def told_of(handle: str, settings: Settings) -> Told | None:
-    """Ask the server that a handle is of; None when it is no handle.
+    """Ask the server that a handle belongs to; None when the text is not a handle.
 
     Args:
         handle: backend and its own id of the job, such as ``comfyui:<prompt id>``.

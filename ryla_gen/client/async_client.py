@@ -268,7 +268,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
             backend: where, instead of the first backend of the settings.
 
         Raises:
-            InvalidInputError: it is no workflow.
+            InvalidInputError: it is not a workflow.
             BackendNotConfiguredError: the backend is not set up.
 
         """

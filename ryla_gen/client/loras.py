@@ -57,7 +57,7 @@ class AsyncLoras:
             progress: called with how far it is, from any thread.
 
         Raises:
-            InvalidInputError: it is no LoRA in a safetensors file, the id does not fit, or nothing tells its base model.
+            InvalidInputError: it is not a LoRA in a safetensors file, the id does not fit, or its base model is not known.
             LoraIncompatibleError: it is for a base model that no workflow uses.
             BackendNotConfiguredError: the backend's LoRAs cannot be stored from here.
             BackendError, StorageFailedError: it could not be stored; what was there before is still there, whole.
@@ -84,7 +84,7 @@ class AsyncLoras:
         """Find one LoRA.
 
         Raises:
-            LoraNotFoundError: there is none of that id.
+            LoraNotFoundError: no LoRA has that id.
         """
         return await (await self._opened()).show(id)
 
@@ -105,7 +105,7 @@ class AsyncLoras:
             progress: called with how far it is.
 
         Raises:
-            LoraNotFoundError: there is none of that id, or what is stored is not whole.
+            LoraNotFoundError: no LoRA has that id, or what is stored is not whole.
             OutputExistsError: the file exists.
             StorageFailedError: it cannot be written; nothing half-written stays.
         """
@@ -115,7 +115,7 @@ class AsyncLoras:
         """Read a LoRA's stored bytes, and compare them with its hash and the format.
 
         Raises:
-            LoraNotFoundError: there is none of that id.
+            LoraNotFoundError: no LoRA has that id.
         """
         return await (await self._opened()).verify(id, progress or _unheard)
 
@@ -123,7 +123,7 @@ class AsyncLoras:
         """Remove a LoRA with all its files, and return their names.
 
         Raises:
-            LoraNotFoundError: there is none of that id.
+            LoraNotFoundError: no LoRA has that id.
             StorageFailedError: a job on the server uses it now.
         """
         return await (await self._opened()).remove(id)

@@ -21,7 +21,7 @@ def check_call(workflow: object, timeout: object, tags: object) -> None:
     """Refuse a call whose arguments cannot be meant as given, before anything happens.
 
     Raises:
-        InvalidInputError: it is no workflow, the timeout no positive number, or the tags a single text.
+        InvalidInputError: it is not a workflow, the timeout is not a positive number, or the tags are a single text.
     """
     if not isinstance(workflow, Workflow):
         what = workflow.__name__ if isinstance(workflow, type) else type(workflow).__name__

@@ -50,7 +50,7 @@ FOLDERS = {
 _FOLDERS_OF_CLASS = {("CLIPVisionLoader", "clip_name"): "clip_vision", ("UpscaleModelLoader", "model_name"): "upscale_models"}
 _WEIGHTS = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf", ".onnx")
 AVAILABLE_LIMIT = 50
-"""At most so many names of available files go into an error."""
+"""Most names of available files go into an error."""
 _OOM_TYPES = {"torch.OutOfMemoryError", "torch.cuda.OutOfMemoryError", "OutOfMemoryError"}
 _OUT_OF_MEMORY = re.compile(r"\bout of memory\b|\bAllocation on device\b", re.IGNORECASE)
 _NO_ROOM = re.compile(r"\[Errno (?:27|28|122)\]|No space left on device|Disk quota exceeded|File too large")

@@ -25,7 +25,7 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)
 _CONTROLS = re.compile(f"[\t{CLASS}\ud800-\udfff]")
 """Control characters but the line feed, those that turn the direction of text around, and surrogates, which no file takes."""
 LARGEST_STEP = 2**53
-"""Largest count of steps that is believed: beyond it a double is no exact integer, in JavaScript neither."""
+"""Largest count of steps that is believed: beyond it a double, in JavaScript too, no longer holds every whole number."""
 
 
 def clean(text: object, limit: int = TEXT_LIMIT) -> str:

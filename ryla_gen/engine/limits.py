@@ -21,7 +21,7 @@ log = logging.getLogger("ryla_gen")
 STOP_SECONDS = 5.0
 """How long a prompt may take to stop, until one that had been silent counts as stuck: samplers look after each step."""
 SILENT_SECONDS = 60.0
-"""Silence before a limit that speaks for a stuck server; half the limit where that is less."""
+"""Seconds of silence before a limit that suggest a stuck server; half the limit where that is less."""
 ASK_SECONDS = 5.0
 """How long the server may take to say where a prompt is that has used up its time."""
 

@@ -21,7 +21,7 @@ from ..workflows.base import Workflow
 log = logging.getLogger("ryla_gen.models.loras")
 
 LOOK_SECONDS = 5.0
-"""How long a look at the store may hold up a request: it is a help, and the worker looks again."""
+"""How long a look at the store may delay a request: this check is optional, as the worker checks again."""
 REMEMBERED_SECONDS = 300.0
 """How long a card that was read over the network counts as read."""
 

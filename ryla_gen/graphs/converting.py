@@ -56,7 +56,7 @@ def convert(data: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]], *
         lenient: whether nodes of unknown classes may lose their values, for a graph that is only looked at.
 
     Raises:
-        InvalidInputError: it is no drawing, uses node classes that the schemas lack, or parts that only the page can resolve.
+        InvalidInputError: it is not a drawing, uses node classes that the schemas lack, or parts that only the page can resolve.
 
     """
     return _Conversion(read_drawing(data), schemas).run(lenient=lenient)

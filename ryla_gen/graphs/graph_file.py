@@ -46,7 +46,7 @@ def parse(data: bytes, name: str) -> Any:
     """Parse JSON in UTF-8, or in UTF-16 that is marked as such.
 
     Raises:
-        InvalidInputError: it is no JSON, no text, or nested deeper than any graph.
+        InvalidInputError: it is not text, not JSON, or nested deeper than any graph.
 
     """
     if not data.strip():
@@ -60,7 +60,7 @@ def parse(data: bytes, name: str) -> Any:
         raise InvalidInputError(f"{name} is nested too deeply for a graph.", HINT) from None
     except json.JSONDecodeError as error:
         raise InvalidInputError(f"{name} is not JSON: {error}.", HINT) from None
-    except ValueError:  # Python's limit of 4300 digits, whose text speaks of Python
+    except ValueError:  # Python's limit of 4300 digits, whose message would mention Python internals
         raise InvalidInputError(f"{name} holds a number of thousands of digits, which no graph does.", HINT) from None
     if too_deep(value):
         raise InvalidInputError(f"{name} is nested too deeply for a graph.", HINT)
@@ -110,7 +110,7 @@ def read_json(path: str | PathLike[str]) -> Any:
     """Read and parse a JSON file.
 
     Raises:
-        InvalidInputError: there is no such file, or it is no JSON that could be a graph.
+        InvalidInputError: there is no such file, or it is not JSON that could be a graph.
 
     """
     return parse(read_bytes(path), str(path))

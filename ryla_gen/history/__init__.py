@@ -32,7 +32,7 @@ __all__ = ["CostRow", "End", "History", "Purse", "Record", "Records"]
 BUSY_SECONDS_AGAIN = 0.05
 """Seconds it waits after one timeout, so that a stuck process does not slow every call."""
 MOST_FRESH_STARTS = 3
-"""Corrupt files that are set aside in one process: a disk that spoils every file is no place for a journal."""
+"""Corrupt files that are set aside in one process: a disk that corrupts every file cannot hold a journal."""
 KEPT = 1000
 """Writes kept in memory while the file cannot be written."""
 
@@ -188,7 +188,7 @@ class History:
         """List jobs, the newest first.
 
         Args:
-            limit: at most so many; None is all.
+            limit: most entries to return; None is all.
             workflow: only of this workflow.
             backend: only of this backend.
             state: only in this state.

@@ -17,7 +17,7 @@ CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def is_corrupt(path: Path) -> bool:
-    """Whether a file is no sound SQLite file."""
+    """Whether a file is not a sound SQLite file."""
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
     try:
         answer = connection.execute("PRAGMA quick_check(1)").fetchone()

@@ -44,7 +44,7 @@ def contact_sheet(tiles: Sequence[Tile], *, title: str = "", note: str = "") -> 
         note: a smaller line below the title.
 
     Raises:
-        InvalidInputError: there are none, or one is no picture.
+        InvalidInputError: there are none, or one is not a picture.
 
     """
     from PIL import Image, ImageDraw

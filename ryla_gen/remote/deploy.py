@@ -150,7 +150,7 @@ def deploy(plan: Plan, on_line: Callable[[str], None]) -> Deployment:
 
 
 def _models(settings: Settings) -> tuple[str, ...] | None:
-    """Which weights of the table the volume has; None when it does not answer: that is no reason to fail a deploy."""
+    """Which weights of the table the volume has; None when it does not answer, which does not fail a deploy."""
     import modal
 
     try:

@@ -67,7 +67,7 @@ class ModalTicket(TaskTicket):
         queue: where its events are.
         claims: where its owner is written.
         limit: seconds that it may run.
-        terms: how patient to be.
+        terms: attempts, pauses and limits.
         send: sends its request again; None in a process that only looks after a job of another one.
     """
 

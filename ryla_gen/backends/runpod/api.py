@@ -40,7 +40,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How patient the API is."""
+    """Attempts and pauses of the API's client."""
 
     attempts: int = ATTEMPTS
     """Attempts at a query about a job."""
@@ -91,7 +91,7 @@ class RunpodApi:
         url: address of the API; https, or http on this machine.
         endpoint_id: the endpoint.
         key: the API key.
-        pace: how patient to be.
+        pace: attempts, pauses and limits.
 
     Raises:
         BackendNotConfiguredError: the address or the endpoint's id does not fit.

@@ -28,7 +28,7 @@ class RunpodBackend:
 
     Args:
         settings: endpoint, key, address and price.
-        terms: how patient to be.
+        terms: attempts, pauses and limits.
 
     Raises:
         BackendNotConfiguredError: no endpoint is named, or the address does not fit.

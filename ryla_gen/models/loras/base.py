@@ -20,7 +20,7 @@ CONTENT_FILE = re.compile(r"[0-9a-f]{16}\.safetensors")
 """Name of a stored content: the first 16 digits of its sha256."""
 CARD = "lora.json"
 CARD_BYTES = 65_536
-"""A lora.json that is longer is none."""
+"""Most bytes of a lora.json."""
 LISTED_WORDS, LONGEST_WORD = 10, 200
 """Trigger words that a card holds at most, and their characters: as many as the field ``trigger_word`` takes."""
 
@@ -135,7 +135,7 @@ class LoraStore(Protocol):
         ...
 
     async def remove(self, paths: Collection[str]) -> None:
-        """Remove files, and folders that are empty then. What is gone already is no fault."""
+        """Remove files, and folders that are empty then. Files that are gone already are not an error."""
         ...
 
     async def in_use(self) -> Collection[str]:
@@ -147,7 +147,7 @@ def card_from(data: Any, lora_id: str) -> Card:
     """Read lora.json's content; unknown keys are ignored.
 
     Raises:
-        ValueError: it is no card of this LoRA; the message says why.
+        ValueError: it is not a card of this LoRA; the message says why.
     """
     if not isinstance(data, Mapping):
         raise ValueError("its lora.json cannot be read")

@@ -97,7 +97,7 @@ class Library:
         """Find one LoRA.
 
         Raises:
-            LoraNotFoundError: there is none of that id.
+            LoraNotFoundError: no LoRA has that id.
         """
         entries = {entry.path: entry for entry in await self.store.entries()}
         if not LORA_ID.fullmatch(lora_id) or not {f"{lora_id}/{CARD}", f"{lora_id}{SUFFIX}"} & entries.keys():
@@ -146,7 +146,7 @@ class Library:
         """Copy a LoRA's content to a file, verified, whole or not at all.
 
         Raises:
-            LoraNotFoundError: there is none of that id, or what is stored is not whole.
+            LoraNotFoundError: no LoRA has that id, or what is stored is not whole.
             OutputExistsError: the file exists already.
             StorageFailedError: it cannot be written.
         """
@@ -169,7 +169,7 @@ class Library:
         """Read a LoRA's bytes where they are stored, and compare them with its card and with the format.
 
         Raises:
-            LoraNotFoundError: there is none of that id.
+            LoraNotFoundError: no LoRA has that id.
         """
         stored = await self.show(lora_id)
         if stored.kind == "broken":
@@ -194,7 +194,7 @@ class Library:
         """Remove a LoRA with everything of it, and return the files. What runs has a copy of its own, or is waited for.
 
         Raises:
-            LoraNotFoundError: there is none of that id.
+            LoraNotFoundError: no LoRA has that id.
             StorageFailedError: a job on the server names it at this moment; nothing was removed.
         """
         paths = [entry.path for entry in await self.store.entries() if _belongs(entry.path, lora_id)]

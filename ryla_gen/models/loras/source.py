@@ -105,7 +105,7 @@ def hub_checked(source: str, token: str | None, base: str | None) -> None:
         base: what the caller says of its base model.
 
     Raises:
-        InvalidInputError, LoraIncompatibleError: it is no LoRA, or of no use here.
+        InvalidInputError, LoraIncompatibleError: it is not a LoRA, or is of no use here.
         RylaGenError: the file is not there, is gated, or the hub does not answer.
     """
     from ..downloads.retry import Stop, patiently
@@ -134,7 +134,7 @@ class _Stream:
         self._rest = b""
 
     def read(self, size: int = -1) -> bytes:
-        """Read at most so many bytes; none at the end."""
+        """Read at most this many bytes; none at the end."""
         while not self._rest and (piece := next(self._pieces, None)) is not None:
             self._rest = piece
         taken, self._rest = self._rest[:size], self._rest[size:]
@@ -185,7 +185,7 @@ def local_file(source: str) -> Path:
     """Find a file on this machine.
 
     Raises:
-        InvalidInputError: there is none of that name, or it is no safetensors file by its name.
+        InvalidInputError: there is none of that name, or it is not a safetensors file by its name.
     """
     path = Path(source).expanduser()
     if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises on a name that is too long
@@ -207,7 +207,7 @@ def examined(path: Path, source: str, wishes: Wishes, moved: Callable[[int], Non
         moved: called with the number of bytes hashed.
 
     Raises:
-        InvalidInputError: it is no safetensors file, no LoRA, or nothing tells its base model.
+        InvalidInputError: it is not a safetensors file, not a LoRA, or its base model is not known.
         LoraIncompatibleError: it is for a base model that no workflow uses, or for another one than the caller says.
     """
     header = read_header(path)
