@@ -218,7 +218,7 @@ class ComfyClient:
         return Submitted(prompt_id, number if isinstance(number, int | float) else None)
 
     async def _taken_anyway(self, prompt_id: str, error: RylaGenError) -> Submitted:
-        """The answer to a submit was lost: find out whether the server has the prompt. It may still be validating it."""
+        """Find out whether the server has a prompt whose answer was lost. It may still be validating it."""
         if await self._appears(prompt_id):
             log.debug("the answer to prompt %s was lost (%s), but the server has it", prompt_id, error.message)
             self._feed.submitted(prompt_id)
@@ -254,7 +254,7 @@ class ComfyClient:
             log.debug("could not withdraw prompt %s: %s", prompt_id, error.message)
 
     async def _with_names(self, error: RylaGenError) -> RylaGenError:
-        """ComfyUI leaves out lists of more than 20 files: ask for them, for the closest name."""
+        """Fetch lists of more than 20 files, which ComfyUI leaves out of a refusal, to suggest the closest name."""
         if not isinstance(error, ModelNotFoundError) or error.details["available"] or not error.details["folder"]:
             return error
         try:

@@ -144,7 +144,7 @@ class Follower(AsyncIterator[Message]):
             self.hear(QueuePosition(self.prompt_id, where.position))
 
     def _miss(self) -> None:
-        """The server does not know the prompt."""
+        """Note that the server does not know the prompt."""
         if self.cancelled or (not self.gap and not self.started):
             self._settle([ExecutionInterrupted(self.prompt_id)])  # deleting a pending prompt sends no message
         elif self.gap or self.suspect:

@@ -171,7 +171,7 @@ class Engine:
         return await self._stamped(workflow, run, outputs, workflow.notices(), seed=seed, job=job, began=began)
 
     async def _prepared(self, workflow: Workflow, job: str, loras: Mapping[str, str]) -> tuple[dict[str, Any], tuple[Notice, ...]]:
-        """Upload, build and check; nothing of this is worth money."""
+        """Upload, build and check the graph. Nothing is submitted yet, so no result can be lost here."""
         uploads = asyncio.ensure_future(self._uploads.bring(workflow))
         try:
             schemas = await self._client.object_info()
@@ -223,7 +223,7 @@ class Engine:
         run.ended = time.monotonic()
 
     async def _node_error(self, failure: ExecutionError) -> RylaGenError:
-        """The typed error of a node that raised, with what led to it where the server shows its log."""
+        """Make the typed error for a node that raised, with its causes where the server's log can be read."""
         try:
             async with asyncio.timeout(LOG_SECONDS):
                 log_pieces = [text for _, text in await self._client.log()]
@@ -355,7 +355,7 @@ def _described(stats: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stored_graph(entry: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The graph that a history entry repeats, if it has the shape of one."""
+    """Return the graph in a history entry, if it has the shape of one."""
     match (entry or {}).get("prompt"):
         case [_, _, dict(graph), *_] if all(
             isinstance(node, dict) and isinstance(node.get("inputs"), dict) for node in graph.values()
@@ -390,7 +390,7 @@ def final_faults(verdict: schema.Verdict) -> dict[str, Any]:
 
 
 def used_seed(workflow: Workflow, graph: Mapping[str, Any]) -> int:
-    """The seed a run used: the request's, or for a custom graph the first one it names."""
+    """Return the seed a run used: the request's, or for a custom graph the first one it names."""
     seed = getattr(workflow, "seed", None)
     if seed is None:
         return graph_seed(graph) if workflow.own_graph else 0

@@ -65,7 +65,7 @@ def slots_of(graph: Mapping[str, Any], schemas: Schemas | None = None) -> list[S
 
 
 def title_of(node: Mapping[str, Any]) -> str:
-    """What the graph's maker called a node; its class where it has no other name."""
+    """Return the title that the graph's maker gave a node, else its class."""
     meta = node.get("_meta")
     title = meta.get("title") if isinstance(meta, Mapping) else None
     return title if isinstance(title, str) and title.strip() else str(node["class_type"])

@@ -45,7 +45,7 @@ def measured(generation: Generation, *, emulated: bool, models: Path, embedder: 
 
 
 def _each(generation: Generation, reference: bytes, embedder: Embedder) -> Iterator[float | str]:
-    """Each picture's similarity, or why it has none; the largest face counts where there are several."""
+    """Measure each picture's similarity, or say why it has none; the largest face counts where there are several."""
     for item in generation.outputs:
         if item.kind == "image":
             names = ("the reference image", item.name)

@@ -72,7 +72,7 @@ class Keeper:
             log.info("the volume was not reloaded: %s", error)
 
     def _done(self, action: Action, rows: tuple[Weights, ...], show: Show) -> PlainData:
-        """Do it; called in a thread."""
+        """Run the action; called in a thread."""
         models = self._places.models
         if action != "sync":
             found = downloads.verify(rows, models, show) if action == "verify" else downloads.status(rows, models)

@@ -239,7 +239,7 @@ class Worker:
         return {lora_id: item for lora_id, item in brought.items() if item is not None}
 
     async def _alive(self, workflow: Workflow, job: str, publisher: Publisher, cold: float, loras: dict[str, str]) -> Generation:
-        """Run the workflow; once more when ComfyUI died under it. One that only waited when ComfyUI died is not to blame."""
+        """Run the workflow, and once more when ComfyUI died while running it. A death while it only waited is not its fault."""
         deaths = waited = 0
         while True:
             session = await self._session()

@@ -150,7 +150,7 @@ def _close(cls: type[BaseModel], name: str) -> str:
 
 
 def _nearest(cls: type[BaseModel], name: str, value: Any) -> int | float | None:
-    """The value inside the field's bounds, and on its grid, that is nearest to what was given."""
+    """Return the nearest value to the given one that is inside the field's bounds and on its grid."""
     if name not in cls.model_fields or isinstance(value, bool) or not isinstance(value, int | float):
         return None
     low, high, grid = bounds(cls.model_fields[name])
