@@ -1,4 +1,4 @@
-"""Plain data ↔ typed objects: the request, the reply and its errors, as docs/contract.md fixes them. Carries nothing itself."""
+"""Convert requests, replies and errors between plain data and typed objects, as docs/contract.md fixes them. Sends nothing."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def read_request(data: Mapping[str, Any], name: str | None = None) -> Request:
         name: the workflow a method serves; when absent the request names it.
 
     Raises:
-        InvalidInputError: a field does not fit or is unknown, or it is no request at all.
+        InvalidInputError: a field does not fit or is unknown, or it is not a request at all.
         ContractMismatchError: the caller speaks another version.
 
     """

@@ -1,4 +1,4 @@
-"""Every error this package raises: what happened, a stable code, and the command that fixes it.
+"""Define every error this package raises: what happened, a stable code, and the command that fixes it.
 
 The whole tree::
 
@@ -317,7 +317,7 @@ class InternalError(RylaGenError):
 
 @contextmanager
 def before_start() -> Iterator[None]:
-    """Mark every error of the block: what it does starts no job. A copy is marked: others may have been told of the same error."""
+    """Mark every error of the block: what it does starts no job. It marks a copy: others may hold the same error."""
     try:
         yield
     except RylaGenError as error:

@@ -1,6 +1,6 @@
-"""What happens to a job while it lives: a closed set of dataclasses, made for ``match``.
+"""Define what happens to a job while it lives, as a closed set of dataclasses made for ``match``.
 
-Events are decoration. The reply alone decides, and a lost event loses nothing.
+Events only inform: the reply alone decides how a job ended, so a lost event loses no result.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FINAL_STATES: frozenset[State] = frozenset({"succeeded", "failed", "canceled", "
 
 
 def now() -> str:
-    """The present instant, as the contract writes instants: ISO 8601 in UTC, to the millisecond."""
+    """The present time as the contract writes it: ISO 8601 in UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

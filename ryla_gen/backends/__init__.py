@@ -1,4 +1,4 @@
-"""Backends: where a job runs. Each is loaded only when it is chosen."""
+"""Name the backends where a job can run, and load each only when it is chosen."""
 
 from __future__ import annotations
 

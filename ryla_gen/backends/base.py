@@ -1,4 +1,4 @@
-"""What a backend is: it takes a job and hands back a ticket to follow, await and cancel it. Protocols; carries nothing itself."""
+"""Define the protocols of a backend, which takes a job, and of the ticket it returns. Must not send or store anything."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Ticket(Protocol):
 
     @property
     def state(self) -> State:
-        """Where the job is, as far as this process has heard."""
+        """The job's state, by the events that this process has received."""
         ...
 
     def events(self, *, previews: bool = True) -> AsyncIterator[Event]:
@@ -42,7 +42,7 @@ class Backend(Protocol):
 
     name: str
     measures_consistency: bool
-    """Whether it can measure how like the reference the face of a result is; elsewhere the result says that it was not measured."""
+    """Whether it can measure how similar a result's face is to the reference; elsewhere the result says that it was not."""
 
     def usd_per_second(self, workflow: Workflow) -> float:
         """What a second of running costs here, in US dollars; 0 is free."""
@@ -75,7 +75,7 @@ class Backend(Protocol):
         ...
 
     async def find(self, job: str) -> str | None:
-        """Return the handle of a job whose caller died before it heard one; None when the job never arrived.
+        """Return the handle of a job whose caller died before it received one; None when the job never arrived.
 
         Raises:
             JobNotFoundError: the backend cannot tell (``details["maybe_taken"]``); only a person may send it again.
@@ -84,13 +84,13 @@ class Backend(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of everything. Jobs that live elsewhere go on."""
+        """Close every connection. Jobs on a server of their own go on."""
         ...
 
 
 @runtime_checkable
 class StopsById(Protocol):
-    """A backend that stops a job by its id alone, also one of which no process has heard a handle."""
+    """A backend that stops a job by its id alone, even when no process has received a handle for it."""
 
     async def stop(self, job: str) -> None:
         """Stop a job, wherever it is on its way.
@@ -144,7 +144,7 @@ class EventLog:
         self._changed = asyncio.Event()
 
     def _clock(self, event: Event) -> None:
-        """Let the event start the clock of running, or that of waiting: both begin anew when the container was lost."""
+        """Start the running or the waiting clock at this event. Both start again when the container was lost."""
         now = asyncio.get_running_loop().time()
         if isinstance(event, Started) or (isinstance(event, Progress | Preview) and self.started_at is None):  # Started may be lost
             self.state, self.started_at = "running", now
@@ -152,7 +152,7 @@ class EventLog:
             self.state, self.started_at, self.queued_at = "queued", None, now
 
     def _repeats(self, event: Event) -> bool:
-        """Whether the server says again what was said before: the same place in the queue."""
+        """Whether the event repeats the place in the queue that was reported last."""
         last = self._events[-1] if self._events else None
         return isinstance(event, Queued) and isinstance(last, Queued) and last.position == event.position
 

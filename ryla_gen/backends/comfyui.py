@@ -1,4 +1,4 @@
-"""A ComfyUI server of your own: the engine runs in the caller's process against it. The emulator is this with another URL."""
+"""Run jobs on a ComfyUI server of your own, with the engine in the caller's process. Must not know how the server was started."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Run(Protocol):
     """Runs or resumes one workflow on an engine."""
 
     async def __call__(self, *, emit: Emit) -> Generation:
-        """Run it to its end, and tell its events."""
+        """Run it to its end, and emit its events."""
         ...
 
 
@@ -49,13 +49,13 @@ class EngineTicket(TaskTicket):
         return self._handle
 
     async def cancel(self) -> None:
-        """Stop the job and wait until the server has been told.
+        """Stop the job, and wait until the server has received the request to stop it.
 
         Raises:
-            BackendUnreachableError: it could not be told; the job may run on there.
+            BackendUnreachableError: the request did not reach it; the job may run on there.
         """
         if not self._task.done():
-            await self._begun.wait()  # a task canceled before its first step could not tell the server
+            await self._begun.wait()  # a task canceled before its first step would never reach the code that stops the prompt
             self._task.cancel()
             await asyncio.wait([self._task])
         if self._log.job in self._engine.unstopped:
@@ -66,7 +66,7 @@ class EngineTicket(TaskTicket):
         try:
             return await self._engine_work(self._log.add)
         except (BackendUnreachableError, ServerUnhealthyError) as error:
-            # Only the server knows how it ended, unless it never had the job or has said that it lost it.
+            # Only the server knows how it ended, unless it never had the job or has reported it as lost.
             if error.started == "no" or not error.details.get("sent") or error.details.get("lost"):
                 raise
             raise contact_lost(error, self._log.job) from None
@@ -78,7 +78,7 @@ class ComfyBackend:
     Args:
         url: address of the server.
         hourly_usd: what an hour of it costs.
-        loras: looks the requests' LoRAs up, where this machine reaches the server's folder of LoRAs.
+        loras: looks up the LoRAs of requests, where this machine reaches the server's folder of LoRAs.
         connect: makes the client, where the server asks for credentials or has a certificate of its own.
         queue_timeout: seconds that a job may wait until its graph starts.
         lora_folder: the server's folder of LoRAs, where this machine reaches it.
@@ -102,7 +102,7 @@ class ComfyBackend:
         self._connect = connect
         self._loras = loras
         self._watch: LoraWatch | None = None
-        """Reads the log of a server in this process; one elsewhere is asked for it."""
+        """Reads the log of a server in this process; one elsewhere sends it over HTTP."""
         self._judge = LoraWatch(ServerLog(), () if lora_folder is None else (lora_folder,))
         self._hourly_usd = hourly_usd
         self._queue_timeout = queue_timeout
@@ -128,7 +128,7 @@ class ComfyBackend:
         return self._ticket(job, partial(self._listen, workflow, run), engine)
 
     async def _listen(self, workflow: Workflow, run: Run, emit: Emit) -> Generation:
-        """Run a workflow and listen to what the server's log says of its LoRAs."""
+        """Run a workflow, and read what the server's log says about its LoRAs."""
         if self._watch is not None:
             mark = self._watch.mark()
             generation = await run(emit=emit)

@@ -1,4 +1,4 @@
-"""The embedded emulator as a backend: a ComfyUI look-alike in this process, started at the first job."""
+"""Run jobs on the emulator embedded in this process, which starts at the first job. Must not keep a job after its process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where each backend's LoRAs are stored. Each store is made when it is asked for; stores nothing itself."""
+"""Make the store that holds each backend's LoRAs, when it is asked for. Must not store anything itself."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def lora_store(name: str, settings: Settings) -> LoraStore:
 
 
 def pod_loras(settings: Settings) -> Chooser | None:
-    """What looks a request's LoRAs up in the pod's folder; None when this machine does not reach it."""
+    """Return what looks up a request's LoRAs in the pod's folder; None when this machine does not reach it."""
     folder = settings.comfyui_lora_folder
     return Chooser(Library(_pod_store(settings)), plain=folder) if folder is not None else None
 
@@ -55,7 +55,7 @@ def _pod_store(settings: Settings) -> FolderStore:
         raise BackendNotConfiguredError(text, FOLDER_HINT, {"key": "comfyui.lora_folder"})
 
     async def in_use() -> Collection[str]:
-        """Ask the server what runs and waits; one that is not there runs nothing."""
+        """Ask the server which LoRA files its running and waiting prompts name; a server that does not answer runs nothing."""
         if not settings.comfyui_url:
             return ()
         try:

@@ -1,4 +1,4 @@
-"""Return what a second of running costs on each backend, as it is configured. Connects to none; knows no duration."""
+"""Return what a second of running costs on each backend, as it is configured. Must not connect to one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server says of a job that another machine handed in: the request, as far as it keeps it. Follows nothing."""
+"""Recover a job's request from its backend when this machine's journal does not have it. Must not follow the job."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from . import BUILT
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A job as its server describes it."""
+    """A job as the server that has it describes it."""
 
     backend: str
     handle: str
@@ -43,14 +43,14 @@ class Told:
 
 
 async def told_of(handle: str, settings: Settings) -> Told | None:
-    """Ask the server that a handle is of; None when it is no handle.
+    """Ask the server that a handle belongs to; None when the text is not a handle.
 
     Args:
         handle: backend and its own id of the job, such as ``comfyui:<prompt id>``.
         settings: how the server is reached.
 
     Raises:
-        JobNotFoundError: the server does not tell what was asked for.
+        JobNotFoundError: the server does not say what was requested.
         JobExpiredError: it does not know the job (any more).
         RylaGenError: it cannot be reached, or the job failed: why.
 
@@ -81,7 +81,7 @@ async def _of_comfyui(own: str, settings: Settings) -> Told:
 
 
 def _metadata(extra: Any) -> PlainData:
-    """Our own note beside a graph; empty where somebody else sent it."""
+    """Our own metadata beside a graph; empty when another program sent it."""
     pnginfo = extra.get("extra_pnginfo") if isinstance(extra, dict) else None
     said = pnginfo.get(METADATA_KEY) if isinstance(pnginfo, dict) else None
     if isinstance(said, str):

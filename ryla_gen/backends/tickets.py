@@ -1,4 +1,4 @@
-"""What every ticket shares: a task that ends in the result, and the log of its events. Carries nothing itself."""
+"""Implement what tickets share: a task that ends in the result, and the log of its events. Must not know a protocol."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ E = TypeVar("E", bound=RylaGenError)
 
 
 def contact_lost(error: E, job: str) -> E:
-    """Mark an error: a job that was taken can no longer be asked about. How it ends is not known, so nobody may call it ended."""
+    """Mark an error: contact with a job that may still run was lost. Its end is unknown, so it must not count as ended."""
     error.details |= {"contact_lost": True, "job": job}
     error.hint = f"The job may still be running there. Fetch its result when the backend answers again: ryla-gen jobs result {job}"
     error.args = (error.message, error.hint, error.details)
@@ -34,7 +34,7 @@ class TaskTicket(ABC):
         self._task = asyncio.create_task(self._settled(), name=f"ryla-gen job {job}")
         # A task that is canceled before its first step never comes to its own end.
         self._task.add_done_callback(lambda task: self._end("canceled" if task.cancelled() else "failed"))
-        # A job that was only handed in is asked for by nobody here; its failure is no news for the terminal.
+        # Nothing awaits a job that was only handed in; without this, asyncio would print its failure as never retrieved.
         self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     @property
@@ -52,7 +52,7 @@ class TaskTicket(ABC):
 
     @property
     def state(self) -> State:
-        """Where the job is, as far as its events have told."""
+        """The job's state, by its events so far."""
         return self._log.state
 
     def events(self, *, previews: bool = True) -> AsyncIterator[Event]:
@@ -60,7 +60,7 @@ class TaskTicket(ABC):
         return self._log.read(previews=previews)
 
     async def result(self) -> Generation:
-        """Wait for the result; stopping to wait does not stop the job."""
+        """Wait for the result; canceling the wait does not stop the job."""
         try:
             return await asyncio.shield(self._task)
         except asyncio.CancelledError:

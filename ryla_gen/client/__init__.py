@@ -1,4 +1,4 @@
-"""The client: run, submit, map, and find jobs again. Async is the implementation; the synchronous client drives it on a thread.
+"""Run and submit workflows, and find jobs again. The synchronous client drives the asynchronous one on a thread.
 
 Must not know a workflow's fields beyond the typed methods, nor how a backend carries a job.
 """

@@ -1,4 +1,4 @@
-"""The client as it is implemented: async run, submit and map. Decides no price, no order of events and no file name."""
+"""Run, submit and map workflows asynchronously. Must not decide prices, the order of events or file names."""
 
 from __future__ import annotations
 
@@ -162,9 +162,9 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         return self._outcomes.follow(await self._sent(workflow, order, self._backend))
 
     async def hand_in(self, workflow: Workflow, *, timeout: float | None = None, tags: Iterable[str] = ()) -> Sent:
-        """Hand a workflow in and let go of it: return once its server no longer needs this process, which may end then.
+        """Submit a workflow and stop following it: return once its server no longer needs this process, which may then end.
 
-        Nobody here stops the job at its time limit, so a day's budget sets aside what the workflow's own limit may cost.
+        This process does not stop the job at its time limit, so the day's budget reserves what the workflow's own limit may cost.
 
         Args:
             workflow: what to run.
@@ -187,7 +187,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         async with AsyncExitStack() as opened:
 
             def lent(name: str) -> Backend:
-                """A backend that lets go of the job when this returns: one that is kept would follow it."""
+                """Make a backend for this call alone: one that is kept would go on following the job."""
                 backend = backends.create(name, self.settings)
                 opened.push_async_callback(backend.close)
                 return backend
@@ -247,11 +247,11 @@ class AsyncClient(Methods[Awaitable[Generation]]):
 
     @property
     def closed(self) -> bool:
-        """Whether it was closed, or is being closed: jobs that end now were only let go of."""
+        """Whether it was closed, or is being closed: a job that ends now only lost its follower, and may still run."""
         return self._outcomes.closing
 
     async def close(self) -> None:
-        """Let go of connections and of the emulator. Jobs on a server of their own go on."""
+        """Close the connections and the emulator. Jobs on a server of their own go on."""
         self._outcomes.closing = True
         for backend in self._backends.values():
             await backend.close()
@@ -268,7 +268,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
             backend: where, instead of the first backend of the settings.
 
         Raises:
-            InvalidInputError: it is no workflow.
+            InvalidInputError: it is not a workflow.
             BackendNotConfiguredError: the backend is not set up.
 
         """
@@ -280,7 +280,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
 
         Args:
             by: ``day`` (UTC), ``workflow``, ``character`` or ``backend``.
-            since: an instant, such as ``2026-01-31``; None is the beginning.
+            since: a date or time, such as ``2026-01-31``; None is the beginning.
 
         Raises:
             InvalidInputError: there is no such grouping, or ``since`` is not a valid date or time.
@@ -300,7 +300,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         """Journal a job and send it; where that fails, its end is journaled too."""
 
         def note(job: str, found: Estimate | None) -> None:
-            self._say_backend()  # what cannot be sent is told as that alone
+            self._say_backend()  # after the check: a request that cannot be sent raises that error alone
             self._outcomes.estimates[job] = found
 
         submission = Submission(self.history, self.settings, backend, note)
@@ -315,14 +315,14 @@ class AsyncClient(Methods[Awaitable[Generation]]):
             raise found from error
 
     def _say_backend(self) -> None:
-        """Say once per process that nothing was configured, so that nobody takes the emulator for a model."""
+        """Say once per process that nothing was configured, so that the emulator is not mistaken for a model."""
         if self.settings.origin("backend") == "default" and "backend" not in _said:
             _said.add("backend")
             print(f"ryla-gen: {self.settings.backend_reason}", file=sys.stderr)  # noqa: T201 - for the person, once
 
 
 async def _followed(job: AsyncJob, on_event: OnEvent | None) -> Generation:
-    """Wait for a job and tell its events; being canceled cancels it."""
+    """Wait for a job and pass on its events; canceling the wait cancels the job."""
     try:
         if on_event is not None:
             async for event in job.events():

@@ -1,4 +1,4 @@
-"""Several backends in order: the next one is tried only when the one before it refused, and nothing had started. Knows no backend.
+"""Try several backends in order, going on only after a refusal before which nothing had started. Knows no backend.
 
 Never after an answer that leaves open whether the job was taken: it might then run, and be paid for, twice.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 IN_PROCESS = frozenset({"comfyui", "emulator"})
-"""Backends whose ``submit`` returns before the server was asked: here the engine does that in a task of its own."""
+"""Backends whose ``submit`` returns before the server took the job: the engine submits in a task of its own."""
 MOVABLE = (BackendError, ModelNotFoundError, WorkflowInvalidError)
 """Kinds of refusals that another backend need not share: the server is away, or lacks a node class or weights."""
 
@@ -47,11 +47,11 @@ def moves_on(error: RylaGenError) -> bool:
 
 
 async def first_willing(names: Sequence[str], attempt: Callable[[str], Awaitable[T]]) -> tuple[str, T, tuple[Skipped, ...]]:
-    """Try backends in order until one takes the job: its name, what the attempt gave, and who refused before it.
+    """Try backends in order until one takes the job; return its name, what the attempt returned, and the refusals before it.
 
     Args:
         names: the backends.
-        attempt: hands the job to one of them, and returns once that one has it.
+        attempt: submits the job to one of them, and returns once that one has it.
 
     Raises:
         RylaGenError: the last one refused, or one failed in a way that leaves open whether the job runs.
@@ -69,14 +69,14 @@ async def first_willing(names: Sequence[str], attempt: Callable[[str], Awaitable
 
 
 async def taken(ticket: Ticket, backend: str) -> Started | None:
-    """Wait until a backend has the job, and return its start where that is what told it.
+    """Wait until a backend has the job; return its start event when that is the first sign of it.
 
     Raises:
         RylaGenError: the job has ended with it; see :func:`moves_on`.
 
     """
     if backend not in IN_PROCESS:
-        return None  # their submit has asked already
+        return None  # their submit returns only once the server has taken the job
     try:
         async for event in ticket.events(previews=False):
             if isinstance(event, Finished):

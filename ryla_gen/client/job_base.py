@@ -1,4 +1,4 @@
-"""One submitted workflow: id, state, events, result, cancel. Knows no backend's protocol."""
+"""Represent one submitted workflow: id, state, events, result, cancel. Must not know a backend's protocol."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class AsyncJob:
         self._ticket = ticket
         self._outcome = outcome
         self._started_at = started_at
-        """When an earlier process saw it start; what is heard here of the same start is later."""
+        """When an earlier process saw it start; an event for the same start that arrives here has a later time."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} {self.workflow.name} {self.state}>"
 
     @property
     def handle(self) -> str:
-        """Backend and its own id, accepted in place of the id; on another machine as far as the backend tells what was asked for.
+        """Backend and its own id, accepted in place of the id; on another machine only where the backend knows what was requested.
 
         A ComfyUI server does while it has the prompt, Modal once the call has ended, RunPod never.
         """
@@ -53,7 +53,7 @@ class AsyncJob:
 
     @property
     def state(self) -> State:
-        """Where the job is, as far as this process has heard."""
+        """The job's state, by the events that this process has received."""
         if not self._outcome.done():
             return self._ticket.state
         if self._outcome.cancelled():
@@ -71,12 +71,12 @@ class AsyncJob:
         async for event in self._ticket.events():
             if known is not None and isinstance(event, Started):
                 yield replace(event, at=known)
-                known = None  # another start, after its container was lost, is told as it is
+                known = None  # a second start, after its container was lost, keeps its own time
             else:
                 yield event
 
     async def result(self, timeout: float | None = None) -> Generation:
-        """Wait for the result. Stopping to wait does not stop the job.
+        """Wait for the result. Canceling the wait does not stop the job.
 
         Args:
             timeout: seconds to wait here; the job goes on afterwards.

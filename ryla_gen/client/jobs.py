@@ -1,4 +1,4 @@
-"""Find the jobs this machine knows, follow, stop and list them: ``client.jobs``. Submits nothing."""
+"""Find, follow, stop and list the jobs this machine knows: ``client.jobs``. Must not submit one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 BY_ID = ("modal",)
 """Backends that stop a job of which they have no call yet."""
 SETTLE_SECONDS = 5.0
-"""How long a server may take to queue a prompt whose sender died meanwhile: it checks the graph first, as ComfyClient waits."""
+"""How long a server may take to queue a prompt whose sender died meanwhile: it validates the graph first. As ComfyClient waits."""
 
 
 class AsyncJobs:
@@ -73,7 +73,7 @@ class AsyncJobs:
             return self._outcomes.live[record.id]
         handle = record.handle or await self._handle(record)
         if handle is None and record.backend == "comfyui" and record.process is not None:
-            # Its process died while it sent it: the server may have it in hand still.
+            # Its process died while sending it: the server may still be validating it, and would queue it a moment later.
             deadline, pause = time.monotonic() + SETTLE_SECONDS, 0.1
             while handle is None and time.monotonic() < deadline:
                 await asyncio.sleep(pause)
@@ -81,7 +81,7 @@ class AsyncJobs:
         return await self._attached(record, handle)
 
     async def _handle(self, record: Record) -> str | None:
-        """Ask a backend for the handle of a job whose process heard none, and journal it."""
+        """Ask a backend for the handle of a job whose process never received one, and journal it."""
         if record.id in self._outcomes.live:
             return None
         try:
@@ -97,7 +97,7 @@ class AsyncJobs:
         """Follow the job that a handle names; None without one, unless it is followed here already."""
         outcomes = self._outcomes
         living = outcomes.live.get(record.id)
-        if living is not None:  # a second follower would take its messages, and journal another end
+        if living is not None:  # a second follower would compete for its messages, and journal its end twice
             return living
         if handle is None:
             return None
@@ -109,7 +109,7 @@ class AsyncJobs:
             raise
         # Looking at what has ended changes nothing in the journal.
         ended = record.state in FINAL_STATES
-        if not ended:  # what the process that handed it in thought it would cost
+        if not ended:  # restore the estimate, which bounds the cost of a job without a result
             self._estimate(record)
         said = notices(record.skipped, record.backend)
         started_at = None if ended else record.started_at
@@ -146,13 +146,13 @@ class AsyncJobs:
         return record
 
     def ended(self, record: Record, error: BaseException) -> None:
-        """Write down how a job ended that nobody follows here, and tell it, unless its end was known before."""
+        """Journal and report the end of a job that is not followed here, unless its end was known before."""
         if record.state not in FINAL_STATES:
             self._estimate(record)
             self._outcomes.settle(record.id, None, error)
 
     async def locate(self, record: Record) -> Whereabouts | None:
-        """Say where a server of one's own has a job, which it tells nobody but the process that submitted it.
+        """Say where a server of one's own has a job; the server sends messages about it only to the process that submitted it.
 
         Returns:
             None when the job is not on such a server.
@@ -164,10 +164,10 @@ class AsyncJobs:
         """Stop a job without following it, where its backend can, and journal that.
 
         On a server of one's own it is taken out of the queue, or interrupted. On Modal it is stopped by its id when no process
-        heard a handle of it: the call may be on its way all the same.
+        received a handle for it: the call may be on its way all the same.
 
         Returns:
-            Whether it was there, and was not faster.
+            Whether the job was there, and had not ended before it could be stopped.
 
         """
         error = await self._stopped_by_id(record) or await whereabouts.stop(self._settings, record)
@@ -196,7 +196,7 @@ class AsyncJobs:
         """
         found = await whereabouts.lost(whereabouts.suspects(records))
         for record, error in found.jobs:
-            with suppress(RylaGenError):  # its workflow or backend is none of this machine's any more: nothing to estimate by
+            with suppress(RylaGenError):  # its workflow or backend no longer exists on this machine: nothing to estimate by
                 self._estimate(record)
             self._outcomes.settle(record.id, None, error)
         return found.silent

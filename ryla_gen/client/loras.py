@@ -1,4 +1,4 @@
-"""``client.loras``: push, list, show, pull, verify and remove LoRAs, for async and for plain code. Runs nothing."""
+"""Push, list, show, pull, verify and remove LoRAs: ``client.loras``, asynchronous and synchronous. Must not run a job."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ class AsyncLoras:
             id: name under which requests ask for it; made of the file's name when absent.
             base: flux, sdxl or wan, for a file that does not say.
             trigger_words: words that call it, instead of those its metadata names.
-            progress: told how far it is, from any thread.
+            progress: called with how far it is, from any thread.
 
         Raises:
-            InvalidInputError: it is no LoRA in a safetensors file, the id does not fit, or nothing tells its base model.
+            InvalidInputError: it is not a LoRA in a safetensors file, the id does not fit, or its base model is not known.
             LoraIncompatibleError: it is for a base model that no workflow uses.
             BackendNotConfiguredError: the backend's LoRAs cannot be stored from here.
             BackendError, StorageFailedError: it could not be stored; what was there before is still there, whole.
@@ -84,7 +84,7 @@ class AsyncLoras:
         """Find one LoRA.
 
         Raises:
-            LoraNotFoundError: there is none of that id.
+            LoraNotFoundError: no LoRA has that id.
         """
         return await (await self._opened()).show(id)
 
@@ -102,10 +102,10 @@ class AsyncLoras:
             id: of the LoRA.
             path: a file's name, or a folder, which gets ``<id>.safetensors``.
             overwrite: whether a file of that name may be replaced.
-            progress: told how far it is.
+            progress: called with how far it is.
 
         Raises:
-            LoraNotFoundError: there is none of that id, or what is stored is not whole.
+            LoraNotFoundError: no LoRA has that id, or what is stored is not whole.
             OutputExistsError: the file exists.
             StorageFailedError: it cannot be written; nothing half-written stays.
         """
@@ -115,7 +115,7 @@ class AsyncLoras:
         """Read a LoRA's stored bytes, and compare them with its hash and the format.
 
         Raises:
-            LoraNotFoundError: there is none of that id.
+            LoraNotFoundError: no LoRA has that id.
         """
         return await (await self._opened()).verify(id, progress or _unheard)
 
@@ -123,7 +123,7 @@ class AsyncLoras:
         """Remove a LoRA with all its files, and return their names.
 
         Raises:
-            LoraNotFoundError: there is none of that id.
+            LoraNotFoundError: no LoRA has that id.
             StorageFailedError: a job on the server uses it now.
         """
         return await (await self._opened()).remove(id)
@@ -192,7 +192,7 @@ class Loras:
 
 
 class _Hearer:
-    """Passes progress on until the push ends; what still runs in a thread then, where nothing can cancel it, is stopped here."""
+    """Passes progress on until the push ends, then stops work that still runs in a thread, which cannot be canceled."""
 
     def __init__(self, show: Show | None) -> None:
         self._show = show or _unheard
@@ -211,7 +211,7 @@ class _Hearer:
 
 
 def _unheard(transfer: Transfer) -> None:
-    """Nobody wants to know."""
+    """Ignore progress; used when the caller gave no callback."""
 
 
 def _named(source: str) -> str:

@@ -51,7 +51,7 @@ class method(Generic[P]):  # noqa: N801 - used like a decorator
         name = getattr(self._workflow, "name", "")
 
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            if args:  # checkers refuse it; whoever has none is told here
+            if args:  # type checkers refuse it; this is the message for callers without one
                 text = f"{name} takes its fields by name, not {args[0]!r:.60}."
                 raise InvalidInputError(text, f'Write: {name}(prompt="a fox"). All fields: ryla-gen workflows show {name}')
             return runner.run(self._workflow(*args, **kwargs))

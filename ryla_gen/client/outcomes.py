@@ -1,4 +1,4 @@
-"""Follow jobs to their ends, whoever else waits for them, and journal each end once. Sends nothing."""
+"""Follow jobs to their ends, and journal each end once, even when several callers wait. Must not send a job."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Outcomes:
 
     Args:
         history: the journal.
-        settings: whom to tell of ends.
+        settings: where the telemetry of ends is sent.
         backend: returns a backend by its name.
 
     """
@@ -44,9 +44,9 @@ class Outcomes:
         self.live: dict[str, AsyncJob] = {}
         """Jobs that are followed here, by their ids."""
         self.estimates: dict[str, Estimate | None] = {}
-        """What each job was thought to cost; None where running is free."""
+        """Estimated cost of each job; None where running is free."""
         self.closing = False
-        """Whether the client is closed, or is being closed: jobs that end now were only let go of."""
+        """Whether the client is closed, or is being closed: a job that ends now only lost its follower, and may still run."""
 
     def follow(self, sent: Sent, *, journal: bool = True) -> AsyncJob:
         """Follow a job to its end.
@@ -79,6 +79,7 @@ class Outcomes:
             generation = await sent.ticket.result()
         except BaseException as error:
             found = typed(error, sent.job)
+            # A fault of ours in the ticket, not an end reported by the backend: the job may still run and cost money.
             if isinstance(found, InternalError) and found.__cause__ is not None:
                 await self._stop(sent)
             if journal:
@@ -98,12 +99,12 @@ class Outcomes:
 
     async def _stop(self, sent: Sent) -> None:
         """Stop a job whose ticket broke: nothing follows it here any more, and its backend does not know that."""
-        with suppress(Exception):  # what broke the ticket may break this too; how the job ended is told all the same
+        with suppress(Exception):  # what broke the ticket may break this too; the job's end is journaled all the same
             again = await self._backend(sent.backend).attach(sent.ticket.handle, sent.workflow, job=sent.job)
             await again.cancel()
 
     def settle(self, job: str, generation: Generation | None, error: BaseException | None) -> None:
-        """Journal how a job ended, and tell it to the hooks. A job that may go on without us stays open."""
+        """Journal how a job ended, and emit its telemetry. A job that may go on without us stays open."""
         known = self._history.get(job)
         if self.closing and generation is None:
             if known is None or known.backend != "emulator":
@@ -111,7 +112,7 @@ class Outcomes:
             error = JobExpiredError("The client was closed, and the emulator with it.")
         if isinstance(error, RylaGenError) and (error.details.get("contact_lost") or self._elsewhere(known, error)):
             self._history.update(job, error=error.to_data())
-            return  # nobody knows how it ends: its row stays open, and its money set aside
+            return  # its end is unknown, and it may still cost money: its row stays open, and its reservation in place
         columns: dict[str, object] = {"state": state_of(error), "finished_at": now()}
         estimated = self.estimates.pop(job, None)
         if generation is None:
@@ -134,7 +135,7 @@ class Outcomes:
             telemetry.emit(event, self._settings)
 
     def _elsewhere(self, known: Record | None, error: RylaGenError) -> bool:
-        """Whether a job is unknown to the server that was asked, because it was sent to another one."""
+        """Whether a job is unknown to this server because it was sent to another one."""
         if not isinstance(error, JobExpiredError) or known is None or known.backend != "comfyui":
             return False
         return known.server not in (None, error.details.get("server", self._settings.comfyui_url))
@@ -150,6 +151,6 @@ async def _explained(waiting: Awaitable[Generation], sent: Sent) -> Generation:
 
 
 def _retrieve(task: asyncio.Task[Generation]) -> None:
-    """Mark a failure as seen: a job nobody waits for must not print "exception was never retrieved"."""
+    """Mark a failure as seen: a job that is never awaited must not print "exception was never retrieved"."""
     if not task.cancelled():
         task.exception()

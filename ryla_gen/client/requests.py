@@ -1,4 +1,4 @@
-"""Check a call, rebuild a request from the journal, estimate it where it would run, and type what a job raised. Sends nothing."""
+"""Check a call, rebuild a request from the journal, estimate it where it would run, type its errors. Must not send it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ..workflows.registry import plugin_behind, workflow_class
 
 
 def check_call(workflow: object, timeout: object, tags: object) -> None:
-    """Refuse a call that cannot be meant so, before anything happens.
+    """Refuse a call whose arguments cannot be meant as given, before anything happens.
 
     Raises:
-        InvalidInputError: it is no workflow, the timeout no positive number, or the tags a single text.
+        InvalidInputError: it is not a workflow, the timeout is not a positive number, or the tags are a single text.
     """
     if not isinstance(workflow, Workflow):
         what = workflow.__name__ if isinstance(workflow, type) else type(workflow).__name__
@@ -101,7 +101,7 @@ def check_batch(history: History, settings: Settings, workflows: Iterable[Workfl
 
 
 def estimate_again(record: Record, settings: Settings, history: History) -> Estimate | None:
-    """Estimate a job that another process handed in, and whose estimate went with it; None where running is free.
+    """Estimate a job that another process submitted, whose estimate ended with that process; None where running is free.
 
     Raises:
         BackendNotConfiguredError: its backend is not set up here.

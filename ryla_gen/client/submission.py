@@ -1,6 +1,6 @@
-"""Hand a job to a backend: its id and what is asked are journaled first, then it is sent. The only way in.
+"""Journal a job, then send it to the first backend that takes it: the only way in.
 
-Follows no job to its end, and journals none.
+Must not follow a job to its end, nor journal that end.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is asked for beside the workflow."""
+    """What a call asks for besides the workflow."""
 
     job: str
     """The job's id."""
@@ -74,7 +74,7 @@ class Submission:
         history: the journal.
         settings: the backends in their order, and the budgets.
         backend: returns a backend by its name.
-        note: is told the estimate of a job before it is sent; None where running is free.
+        note: called with the estimate of a job before it is sent; None where running is free.
 
     """
 
@@ -139,6 +139,6 @@ class Submission:
         except Exception as error:
             if not order.followed or (isinstance(error, RylaGenError) and moves_on(error)):
                 raise
-            return  # it ended in another way: whoever waits for the result hears of it
+            return  # not movable: job.result() will raise it
         if isinstance(started, Started) and not order.followed:
             self._history.update(order.job, state="running", started_at=started.at)

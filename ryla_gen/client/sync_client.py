@@ -1,4 +1,4 @@
-"""Drive the async client, its jobs and their list from synchronous code, on a private thread. Holds no logic beyond that."""
+"""Drive the async client, its jobs and their list from synchronous code, on a private thread. Must not hold other logic."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Client(Methods[Generation]):
         self._portal = Portal()
         self.jobs = Jobs(self, self._client, self._portal)
         self.loras = Loras(self._client.loras, self._portal)
-        # A client that nobody closes still leaves no socket and no temporary folder behind.
+        # A client that is never closed still leaves no socket and no temporary folder behind.
         self._finalizer = self._portal.end_with(self, self._client.close)
 
     def __enter__(self) -> Self:
@@ -65,7 +65,7 @@ class Client(Methods[Generation]):
 
     @property
     def settings(self) -> Settings:
-        """What this client was told by arguments, environment and configuration file."""
+        """The settings of this client, from arguments, environment and configuration file."""
         return self._client.settings
 
     def run(
@@ -120,7 +120,7 @@ class Client(Methods[Generation]):
         return Job(self._portal.call(work), self._portal, self)
 
     def hand_in(self, workflow: Workflow, *, timeout: float | None = None, tags: Iterable[str] = ()) -> Sent:
-        """Hand a workflow in and let go of it, so that this process may end; see :meth:`AsyncClient.hand_in`."""
+        """Submit a workflow and stop following it, so that this process may end; see :meth:`AsyncClient.hand_in`."""
         return self._portal.call(self._client.hand_in(workflow, timeout=timeout, tags=tags))
 
     def map(
@@ -140,14 +140,14 @@ class Client(Methods[Generation]):
         return self._client.costs(by, since=since)
 
     def close(self) -> None:
-        """Let go of connections, of the emulator and of the private thread. Jobs on a server of their own go on."""
+        """Close the connections, the emulator and the private thread. Jobs on a server of their own go on."""
         self._finalizer.detach()
         self._portal.call(self._client.close())
         self._portal.close()
 
 
 class Job:
-    """One job, for plain code. Get one from ``client.submit(workflow)`` or ``client.jobs.get(id)``."""
+    """One job, for synchronous code. Get one from ``client.submit(workflow)`` or ``client.jobs.get(id)``."""
 
     def __init__(self, job: AsyncJob, portal: Portal, owner: object) -> None:
         self._job = job
@@ -164,7 +164,7 @@ class Job:
 
     @property
     def handle(self) -> str:
-        """Backend and its own id, accepted in place of the id; on another machine as far as the backend tells what was asked for.
+        """Backend and its own id, accepted in place of the id; on another machine only where the backend knows what was requested.
 
         A ComfyUI server does while it has the prompt, Modal once the call has ended, RunPod never.
         """
@@ -182,7 +182,7 @@ class Job:
 
     @property
     def state(self) -> State:
-        """Where the job is, as far as this process has heard."""
+        """The job's state, by the events that this process has received."""
         return self._job.state
 
     @property

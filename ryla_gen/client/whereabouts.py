@@ -1,4 +1,4 @@
-"""Ask the server of one's own that has a job where it is, stop it there, and find out which jobs are lost. Sends none."""
+"""Ask a server of one's own where a job is, stop it there, and find out which jobs are lost. Must not send a job."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..settings import Settings
 STOP_SECONDS, STOP_PAUSE = 3.0, 0.05
 """How long a server may take to say that a prompt has stopped, and how often it is asked: some nodes end before they stop."""
 ANSWER_SECONDS = 2.0
-"""How long a server may take to say what it has, where nobody waits for one job: a list should not wait for a dead server."""
+"""How long a server may take to say what it has when no single job is awaited: a list should not wait for a dead server."""
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ async def stop(settings: Settings, record: Record) -> JobCanceledError | None:
     """Take a job out of the queue of a server of one's own, or interrupt it.
 
     Returns:
-        The end to journal; None when the job was not there, or was faster.
+        The end to journal; None when the job was not there, or had ended before it could be stopped.
 
     """
     place = await locate(settings, record)
@@ -94,7 +94,7 @@ async def lost(records: Sequence[Record]) -> Lost:
 
 async def _ask(address: str, records: Sequence[Record], found: Lost) -> None:
     try:
-        # As an argument, so that credentials of another server are not sent there.
+        # As an argument: the configured credentials go to their own server only, and this address may be another one.
         settings = Settings.load(backend="comfyui", comfyui_url=address)
         async with asyncio.timeout(ANSWER_SECONDS), connect(settings, connect_timeout=ANSWER_SECONDS) as server:
             queue = await server.queue()  # first: prompts move from there to the history

@@ -1,1 +1,1 @@
-"""Speaking with one ComfyUI server: protocol, messages, node schemas. Knows no workflow and no cost."""
+"""Speak with one ComfyUI server: protocol, messages, node schemas. Must not know a workflow or a cost."""

@@ -1,4 +1,4 @@
-"""The ComfyUI client: speaks the protocol. Knows no workflow, no cost, no retry of a submit."""
+"""Implement ComfyUI's protocol for one server: submit, follow, cancel, files. Must not know a workflow or retry a submit."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ log = logging.getLogger("ryla_gen.comfy")
 BODY_LIMIT = 104_857_600
 """ComfyUI's default --max-upload-size; the server's own value replaces it when it says one."""
 WITHDRAW_SECONDS = 3.0
-"""How long whoever gives up a submit waits for its answer, and for the prompt to be taken back."""
+"""How long a canceled submit waits for its answer, and then for the prompt to be taken back."""
 _PROMPT_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
@@ -162,7 +162,7 @@ class ComfyClient:
         try:
             return await asyncio.shield(sending)
         except asyncio.CancelledError:
-            # Nobody may be left who knows of it: what the server takes after all is taken back, before we leave.
+            # The caller is gone, so nothing would follow this prompt: if the server takes it after all, take it back first.
             answered, _ = await asyncio.wait([sending], timeout=WITHDRAW_SECONDS)
             sending.cancel()
             if not answered or sending.exception() is None:
@@ -197,7 +197,7 @@ class ComfyClient:
         if answer.from_gateway:
             return await self._taken_anyway(prompt_id, errors.http_error(answer, self.address))
         if answer.status != 200:
-            with before_start() if 400 <= answer.status < 500 else nullcontext():  # it says itself that it did not take it
+            with before_start() if 400 <= answer.status < 500 else nullcontext():  # a clear refusal: not taken
                 raise await self._with_names(errors.submit_error(answer, self.address))
         reply = answer.json()
         if not isinstance(reply, dict) or not isinstance(reply.get("prompt_id"), str):
@@ -218,7 +218,7 @@ class ComfyClient:
         return Submitted(prompt_id, number if isinstance(number, int | float) else None)
 
     async def _taken_anyway(self, prompt_id: str, error: RylaGenError) -> Submitted:
-        """The answer to a submit was lost: find out whether the server has the prompt. It may still be validating it."""
+        """Find out whether the server has a prompt whose answer was lost. It may still be validating it."""
         if await self._appears(prompt_id):
             log.debug("the answer to prompt %s was lost (%s), but the server has it", prompt_id, error.message)
             self._feed.submitted(prompt_id)
@@ -246,7 +246,7 @@ class ComfyClient:
             pause = min(pause * 2, 1.0)
 
     async def _withdraw(self, prompt_id: str, *, at_once: bool = False) -> None:
-        """Take a prompt back as well as possible; what the caller is told does not depend on it."""
+        """Try to take a prompt back; the error that the caller gets does not depend on it."""
         try:
             if at_once or await self._appears(prompt_id):
                 await self.cancel(prompt_id)
@@ -254,7 +254,7 @@ class ComfyClient:
             log.debug("could not withdraw prompt %s: %s", prompt_id, error.message)
 
     async def _with_names(self, error: RylaGenError) -> RylaGenError:
-        """ComfyUI leaves out lists of more than 20 files: ask for them, for the closest name."""
+        """Fetch lists of more than 20 files, which ComfyUI leaves out of a refusal, to suggest the closest name."""
         if not isinstance(error, ModelNotFoundError) or error.details["available"] or not error.details["folder"]:
             return error
         try:

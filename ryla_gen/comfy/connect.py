@@ -1,4 +1,4 @@
-"""How a ComfyUI server of one's own is reached: address, credentials, certificates. Sends nothing and shows no secret."""
+"""Make a client for a ComfyUI server of one's own: address, credentials, certificates. Must not send or show a secret."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("ryla_gen.comfy")
 
 _warned: set[str] = set()
-"""Addresses whose unchecked certificate was spoken of already."""
+"""Addresses for which the warning about an unchecked certificate was given already."""
 
 
 def connect(settings: Settings, **options: Any) -> ComfyClient:

@@ -1,4 +1,4 @@
-"""Keeps one websocket open while it is wanted: connects, hands every frame on, comes back after a drop. Reads no frame."""
+"""Keep one websocket open while it is wanted: connect, pass every frame on, reconnect after a drop. Must not read a frame."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from ..errors import BackendUnreachableError, InternalError, RylaGenError, Serve
 log = logging.getLogger("ryla_gen.comfy")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
-"""Seconds between attempts to reconnect. Not zero at first: ComfyUI tidies up the old socket by its client id, and the new one
-goes deaf when that happens after it came."""
+"""Seconds between attempts to reconnect. Not zero at first: ComfyUI removes the old socket by its client id, and a new one that is
+open by then gets no messages any more."""
 PATIENCE = 6
-"""A server that accepts and says nothing may be loading a model with Python's lock held: it gets so many times the limit."""
+"""Factor on the limit for a server that accepts a connection and stays silent: it may be loading a model with the GIL held."""
 STABLE = 1.0
 """A connection that lived for fewer seconds does not end an outage."""
 
 
 class Listener(Protocol):
-    """What a connection tells its owner."""
+    """What a connection calls on its owner."""
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody waits for messages, so that a lost connection is made anew."""
+        """Whether messages are awaited, so that a lost connection is made anew."""
         ...
 
     def connected(self) -> None:
@@ -40,7 +40,7 @@ class Listener(Protocol):
         ...
 
     def dropped(self) -> None:
-        """Take note that the websocket closed: what was said meanwhile is lost."""
+        """Take note that the websocket closed: messages sent meanwhile are lost."""
         ...
 
     def give_up(self, error: RylaGenError) -> None:
@@ -83,7 +83,7 @@ class Connection:
         self._give_up(BackendUnreachableError("This client was closed.", "", {"sent": True}))
 
     def _died(self, task: asyncio.Task[None]) -> None:
-        """A fault of ours in the reader ends everybody who waits for it: silence would hang them."""
+        """Pass a fault of ours in the reader to everything that waits for it: silence would hang them."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self._give_up(as_typed(error, "The reader of the websocket failed"))
 
@@ -134,12 +134,12 @@ class Connection:
     def _give_up(self, error: RylaGenError) -> None:
         if self._opened is not None and not self._opened.done():
             self._opened.set_exception(error)
-            self._opened.exception()  # nobody may be waiting for it
+            self._opened.exception()  # mark it as retrieved: there may be no waiter, and asyncio would complain
         self._listener.give_up(error)
 
 
 def as_typed(error: BaseException, what: str) -> RylaGenError:
-    """Return an error of ours for whatever ended a background task, so that those who wait for it can be told."""
+    """Return a typed error for whatever ended a background task, to raise in those that wait for it."""
     if isinstance(error, RylaGenError):
         return error
     typed = InternalError(f"{what}: {type(error).__name__}: {error}", "", {"sent": True, "exception_type": type(error).__name__})

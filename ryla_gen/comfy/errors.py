@@ -1,4 +1,4 @@
-"""ComfyUI's refusals and exceptions as our typed errors.
+"""Translate ComfyUI's refusals and exceptions into typed errors.
 
 Pure: answers and messages in, errors out. Knows no socket, no workflow. Server text is cleaned and bounded before it is shown.
 """
@@ -50,7 +50,7 @@ FOLDERS = {
 _FOLDERS_OF_CLASS = {("CLIPVisionLoader", "clip_name"): "clip_vision", ("UpscaleModelLoader", "model_name"): "upscale_models"}
 _WEIGHTS = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf", ".onnx")
 AVAILABLE_LIMIT = 50
-"""At most so many names of available files go into an error."""
+"""Most names of available files go into an error."""
 _OOM_TYPES = {"torch.OutOfMemoryError", "torch.cuda.OutOfMemoryError", "OutOfMemoryError"}
 _OUT_OF_MEMORY = re.compile(r"\bout of memory\b|\bAllocation on device\b", re.IGNORECASE)
 _NO_ROOM = re.compile(r"\[Errno (?:27|28|122)\]|No space left on device|Disk quota exceeded|File too large")
@@ -100,12 +100,12 @@ class Answer:
 
     @property
     def from_gateway(self) -> bool:
-        """Whether a proxy answered in the server's place, so that nobody knows what the server did."""
+        """Whether a proxy answered in the server's place, so that it is not known what the server did."""
         return self.status in _GATEWAY
 
 
 def submit_error(answer: Answer, address: str) -> RylaGenError:
-    """The error behind an answer to ``POST /prompt`` that is not a success."""
+    """Make the error for an answer to ``POST /prompt`` that is not a success."""
     body = answer.json()
     if answer.status == 400 and isinstance(body, dict):
         return refusal(body)
@@ -121,7 +121,7 @@ def submit_error(answer: Answer, address: str) -> RylaGenError:
 
 
 def too_large(said: str) -> InvalidInputError:
-    """The request is over what the server takes (ComfyUI: 100 MB)."""
+    """Make the error for a request larger than the server takes (ComfyUI: 100 MB)."""
     hint = "Upload pictures as files instead of writing them into the graph, or start ComfyUI with a larger --max-upload-size."
     error = InvalidInputError(f"The request is too large for the server: {said}", hint, {"status": 413})
     error.started = "no"
@@ -129,7 +129,7 @@ def too_large(said: str) -> InvalidInputError:
 
 
 def http_error(answer: Answer, address: str) -> RylaGenError:
-    """The error behind any other HTTP answer that is not a success."""
+    """Make the error for any other HTTP answer that is not a success."""
     status, details = answer.status, {"status": answer.status, "sent": True}
     if status in (401, 403, 407):
         return NotAuthorizedError(f"The server at {address} refused the credentials ({status}).", CREDENTIALS, details)
@@ -146,18 +146,18 @@ def http_error(answer: Answer, address: str) -> RylaGenError:
 
 
 def not_comfyui(address: str, why: str, details: Mapping[str, Any] | None = None) -> BackendUnreachableError:
-    """Something answers at the address, and it is not ComfyUI."""
+    """Make the error for an address at which something other than ComfyUI answers."""
     return BackendUnreachableError(f"No ComfyUI at {address}: {why}.", "", details)
 
 
 def too_long(address: str, limit: int) -> ServerUnhealthyError:
-    """An answer is longer than what is read."""
+    """Make the error for an answer that is longer than what is read."""
     text = f"The server at {address} sends an answer of more than {limit:,} bytes, which is not read."
     return ServerUnhealthyError(text, "See what answers there: curl -sI ADDRESS", {"limit": limit})
 
 
 def too_slow(address: str, seconds: float) -> ServerUnhealthyError:
-    """An answer began, or should have begun, and does not end."""
+    """Make the error for an answer that does not begin, or does not end, in time."""
     text = f"The server at {address} did not finish an answer within {seconds:,.0f} s."
     return ServerUnhealthyError(text, "Check the connection to the server, and the proxy in front of it.", {"sent": True})
 
@@ -256,7 +256,7 @@ def _fault_error(fault: _Fault, faults: Sequence[_Fault]) -> RylaGenError:
 def missing_file(
     details: Mapping[str, Any], file: str, folder: str, available: Sequence[str] | None, *, lora: bool
 ) -> ModelNotFoundError:
-    """The error for a weights file that the server does not have; ``available`` is None when the server did not list its files."""
+    """Make the error for a weights file that the server does not have; ``available`` is None when it did not list its files."""
     close = difflib.get_close_matches(file, available or (), n=1, cutoff=0.5)
     place = f"models/{folder}" if folder else "the models folder"
     hint = f"Put the file into {place} on the server."
@@ -294,7 +294,7 @@ def _whole_error(error: Mapping[str, Any]) -> RylaGenError:
 
 
 def _not_emulated(told: Any, about: str) -> NotEmulatedError:
-    """The refusal of our own emulator, which names every node that stops it."""
+    """Make the error for a refusal by our own emulator, which names every node that stops it."""
     nodes = [item for item in told if isinstance(item, dict)] if isinstance(told, list) else []
     named = [{key: clean(item.get(key) or "", 200) for key in ("node_id", "class_type", "reason")} for item in nodes]
     return NotEmulatedError(f"The emulator cannot run this graph: {about}", "", {"nodes": named})
@@ -326,10 +326,10 @@ def _cut(text: str, lines: int, characters: int) -> str:
 
 
 def node_error(error: ExecutionError, causes: Sequence[str] = ()) -> RylaGenError:
-    """The typed error of a node that raised.
+    """Make the typed error for a node that raised.
 
     Args:
-        error: what the server said.
+        error: the server's message.
         causes: the exceptions that led to it, the nearest first; they are looked for in its traceback when there are none.
     """
     kind = error.exception_type
@@ -354,7 +354,7 @@ def node_error(error: ExecutionError, causes: Sequence[str] = ()) -> RylaGenErro
 
 
 def stuck_prompt(prompt_id: str, address: str, silent: float, limit: float) -> ServerUnhealthyError:
-    """A prompt counts as running, nothing moves, and it does not stop."""
+    """Make the error for a prompt that counts as running, makes no progress and does not stop."""
     text = f"ComfyUI counts the job {prompt_id} as running, but made no progress for {silent:.0f} s and did not stop when told to."
     hint = (
         f"{RESTART} If a single step takes this long, give it more than {limit:g} s: timeout=SECONDS, --timeout SECONDS. "
@@ -366,7 +366,7 @@ def stuck_prompt(prompt_id: str, address: str, silent: float, limit: float) -> S
 def stuck_queue(
     prompt_id: str, address: str, seconds: float, ahead: Sequence[str] | None, *, moved: bool, stopped: bool
 ) -> GenerationTimeoutError | ServerUnhealthyError:
-    """A prompt waited as long as it may, and nothing of it ran.
+    """Make the error for a prompt that waited as long as it may and never started.
 
     Args:
         prompt_id: the prompt.
@@ -374,7 +374,7 @@ def stuck_queue(
         seconds: how long it waited.
         ahead: the prompts before it, the running one first; None when the server does not say.
         moved: whether others became fewer while it waited.
-        stopped: whether the server could be told to drop it.
+        stopped: whether the request to drop it reached the server.
     """
     dropped = "was removed from the queue; nothing of it ran." if stopped else "the server could not be told to remove it."
     waited = f"The job {prompt_id} waited {seconds:g} s for its turn and {dropped}"

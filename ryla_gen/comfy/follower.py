@@ -1,4 +1,4 @@
-"""The messages of one prompt, kept until they are read. Knows no socket: the feed hands it what was said about its prompt."""
+"""Keep the messages of one prompt until they are read. Must not use a socket: the feed passes its prompt's messages in."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Follower(AsyncIterator[Message]):
         self.moved = False
         """Whether those before it became fewer while it waited, or others."""
         self.quiet_since = time.monotonic()
-        """When it last heard a message, or the server was last asked about it."""
+        """When its last message came, or the server was last asked about it."""
         self.suspect = False
         """The server did not know it at the last look; its end may still be on the way."""
         self._ties = ties
@@ -79,7 +79,7 @@ class Follower(AsyncIterator[Message]):
                 error, self._error = self._error, None
                 raise error or StopAsyncIteration
             if not self._attached:
-                self._attached = True  # later drops are the feed's to mend, or to tell
+                self._attached = True  # later drops are for the feed to reconnect or to report
                 await self._ties.open()
                 continue
             self._wake.clear()
@@ -122,16 +122,16 @@ class Follower(AsyncIterator[Message]):
 
         Args:
             where: where the prompt is.
-            quiet: whether nothing was heard of it for so long that messages on their way would have come.
+            quiet: whether nothing came for so long that messages on their way would have arrived.
         """
         self.quiet_since = time.monotonic()
         match where.place:
             case "pending":
                 self._wait(where)
             case "running" if self.gap or quiet:
-                self.hear(ExecutionStart(self.prompt_id, at=0.0))  # told while nobody was connected
+                self.hear(ExecutionStart(self.prompt_id, at=0.0))  # it was sent while the connection was down
             case "finished" if self.gap or self.idle or quiet:
-                self.gap = self.gap or not self.idle  # its end was told, and not heard
+                self.gap = self.gap or not self.idle  # its end was sent, and did not arrive
                 self._settle(messages_from_history(self.prompt_id, where.entry))
             case "absent":
                 self._miss()
@@ -144,7 +144,7 @@ class Follower(AsyncIterator[Message]):
             self.hear(QueuePosition(self.prompt_id, where.position))
 
     def _miss(self) -> None:
-        """The server does not know the prompt."""
+        """Note that the server does not know the prompt."""
         if self.cancelled or (not self.gap and not self.started):
             self._settle([ExecutionInterrupted(self.prompt_id)])  # deleting a pending prompt sends no message
         elif self.gap or self.suspect:

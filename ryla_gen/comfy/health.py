@@ -1,4 +1,4 @@
-"""Whether a server's queue moves: HTTP answers even when the thread that runs prompts is dead. Restarts nothing."""
+"""Check whether a server's queue moves: HTTP answers even when the thread that runs prompts is dead. Must not restart it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOOK_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What was seen of a queue."""
+    """The state of a queue, and what to do about it."""
 
     moves: bool
     message: str
@@ -45,7 +45,7 @@ async def examine_queue(client: ComfyClient, *, seconds: float = WATCH_SECONDS) 
                 await run_probe(client)
             return Health(moves=True, message="empty, and the smallest graph runs")
         except TimeoutError:
-            first = await client.queue()  # somebody else's prompt may have come first
+            first = await client.queue()  # another client's prompt may have come first
         except ServerUnhealthyError as error:
             return Health(moves=False, message=f"empty, but the smallest graph does not run: {error.message}", hint=error.hint)
         except RylaGenError as error:  # it was refused, which says nothing about the queue

@@ -1,4 +1,4 @@
-"""What ComfyUI accepts in silence and does otherwise than was written. Pure; judges nothing that it would refuse."""
+"""Report what ComfyUI accepts silently but runs differently than written. Must not judge what it would refuse."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def oddities(graph: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]])
 
 
 def ignored_inputs(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """Inputs that a server ignores without a word, each with the names that may have been meant."""
+    """Inputs that a server ignores silently, each with the names that may have been meant."""
     known = live_specs(schema, node.get("inputs") or {})
     for name in unknown_inputs(node, schema):
         if name not in UNDECLARED and not is_page_input(str(node.get("class_type")), name):

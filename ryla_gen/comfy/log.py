@@ -1,6 +1,6 @@
-"""What a ComfyUI server writes to its log, and the lines of it that concern a request. Pure bookkeeping; reads no pipe.
+"""Keep the lines of a ComfyUI server's log that concern a request. Must not read a pipe.
 
-ComfyUI says some things nowhere else: of a LoRA whose tensors it does not know it leaves them out, writes a line for each, and
+ComfyUI reports some things nowhere else: it leaves out the tensors of a LoRA that it does not know, writes a line for each, and
 reports success.
 """
 

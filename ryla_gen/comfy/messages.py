@@ -1,4 +1,4 @@
-"""What a ComfyUI server says about a prompt, as a closed set of dataclasses made for ``match``.
+"""Parse what a ComfyUI server sends about a prompt into a closed set of dataclasses, made for ``match``.
 
 Pure: bytes and text in, messages out. Knows no socket and no error class. Everything the server says is untrusted:
 what does not fit is dropped (None), text is cleaned of control characters and bounded in length.
@@ -26,7 +26,7 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)
 _CONTROLS = re.compile(f"[\t{CLASS}\ud800-\udfff]")
 """Control characters but the line feed, those that turn the direction of text around, and surrogates, which no file takes."""
 LARGEST_STEP = 2**53
-"""Largest count of steps that is believed: beyond it a double is no exact integer, in JavaScript neither."""
+"""Largest count of steps that is believed: beyond it a double, in JavaScript too, no longer holds every whole number."""
 
 
 def clean(text: object, limit: int = TEXT_LIMIT) -> str:
@@ -102,7 +102,7 @@ class NodeProgress(Message):
 
 @dataclass(frozen=True, slots=True)
 class PreviewImage(Message):
-    """A small picture of an unfinished result; older ones are dropped when nobody reads them."""
+    """A small picture of an unfinished result; older ones are dropped when they are not read in time."""
 
     node: str
     """Empty when the server speaks the old dialect and it is not known which node runs."""
@@ -145,7 +145,7 @@ class ExecutionSuccess(End):
 
 @dataclass(frozen=True, slots=True)
 class ExecutionInterrupted(End):
-    """Somebody stopped the prompt, or took it out of the queue (then without a node)."""
+    """The prompt was stopped, or taken out of the queue (then without a node)."""
 
     node_id: str = ""
     node_type: str = ""

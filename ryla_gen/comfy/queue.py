@@ -1,4 +1,4 @@
-"""What a server's ``/queue`` says, read by its shape. Asks nothing."""
+"""Read a server's ``/queue`` by its shape. Must not ask the server."""
 
 from __future__ import annotations
 

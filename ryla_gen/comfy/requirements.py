@@ -1,6 +1,6 @@
-"""What a server lacks for a graph, all of it at once: node classes with their packs, weights with where they come from.
+"""Find everything a server lacks for a graph at once: node classes with their packs, weights with where they come from.
 
-Pure: reads the server's own node schemas (``/object_info``), whose lists name the files it has. Asks nobody and installs nothing.
+Pure: reads the server's own node schemas (``/object_info``), whose lists name the files it has. Must not ask a server or install.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Missing:
     files: tuple[MissingFile, ...] = ()
     """Weights that its lists do not name."""
     unseen: tuple[Weights, ...] = ()
-    """Weights that the graph needs and that no list of the server would show: nobody can tell from here whether they are there."""
+    """Weights that the graph needs and that no list of the server would show: whether they are there cannot be told from here."""
 
     def __bool__(self) -> bool:
         return bool(self.nodes or self.files)

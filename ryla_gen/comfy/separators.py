@@ -1,4 +1,4 @@
-r"""Writes the folders of weights as the server at hand writes them, with its own slashes. Changes nothing else of a graph.
+r"""Write the folders of weights with the slashes that the server uses. Must not change anything else of a graph.
 
 A graph of a Windows machine names ``krea\lora.safetensors`` where another server lists ``krea/lora.safetensors``.
 """

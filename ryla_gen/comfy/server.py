@@ -1,4 +1,4 @@
-"""The ComfyUI process: start it, wait until it really works, watch it, end it. Knows no workflow, no job and no container."""
+"""Start the ComfyUI process, wait until it runs a graph, watch it, end it. Must not know a workflow, a job or a container."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ async def run_probe(client: ComfyClient) -> None:
                     raise ServerUnhealthyError(f"{message.node_type} raised {message.exception_type}: {message.exception_message}")
                 if isinstance(message, ExecutionSuccess):
                     return
-        except asyncio.CancelledError:  # it took too long, and shall not run later for nobody
+        except asyncio.CancelledError:  # it took too long: without this it would run later with no one waiting for it
             withdrawing = asyncio.ensure_future(client.cancel(prompt_id))
             await asyncio.wait([withdrawing], timeout=WITHDRAW_SECONDS)
             withdrawing.cancel()
@@ -220,7 +220,7 @@ async def run_probe(client: ComfyClient) -> None:
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody listens on at this moment."""
+    """A port of the loopback that no process listens on at this moment."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

@@ -1,4 +1,4 @@
-"""HTTP and the websocket handshake with one ComfyUI server. Knows no prompt, no message.
+"""Send HTTP requests and open the websocket of one ComfyUI server. Must not know a prompt or a message.
 
 Every failure leaves here as one of our errors, without the credentials that aiohttp's exceptions carry.
 """

@@ -1,4 +1,4 @@
-"""What a request will cost and may cost: prices, estimates, budgets, and the room that a job must pass before it is sent.
+"""Predict and limit what a request costs: prices, estimates, budgets, and the admission that a job passes before it is sent.
 
-Spends nothing and sends nothing; what a second costs on a backend is told by that backend.
+Must not send or spend anything; the price of a second on a backend is passed in.
 """

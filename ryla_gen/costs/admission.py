@@ -1,6 +1,6 @@
-"""Reserve a job's budget and write the job down, before anything is spent; say what it cost where it left no result.
+"""Reserve a job's budget and journal the job before anything is spent; compute the cost of one without a result.
 
-Knows no backend: what a second costs there is told by the caller. Sends nothing.
+Must not send a job or know a backend: the caller passes the price of a second.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Admitted:
     """A job that the budgets allow, written down in the journal."""
 
     estimate: Estimate | None
-    """What it was thought to cost; None where running is free."""
+    """Its estimated cost; None where running is free."""
     timeout: float | None
     """Seconds the graph may run; None is the workflow's own limit."""
 
@@ -84,7 +84,7 @@ def admit(
 def _reserved(
     history: History, settings: Settings, found: Estimate, job: str, row: dict[str, Any], limit: float, *, followed: bool
 ) -> float:
-    """Set money aside, write the job down with it, and return how much it was."""
+    """Reserve money, journal the job with its reservation in the same transaction, and return the amount in US dollars."""
     likely = found.usd.likely
     wanted = budget.wanted_usd(found.most_usd_per_second * limit, settings.max_usd)
     decent = min(wanted, budget.HEADROOM * likely) if followed else wanted
@@ -103,7 +103,7 @@ def _reserved(
 def unfinished_cost(record: Record | None, found: Estimate | None, error: BaseException | None = None) -> dict[str, float]:
     """Return the columns of what a job cost that ended without a result: the backend's word, else the clock since its graph began.
 
-    By that clock it costs no more than was set aside for it: who looks a day later has not paid for a day.
+    By that clock it costs no more than was reserved for it: when the end is recorded a day later, a day was not paid for.
     """
     details = getattr(error, "details", {})
     if "cost_usd" in details:
@@ -118,7 +118,7 @@ def unfinished_cost(record: Record | None, found: Estimate | None, error: BaseEx
 
 
 def seconds_since(instant: str) -> float:
-    """Seconds from an instant of the journal until now; never less than none."""
+    """Seconds from a time in the journal until now, at least 0."""
     return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(instant)).total_seconds())
 
 

@@ -1,6 +1,6 @@
-"""What a job may cost and how long it may run for it. Pure: prices, estimates and limits in, numbers or a refusal out.
+"""Decide whether a job may start, and how long it may run. Must not read a journal: numbers in, numbers or a refusal out.
 
-A job is refused when its *likely* cost is over a limit, and it is stopped before its *real* cost is: the money set aside for
+A job is refused when its *likely* cost is over a limit, and it is stopped before its *real* cost is: the money reserved for
 it, at the dearest price that the configuration allows, bounds the seconds that it may run.
 """
 
@@ -11,16 +11,16 @@ from datetime import UTC, datetime, timedelta
 from ..errors import BudgetExceededError, StorageFailedError
 
 HEADROOM = 3.0
-"""How many times its likely cost a job sets aside even when little is left: estimates are rough, and a job that is stopped just
+"""How many times its likely cost a job reserves even when little is left: estimates are rough, and a job that is stopped just
 before its end is paid for all the same."""
 QUEUED_SECONDS = 1800.0
 """Longest time that a job waits for its turn before a backend gives it up (see ``backends/modal.py``)."""
 MARGIN_SECONDS = 300.0
-"""Loading and saving, on top of the longest wait and the time limit, until a reservation that nobody ended counts no more."""
+"""Loading and saving, on top of the longest wait and the time limit, after which a reservation that was never released expires."""
 
 
 def money(usd: float) -> str:
-    """Write US dollars with as many digits as tell them from nothing."""
+    """Format US dollars with enough digits to differ from 0."""
     return f"${usd:.4f}" if usd >= 0.001 or not usd else f"${usd:.2g}"
 
 
@@ -59,7 +59,7 @@ DAY_HINT = "Allow more: RYLA_GEN_MAX_USD_PER_DAY, or ryla-gen config set max_usd
 
 
 def day_exceeded(estimate_usd: float, limit_usd: float, spent_usd: float, held_usd: float) -> BudgetExceededError:
-    """The refusal of a job for which too little is left of the day."""
+    """Make the error for a job for which too little is left of the day's budget."""
     held = f" and jobs under way hold {money(held_usd)}" if held_usd else ""
     return BudgetExceededError(
         f"It would cost about {money(estimate_usd)}; today's jobs have cost {money(spent_usd)}{held}"
@@ -76,7 +76,7 @@ def day_exceeded(estimate_usd: float, limit_usd: float, spent_usd: float, held_u
 
 
 def unknown_day(path: str) -> StorageFailedError:
-    """The refusal of a job when nobody can tell what the day has cost."""
+    """Make the error for a job when it is not known what the day has cost."""
     return StorageFailedError(
         f"The day's budget cannot be checked: the journal {path} cannot be used. Nothing was sent.",
         "Repair or move that file, or remove the limit: ryla-gen config unset max_usd_per_day",
@@ -85,7 +85,7 @@ def unknown_day(path: str) -> StorageFailedError:
 
 
 def wanted_usd(most: float, per_call: float | None) -> float:
-    """Return what a job would set aside of the day if there were enough: all that it can cost.
+    """Return what a job would reserve of the day's budget if enough were left: all that it can cost.
 
     An estimate would be too little: the first graph of a container loads its weights, which may take longer than the graph.
 
@@ -98,7 +98,7 @@ def wanted_usd(most: float, per_call: float | None) -> float:
 
 
 def expiry(seconds: float) -> str:
-    """Return when the reservation of a job ends by itself that may run so long; ISO 8601 UTC."""
+    """Return when the reservation of a job that may run so many seconds expires; ISO 8601 UTC."""
     end = datetime.now(UTC) + timedelta(seconds=QUEUED_SECONDS + seconds + MARGIN_SECONDS)
     return end.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 

@@ -1,4 +1,4 @@
-"""How fast GPUs are, one beside another, and how long a container takes to start. Tables; each workflow says its own duration."""
+"""List how fast GPUs are beside each other, and how long a container takes to start. Each workflow has its own duration."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ REFERENCE_GPU = "L40S"
 """GPU of every ``Duration``: what every family is deployed on when nothing says otherwise."""
 
 UNKNOWN = "nothing is known about this workflow, so the range is from a hundredth of its time limit to all of it"
-"""What is said where the workflow says no duration either."""
+"""The basis of an estimate when the workflow has no duration either."""
 
 TENSOR_TFLOPS = MappingProxyType(
     {

@@ -1,6 +1,6 @@
-"""What a request will take and cost: from this machine's journal where it has runs like it, else from its class.
+"""Estimate what a request takes and costs, from similar runs in this machine's journal, else from its class.
 
-Spends nothing, sends nothing, and never says more than its basis bears: where nothing is known, the range is wide and says so.
+Must not claim more than its basis supports: where nothing is known, the range is wide and says so. Sends nothing.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _seconds(workflow: Workflow, rate: Rate, records: Sequence[Record], *, emula
 
 
 def _took(record: Record) -> float:
-    """Seconds that a run took; where nobody was paid for a GPU, by the clock of its start and end."""
+    """Seconds that a run took; where no GPU was paid for, by the clock of its start and end."""
     if record.gpu_seconds:
         return record.gpu_seconds
     if not record.started_at or not record.finished_at:
@@ -110,13 +110,13 @@ def _from_table(workflow: Workflow, work: Work, gpu: str | None) -> Found:
 
 
 def _usual(workflow: Workflow) -> float:
-    """The work of the class's own defaults, which its durations are written for."""
+    """Measure the class's own defaults, which its durations are written for."""
     fields = {name: info.default for name, info in type(workflow).model_fields.items() if not info.is_required()}
     return workflow.work({**workflow.described(), **fields}).amount
 
 
 def _on(seconds: Range, gpu: str | None) -> Range:
-    """On another GPU: by the ratio of their data sheets, which real graphs only roughly follow."""
+    """Scale a range to another GPU by the ratio of their data sheets, which real graphs only roughly follow."""
     speed = TENSOR_TFLOPS.get(gpu or "")
     if speed is None:
         return seconds.widened(0.25, 4.0)

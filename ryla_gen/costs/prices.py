@@ -1,4 +1,4 @@
-"""What a second of each machine costs, with the day it was read. A table; no arithmetic about jobs."""
+"""List what a second of each machine costs, with the day it was read. Must not know a job."""
 
 from __future__ import annotations
 

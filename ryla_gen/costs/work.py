@@ -1,4 +1,4 @@
-"""What an estimate is made of: ranges and the price of a second. Reads no journal and no settings, knows no workflow."""
+"""Define what an estimate is made of: ranges, and the price of a second. Must not read a journal or settings."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Estimate:
     workflow: str
     backend: str
     gpu: str | None
-    """The GPU it is meant for; None when nobody knows."""
+    """The GPU it is meant for; None when it is not known."""
     usd: Range
     """US dollars: GPU, and on Modal cores, memory and region, for as long as the graph runs."""
     seconds: Range

@@ -1,4 +1,4 @@
-"""Runs one workflow on one ComfyUI server: upload, build, check, submit, follow, collect. Knows no backend and no journal."""
+"""Run one workflow on one ComfyUI server: upload, build, check, submit, follow, collect. Knows no backend and no journal."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Engine:
         backend: name that results carry.
         hourly_usd: what an hour of the server costs, for the cost of a result.
         gpu: kind of GPU, when it is known.
-        queue_timeout: seconds that a prompt may wait until its graph starts; None where the server is looked after otherwise.
+        queue_timeout: seconds that a prompt may wait until its graph starts; None where something else watches the server's queue.
 
     """
 
@@ -87,7 +87,7 @@ class Engine:
         self._gpu = gpu
         self._queue_timeout = queue_timeout
         self.unstopped: set[str] = set()
-        """Jobs that should have been stopped, and whose server could not be told."""
+        """Jobs that should have been stopped, but whose server could not be reached."""
         self._uploads = Uploads(client)
         self._server: dict[str, Any] | None = None
 
@@ -171,7 +171,7 @@ class Engine:
         return await self._stamped(workflow, run, outputs, workflow.notices(), seed=seed, job=job, began=began)
 
     async def _prepared(self, workflow: Workflow, job: str, loras: Mapping[str, str]) -> tuple[dict[str, Any], tuple[Notice, ...]]:
-        """Upload, build and check; nothing of this is worth money."""
+        """Upload, build and check the graph. Nothing is submitted yet, so no result can be lost here."""
         uploads = asyncio.ensure_future(self._uploads.bring(workflow))
         try:
             schemas = await self._client.object_info()
@@ -223,7 +223,7 @@ class Engine:
         run.ended = time.monotonic()
 
     async def _node_error(self, failure: ExecutionError) -> RylaGenError:
-        """The typed error of a node that raised, with what led to it where the server shows its log."""
+        """Make the typed error for a node that raised, with its causes where the server's log can be read."""
         try:
             async with asyncio.timeout(LOG_SECONDS):
                 log_pieces = [text for _, text in await self._client.log()]
@@ -232,7 +232,7 @@ class Engine:
         return node_error(failure, causes_in_log(failure, log_pieces))
 
     async def _stop(self, job: str) -> bool:
-        """Tell the server to stop a prompt. That it cannot be told hides nothing of why it should; ``unstopped`` remembers it."""
+        """Tell the server to stop a prompt. A failure is remembered in ``unstopped``, and does not hide the reason for stopping."""
         try:
             await self._client.cancel(job)
         except RylaGenError as error:
@@ -244,7 +244,7 @@ class Engine:
     def _note(self, message: Message, run: Run) -> None:
         if isinstance(message, End):
             run.server_clock = (run.server_clock[0], message.at)
-        if isinstance(message, SIGNS_OF_A_START):  # its start was told while nobody was connected
+        if isinstance(message, SIGNS_OF_A_START):  # its start was sent while the connection was down
             self._start(run)
         match message:
             case QueuePosition(position=position):
@@ -334,7 +334,7 @@ class Engine:
         )
 
     async def _about_server(self) -> dict[str, Any]:
-        """Versions and GPU, asked once per engine; a server that will not say is no reason to lose a result."""
+        """Versions and GPU, asked once per engine; a server that does not answer is no reason to lose a result."""
         if self._server is None:
             try:
                 stats = await self._client.system_stats()
@@ -355,7 +355,7 @@ def _described(stats: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stored_graph(entry: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The graph that a history entry repeats, if it has the shape of one."""
+    """Return the graph in a history entry, if it has the shape of one."""
     match (entry or {}).get("prompt"):
         case [_, _, dict(graph), *_] if all(
             isinstance(node, dict) and isinstance(node.get("inputs"), dict) for node in graph.values()
@@ -390,7 +390,7 @@ def final_faults(verdict: schema.Verdict) -> dict[str, Any]:
 
 
 def used_seed(workflow: Workflow, graph: Mapping[str, Any]) -> int:
-    """The seed a run used: the request's, or for a custom graph the first one it names."""
+    """Return the seed a run used: the request's, or for a custom graph the first one it names."""
     seed = getattr(workflow, "seed", None)
     if seed is None:
         return graph_seed(graph) if workflow.own_graph else 0

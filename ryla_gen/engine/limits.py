@@ -1,4 +1,4 @@
-"""Follows one prompt to its end, and stops it where it waits or runs too long. Knows no workflow and collects nothing."""
+"""Follow one prompt to its end, and stop it where it waits or runs too long. Must not know a workflow or collect files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger("ryla_gen")
 STOP_SECONDS = 5.0
 """How long a prompt may take to stop, until one that had been silent counts as stuck: samplers look after each step."""
 SILENT_SECONDS = 60.0
-"""Silence before a limit that speaks for a stuck server; half the limit where that is less."""
+"""Seconds of silence before a limit that suggest a stuck server; half the limit where that is less."""
 ASK_SECONDS = 5.0
 """How long the server may take to say where a prompt is that has used up its time."""
 
@@ -33,7 +33,7 @@ class Limits:
     running: float
     """From the start of the graph."""
     waiting: float | None
-    """Until the graph starts; None where somebody else looks after the server and its queue."""
+    """Until the graph starts; None where something else watches the server and its queue."""
 
 
 class Watched:
@@ -45,7 +45,7 @@ class Watched:
         job: its id.
         limits: how long it may take.
         note: takes each message.
-        stop: tells the server to stop the prompt, and says whether it could be told.
+        stop: asks the server to stop the prompt, and returns whether that reached it.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Watched:
         self._began = time.monotonic()
 
     async def follow(self, follower: Follower) -> None:
-        """Read the prompt's messages to its end; stop it when it takes too long or when nobody wants it any more.
+        """Read the prompt's messages to its end; stop it when it takes too long or when the caller cancels.
 
         Raises:
             GenerationTimeoutError: it waited or ran too long, and was stopped.
@@ -86,21 +86,22 @@ class Watched:
             self._note(ExecutionStart(self._job))
             await self.follow(follower)
         except asyncio.CancelledError:
+            # Shielded: a second cancel must not leave the prompt running on the server.
             await asyncio.shield(self._stop(self._job))
             raise
         except Exception:
-            if not follower.ended:  # what it says cannot be taken, so nothing of it may run on
+            if not follower.ended:  # its messages cannot be handled, so it must not run on unwatched
                 await self._stop(self._job)
             raise
 
     def _deadline(self) -> float | None:
-        # The event loop's clock is the monotonic one.
+        # Two clocks, one after the other: waiting until the graph starts, running from then on. asyncio uses time.monotonic() too.
         if self._run.started is not None:
             return self._run.started + self._limits.running
         return None if self._limits.waiting is None else self._began + self._limits.waiting
 
     async def _runs_unheard(self) -> bool:
-        """Whether a prompt whose time to wait is over has begun after all, and its start was not heard."""
+        """Whether a prompt whose waiting time is over has begun after all, and its start message was lost."""
         where = await self._whereabouts() if self._run.started is None else None
         return where is not None and where.place == "running"
 
@@ -127,11 +128,11 @@ class Watched:
         error = errors.stuck_queue(self._job, self._client.address, waiting, ahead, moved=follower.moved, stopped=stopped)
         after = await self._whereabouts() if stopped else None
         if after is not None and after.place == "absent":
-            error.started = "no"  # so that another backend may have it
+            error.started = "no"  # the graph certainly never started, so another backend may take the job without a second charge
         return error
 
     async def _ends(self, follower: Follower) -> bool:
-        """Whether a prompt that was told to stop ends."""
+        """Whether a prompt ends after the request to stop it."""
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 async for _ in follower:

@@ -1,4 +1,4 @@
-"""Whether the LoRAs of a finished prompt had an effect, read from the server's log: a process of ours, or one asked over HTTP."""
+"""Tell from a server's log whether the LoRAs of a finished prompt had an effect. Must not start or stop anything."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class LoraWatch:
         """By file: ComfyUI says it once, and is silent when it has the node's result already."""
 
     def mark(self) -> int:
-        """Where the log is now; to be asked before the prompt is handed in."""
+        """The log's current position; take it before the prompt is submitted."""
         return self._log.mark()
 
     async def notices(self, graph: Mapping[str, Any], mark: int) -> tuple[Notice, ...]:
@@ -55,13 +55,13 @@ class LoraWatch:
 
         Args:
             names: the LoRAs' files, as the graph names them.
-            lines: what the log said while the prompt ran.
+            lines: the log while the prompt ran.
             whole: whether the log was seen whole; a server shows only its newest lines.
         """
         missing = set(keys_not_loaded(lines))
         unknown = []
         for name in dict.fromkeys(names) if missing else ():
-            # Whose tensors they are, the files tell: prompts of others share the log.
+            # The log is shared with other clients' prompts, so the files decide whose tensors these are.
             keys = self._keys(name)
             if not keys:
                 unknown.append(name)
@@ -101,7 +101,7 @@ Piece = tuple[str, str]
 
 
 class PromptLog:
-    """What a server's own log says while one prompt runs; it is asked when the prompt starts and when it has ended.
+    """A server's log while one prompt runs; read when the prompt starts and when it has ended.
 
     Args:
         read: asks for the newest pieces of the log.
@@ -139,7 +139,7 @@ class PromptLog:
     async def _pieces(self) -> Sequence[Piece]:
         try:
             return await self._read()
-        except RylaGenError:  # some proxies hide it; then nothing is said
+        except RylaGenError:  # some proxies hide the log; then there are no notices
             return ()
 
 

@@ -1,4 +1,4 @@
-"""Which stored file each LoRA of a request is, and whether it fits; asked before anything is spent. Stores nothing."""
+"""Find the stored file of each LoRA of a request, and check its base model, before anything is spent. Must not store one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..workflows.base import Workflow
 log = logging.getLogger("ryla_gen.models.loras")
 
 LOOK_SECONDS = 5.0
-"""How long a look at the store may hold up a request: it is a help, and the worker looks again."""
+"""How long a look at the store may delay a request: this check is optional, as the worker checks again."""
 REMEMBERED_SECONDS = 300.0
 """How long a card that was read over the network counts as read."""
 
@@ -42,7 +42,7 @@ class Chooser:
         self._read: dict[str, tuple[float, Card | None]] = {}
 
     async def names(self, workflow: Workflow) -> dict[str, str]:
-        """Return ComfyUI's name of each LoRA that was pushed. Of the others, and when the store does not answer, nothing is said.
+        """Return ComfyUI's name of each LoRA that was pushed. Others, and all when the store does not answer, are left out.
 
         Raises:
             LoraIncompatibleError: one was made for another base model.
@@ -71,7 +71,7 @@ class Chooser:
 
 
 def require_base(lora_id: str, made_for: str | None, base: str | None) -> None:
-    """Refuse a LoRA that was made for another base model. Where the LoRA or the graph does not tell, it passes.
+    """Refuse a LoRA that was made for another base model. Where neither the LoRA nor the graph names one, it passes.
 
     Raises:
         LoraIncompatibleError: it was.
@@ -84,7 +84,7 @@ def require_base(lora_id: str, made_for: str | None, base: str | None) -> None:
 
 
 def require_plain(lora_id: str, folder: Path, base: str | None) -> None:
-    """Look into a plain file that somebody put there by hand, if there is one.
+    """Check a plain file that was put there by hand, if there is one.
 
     Raises:
         LoraIncompatibleError: its keys are those of another base model.

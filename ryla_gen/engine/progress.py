@@ -1,4 +1,4 @@
-"""What is known of one prompt while it runs: how far it is, what it saved. Bookkeeping only; speaks with no server."""
+"""Keep what is known of one prompt while it runs: how far it is, what it saved. Must not speak with a server."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Item:
 
 
 class Collected:
-    """What the nodes of one prompt made, in whatever order they told.
+    """What the nodes of one prompt made, in the order of their messages.
 
     Args:
         view: reads a file of the server.
@@ -103,8 +103,8 @@ class Collected:
     def ordered(self, graph: Mapping[str, Any]) -> list[Item]:
         """Everything that counts as result, in the graph's order: the order of its nodes, then the order within a node.
 
-        Temporary files (PreviewImage) count only where nothing was saved for good. Nodes tell in the order in which they ran, and
-        cached ones first, so the same graph may tell in another order the next time.
+        Temporary files (PreviewImage) count only where nothing was saved for good. Nodes report in the order in which they ran, and
+        cached ones first, so the same graph may report in another order the next time.
         """
         files = [item for item in self._items if item.place]
         dropped = {id(item) for item in files if item.place != "output"} if any(item.place == "output" for item in files) else set()

@@ -1,4 +1,4 @@
-"""The pictures and videos of requests, stored once in a server's input folder under the name of their hash. Knows no graph."""
+"""Store the pictures and videos of requests in a server's input folder, once, under their hash. Must not know a graph."""
 
 from __future__ import annotations
 

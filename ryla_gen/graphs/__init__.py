@@ -1,4 +1,4 @@
-"""ComfyUI graphs: both file formats, conversion, inputs that can be set, drawings as Mermaid text. Knows no workflow and no server.
+"""Read ComfyUI graphs in both file formats, convert them, set their inputs, draw them as Mermaid text. Needs no server.
 
 >>> from ryla_gen.graphs import draw_mermaid
 >>> draw_mermaid({"1": {"class_type": "VAEDecode", "inputs": {}}}).splitlines()[0]

@@ -1,4 +1,4 @@
-"""The API format of a graph: what tools wrap around it, its form, its seeds and its positive texts. Knows no server."""
+"""Read the API format of a graph: what tools wrap around it, its form, its seeds, its positive texts. Needs no server."""
 
 from __future__ import annotations
 

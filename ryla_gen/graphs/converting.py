@@ -1,6 +1,6 @@
-"""ComfyUI's UI format into the API format, as its own page exports it, with the help of the server's node schemas.
+"""Convert ComfyUI's UI format into the API format, as its own page exports it, with the help of node schemas.
 
-Works on plain data; knows no server and no file. What the page would decide by chance is decided here for good, and said.
+Works on plain data; knows no server and no file. What the page decides at random is fixed here, and reported.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def convert(data: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]], *
         lenient: whether nodes of unknown classes may lose their values, for a graph that is only looked at.
 
     Raises:
-        InvalidInputError: it is no drawing, uses node classes that the schemas lack, or parts that only the page can resolve.
+        InvalidInputError: it is not a drawing, uses node classes that the schemas lack, or parts that only the page can resolve.
 
     """
     return _Conversion(read_drawing(data), schemas).run(lenient=lenient)

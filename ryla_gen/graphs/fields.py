@@ -1,4 +1,4 @@
-"""Which values of a graph a person would want as fields: prompt, seed, size, steps, pictures; found by following links."""
+"""Find the values of a graph that a person would want as fields (prompt, seed, size, steps, pictures) by following links."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _sizes(graph: Mapping[str, Any], slots: Mapping[Place, Slot]) -> Iterator[Fo
         places = _each(origin(graph, node, name, int) for node in [first, *nodes])
         field = _number_field(name, "int", places, slots[places[0]], f"{name.capitalize()} in pixels.")
         step = slots[places[0]].step or 0
-        fits = step > 1 and field.default % step == 0  # ComfyUI rounds other sizes down, without a word
+        fits = step > 1 and field.default % step == 0  # ComfyUI silently rounds other sizes down
         yield replace(field, grid=int(step)) if fits else field
 
 

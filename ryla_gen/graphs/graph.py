@@ -1,4 +1,4 @@
-"""ComfyUI graphs as Python objects: nodes, links, and the API format. Knows no workflow and no server."""
+"""Represent ComfyUI graphs as Python objects: nodes, links, and the API format. Must not know a workflow or a server."""
 
 from __future__ import annotations
 

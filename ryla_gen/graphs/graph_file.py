@@ -1,4 +1,4 @@
-"""Reads a JSON file that ought to be a graph, and says plainly what is wrong with one that is not. Knows no format."""
+"""Read a JSON file that should be a graph, and say what is wrong with one that is not. Must not know either format."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def parse(data: bytes, name: str) -> Any:
     """Parse JSON in UTF-8, or in UTF-16 that is marked as such.
 
     Raises:
-        InvalidInputError: it is no JSON, no text, or nested deeper than any graph.
+        InvalidInputError: it is not text, not JSON, or nested deeper than any graph.
 
     """
     if not data.strip():
@@ -60,7 +60,7 @@ def parse(data: bytes, name: str) -> Any:
         raise InvalidInputError(f"{name} is nested too deeply for a graph.", HINT) from None
     except json.JSONDecodeError as error:
         raise InvalidInputError(f"{name} is not JSON: {error}.", HINT) from None
-    except ValueError:  # Python's limit of 4300 digits, whose text speaks of Python
+    except ValueError:  # Python's limit of 4300 digits, whose message would mention Python internals
         raise InvalidInputError(f"{name} holds a number of thousands of digits, which no graph does.", HINT) from None
     if too_deep(value):
         raise InvalidInputError(f"{name} is nested too deeply for a graph.", HINT)
@@ -68,7 +68,7 @@ def parse(data: bytes, name: str) -> Any:
 
 
 def graph_texts(texts: Mapping[str, str]) -> dict[str, str]:
-    """Return what a saved picture or video says of its graph: under ``prompt`` what ran, under ``workflow`` its drawing.
+    """Return the graph texts in a saved picture or video: under ``prompt`` what ran, under ``workflow`` its drawing.
 
     Args:
         texts: all texts that the file carries, by name. Some nodes write ``Prompt`` in capitals.
@@ -110,7 +110,7 @@ def read_json(path: str | PathLike[str]) -> Any:
     """Read and parse a JSON file.
 
     Raises:
-        InvalidInputError: there is no such file, or it is no JSON that could be a graph.
+        InvalidInputError: there is no such file, or it is not JSON that could be a graph.
 
     """
     return parse(read_bytes(path), str(path))

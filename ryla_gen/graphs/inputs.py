@@ -1,4 +1,4 @@
-"""What can be set in a graph: every value of every node, with its type and range; and setting them, checked. Knows no server."""
+"""List every value of a graph that can be set, with its type and range; set values, checked. Needs no server."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Slot:
     title: str
     """What the graph's maker called the node; its class where it has no other name."""
     type: str
-    """INT, FLOAT, STRING, BOOLEAN, COMBO; another of ComfyUI's words, or ``*`` where nobody knows."""
+    """INT, FLOAT, STRING, BOOLEAN, COMBO; another of ComfyUI's words, or ``*`` where it is not known."""
     value: Any
-    """What the graph says now."""
+    """Its value in the graph."""
     minimum: float | None = None
     maximum: float | None = None
     step: float | None = None
@@ -65,7 +65,7 @@ def slots_of(graph: Mapping[str, Any], schemas: Schemas | None = None) -> list[S
 
 
 def title_of(node: Mapping[str, Any]) -> str:
-    """What the graph's maker called a node; its class where it has no other name."""
+    """Return the title that the graph's maker gave a node, else its class."""
     meta = node.get("_meta")
     title = meta.get("title") if isinstance(meta, Mapping) else None
     return title if isinstance(title, str) and title.strip() else str(node["class_type"])

@@ -1,4 +1,4 @@
-"""Draws a graph as Mermaid text, which GitHub and many wikis show as a picture. Escapes everything it is given."""
+"""Draw a graph as Mermaid text, which GitHub and many wikis show as a picture. Must escape everything it is given."""
 
 from __future__ import annotations
 

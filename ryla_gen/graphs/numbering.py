@@ -1,6 +1,6 @@
-"""Gives the nodes inside subgraphs the ids that ComfyUI's page gives them: a number that is taken already is exchanged.
+"""Give the nodes inside subgraphs the ids that ComfyUI's page gives them: a number that is taken already is replaced.
 
-Works on the file's plain data and changes none of it.
+Must not change the file's data, of which it returns a changed copy.
 """
 
 from __future__ import annotations

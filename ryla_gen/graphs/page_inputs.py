@@ -1,6 +1,6 @@
-"""Inputs that ComfyUI's page writes into a graph although ``/object_info`` lists them for no class: players, buttons, options.
+"""Name the inputs that ComfyUI's page writes into a graph although no ``/object_info`` lists them: players, buttons, options.
 
-Servers take them without a word, and so does everything here.
+Servers accept them silently, and so does everything here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a picture of a graph shows: a box for each node, a line for each link, and each line's colour. Places nothing."""
+"""Describe what a picture of a graph shows: a box for each node, a line and its colour for each link. Places nothing."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Edge:
     target: str
     input: str
     type: str
-    """What flows here, such as MODEL; ``*`` where nobody knows."""
+    """What flows here, such as MODEL; ``*`` where it is not known."""
 
     @property
     def colour(self) -> str:

@@ -1,4 +1,4 @@
-"""Finds the values that a subgraph's instance shows for widgets of the nodes inside it.
+"""Find the values that a subgraph's instance shows for widgets of the nodes inside it.
 
 ComfyUI's page shows the widgets that an input of the subgraph is linked to, and those that ``properties.proxyWidgets`` lists;
 the instance's ``widgets_values`` stand in the order of that list. Follows links inwards only.

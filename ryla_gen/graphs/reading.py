@@ -1,4 +1,4 @@
-"""Read the graph in whatever holds one: a JSON file in either format, a saved picture or video, a workflow. Runs nothing."""
+"""Read the graph from whatever holds one: a JSON file, a saved picture or video, a workflow. Must not run it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds what really feeds an input of a drawing: through reroutes, bypassed nodes, set and get nodes, subgraphs' walls.
+"""Find what really feeds an input of a drawing: through reroutes, bypassed nodes, set and get nodes, and subgraph borders.
 
 Knows no schema and no value of a widget but a primitive's. Nothing recurses: a chain may have thousands of links.
 """
@@ -77,7 +77,7 @@ def expanded(drawing: Drawing) -> Iterator[tuple[Scope, Drawn]]:
         if count > MOST or len(scope.path) > DEEPEST:
             raise InvalidInputError("The subgraphs of this drawing contain themselves, or too many others.", EXPORT_HELP)
         is_subgraph = node.type in drawing.subgraphs
-        # Of an instance inside another subgraph the page does not ask the mode, only of the nodes in it.
+        # For an instance inside another subgraph, the page ignores the instance's own mode and checks only the nodes in it.
         if node.mode in (MUTED, BYPASSED) and not (is_subgraph and scope.outer is not None):
             continue
         if is_subgraph:
@@ -136,7 +136,7 @@ class Tracer:
         return found
 
     def _up(self, at: _Place) -> _Place | Source | None:
-        """From an input to the output that feeds it."""
+        """Step from an input to the output that feeds it."""
         number = at.node.inputs[at.slot].link if at.slot < len(at.node.inputs) else None
         link = at.scope.sheet.links.get(number) if number is not None else None
         if link is None:
@@ -147,7 +147,7 @@ class Tracer:
         return None if origin is None else _Place(at.scope, origin, link.origin_slot, at.wanted, is_input=False)
 
     def _out(self, scope: Scope, slot: int) -> _Place | Source | None:
-        """From inside a subgraph to the input of its instance."""
+        """Step from inside a subgraph to the input of its instance."""
         instance, outer = scope.instance, scope.outer
         if instance is None or outer is None or slot >= len(instance.inputs):
             return None
@@ -157,7 +157,7 @@ class Tracer:
         return _Place(outer, instance, slot, socket.type, is_input=True)
 
     def _through(self, at: _Place) -> _Place | Source | None:
-        """From an output to what stands behind it."""
+        """Step from an output to what its node passes on; end at the node when it is a real source."""
         node, scope = at.node, at.scope
         if node.type == "PrimitiveNode":  # the page sets its value even where it is muted
             values = node.values if isinstance(node.values, list) else []
@@ -179,7 +179,7 @@ class Tracer:
         return Source(scope.id_of(node), at.slot)
 
     def _into(self, at: _Place) -> _Place | Source | None:
-        """From an output of a subgraph's instance to the node inside that feeds it."""
+        """Step from an output of a subgraph's instance to the node inside that feeds it."""
         inner = inside(self.drawing, at.scope, at.node)
         link = inner.sheet.outputs.get(at.slot)
         if link is None:

@@ -1,4 +1,4 @@
-"""ComfyUI's UI format as typed objects: sheets of nodes and links, subgraphs among them. Reads both spellings; converts nothing."""
+"""Read ComfyUI's UI format, in both of its spellings, as typed objects: sheets, nodes, links, subgraphs. Converts nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names the values of a drawn node: which widget each entry of ``widgets_values`` belongs to. Follows no link.
+"""Name the values of a drawn node: which widget each entry of ``widgets_values`` belongs to. Must not follow a link.
 
 The page shows a widget for every input of a plain type, in the order of the node's schema, and some of its own between
 them: what happens to a seed after a run, the button of an upload.

@@ -1,7 +1,7 @@
-"""The journal: every job of this machine and what it cost, in one SQLite file that several processes share.
+"""Keep every job of this machine and its cost in one SQLite file, the journal, which several processes share.
 
 A job is written here before anything is spent. Nothing here may cost a generation: what cannot be written is kept in
-memory, said once, and written when the file works again. Holds no picture, only hashes and sizes. Knows no backend.
+memory, warned of once, and written when the file works again. Must not hold a picture, only its hash and size, nor know a backend.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from .spending import CostRow, cost_rows
 __all__ = ["CostRow", "End", "History", "Purse", "Record", "Records"]
 
 BUSY_SECONDS_AGAIN = 0.05
-"""How long it waits after that failed once, so that a stuck process does not slow every call."""
+"""Seconds it waits after one timeout, so that a stuck process does not slow every call."""
 MOST_FRESH_STARTS = 3
-"""Corrupt files that are set aside in one process: a disk that spoils every file is no place for a journal."""
+"""Corrupt files that are set aside in one process: a disk that corrupts every file cannot hold a journal."""
 KEPT = 1000
 """Writes kept in memory while the file cannot be written."""
 
@@ -105,7 +105,7 @@ class History:
         self._write(sql, tuple(stored(name, value) for name, value in row.items()))
 
     def reserve(self, job: str, purse: Purse, row: Mapping[str, Any]) -> Purse | None:
-        """Set money aside for a job, and write the job down, in one step that no other process can come between.
+        """Reserve money for a job and record the job in one transaction: two processes cannot both take the last of a budget.
 
         Args:
             job: its uuid4; one that is there already gets this reservation in place of its own.
@@ -114,8 +114,8 @@ class History:
                 ``process``.
 
         Returns:
-            The purse with what was set aside and what the others hold; None when the file cannot be used, so that nobody
-            knows what is left.
+            The purse with what was reserved and what the others hold; None when the file cannot be used, so that what is
+            left is not known.
 
         """
         full = {"id": job, "state": "queued", "created_at": now(), "tags": [], **row}
@@ -188,7 +188,7 @@ class History:
         """List jobs, the newest first.
 
         Args:
-            limit: at most so many; None is all.
+            limit: most entries to return; None is all.
             workflow: only of this workflow.
             backend: only of this backend.
             state: only in this state.
@@ -280,7 +280,7 @@ class History:
             self._flush()
 
     def _flush(self) -> None:
-        """Write all that waits, in one transaction; what cannot be written goes on waiting."""
+        """Write all pending rows in one transaction; those that cannot be written stay pending."""
         with self._trouble("written"):
             connection = self._open()
             if connection is None:
@@ -289,7 +289,7 @@ class History:
                 for sql, values in self._waiting:
                     try:
                         connection.execute(sql, values)
-                    except sqlite3.IntegrityError as error:  # of this job alone; the others must not wait for it for ever
+                    except sqlite3.IntegrityError as error:  # this row alone: dropped, so the rest get written
                         self._warn(f"The journal cannot record the job: {error}.")
             self._waiting.clear()
             self._be_patient(connection, patient=True)
@@ -322,7 +322,7 @@ class History:
             self._warn(f"The journal {self.path} could not be {doing}: {error}. Generations continue without it.")
 
     def _be_patient(self, connection: sqlite3.Connection | None, *, patient: bool) -> None:
-        """Wait long for a lock, or short after that was in vain."""
+        """Use a short busy_timeout after one timeout, so later writes do not block for the full wait again."""
         seconds = BUSY_SECONDS if patient else BUSY_SECONDS_AGAIN
         if seconds != self._patience and connection is not None:
             with suppress(sqlite3.Error):
@@ -378,7 +378,7 @@ class History:
         self._connection = None
 
     def _set_aside(self, error: Exception) -> bool:
-        """Move a corrupt file out of the way, and tell whether that worked."""
+        """Move a corrupt file out of the way, and return whether that worked."""
         self._disconnect()
         self._fresh_starts += 1
         aside = self.path.with_name(f"{self.path.stem}.corrupt-{time.time_ns() // 1_000_000}{self.path.suffix}")

@@ -1,4 +1,4 @@
-"""One job of the journal: its fields, and how they are kept in SQLite's columns. Opens no file."""
+"""Define one job of the journal, and how its fields are kept in SQLite's columns. Must not open a file."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Record:
     inputs: dict[str, Any]
     """Its fields; a picture is ``{"sha256", "bytes"}``."""
     state: str
-    """Where it is, as far as this machine was told."""
+    """Its state, as far as this machine knows."""
     error: dict[str, Any] | None
     """What went wrong, as the contract writes errors."""
     seed: int | None
     """Its seed."""
     created_at: str
-    """When it was submitted; ISO 8601 UTC, as all instants."""
+    """When it was submitted; ISO 8601 UTC, like all times here."""
     started_at: str | None
     """When the graph began to run."""
     finished_at: str | None
@@ -61,7 +61,7 @@ class Record:
     reserved_usd: float | None = None
     """US dollars that it holds of the day's budget until it ends."""
     expires_at: str | None = None
-    """When that ends by itself, should nobody live to say how the job ended."""
+    """When the reservation expires if the owning process died before recording the outcome."""
     skipped: list[Any] = field(default_factory=list)
     """Backends that refused it before anything started: ``{"backend", "code", "message"}``."""
     saved: list[Any] = field(default_factory=list)
@@ -93,7 +93,7 @@ COLUMNS = tuple(Record.__dataclass_fields__)
 
 
 def instant(when: str | datetime) -> str:
-    """Write an instant as the journal does, so that texts compare as times; without a zone it is local time.
+    """Format a date or time as the journal does, so that texts compare as times; without a zone it is local time.
 
     Args:
         when: ``2026-01-31``, ``2026-01-31T18:30:00Z``, or how long ago: ``90m``, ``24h``, ``7d``, ``4w``.
@@ -123,7 +123,7 @@ def chosen(since: str | datetime | None, saved_in: Path | None = None, **columns
     terms = {f"{name} = ?": text(value) for name, value in columns.items() if value is not None}
     if since is not None:
         terms["created_at >= ?"] = instant(since)
-    if saved_in is not None:  # the paths in the column are JSON; whoever reads the records compares them whole
+    if saved_in is not None:  # a rough filter, since the column holds JSON; the caller compares whole paths in the records
         terms["instr(saved, ?)"] = json.dumps(str(saved_in))[1:-1]
     return " AND ".join(terms), tuple(terms.values())
 

@@ -1,4 +1,4 @@
-"""How the journal's jobs ended, in so few columns that a journal of many jobs is read at once. Counts nothing itself."""
+"""Read how the journal's jobs ended, in so few columns that a large journal is read at once. Must not count them itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class End(NamedTuple):
     backend: str
     state: str
     seconds: float | None
-    """From the request to the end, of a job that succeeded; None where the journal's instants are none."""
+    """From the request to the end, of a job that succeeded; None where the journal's times cannot be read."""
     code: str | None
     """Code of the error of a job that failed or expired."""
 

@@ -1,4 +1,4 @@
-"""SQLite files as the journal needs them: corrupt or not, write-ahead, one transaction at a time. Knows no column."""
+"""Open, check and migrate SQLite files for the journal, one write transaction at a time. Must not know a column."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def is_corrupt(path: Path) -> bool:
-    """Whether a file is no sound SQLite file."""
+    """Whether a file is not a sound SQLite file."""
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
     try:
         answer = connection.execute("PRAGMA quick_check(1)").fetchone()

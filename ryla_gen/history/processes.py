@@ -1,4 +1,4 @@
-"""Name the process that sends a job, and tell whether it is certain that it has ended. Stops no process."""
+"""Name the process that sends a job, and tell whether it has certainly ended. Must not stop a process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def has_ended(process: str | None) -> bool:
         os.kill(int(number), 0)
     except ProcessLookupError:
         return True
-    except (OSError, OverflowError):  # somebody else's process, or no number of a process
+    except (OSError, OverflowError):  # another user's process (it may live), or not a process id
         return False
     return False
 

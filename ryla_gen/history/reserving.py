@@ -1,4 +1,4 @@
-"""Money set aside for jobs that have not ended, so that several processes share one budget. Decides nothing about prices."""
+"""Reserve money for jobs that have not ended, so that several processes share one budget. Must not decide prices."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ HELD = f"expires_at > ? AND state NOT IN ({', '.join(map(repr, sorted(FINAL_STAT
 CHANGED = frozenset({"backend", "server", "process", "reserved_usd", "expires_at"})
 """Columns that are written anew when a job in the journal is sent again, or to another backend."""
 SHARE = 0.25
-"""Part of what is left that one job may set aside beyond the decent: with less, the first of several would hold it all, and
-the others be refused although there is money for them."""
+"""Share of what is left that one job may reserve beyond :attr:`Purse.decent_usd`. Without this bound the first of several jobs
+would reserve it all, and the others be refused although there is money for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Purse:
     decent_usd: float
     """US dollars with which it has a good chance to end by itself; it takes so much even when little is left."""
     wanted_usd: float
-    """US dollars to set aside for it, as far as others are left :data:`SHARE`: all that it can cost."""
+    """US dollars to reserve for it, within the :data:`SHARE` of what is left: all that it can cost."""
     expires_at: str
     """When the reservation ends by itself; ISO 8601 UTC."""
     since: str
@@ -37,9 +37,9 @@ class Purse:
     spent_usd: float = 0.0
     """US dollars that jobs since then have cost."""
     held_usd: float = 0.0
-    """US dollars that jobs under way have set aside."""
+    """US dollars that jobs under way have reserved."""
     reserved_usd: float | None = None
-    """US dollars set aside for this job; None when it was refused, and then nothing was written."""
+    """US dollars reserved for this job; None when it was refused, and then nothing was written."""
 
     @property
     def left_usd(self) -> float | None:
@@ -48,7 +48,7 @@ class Purse:
 
 
 def reserve(connection: sqlite3.Connection, job: str, purse: Purse, row: Mapping[str, Any]) -> Purse:
-    """Set aside what a job wants, or what is left. Call it inside an immediate transaction: it reads, decides and writes.
+    """Reserve what a job wants, or what is left. Call it inside an immediate transaction: it reads, decides and writes.
 
     Args:
         connection: the journal's.
@@ -69,6 +69,7 @@ def reserve(connection: sqlite3.Connection, job: str, purse: Purse, row: Mapping
         return found
     given = purse.wanted_usd if left is None else min(purse.wanted_usd, left, max(purse.decent_usd, left * SHARE))
     found = replace(found, reserved_usd=given)
+    # One row per job: a job that is sent again, or to another backend, replaces its reservation and never holds two.
     columns = {**row, "reserved_usd": found.reserved_usd, "expires_at": purse.expires_at}
     again = ", ".join(f"{name} = excluded.{name}" for name in {**row, "reserved_usd": 0, "expires_at": 0} if name in CHANGED)
     names, marks = ", ".join(columns), ", ".join("?" * len(columns))

@@ -1,4 +1,4 @@
-"""The journal's table: its versions, and the SQL that takes a file from one to the next. Opens no file."""
+"""Define the journal's table, its versions, and the SQL that takes a file from one to the next. Must not open a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the journal's jobs cost, by day, workflow, character or backend. Sums up; guesses no cost that was not written down."""
+"""Sum up what the journal's jobs cost, by day, workflow, character or backend. Must not guess a cost that is not recorded."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class CostRow:
     usd: float
     """US dollars, failures included as far as their cost is known."""
     reserved_usd: float
-    """US dollars that jobs under way have set aside."""
+    """US dollars that jobs under way have reserved."""
 
     @property
     def usd_each(self) -> float | None:

@@ -1,4 +1,4 @@
-"""Pictures and videos as bytes: read from any reference, checked, cleaned of metadata, re-encoded, saved.
+"""Read pictures and videos from any reference; check, clean of metadata, re-encode and save them as bytes.
 
 Pure functions over bytes and files; knows no workflow, no server and no result. PIL, av, numpy and aiohttp are
 imported where they are used, so importing this is cheap.

@@ -1,6 +1,6 @@
-"""Which network addresses a foreign URL may lead to: those of the internet, unless private ones are allowed.
+"""Decide which network addresses a foreign URL may lead to: those of the internet, unless private ones are allowed.
 
-Looked at where the connection is made, so that a name that answers differently the second time, or a redirect, leads nowhere else.
+Checked when the connection is made, so that neither a second, different DNS answer nor a redirect can lead to a private address.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def guarded_connector() -> Any:
     from aiohttp.resolver import ThreadedResolver
 
     class _Guarded(AbstractResolver):
-        """Looks names up as usual, and lets nobody connect to a private address behind one."""
+        """Looks names up as usual, and refuses the private addresses behind them."""
 
         def __init__(self) -> None:
             self._inner = ThreadedResolver()

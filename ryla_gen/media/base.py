@@ -1,4 +1,4 @@
-"""What the parts of ``media`` share: what a picture or video is, its kinds by magic bytes, and the limits.
+"""Define what the parts of ``media`` share: what a picture or video is, its kinds by magic bytes, and the limits.
 
 Pure; knows no path, no network and no decoder.
 """

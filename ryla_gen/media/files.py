@@ -1,4 +1,4 @@
-"""Files on the caller's disk: whole or not at all. Knows bytes and paths, no picture."""
+"""Write files on the caller's disk whole or not at all. Must not know a picture."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _write(path: Path, data: bytes, *, overwrite: bool) -> None:
 
 
 def _publish(temporary: Path, path: Path) -> None:
-    """Give the finished file its name, unless somebody else has it by now."""
+    """Give the finished file its name, unless another process has taken it by now."""
     try:
         os.link(temporary, path)
     except FileExistsError:

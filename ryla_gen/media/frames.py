@@ -1,4 +1,4 @@
-"""Takes a few frames out of a video, evenly spread, as pictures to look at. Knows no references and writes no file."""
+"""Take a few evenly spread frames out of a video, as pictures to look at. Must not know references or write a file."""
 
 from __future__ import annotations
 

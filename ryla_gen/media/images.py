@@ -1,4 +1,4 @@
-"""Pictures: what the header says, and the bytes that are sent: upright, sRGB, 8 bits, one frame, without metadata.
+"""Read a picture's header, and make the bytes that are sent: upright, sRGB, 8 bits, one frame, without metadata.
 
 Sizes are checked before any pixel is decoded, and nothing of PIL's global state is touched: plugins are opened
 directly, by the kind that the first bytes show. Knows no references.
@@ -116,7 +116,7 @@ def probe_image(data: bytes) -> ImageInfo:
     """Tell what a picture is from its header, without decoding pixels.
 
     Raises:
-        InvalidInputError: it is no picture of a kind that is read, or its header is broken.
+        InvalidInputError: it is not a picture of a kind that is read, or its header is broken.
 
     """
     with open_picture(data) as picture:
@@ -131,7 +131,7 @@ def check_whole(data: bytes) -> None:
     """Look whether a picture can be decoded to its end: by a PNG's checksums, which is quick, or by decoding it.
 
     Raises:
-        InvalidInputError: it is no picture of a kind that is read, broken, cut short, or has too many pixels.
+        InvalidInputError: it is not a picture of a kind that is read, is broken or cut short, or has too many pixels.
 
     """
     media_type = sniff_media_type(data) or ""
@@ -158,7 +158,7 @@ def clean_picture(data: bytes, limit_pixels: int = LIMIT_PIXELS) -> bytes:
     animation the first frame is taken. Alpha is kept.
 
     Raises:
-        InvalidInputError: it is no picture, broken, or too large.
+        InvalidInputError: it is not a picture, is broken, or is too large.
 
     """
     media_type = sniff_media_type(data) or ""

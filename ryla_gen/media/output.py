@@ -1,4 +1,4 @@
-"""What leaves with a result: other formats, and the workflow, seed and graph written into the file and read back.
+"""Encode results in other formats, and write the workflow, seed and graph into the file and read them back.
 
 PNG text is byte work that leaves the pixels alone; JPEG and WebP keep a JSON object in EXIF's UserComment, videos in
 the tags of their container. Knows no workflow: metadata is text by name.

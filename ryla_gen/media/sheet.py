@@ -1,4 +1,4 @@
-"""A contact sheet: pictures in an even grid, each with its label. Draws bytes into bytes; knows no job and no file."""
+"""Draw a contact sheet: pictures in an even grid, each with its label. Must not know a job or a file."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def contact_sheet(tiles: Sequence[Tile], *, title: str = "", note: str = "") -> 
         note: a smaller line below the title.
 
     Raises:
-        InvalidInputError: there are none, or one is no picture.
+        InvalidInputError: there are none, or one is not a picture.
 
     """
     from PIL import Image, ImageDraw

@@ -1,4 +1,4 @@
-"""From a reference to encoded bytes: path, URL, data URL, bytes, open file. A PIL image is encoded to PNG.
+"""Load encoded bytes from a reference: path, URL, data URL, bytes, open file, or a PIL image, encoded to PNG.
 
 Runs in the caller's process only. With ``trusted=False`` it opens no path and no URL at all. Looks at no pixels.
 """
@@ -29,7 +29,7 @@ FETCH_TIMEOUT = 20.0
 MAX_REDIRECTS = 3
 """A picture behind a short link and a storage bucket needs two."""
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-"""Hosts that may be asked over plain http: nobody else is on that wire."""
+"""Hosts that may be asked over plain http: that traffic does not leave this machine."""
 SHOWN = 80
 """Characters of a reference that a message repeats; the rest may be a whole picture in base64."""
 
@@ -312,7 +312,7 @@ def _proxied(url: str) -> bool:
 async def _check_public(url: str) -> None:
     """Refuse an address of this machine or a private network, as far as it tells before a connection is made.
 
-    A name is looked up by whoever connects: by us, whose connector looks at what it finds, or by a proxy, to which we have to
+    A name is looked up by the side that connects: by our connector, which checks what it finds, or by a proxy, to which we have to
     leave a name that we do not know.
     """
     host = urlsplit(url).hostname or ""

@@ -1,4 +1,4 @@
-"""Takes metadata out of encoded pictures without touching their pixels: pure byte work on PNG, JPEG and WebP.
+"""Remove metadata from encoded pictures without touching their pixels: pure byte work on PNG, JPEG and WebP.
 
 Keeps what a decoder needs. Knows no references and decodes nothing.
 """

@@ -1,4 +1,4 @@
-"""What a video holds, read with av from memory (animated WebP: with PIL). Decodes one frame, to see that it can be.
+"""Probe a video with av, from memory (animated WebP with PIL). Decodes one frame, to see that it can be decoded.
 
 The demuxer is chosen by the first bytes, never guessed by ffmpeg: some of its formats are playlists that open other
 files and addresses. Knows no references.
@@ -35,7 +35,7 @@ def probe_video(data: bytes, *, limit_pixels: int = LIMIT_PIXELS, limit_frames: 
         limit_frames: most frames.
 
     Raises:
-        InvalidInputError: it is no video, broken, cut short, has no pictures in it, or is over a limit.
+        InvalidInputError: it is not a video, is broken or cut short, has no pictures in it, or is over a limit.
 
     """
     media_type = sniff_media_type(data) or ""
@@ -162,7 +162,7 @@ def container_tags(data: bytes) -> dict[str, str]:
     """Read the tags of a video's container.
 
     Raises:
-        InvalidInputError: it is no video, or broken.
+        InvalidInputError: it is not a video, or is broken.
 
     """
     import av

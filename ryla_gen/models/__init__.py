@@ -1,4 +1,4 @@
-"""Model files: the table of weights and their licences, ComfyUI's node schemas, downloads, LoRA files and their headers.
+"""Describe and fetch model files: weights and their licences, ComfyUI's node schemas, downloads, LoRA files and headers.
 
 Must not know a workflow, a backend or a job.
 """

@@ -1,4 +1,4 @@
-"""What the licences of model files allow, from the words of the table. Pure: reads no file and advises nobody."""
+"""Tell what the licences of model files allow, from the words of the table. Must not read a file or give legal advice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 FORBIDDING = ("non-commercial", "research only")
 """Words of a licence that forbids commercial use of the model itself."""
 NOT_READ = ("unverified", "third-party list", "see card")
-"""Marks in the table where nobody read the licence at its maker's: what they would allow stays unknown."""
+"""Marks in the table for a licence that was not read at its maker's: what it allows stays unknown."""
 SHOWN = 2
 """Files named in a sentence before "and so many more"."""
 WORDS = {True: "yes", False: "no", None: "unknown"}
@@ -26,7 +26,7 @@ class Term:
     licence: str
     """As the table words it; ``licence unknown`` where it has none."""
     commercial_use: bool | None
-    """Whether it allows commercial use; None when nobody knows."""
+    """Whether it allows commercial use; None when it is not known."""
     files: tuple[str, ...]
     """Below ``models``."""
 
@@ -40,7 +40,7 @@ class Term:
 
 
 def commercial_use(licence: str | None) -> bool | None:
-    """Tell whether a licence allows commercial use of the model; None when nobody knows. Nothing is guessed."""
+    """Tell whether a licence allows commercial use of the model; None when it is not known. Must not guess."""
     words = (licence or "").lower()
     if any(word in words for word in FORBIDDING):
         return False

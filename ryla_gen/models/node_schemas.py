@@ -1,6 +1,6 @@
-"""Schemas of ComfyUI's own node classes as its releases report them, and of the node packs that the built-in workflows use.
+"""Load the schemas of ComfyUI's node classes, one file a release, and of the node packs that the built-in workflows use.
 
-Read from data files of this package, one a release. Which weights files a server has is not part of them: those enums are
+Read from data files of this package. Which weights files a server has is not part of them: those enums are
 empty here, or hold only what is no file.
 """
 

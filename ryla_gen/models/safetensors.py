@@ -78,7 +78,7 @@ class Readable(Protocol):
     """A stream of bytes."""
 
     def read(self, size: int, /) -> bytes:
-        """Read at most so many bytes; none at the end."""
+        """Read at most this many bytes; none at the end."""
         ...
 
 
@@ -86,7 +86,7 @@ def read_header(path: Path) -> Header:
     """Read and check the header of a file; the tensors' bytes are not read.
 
     Raises:
-        InvalidInputError: it is no whole safetensors file.
+        InvalidInputError: it is not a whole safetensors file.
         StorageFailedError: it cannot be read.
     """
     try:
@@ -110,7 +110,7 @@ def parse_header(file: Readable, size: int, name: str) -> Header:
         name: what messages call the file.
 
     Raises:
-        InvalidInputError: it is no whole safetensors file.
+        InvalidInputError: it is not a whole safetensors file.
     """
     length = int.from_bytes(_exactly(file, LENGTH_BYTES, name), "little")
     if length > LONGEST_HEADER:

@@ -1,4 +1,4 @@
-"""The weights and node packs that graphs need, from one data file. Looks things up; downloads nothing."""
+"""Look up the weights and node packs that graphs need, in one data file. Must not download."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TABLE = Path(__file__).with_name("weights.json")
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """One model file. None means that nobody has looked it up, not that it does not exist."""
+    """One model file. None means that it was not looked up, not that it does not exist."""
 
     folder: str
     """Folder below ComfyUI's ``models``."""
@@ -55,7 +55,7 @@ class Weights:
 
     @property
     def commercial_use(self) -> bool | None:
-        """Whether the licence allows commercial use of the model itself; None when nobody read it at its maker's."""
+        """Whether the licence allows commercial use of the model itself; None when it was not read at its maker's."""
         return commercial_use(self.licence)
 
 

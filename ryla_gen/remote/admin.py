@@ -1,4 +1,4 @@
-"""The deployed app as its owner sees it: whose it is, what it has, its weights, how many containers stay. Runs no generation."""
+"""Manage the deployed app for its owner: classes, weights, warm containers, the probe of the queue. Runs no generation."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ log = logging.getLogger("ryla_gen.modal")
 WEIGHTS_CLASS = "Weights"
 """The CPU class that keeps the volume's files."""
 ANSWER_SECONDS = 30.0
-"""In which Modal must answer a question; its own client tries a first connection for a minute without a word."""
+"""In which Modal must answer a question; its own client silently retries a first connection for a minute."""
 POLL_SECONDS = 15.0
 """Longest single wait for a report; a dropped connection is noticed after it."""
 ATTEMPTS = 5
 """Times in a row that Modal may fail to answer while a report is awaited: bringing weights takes many minutes."""
 LISTEN_SECONDS = 86_400.0
-"""How long to listen for progress without a word: as long as a Modal function may run."""
+"""How long to wait for the next progress event: as long as a Modal function may run."""
 PROBE_SECONDS = 60
-"""How long the probe of the queue may live, should nobody take it out."""
+"""How long the probe of the queue may live, should it not be taken out."""
 
 Action = Literal["sync", "verify", "status"]
 
@@ -170,7 +170,7 @@ async def _replied(call: Any, settings: Settings) -> PlainData:
 
 
 async def _told(settings: Settings, job: str, progress: Callable[[PlainData], None]) -> None:
-    """Pass the progress on; whatever happens here loses nothing."""
+    """Pass the progress on; a fault here must not lose the report."""
     queue = modal.Queue.from_name(EVENTS_QUEUE, environment_name=settings.modal_environment, create_if_missing=True)
     try:
         async with contextlib.aclosing(queue.iterate.aio(partition=job, item_poll_timeout=LISTEN_SECONDS)) as items:

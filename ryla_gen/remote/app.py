@@ -1,4 +1,4 @@
-"""The Modal app: thin classes that callers reach by name, one per model family. Each method is one line into the worker.
+"""Define the Modal app: thin classes that callers reach by name, one per model family. Each method is one line into the worker.
 
 The methods between ``begin generated`` and ``end generated`` come from the registry of workflows: ``python -m docs_tools``.
 

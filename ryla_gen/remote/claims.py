@@ -163,7 +163,7 @@ async def _claimed(store: Store, job: str, call: str) -> bool:
 def over_without_reply(error: BaseException) -> bool:
     """Whether an exception of ``FunctionCall.get`` says that the call ended by itself: preempted, or its container lost.
 
-    Modal tells such a call from a canceled one, and from one whose container raised, by its words alone.
+    Only the text of Modal's exception tells such a call from a canceled one, and from one whose container raised.
     """
     if isinstance(error, modal.exception.InternalFailure):
         return True

@@ -1,4 +1,4 @@
-"""What each Modal class runs on: GPUs, memory, windows, limits. Overridden at deploy time; knows no job and no ComfyUI.
+"""Configure what each Modal class runs on: GPUs, memory, windows, limits. Overridden at deploy time; must not know a job.
 
 ``ryla-gen deploy`` and plain ``modal deploy -m ryla_gen.remote.app`` read the same places: ``config.toml``
 (``[modal.families.flux]``, and for all families at once ``modal.region`` and ``modal.preload``) and its variables

@@ -1,4 +1,4 @@
-"""How like its reference the face of a result is, measured in the container that made it. A picture is never lost over it."""
+"""Measure, in the container, how similar a result's face is to its reference. Must never lose a picture over it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def measured(generation: Generation, *, emulated: bool, models: Path, embedder: 
 
     Args:
         generation: what was made, its request among it.
-        emulated: whether the emulator stands in for ComfyUI: its painted faces are nobody's.
+        emulated: whether the emulator stands in for ComfyUI: its painted faces are not those of a person.
         models: folder with ``insightface/models/antelopev2``.
         embedder: what finds and embeds faces; antelopev2 when absent.
 
@@ -45,7 +45,7 @@ def measured(generation: Generation, *, emulated: bool, models: Path, embedder: 
 
 
 def _each(generation: Generation, reference: bytes, embedder: Embedder) -> Iterator[float | str]:
-    """Each picture's similarity, or why it has none; the largest face counts where there are several."""
+    """Measure each picture's similarity, or say why it has none; the largest face counts where there are several."""
     for item in generation.outputs:
         if item.kind == "image":
             names = ("the reference image", item.name)

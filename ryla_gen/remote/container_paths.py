@@ -1,4 +1,4 @@
-"""Where things are in a container: volumes, ComfyUI, its working folder, its command. One place, so that one variable moves each.
+"""Define where things are in a container: volumes, ComfyUI, its working folder and command; each moved by one variable.
 
 On Modal the defaults hold. A test, or a machine without mounts, says otherwise through the environment.
 """
@@ -19,7 +19,7 @@ from ..names import MODELS_VOLUME
 VOLUME_ROOT = "/volumes"
 """Each volume is mounted below this, under its own name."""
 COMFYUI_FOLDER = "/root/comfy/ComfyUI"
-WORK_FOLDER = "/tmp/ryla"  # noqa: S108 - the container's own disk, which nobody else has
+WORK_FOLDER = "/tmp/ryla"  # noqa: S108 - the container's own disk, which no one else has
 HUB_VOLUME = "hf-hub-cache"
 """Volume with the Hugging Face hub's cache."""
 LINKED = ("insightface", "facexlib")
@@ -128,7 +128,7 @@ def _filled(part: str, known: Mapping[str, str]) -> str:
 
 
 def _link(link: Path, target: Path) -> None:
-    """Put a link where a pack made an empty folder, or nothing yet. A folder with files in it is somebody's choice and stays."""
+    """Put a link where a pack made an empty folder, or nothing yet. A folder with files in it is the user's choice and stays."""
     if link.is_symlink():
         link.unlink()
     elif link.is_dir():

@@ -1,4 +1,4 @@
-"""What a run cost: which GPU it was, and its seconds times the table of prices. Pure arithmetic."""
+"""Compute what a run cost: which GPU it was, and its seconds times the table of prices. Must not do anything else."""
 
 from __future__ import annotations
 

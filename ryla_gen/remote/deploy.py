@@ -1,6 +1,6 @@
-"""Puts the app onto Modal: ``modal deploy -m ryla_gen.remote.app`` in a process of its own, told what to deploy by variables.
+"""Deploy the app onto Modal: ``modal deploy -m ryla_gen.remote.app`` in a process of its own, configured by variables.
 
-Knows no screen: lines of progress go to a callback. A process of its own, since the app reads its settings when it is imported.
+Must not print: lines of progress go to a callback. A process of its own, since the app reads its settings when it is imported.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .modal_errors import TOKEN_HINT
 log = logging.getLogger("ryla_gen.modal")
 
 MODULE = "ryla_gen.remote.app"
-"""What Modal's own command is told to deploy."""
+"""The module that Modal's own command deploys."""
 KEPT_LINES = 40
 """Last lines of the output that go into an error: a build's failure is at its end."""
 END_SECONDS = 10.0
@@ -54,7 +54,7 @@ class Plan:
     """Whether containers load their weights before their first request."""
 
     def variables(self) -> dict[str, str]:
-        """Return the environment variables that tell the app.
+        """Return the environment variables that configure the app.
 
         Raises:
             InvalidInputError: a family or a GPU does not exist.
@@ -150,7 +150,7 @@ def deploy(plan: Plan, on_line: Callable[[str], None]) -> Deployment:
 
 
 def _models(settings: Settings) -> tuple[str, ...] | None:
-    """Which weights of the table the volume has; None when it cannot be asked: that is no reason to fail a deploy."""
+    """Which weights of the table the volume has; None when it does not answer, which does not fail a deploy."""
     import modal
 
     try:

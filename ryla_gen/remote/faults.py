@@ -1,4 +1,4 @@
-"""Gives every exception that leaves a container a class of ours. Runs nothing."""
+"""Give every exception that leaves a container one of our classes. Must not run anything."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LOG_HINT = f"See its log: modal app logs {APP}"
 
 @contextmanager
 def typed(what: str) -> Iterator[None]:
-    """Give every exception that leaves a container a class of ours: Modal raises it again at the caller, as if it were of there.
+    """Give every exception that leaves a container a class of ours, since Modal raises it again at the caller.
 
     There an OSError would be read as trouble with the network, and a TimeoutError as a result that is not there yet.
     """

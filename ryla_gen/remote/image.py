@@ -1,4 +1,4 @@
-"""The images: one lock for everything that is installed, pinned repositories, and a build that fails loudly. No weights inside.
+"""Define the images: one lock for all that is installed, pinned repositories, a build that fails loudly. No weights inside.
 
 The recipe is plain data, so that a test can read it and replay it; ``image_of`` turns it into Modal's object.
 """
@@ -95,7 +95,7 @@ def comfyui_steps(pin: NodePack) -> list[str]:
 
 
 def pack_steps(packs: tuple[NodePack, ...]) -> list[str]:
-    """Return the commands that bring node packs, each at its commit, and mend PuLID's."""
+    """Return the commands that bring node packs, each at its commit, and patch PuLID's."""
     steps = []
     for pack in packs:
         folder = f"{COMFYUI_FOLDER}/custom_nodes/{pack.name}"

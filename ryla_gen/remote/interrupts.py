@@ -1,4 +1,4 @@
-"""Tells a container that must stop from an input that was canceled: Modal cancels inputs in both cases. Stops nothing itself."""
+"""Tell a container that must stop from an input that was canceled: Modal cancels inputs in both cases. Stops nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.received = False
-        """Whether the container was told to stop."""
+        """Whether the container received the signal to stop."""
 
     def listen(self) -> None:
         """Note the signal from now on. Called for each request, since Modal's runtime sets its own handler between them.

@@ -1,4 +1,4 @@
-"""Brings LoRAs from the volume onto the container's own disk, when one is first asked for. Knows no ComfyUI.
+"""Copy LoRAs from the volume onto the container's own disk when one is first requested. Must not know ComfyUI.
 
 A volume with open files cannot be reloaded, and ComfyUI keeps files mapped: hence a copy, read through Modal's API, which always
 sees the last commit.
@@ -25,7 +25,7 @@ log = logging.getLogger("ryla_gen.remote")
 
 FOLDER = "loras"
 READINGS = 3
-"""Times a card is read when its content is gone: somebody pushed another one between the two looks."""
+"""Times a card is read when its content is gone: another one was pushed between the two looks."""
 
 
 class Shelf(Protocol):
@@ -79,7 +79,7 @@ class LoraCopies:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def bring(self, lora_id: str, base: str | None) -> Brought | None:
-        """Have a LoRA on the disk; None when the volume has none of that id.
+        """Copy a LoRA to the disk unless it is there; None when the volume has none of that id.
 
         Args:
             lora_id: name of the LoRA.
@@ -118,7 +118,7 @@ class LoraCopies:
             raise broken_lora(lora_id, why) from None
 
     async def _plain(self, lora_id: str, base: str | None) -> Brought | None:
-        """A file that somebody put there by hand; it has no card, so its own keys tell whether it fits."""
+        """A file that was put there by hand; it has no card, so its own keys tell whether it fits."""
         try:
             brought = await self._have(f"{lora_id}.safetensors", None)
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What Modal's exceptions mean to our callers. Pure: exceptions in, typed errors out; calls nothing."""
+"""Translate Modal's exceptions into typed errors. Must not call anything: exceptions in, typed errors out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..errors import (
 from ..names import APP
 
 AMBIGUOUS = (raised.ConnectionError, raised.ServiceError, raised.TimeoutError, ConnectionError, OSError, StreamTerminatedError)
-"""After one of these nobody knows whether the call was taken. A claimed job never runs twice, so it may be sent again."""
+"""After one of these it is unknown whether the call was taken. A claimed job never runs twice, so it may be sent again."""
 
 TOKEN_HINT = "Make one: modal token new (or set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET)."  # noqa: S105 - words about tokens
 

@@ -1,6 +1,6 @@
-"""The versions that the images are made of, and the lock of each image that is resolved from them. Knows no Modal.
+"""Pin the versions that the images are made of, and name the lock resolved from them for each image. Knows no Modal.
 
-After a change here the locks are written anew: ``python -m ryla_gen.remote.locks``. A test holds them against this file.
+After a change here, write the locks anew: ``python -m ryla_gen.remote.locks``. A test holds them against this file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One step of a family's usual workflow right after the start, so that the first request finds its weights in VRAM."""
+"""Run one step of a family's usual workflow right after the start, so that the first request finds its weights in VRAM."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def smallest(name: str) -> Workflow:
 
 
 async def preload(engine: Engine, name: str) -> bool:
-    """Run it. A failure is noted and is none of the start: weights may be missing, or the drawn head may not pass for a face.
+    """Run it. A failure is logged and does not fail the start: weights may be missing, or the drawn head may not pass for a face.
 
     Returns:
         Whether it ran to its end.
@@ -44,7 +44,7 @@ async def preload(engine: Engine, name: str) -> bool:
 
 
 def _ignore(kind: type[Event], **fields: Any) -> None:
-    """Nobody follows a preload."""
+    """Drop an event: a preload has no caller that reads them."""
 
 
 def _head() -> bytes:

@@ -1,4 +1,4 @@
-"""Events on their way out of a container: few, small, in order, and never in the way of the generation they tell about.
+"""Send a job's events out of a container: few, small, in order. Must never delay or fail the generation they describe.
 
 A full queue, a slow one, a broken one: the events are lost and nothing else happens. Knows no ComfyUI and no workflow.
 """
@@ -104,13 +104,13 @@ def _made(make: Callable[[], PlainData | None]) -> PlainData | None:
     """Return an item; None for one that cannot be made, so that those behind it are still sent."""
     try:
         return make()
-    except Exception:  # a preview of an unknown kind, say: events are decoration
+    except Exception:  # a preview of an unknown kind, say: events only inform
         log.exception("an event could not be made")
         return None
 
 
 class Publisher:
-    """The events of one job, numbered and thinned out; does nothing at all when nobody asked for them.
+    """The events of one job, numbered and thinned out; does nothing at all when none were requested.
 
     Args:
         job: id of the job.

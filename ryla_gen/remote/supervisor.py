@@ -1,4 +1,4 @@
-"""Keeps one ComfyUI working: notices when it dies or hangs, ends what is left of it, starts it again. Knows no retry."""
+"""Keep one ComfyUI working: notice when it dies or hangs, end what is left of it, start it again. Must not retry a job."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger("ryla_gen.remote")
 LOOK = 1.0
 """Seconds between two looks for progress, at most."""
 RELEASE_LOOK = 0.5
-"""Seconds between two looks whether a stopped prompt has let go of the GPU."""
+"""Seconds between two checks whether a stopped prompt has freed the GPU."""
 
 
 class Session:
@@ -47,7 +47,7 @@ class Session:
         self._watch = asyncio.create_task(self._look_after(), name="comfyui-watch")
 
     def sign(self) -> None:
-        """Something moved: a step, a start, an end."""
+        """Note a sign of progress: a step, a start, an end."""
         self._sign = time.monotonic()
 
     @contextmanager
@@ -63,7 +63,7 @@ class Session:
             self.sign()
 
     def release(self, prompt_id: str) -> None:
-        """See to it that a stopped prompt lets go of the GPU: until it does, silence counts against ComfyUI."""
+        """Watch that a stopped prompt frees the GPU: until it does, silence counts against ComfyUI."""
         task = asyncio.create_task(self._released(prompt_id))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -109,15 +109,15 @@ class Session:
     async def _released(self, prompt_id: str) -> None:
         try:
             with self.busy(), contextlib.suppress(RylaGenError):
-                while not self.over and prompt_id in (await self.client.queue()).running:  # noqa: ASYNC110 - nothing tells us
+                while not self.over and prompt_id in (await self.client.queue()).running:  # noqa: ASYNC110 - no event announces it
                     await asyncio.sleep(RELEASE_LOOK)
-        except Exception as error:  # what it runs cannot be told any more, and it may hold the GPU
+        except Exception as error:  # it no longer answers what it runs, and it may hold the GPU
             log.exception("the end of %s could not be followed", prompt_id)
             await self.end(f"its queue cannot be read: {type(error).__name__}: {error}")
 
 
 class Supervisor:
-    """ComfyUI, always there: whoever asks for a session gets one that works.
+    """Keeps ComfyUI available: every call of :meth:`session` returns one that works.
 
     Args:
         server: the process.

@@ -1,4 +1,4 @@
-"""Every graph a workflow can become through its choices: for the nodes an image must have, and the weights a volume may need."""
+"""Build every graph a workflow can become through its choices, to know the nodes of an image and the weights of a volume."""
 
 from __future__ import annotations
 

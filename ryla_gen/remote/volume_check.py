@@ -1,4 +1,4 @@
-"""Are the weights of a request on the volume? Looked at first, for an error that says what to do. Downloads nothing."""
+"""Check whether a request's weights are on the volume before it runs, for an error that says what to do. Downloads nothing."""
 
 from __future__ import annotations
 

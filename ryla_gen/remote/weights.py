@@ -1,4 +1,4 @@
-"""What the CPU class does: bring the weights of named workflows onto the volume, check them, say what is there. Knows no GPU.
+"""Serve the CPU class: download the weights of named workflows onto the volume, verify and list them. Must not need a GPU.
 
 Requests and replies are plain data, like a generation's: ``{"workflows": ["flux_dev"], "variants": false, "job": "…"}`` in,
 ``{"contract": 2, "ok": true, "report": {…}}`` or the contract's error out. Progress goes to the queue partition of ``job``.
@@ -72,7 +72,7 @@ class Keeper:
             log.info("the volume was not reloaded: %s", error)
 
     def _done(self, action: Action, rows: tuple[Weights, ...], show: Show) -> PlainData:
-        """Do it; called in a thread."""
+        """Run the action; called in a thread."""
         models = self._places.models
         if action != "sync":
             found = downloads.verify(rows, models, show) if action == "verify" else downloads.status(rows, models)

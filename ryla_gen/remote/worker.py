@@ -1,6 +1,6 @@
-"""What runs in a GPU container: a request in plain data, a reply in plain data; between them the engine on a supervised ComfyUI.
+"""Serve one request in a GPU container: decode it, run it on the supervised ComfyUI, encode the reply.
 
-Faults of the request are replies; faults of the machine are raised, so that Modal counts a failure. Knows no caller.
+Faults of the request are replies; faults of the machine are raised, so that Modal counts a failure. Must not know a caller.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from .supervisor import Session, Supervisor
 from .volume_check import Stock
 
 LOADED = time.monotonic()
-"""When Python had come this far in a new container: the cold start counts from here."""
+"""When a new container's Python reached this line: the cold start counts from here."""
 COLD_SECONDS = 2.0
 """Requests that arrive so soon after the start, before any was served, had been waiting for it."""
 MACHINE_FAULTS = (ServerUnhealthyError, BackendUnreachableError, StorageFailedError, InternalError)
@@ -144,6 +144,7 @@ class Worker:
         cold = self._cold_start if not self._served and time.monotonic() - self._ready < COLD_SECONDS else 0.0
         try:
             read = contract.read_request(request, name)
+            # Before anything costs time: of several calls with one job id, only the one that owns the claim runs it.
             again = await claim(self._claims, read.job, modal.current_function_call_id() or "")
         except MACHINE_FAULTS:
             raise
@@ -208,7 +209,7 @@ class Worker:
         return self._stamped(generation, cold, notices, {"loras": copied} if copied else {})
 
     async def _checked(self, workflow: Workflow) -> tuple[Notice, ...]:
-        """What ComfyUI would not say, or only after minutes: missing weights, and a picture without a face."""
+        """Check what ComfyUI reports only after minutes, or not at all: missing weights, and a picture without a face."""
         try:
             if self._places.checks_weights or not self._emulated:
                 await self._stock.require(workflow)
@@ -232,7 +233,7 @@ class Worker:
         return {lora_id: item for lora_id, item in brought.items() if item is not None}
 
     async def _alive(self, workflow: Workflow, job: str, publisher: Publisher, cold: float, loras: dict[str, str]) -> Generation:
-        """Run the workflow; once more when ComfyUI died under it. One that only waited when ComfyUI died is not to blame."""
+        """Run the workflow, and once more when ComfyUI died while running it. A death while it only waited is not its fault."""
         deaths = waited = 0
         while True:
             session = await self._session()
@@ -241,7 +242,7 @@ class Worker:
                 return await self._once(session, workflow, job, _emitter(session, publisher, cold, begun), loras)
             except (ServerUnhealthyError, BackendUnreachableError) as error:
                 if _canceled():
-                    raise asyncio.CancelledError from error  # nobody wants it any more, whatever ended it
+                    raise asyncio.CancelledError from error  # the request was canceled meanwhile: that counts, whatever ended it
                 if not session.over:  # else the next ComfyUI may be starting already, and it would be ended
                     await session.end(error.message)
                 deaths, waited = deaths + bool(begun), waited + (not begun)
@@ -258,7 +259,7 @@ class Worker:
             except (GenerationTimeoutError, asyncio.CancelledError) as error:
                 if job not in session.engine.unstopped:
                     session.release(job)
-                elif not session.over:  # it runs on, or will run, for nobody
+                elif not session.over:  # it runs on, or will run, with no one waiting for it
                     await asyncio.shield(session.end(f"it could not be told to stop the job {job}"))
                 if isinstance(error, GenerationTimeoutError):
                     error.hint = longer(workflow, self._config)
@@ -312,7 +313,7 @@ def longer(workflow: Workflow, config: FamilyConfig) -> str:
 
 
 def _canceled() -> bool:
-    """Whether this task was asked to stop."""
+    """Whether this task is being canceled."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

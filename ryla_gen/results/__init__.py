@@ -1,4 +1,4 @@
-"""What a finished job gives: outputs, seed, timings, cost, graph, warnings. Saves files; runs nothing."""
+"""Hold what a finished job gives: outputs, seed, timings, cost, graph, warnings. Saves files; must not run anything."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ class Generation:
     """Versions and GPU of the server."""
     face_similarity: float | None = None
     """Cosine of the ArcFace embeddings of the reference's face and the result's, -1 to 1 (the mean of several pictures); None
-    where nobody measured it."""
+    where it was not measured."""
 
     @property
     def output(self) -> Output:
@@ -307,7 +307,7 @@ def fill_name(template: str, **words: object) -> str:
 
     Args:
         template: with any of :data:`TEMPLATE_FIELDS` in braces.
-        words: what stands in their place, or will: whoever checks a template before the result is there knows some.
+        words: what stands in their place, or will: a template that is checked before the result is there is given some of them.
 
     Raises:
         InvalidInputError: it holds other braces.

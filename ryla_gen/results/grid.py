@@ -1,4 +1,4 @@
-"""Several results beside each other: one sheet of pictures, each above what is different about it. Runs nothing.
+"""Show several results beside each other: one sheet of pictures, each above what is different about it. Must not run jobs.
 
 In Jupyter a list of results shows itself so; :func:`grid` makes one of anything that holds pictures.
 """

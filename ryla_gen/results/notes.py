@@ -1,4 +1,4 @@
-"""What a saved file says of the workflow that made it, written and read back. What a file says of itself is a claim."""
+"""Write the workflow that made a file into it, and read it back. What a file says about itself is an unverified claim."""
 
 from __future__ import annotations
 
@@ -102,6 +102,6 @@ def _option(field: str, held: Any) -> str:
 
 
 def _is_summary(value: Any) -> bool:
-    """Whether this is a hash and a size, or names with such: all that a note of ours says of pictures."""
+    """Whether this is a hash and a size, or a mapping of names to such: the only form in which our metadata holds pictures."""
     held = value.values() if isinstance(value, dict) and set(value) != {"sha256", "bytes"} else [value]
     return bool(held) and all(isinstance(item, dict) and set(item) == {"sha256", "bytes"} for item in held)

@@ -1,4 +1,4 @@
-"""What a ComfyUI server saved, as outputs: media types, sizes, re-encoding, and a look for blank pictures. Fetches nothing."""
+"""Turn files that a ComfyUI server saved into outputs: media type, size, re-encoding, a check for black pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings: argument > environment > config.toml > default, each value with its origin.
+"""Resolve settings: argument > environment > config.toml > default, each value with its origin.
 
 Reads the environment and one file; knows no backend's code. Secrets come from the environment only and are shown nowhere.
 """
@@ -339,7 +339,7 @@ def set_values(values: Mapping[str, str], env: Mapping[str, str] | None = None) 
 
 
 def _to_write(key: str, text: str) -> Any:
-    """A value as the file holds it."""
+    """Return a value as the file holds it."""
     value = find_key(key).from_text(text, "command line")
     if key == "comfyui.url" and credentials_of(value)[1] is not None:
         hint = "Leave them out of the address, and set the variables COMFYUI_USER and COMFYUI_PASSWORD."

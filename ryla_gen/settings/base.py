@@ -1,4 +1,4 @@
-"""Every setting: its key, its type, its default, the variables that set it, and how a value is checked.
+"""Define every setting: its key, its type, its default, the variables that set it, and how a value is checked.
 
 Pure: reads no file and no environment.
 """
@@ -39,7 +39,7 @@ class _NotThisError(Exception):
 
 
 LARGEST = 1e300
-"""Beyond it a number is none that anybody meant, and a whole one may be too large for a float."""
+"""Largest number accepted: beyond it a value is a mistake, and a whole one may be too large for a float."""
 
 Check = Callable[[Any], Any]
 """Turns a typed value into the stored one, or raises."""

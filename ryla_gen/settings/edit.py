@@ -20,7 +20,7 @@ def with_value(text: str, name: str, value: Any) -> str:
     """Return the text with a dotted key set to a str, int, float or list of str.
 
     Raises:
-        ValueError: the text is no TOML.
+        ValueError: the text is not TOML.
         InvalidInputError: what stands there cannot hold the key.
 
     """
@@ -40,7 +40,7 @@ def without_value(text: str, name: str) -> str:
     """Return the text without a dotted key; the same text when it is not there.
 
     Raises:
-        ValueError: the text is no TOML.
+        ValueError: the text is not TOML.
         InvalidInputError: it cannot be edited.
 
     """

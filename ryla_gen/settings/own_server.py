@@ -1,4 +1,4 @@
-"""Credentials of a ComfyUI server of one's own: where they come from, and to which address they belong. Sends nothing."""
+"""Find the credentials of a ComfyUI server of one's own, and the address they belong to. Must not send them."""
 
 from __future__ import annotations
 

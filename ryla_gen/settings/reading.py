@@ -1,4 +1,4 @@
-"""The configuration file, read: its text, and its values by dotted key. Writes nothing and decides nothing."""
+"""Read the configuration file: its text, and its values by dotted key. Must not write or decide."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def parsed(text: str) -> dict[str, Any]:
     """Parse TOML.
 
     Raises:
-        ValueError: it is none: broken, nested too deeply, or with a number of thousands of digits.
+        ValueError: it is not TOML: broken, nested too deeply, or with a number of thousands of digits.
 
     """
     import tomllib
@@ -59,7 +59,7 @@ def known_or_there(name: str, text: str) -> str:
 
     Raises:
         InvalidInputError: it is neither.
-        ValueError: the text is no TOML.
+        ValueError: the text is not TOML.
 
     """
     if name not in dict(_flattened(parsed(text))):

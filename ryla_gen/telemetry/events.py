@@ -1,4 +1,4 @@
-"""What telemetry says: the events, what each error code counts as, and how requests and results become events.
+"""Define telemetry's events, what each error code counts as, and how requests and results become events.
 
 This module alone decides what may leave: numbers, names and ids; never a prompt's text, a picture, a token or a path. It sends
 nothing.

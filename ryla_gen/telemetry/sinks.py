@@ -1,4 +1,4 @@
-"""The sinks that come with the package: the log, OpenTelemetry and PostHog.
+"""Implement the sinks that come with the package: the log, OpenTelemetry and PostHog.
 
 They write and send what an event holds and nothing else: what PostHog's library adds about the machine is taken out again. Their
 libraries are extras, and are imported when a sink is built.
@@ -114,7 +114,7 @@ class SpanSink:
 
     def _end(self, event: Completed | Failed | Canceled) -> None:
         took = event.seconds if isinstance(event, Completed) else 0.0
-        # A job that another process asked for has no span yet: it began when its time says.
+        # A job that another process requested has no span yet: its start is computed from the duration in the event.
         span = self._open.pop(event.job, None) or self._begin(event, event.at - took)
         span.set_attributes({"ryla_gen.state": event.type, **_attributes(event)})
         if isinstance(event, Failed):
@@ -148,7 +148,7 @@ class PostHogSink:
         except ModuleNotFoundError:
             hint = "RYLA_GEN_POSTHOG_KEY is set, but the library is missing. Install it: pip install 'ryla-gen[posthog]'"
             raise ImportError(hint) from None
-        # Without this, Python writes the library's complaints to stderr where nobody configured logging.
+        # Without this, Python writes the library's complaints to stderr where logging is not configured.
         logging.getLogger("posthog").addHandler(logging.NullHandler())
         self._id = settings.posthog_distinct_id or random_id(settings.home)
         self._client = Posthog(

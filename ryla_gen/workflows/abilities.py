@@ -42,7 +42,7 @@ def lora_base(graph: Mapping[str, Any], node_id: str) -> str | None:
     """
     bases = {row.name: row.base for row in all_weights() if row.base}
     seen: set[str] = set()
-    while node_id in graph and node_id not in seen:  # a graph of a stranger's may be a circle
+    while node_id in graph and node_id not in seen:  # an untrusted graph may hold a circle
         seen.add(node_id)
         inputs = graph[node_id].get("inputs") or {}
         named = next((bases[value] for value in inputs.values() if isinstance(value, str) and value in bases), None)

@@ -1,4 +1,4 @@
-"""What every workflow is: a frozen request with documented fields that knows its graph and the weights it needs.
+"""Define what every workflow is: a frozen request with documented fields that knows its graph and the weights it needs.
 
 Knows no server, no backend and no file of the caller: media fields hold references until ``resolved()`` reads them.
 """
@@ -46,7 +46,7 @@ class Files:
 
     @classmethod
     def preview(cls) -> Files:
-        """Names for a graph that nobody runs: to look at, to check, to list its nodes."""
+        """Names for a graph that is not run: to look at, to check, to list its nodes."""
         return cls()
 
     def of(self, name: str, suffix: str = ".png") -> str:

@@ -1,4 +1,4 @@
-"""The names ComfyUI gives to samplers, schedulers and formats. Data for field types; builds nothing."""
+"""List the names ComfyUI gives to samplers, schedulers and formats, for field types. Must not build anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The caller's own ComfyUI graph, checked for what would hurt a server, with prompt, seed and images put in."""
+"""Run the caller's own ComfyUI graph, checked for what would hurt a server, with prompt, seed and images put in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A face kept: InstantID on SDXL, InstantID refined by FLUX.1 dev, and PuLID inside FLUX.1 dev.
+"""Keep a face: InstantID on SDXL, InstantID refined by FLUX.1 dev, and PuLID inside FLUX.1 dev.
 
 InstantID is SDXL-only: on Flux its shapes do not fit, so ``FluxInstantID`` runs two models in one graph.
 """

@@ -1,6 +1,6 @@
-"""What a workflow class tells besides its fields: how much work a request is, how long it takes, an example call. Pure data.
+"""Define what a workflow class states besides its fields: work, duration, an example call. Must not import a workflow.
 
-Imports no workflow: these are types that the classes are made of, and sums over fields as the journal keeps them.
+These are types that the classes are made of, and sums over fields as the journal keeps them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Field types of workflows: pictures and videos, and what to say when a value does not fit. Knows no single workflow."""
+"""Define the field types of workflows, pictures and videos, and the errors of values that do not fit."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _close(cls: type[BaseModel], name: str) -> str:
 
 
 def _nearest(cls: type[BaseModel], name: str, value: Any) -> int | float | None:
-    """The value inside the field's bounds, and on its grid, that is nearest to what was given."""
+    """Return the nearest value to the given one that is inside the field's bounds and on its grid."""
     if name not in cls.model_fields or isinstance(value, bool) or not isinstance(value, int | float):
         return None
     low, high, grid = bounds(cls.model_fields[name])

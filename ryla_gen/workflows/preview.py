@@ -13,7 +13,7 @@ from .base import Workflow
 from .registry import workflow_class
 
 STAND_INS = {"image": "picture.png", "video": "video.mp4"}
-"""Names in the place of media that nobody reads."""
+"""Names in the place of media that are never read."""
 PROMPT = "a lighthouse at dusk"
 """Prompt of a workflow without an example."""
 LORA = "character"

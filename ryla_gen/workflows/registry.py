@@ -1,4 +1,4 @@
-"""Which workflows there are: the built-in ones, and those of installed plug-ins. Loads a class only when it is asked for."""
+"""Find workflows by name: the built-in ones, and those of installed plug-ins. Loads a class only when it is asked for."""
 
 from __future__ import annotations
 

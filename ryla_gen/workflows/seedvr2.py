@@ -95,7 +95,7 @@ class SeedVR2(Workflow):
             return self.resolution or DEFAULT_RESOLUTION
         source = self.image if self.image is not None else self.video
         if not isinstance(source, bytes) or not source:
-            return DEFAULT_RESOLUTION  # nobody has read the input yet, or it stayed with another process
+            return DEFAULT_RESOLUTION  # the input was not read yet, or it stayed with another process
         from .. import media
 
         info = media.probe_image(source) if self.image is not None else media.probe_video(source)

@@ -1,4 +1,4 @@
-"""Modal: class methods called by name. One path for all: spawn, follow the job's queue partition, get. Knows no GPU code."""
+"""Run jobs on Modal by calling class methods by name: spawn, follow the job's queue partition, get. Must not know GPU code."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ModalBackend:
 
     Args:
         settings: app, environment, timeout and workspace.
-        terms: how patient to be.
+        terms: attempts, pauses and queue time.
     """
 
     name = "modal"
@@ -49,7 +49,7 @@ class ModalBackend:
         self._terms = replace(terms, deploy=f"{terms.deploy} --environment {environment}" if environment else terms.deploy)
         self._checked = False
         self._contract = CONTRACT
-        """What requests are written in: an app of an older contract refuses a newer one before it runs anything."""
+        """Version of the contract that requests are written in: an older app refuses a newer one before it runs anything."""
         self._loras = Chooser(Library(VolumeStore(environment)), remember=REMEMBERED_SECONDS)
         self._methods: dict[str, Any] = {}
         self._tickets: WeakSet[ModalTicket] = WeakSet()
@@ -93,7 +93,7 @@ class ModalBackend:
         return ticket
 
     async def find(self, job: str) -> str | None:
-        """Find the handle of a job whose caller died before it heard one: the claim names the call that owns it.
+        """Find the handle of a job whose caller died before it received one: the claim names the call that owns it.
 
         Raises:
             JobCanceledError: it was stopped before any call had it.
@@ -109,7 +109,7 @@ class ModalBackend:
         return f"{self.name}:{owners[-1]}" if owners else None
 
     async def stop(self, job: str) -> None:
-        """Stop a job of which no process heard a call: no call of it begins from now on.
+        """Stop a job whose call id no process received: from now on no call of it begins.
 
         Raises:
             BackendUnreachableError: Modal does not answer; the job may run.
@@ -160,7 +160,7 @@ class ModalBackend:
 
 
 def _attribute(instance: Any, name: str) -> Any:
-    """The method of a looked-up class; None where Modal, or Python, says that there is none."""
+    """Return the method of a looked-up class; None when the class does not have it."""
     try:
         return getattr(instance, name, None)
     except modal.exception.Error:

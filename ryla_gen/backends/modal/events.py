@@ -1,4 +1,4 @@
-"""A job's events, from its partition of Modal's queue into its log. Decoration: whatever goes wrong here, no result is lost."""
+"""Copy a job's events from its partition of Modal's queue into its log. Must never fail a job: a lost event costs no result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def copy_events(queue: Any, events: EventLog, patience: float) -> None:
     Args:
         queue: a ``modal.Queue``.
         events: the log, whose job names the partition.
-        patience: seconds without an event after which nobody listens any more.
+        patience: seconds without an event after which reading stops.
     """
     pause = FIRST_PAUSE
     while True:

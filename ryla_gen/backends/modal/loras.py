@@ -1,4 +1,4 @@
-"""LoRAs on the Modal volume, reached from outside through Modal's API. Bytes by path; knows no card, runs nothing on Modal."""
+"""Read and write the LoRAs on the Modal volume through Modal's API. Must not read a card or run anything on Modal."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class VolumeStore:
         self._volume: Any = modal.Volume.from_name(volume, environment_name=environment, create_if_missing=True)
 
     async def entries(self) -> list[Entry]:
-        """List every file; Modal shows whole ones only."""
+        """List every file; Modal lists complete ones only."""
         try:
             found = await self._asked(lambda: self._volume.listdir.aio(FOLDER, recursive=True), "Listing", REACH_SECONDS)
         except FileNotFoundError:
@@ -129,7 +129,7 @@ class _Watched(io.FileIO):
         self._moved, self._hashing = moved, path.stat().st_size
 
     def read(self, size: int | None = -1) -> bytes:
-        """Read, and tell."""
+        """Read, and count the bytes of the second pass."""
         data = super().read(-1 if size is None else size) or b""
         hashed = min(self._hashing, len(data))
         self._hashing -= hashed

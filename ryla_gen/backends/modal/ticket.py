@@ -1,4 +1,4 @@
-"""One job on Modal as its caller follows it: events, reply, limits, stop, and a second run after a preemption. Looks nothing up."""
+"""Follow one job on Modal: events, reply, limits, cancellation, a second run after a preemption. Must not look up the app."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class _WithoutReply(Exception):  # noqa: N818 - it never leaves this module
     def __init__(self, by_hand: bool) -> None:
         super().__init__()
         self.by_hand = by_hand
-        """Whether Modal says that it was canceled."""
+        """Whether Modal reports that it was canceled."""
 
 
 class ModalTicket(TaskTicket):
@@ -67,7 +67,7 @@ class ModalTicket(TaskTicket):
         queue: where its events are.
         claims: where its owner is written.
         limit: seconds that it may run.
-        terms: how patient to be.
+        terms: attempts, pauses and limits.
         send: sends its request again; None in a process that only looks after a job of another one.
     """
 
@@ -95,7 +95,7 @@ class ModalTicket(TaskTicket):
         """Calls that ended without a reply."""
         self._canceled = False
         self._taken = False
-        """Whether a container may have taken the job although no event told of its start."""
+        """Whether a container may have taken the job although no start event arrived."""
         self.at_once = False
         """Whether to ask first without waiting: of an expired result Modal says so only when the wait is over."""
 
@@ -105,7 +105,7 @@ class ModalTicket(TaskTicket):
         return f"modal:{self._first}"
 
     async def cancel(self) -> None:
-        """Stop the job, queued or running, whichever call it belongs to, and wait until that is settled."""
+        """Stop the job, queued or running, whichever call it belongs to, and wait until it has ended here."""
         if self._task.done():
             return
         self._canceled = True
@@ -117,7 +117,7 @@ class ModalTicket(TaskTicket):
         await stop_job(self._claims, self._log.job, [self._id], self._terms)
 
     def _follow(self, call: str) -> None:
-        self._id = call  # the object knows its id only once Modal has answered for it
+        self._id = call  # kept apart: Modal's object has its id only after the first answer
         self._call: Any = modal.FunctionCall.from_id(call)
 
     async def _work(self) -> Generation:
@@ -133,7 +133,11 @@ class ModalTicket(TaskTicket):
         return generation
 
     async def _replied(self) -> Generation:
-        """Wait for the reply, of whichever call the job comes to belong to."""
+        """Wait for the reply of the call that owns the job, following it from call to call.
+
+        An answer that is no reply leads to the next call: "already claimed" names the owner, a call that was lost has a successor
+        or is sent again, and an app with an older contract gets the request in that contract.
+        """
         while True:
             try:
                 return read_reply(await self._waited(), self._workflow)
@@ -145,11 +149,11 @@ class ModalTicket(TaskTicket):
                 self._follow(await self._sent_in_contract_of(error))
 
     def _owner(self, error: AlreadyClaimedError) -> str:
-        """Return the call that owns the job, as another call of it says."""
+        """Return the call that owns the job, as named by the refusal of another call."""
         owner = str(error.details.get("handle", "")).removeprefix("modal:")
-        if owner == CANCELED:  # so says an app of contract 1, which takes the entry for a call
+        if owner == CANCELED:  # an app of contract 1 reports this entry as if it were a call
             raise self._canceled_error()
-        if owner in self._over:  # and so it says of a call that was preempted
+        if owner in self._over:  # and it reports a preempted call as the owner
             raise self._preempted("The deployed app cannot run a job again. Deploy it again: " + self._terms.deploy)
         if not owner or owner == self._id:
             raise error
@@ -158,7 +162,7 @@ class ModalTicket(TaskTicket):
     async def _next_call(self, lost: _WithoutReply) -> str:
         """Return the call that runs the job after its own ended without a reply; when it has none, send the job once more.
 
-        A job that its owner stopped is never sent again, and one of which that cannot be told is not either.
+        The job is not sent again when its owner stopped it, nor when that cannot be found out: it would be paid for twice.
         """
         self._over.add(self._id)
         try:
@@ -171,6 +175,8 @@ class ModalTicket(TaskTicket):
             raise self._canceled_error()
         if last is not None and last not in self._over:
             return last
+        # Sent again once only, by the process that sent it, and only after a container had claimed it. Each run may cost money,
+        # so everything else is left to the caller.
         if lost.by_hand or self._send is None or last is None or len(self._over) > 1:
             await self._end_without_reply(lost, begun=last is not None)
         log.warning("the container of the job %s was lost; the job is sent again", self._log.job)
@@ -199,7 +205,7 @@ class ModalTicket(TaskTicket):
         raise ContractMismatchError(error.message, hint, error.details) from None
 
     async def _waited(self) -> PlainData:
-        """Get the call's return value, for as long as there is patience."""
+        """Get the call's return value, within the job's limits."""
         loop = asyncio.get_running_loop()
         failures = early = 0
         while True:
@@ -211,11 +217,11 @@ class ModalTicket(TaskTicket):
                 raise self._failed(error) from None
             except TimeoutError as error:
                 failures = 0  # it answered: the job is not done yet
-                # Unless it answers too early: then this is an exception of the container's. Twice, as clocks jump.
+                # A TimeoutError long before ``wait`` is over was raised by the container. Two in a row, as clocks may jump once.
                 early = early + 1 if loop.time() - asked < wait / 2 else 0
                 if early > 1:
                     raise raised_inside(error, f"The job {self._log.job}") from None
-            except AMBIGUOUS as error:
+            except AMBIGUOUS as error:  # the job may still run: ask again, and never report it as ended because of this
                 failures += 1
                 if failures >= ATTEMPTS:
                     found = self._failed(error)
@@ -227,7 +233,7 @@ class ModalTicket(TaskTicket):
                 raise self._failed(error) from None
 
     async def _patience(self) -> float:
-        """Return the seconds that the next question may take; when the job's time is over, give it up."""
+        """Return the seconds that the next wait may take; raise when the job's time is over."""
         now = asyncio.get_running_loop().time()
         if now >= self._deadline() and self._log.started_at is None and not self._taken:
             self._taken = await self._claimed()
@@ -239,13 +245,13 @@ class ModalTicket(TaskTicket):
         return wait
 
     def _deadline(self) -> float:
-        """The end of the queue limit until the job starts, of the run limit from then on; of both when its start may be lost."""
+        """Return when the queue limit ends, or the run limit once the job has started; both together when its start may be lost."""
         if self._log.started_at is not None:
             return self._log.started_at + self._limit
         return self._log.queued_at + self._terms.queue_seconds + (self._limit if self._taken else 0.0)
 
     async def _claimed(self) -> bool:
-        """Whether a container has the job, for all that is known: that no event told of its start proves nothing."""
+        """Whether a container may have the job. A missing start event proves nothing: events can be lost."""
         try:
             return await persistently(lambda: self._claims.get(self._log.job), "Asking for the claim", self._terms) is not None
         except NotDeployedError:

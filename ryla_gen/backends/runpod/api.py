@@ -1,4 +1,4 @@
-"""RunPod's serverless REST API over HTTP. Knows no workflow; the key goes to the configured address and nowhere else."""
+"""Call RunPod's serverless REST API over HTTP. Must not send the key anywhere but to the configured address."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from ...media.sources import LOOPBACK
 from .errors import KEY_HINT, maybe_taken, refused
 
 ATTEMPTS = 8
-"""Times a question is asked when RunPod does not answer it; with the pauses between, about a minute away is survived."""
+"""Attempts at a query that RunPod does not answer; with the pauses between them, an outage of about a minute is survived."""
 REACH_ATTEMPTS = 3
-"""Times a connection is tried while nothing is at stake: a dead address is said within two seconds."""
+"""Attempts to connect before there is a job: a dead address is reported within two seconds."""
 FIRST_PAUSE = 0.5
 """Seconds before the second attempt; each further pause is twice as long, some of it by chance."""
 LONGEST_PAUSE = 15.0
 """Seconds between two attempts at most, unless ``Retry-After`` asks for more."""
 LONGEST_RETRY_AFTER = 120.0
-"""Seconds of ``Retry-After`` that are waited; a longer one is told to the caller."""
+"""Longest ``Retry-After``, in seconds, that is waited for; a longer one is raised to the caller."""
 ANSWER_LIMIT = 256 * 2**20
 """Longest answer, in bytes. RunPod's own limit on results is far below; this one only protects memory."""
 TIMEOUT = aiohttp.ClientTimeout(total=900.0, sock_connect=15.0, sock_read=60.0)
-"""A body of 10 MB may take minutes to send, and a result of 20 MB to come; silence may not, and an answer has to end."""
+"""A body of 10 MB may take minutes to send, and a result of 20 MB to arrive; silence is bounded, and so is the whole answer."""
 KEEP_ALIVE = 4.0
 """Seconds an idle connection is reused: a connection closed by the other side must not make a submission ambiguous."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
-"""What may stand for an endpoint or a job in an address; nothing that a server sent is put into one unchecked."""
+"""Characters allowed in an id that becomes part of an address; no id from a server goes into one unchecked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How patient the API is."""
+    """Attempts and pauses of the API's client."""
 
     attempts: int = ATTEMPTS
-    """Times a question about a job is asked."""
+    """Attempts at a query about a job."""
     reach_attempts: int = REACH_ATTEMPTS
     """Times a connection is tried before there is a job."""
     first_pause: float = FIRST_PAUSE
@@ -72,7 +72,7 @@ class Answer:
 
     @property
     def passing(self) -> bool:
-        """Whether the same question may be answered a moment later."""
+        """Whether the same query may succeed a moment later."""
         return self.status in (408, 429) or self.status >= 500
 
 
@@ -91,7 +91,7 @@ class RunpodApi:
         url: address of the API; https, or http on this machine.
         endpoint_id: the endpoint.
         key: the API key.
-        pace: how patient to be.
+        pace: attempts, pauses and limits.
 
     Raises:
         BackendNotConfiguredError: the address or the endpoint's id does not fit.
@@ -126,7 +126,7 @@ class RunpodApi:
             try:
                 answer = await self._ask("POST", operation, body)
             except _LostError as lost:
-                if lost.sent:
+                if lost.sent:  # RunPod has no idempotency key: a second POST could be a second job, paid for twice
                     raise maybe_taken(job, str(lost)) from None
                 await self._pause(attempt, None, _certain(self._unreachable(lost)), self._pace.reach_attempts)
                 continue
@@ -143,7 +143,7 @@ class RunpodApi:
         raise AssertionError("the last pause raises")
 
     async def status(self, job_id: str) -> dict[str, Any] | None:
-        """What RunPod says of a job, its output included; None when it does not know it (any more)."""
+        """Return RunPod's description of a job, its output included; None when it does not know it (any more)."""
         return await self._persistently("GET", f"status/{_name(job_id)}", "Asking for the job")
 
     async def cancel(self, job_id: str) -> dict[str, Any] | None:
@@ -170,7 +170,7 @@ class RunpodApi:
             await http.close()
 
     async def _persistently(self, method: str, path: str, what: str, attempts: int = 0) -> dict[str, Any] | None:
-        """Ask what may safely be asked twice, until RunPod answers or patience ends."""
+        """Repeat a query that is safe to repeat, until RunPod answers or the attempts are used up."""
         attempts = attempts or self._pace.attempts
         for attempt in range(attempts):
             try:
@@ -190,16 +190,16 @@ class RunpodApi:
         raise AssertionError("the last pause raises")
 
     async def _pause(self, attempt: int, retry_after: float | None, error: RylaGenError, attempts: int) -> None:
-        """Wait before the next attempt; after the last one, or when told to come back much later, raise."""
+        """Wait before the next attempt; raise after the last one, or when RunPod asks for a much longer pause."""
         if attempt >= attempts - 1 or (retry_after or 0.0) > LONGEST_RETRY_AFTER:
             raise error
         pause = min(LONGEST_PAUSE, self._pace.first_pause * 2**attempt) * random.uniform(0.75, 1.0)  # noqa: S311 - no secret
         await asyncio.sleep(max(pause, retry_after or 0.0))
 
     async def _ask(self, method: str, path: str, body: bytes | None) -> Answer:
-        data = None if body is None else io.BytesIO(body)  # in pieces, so that a large one does not hold up the loop
+        data = None if body is None else io.BytesIO(body)  # a stream goes out in pieces: a large body must not block the loop
         try:
-            # A redirect is an answer like any other: the key goes nowhere but to the configured address.
+            # Redirects are not followed: the key must go to the configured address only.
             async with self._session().request(method, f"{self._base}/{path}", data=data, allow_redirects=False) as response:
                 return Answer(response.status, await _read(response), _seconds(response.headers.get("Retry-After")))
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
@@ -249,7 +249,7 @@ def _name(job_id: str) -> str:
 
 
 def _seconds(text: str | None) -> float | None:
-    """``Retry-After`` in seconds; its other form, a date, is not worth a clock that may be wrong."""
+    """Read ``Retry-After`` in seconds. Its other form, a date, is ignored: this machine's clock may be wrong."""
     return float(text) if text and text.strip().isdecimal() else None
 
 

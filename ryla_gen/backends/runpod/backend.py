@@ -1,4 +1,4 @@
-"""RunPod serverless, for an endpoint that runs worker-comfyui: submits a job once, or finds one again. Never sends one twice."""
+"""Run jobs on a RunPod endpoint with worker-comfyui: submit a job once, or find it again. Must never send a job twice."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .files import operation_for, prepared, request_body
 from .ticket import DEFAULT_TERMS, NAME, PRICE_HINT, Order, RunpodTicket, Terms
 
 SLACK_SECONDS = 30.0
-"""RunPod's own limit is this much above ours, so that ours, which says why, comes first."""
+"""Seconds by which RunPod's own limit exceeds ours, so that ours, whose error names the reason, comes first."""
 TAKE_BACK_SECONDS = 15.0
-"""How long an interrupted caller waits to hear the id of the job that is to be canceled."""
+"""How long an interrupted caller waits for the id of the job that is to be canceled."""
 
 
 class RunpodBackend:
@@ -28,7 +28,7 @@ class RunpodBackend:
 
     Args:
         settings: endpoint, key, address and price.
-        terms: how patient to be.
+        terms: attempts, pauses and limits.
 
     Raises:
         BackendNotConfiguredError: no endpoint is named, or the address does not fit.
@@ -46,7 +46,7 @@ class RunpodBackend:
         self._tickets: WeakSet[RunpodTicket] = WeakSet()
 
     def usd_per_second(self, workflow: Workflow) -> float:
-        """The configured price. RunPod's API tells none; unknown counts as 0, and every result says so."""
+        """The configured price. RunPod's API has no prices; an unknown one counts as 0, and every result says so."""
         return self._settings.runpod_usd_per_second or 0.0
 
     async def submit(
@@ -80,11 +80,12 @@ class RunpodBackend:
         return self._settings.queue_timeout if self._terms.queue_seconds is None else self._terms.queue_seconds
 
     async def _sent(self, sending: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
-        """Wait for the answer. A caller who changes his mind meanwhile (Ctrl-C) shall not pay: what was taken is canceled."""
+        """Wait for the answer. When the caller is interrupted meanwhile (Ctrl-C), cancel the job, so that it is not paid for."""
         task = asyncio.ensure_future(sending)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
+            # Without its id a job cannot be canceled, so the answer is awaited even now.
             await asyncio.wait([task], timeout=TAKE_BACK_SECONDS)
             if task.done() and task.exception() is None:
                 with contextlib.suppress(RylaGenError):

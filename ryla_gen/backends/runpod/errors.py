@@ -1,6 +1,6 @@
-"""What RunPod and worker-comfyui say, as our typed errors. Pure: statuses and texts in, errors out; calls nothing.
+"""Translate answers of RunPod and worker-comfyui into typed errors. Must not call anything: statuses and texts in, errors out.
 
-worker-comfyui tells faults in words only. Its forms, as of version 5: a refused graph with ComfyUI's ``node_errors`` as bullets of
+worker-comfyui reports faults as text only. Its forms, as of version 5: a refused graph with ComfyUI's ``node_errors`` as bullets of
 Python values, or with ComfyUI's whole answer after "Raw response:"; a failed node as "Node Type: …, Node ID: …, Message: …".
 """
 
@@ -48,11 +48,11 @@ _NOTHING = "No outputs found in history"
 
 
 def refused(status: int, said: str, what: str) -> RylaGenError:
-    """The error behind an HTTP answer that is no success.
+    """Make the error for an HTTP answer that is not a success.
 
     Args:
         status: of the answer.
-        said: its text, cleaned and bounded.
+        said: the answer's text, cleaned and bounded.
         what: what was being done, as the beginning of a sentence.
     """
     details = {"status": status, "sent": False}
@@ -76,7 +76,7 @@ def refused(status: int, said: str, what: str) -> RylaGenError:
 
 
 def maybe_taken(job: str, why: str) -> BackendUnreachableError:
-    """The answer to a submission was lost: RunPod has no key against doubles, so nothing is sent again."""
+    """Make the error for a submission whose answer was lost: RunPod has no idempotency key, so it is not sent again."""
     text = f"RunPod did not confirm the job {job} ({why}). It may have been accepted and be paid for, so it was not sent again."
     return BackendUnreachableError(text, LOST_HINT, {"job": job, "sent": True, "maybe_taken": True})
 
@@ -88,7 +88,7 @@ def saved_nothing(answer: Mapping[str, Any]) -> bool:
 
 
 def ended(answer: Mapping[str, Any], job: str) -> RylaGenError:
-    """The error behind a job that ended FAILED, TIMED_OUT or CANCELLED."""
+    """Make the error for a job that ended FAILED, TIMED_OUT or CANCELLED."""
     status = answer.get("status")
     if status == "CANCELLED":
         return JobCanceledError(f"The job {job} was canceled.")
@@ -102,7 +102,7 @@ def ended(answer: Mapping[str, Any], job: str) -> RylaGenError:
 
 
 def node_failed(answer: Mapping[str, Any], job: str) -> RylaGenError | None:
-    """The node that raised, if one did. The worker calls a job completed all the same when another branch had saved something."""
+    """Find the node that raised, if one did. The worker reports such a job as completed when another branch had saved a file."""
     for text in _texts(answer):
         if found := _NODE.search(text):
             return node_error(ExecutionError(job, node_id=found["id"], node_type=found["type"], exception_message=found["message"]))
@@ -110,7 +110,7 @@ def node_failed(answer: Mapping[str, Any], job: str) -> RylaGenError | None:
 
 
 def _texts(answer: Mapping[str, Any]) -> Iterator[str]:
-    """Everything that the worker said: its error, then the details of its output."""
+    """Every text of the worker: its error, then the details of its output."""
     output = answer.get("output")
     output = output if isinstance(output, Mapping) else {}
     for item in (answer.get("error"), output.get("error"), output.get("details"), output.get("errors")):
@@ -120,7 +120,7 @@ def _texts(answer: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _unwrapped(text: str) -> str:
-    """RunPod's SDK wraps a handler's exception into JSON."""
+    """Unwrap a handler's exception from the JSON that RunPod's SDK puts around it."""
     try:
         found = json.loads(text) if text.startswith("{") else None
     except (ValueError, RecursionError):
@@ -131,7 +131,7 @@ def _unwrapped(text: str) -> str:
 
 
 def _graph_error(text: str) -> RylaGenError | None:
-    """The refusal that ComfyUI wrote, read back out of the worker's words; None when it was no refusal."""
+    """Recover ComfyUI's refusal from the worker's text; None when it was not a refusal."""
     raw = text.partition(_RAW)[2].strip()
     body = _json_object(raw) if raw else {"node_errors": node_errors} if (node_errors := _bullets(text)) else None
     if body:

@@ -1,4 +1,4 @@
-"""What goes to worker-comfyui and what comes back: graph, base64 files, progress, outputs. Decides sizes; speaks with nobody."""
+"""Convert a request for worker-comfyui, and read its reply: graph, base64 files, progress, outputs. Must not use the network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RUN_LIMIT = 10_000_000
 RUNSYNC_LIMIT = 20_000_000
 """Bytes of a request to ``/runsync``: RunPod's 20 MB."""
 RUNSYNC = "runsync?wait=1000"
-"""The larger door: answers after a second with the job's id, which is then followed like any other."""
+"""Operation with the larger size limit: it answers after a second with the job's id, which is then followed like any other."""
 SHORTEST_RUN, SHORTEST_LIFE, LONGEST = 5_000, 10_000, 7 * 86_400_000
 """Milliseconds: what RunPod's ``executionTimeout`` and ``ttl`` may be."""
 OUTPUT_LIMIT = 1 << 30
@@ -32,9 +32,9 @@ _STEPS = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)")
 
 
 def prepared(workflow: Workflow, job: str) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Build the graph, and name the files it reads: by content, so that no worker's cache serves another's picture.
+    """Build the graph, and name its files by their content, so that a worker's cache cannot serve another request's picture.
 
-    Pictures that nobody kept (a request rebuilt from the journal is without) leave preview names in the graph.
+    Pictures that are missing (a request rebuilt from the journal has none) leave preview names in the graph.
     """
     names: dict[str, str] = {}
     files: dict[str, bytes] = {}
@@ -70,10 +70,10 @@ def request_body(graph: Mapping[str, Any], files: Mapping[str, bytes], *, run_se
 
 
 def operation_for(size: int) -> str:
-    """Choose the door that a request of that many bytes fits through.
+    """Choose the operation whose size limit a request of that many bytes is within.
 
     Raises:
-        InvalidInputError: it fits through none; nothing was sent.
+        InvalidInputError: it is larger than every limit; nothing was sent.
 
     """
     if size <= RUN_LIMIT:
@@ -154,7 +154,7 @@ def decoded(data: str) -> bytes:
 def outputs_of(
     files: list[tuple[str, bytes]], workflow: Workflow, graph: Mapping[str, Any], job: str
 ) -> tuple[tuple[Output, ...], int]:
-    """Describe the files of a job, write our metadata into them (workers run ComfyUI without any), and tell the seed.
+    """Describe the files of a job, write our metadata into them (workers run ComfyUI without any), and return the seed.
 
     Raises:
         WorkflowError: there are no files.

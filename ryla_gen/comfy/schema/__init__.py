@@ -1,4 +1,4 @@
-"""Checks a graph against a server's node schemas (``/object_info``), with ComfyUI's own verdicts, as one of its releases judges.
+"""Check a graph against a server's node schemas (``/object_info``), with the verdicts of one of ComfyUI's releases.
 
 Pure: takes plain data, returns plain data. Knows no network, no workflow, no file system.
 """

@@ -1,4 +1,4 @@
-"""Reads node schemas: the inputs of a class, which of them name files, and what a literal becomes.
+"""Read node schemas: the inputs of a class, which of them name files, and what a literal becomes.
 
 Pure. Schemas of foreign servers may hold anything: what cannot be read is passed over, so that the rest can be judged.
 """

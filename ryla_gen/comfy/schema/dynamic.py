@@ -1,4 +1,4 @@
-"""Expands dynamic inputs: the dotted names that one node has, following from the values that its graph gives it.
+"""Expand dynamic inputs: the dotted names that one node has, depending on the values that its graph gives it.
 
 ComfyUI's nodes of the newer kind (V3) have inputs that stand for a group: a choice whose options bring inputs of their own
 (``resize_type`` and then ``resize_type.width``), a list that grows (``images.image0``, ``images.image1``…), and a slot that brings

@@ -1,4 +1,4 @@
-"""Walks a graph from its outputs to its sources, as ComfyUI does, and gathers what it would answer.
+"""Walk a graph from its outputs to its sources, as ComfyUI does, and collect what it would answer.
 
 Nothing here recurses, so that a hostile graph (a chain of ten thousand nodes, a circle) costs time in proportion to its size.
 """

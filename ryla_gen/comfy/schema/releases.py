@@ -1,4 +1,4 @@
-"""What releases of ComfyUI judge differently, as data: one set of rules each, and the node classes that judge inputs themselves."""
+"""List what ComfyUI's releases judge differently: one set of rules each, and the node classes that check inputs themselves."""
 
 from __future__ import annotations
 

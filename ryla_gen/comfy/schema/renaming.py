@@ -1,4 +1,4 @@
-"""Rewrites nodes whose class was renamed or merged, as newer ComfyUI does before it judges a prompt."""
+"""Rewrite nodes whose class was renamed or merged, as newer ComfyUI does before it judges a prompt."""
 
 from __future__ import annotations
 

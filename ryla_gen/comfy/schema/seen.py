@@ -1,4 +1,4 @@
-"""What of a node's inputs reaches the node: which it knows, and what their literals become."""
+"""Reduce a node's inputs to those that reach the node, with their literals converted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Judges the value of one input: types of links, conversion, range, options, and what node classes check themselves."""
+"""Judge the value of one input: types of links, conversion, range, options, and the checks of node classes themselves."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def judge_literal(spec: InputSpec, value: Any, rules: Rules, *, covered: bool) -
 
     Args:
         spec: the input.
-        value: what the graph says.
+        value: the graph's value.
         rules: those of the server's release.
         covered: whether a function of the node's class judges range and options in the server's place.
 

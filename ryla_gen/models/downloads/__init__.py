@@ -1,4 +1,4 @@
-"""Weights into a folder: parallel, resumed, verified; on Modal and on people's machines alike. Knows no workflow and no volume."""
+"""Download weights into a folder: parallel, resumed, verified; on Modal and elsewhere. Must not know a workflow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a download is made of: where a file goes, in which state it is, what was done. Pure data: no connection, no hashing."""
+"""Define what a download is made of: where a file goes, its state, what was done. Must not connect or hash."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...support.counting import counted
 from ..weights_table import Weights
 
 State = Literal["present", "missing", "partial", "wrong_size", "wrong_hash", "unverified"]
-"""present: its hash was checked once and its size still fits. unverified: there, but nobody has checked its hash.
+"""present: its hash was checked once and its size still fits. unverified: there, but its hash was not checked.
 partial: begun, and continued by the next sync. wrong_hash: found by ``verify``, or the table names another file now."""
 
 Stage = Literal["waiting", "checking", "downloading", "done", "failed"]

@@ -1,4 +1,4 @@
-"""The hashes of a models folder: what was verified once, kept in ``.ryla/weights.json``, held to afterwards. Knows no network."""
+"""Keep the verified hashes of a models folder in ``.ryla/weights.json``, and hold files to them. Must not use the network."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Record:
     bytes: int
     sha256: str
     source: str
-    """Who said that this hash is right: ``table``, ``hub``, or ``first`` (nobody: it is what came at the first download)."""
+    """Source of this hash: ``table``, ``hub``, or ``first`` (none is published: it is what came at the first download)."""
     at: str
     sound: bool = True
     """False after ``verify`` found other bytes than these; the next sync replaces the file."""

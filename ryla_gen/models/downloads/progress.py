@@ -1,4 +1,4 @@
-"""The progress of several threads as one picture, shown from the caller's thread. Knows no file and no network."""
+"""Combine the progress of several threads into one picture, shown from the caller's thread. Must not touch files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .base import FileProgress, Progress, Stage
 from .retry import Stop
 
 BEAT = 0.1
-"""Seconds between two pictures: faster than anybody reads."""
+"""Seconds between two pictures: faster cannot be read."""
 WINDOW = 5.0
 """Seconds over which the speed is taken: long enough to be calm, short enough to show a stall."""
 

@@ -1,4 +1,4 @@
-"""The ground of a running sync: stopping it, trying again after a passing fault, hashing in pieces. Knows neither hub nor table."""
+"""Stop a running sync, retry after a passing fault, hash in pieces. Must not know the hub or the table."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class Stop:
         self._event.set()
 
     def check(self) -> None:
-        """Raise StoppedError when somebody asked to stop."""
+        """Raise StoppedError once a stop was requested."""
         if self._event.is_set():
             raise StoppedError
 
     def sleep(self, seconds: float) -> None:
-        """Wait, but no longer than until somebody asks to stop."""
+        """Wait, but no longer than until a stop is requested."""
         self._event.wait(seconds)
         self.check()
 
@@ -71,7 +71,7 @@ def patiently(action: Callable[[], T], moved: Callable[[], int], tries: int, sto
 
 
 def sha256_of(path: Path, seen: Callable[[int], None], stop: Stop) -> str:
-    """Hash a file; ``seen`` is told how many bytes each step read."""
+    """Hash a file; ``seen`` is called with the bytes that each step read."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(BLOCK):

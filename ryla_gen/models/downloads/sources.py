@@ -1,4 +1,4 @@
-"""Where a file comes from: the Hugging Face hub, or the page of a GitHub release. Writes no file and repeats nothing.
+"""Locate and open a file on the Hugging Face hub, or on the page of a GitHub release. Must not write a file or retry.
 
 Finds a file's address, size and hash, opens the stream of its bytes, and turns every refusal into a typed error. It stands on
 huggingface_hub's addresses, metadata and session, but not on ``hf_hub_download``: version 2.4 writes to a name drawn anew for each
@@ -76,7 +76,7 @@ class Sources:
                 return self._release(row)
             found = self._hub(row, revision or self._commits.get(row.repo) or constants.DEFAULT_REVISION)
             if revision is None:
-                # Files of one repository stay together at one commit, even if somebody pushes between two questions.
+                # Files of one repository stay together at one commit, even if a push comes between two requests.
                 commit = self._commits.setdefault(row.repo, str(found.commit))
                 found = found if found.commit == commit else self._hub(row, commit)
             return found

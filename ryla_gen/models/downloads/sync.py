@@ -1,4 +1,4 @@
-"""Weights into a folder: find out what is missing, see that there is room, bring it in parallel, report file by file.
+"""Sync weights into a folder: find what is missing, check the room, download in parallel, report file by file.
 
 Knows no workflow and no volume: rows come in, a report goes out.
 """
@@ -85,7 +85,7 @@ class _Sync:
         return plan
 
     def _takes(self, plan: Plan) -> bool:
-        """Whether a file that somebody put there is the one; of a file whose hash nobody ever said, only the size can speak."""
+        """True if the file on disk is the expected one (by sha256; by size when no hash is published)."""
         self.board.stage(plan.row.label, "checking", total=plan.size)
         actual = sha256_of(plan.path, lambda size: self.board.moved(plan.row.label, size), self.stop)
         size = plan.path.stat().st_size
@@ -140,7 +140,7 @@ class _Sync:
 
 
 def _same_as_told(plan: Plan) -> None:
-    """Refuse a file before its first byte when its publisher already says that it is another one than was asked for."""
+    """Refuse a file before its first byte when its publisher already names another hash or size than the table."""
     for kind, expected, actual in (("bytes", plan.size, plan.origin.size), ("sha256", plan.sha256, plan.origin.sha256)):
         if expected is not None and actual is not None and expected != actual:
             message = f"{plan.row.repo} has another {plan.row.label} now: {kind} {actual} instead of {expected}."
@@ -182,7 +182,7 @@ def sync(
     """Bring every file that is missing, half there or wrong into a models folder, verified by size and sha256.
 
     A file is continued where an earlier sync stopped, even one that was killed; under its own name it appears whole or not at all.
-    A hash that nobody published is recorded at the first download and held to afterwards. Files that are in place cost no request.
+    A hash that is not published is recorded at the first download and held to afterwards. Files that are in place cost no request.
     Two syncs at once share the work. What fails is in the report and does not stop the others.
 
     Args:

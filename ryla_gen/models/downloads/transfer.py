@@ -1,4 +1,4 @@
-"""One file onto the disk: continue what is there, hash what comes, rename when it is right. Knows no plan and no other file."""
+"""Transfer one file to the disk: continue what is there, hash what comes, rename when it is right. Knows no other file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Plan:
     origin: Origin
     path: Path
     sha256: str | None
-    """What the hash must be; None when nobody ever said."""
+    """What the hash must be; None when none is published."""
     size: int | None
 
     @property
@@ -55,7 +55,7 @@ class Part:
     def __init__(self, path: Path, moved: Moved, stop: Stop) -> None:
         self.path, self._moved, self._stop = path, moved, stop
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Unbuffered: what was received is on disk when the process is killed, and pieces from a socket are large enough.
+        # Unbuffered: what was received reaches the disk even when the process is killed, and a retry continues from there.
         self._file = path.open("r+b" if path.exists() else "x+b", buffering=0)
         self._digest = hashlib.sha256()
         self.size = self.received = 0
@@ -133,10 +133,10 @@ def fetch(plan: Plan, sources: Sources, moved: Moved, tries: int, stop: Stop) ->
 def _stream(plan: Plan, sources: Sources, part: Part) -> None:
     """Take what one connection gives."""
     size = plan.size
-    if part.size > (size or 0):  # nobody says the size: nobody can say where to go on either
+    if part.size > (size or 0):  # without a published size it is unknown where to continue
         part.restart()
     if part.size == size:
-        return  # the last process died between the last byte and the renaming
+        return  # complete already: the last process died between the last byte and the rename
     with sources.open(plan.row, plan.origin, part.size) as response:
         start = str(response.headers.get("Content-Range", "")).removeprefix("bytes ").partition("-")[0]
         if part.size and (response.status_code != 206 or start != str(part.size)):

@@ -1,4 +1,4 @@
-"""Looking at a models folder: what is there, what is missing, what is wrong. Downloads nothing."""
+"""Look at a models folder: what is there, what is missing, what is wrong. Must not download."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""LoRAs: what their files tell, how they are stored, pushed, checked and removed. Stores are given; knows no backend and no job."""
+"""Read, store, push, check and remove LoRAs. Stores are passed in; must not know a backend or a job."""

@@ -1,4 +1,4 @@
-"""What a stored LoRA is: its id, its card, where its files lie below the store. Pure data; opens nothing.
+"""Define what a stored LoRA is: its id, its card, where its files lie below the store. Must not open a file.
 
 docs/contract.md, "LoRA files on a volume or pod", has the shapes.
 """
@@ -20,7 +20,7 @@ CONTENT_FILE = re.compile(r"[0-9a-f]{16}\.safetensors")
 """Name of a stored content: the first 16 digits of its sha256."""
 CARD = "lora.json"
 CARD_BYTES = 65_536
-"""A lora.json that is longer is none."""
+"""Most bytes of a lora.json."""
 LISTED_WORDS, LONGEST_WORD = 10, 200
 """Trigger words that a card holds at most, and their characters: as many as the field ``trigger_word`` takes."""
 
@@ -103,7 +103,7 @@ class Transfer:
     stage: Stage
     bytes: int
     total: int | None
-    """None as long as nobody said."""
+    """None as long as it is not known."""
 
 
 Show = Callable[[Transfer], None]
@@ -135,7 +135,7 @@ class LoraStore(Protocol):
         ...
 
     async def remove(self, paths: Collection[str]) -> None:
-        """Remove files, and folders that are empty then. What is gone already is no fault."""
+        """Remove files, and folders that are empty then. Files that are gone already are not an error."""
         ...
 
     async def in_use(self) -> Collection[str]:
@@ -147,7 +147,7 @@ def card_from(data: Any, lora_id: str) -> Card:
     """Read lora.json's content; unknown keys are ignored.
 
     Raises:
-        ValueError: it is no card of this LoRA; the message says why.
+        ValueError: it is not a card of this LoRA; the message says why.
     """
     if not isinstance(data, Mapping):
         raise ValueError("its lora.json cannot be read")

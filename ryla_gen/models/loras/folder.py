@@ -1,4 +1,4 @@
-"""LoRAs in a folder: a pod's own, mounted or local, or the emulator's. Bytes by path; knows no card."""
+"""Store LoRAs in a folder: a pod's own, mounted or local, or the emulator's. Bytes by path; must not read a card."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class FolderStore:
         part = target.with_name(f".{target.name}{PART}")
         copied = _copied(source, part, moved, stop)
         if stop.is_set():
-            return  # nobody waits any more; what is there stays for the next time
+            return  # the copy was canceled; what is there stays for the next time
         if copied != sha256:
             # What lay there was of another content after all, or the source changed: once more from the beginning.
             moved(-part.stat().st_size)

@@ -1,4 +1,4 @@
-"""What the names of a LoRA's tensors tell: which base model it was made for, and which of them a model takes. Pure.
+"""Tell from the names of a LoRA's tensors which base model it was made for, and which of them a model takes.
 
 The names are facts of the tools that write them (kohya's sd-scripts, diffusers and PEFT, ai-toolkit, SimpleTuner, OneTrainer,
 XLabs, DiffSynth) and of what ComfyUI's loader looks for.

@@ -1,7 +1,7 @@
-"""The LoRAs of one store: push, list, show, pull, verify, remove. Order and safety are decided here; bytes go through the store.
+"""Push, list, show, pull, verify and remove the LoRAs of one store. Decides order and safety; bytes go through the store.
 
-A push sends the content under the name of its hash first and replaces the card last: whoever reads in between sees the old LoRA
-whole, and nobody ever sees half of one.
+A push sends the content under the name of its hash first and replaces the card last: a reader in between sees the old LoRA
+whole, and never half of one.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Library:
         """Find one LoRA.
 
         Raises:
-            LoraNotFoundError: there is none of that id.
+            LoraNotFoundError: no LoRA has that id.
         """
         entries = {entry.path: entry for entry in await self.store.entries()}
         if not LORA_ID.fullmatch(lora_id) or not {f"{lora_id}/{CARD}", f"{lora_id}{SUFFIX}"} & entries.keys():
@@ -139,7 +139,7 @@ class Library:
         Args:
             lora_id: a valid id.
             incoming: what was examined.
-            show: told how far it is.
+            show: called with how far it is.
 
         Raises:
             StorageFailedError, BackendError: the store cannot be written; what was there before is still there, whole.
@@ -160,7 +160,7 @@ class Library:
         """Copy a LoRA's content to a file, verified, whole or not at all.
 
         Raises:
-            LoraNotFoundError: there is none of that id, or what is stored is not whole.
+            LoraNotFoundError: no LoRA has that id, or what is stored is not whole.
             OutputExistsError: the file exists already.
             StorageFailedError: it cannot be written.
         """
@@ -183,7 +183,7 @@ class Library:
         """Read a LoRA's bytes where they are stored, and compare them with its card and with the format.
 
         Raises:
-            LoraNotFoundError: there is none of that id.
+            LoraNotFoundError: no LoRA has that id.
         """
         stored = await self.show(lora_id)
         if stored.kind == "broken":
@@ -208,7 +208,7 @@ class Library:
         """Remove a LoRA with everything of it, and return the files. What runs has a copy of its own, or is waited for.
 
         Raises:
-            LoraNotFoundError: there is none of that id.
+            LoraNotFoundError: no LoRA has that id.
             StorageFailedError: a job on the server names it at this moment; nothing was removed.
         """
         paths = [entry.path for entry in await self.store.entries() if _belongs(entry.path, lora_id)]
@@ -218,14 +218,14 @@ class Library:
         if used:
             text = f"A waiting or running job on the server uses {', '.join(sorted(used))}."
             raise StorageFailedError(text, "Wait for it, or cancel it: ryla-gen jobs list", {"lora_id": lora_id})
-        # The card first: from then on nobody begins to read the content.
+        # The card first: from then on no reader begins with the content.
         cards = [path for path in paths if path.endswith(f"/{CARD}")]
         await self.store.remove(cards)
         await self.store.remove([path for path in paths if path not in cards])
         return tuple(paths)
 
     async def _sent(self, card: Card, incoming: Incoming, before: dict[str, int], show: Show) -> int:
-        """Send the content where it is missing, then the card; again when somebody cleared the content away meanwhile."""
+        """Send the content where it is missing, then the card; again when another push cleared the content away meanwhile."""
         have, sent = before, 0
         for _ in range(ATTEMPTS):
             if have.get(card.path) != card.bytes:

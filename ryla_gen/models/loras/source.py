@@ -1,4 +1,4 @@
-"""What somebody wants to push: a file on this machine or on the Hugging Face hub, examined before a byte of it is sent.
+"""Examine a LoRA to be pushed, from this machine or the Hugging Face hub, before a byte of it is sent.
 
 Reads headers and hashes; knows no store.
 """
@@ -105,7 +105,7 @@ def hub_checked(source: str, token: str | None, base: str | None) -> None:
         base: what the caller says of its base model.
 
     Raises:
-        InvalidInputError, LoraIncompatibleError: it is no LoRA, or of no use here.
+        InvalidInputError, LoraIncompatibleError: it is not a LoRA, or is of no use here.
         RylaGenError: the file is not there, is gated, or the hub does not answer.
     """
     from ..downloads.retry import Stop, patiently
@@ -134,7 +134,7 @@ class _Stream:
         self._rest = b""
 
     def read(self, size: int = -1) -> bytes:
-        """Read at most so many bytes; none at the end."""
+        """Read at most this many bytes; none at the end."""
         while not self._rest and (piece := next(self._pieces, None)) is not None:
             self._rest = piece
         taken, self._rest = self._rest[:size], self._rest[size:]
@@ -149,7 +149,7 @@ def on_disk(source: str, folder: Path, token: str | None, show: Show) -> Iterato
         source: a path, or an address on the hub.
         folder: where downloads go; one that was interrupted goes on there.
         token: for the hub.
-        show: told how far a download is.
+        show: called with how far a download is.
 
     Raises:
         RylaGenError: it is not there, or could not be downloaded whole.
@@ -185,7 +185,7 @@ def local_file(source: str) -> Path:
     """Find a file on this machine.
 
     Raises:
-        InvalidInputError: there is none of that name, or it is no safetensors file by its name.
+        InvalidInputError: there is none of that name, or it is not a safetensors file by its name.
     """
     path = Path(source).expanduser()
     if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises on a name that is too long
@@ -204,10 +204,10 @@ def examined(path: Path, source: str, wishes: Wishes, moved: Callable[[int], Non
         path: the file.
         source: where it came from.
         wishes: what the caller says of it.
-        moved: told how many bytes were hashed.
+        moved: called with the number of bytes hashed.
 
     Raises:
-        InvalidInputError: it is no safetensors file, no LoRA, or nothing tells its base model.
+        InvalidInputError: it is not a safetensors file, not a LoRA, or its base model is not known.
         LoraIncompatibleError: it is for a base model that no workflow uses, or for another one than the caller says.
     """
     header = read_header(path)
@@ -231,10 +231,10 @@ def _usable(header: Header, said: str | None, name: str) -> str:
 
 
 def decided(told: str | None, said: str | None, name: str) -> str:
-    """Decide for a base model: what the file tells counts; what the caller says, only where it does not tell.
+    """Decide the base model: the file's own counts; the caller's only where the file names none.
 
     Raises:
-        InvalidInputError: neither tells.
+        InvalidInputError: neither names one.
         LoraIncompatibleError: the base model is of no use here, or both tell different ones.
     """
     if said is not None and said not in BASES:

@@ -1,4 +1,4 @@
-"""Which trigger words a LoRA's own metadata names. Pure; what it finds is text by strangers: cleaned, cut, never run."""
+"""Find the trigger words that a LoRA's metadata names. What it finds is untrusted text: cleaned, cut, never run."""
 
 from __future__ import annotations
 

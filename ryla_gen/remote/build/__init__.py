@@ -1,1 +1,1 @@
-"""Scripts that run while an image is built: the standard library only, since nothing of ours is in the image yet."""
+"""Hold scripts that run while an image is built: standard library only, since the package is not in the image yet."""

@@ -1,1 +1,1 @@
-"""The committed locks of the images, and the command that writes them: ``python -m ryla_gen.remote.locks``. For maintainers."""
+"""Lock the images' packages: the committed locks, and ``python -m ryla_gen.remote.locks``, which writes them."""

@@ -1,4 +1,4 @@
-"""``python -m ryla_gen.remote.locks``: writes the images' locks anew, or says which of them are stale. For maintainers.
+"""Write the images' locks, or list the stale ones: ``python -m ryla_gen.remote.locks``. For maintainers.
 
 It needs uv, git and the network. Nothing is installed; packages without wheels are unpacked to read what they need.
 """
