@@ -116,12 +116,12 @@ async def _reply(own: str) -> Mapping[str, Any]:
     """The return value of a call that has ended."""
     import modal
 
-    from ..remote.modal_errors import AMBIGUOUS, translated
+    from ..remote.modal_errors import AMBIGUOUS, from_modal_error
 
     try:
         reply = await modal.FunctionCall.from_id(own).get.aio(timeout=0)
     except (modal.exception.FunctionTimeoutError, modal.exception.OutputExpiredError) as error:
-        raise translated(error, f"The call {own}") from None
+        raise from_modal_error(error, f"The call {own}") from None
     except TimeoutError:
         text = f"The call {own} has not ended, and Modal returns the request only with the reply."
         raise JobNotFoundError(
@@ -130,11 +130,11 @@ async def _reply(own: str) -> Mapping[str, Any]:
             {"handle": f"modal:{own}", "missing": "request"},
         ) from None
     except (modal.exception.Error, *AMBIGUOUS) as error:
-        raise _translated(translated(error, f"The call {own}"), error, own) from None
+        raise _lost_call_error(from_modal_error(error, f"The call {own}"), error, own) from None
     return reply if isinstance(reply, Mapping) else {}
 
 
-def _translated(found: RylaGenError, error: BaseException, own: str) -> RylaGenError:
+def _lost_call_error(found: RylaGenError, error: BaseException, own: str) -> RylaGenError:
     from ..remote.claims import cancelled_by_hand, over_without_reply
 
     if isinstance(found, NotDeployedError):

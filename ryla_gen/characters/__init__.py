@@ -1,16 +1,20 @@
 """Character jobs on top of the client: base images, face swaps, character sheets, each one job of several pictures.
 
-``base`` is what a job is, ``requests`` which workflow makes each picture, ``store`` where it lies between processes,
-``running`` one job under way, ``results`` what it gives, ``service`` the runner, ``plain`` the same for plain code.
+``base`` is what a job is, ``requests`` which workflow makes each picture, ``store`` where it lies between processes, ``job`` one
+job under way, ``retry`` when a picture is made again, ``results`` what it gives, ``service`` the runner, ``sync`` the same without
+await. Must not know a backend.
 """
 
 from __future__ import annotations
 
-from .base import ANGLES, Angle, Part, Picture, Plan, Progress
+from .base import ANGLES, Angle, CharacterPlan, Progress, Shot, ShotFile
 from .job import AsyncCharacterJob
 from .results import CharacterResult
 from .service import AsyncCharacters
 from .sync import CharacterJob, Characters
+
+# The names that version 0.1 gave these three: code that was written with them keeps working.
+Plan, Part, Picture = CharacterPlan, Shot, ShotFile
 
 __all__ = [
     "ANGLES",
@@ -18,10 +22,13 @@ __all__ = [
     "AsyncCharacterJob",
     "AsyncCharacters",
     "CharacterJob",
+    "CharacterPlan",
     "CharacterResult",
     "Characters",
     "Part",
     "Picture",
     "Plan",
     "Progress",
+    "Shot",
+    "ShotFile",
 ]

@@ -89,7 +89,7 @@ def _angle(item: str | Angle) -> Angle:
 
 
 @dataclass(slots=True)
-class Part:
+class Shot:
     """One picture of a job."""
 
     name: str
@@ -131,7 +131,7 @@ STORED = ("name", "label", "prompt", "seed", "jobs")
 
 
 @dataclass(slots=True)
-class Plan:
+class CharacterPlan:
     """What one job is to make, as ``job.json`` keeps it."""
 
     id: str
@@ -151,7 +151,7 @@ class Plan:
     base_image: dict[str, Any] | None
     """The reference picture's hash, size and, when it came from a file, that file's place; never its bytes."""
     tags: list[str]
-    parts: list[Part]
+    parts: list[Shot]
 
     def to_data(self) -> dict[str, Any]:
         """Write it as plain data."""
@@ -160,7 +160,7 @@ class Plan:
         return {"version": VERSION, **data, "parts": parts}
 
     @classmethod
-    def from_data(cls, data: Any, where: Path) -> Plan:
+    def from_data(cls, data: Any, where: Path) -> CharacterPlan:
         """Read what :meth:`to_data` wrote.
 
         Raises:
@@ -173,7 +173,7 @@ class Plan:
                     f"{where} is of version {data['version']}, not {VERSION}.", "Update: pip install -U ryla-gen"
                 )
             known = {name: data[name] for name in cls.__slots__ if name != "parts"}
-            plan = cls(**known, parts=[Part(**{name: item[name] for name in STORED}) for item in data["parts"]])
+            plan = cls(**known, parts=[Shot(**{name: item[name] for name in STORED}) for item in data["parts"]])
         except (KeyError, TypeError, AttributeError):
             plan = None
         if plan is None or not _is_sound(plan):
@@ -181,14 +181,14 @@ class Plan:
         return plan
 
 
-def _is_sound(plan: Plan) -> bool:
+def _is_sound(plan: CharacterPlan) -> bool:
     """Whether a plan that was read holds what a plan holds: another program, or a broken disk, may have written it."""
     texts = (plan.id, plan.kind, plan.backend, plan.workflow, plan.created_at)
     kept = (isinstance(plan.fields, dict), isinstance(plan.base_image, dict | None), isinstance(plan.tags, list))
     return all(isinstance(item, str) for item in texts) and all(kept) and bool(plan.parts) and all(map(_is_sound_part, plan.parts))
 
 
-def _is_sound_part(part: Part) -> bool:
+def _is_sound_part(part: Shot) -> bool:
     texts = (part.name, part.label, part.prompt, *(part.jobs if isinstance(part.jobs, list) else (None,)))
     whole = isinstance(part.seed, int) and bool(part.jobs)
     return whole and all(isinstance(item, str) for item in texts) and NAME.fullmatch(part.name) is not None
@@ -209,7 +209,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ShotFile:
     """One picture of a job, on this machine's disk."""
 
     name: str
@@ -233,7 +233,12 @@ class Picture:
             raise StorageFailedError(f"Cannot read {self.path}: {error.strerror or error}.", "Was it removed?") from None
 
 
-def progress_of(parts: Sequence[Part]) -> Progress:
+def files_of(parts: Sequence[Shot]) -> list[ShotFile]:
+    """List the pictures that are there already, in order."""
+    return [ShotFile(part.name, part.label, part.seed, part.job, part.path) for part in parts if part.path is not None]
+
+
+def progress_of(parts: Sequence[Shot]) -> Progress:
     """Sum up how far the pictures are."""
     done = sum(part.state == "succeeded" for part in parts)
     failed = sum(part.ended and part.state != "succeeded" for part in parts)
@@ -241,7 +246,7 @@ def progress_of(parts: Sequence[Part]) -> Progress:
     return Progress(fraction, done, failed, len(parts))
 
 
-def state_of_parts(parts: Sequence[Part]) -> State:
+def state_of_parts(parts: Sequence[Shot]) -> State:
     """Say where the whole job is: it has ended when every picture has, and succeeded only with all of them."""
     states = {part.state for part in parts}
     if all(part.ended for part in parts):
@@ -253,7 +258,7 @@ def state_of_parts(parts: Sequence[Part]) -> State:
     return "running" if begun else "queued"
 
 
-def summary(job: str, kind: Kind, parts: Sequence[Part], **more: Any) -> dict[str, Any]:
+def summary(job: str, kind: Kind, parts: Sequence[Shot], **more: Any) -> dict[str, Any]:
     """Describe a job as plain data, for ``--json``."""
     rows = [
         {

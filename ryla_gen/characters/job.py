@@ -1,16 +1,13 @@
-"""One character job under way: sends what was not sent, follows what was, keeps each picture as it comes. Builds no request."""
+"""Run one character job: send its pictures, follow them, save each as it comes. Must not build a request or talk to a backend."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any, cast
 
-from .. import media
 from ..client import AsyncClient, AsyncJob
-from ..client.fallback import IN_PROCESS
 from ..client.job_base import state_of
 from ..client.requests import references_of
 from ..contract import new_job_id
@@ -23,25 +20,48 @@ from ..errors import (
     RylaGenError,
     error_from_data,
 )
-from ..events import FINAL_STATES, Started, State, now
+from ..events import FINAL_STATES, Started, State
 from ..events import Progress as StepProgress
 from ..results import Generation
 from . import journal, requests
-from .base import Kind, Part, Picture, Plan, Progress, progress_of, state_of_parts
-from .results import CharacterResult, compose, failure
-from .retry import doubtful, out_of_touch, worth_another
-from .store import Shelf
+from .acceptance import release_when_accepted, wait_accepted
+from .base import CharacterPlan, Kind, Progress, Shot, ShotFile, files_of, progress_of, state_of_parts
+from .results import CharacterResult, failure, save_sheet
+from .retry import contact_lost, may_retry, outcome_unknown
+from .store import JobFolder
 
 FIRST_LOOK, FURTHER_LOOK = 3.0, 0.5
 """Seconds that :meth:`AsyncCharacterJob.look` waits for the first news, and for each further one."""
 
 
 class AsyncCharacterJob:
-    """One job of several pictures. Get one from ``AsyncCharacters``; it follows its pictures until the client is closed."""
+    """One job of several pictures. Get one from ``AsyncCharacters``; it follows its pictures until the client is closed.
 
-    def __init__(self, client: AsyncClient, shelf: Shelf, plan: Plan, base_image: bytes | None = None) -> None:
+    Each picture (a shot) goes its own way. *Retry* below is ``again``, or a person's wish for this very shot (``only``).
+
+    ========================================  ==================================================  =====================
+    where the shot is                         what happens                                        where it is then
+    ========================================  ==================================================  =====================
+    its job was never journaled               ``_submit_part``: send it                           followed, or failed
+    journaled, no error or its end unknown    ``_reattach``: ask the backend                      followed, or as below
+    … the backend has no such job, no error   ``_submit_part``: send the same id                  followed, or failed
+    … the job failed, retry allowed           ``_new_attempt``, ``_submit_part``: new id          followed, or failed
+    … the job failed, retry not allowed       nothing                                             failed
+    followed: the job gave a result           ``_save``                                           succeeded
+    followed: the client is closed            nothing: let go of it, the job goes on              as it was
+    followed: failed, end unknown, retry      ``_reattach``, once for each job                    followed, or as below
+    … contact lost, or no retry allowed       nothing                                             as it was, or failed
+    … the job failed, retry allowed           ``_resubmit``, or follow another process's attempt  followed, or failed
+    ========================================  ==================================================  =====================
+
+    The first five rows are ``_start_part``, under the folder's lock; the others ``_follow`` and ``_retry_decision``. A new attempt
+    is written down before it is sent, so that a process that dies between the two never pays twice for one shot.
+    With ``send=False`` nothing is sent: a shot that would be stays where it is.
+    """
+
+    def __init__(self, client: AsyncClient, folder: JobFolder, plan: CharacterPlan, base_image: bytes | None = None) -> None:
         self._client = client
-        self._shelf = shelf
+        self._folder = folder
         self._plan = plan
         self._base_image = base_image
         self._live: dict[str, AsyncJob] = {}
@@ -51,9 +71,9 @@ class AsyncCharacterJob:
         self._resumed = False
         self._source: Any = None
         """The reference picture, given again."""
-        self._fresh: set[str] = set()
+        self._own_jobs: set[str] = set()
         """Ids of the jobs that this process sent itself."""
-        self._asked: set[str] = set()
+        self._requested: set[str] = set()
         """Names of pictures that a person wants made again, whatever their fault."""
         self._rechecked: set[str] = set()
         """Ids of jobs whose backend was asked again after an error that left their end open."""
@@ -72,12 +92,12 @@ class AsyncCharacterJob:
         return self._plan.kind
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> CharacterPlan:
         """What it was asked for."""
         return self._plan
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self) -> tuple[Shot, ...]:
         """Every picture that was asked for, and where each is."""
         return tuple(self._plan.parts)
 
@@ -97,10 +117,9 @@ class AsyncCharacterJob:
         return self._outcome is None or self._outcome.done()
 
     @property
-    def pictures(self) -> list[Picture]:
+    def pictures(self) -> list[ShotFile]:
         """Every picture that is there already, in order."""
-        made = [part for part in self._plan.parts if part.path is not None]
-        return [Picture(part.name, part.label, part.seed, part.job, part.path or Path()) for part in made]
+        return files_of(self._plan.parts)
 
     async def updates(self) -> AsyncIterator[Progress]:
         """How far it is, now and after every change, until it has ended."""
@@ -146,7 +165,7 @@ class AsyncCharacterJob:
             self._outcome.result()
         if self.state != "succeeded":
             raise failure(self._plan)
-        sheet = self._shelf.sheet if self._shelf.sheet.exists() else None
+        sheet = self._folder.sheet if self._folder.sheet.exists() else None
         return CharacterResult(self.id, self.kind, tuple(self.pictures), sheet, journal.cost(self._client.history, self.id))
 
     async def cancel(self) -> None:
@@ -158,7 +177,7 @@ class AsyncCharacterJob:
         await asyncio.gather(*(job.cancel() for job in self._live.values() if not job.done))
         if self._outcome is not None:
             await asyncio.wait([self._outcome])
-        if self.state in FINAL_STATES and not self._settled():
+        if self.state in FINAL_STATES and not self._end_is_known():
             await self._finish()
 
     async def start(
@@ -185,56 +204,56 @@ class AsyncCharacterJob:
         """
         self._resumed, self._source = resumed, source
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._shelf.held())
+            await stack.enter_async_context(self._folder.lock())
             self._refresh()
             sent, failed = list[AsyncJob](), list[RylaGenError]()
             for part in self._plan.parts:
                 if part.state == "succeeded":
                     continue
-                job = await self._begun(part, send=send, again=again, forced=only is not None and part.name in only)
+                job = await self._start_part(part, send=send, again=again, forced=only is not None and part.name in only)
                 if isinstance(job, RylaGenError):
                     failed.append(job)
-                elif job is not None and job.id in self._fresh:
+                elif job is not None and job.id in self._own_jobs:
                     sent.append(job)
             if failed and not self._live and not self.pictures:
                 await self._finish()
                 raise failed[0]
             held = stack.pop_all()
-        self._arrivals = asyncio.create_task(_arrived(sent, held), name=f"ryla-gen arrivals {self.id}")
-        if self._live or self.state not in FINAL_STATES or not self._settled():
-            self._outcome = asyncio.create_task(self._work(again=again), name=f"ryla-gen character {self.id}")
+        self._arrivals = asyncio.create_task(release_when_accepted(sent, held), name=f"ryla-gen arrivals {self.id}")
+        if self._live or self.state not in FINAL_STATES or not self._end_is_known():
+            self._outcome = asyncio.create_task(self._follow_all(again=again), name=f"ryla-gen character {self.id}")
 
     # -- one picture ---------------------------------------------------------------------------------------------------
 
-    async def _begun(self, part: Part, *, send: bool, again: bool, forced: bool) -> AsyncJob | RylaGenError | None:
+    async def _start_part(self, part: Shot, *, send: bool, again: bool, forced: bool) -> AsyncJob | RylaGenError | None:
         """Find or send one picture; None when it has ended, the error when it was refused."""
         history = self._client.history
         record = history.get(part.job) or (journal.written_again(history, self._plan, part) if self._resumed else None)
         if record is None:
-            return await self._sent(part) if send else None
+            return await self._submit_part(part) if send else None
         ended = record.state in FINAL_STATES
         if ended and forced:
-            self._asked.add(part.name)
+            self._requested.add(part.name)
         if ended and record.state != "succeeded":
             error = error_from_data(record.error) if record.error else JobCanceledError(f"The picture {part.name} was canceled.")
             part.state, part.error = cast(State, record.state), error
-        if part.error is None or doubtful(part.error, taken=record.handle is not None):
-            job = await self._found(part)
+        if part.error is None or outcome_unknown(part.error, taken=record.handle is not None):
+            job = await self._reattach(part)
             if job is not None:
                 return job
         if part.error is not None:
-            if not self._may_renew(part, again=again):
+            if not self._may_retry(part, again=again):
                 return None if ended else part.error
-            self._renew(part)
+            self._new_attempt(part)
         # Else it never arrived: the same id is sent again, and a backend that can tell runs no job twice.
-        return await self._sent(part) if send else None
+        return await self._submit_part(part) if send else None
 
-    async def _found(self, part: Part) -> AsyncJob | None:
+    async def _reattach(self, part: Shot) -> AsyncJob | None:
         """Take up a picture's job where it is; None when its backend has none, and then the part's error says why, if it knows."""
         if part.error is not None:
             self._rechecked.add(part.job)
         try:
-            return self._followed(part, await self._client.jobs.get(part.job))
+            return self._attach(part, await self._client.jobs.get(part.job))
         except JobNotFoundError as unknown:
             if part.error is None and unknown.details.get("maybe_taken"):
                 part.state, part.error = "failed", unknown
@@ -242,7 +261,7 @@ class AsyncCharacterJob:
             part.state, part.error = "expired", expired
         return None
 
-    async def _sent(self, part: Part) -> AsyncJob | RylaGenError:
+    async def _submit_part(self, part: Shot) -> AsyncJob | RylaGenError:
         try:
             if self._base_image is None:
                 self._base_image = await requests.read_again(self._plan, self._source, references_of(self._client.settings))
@@ -256,47 +275,47 @@ class AsyncCharacterJob:
         except RylaGenError as error:
             part.state, part.error = "failed", error
             return error
-        self._fresh.add(job.id)
-        return self._followed(part, job)
+        self._own_jobs.add(job.id)
+        return self._attach(part, job)
 
-    def _followed(self, part: Part, job: AsyncJob) -> AsyncJob:
+    def _attach(self, part: Shot, job: AsyncJob) -> AsyncJob:
         part.state, part.error, part.fraction = job.state if job.state in ("queued", "running") else "running", None, 0.0
         self._live[part.name] = job
         return job
 
-    def _may_renew(self, part: Part, *, again: bool) -> bool:
+    def _may_retry(self, part: Shot, *, again: bool) -> bool:
         """Whether a failed picture may have another job."""
-        if part.name in self._asked:
+        if part.name in self._requested:
             return True
-        return again and part.error is not None and worth_another(part.error, journal.paid(self._client.history, part))
+        return again and part.error is not None and may_retry(part.error, journal.paid(self._client.history, part))
 
-    def _renew(self, part: Part) -> None:
+    def _new_attempt(self, part: Shot) -> None:
         """Give a failed picture another job, and write that down before it is sent."""
-        self._asked.discard(part.name)
+        self._requested.discard(part.name)
         part.jobs.append(new_job_id())
         part.state, part.error, part.fraction = "queued", None, 0.0
-        self._shelf.write(self._plan)
+        self._folder.write(self._plan)
 
     def _refresh(self) -> None:
         """Take over what another process did since the plan was read."""
-        for part, fresh in zip(self._plan.parts, self._shelf.read().parts, strict=True):
+        for part, fresh in zip(self._plan.parts, self._folder.read().parts, strict=True):
             part.jobs = fresh.jobs
-            self._shelf.look(part)
+            self._folder.refresh(part)
 
-    async def _follow(self, part: Part, job: AsyncJob, *, again: bool) -> None:
+    async def _follow(self, part: Shot, job: AsyncJob, *, again: bool) -> None:
         """Follow one picture to its end, and further when a machine lost it."""
-        while (generation := await self._heard(part, job)) is None:
+        while (generation := await self._await_result(part, job)) is None:
             if self._client.closed:
                 return  # only let go of
-            following = await self._next(part, again=again)
+            following = await self._retry_decision(part, again=again)
             if following is None:
                 break
             job = following
         else:
-            await self._kept(part, generation)
-        self._tell()
+            await self._save(part, generation)
+        self._notify()
 
-    async def _heard(self, part: Part, job: AsyncJob) -> Generation | None:
+    async def _await_result(self, part: Shot, job: AsyncJob) -> Generation | None:
         """Follow one job to its result; None when there is none, and then the part's error says why."""
         try:
             async for event in job.events():
@@ -304,95 +323,70 @@ class AsyncCharacterJob:
                     part.state = "running"
                 elif isinstance(event, StepProgress):
                     part.state, part.fraction = "running", event.fraction
-                self._tell()
+                self._notify()
             return await job.result()
         except RylaGenError as error:
             if not self._client.closed:
                 part.error = error
-                part.state = part.state if out_of_touch(error) else state_of(error)  # a job nobody heard of has not ended
+                part.state = part.state if contact_lost(error) else state_of(error)  # a job out of contact has not ended
             return None
 
-    async def _next(self, part: Part, *, again: bool) -> AsyncJob | None:
+    async def _retry_decision(self, part: Shot, *, again: bool) -> AsyncJob | None:
         """What to follow after a job failed: the same one, asked for again when its end is open, else a new one, or nothing."""
-        if part.error is None or not (again or part.name in self._asked):
+        if part.error is None or not (again or part.name in self._requested):
             return None
-        if doubtful(part.error) and part.job not in self._rechecked:
-            job = await self._found(part)
+        if outcome_unknown(part.error) and part.job not in self._rechecked:
+            job = await self._reattach(part)
             if job is not None:
                 return job
-        if out_of_touch(part.error) or not self._may_renew(part, again=again):
+        if contact_lost(part.error) or not self._may_retry(part, again=again):
             return None
-        return await self._once_more(part)
+        return await self._resubmit(part)
 
-    async def _once_more(self, part: Part) -> AsyncJob | None:
+    async def _resubmit(self, part: Shot) -> AsyncJob | None:
         failed = part.job
-        async with self._shelf.held():
+        async with self._folder.lock():
             self._refresh()
             if part.state == "succeeded":
                 return None
             if part.job != failed:  # another process was faster
-                return self._followed(part, await self._client.jobs.get(part.job))
-            self._renew(part)
+                return self._attach(part, await self._client.jobs.get(part.job))
+            self._new_attempt(part)
             try:
-                job = await self._sent(part)
+                job = await self._submit_part(part)
             except InvalidInputError as error:  # the reference picture is nowhere to be read: a person has to give it
                 part.state, part.error = "failed", error
                 return None
             if isinstance(job, RylaGenError):
                 return None
-            await _taken(job)
+            await wait_accepted(job)
             return job
 
-    async def _kept(self, part: Part, generation: Generation) -> None:
+    async def _save(self, part: Shot, generation: Generation) -> None:
         """Save a picture. Where that fails it is paid for all the same: its job is asked for it again, and never another one."""
         try:
             output = generation.output
-            await asyncio.to_thread(self._shelf.keep, part, output.data, output.suffix)
+            await asyncio.to_thread(self._folder.keep, part, output.data, output.suffix)
         except RylaGenError as error:
             part.state, part.error = "failed", error
 
     # -- all of them ---------------------------------------------------------------------------------------------------
 
-    async def _work(self, *, again: bool) -> None:
+    async def _follow_all(self, *, again: bool) -> None:
         parts = {part.name: part for part in self._plan.parts}
         self._client.history.update(self.id, state="running", started_at=self._plan.created_at)
         await asyncio.gather(*(self._follow(parts[name], job, again=again) for name, job in list(self._live.items())))
         if not self._client.closed and self.state in FINAL_STATES:
             await self._finish()
-        self._tell()
+        self._notify()
 
     async def _finish(self) -> None:
-        """Compose the sheet and journal the end of the whole."""
-        made = self.pictures
-        if made and len(self._plan.parts) > 1:
-            data = await asyncio.to_thread(compose, self._plan)
-            await asyncio.to_thread(media.save_atomically, self._shelf.sheet, data, overwrite=True)
-        state = self.state
-        outputs = [{"name": item.path.name, "media_type": "image/png", "bytes": item.path.stat().st_size} for item in made]
-        error = None if state == "succeeded" else failure(self._plan).to_data()
-        self._client.history.update(self.id, state=state, finished_at=now(), outputs=outputs, error=error)
+        await asyncio.to_thread(save_sheet, self._plan, self._folder.sheet)
+        journal.ended(self._client.history, self._plan)
 
-    def _settled(self) -> bool:
-        """Whether the end of the whole was journaled, and its sheet composed, by an earlier process."""
-        record = self._client.history.get(self.id)
-        whole = self._shelf.sheet.exists() or len(self._plan.parts) == 1 or not self.pictures
-        return record is not None and record.state == self.state and whole
+    def _end_is_known(self) -> bool:
+        return journal.end_is_known(self._client.history, self._plan, self._folder)
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
-
-
-async def _arrived(sent: Sequence[AsyncJob], held: AsyncExitStack) -> None:
-    """Let other processes look at the job once its backend has everything that was sent."""
-    async with held:
-        await asyncio.gather(*(_taken(job) for job in sent))
-
-
-async def _taken(job: AsyncJob) -> None:
-    """Wait for the first event after the one that every job begins with: the backend has it, or it has ended."""
-    if job.backend not in IN_PROCESS:
-        return  # their submit returns when the backend has the job; its start may be half an hour away
-    async for event in job.events():
-        if event.seq > 0:
-            return

@@ -13,7 +13,7 @@ from ..models.weights_table import all_weights
 from ..settings import Settings
 from ..workflows.base import Workflow
 from ..workflows.registry import workflow_class
-from .base import Part, Plan, reference
+from .base import CharacterPlan, Shot, reference
 
 BASE_WORKFLOW = "flux_dev"
 """What makes base images."""
@@ -65,7 +65,7 @@ def checked_fields(workflow: str, fields: Mapping[str, Any] | None) -> dict[str,
     return given
 
 
-def request(plan: Plan, part: Part, base_image: bytes | None) -> Workflow:
+def request(plan: CharacterPlan, part: Shot, base_image: bytes | None) -> Workflow:
     """Build the request of one picture.
 
     Raises:
@@ -99,7 +99,7 @@ async def read_base_image(source: Any, references: media.References) -> tuple[by
     return data, {**media.describe(data), "origin": _origin(source)}
 
 
-async def read_again(plan: Plan, source: Any, references: media.References) -> bytes | None:
+async def read_again(plan: CharacterPlan, source: Any, references: media.References) -> bytes | None:
     """Read the reference picture of an earlier process, from where it was or as it is given again.
 
     Raises:

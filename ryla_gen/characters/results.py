@@ -13,7 +13,7 @@ from ..errors import InternalError, JobCanceledError, RylaGenError, StorageFaile
 from ..media.images import open_picture
 from ..media.sheet import Tile, contact_sheet
 from ..support.counting import counted
-from .base import Kind, Picture, Plan
+from .base import CharacterPlan, Kind, ShotFile
 from .store import SHEET
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class CharacterResult:
 
     job: str
     kind: Kind
-    pictures: tuple[Picture, ...]
+    pictures: tuple[ShotFile, ...]
     """In the order they were asked for."""
     sheet: Path | None
     """The contact sheet, on this machine's disk; None for a single picture."""
@@ -61,7 +61,7 @@ class CharacterResult:
         return copy(self.pictures, self.sheet, Path(folder), overwrite=overwrite)
 
 
-def copy(pictures: tuple[Picture, ...] | list[Picture], sheet: Path | None, folder: Path, *, overwrite: bool) -> list[Path]:
+def copy(pictures: tuple[ShotFile, ...] | list[ShotFile], sheet: Path | None, folder: Path, *, overwrite: bool) -> list[Path]:
     """Copy what is there into a folder; see :meth:`CharacterResult.save`."""
     files = dict(_files(pictures, sheet, folder.expanduser()))
     for target in files:
@@ -78,7 +78,7 @@ def copy(pictures: tuple[Picture, ...] | list[Picture], sheet: Path | None, fold
     return written
 
 
-def _files(pictures: tuple[Picture, ...] | list[Picture], sheet: Path | None, folder: Path) -> Iterator[tuple[Path, Path]]:
+def _files(pictures: tuple[ShotFile, ...] | list[ShotFile], sheet: Path | None, folder: Path) -> Iterator[tuple[Path, Path]]:
     for item in pictures:
         yield folder / item.path.name, item.path
     if sheet is not None:
@@ -98,7 +98,7 @@ def _is_emulated(data: bytes) -> bool:
         return "ryla:emulated" in picture.info
 
 
-def compose(plan: Plan) -> bytes:
+def compose(plan: CharacterPlan) -> bytes:
     """Draw the contact sheet of what is there; a picture that did not come keeps its place."""
     tiles = [Tile(part.label, part.path.read_bytes() if part.path else None) for part in plan.parts]
     made = sum(tile.data is not None for tile in tiles)
@@ -109,7 +109,13 @@ def compose(plan: Plan) -> bytes:
     return contact_sheet(tiles, title=TITLES[plan.kind], note=" · ".join(words))
 
 
-def failure(plan: Plan) -> RylaGenError:
+def save_sheet(plan: CharacterPlan, file: Path) -> None:
+    """Compose the contact sheet of a job of several pictures, when one is there."""
+    if len(plan.parts) > 1 and any(part.path for part in plan.parts):
+        media.save_atomically(file, compose(plan), overwrite=True)
+
+
+def failure(plan: CharacterPlan) -> RylaGenError:
     """Say which pictures did not come, as an error of the first one's class."""
     lacking = [part for part in plan.parts if part.state != "succeeded"]
     first = next((part.error for part in lacking if part.error is not None), None)

@@ -5,33 +5,34 @@ from __future__ import annotations
 from ..errors import RylaGenError
 
 ATTEMPTS = 2
-"""Times a picture is paid for without being asked again: one fault of a machine is mended, a second one is for a person."""
+"""Paid attempts of a picture until nothing is retried unasked: one fault of a machine is retried, a second one needs a person."""
 MACHINES_FAULTS = frozenset({"server_unhealthy", "backend_unreachable", "out_of_memory", "job_expired", "result_expired"})
-"""Codes of faults that another machine, or another hour, need not have. All others are a person's to judge: the same graph would
-fail again, or the picture is paid for and only this machine could not keep it."""
+"""Codes of errors that are worth an automatic retry, because they pass or belong to one machine. All others go to the caller: the
+same graph would fail again, or the picture is paid for and only this machine could not save it."""
 UNANSWERED = frozenset({"backend_unreachable", "not_authorized", "backend_not_configured"})
-"""Codes of a question that nobody answered: they say nothing of the job that was asked for."""
+"""Codes of a question that got no answer: they say nothing of the job that was asked for."""
 
 
-def out_of_touch(error: RylaGenError) -> bool:
-    """Whether an error of a job that was sent says nothing of the job: it may run, or be done, and only nobody hears of it."""
+def contact_lost(error: RylaGenError) -> bool:
+    """Whether an error means only that contact was lost: the job may still be running, or be finished."""
     return bool(error.details.get("contact_lost")) or error.code in UNANSWERED
 
 
-def doubtful(error: RylaGenError, *, taken: bool = True) -> bool:
+def outcome_unknown(error: RylaGenError, *, taken: bool = True) -> bool:
     """Whether a job's backend has to be asked again before another job takes its place.
 
     Args:
-        error: how the job ended, as far as anybody heard.
-        taken: whether its backend ever confirmed that it has it.
+        error: how the job ended, as far as is known.
+        taken: whether its backend ever confirmed that it has the job.
 
     """
     if not taken:
-        return error.code == "backend_unreachable" and "sent" not in error.details  # who knows whether it was taken says "sent"
-    return out_of_touch(error) or error.code == "server_unhealthy"
+        # A backend that knows whether the job arrived says "sent".
+        return error.code == "backend_unreachable" and "sent" not in error.details
+    return contact_lost(error) or error.code == "server_unhealthy"
 
 
-def worth_another(error: RylaGenError, paid: int) -> bool:
+def may_retry(error: RylaGenError, paid: int) -> bool:
     """Whether a picture may be sent once more unasked: a machine's fault, and not paid for too often.
 
     Args:

@@ -14,9 +14,9 @@ from ..errors import InvalidInputError, error_from_data
 from ..events import now
 from ..workflows.base import DRAWN_SEED_LIMIT
 from . import requests
-from .base import MOST_PICTURES, Angle, Kind, Part, Plan, chosen_angles
+from .base import MOST_PICTURES, Angle, CharacterPlan, Kind, Shot, chosen_angles
 from .job import AsyncCharacterJob
-from .store import Shelf, find, ids
+from .store import JobFolder, find, ids
 
 COUNT = 4
 """Base images when no number is given: enough to choose from."""
@@ -188,15 +188,15 @@ class AsyncCharacters:
         await job.cancel()
         return job
 
-    def list(self) -> list[Plan]:
+    def list(self) -> list[CharacterPlan]:
         """List every job of this machine, the newest first, as far as its folder and the journal tell; asks no backend."""
         home = self._client.settings.home
-        plans = [Shelf(home, job).read() for job in ids(home)]
+        plans = [JobFolder(home, job).read() for job in ids(home)]
         for plan in plans:
             self._recall(plan)
         return sorted(plans, key=lambda plan: plan.created_at, reverse=True)
 
-    def _recall(self, plan: Plan) -> None:
+    def _recall(self, plan: CharacterPlan) -> None:
         """Say of each picture what the journal says."""
         for part in plan.parts:
             record = self._client.history.get(part.job)
@@ -213,7 +213,7 @@ class AsyncCharacters:
         return self._client.settings.characters_face_workflow
 
     async def _submitted(
-        self, asked: _Asked, workflow: str, seed: int, parts: Sequence[Part], base_image: Any = None
+        self, asked: _Asked, workflow: str, seed: int, parts: Sequence[Shot], base_image: Any = None
     ) -> AsyncCharacterJob:
         settings = self._client.settings
         fields = requests.checked_fields(workflow, asked.fields)
@@ -223,25 +223,27 @@ class AsyncCharacters:
         )
         backend = settings.backend_names[0]
         tags = list(dict.fromkeys(asked.tags))
-        plan = Plan(new_job_id(), asked.kind, backend, workflow, asked.nsfw, seed, now(), fields, described, tags, list(parts))
+        plan = CharacterPlan(
+            new_job_id(), asked.kind, backend, workflow, asked.nsfw, seed, now(), fields, described, tags, list(parts)
+        )
         for part in parts:  # whatever does not fit is said before anything is written or sent
             requests.request(plan, part, data)
-        shelf = Shelf(settings.home, plan.id)
-        shelf.make(plan)
+        folder = JobFolder(settings.home, plan.id)
+        folder.make(plan)
         picture = described and {"sha256": described["sha256"], "bytes": described["bytes"]}
         inputs = {"prompt": parts[0].prompt, "pictures": [part.name for part in parts], "base_image": picture, **fields}
         name = f"character_{asked.kind}"
         self._client.history.record(plan.id, backend=backend, workflow=name, inputs=inputs, seed=seed, tags=tags)
-        job = AsyncCharacterJob(self._client, shelf, plan, data)
+        job = AsyncCharacterJob(self._client, folder, plan, data)
         await job.start()
         return job
 
     async def _opened(
         self, job_id: str, *, send: bool = True, again: bool = False, only: Sequence[str] | None = None, source: Any = None
     ) -> AsyncCharacterJob:
-        shelf = find(self._client.settings.home, job_id)
-        plan = shelf.read()
-        job = AsyncCharacterJob(self._client, shelf, plan)
+        folder = find(self._client.settings.home, job_id)
+        plan = folder.read()
+        job = AsyncCharacterJob(self._client, folder, plan)
         await job.start(send=send, resumed=True, again=again, only=only, source=source)
         return job
 
@@ -262,5 +264,5 @@ def _first(seed: int | None) -> int:
     return seed
 
 
-def _part(name: str, label: str, prompt: str, seed: int) -> Part:
-    return Part(name, label, prompt, seed, [new_job_id()])
+def _part(name: str, label: str, prompt: str, seed: int) -> Shot:
+    return Shot(name, label, prompt, seed, [new_job_id()])

@@ -18,13 +18,13 @@ from filelock import Timeout
 from .. import media
 from ..errors import InvalidInputError, JobNotFoundError, StorageFailedError
 from ..support.file_locks import file_lock
-from .base import Part, Plan
+from .base import CharacterPlan, Shot
 
 FOLDER = "characters"
 PLAN = "job.json"
 LOCK = ".lock"
 OWNER = ".owner"
-"""Id of the process that holds the lock, beside it: whoever waits for a lock empties its file."""
+"""Id of the process that holds the lock. In a file of its own because a process that waits for a lock empties the lock's file."""
 SHEET = "sheet.png"
 LOOK_SECONDS = 0.05
 """Between two looks whether another process has let go of a job."""
@@ -32,7 +32,7 @@ LONGEST_HOLD = 120.0
 """Seconds after which a process that does not let go counts as stuck: handing in sixteen pictures takes a few."""
 
 
-class Shelf:
+class JobFolder:
     """The folder of one job.
 
     Args:
@@ -42,9 +42,9 @@ class Shelf:
     """
 
     def __init__(self, home: Path, job: str) -> None:
-        self.folder = home / FOLDER / job
+        self.path = home / FOLDER / job
 
-    def make(self, plan: Plan) -> None:
+    def make(self, plan: CharacterPlan) -> None:
         """Make the folder, for its owner alone, and write the plan.
 
         Raises:
@@ -52,12 +52,12 @@ class Shelf:
 
         """
         try:
-            self.folder.mkdir(parents=True, mode=0o700)
+            self.path.mkdir(parents=True, mode=0o700)
         except OSError as error:
-            raise StorageFailedError(f"{self.folder} cannot be made: {error.strerror or error}.") from None
+            raise StorageFailedError(f"{self.path} cannot be made: {error.strerror or error}.") from None
         self.write(plan)
 
-    def write(self, plan: Plan) -> None:
+    def write(self, plan: CharacterPlan) -> None:
         """Write the plan, whole or not at all.
 
         Raises:
@@ -65,9 +65,9 @@ class Shelf:
 
         """
         text = json.dumps(plan.to_data(), indent=1)
-        media.save_atomically(self.folder / PLAN, text.encode(), overwrite=True)
+        media.save_atomically(self.path / PLAN, text.encode(), overwrite=True)
 
-    def read(self) -> Plan:
+    def read(self) -> CharacterPlan:
         """Read the plan, and see which pictures are there.
 
         Raises:
@@ -75,45 +75,45 @@ class Shelf:
             StorageFailedError: it cannot be read.
 
         """
-        path = self.folder / PLAN
+        file = self.path / PLAN
         try:
-            plan = Plan.from_data(json.loads(path.read_text(encoding="utf-8")), path)
+            plan = CharacterPlan.from_data(json.loads(file.read_text(encoding="utf-8")), file)
         except FileNotFoundError:
             raise JobNotFoundError(
-                f"There is no character job {self.folder.name}.", "See them all: ryla-gen character list"
+                f"There is no character job {self.path.name}.", "See them all: ryla-gen character list"
             ) from None
         except (ValueError, RecursionError):
-            raise StorageFailedError(f"{path} is damaged.", "Submit the job again, and remove that folder.") from None
+            raise StorageFailedError(f"{file} is damaged.", "Submit the job again, and remove that folder.") from None
         except OSError as error:
-            raise StorageFailedError(f"{path} cannot be read: {error.strerror or error}.") from None
+            raise StorageFailedError(f"{file} cannot be read: {error.strerror or error}.") from None
         for part in plan.parts:
-            self.look(part)
+            self.refresh(part)
         return plan
 
-    def look(self, part: Part) -> None:
-        """See whether a picture is there."""
-        found = sorted(self.folder.glob(f"{part.name}.*"))
+    def refresh(self, part: Shot) -> None:
+        """Look on the disk whether a picture is there, and take it over."""
+        found = sorted(self.path.glob(f"{part.name}.*"))
         if found:
             part.state, part.path, part.fraction, part.error = "succeeded", found[0], 1.0, None
 
-    def keep(self, part: Part, data: bytes, suffix: str) -> None:
+    def keep(self, part: Shot, data: bytes, suffix: str) -> None:
         """Save a picture, whole or not at all.
 
         Raises:
             StorageFailedError: it cannot be written.
 
         """
-        media.save_atomically(self.folder / f"{part.name}{suffix}", data, overwrite=True)
-        self.look(part)
+        media.save_atomically(self.path / f"{part.name}{suffix}", data, overwrite=True)
+        self.refresh(part)
 
     @property
     def sheet(self) -> Path:
         """The contact sheet's file, there or not."""
-        return self.folder / SHEET
+        return self.path / SHEET
 
     @asynccontextmanager
-    async def held(self, patience: float = LONGEST_HOLD) -> AsyncIterator[None]:
-        """Keep other processes from sending the same pictures meanwhile. The system lets go when a process dies.
+    async def lock(self, patience: float = LONGEST_HOLD) -> AsyncIterator[None]:
+        """Keep other processes from sending the same pictures meanwhile. The system releases the lock when a process dies.
 
         Args:
             patience: seconds to wait for another process.
@@ -123,11 +123,11 @@ class Shelf:
 
         """
         # Not bound to a thread: taken and given back on whichever one the event loop runs.
-        lock = file_lock(self.folder / LOCK, thread_local=False)
+        held = file_lock(self.path / LOCK, thread_local=False)
         deadline = asyncio.get_running_loop().time() + patience
         while True:
             try:
-                lock.acquire(timeout=0)
+                held.acquire(timeout=0)
                 break
             except Timeout:
                 if asyncio.get_running_loop().time() > deadline:
@@ -135,21 +135,21 @@ class Shelf:
                 await asyncio.sleep(LOOK_SECONDS)
         try:
             with suppress(OSError):  # for people alone
-                (self.folder / OWNER).write_text(str(os.getpid()))
+                (self.path / OWNER).write_text(str(os.getpid()))
             yield
         finally:
-            lock.release()
+            held.release()
 
     def _busy(self, patience: float) -> StorageFailedError:
         try:
-            owner = f"process {int((self.folder / OWNER).read_text())}"
+            owner = f"process {int((self.path / OWNER).read_text())}"
         except (OSError, ValueError):
             owner = "another process"
-        text = f"The job {self.folder.name} is in use by {owner}, which has not released it for {patience:g} s."
+        text = f"The job {self.path.name} is in use by {owner}, which has not released it for {patience:g} s."
         return StorageFailedError(text, "Wait until it has submitted its pictures, then try again; or end it if it hangs.")
 
 
-def find(home: Path, job: str) -> Shelf:
+def find(home: Path, job: str) -> JobFolder:
     """Find a job's folder by its id or the beginning of it.
 
     Raises:
@@ -160,14 +160,14 @@ def find(home: Path, job: str) -> Shelf:
     sought = str(job).strip().lower()
     folders = [path for path in ids(home) if path.startswith(sought)] if sought else []
     if sought in folders:
-        return Shelf(home, sought)
+        return JobFolder(home, sought)
     if len(folders) > 1:
         raise InvalidInputError(
             f"Several character jobs begin with {job!r}: {', '.join(folders[:3])}.", "Give more characters of the id."
         )
     if not folders:
         raise JobNotFoundError(f"There is no character job {job!r} on this machine.", "See them all: ryla-gen character list")
-    return Shelf(home, folders[0])
+    return JobFolder(home, folders[0])
 
 
 def ids(home: Path) -> list[str]:

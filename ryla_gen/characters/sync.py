@@ -8,7 +8,7 @@ from typing import Any
 from ..client import Client
 from ..events import State
 from ..support.loop_thread import Portal
-from .base import Angle, Kind, Part, Picture, Plan, Progress
+from .base import Angle, CharacterPlan, Kind, Progress, Shot, ShotFile
 from .job import AsyncCharacterJob
 from .results import CharacterResult
 from .service import COUNT, AsyncCharacters
@@ -36,12 +36,12 @@ class CharacterJob:
         return self._job.kind
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> CharacterPlan:
         """What it was asked for."""
         return self._job.plan
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self) -> tuple[Shot, ...]:
         """Every picture that was asked for, and where each is."""
         return self._job.parts
 
@@ -61,7 +61,7 @@ class CharacterJob:
         return self._job.done
 
     @property
-    def pictures(self) -> list[Picture]:
+    def pictures(self) -> list[ShotFile]:
         """Every picture that is there already, in order."""
         return self._job.pictures
 
@@ -154,7 +154,7 @@ class Characters:
         """Stop a job of any process; see :meth:`AsyncCharacters.cancel`."""
         return self._held(self._portal.call(self._runner.cancel(job_id)))
 
-    def list(self) -> list[Plan]:
+    def list(self) -> list[CharacterPlan]:
         """List every job of this machine, the newest first."""
         return self._runner.list()
 

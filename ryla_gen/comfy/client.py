@@ -33,11 +33,11 @@ from ..errors import (
     before_start,
 )
 from . import errors
-from .follower import Follower
+from .follower import PromptStream
 from .messages import Whereabouts, clean
 from .queue import Queue, entries_of, graphs_of, read_queue
 from .schema import readable_schemas
-from .socket import Feed, Links
+from .socket import Callbacks, MessageSocket
 from .transport import ANSWER_SECONDS, FILE_LIMIT, FILE_SECONDS, HISTORY_LIMIT, NODES_LIMIT, QUEUE_LIMIT, Transport
 
 log = logging.getLogger("ryla_gen.comfy")
@@ -100,13 +100,13 @@ class ComfyClient:
         self._settle_after = settle_after
         self._nodes: PlainData | None = None
         self._nodes_lock = asyncio.Lock()
-        links = Links(lambda: self._transport.websocket(self.client_id), self.locate, self.interrupt)
-        self._feed = Feed(links, gone_after=gone_after, silence=silence)
+        callbacks = Callbacks(lambda: self._transport.websocket(self.client_id), self.locate, self.interrupt)
+        self._socket = MessageSocket(callbacks, gone_after=gone_after, silence=silence)
 
     @property
     def dropped_frames(self) -> Mapping[str, int]:
         """How many messages of each kind had another shape than theirs, and were dropped."""
-        return self._feed.dropped_frames
+        return self._socket.dropped_frames
 
     async def __aenter__(self) -> Self:
         return self
@@ -115,20 +115,20 @@ class ComfyClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close the sockets and end every follower; prompts on the server go on."""
-        await self._feed.close()
+        """Close the sockets and end every stream; prompts on the server go on."""
+        await self._socket.close()
         await self._transport.close()
 
     # Prompts
 
-    def follow(self, prompt_id: str, *, resume: bool = False) -> Follower:
+    def follow(self, prompt_id: str, *, resume: bool = False) -> PromptStream:
         """Follow a prompt. Call it *before* ``submit``, so that nothing is missed.
 
         ::
 
-            async with client.follow(prompt_id) as follower:
+            async with client.follow(prompt_id) as stream:
                 await client.submit(graph, prompt_id=prompt_id)
-                async for message in follower: ...
+                async for message in stream: ...
 
         Args:
             prompt_id: The id that ``submit`` will be given.
@@ -136,7 +136,7 @@ class ComfyClient:
                 history, looked at every few seconds; outputs are complete, progress is not.
 
         """
-        return self._feed.follow(_checked(prompt_id), resume=resume)
+        return self._socket.follow(_checked(prompt_id), resume=resume)
 
     async def submit(
         self, graph: Mapping[str, Any], *, prompt_id: str, extra_pnginfo: Mapping[str, Any] | None = None
@@ -155,9 +155,9 @@ class ComfyClient:
 
         """
         body = self._body(graph, _checked(prompt_id), extra_pnginfo)
-        if self._feed.find(prompt_id) is not None:
+        if self._socket.find(prompt_id) is not None:
             with before_start():
-                await self._feed.open()
+                await self._socket.open()
         sending = asyncio.ensure_future(self._submit(body, prompt_id))
         try:
             return await asyncio.shield(sending)
@@ -166,7 +166,7 @@ class ComfyClient:
             answered, _ = await asyncio.wait([sending], timeout=WITHDRAW_SECONDS)
             sending.cancel()
             if not answered or sending.exception() is None:
-                withdrawing = self._feed.spawn(self._withdraw(prompt_id, at_once=bool(answered)))
+                withdrawing = self._socket.spawn(self._withdraw(prompt_id, at_once=bool(answered)))
                 await asyncio.wait([withdrawing], timeout=WITHDRAW_SECONDS)
             raise
 
@@ -178,7 +178,7 @@ class ComfyClient:
             body = json.dumps(request, allow_nan=False, separators=(",", ":")).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise WorkflowInvalidError(f"The graph is not valid JSON: {clean(error, 200)}") from None
-        limit = self._feed.features.get("max_upload_size")
+        limit = self._socket.features.get("max_upload_size")
         limit = limit if isinstance(limit, int) and limit > 0 else BODY_LIMIT
         if len(body) > limit:
             raise errors.too_large(f"{len(body):,} bytes, over its limit of {limit:,}.")
@@ -209,7 +209,7 @@ class ComfyClient:
             await self._withdraw(reply["prompt_id"], at_once=True)
             hint = "Update ComfyUI on the server: this package needs 0.3.71 or later."
             raise ContractMismatchError("The server is too old: it does not accept a prompt id from its client.", hint)
-        self._feed.submitted(prompt_id)
+        self._socket.submitted(prompt_id)
         if reply.get("node_errors"):
             # The server dropped the outputs that do not fit and runs the rest, as if that were what was asked for.
             await self._withdraw(prompt_id, at_once=True)
@@ -221,18 +221,18 @@ class ComfyClient:
         """Find out whether the server has a prompt whose answer was lost. It may still be validating it."""
         if await self._appears(prompt_id):
             log.debug("the answer to prompt %s was lost (%s), but the server has it", prompt_id, error.message)
-            self._feed.submitted(prompt_id)
+            self._socket.submitted(prompt_id)
             return Submitted(prompt_id)
-        self._feed.spawn(self._withdraw(prompt_id, at_once=True))
+        self._socket.spawn(self._withdraw(prompt_id, at_once=True))
         message = f"The graph was sent, but the server does not have it. {error.message}"
         raise ServerUnhealthyError(message, "It can be sent again under a new id.", {**error.details, "sent": True})
 
     async def _appears(self, prompt_id: str) -> bool:
         deadline, pause = time.monotonic() + self._settle_after, 0.05
         while True:
-            follower = self._feed.find(prompt_id)
-            if follower is not None and (follower.started or follower.ended):
-                return follower.started
+            stream = self._socket.find(prompt_id)
+            if stream is not None and (stream.started or stream.ended):
+                return stream.started
             try:
                 async with asyncio.timeout(max(deadline - time.monotonic(), 0.05)):
                     found = await self.locate([prompt_id])
@@ -275,15 +275,15 @@ class ComfyClient:
         await self._transport.json("POST", "/queue", json={"delete": [_checked(prompt_id)]}, empty=True)
 
     async def cancel(self, prompt_id: str) -> None:
-        """Stop this prompt, waiting or running; its follower ends with ExecutionInterrupted. Nothing happens to a finished one."""
-        follower = self._feed.find(prompt_id)
-        if follower is not None:
-            follower.cancelled = True
+        """Stop this prompt, waiting or running; its stream ends with ExecutionInterrupted. Nothing happens to a finished one."""
+        stream = self._socket.find(prompt_id)
+        if stream is not None:
+            stream.cancelled = True
         # In this order: it may begin to run in between, and never the other way round.
         await self.delete(prompt_id)
         await self.interrupt(prompt_id)
-        if follower is not None and not follower.started:
-            await self._feed.look()
+        if stream is not None and not stream.started:
+            await self._socket.look()
 
     async def queue(self) -> Queue:
         """The running and the waiting prompts."""

@@ -1,4 +1,4 @@
-"""Keep one websocket open while it is wanted: connect, pass every frame on, reconnect after a drop. Must not read a frame."""
+"""Keep one websocket open while it is wanted: connect, hand every frame on, reconnect after a drop. Must not read a frame."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Protocol
 import aiohttp
 
 from ..errors import BackendUnreachableError, InternalError, RylaGenError, ServerUnhealthyError
+from ..support.retry import RetryPolicy
 
 log = logging.getLogger("ryla_gen.comfy")
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
-"""Seconds between attempts to reconnect. Not zero at first: ComfyUI removes the old socket by its client id, and a new one that is
-open by then gets no messages any more."""
+RECONNECT = RetryPolicy(first_pause=0.1, longest_pause=2.0)
+"""Pauses between attempts to reconnect. Not zero at first: ComfyUI tidies up the old socket by its client id, and the new one
+goes deaf when that happens after it came."""
 PATIENCE = 6
 """Factor on the limit for a server that accepts a connection and stays silent: it may be loading a model with the GIL held."""
 STABLE = 1.0
@@ -35,7 +36,7 @@ class Listener(Protocol):
         """Take note that the websocket is open."""
         ...
 
-    def hear(self, frame: aiohttp.WSMessage) -> None:
+    def receive(self, frame: aiohttp.WSMessage) -> None:
         """Take one frame."""
         ...
 
@@ -89,7 +90,7 @@ class Connection:
 
     async def _keep(self) -> None:
         """Connect, drain, and connect again while some prompt lives."""
-        outage, pause, first = 0.0, FIRST_PAUSE, True
+        outage, attempt, first = 0.0, 0, True
         while True:
             try:
                 socket = await self._connect()
@@ -104,7 +105,7 @@ class Connection:
                 await self._drain(socket)
                 now = time.monotonic()
                 if first or now - since > STABLE:
-                    outage, pause = now, FIRST_PAUSE
+                    outage, attempt = now, 0
                 elif now - outage > self._gone_after:
                     self._give_up(_gone(None, now - outage))
                     return
@@ -114,8 +115,8 @@ class Connection:
                     BackendUnreachableError("The connection was lost, and nothing is waiting for it.", "", {"sent": False})
                 )
                 return
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
+            await asyncio.sleep(RECONNECT.pause(attempt))
+            attempt += 1
 
     async def _drain(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         assert self._opened is not None
@@ -124,7 +125,7 @@ class Connection:
         self._listener.connected()
         try:
             async for frame in socket:
-                self._listener.hear(frame)
+                self._listener.receive(frame)
         finally:
             await socket.close()
         log.debug("the websocket closed (%s)", socket.close_code)

@@ -1,4 +1,4 @@
-"""Keep the messages of one prompt until they are read. Must not use a socket: the feed passes its prompt's messages in."""
+"""Keep the messages of one prompt until they are read. Must not know the websocket, which hands it what concerns its prompt."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from .messages import (
 
 
 @dataclass(frozen=True, slots=True)
-class Ties:
-    """What a follower needs from its feed."""
+class StreamCallbacks:
+    """What a stream needs from its websocket."""
 
     open: Callable[[], Awaitable[None]]
     """Be connected; raises when that fails."""
-    forget: Callable[[Follower], None]
+    forget: Callable[[PromptStream], None]
     """Stop handing it messages."""
 
 
-class Follower(AsyncIterator[Message]):
-    """The messages of one prompt, to its end: ``async for message in follower``.
+class PromptStream(AsyncIterator[Message]):
+    """The messages of one prompt, to its end: ``async for message in stream``.
 
     Ends after an ``End`` message; raises ServerUnhealthyError when the server is gone or has lost the prompt.
     """
 
-    def __init__(self, prompt_id: str, ties: Ties) -> None:
+    def __init__(self, prompt_id: str, callbacks: StreamCallbacks) -> None:
         self.prompt_id = prompt_id
         self.gap = False
         """Messages may be missing, and pictures sent as frames with them: the connection was lost, or the socket went deaf."""
@@ -56,15 +56,15 @@ class Follower(AsyncIterator[Message]):
         self.moved = False
         """Whether those before it became fewer while it waited, or others."""
         self.quiet_since = time.monotonic()
-        """When its last message came, or the server was last asked about it."""
+        """When it last received a message, or the server was last asked about it."""
         self.suspect = False
         """The server did not know it at the last look; its end may still be on the way."""
-        self._ties = ties
+        self._callbacks = callbacks
         self._attached = False
         self._items: deque[Message] = deque()
         self._preview: PreviewImage | None = None
         self._executed: set[str] = set()
-        self._held: End | None = None
+        self._held_end: End | None = None
         self._error: RylaGenError | None = None
         self._wake = asyncio.Event()
 
@@ -79,8 +79,8 @@ class Follower(AsyncIterator[Message]):
                 error, self._error = self._error, None
                 raise error or StopAsyncIteration
             if not self._attached:
-                self._attached = True  # later drops are for the feed to reconnect or to report
-                await self._ties.open()
+                self._attached = True  # later drops are repaired, or reported, by the websocket
+                await self._callbacks.open()
                 continue
             self._wake.clear()
             await self._wake.wait()
@@ -101,7 +101,7 @@ class Follower(AsyncIterator[Message]):
             self._error = error
             self._finish()
 
-    def hear(self, message: Message) -> None:
+    def receive(self, message: Message) -> None:
         """Take one message of the websocket."""
         if self.ended or (isinstance(message, ExecutionStart) and self.started):
             return
@@ -112,41 +112,41 @@ class Follower(AsyncIterator[Message]):
             case Idle():
                 self.idle = True
             case End() if self.gap:
-                self._held = message  # what was missed is in the history, which is complete once the server is idle
+                self._held_end = message  # what was missed is in the history, which is complete once the server is idle
             case _:
-                self._take(message)
+                self._append(message)
         self._wake.set()
 
-    def learn(self, where: Whereabouts, *, quiet: bool) -> None:
+    def apply_whereabouts(self, where: Whereabouts, *, quiet: bool) -> None:
         """Take what the server's queue and history say about the prompt.
 
         Args:
             where: where the prompt is.
-            quiet: whether nothing came for so long that messages on their way would have arrived.
+            quiet: whether nothing was received for so long that messages on their way would have come.
         """
         self.quiet_since = time.monotonic()
         match where.place:
             case "pending":
-                self._wait(where)
+                self._update_position(where)
             case "running" if self.gap or quiet:
-                self.hear(ExecutionStart(self.prompt_id, at=0.0))  # it was sent while the connection was down
+                self.receive(ExecutionStart(self.prompt_id, at=0.0))  # the message came while there was no connection
             case "finished" if self.gap or self.idle or quiet:
-                self.gap = self.gap or not self.idle  # its end was sent, and did not arrive
-                self._settle(messages_from_history(self.prompt_id, where.entry))
+                self.gap = self.gap or not self.idle  # the message of its end was sent, and missed
+                self._finish_from_history(messages_from_history(self.prompt_id, where.entry))
             case "absent":
-                self._miss()
+                self._handle_absent()
 
-    def _wait(self, where: Whereabouts) -> None:
+    def _update_position(self, where: Whereabouts) -> None:
         self.moved = self.moved or (self.ahead is not None and self.ahead != where.ahead)
         self.ahead = where.ahead
         if where.position != self.position:
             self.position = where.position
-            self.hear(QueuePosition(self.prompt_id, where.position))
+            self.receive(QueuePosition(self.prompt_id, where.position))
 
-    def _miss(self) -> None:
-        """Note that the server does not know the prompt."""
+    def _handle_absent(self) -> None:
+        """The server does not know the prompt."""
         if self.cancelled or (not self.gap and not self.started):
-            self._settle([ExecutionInterrupted(self.prompt_id)])  # deleting a pending prompt sends no message
+            self._finish_from_history([ExecutionInterrupted(self.prompt_id)])  # deleting a pending prompt sends no message
         elif self.gap or self.suspect:
             message = f"The server lost the prompt {self.prompt_id}: it is neither in its queue nor in its history."
             hint = "ComfyUI was probably restarted. The request was not the cause and can be sent again."
@@ -154,14 +154,14 @@ class Follower(AsyncIterator[Message]):
         else:
             self.suspect = True
 
-    def _settle(self, recalled: Sequence[Message]) -> None:
-        """End with what the history says, leaving out what was heard already."""
+    def _finish_from_history(self, recalled: Sequence[Message]) -> None:
+        """End with what the history says, leaving out what was received already."""
         for message in recalled:
             known = isinstance(message, NodeExecuted) and message.node in self._executed
             if not known and not (isinstance(message, ExecutionStart) and self.started):
-                self._take(self._held if isinstance(message, End) and self._held is not None else message)
+                self._append(self._held_end if isinstance(message, End) and self._held_end is not None else message)
 
-    def _take(self, message: Message) -> None:
+    def _append(self, message: Message) -> None:
         if self.ended:
             return
         self._items.append(message)
@@ -177,5 +177,5 @@ class Follower(AsyncIterator[Message]):
     def _finish(self) -> None:
         self.ended = True
         self._preview = None
-        self._ties.forget(self)
+        self._callbacks.forget(self)
         self._wake.set()

@@ -1,7 +1,7 @@
-"""One websocket, many prompts: reads each frame and hands it to the follower of its prompt; asks the server where silence is odd.
+"""Read one websocket for many prompts: hand each frame to its prompt's stream, and ask the server about silent prompts.
 
-Knows no HTTP and no graph: the client gives it four functions. It never submits anything. A follower that reads slowly, or not
-at all, does not stop the reading: a client that stops reading blocks ComfyUI's publishing for everyone.
+Must not know HTTP or a graph (the client gives it three functions), and must not submit anything. A stream that is read slowly, or
+not at all, does not stop the reading: a client that stops reading blocks ComfyUI's publishing for everyone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import aiohttp
 
 from ..errors import InternalError, RylaGenError
 from .connection import Connection, as_typed
-from .follower import Follower, Ties
+from .follower import PromptStream, StreamCallbacks
 from .messages import (
     End,
     ExecutionStart,
@@ -49,25 +49,52 @@ KINDS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Links:
-    """What the feed needs from the client."""
+class Callbacks:
+    """What the websocket needs from the client."""
 
     connect: Callable[[], Awaitable[aiohttp.ClientWebSocketResponse]]
     locate: Callable[[Sequence[str]], Awaitable[Mapping[str, Whereabouts]]]
     interrupt: Callable[[str], Awaitable[None]]
 
 
-class Feed:
-    """The one websocket of a client."""
+class MessageSocket:
+    """The one websocket of a client.
 
-    def __init__(self, links: Links, *, gone_after: float, silence: float) -> None:
+    What it does for each prompt, by what the prompt's stream knows (``gap``: messages may be missing; ``suspect``: the server did
+    not know the prompt when last asked):
+
+    =====================================  ===================================================  ================================
+    event                                  what happens                                         the stream then
+    =====================================  ===================================================  ================================
+    ``follow``                             nothing; with ``resume`` the server is asked         waiting; ``gap`` with ``resume``
+    ``submitted``                          its position is asked for, silence is watched        waiting, can be lost
+    the queue changed                      positions are asked for, after ``QUEUE_PAUSE``       as it was, with its position
+    ``ExecutionStart``                     handed on; if canceled meanwhile: interrupted again  running
+    ``End``                                handed on                                            ended
+    … with ``gap``                         kept until the history is complete                   as it was
+    ``Idle`` and not ended                 the server is asked                                  as the answer says
+    silence for too long                   the server is asked                                  as the answer says
+    answer: pending                        position handed on                                   waiting
+    answer: running, ``gap`` or silence    a start is handed on, if none was                    running
+    answer: finished                       its end is read from the history                     ended
+    answer: absent, not started            it was deleted from the queue                        ended, interrupted
+    answer: absent, ``gap`` or twice       it was lost                                          ended with an error
+    answer: absent, for the first time     nothing yet: its end may be on the way               ``suspect``
+    the connection drops                   reconnect, then the server is asked                  ``gap``
+    no connection within ``gone_after``    every stream fails                                   ended with an error
+    =====================================  ===================================================  ================================
+
+    Asking is always ``look``; the rows of its answers are ``PromptStream.apply_whereabouts``.
+    """
+
+    def __init__(self, callbacks: Callbacks, *, gone_after: float, silence: float) -> None:
         self.features: Mapping[str, Any] = {}
         self.dropped_frames: Counter[str] = Counter()
         """Frames of a kind that we read whose shape was another, by kind."""
-        self._links = links
+        self._callbacks = callbacks
         self._silence = silence
-        self._connection = Connection(links.connect, self, gone_after)
-        self._followers: dict[str, Follower] = {}
+        self._connection = Connection(callbacks.connect, self, gone_after)
+        self._streams: dict[str, PromptStream] = {}
         self._current = ("", "")
         self._queue_changed = False
         self._asking: asyncio.Task[None] | None = None
@@ -76,24 +103,24 @@ class Feed:
         self._looking = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def follow(self, prompt_id: str, *, resume: bool) -> Follower:
+    def follow(self, prompt_id: str, *, resume: bool) -> PromptStream:
         """Begin to follow a prompt; see ``ComfyClient.follow``."""
-        if prompt_id in self._followers:
+        if prompt_id in self._streams:
             raise InternalError(f"Prompt {prompt_id} is already being followed.")
-        follower = self._followers[prompt_id] = Follower(prompt_id, Ties(self.open, self._forget))
-        follower.gap = follower.submitted = resume
+        stream = self._streams[prompt_id] = PromptStream(prompt_id, StreamCallbacks(self.open, self._forget))
+        stream.gap = stream.submitted = resume
         self._unseen = self._unseen or resume
-        return follower
+        return stream
 
-    def find(self, prompt_id: str) -> Follower | None:
-        """The follower of a prompt."""
-        return self._followers.get(prompt_id)
+    def find(self, prompt_id: str) -> PromptStream | None:
+        """The stream of a prompt."""
+        return self._streams.get(prompt_id)
 
-    def _forget(self, follower: Follower) -> None:
-        """Drop a follower that has ended; when it was the last one, nothing is asked any more."""
-        if self._followers.get(follower.prompt_id) is follower:
-            del self._followers[follower.prompt_id]
-        for task in (self._watching, self._asking) if not self._followers else ():
+    def _forget(self, stream: PromptStream) -> None:
+        """Drop a stream that has ended; when it was the last one, nothing is asked any more."""
+        if self._streams.get(stream.prompt_id) is stream:
+            del self._streams[stream.prompt_id]
+        for task in (self._watching, self._asking) if not self._streams else ():
             if task is not None:
                 task.cancel()
                 self._tasks.discard(task)
@@ -104,7 +131,7 @@ class Feed:
         self._watch_prompts()
 
     async def close(self) -> None:
-        """End every task and follower."""
+        """End every task and stream."""
         for task in (tasks := [task for task in self._tasks if not task.done()]):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -115,7 +142,7 @@ class Feed:
 
         Args:
             work: what to run.
-            fails: hears of it when that ends by an error; without it the error is logged.
+            fails: called with the error when that ends by one; without it the error is logged.
         """
         task = asyncio.create_task(work)
         self._tasks.add(task)
@@ -137,7 +164,7 @@ class Feed:
     @property
     def wanted(self) -> bool:
         """Whether any prompt is followed."""
-        return bool(self._followers)
+        return bool(self._streams)
 
     def connected(self) -> None:
         """Take note that the websocket is open: after a drop the server is asked what was missed."""
@@ -145,15 +172,15 @@ class Feed:
 
     def dropped(self) -> None:
         """Take note that the websocket closed."""
-        for follower in self._followers.values():
-            follower.gap, self._unseen = True, True
+        for stream in self._streams.values():
+            stream.gap, self._unseen = True, True
 
     def give_up(self, error: RylaGenError) -> None:
-        """End every follower."""
-        for follower in list(self._followers.values()):
-            follower.fail(error)
+        """End every stream."""
+        for stream in list(self._streams.values()):
+            stream.fail(error)
 
-    def hear(self, frame: aiohttp.WSMessage) -> None:
+    def receive(self, frame: aiohttp.WSMessage) -> None:
         """Read a frame and hand it on; what cannot be read is dropped."""
         message: Message | Status | Features | None = None
         broken = ""
@@ -167,7 +194,7 @@ class Feed:
                 broken = "picture" if expected_binary(frame.data) and any(self._current) else ""
         match message:
             case Message():
-                self._route(message)
+                self._dispatch(message)
             case Status():
                 self._ask_positions()
             case Features():
@@ -184,25 +211,25 @@ class Feed:
             log.warning("the server sends messages that cannot be read (%s); they are ignored, the first was: %s", broken, shown)
         self.dropped_frames[broken] += 1
 
-    def _route(self, message: Message) -> None:
+    def _dispatch(self, message: Message) -> None:
         match message:
             case NodeExecuting() | ExecutionStart():
                 self._current = (message.prompt_id, getattr(message, "node", ""))
             case End() | Idle():
                 self._current = ("", "")
-        follower = self._followers.get(message.prompt_id)
-        if follower is None:
+        stream = self._streams.get(message.prompt_id)
+        if stream is None:
             return
-        follower.hear(message)
-        if follower.cancelled and isinstance(message, ExecutionStart):
+        stream.receive(message)
+        if stream.cancelled and isinstance(message, ExecutionStart):
             # ComfyUI forgets an interrupt that arrives between taking a prompt from the queue and starting it.
-            self.spawn(self._interrupt(follower.prompt_id), fails=follower.fail)
-        if isinstance(message, Idle) and not follower.ended:
+            self.spawn(self._interrupt(stream.prompt_id), fails=stream.fail)
+        if isinstance(message, Idle) and not stream.ended:
             self.spawn(self.look(), fails=self.give_up)
 
     async def _interrupt(self, prompt_id: str) -> None:
         try:
-            await self._links.interrupt(prompt_id)
+            await self._callbacks.interrupt(prompt_id)
         except RylaGenError as error:
             log.debug("could not interrupt again: %s", error.message)
 
@@ -210,29 +237,29 @@ class Feed:
 
     def submitted(self, prompt_id: str) -> None:
         """The server has the prompt, so that from now on it can be lost."""
-        follower = self._followers.get(prompt_id)
-        if follower is not None:
-            follower.submitted = True
+        stream = self._streams.get(prompt_id)
+        if stream is not None:
+            stream.submitted = True
             self._ask_positions()  # the change of the queue was told before the answer to the submit
             self._watch_prompts()
 
     async def look(self) -> None:
-        """Ask the server once where the followed prompts are, and tell their followers."""
+        """Ask the server once where the followed prompts are, and tell their streams."""
         async with self._looking:
             live = self._live()
             if not live:
                 return
-            quiet = {follower.prompt_id for follower in live if self._quiet(follower)}
-            found = await self._located([follower.prompt_id for follower in live])
-            for follower in live:
-                if where := found.get(follower.prompt_id):
-                    follower.learn(where, quiet=follower.prompt_id in quiet)
+            quiet = {stream.prompt_id for stream in live if self._quiet(stream)}
+            found = await self._located([stream.prompt_id for stream in live])
+            for stream in live:
+                if where := found.get(stream.prompt_id):
+                    stream.apply_whereabouts(where, quiet=stream.prompt_id in quiet)
 
     async def _located(self, prompt_ids: Sequence[str]) -> Mapping[str, Whereabouts]:
         """Where the server has these prompts, as far as it says so."""
         try:
             async with asyncio.timeout(LOOK_SECONDS):
-                return await self._links.locate(prompt_ids)
+                return await self._callbacks.locate(prompt_ids)
         except (RylaGenError, TimeoutError) as error:
             log.debug("could not look at the queue: %s", clean(error, 200))
         if len(prompt_ids) < 2:
@@ -240,13 +267,13 @@ class Feed:
         # One history entry that cannot be read hides nothing of the others.
         return {key: where for prompt_id in prompt_ids for key, where in (await self._located([prompt_id])).items()}
 
-    def _live(self) -> list[Follower]:
-        return [follower for follower in self._followers.values() if follower.submitted]
+    def _live(self) -> list[PromptStream]:
+        return [stream for stream in self._streams.values() if stream.submitted]
 
-    def _quiet(self, follower: Follower) -> bool:
-        """Whether nothing was heard of a prompt for so long that the server is asked about it."""
-        allowed = 0.0 if follower.suspect else self._silence * (1 if follower.gap else QUIET)
-        return time.monotonic() - follower.quiet_since >= allowed
+    def _quiet(self, stream: PromptStream) -> bool:
+        """Whether nothing was received of a prompt for so long that the server is asked about it."""
+        allowed = 0.0 if stream.suspect else self._silence * (1 if stream.gap else QUIET)
+        return time.monotonic() - stream.quiet_since >= allowed
 
     def _watch_prompts(self) -> None:
         """See to it that silence about a prompt is noticed."""
@@ -258,16 +285,16 @@ class Feed:
 
     async def _watch(self) -> None:
         """Learn what became of prompts: after a gap now, later whenever it is suspiciously silent about one of them."""
-        if any(follower.gap for follower in self._live()):
+        if any(stream.gap for stream in self._live()):
             await self.look()
         while live := self._live():
             # The socket may be deaf, the prompt lost, or the thread that runs prompts dead behind a server that answers.
             await asyncio.sleep(self._silence)
-            if any(self._quiet(follower) for follower in live):
+            if any(self._quiet(stream) for stream in live):
                 await self.look()
 
     def _waiting(self) -> bool:
-        return any(follower.gap or not follower.started for follower in self._live())
+        return any(stream.gap or not stream.started for stream in self._live())
 
     def _ask_positions(self) -> None:
         self._queue_changed = self._waiting()

@@ -13,7 +13,7 @@ from typing import Any
 from ..comfy import schema
 from ..comfy.client import ComfyClient
 from ..comfy.errors import causes_in_log, node_error, refusal
-from ..comfy.follower import Follower
+from ..comfy.follower import PromptStream
 from ..comfy.lint import oddities
 from ..comfy.messages import (
     End,
@@ -209,7 +209,7 @@ class Engine:
     def _begin(self, graph: Mapping[str, Any], emit: Emit, began: float) -> Run:
         return Run(graph, emit, Collected(self._client.view), submitted=began)
 
-    async def _followed(self, follower: Follower, run: Run, job: str, limit: float) -> None:
+    async def _followed(self, follower: PromptStream, run: Run, job: str, limit: float) -> None:
         """Follow the prompt to its end, within its limits."""
         limits = Limits(running=limit, waiting=self._queue_timeout)
         await Watched(self._client, run, job, limits, note=lambda message: self._note(message, run), stop=self._stop).follow(

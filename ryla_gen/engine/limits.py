@@ -11,7 +11,7 @@ from typing import Any
 
 from ..comfy import errors
 from ..comfy.client import ComfyClient
-from ..comfy.follower import Follower
+from ..comfy.follower import PromptStream
 from ..comfy.messages import ExecutionStart, Message, Whereabouts
 from ..errors import GenerationTimeoutError, RylaGenError
 from .progress import Run
@@ -66,8 +66,8 @@ class Watched:
         self._stop = stop
         self._began = time.monotonic()
 
-    async def follow(self, follower: Follower) -> None:
-        """Read the prompt's messages to its end; stop it when it takes too long or when the caller cancels.
+    async def follow(self, follower: PromptStream) -> None:
+        """Read the prompt's messages to its end; stop it when it takes too long or when nobody wants it any more.
 
         Raises:
             GenerationTimeoutError: it waited or ran too long, and was stopped.
@@ -105,7 +105,7 @@ class Watched:
         where = await self._whereabouts() if self._run.started is None else None
         return where is not None and where.place == "running"
 
-    async def _too_long(self, follower: Follower) -> RylaGenError:
+    async def _too_long(self, follower: PromptStream) -> RylaGenError:
         if self._run.started is None:
             return await self._waited_too_long(follower)
         limit, silent = self._limits.running, time.monotonic() - self._run.heard
@@ -120,7 +120,7 @@ class Watched:
             )
         return GenerationTimeoutError(text, "", {"job": self._job, "limit": limit, "stopped": stopped})
 
-    async def _waited_too_long(self, follower: Follower) -> RylaGenError:
+    async def _waited_too_long(self, follower: PromptStream) -> RylaGenError:
         where = await self._whereabouts()
         ahead = where.ahead if where is not None and where.place == "pending" else follower.ahead
         stopped = await self._stop(self._job)
@@ -131,8 +131,8 @@ class Watched:
             error.started = "no"  # the graph certainly never started, so another backend may take the job without a second charge
         return error
 
-    async def _ends(self, follower: Follower) -> bool:
-        """Whether a prompt ends after the request to stop it."""
+    async def _ends(self, follower: PromptStream) -> bool:
+        """Whether a prompt that was told to stop ends."""
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 async for _ in follower:

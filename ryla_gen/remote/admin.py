@@ -17,7 +17,7 @@ from ..errors import BackendUnreachableError, InvalidInputError, NotDeployedErro
 from ..events import CONTRACT
 from ..names import CLASS_OF_FAMILY, EVENTS_QUEUE, HUGGINGFACE_SECRET
 from ..settings import Settings
-from .modal_errors import AMBIGUOUS, translated
+from .modal_errors import AMBIGUOUS, from_modal_error
 
 T = TypeVar("T")
 log = logging.getLogger("ryla_gen.modal")
@@ -157,16 +157,16 @@ async def _replied(call: Any, settings: Settings) -> PlainData:
             reply: PlainData = await call.get.aio(timeout=POLL_SECONDS)
             return reply
         except (modal.exception.FunctionTimeoutError, modal.exception.OutputExpiredError) as error:
-            raise translated(error, f"Calling {WEIGHTS_CLASS}", deploy=_deploy(settings)) from None
+            raise from_modal_error(error, f"Calling {WEIGHTS_CLASS}", deploy=_deploy(settings)) from None
         except TimeoutError:
             failures = 0  # it answered: not done yet
         except AMBIGUOUS as error:
             failures += 1
             if failures >= ATTEMPTS:
-                raise translated(error, f"Calling {WEIGHTS_CLASS}", deploy=_deploy(settings)) from None
+                raise from_modal_error(error, f"Calling {WEIGHTS_CLASS}", deploy=_deploy(settings)) from None
             await asyncio.sleep(failures)
         except modal.exception.Error as error:
-            raise translated(error, f"Calling {WEIGHTS_CLASS}", deploy=_deploy(settings)) from None
+            raise from_modal_error(error, f"Calling {WEIGHTS_CLASS}", deploy=_deploy(settings)) from None
 
 
 async def _told(settings: Settings, job: str, progress: Callable[[PlainData], None]) -> None:
@@ -202,7 +202,7 @@ async def _asked(call: Callable[[], Awaitable[T]], what: str, settings: Settings
         async with asyncio.timeout(ANSWER_SECONDS):
             return await call()
     except (modal.exception.Error, OSError) as error:  # the builtin TimeoutError is an OSError
-        raise translated(error, what, deploy=deploy) from None
+        raise from_modal_error(error, what, deploy=deploy) from None
 
 
 def _deploy(settings: Settings) -> str:

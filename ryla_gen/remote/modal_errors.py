@@ -1,4 +1,4 @@
-"""Translate Modal's exceptions into typed errors. Must not call anything: exceptions in, typed errors out."""
+"""Turn Modal's exceptions into ours. Pure: must not call anything."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from ..errors import (
 from ..names import APP
 
 AMBIGUOUS = (raised.ConnectionError, raised.ServiceError, raised.TimeoutError, ConnectionError, OSError, StreamTerminatedError)
-"""After one of these it is unknown whether the call was taken. A claimed job never runs twice, so it may be sent again."""
+"""After one of these it is unknown whether Modal took the call. A claimed job never runs twice, so it may be sent again."""
 
 TOKEN_HINT = "Make one: modal token new (or set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET)."  # noqa: S105 - words about tokens
 
 LOG_HINT = f"See its log: modal app logs {APP}"
 
 
-def translated(error: BaseException, what: str, *, deploy: str = "ryla-gen deploy") -> RylaGenError:
+def from_modal_error(error: BaseException, what: str, *, deploy: str = "ryla-gen deploy") -> RylaGenError:
     """Turn an exception of Modal's client into ours.
 
     Args:
@@ -64,7 +64,7 @@ def translated(error: BaseException, what: str, *, deploy: str = "ryla-gen deplo
     return InternalError(f"{what}: {type(error).__name__}: {said}")
 
 
-def raised_inside(error: BaseException, what: str) -> RylaGenError:
+def remote_exception(error: BaseException, what: str) -> RylaGenError:
     """Describe an exception that a container raised, and that Modal raised again here as if it were of this machine."""
     return ServerUnhealthyError(f"{what}: the container raised {type(error).__name__}: {_said(error)}", LOG_HINT)
 

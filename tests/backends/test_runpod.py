@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 from ryla_gen import Client, CustomWorkflow, Generation, Settings, load
-from ryla_gen.backends.runpod.api import Pace
 from ryla_gen.backends.runpod.backend import RunpodBackend
-from ryla_gen.backends.runpod.ticket import Terms, seconds_of
+from ryla_gen.backends.runpod.ticket import RunpodPatience, seconds_of
 from ryla_gen.errors import (
     BackendNotConfiguredError,
     BackendUnreachableError,
@@ -37,6 +36,7 @@ from ryla_gen.errors import (
     WorkflowInvalidError,
 )
 from ryla_gen.events import Finished, Progress, Started
+from ryla_gen.support.retry import RetryPolicy
 from tests.conftest import encoded, portrait
 from tests.runpod_loopback import ENDPOINT, KEY, RunpodLoopback
 from tests.runpod_loopback.server import Fault, Report
@@ -47,7 +47,8 @@ GRAPH = {
     "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
 }
 WORKFLOW = CustomWorkflow(graph=GRAPH)
-QUICK = Terms(first_wait=0.01, longest_wait=0.02, pace=Pace(attempts=3, first_pause=0.01))
+POLL = RetryPolicy(first_pause=0.01, factor=1.25, longest_pause=0.02)
+QUICK = RunpodPatience(poll=POLL, retry=RetryPolicy(attempts=3, first_pause=0.01))
 WAIT = 20.0
 """Seconds after which a test gives up waiting for something that should come at once."""
 
@@ -89,8 +90,8 @@ def loopback(worker: Scripted, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runp
         yield made
 
 
-def backend(terms: Terms = QUICK, **settings: Any) -> RunpodBackend:
-    return RunpodBackend(Settings.load(backend="runpod", **{"runpod_usd_per_second": 0.5, **settings}), terms=terms)
+def backend(patience: RunpodPatience = QUICK, **settings: Any) -> RunpodBackend:
+    return RunpodBackend(Settings.load(backend="runpod", **{"runpod_usd_per_second": 0.5, **settings}), patience=patience)
 
 
 async def run(workflow: CustomWorkflow = WORKFLOW, job: str = "job-1", **settings: Any) -> Generation:
@@ -439,7 +440,7 @@ def test_a_job_that_no_worker_takes_is_cancelled(loopback: RunpodLoopback, worke
     worker.hold = True
 
     async def work() -> None:
-        made = backend(Terms(queue_seconds=0.1, first_wait=0.01, longest_wait=0.02))
+        made = backend(RunpodPatience(queue_seconds=0.1, poll=POLL))
         try:
             first = await made.submit(WORKFLOW, job="job-1")
             await anext(event async for event in first.events() if isinstance(event, Started))
@@ -476,7 +477,7 @@ def test_a_status_of_an_unknown_kind_is_told_and_not_waited_on_for_ever(
     loopback.faults["status"] = [Fault(200, body=f'{{"id": "x", "status": {status}}}')] * 10_000
 
     async def work() -> None:
-        made = backend(Terms(unknown_seconds=0.1, first_wait=0.01, longest_wait=0.02))
+        made = backend(RunpodPatience(unknown_seconds=0.1, poll=POLL))
         try:
             async with asyncio.timeout(WAIT):
                 await (await made.submit(WORKFLOW, job="job-1")).result()
@@ -528,7 +529,7 @@ def test_cancelling_reaches_the_worker(loopback: RunpodLoopback, worker: Scripte
 
 def test_a_job_that_was_faster_than_its_cancelling_keeps_its_result(loopback: RunpodLoopback) -> None:
     async def work() -> Generation:
-        made = backend(Terms(first_wait=0.5, longest_wait=0.5))
+        made = backend(RunpodPatience(poll=RetryPolicy(first_pause=0.5, longest_pause=0.5)))
         ticket = await made.submit(WORKFLOW, job="job-1")
         (held,) = loopback.jobs.values()
         while held.status != "COMPLETED":

@@ -14,8 +14,8 @@ import pytest
 
 from ryla_gen import AsyncClient, Client
 from ryla_gen.characters import AsyncCharacters, CharacterJob, Characters
-from ryla_gen.characters.retry import worth_another
-from ryla_gen.characters.store import Shelf
+from ryla_gen.characters.retry import may_retry
+from ryla_gen.characters.store import JobFolder
 from ryla_gen.emulator.server import Emulator
 from ryla_gen.errors import (
     ERRORS,
@@ -186,10 +186,10 @@ def test_a_person_can_have_a_picture_made_again_whose_result_is_gone(
 
 
 def test_only_these_faults_are_a_machines() -> None:
-    mended = {code for code, kind in ERRORS.items() if worth_another(kind("what happened"), 1)}
+    mended = {code for code, kind in ERRORS.items() if may_retry(kind("what happened"), 1)}
     assert mended == {"server_unhealthy", "backend_unreachable", "out_of_memory", "job_expired", "result_expired"}
-    assert not worth_another(ServerUnhealthyError("what happened"), 2)
-    assert not worth_another(BackendUnreachableError("what happened", "", {"maybe_taken": True}), 1)
+    assert not may_retry(ServerUnhealthyError("what happened"), 2)
+    assert not may_retry(BackendUnreachableError("what happened", "", {"maybe_taken": True}), 1)
 
 
 async def test_a_job_is_handed_in_when_runpod_has_it_not_when_a_worker_begins(endpoint: RunpodLoopback, worker: Worker) -> None:
@@ -199,7 +199,7 @@ async def test_a_job_is_handed_in_when_runpod_has_it_not_when_a_worker_begins(en
         async with asyncio.timeout(SECONDS / 4):
             await job.handed_in()
         assert job.state != "succeeded"
-        async with Shelf(client.settings.home, job.id).held(patience=1.0):
+        async with JobFolder(client.settings.home, job.id).lock(patience=1.0):
             assert endpoint.count("run") == 3
 
 
@@ -215,9 +215,9 @@ def test_detach_returns_before_a_worker_begins_and_status_looks_at_once(endpoint
 HOLDER = """
 import asyncio, sys
 from pathlib import Path
-from ryla_gen.characters.store import Shelf
+from ryla_gen.characters.store import JobFolder
 async def hold():
-    async with Shelf(Path(sys.argv[1]), sys.argv[2]).held():
+    async with JobFolder(Path(sys.argv[1]), sys.argv[2]).lock():
         print("held", flush=True)
         await asyncio.sleep(60)
 asyncio.run(hold())
@@ -229,7 +229,7 @@ def test_who_waits_in_vain_is_told_which_process_works_on_the_job(runner: Charac
     job.result(SECONDS)
 
     async def wait() -> None:
-        async with Shelf(clean_environment, job.id).held(patience=0.2):
+        async with JobFolder(clean_environment, job.id).lock(patience=0.2):
             raise AssertionError("two processes hold one job")
 
     command = [sys.executable, "-c", HOLDER, str(clean_environment), job.id]

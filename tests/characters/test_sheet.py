@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ryla_gen.characters.base import Part, Plan
+from ryla_gen.characters.base import CharacterPlan, Shot
 from ryla_gen.characters.results import compose
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.media.sheet import GAP, LABEL, LONGEST_SIDE, MARGIN, Tile, columns_for, contact_sheet
@@ -97,9 +97,9 @@ def test_a_sheet_of_emulated_pictures_is_no_measure_of_likeness_wherever_they_ca
         text.add_text("ryla:emulated", "true")
     file = tmp_path / "front.png"
     Image.new("RGB", (300, 300), "#c02020").save(file, pnginfo=text)
-    front, back = Part("front", "Front", "a fox", 3), Part("back", "Back", "a fox", 3)
+    front, back = Shot("front", "Front", "a fox", 3), Shot("back", "Back", "a fox", 3)
     front.path = file
-    plan = Plan("4f1c", "sheet", "comfyui", "flux_pulid", False, 3, "2026-01-01T00:00:00Z", {}, None, [], [front, back])
+    plan = CharacterPlan("4f1c", "sheet", "comfyui", "flux_pulid", False, 3, "2026-01-01T00:00:00Z", {}, None, [], [front, back])
     said = "emulated: not a measure of likeness · " if is_emulated else ""
     note = f"{said}flux_pulid · seed 3 · 1 of 2 pictures · 4f1c"
     tiles = [Tile("Front", file.read_bytes()), Tile("Back", None)]

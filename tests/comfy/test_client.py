@@ -667,7 +667,7 @@ class TestTidiness:
     async def test_two_hundred_prompts_leave_no_follower_behind(self, stub, client):
         for number in range(200):
             await run(client, f"p{number}")
-        assert not client._feed._followers and not client._feed._tasks
+        assert not client._socket._streams and not client._socket._tasks
         assert stub.counts["GET /ws"] == 1
 
 

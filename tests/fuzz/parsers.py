@@ -23,8 +23,8 @@ from ryla_gen.backends.runpod import files as runpod_files
 from ryla_gen.backends.runpod import ticket as runpod_ticket
 from ryla_gen.backends.runpod.api import Answer as RunpodAnswer
 from ryla_gen.batches import Manifest
-from ryla_gen.characters.base import Part, Plan
-from ryla_gen.characters.store import PLAN, Shelf
+from ryla_gen.characters.base import CharacterPlan, Shot
+from ryla_gen.characters.store import PLAN, JobFolder
 from ryla_gen.client.requests import rebuilt
 from ryla_gen.comfy import lint, messages, schema
 from ryla_gen.comfy.errors import Answer, node_error, refusal, submit_error
@@ -311,10 +311,10 @@ def _table(text: str, folder: Path) -> Any:
 
 
 def _plan(text: str, folder: Path) -> Any:
-    shelf = Shelf(folder, "job")
-    shelf.folder.mkdir(parents=True, exist_ok=True)
-    (shelf.folder / PLAN).write_bytes(text.encode("utf-8", "surrogatepass"))
-    return shelf.read()
+    job = JobFolder(folder, "job")
+    job.path.mkdir(parents=True, exist_ok=True)
+    (job.path / PLAN).write_bytes(text.encode("utf-8", "surrogatepass"))
+    return job.read()
 
 
 def _records(text: str, folder: Path) -> Any:
@@ -441,8 +441,8 @@ TENSOR = {"dtype": "F16", "shape": [4, 8], "data_offsets": [0, 64]}
 ENTRIES = {"a.lora_down.weight": TENSOR, "__metadata__": {"ss_tag_frequency": "{}"}}
 WORDS = {"ss_tag_frequency": '{"10_a": {"b": 3}}', "trigger_words": '["a"]'}
 RECORD = {"repo": "a/b", "revision": None, "file": "x", "bytes": 3, "sha256": "0" * 64, "source": "hub", "at": "now"}
-PART = Part("a", "a", "a", 1, ["j"])
-CHARACTER = Plan("job", "swap", "modal", "flux_pulid", False, 7, "now", {}, {**PICTURE, "origin": None}, [], [PART])
+PART = Shot("a", "a", "a", 1, ["j"])
+CHARACTER = CharacterPlan("job", "swap", "modal", "flux_pulid", False, 7, "now", {}, {**PICTURE, "origin": None}, [], [PART])
 
 
 ENVIRONMENT = {
@@ -494,6 +494,6 @@ PARSERS: tuple[Parser, ...] = (
     Parser("batches/manifest.py", "json", lambda: [DONE, {"key": "k", "state": "sent", "job": "j"}], _manifest, weight=0.5),
     Parser("cli/rows.py of JSON", "json", lambda: [{"workflow": "flux_dev", "prompt": "a", "output": "x.png"}], _rows, weight=0.5),
     Parser("cli/rows.py of CSV", "text", lambda: ["workflow,prompt,steps,output\nflux_dev,a fox,20,x.png\n"], _table, weight=0.5),
-    Parser("characters/shelf.py:read", "json", lambda: [CHARACTER.to_data()], _plan, weight=0.5),
+    Parser("characters/store.py:read", "json", lambda: [CHARACTER.to_data()], _plan, weight=0.5),
     Parser("downloads/records.py:all", "json", lambda: [{"version": 1, "files": {"a": RECORD}}], _records, weight=0.5),
 )  # fmt: skip

@@ -19,7 +19,7 @@ from modal_proto import api_pb2
 from PIL import Image
 
 from ryla_gen import AsyncClient, Client, CustomWorkflow, Flux, Generation, SeedVR2, Settings
-from ryla_gen.backends.modal.backend import ModalBackend, Terms
+from ryla_gen.backends.modal.backend import ModalBackend, ModalPatience
 from ryla_gen.backends.modal.calls import upload_seconds
 from ryla_gen.errors import (
     BackendUnreachableError,
@@ -155,7 +155,7 @@ def test_waiting_for_a_container_has_a_limit_of_its_own(modal: Loopback, client:
     slower = SLOW.changed(width=2048, height=2048)
     filling = [client.submit(slower.changed(seed=seed)) for seed in range(5)]  # what the one container takes at once
     next(event for event in filling[0].events() if event.type == "started")
-    client._client._backends["modal"] = ModalBackend(client.settings, terms=Terms(queue_seconds=1.0))
+    client._client._backends["modal"] = ModalBackend(client.settings, patience=ModalPatience(queue_seconds=1.0))
     with pytest.raises(GenerationTimeoutError, match="waited 1 s for a container") as caught:
         client.run(Flux(**SMALL))
     for job in filling:
@@ -165,7 +165,7 @@ def test_waiting_for_a_container_has_a_limit_of_its_own(modal: Loopback, client:
 
 def test_a_job_whose_start_nobody_heard_is_not_taken_for_one_that_waits(modal: Loopback, client: Client) -> None:
     client.flux(**SMALL)  # a container is up
-    client._client._backends["modal"] = ModalBackend(client.settings, terms=Terms(queue_seconds=1.0))
+    client._client._backends["modal"] = ModalBackend(client.settings, patience=ModalPatience(queue_seconds=1.0))
     modal.knobs.queue_unavailable = True
     began = time.monotonic()
     assert client.run(SLOW.changed(seed=31)).seed == 31
@@ -204,7 +204,7 @@ async def test_whoever_leaves_while_modal_takes_the_call_pays_for_nothing(modal:
 def test_a_large_request_has_the_time_that_its_upload_needs(modal: Loopback, client: Client) -> None:
     assert upload_seconds({"inputs": {"video": b"x" * 1_000_000, "loras": [{"id": "x" * 250_000}]}}) == 10
     client.run(color(4))  # what follows is about the upload alone
-    client._client._backends["modal"] = ModalBackend(client.settings, terms=Terms(reach_seconds=3.0))
+    client._client._backends["modal"] = ModalBackend(client.settings, patience=ModalPatience(reach_seconds=3.0))
     noise = io.BytesIO()
     Image.effect_noise((1024, 1024), 100).save(noise, "PNG")
     modal.knobs.delay["PUT blob"] = 4.0
@@ -217,7 +217,7 @@ def test_what_python_raised_in_a_container_is_not_taken_for_something_here(modal
     folder = ROOT / "tests" / "modal_loopback" / "sample"
     subprocess.run(command, cwd=folder, env={**os.environ, **modal.env}, capture_output=True, timeout=60, check=True)
     with Client(settings=Settings.load(backend="modal", modal_app="older")) as client:
-        client._client._backends["modal"] = ModalBackend(client.settings, terms=Terms(queue_seconds=5.0))
+        client._client._backends["modal"] = ModalBackend(client.settings, patience=ModalPatience(queue_seconds=5.0))
         before = modal.counts["FunctionGetOutputs"]
         with pytest.raises(RylaGenError, match=f"{raised}.*in the container") as caught:
             client.flux(prompt=raised)
@@ -246,10 +246,10 @@ def test_a_control_plane_that_is_away_for_five_seconds_loses_nothing(modal: Loop
 def test_a_control_plane_that_stays_away_is_unreachable(clean_environment: Path) -> None:
     script = """
 from ryla_gen import Client
-from ryla_gen.backends.modal.backend import ModalBackend, Terms
+from ryla_gen.backends.modal.backend import ModalBackend, ModalPatience
 from ryla_gen.errors import RylaGenError
 client = Client("modal")
-client._client._backends["modal"] = ModalBackend(client.settings, terms=Terms(reach_seconds=2.0))
+client._client._backends["modal"] = ModalBackend(client.settings, patience=ModalPatience(reach_seconds=2.0))
 try:
     client.flux(prompt="x")
 except RylaGenError as error:

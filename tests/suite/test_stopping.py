@@ -16,7 +16,7 @@ import pytest
 from modal_proto import api_pb2
 
 from ryla_gen import AsyncClient, Client, Flux, FluxDev
-from ryla_gen.backends.modal.backend import ModalBackend, Terms
+from ryla_gen.backends.modal.backend import ModalBackend, ModalPatience
 from ryla_gen.errors import (
     AlreadyClaimedError,
     BackendUnreachableError,
@@ -151,7 +151,7 @@ def test_a_timeout_stops_a_job_that_was_sent_twice_wherever_it_runs(twice: Loopb
 def test_what_is_stopped_before_a_container_took_it_is_refused_there(modal: Loopback, client: Client, way: str) -> None:
     busy = [client.submit(long()) for _ in range(5)]
     started(busy[0])
-    client._client._backends["modal"] = ModalBackend(client.settings, terms=Terms(queue_seconds=1.0))
+    client._client._backends["modal"] = ModalBackend(client.settings, patience=ModalPatience(queue_seconds=1.0))
     modal.knobs.lose_answer_of["FunctionMap"] = 1
     before = len(modal.calls)
     waiting = client.submit(Flux(**SMALL))
@@ -194,7 +194,7 @@ def test_a_stop_that_modal_does_not_answer_is_no_stop(modal: Loopback, client: C
 
     job = client.submit(long())
     started(job)
-    client._client._backends["modal"]._terms = Terms(reach_seconds=1.0)
+    client._client._backends["modal"]._patience = ModalPatience(reach_seconds=1.0)
     modal.knobs.refuse["DictUpdate"] = Status.FAILED_PRECONDITION
     with pytest.raises(RylaGenError) as caught:
         job.cancel()

@@ -20,11 +20,11 @@ from ...remote.claims import CANCELED, ModalClaims, entries_of
 from ...settings import Settings
 from ...workflows.base import Workflow
 from ..base import Ticket
-from .calls import DEFAULT_TERMS, Terms, persistently, spawned, stop_job
+from .calls import DEFAULT_PATIENCE, ModalPatience, retry_call, spawn_cancellable, stop_job
 from .loras import VolumeStore
 from .ticket import ModalTicket, Send
 
-__all__ = ["ModalBackend", "ModalTicket", "Terms"]
+__all__ = ["ModalBackend", "ModalPatience", "ModalTicket"]
 
 log = logging.getLogger("ryla_gen.modal")
 
@@ -37,16 +37,18 @@ class ModalBackend:
 
     Args:
         settings: app, environment, timeout and workspace.
-        terms: attempts, pauses and queue time.
+        patience: how long to wait for Modal.
     """
 
     name = "modal"
     measures_consistency = True
 
-    def __init__(self, settings: Settings, *, terms: Terms = DEFAULT_TERMS) -> None:
+    def __init__(self, settings: Settings, *, patience: ModalPatience = DEFAULT_PATIENCE) -> None:
         self._settings = settings
         environment = settings.modal_environment
-        self._terms = replace(terms, deploy=f"{terms.deploy} --environment {environment}" if environment else terms.deploy)
+        self._patience = replace(
+            patience, deploy=f"{patience.deploy} --environment {environment}" if environment else patience.deploy
+        )
         self._checked = False
         self._contract = CONTRACT
         """Version of the contract that requests are written in: an older app refuses a newer one before it runs anything."""
@@ -73,7 +75,7 @@ class ModalBackend:
         async def send(contract: int | None = None) -> str:
             self._contract = contract or self._contract
             written = {**argument, "contract": self._contract}
-            return await spawned(method, written, f"Calling {workflow.name}", self._terms, self._claims())
+            return await spawn_cancellable(method, written, f"Calling {workflow.name}", self._patience, self._claims())
 
         limit = max(timeout or self._settings.modal_timeout, timeout or workflow.time_limit())
         return self._ticket(await send(), workflow, job, limit, send)
@@ -100,7 +102,7 @@ class ModalBackend:
             BackendUnreachableError: Modal does not answer.
         """
         try:
-            entries = await persistently(lambda: entries_of(self._claims(), job), "Asking for the claim", self._terms)
+            entries = await retry_call(lambda: entries_of(self._claims(), job), "Asking for the claim", self._patience)
         except NotDeployedError:
             return None  # there is no environment that could have it
         owners = [item for item in entries if item != CANCELED]
@@ -114,7 +116,7 @@ class ModalBackend:
         Raises:
             BackendUnreachableError: Modal does not answer; the job may run.
         """
-        await stop_job(self._claims(), job, (), self._terms)
+        await stop_job(self._claims(), job, (), self._patience)
 
     async def close(self) -> None:
         """Forget everything; jobs go on."""
@@ -129,18 +131,18 @@ class ModalBackend:
             cls = CLASS_OF_FAMILY[family]
             found = modal.Cls.from_name(self._settings.modal_app, cls, environment_name=self._settings.modal_environment)
             what = f"Looking for {cls} in the app {self._settings.modal_app}"
-            await persistently(lambda: found.hydrate.aio(), what, self._terms)
+            await retry_call(lambda: found.hydrate.aio(), what, self._patience)
             method = _attribute(found(), name)
             if method is None:
                 text = f"The deployed app has no method {cls}.{name}: it is older than this package."
-                raise NotDeployedError(text, f"Deploy it again: {self._terms.deploy}")
+                raise NotDeployedError(text, f"Deploy it again: {self._patience.deploy}")
             self._methods[name] = method
         return self._methods[name]
 
     def _ticket(self, call: str, workflow: Workflow, job: str, limit: float, send: Send | None = None) -> ModalTicket:
         environment = self._settings.modal_environment
         queue = modal.Queue.from_name(EVENTS_QUEUE, environment_name=environment, create_if_missing=True)
-        ticket = ModalTicket(call, workflow, job, queue, self._claims(), limit, self._terms, send)
+        ticket = ModalTicket(call, workflow, job, queue, self._claims(), limit, self._patience, send)
         self._tickets.add(ticket)
         return ticket
 
@@ -152,7 +154,7 @@ class ModalBackend:
         wanted = self._settings.modal_workspace
         if self._checked or not wanted:
             return
-        found = await persistently(_workspace, "Asking Modal for the token's workspace", self._terms)
+        found = await retry_call(_workspace, "Asking Modal for the token's workspace", self._patience)
         if found and found != wanted:
             text = f"The Modal token belongs to the workspace {found!r}, but MODAL_WORKSPACE is {wanted!r}."
             raise NotAuthorizedError(text, f"Switch to the right token: modal profile activate {wanted}", {"workspace": found})

@@ -1,4 +1,4 @@
-"""Calls to Modal: made until it answers, stopped, and taken back when their caller leaves meanwhile. Knows no event, no result."""
+"""Call Modal: retry until it answers, stop a job, cancel a call whose caller is interrupted. Must not know an event or a result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import modal
 
 from ...errors import NotAuthorizedError, NotDeployedError, PlainData, RylaGenError
 from ...remote.claims import Store, stop
-from ...remote.modal_errors import AMBIGUOUS, translated
+from ...remote.modal_errors import AMBIGUOUS, from_modal_error
+from ...support.retry import RetryPolicy
 
 T = TypeVar("T")
 
@@ -24,15 +25,13 @@ UPLOAD_BYTES_PER_SECOND = 125_000
 """The slowest uplink that is waited for: 1 Mbit/s, the least that Britain's universal service grants a home (SI 2018/445)."""
 TAKE_BACK_SECONDS = 8.0
 """How long an interrupted caller waits to hear which call is to be canceled; the plain client waits 10 s for all of it."""
-ATTEMPTS = 5
-"""Times a call is made when Modal does not answer; with the pauses between, about 15 s away are survived."""
-FIRST_PAUSE = 0.5
-"""Seconds before the second attempt; each further pause is twice as long."""
+RETRY = RetryPolicy(attempts=5, first_pause=0.5)
+"""How often a call is made when Modal does not answer; with the pauses between, an outage of about 15 s is survived."""
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """How patient a backend is, and what it advises."""
+class ModalPatience:
+    """How long to wait for Modal, and which command to advise."""
 
     queue_seconds: float = QUEUE_SECONDS
     """How long a job may wait before it starts."""
@@ -42,36 +41,43 @@ class Terms:
     """The command that deploys the app."""
 
 
-DEFAULT_TERMS = Terms()
+DEFAULT_PATIENCE = ModalPatience()
 
 
-async def persistently(call: Callable[[], Awaitable[T]], what: str, terms: Terms) -> T:
-    """Make a call that may safely be made twice, until Modal answers or patience ends."""
-    deadline = asyncio.get_running_loop().time() + terms.reach_seconds
-    for attempt in range(ATTEMPTS):
+async def retry_call(call: Callable[[], Awaitable[T]], what: str, patience: ModalPatience) -> T:
+    """Make a call that may safely be made twice, until Modal answers or patience ends.
+
+    Args:
+        call: makes it.
+        what: what is being done, for messages: "Canceling".
+        patience: ``reach_seconds`` limits all attempts together.
+
+    """
+    deadline = asyncio.get_running_loop().time() + patience.reach_seconds
+    for attempt in range(RETRY.attempts):
         try:
             async with asyncio.timeout_at(deadline):
                 return await call()
         except AMBIGUOUS as error:
-            if attempt == ATTEMPTS - 1 or asyncio.get_running_loop().time() >= deadline:
-                raise translated(error, what, deploy=terms.deploy) from None
-            await asyncio.sleep(FIRST_PAUSE * 2**attempt)
+            if RETRY.is_last(attempt) or asyncio.get_running_loop().time() >= deadline:
+                raise from_modal_error(error, what, deploy=patience.deploy) from None
+            await asyncio.sleep(RETRY.pause(attempt))
         except modal.exception.Error as error:
-            refusal = translated(error, what, deploy=terms.deploy)
+            refusal = from_modal_error(error, what, deploy=patience.deploy)
             if not attempt and isinstance(refusal, NotAuthorizedError | NotDeployedError):
                 refusal.started = "no"  # a plain no; after an ambiguous attempt even that would prove nothing
             raise refusal from None
     raise AssertionError("the loop returns or raises")
 
 
-async def stop_job(claims: Store, job: str, calls: Iterable[str], terms: Terms) -> None:
+async def stop_job(claims: Store, job: str, calls: Iterable[str], patience: ModalPatience) -> None:
     """Stop a job: no call of it begins from now on, and the calls that own it are canceled, with those that are named.
 
     Args:
         claims: where it is written down; see ``remote.claims``.
         job: its id.
         calls: the calls that the caller knows of. After a lost answer another one may own the job.
-        terms: how patient to be.
+        patience: how long to wait for Modal.
 
     Raises:
         BackendUnreachableError: Modal does not answer; the job may still run.
@@ -79,44 +85,44 @@ async def stop_job(claims: Store, job: str, calls: Iterable[str], terms: Terms) 
     owners: list[str] = []
     failure: RylaGenError | None = None
     try:
-        owners = await persistently(lambda: stop(claims, job), "Stopping the job", terms)
+        owners = await retry_call(lambda: stop(claims, job), "Stopping the job", patience)
     except RylaGenError as error:
         failure = error  # the calls that are known are canceled all the same
-    await asyncio.gather(*(_cancel(call, terms) for call in {*calls, *owners}))
+    await asyncio.gather(*(_cancel(call, patience) for call in {*calls, *owners}))
     if failure is not None:
         raise failure
 
 
-async def _cancel(call: str, terms: Terms) -> None:
+async def _cancel(call: str, patience: ModalPatience) -> None:
     with contextlib.suppress(NotDeployedError):  # a call that Modal no longer knows runs nothing
-        await persistently(lambda: modal.FunctionCall.from_id(call).cancel.aio(), "Canceling", terms)
+        await retry_call(lambda: modal.FunctionCall.from_id(call).cancel.aio(), "Canceling", patience)
 
 
-async def spawned(method: Any, argument: PlainData, what: str, terms: Terms, claims: Store) -> str:
+async def spawn_cancellable(method: Any, argument: PlainData, what: str, patience: ModalPatience, claims: Store) -> str:
     """Hand a request over and return the id of Modal's call of it, for whose upload there is as much time as its size needs.
 
-    A caller who changes his mind meanwhile (Ctrl-C) shall not pay: the job is stopped, and what Modal took is canceled.
+    A caller that is interrupted meanwhile (Ctrl-C) does not pay: the job is stopped, and the call that Modal took is canceled.
     """
-    patient = replace(terms, reach_seconds=terms.reach_seconds + upload_seconds(argument))
-    task = asyncio.ensure_future(persistently(lambda: method.spawn.aio(argument), what, patient))
+    generous = replace(patience, reach_seconds=patience.reach_seconds + upload_seconds(argument))
+    task = asyncio.ensure_future(retry_call(lambda: method.spawn.aio(argument), what, generous))
     try:
         return str((await asyncio.shield(task)).object_id)
     except asyncio.CancelledError:
-        undoing = asyncio.create_task(_take_back(task, str(argument["job"]), terms, claims))
+        undoing = asyncio.create_task(_take_back(task, str(argument["job"]), patience, claims))
         await asyncio.wait([undoing], timeout=TAKE_BACK_SECONDS)
         undoing.cancel()
         task.cancel()
         raise
 
 
-async def _take_back(task: asyncio.Future[Any], job: str, terms: Terms, claims: Store) -> None:
+async def _take_back(task: asyncio.Future[Any], job: str, patience: ModalPatience, claims: Store) -> None:
     """Stop a job whose call is on its way: first by its entry, which any call of it finds; then the call that Modal names."""
     with contextlib.suppress(RylaGenError):
-        await stop_job(claims, job, (), terms)
+        await stop_job(claims, job, (), patience)
     await asyncio.wait([task])
     if not task.cancelled() and task.exception() is None:
         with contextlib.suppress(RylaGenError):
-            await _cancel(task.result().object_id, terms)
+            await _cancel(task.result().object_id, patience)
 
 
 def upload_seconds(data: object) -> float:

@@ -15,7 +15,7 @@ import modal.exception
 from ...errors import BackendUnreachableError, StorageFailedError
 from ...models.loras.base import Entry, Moved
 from ...names import MODELS_VOLUME
-from ...remote.modal_errors import AMBIGUOUS, translated
+from ...remote.modal_errors import AMBIGUOUS, from_modal_error
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class VolumeStore:
         except FileNotFoundError:
             raise
         except (*AMBIGUOUS, modal.exception.Error) as error:
-            raise translated(error, f"Reading from {self.place}") from None
+            raise from_modal_error(error, f"Reading from {self.place}") from None
 
     async def put(self, source: Path, path: str, sha256: str, moved: Moved) -> None:
         """Upload a file; it appears when it is whole. Progress is to be had on volumes of version 1 alone."""
@@ -115,7 +115,7 @@ class VolumeStore:
                 ) from None
             raise FileNotFoundError(str(error)) from None
         except (*AMBIGUOUS, modal.exception.Error) as error:
-            found = translated(error, f"{what} {self.place}")
+            found = from_modal_error(error, f"{what} {self.place}")
             if isinstance(found, BackendUnreachableError):
                 found.hint = "Check the network and run it again: no unfinished file is visible there."
             raise found from None

@@ -25,11 +25,11 @@ from ...errors import (
 from ...events import CONTRACT, Queued
 from ...names import APP
 from ...remote.claims import CANCELED, ModalClaims, cancelled_by_hand, entries_of, over_without_reply
-from ...remote.modal_errors import AMBIGUOUS, raised_inside, translated
+from ...remote.modal_errors import AMBIGUOUS, from_modal_error, remote_exception
 from ...results import Generation
 from ...workflows.base import Workflow
 from ..tickets import TaskTicket, contact_lost
-from .calls import ATTEMPTS, FIRST_PAUSE, Terms, persistently, stop_job
+from .calls import RETRY, ModalPatience, retry_call, stop_job
 from .events import copy_events
 
 log = logging.getLogger("ryla_gen.modal")
@@ -67,7 +67,7 @@ class ModalTicket(TaskTicket):
         queue: where its events are.
         claims: where its owner is written.
         limit: seconds that it may run.
-        terms: attempts, pauses and limits.
+        patience: how long to wait for Modal.
         send: sends its request again; None in a process that only looks after a job of another one.
     """
 
@@ -79,7 +79,7 @@ class ModalTicket(TaskTicket):
         queue: Any,
         claims: ModalClaims,
         limit: float,
-        terms: Terms,
+        patience: ModalPatience,
         send: Send | None = None,
     ) -> None:
         super().__init__(job)
@@ -89,7 +89,7 @@ class ModalTicket(TaskTicket):
         self._queue = queue
         self._claims = claims
         self._limit = limit
-        self._terms = terms
+        self._patience = patience
         self._send = send
         self._over: set[str] = set()
         """Calls that ended without a reply."""
@@ -114,16 +114,16 @@ class ModalTicket(TaskTicket):
         await asyncio.wait([self._task])
 
     async def _stop(self) -> None:
-        await stop_job(self._claims, self._log.job, [self._id], self._terms)
+        await stop_job(self._claims, self._log.job, [self._id], self._patience)
 
     def _follow(self, call: str) -> None:
         self._id = call  # kept apart: Modal's object has its id only after the first answer
         self._call: Any = modal.FunctionCall.from_id(call)
 
     async def _work(self) -> Generation:
-        reading = asyncio.create_task(copy_events(self._queue, self._log, self._terms.queue_seconds + self._limit))
+        reading = asyncio.create_task(copy_events(self._queue, self._log, self._patience.queue_seconds + self._limit))
         try:
-            generation = await self._replied()
+            generation = await self._follow_claim()
             await asyncio.wait([reading], timeout=LAST_EVENTS)
         finally:
             self._send = None  # it holds the pictures of the request
@@ -132,29 +132,25 @@ class ModalTicket(TaskTicket):
             await asyncio.wait([reading], timeout=LAST_EVENTS)
         return generation
 
-    async def _replied(self) -> Generation:
-        """Wait for the reply of the call that owns the job, following it from call to call.
-
-        An answer that is no reply leads to the next call: "already claimed" names the owner, a call that was lost has a successor
-        or is sent again, and an app with an older contract gets the request in that contract.
-        """
+    async def _follow_claim(self) -> Generation:
+        """Wait for the reply, of whichever call the job comes to belong to."""
         while True:
             try:
-                return read_reply(await self._waited(), self._workflow)
+                return read_reply(await self._get_with_retries(), self._workflow)
             except AlreadyClaimedError as error:
                 self._follow(self._owner(error))
             except _WithoutReply as lost:
                 self._follow(await self._next_call(lost))
             except ContractMismatchError as error:
-                self._follow(await self._sent_in_contract_of(error))
+                self._follow(await self._send_in_contract_of(error))
 
     def _owner(self, error: AlreadyClaimedError) -> str:
         """Return the call that owns the job, as named by the refusal of another call."""
         owner = str(error.details.get("handle", "")).removeprefix("modal:")
         if owner == CANCELED:  # an app of contract 1 reports this entry as if it were a call
             raise self._canceled_error()
-        if owner in self._over:  # and it reports a preempted call as the owner
-            raise self._preempted("The deployed app cannot run a job again. Deploy it again: " + self._terms.deploy)
+        if owner in self._over:  # and so it says of a call that was preempted
+            raise self._preempted("The deployed app cannot run a job again. Deploy it again: " + self._patience.deploy)
         if not owner or owner == self._id:
             raise error
         return owner
@@ -167,7 +163,7 @@ class ModalTicket(TaskTicket):
         self._over.add(self._id)
         try:
             what = "Asking for the claim"
-            entries = await persistently(lambda: entries_of(self._claims, self._log.job), what, self._terms)
+            entries = await retry_call(lambda: entries_of(self._claims, self._log.job), what, self._patience)
         except RylaGenError as error:
             raise self._preempted(f"It is not known whether it was canceled: {error.message}") from None
         last = entries[-1] if entries else None
@@ -195,21 +191,21 @@ class ModalTicket(TaskTicket):
             raise self._canceled_error()
         raise self._preempted("It was not sent again." if begun else "It had not started, and nothing ran.")
 
-    async def _sent_in_contract_of(self, error: ContractMismatchError) -> str:
+    async def _send_in_contract_of(self, error: ContractMismatchError) -> str:
         """Send the request again in the contract of an older app, which refused it before it ran anything."""
         theirs = error.details.get("contract")
         if self._send is not None and theirs in READABLE and theirs != CONTRACT == error.details.get("theirs"):
-            log.info("the deployed app uses version %s of the contract; deploy it again: %s", theirs, self._terms.deploy)
+            log.info("the deployed app uses version %s of the contract; deploy it again: %s", theirs, self._patience.deploy)
             return await self._send(theirs)
-        hint = error.hint.replace("ryla-gen deploy", self._terms.deploy)  # into the environment where it was found
+        hint = error.hint.replace("ryla-gen deploy", self._patience.deploy)  # into the environment where it was found
         raise ContractMismatchError(error.message, hint, error.details) from None
 
-    async def _waited(self) -> PlainData:
-        """Get the call's return value, within the job's limits."""
+    async def _get_with_retries(self) -> PlainData:
+        """Get the call's return value, for as long as there is patience."""
         loop = asyncio.get_running_loop()
         failures = early = 0
         while True:
-            wait, asked = await self._patience(), loop.time()
+            wait, asked = await self._wait_budget(), loop.time()
             try:
                 reply: PlainData = await self._call.get.aio(timeout=wait)
                 return reply
@@ -220,26 +216,26 @@ class ModalTicket(TaskTicket):
                 # A TimeoutError long before ``wait`` is over was raised by the container. Two in a row, as clocks may jump once.
                 early = early + 1 if loop.time() - asked < wait / 2 else 0
                 if early > 1:
-                    raise raised_inside(error, f"The job {self._log.job}") from None
-            except AMBIGUOUS as error:  # the job may still run: ask again, and never report it as ended because of this
+                    raise remote_exception(error, f"The job {self._log.job}") from None
+            except AMBIGUOUS as error:
                 failures += 1
-                if failures >= ATTEMPTS:
+                if failures >= RETRY.attempts:
                     found = self._failed(error)
                     raise (contact_lost(found, self._log.job) if isinstance(found, BackendUnreachableError) else found) from None
-                await asyncio.sleep(FIRST_PAUSE * 2 ** (failures - 1))
+                await asyncio.sleep(RETRY.pause(failures - 1))
             except Exception as error:  # the container's own, whatever class it has
                 if cancelled_by_hand(error) or over_without_reply(error):
                     raise _WithoutReply(cancelled_by_hand(error)) from None
                 raise self._failed(error) from None
 
-    async def _patience(self) -> float:
-        """Return the seconds that the next wait may take; raise when the job's time is over."""
+    async def _wait_budget(self) -> float:
+        """Return the seconds that the next question may take; when the job's time is over, give it up."""
         now = asyncio.get_running_loop().time()
         if now >= self._deadline() and self._log.started_at is None and not self._taken:
             self._taken = await self._claimed()
         left = self._deadline() - now
         if left <= 0:
-            await self._give_up()
+            await self._abandon()
         wait = 0.0 if self.at_once else max(0.05, min(POLL_SECONDS, self._limit, left))
         self.at_once = False
         return wait
@@ -248,24 +244,24 @@ class ModalTicket(TaskTicket):
         """Return when the queue limit ends, or the run limit once the job has started; both together when its start may be lost."""
         if self._log.started_at is not None:
             return self._log.started_at + self._limit
-        return self._log.queued_at + self._terms.queue_seconds + (self._limit if self._taken else 0.0)
+        return self._log.queued_at + self._patience.queue_seconds + (self._limit if self._taken else 0.0)
 
     async def _claimed(self) -> bool:
         """Whether a container may have the job. A missing start event proves nothing: events can be lost."""
         try:
-            return await persistently(lambda: self._claims.get(self._log.job), "Asking for the claim", self._terms) is not None
+            return await retry_call(lambda: self._claims.get(self._log.job), "Asking for the claim", self._patience) is not None
         except NotDeployedError:
             return False  # there are no claims at all
         except RylaGenError:
             return True
 
-    async def _give_up(self) -> None:
+    async def _abandon(self) -> None:
         ended = "was canceled"
         try:
             await self._stop()
         except RylaGenError as error:
             ended = f"could not be canceled ({error.message}), and may run on"
-        waited, details = self._terms.queue_seconds, {"job": self._log.job}
+        waited, details = self._patience.queue_seconds, {"job": self._log.job}
         if self._log.started_at is not None:
             text = f"The job ran longer than {self._limit:g} s and {ended}."
             raise GenerationTimeoutError(text, "Give it more time: timeout=SECONDS, or MODAL_TIMEOUT (milliseconds).", details)
@@ -279,7 +275,7 @@ class ModalTicket(TaskTicket):
     def _failed(self, error: BaseException) -> RylaGenError:
         if self._canceled:
             return self._canceled_error()
-        found = translated(error, f"The job {self._log.job}", deploy=self._terms.deploy)
+        found = from_modal_error(error, f"The job {self._log.job}", deploy=self._patience.deploy)
         if isinstance(found, NotDeployedError):
             return JobExpiredError(f"Modal no longer knows the call of the job {self._log.job}.", "Run it again.")
         return found

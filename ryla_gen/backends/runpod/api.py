@@ -1,8 +1,9 @@
-"""Call RunPod's serverless REST API over HTTP. Must not send the key anywhere but to the configured address."""
+"""Speak RunPod's serverless REST API over HTTP. Must not know a workflow, nor send the key to any but the configured address."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import io
 import json
 import random
@@ -16,16 +17,13 @@ import aiohttp
 from ...comfy.messages import clean
 from ...errors import BackendNotConfiguredError, BackendUnreachableError, JobNotFoundError, NotAuthorizedError, RylaGenError
 from ...media.sources import LOOPBACK
+from ...support.retry import RetryPolicy
 from .errors import KEY_HINT, maybe_taken, refused
 
-ATTEMPTS = 8
-"""Attempts at a query that RunPod does not answer; with the pauses between them, an outage of about a minute is survived."""
+RETRY = RetryPolicy(attempts=8, first_pause=0.5, longest_pause=15.0)
+"""How often a question is asked when RunPod does not answer; with the pauses between, an outage of about a minute is survived."""
 REACH_ATTEMPTS = 3
-"""Attempts to connect before there is a job: a dead address is reported within two seconds."""
-FIRST_PAUSE = 0.5
-"""Seconds before the second attempt; each further pause is twice as long, some of it by chance."""
-LONGEST_PAUSE = 15.0
-"""Seconds between two attempts at most, unless ``Retry-After`` asks for more."""
+"""Times a connection is tried while nothing is at stake: a dead address is reported within two seconds."""
 LONGEST_RETRY_AFTER = 120.0
 """Longest ``Retry-After``, in seconds, that is waited for; a longer one is raised to the caller."""
 ANSWER_LIMIT = 256 * 2**20
@@ -36,21 +34,6 @@ KEEP_ALIVE = 4.0
 """Seconds an idle connection is reused: a connection closed by the other side must not make a submission ambiguous."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 """Characters allowed in an id that becomes part of an address; no id from a server goes into one unchecked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Attempts and pauses of the API's client."""
-
-    attempts: int = ATTEMPTS
-    """Attempts at a query about a job."""
-    reach_attempts: int = REACH_ATTEMPTS
-    """Times a connection is tried before there is a job."""
-    first_pause: float = FIRST_PAUSE
-    """Seconds before the second attempt."""
-
-
-DEFAULT_PACE = Pace()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +74,7 @@ class RunpodApi:
         url: address of the API; https, or http on this machine.
         endpoint_id: the endpoint.
         key: the API key.
-        pace: attempts, pauses and limits.
+        retry: how often a question is asked.
 
     Raises:
         BackendNotConfiguredError: the address or the endpoint's id does not fit.
@@ -99,10 +82,12 @@ class RunpodApi:
 
     """
 
-    def __init__(self, url: str, endpoint_id: str, key: str, *, pace: Pace = DEFAULT_PACE) -> None:
+    def __init__(self, url: str, endpoint_id: str, key: str, *, retry: RetryPolicy = RETRY) -> None:
         self._base = f"{_checked(url)}/{endpoint_id}"
         self._key = key
-        self._pace = pace
+        self._retry = retry
+        self._reach = dataclasses.replace(retry, attempts=min(retry.attempts, REACH_ATTEMPTS))
+        """For questions before there is a job."""
         self._http: aiohttp.ClientSession | None = None
         if not _NAME.fullmatch(endpoint_id):
             text = "The id of the RunPod endpoint is not valid: it consists of letters and digits, as in the endpoint's address."
@@ -122,17 +107,17 @@ class RunpodApi:
             BackendError: refused, or unreachable; with ``details["sent"]`` true the job may have been taken.
 
         """
-        for attempt in range(self._pace.attempts):
+        for attempt in range(self._retry.attempts):
             try:
                 answer = await self._ask("POST", operation, body)
             except _LostError as lost:
                 if lost.sent:  # RunPod has no idempotency key: a second POST could be a second job, paid for twice
                     raise maybe_taken(job, str(lost)) from None
-                await self._pause(attempt, None, _certain(self._unreachable(lost)), self._pace.reach_attempts)
+                await self._pause(attempt, None, _certain(self._unreachable(lost)), self._reach)
                 continue
             if answer.status == 429:
                 error = _certain(self._refused(answer, "Submitting the job"))
-                await self._pause(attempt, answer.retry_after, error, self._pace.attempts)
+                await self._pause(attempt, answer.retry_after, error, self._retry)
                 continue
             found = answer.object()
             if answer.status == 200 and found is not None and _NAME.fullmatch(str(found.get("id") or "")):
@@ -143,12 +128,12 @@ class RunpodApi:
         raise AssertionError("the last pause raises")
 
     async def status(self, job_id: str) -> dict[str, Any] | None:
-        """Return RunPod's description of a job, its output included; None when it does not know it (any more)."""
-        return await self._persistently("GET", f"status/{_name(job_id)}", "Asking for the job")
+        """What RunPod says of a job, its output included; None when it does not know it (any more)."""
+        return await self._retry_request("GET", f"status/{_name(job_id)}", "Asking for the job")
 
     async def cancel(self, job_id: str) -> dict[str, Any] | None:
         """Cancel a job, queued or running; None when RunPod does not know it."""
-        return await self._persistently("POST", f"cancel/{_name(job_id)}", "Canceling the job")
+        return await self._retry_request("POST", f"cancel/{_name(job_id)}", "Canceling the job")
 
     async def health(self) -> dict[str, Any]:
         """Counts of workers and jobs.
@@ -158,7 +143,7 @@ class RunpodApi:
             NotAuthorizedError: the key is not one of its account.
 
         """
-        found = await self._persistently("GET", "health", "Asking for the endpoint", self._pace.reach_attempts)
+        found = await self._retry_request("GET", "health", "Asking for the endpoint", self._reach)
         if found is None:
             raise refused(404, "", "Asking for the endpoint")
         return found
@@ -169,14 +154,14 @@ class RunpodApi:
         if http is not None:
             await http.close()
 
-    async def _persistently(self, method: str, path: str, what: str, attempts: int = 0) -> dict[str, Any] | None:
-        """Repeat a query that is safe to repeat, until RunPod answers or the attempts are used up."""
-        attempts = attempts or self._pace.attempts
-        for attempt in range(attempts):
+    async def _retry_request(self, method: str, path: str, what: str, retry: RetryPolicy | None = None) -> dict[str, Any] | None:
+        """Ask what may safely be asked twice, until RunPod answers or patience ends."""
+        retry = retry or self._retry
+        for attempt in range(retry.attempts):
             try:
                 answer = await self._ask(method, path, None)
             except _LostError as lost:
-                await self._pause(attempt, None, self._unreachable(lost), attempts)
+                await self._pause(attempt, None, self._unreachable(lost), retry)
                 continue
             if answer.status == 404:
                 return None
@@ -186,14 +171,14 @@ class RunpodApi:
             error = self._refused(answer, what)
             if not answer.passing and answer.status != 200:
                 raise error
-            await self._pause(attempt, answer.retry_after, error, attempts)
+            await self._pause(attempt, answer.retry_after, error, retry)
         raise AssertionError("the last pause raises")
 
-    async def _pause(self, attempt: int, retry_after: float | None, error: RylaGenError, attempts: int) -> None:
-        """Wait before the next attempt; raise after the last one, or when RunPod asks for a much longer pause."""
-        if attempt >= attempts - 1 or (retry_after or 0.0) > LONGEST_RETRY_AFTER:
+    async def _pause(self, attempt: int, retry_after: float | None, error: RylaGenError, retry: RetryPolicy) -> None:
+        """Wait before the next attempt; after the last one, or when told to come back much later, raise."""
+        if retry.is_last(attempt) or (retry_after or 0.0) > LONGEST_RETRY_AFTER:
             raise error
-        pause = min(LONGEST_PAUSE, self._pace.first_pause * 2**attempt) * random.uniform(0.75, 1.0)  # noqa: S311 - no secret
+        pause = retry.pause(attempt) * random.uniform(0.75, 1.0)  # noqa: S311 - no secret, but many callers must not come back at once
         await asyncio.sleep(max(pause, retry_after or 0.0))
 
     async def _ask(self, method: str, path: str, body: bytes | None) -> Answer:

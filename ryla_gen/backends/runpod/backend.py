@@ -1,4 +1,4 @@
-"""Run jobs on a RunPod endpoint with worker-comfyui: submit a job once, or find it again. Must never send a job twice."""
+"""Run jobs on RunPod serverless (an endpoint with worker-comfyui): submit one, or attach to one. Must not send a job twice."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..base import Ticket
 from .api import RunpodApi
 from .errors import KEY_HINT, LOST_HINT
 from .files import operation_for, prepared, request_body
-from .ticket import DEFAULT_TERMS, NAME, PRICE_HINT, Order, RunpodTicket, Terms
+from .ticket import DEFAULT_PATIENCE, NAME, PRICE_HINT, RunpodPatience, RunpodRequest, RunpodTicket
 
 SLACK_SECONDS = 30.0
 """Seconds by which RunPod's own limit exceeds ours, so that ours, whose error names the reason, comes first."""
@@ -28,7 +28,7 @@ class RunpodBackend:
 
     Args:
         settings: endpoint, key, address and price.
-        terms: attempts, pauses and limits.
+        patience: how long to wait, and how often to ask.
 
     Raises:
         BackendNotConfiguredError: no endpoint is named, or the address does not fit.
@@ -38,11 +38,11 @@ class RunpodBackend:
     name = NAME
     measures_consistency = False
 
-    def __init__(self, settings: Settings, *, terms: Terms = DEFAULT_TERMS) -> None:
+    def __init__(self, settings: Settings, *, patience: RunpodPatience = DEFAULT_PATIENCE) -> None:
         self._settings = settings
-        self._terms = terms
+        self._patience = patience
         with before_start():
-            self._api = _api(settings, terms)
+            self._api = _api(settings, patience)
         self._tickets: WeakSet[RunpodTicket] = WeakSet()
 
     def usd_per_second(self, workflow: Workflow) -> float:
@@ -66,21 +66,21 @@ class RunpodBackend:
             )
         limit = timeout or workflow.time_limit() + settings.runpod_load_seconds
         run_seconds = limit + SLACK_SECONDS
-        life = self._waiting + run_seconds
+        life = self._queue_seconds + run_seconds
         with before_start():
             graph, files = prepared(workflow, job)
             body = await asyncio.to_thread(request_body, graph, files, run_seconds=run_seconds, life_seconds=life)
             operation = operation_for(len(body))
-        answer = await self._sent(self._api.run(body, operation, job))
+        answer = await self._submit_cancellable(self._api.run(body, operation, job))
         return self._ticket(str(answer["id"]), workflow, job, graph, limit, answer)
 
     @property
-    def _waiting(self) -> float:
+    def _queue_seconds(self) -> float:
         """Seconds that a job may wait for a worker."""
-        return self._settings.queue_timeout if self._terms.queue_seconds is None else self._terms.queue_seconds
+        return self._settings.queue_timeout if self._patience.queue_seconds is None else self._patience.queue_seconds
 
-    async def _sent(self, sending: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
-        """Wait for the answer. When the caller is interrupted meanwhile (Ctrl-C), cancel the job, so that it is not paid for."""
+    async def _submit_cancellable(self, sending: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+        """Wait for the answer. A caller that is interrupted meanwhile (Ctrl-C) does not pay: what RunPod took is canceled."""
         task = asyncio.ensure_future(sending)
         try:
             return await asyncio.shield(task)
@@ -130,16 +130,16 @@ class RunpodBackend:
         settings = self._settings
         private = settings.allow_private_addresses
         price, endpoint = settings.runpod_usd_per_second, str(settings.runpod_endpoint_id)
-        order = Order(workflow, job, graph, limit, price, endpoint, self._waiting, private)
-        ticket = RunpodTicket(self._api, job_id, order, self._terms, answer)
+        request = RunpodRequest(workflow, job, graph, limit, price, endpoint, self._queue_seconds, private)
+        ticket = RunpodTicket(self._api, job_id, request, self._patience, answer)
         self._tickets.add(ticket)
         return ticket
 
 
-def _api(settings: Settings, terms: Terms) -> RunpodApi:
+def _api(settings: Settings, patience: RunpodPatience) -> RunpodApi:
     if not settings.runpod_endpoint_id:
         text = "The runpod backend has no endpoint."
         raise BackendNotConfiguredError(text, "Set it: ryla-gen config set runpod.endpoint_id ID, or set RUNPOD_ENDPOINT_ID.")
     if not settings.runpod_api_key:
         raise NotAuthorizedError("RUNPOD_API_KEY is not set.", KEY_HINT)
-    return RunpodApi(settings.runpod_url, settings.runpod_endpoint_id, settings.runpod_api_key, pace=terms.pace)
+    return RunpodApi(settings.runpod_url, settings.runpod_endpoint_id, settings.runpod_api_key, retry=patience.retry)

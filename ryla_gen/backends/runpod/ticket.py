@@ -1,4 +1,4 @@
-"""One job of RunPod's: polled to its end, and read into a result. Submits nothing."""
+"""Poll one RunPod job to its end and read its result. Must not submit anything."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ...comfy.messages import clean
 from ...errors import (
@@ -20,14 +20,18 @@ from ...errors import (
 from ...events import Progress, Started
 from ...results import Cost, Generation, Timings
 from ...results.output_files import output_notices
+from ...support.retry import RetryPolicy
 from ...workflows.base import Notice, Workflow
 from ..tickets import TaskTicket, contact_lost
-from .api import DEFAULT_PACE, Pace, RunpodApi
+from .api import RETRY, RunpodApi
 from .errors import ended, node_failed, saved_nothing
 from .files import OUTPUT_LIMIT, decoded, listed, outputs_of, progress_of
 
 NAME = "runpod"
 """What handles and results call the backend."""
+POLL = RetryPolicy(first_pause=0.2, factor=1.25, longest_pause=2.0)
+"""Pauses between two questions about a job: a result is noticed at most a quarter of its age late, and RunPod's limit of 200
+questions a second allows 400 jobs at once."""
 FRESH_SECONDS = 10.0
 """How long RunPod may take to know a job that it has just taken."""
 BUCKET_SECONDS = 600.0
@@ -42,29 +46,25 @@ WAITING = frozenset({"IN_QUEUE"})
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """How patient a backend is, and how often it asks: polling is what RunPod offers."""
+class RunpodPatience:
+    """How long to wait for RunPod, and how often to ask: it offers polling alone."""
 
     queue_seconds: float | None = None
     """How long a job may wait before it starts, instead of the setting ``queue_timeout``."""
     unknown_seconds: float = 60.0
     """How long RunPod may call a job something that this package does not know, until its caller is told."""
-    first_wait: float = 0.2
-    """Seconds before the second look."""
-    growth: float = 1.25
-    """Each wait is this much longer than the one before: a result is noticed at most a quarter of its age late."""
-    longest_wait: float = 2.0
-    """Seconds between two looks at most. RunPod allows 200 looks a second: 400 jobs at once."""
-    pace: Pace = DEFAULT_PACE
-    """How patient single questions are."""
+    poll: RetryPolicy = POLL
+    """Pauses between two questions about a job."""
+    retry: RetryPolicy = RETRY
+    """How often a single question is asked when RunPod does not answer it."""
 
 
-DEFAULT_TERMS = Terms()
+DEFAULT_PATIENCE = RunpodPatience()
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What was asked for, and on which terms."""
+class RunpodRequest:
+    """What was asked for, and its limits."""
 
     workflow: Workflow
     job: str
@@ -73,7 +73,7 @@ class Order:
     """Seconds it may run, from the moment a worker took it."""
     usd_per_second: float | None
     endpoint_id: str
-    waiting: float
+    queue_seconds: float
     """Seconds it may wait for a worker."""
     private_addresses: bool = False
     """Whether a file of the result may lie at an address of this machine or of a private network."""
@@ -82,23 +82,41 @@ class Order:
 class RunpodTicket(TaskTicket):
     """One job of RunPod's: polled to its end.
 
+    ==================================  =====================================================  ==============================
+    RunPod's answer                     what happens                                           where the job is then
+    ==================================  =====================================================  ==============================
+    ``IN_QUEUE``                        nothing                                                waiting: limit ``queue_seconds``
+    ``IN_PROGRESS``, ``RUNNING``        event of its start, once; its progress                 running: limit ``limit``
+    ``COMPLETED``                       the result is read, or the error in it                 ended
+    ``FAILED``, ``TIMED_OUT`` …         error; the result if a node only saved nothing         ended
+    any other status                    nothing, for ``unknown_seconds``; then error           as it was; then ended
+    it does not know the job            nothing, ``FRESH_SECONDS`` long after it took it       as it was
+    … later, or it knew the job before  error: the result, or the job, expired                 ended
+    any, after the limit                the job is canceled, error                             ended
+    no answer, ``retry`` in vain        error that says the job may go on                      as it was, out of contact
+    ==================================  =====================================================  ==============================
+
+    ``_place`` reads the first column; ``_poll`` does what the second one says.
+
     Args:
         api: the endpoint.
         job_id: RunPod's id.
-        order: what was asked for.
-        terms: how often to look.
+        request: what was asked for.
+        patience: how often to ask.
         answer: RunPod's answer to the submission; None for a job that another process submitted.
     """
 
-    def __init__(self, api: RunpodApi, job_id: str, order: Order, terms: Terms, answer: dict[str, Any] | None) -> None:
-        super().__init__(order.job)
+    def __init__(
+        self, api: RunpodApi, job_id: str, request: RunpodRequest, patience: RunpodPatience, answer: dict[str, Any] | None
+    ) -> None:
+        super().__init__(request.job)
         self._api = api
         self._id = job_id
-        self._order = order
-        self._terms = terms
+        self._request = request
+        self._patience = patience
         self._answer = answer
         self._began = time.monotonic()
-        self._told: dict[str, Any] | None = None
+        self._last_progress: dict[str, Any] | None = None
 
     @property
     def handle(self) -> str:
@@ -116,113 +134,122 @@ class RunpodTicket(TaskTicket):
 
     async def _work(self) -> Generation:
         try:
-            answer = await self._followed()
+            answer = await self._poll()
         except BackendUnreachableError as lost:
-            raise contact_lost(lost, self._order.job) from None
-        error = node_failed(answer, self._order.job)
+            raise contact_lost(lost, self._request.job) from None
+        error = node_failed(answer, self._request.job)
         if answer["status"] != "COMPLETED" and not saved_nothing(answer):
-            error = ended(answer, self._order.job)
+            error = ended(answer, self._request.job)
         if error is None:
-            return await self._generation(answer)
+            return await self._read_result(answer)
         running = seconds_of(answer.get("executionTime"))  # a failure is paid for as well
-        error.details |= {"gpu_seconds": running, "cost_usd": running * (self._order.usd_per_second or 0.0)}
+        error.details |= {"gpu_seconds": running, "cost_usd": running * (self._request.usd_per_second or 0.0)}
         raise error
 
-    async def _followed(self) -> dict[str, Any]:
-        """Ask, with growing waits, until the job has ended or its time is up; the one place that polls."""
-        loop, terms = asyncio.get_running_loop(), self._terms
-        began, wait, seen, answer = loop.time(), terms.first_wait, "", self._answer
-        fresh = began + FRESH_SECONDS if answer else began
-        known = began
-        """When RunPod last said something of the job that is known here."""
+    async def _poll(self) -> dict[str, Any]:
+        """Ask, with growing pauses, until the job has ended or its time is up; the one place that polls."""
+        loop, poll = asyncio.get_running_loop(), self._patience.poll
+        began, repeated, seen, answer = loop.time(), 0, "", self._answer
+        fresh_until = began + FRESH_SECONDS if answer else began
+        known_at = began
+        """When RunPod last gave the job a status that is known here."""
         while True:
             answer = answer or await self._api.status(self._id)
-            if answer is None and loop.time() >= fresh:
-                raise self._gone(seen)
-            fresh = fresh if answer is self._answer or answer is None else began
-            status = str((answer or {}).get("status"))
-            if answer is not None and status in FINAL:
-                return answer
-            if answer is not None and status in RUNNING:
-                self._tell(answer)
-            known = loop.time() if status in RUNNING | WAITING else known
-            if answer is not None and loop.time() - known >= terms.unknown_seconds:
-                raise self._unknown(status)
-            started = self._log.started_at
-            deadline = began + self._order.waiting if started is None else started + self._order.limit
+            status = "" if answer is None else str(answer.get("status"))
+            place = _place(status)
+            if answer is None:
+                if loop.time() >= fresh_until:
+                    raise self._no_longer_known(seen)
+            else:
+                if place == "ended":
+                    return answer
+                if place == "running":
+                    self._record_progress(answer)
+                known_at = loop.time() if place in ("running", "waiting") else known_at
+                if loop.time() - known_at >= self._patience.unknown_seconds:
+                    raise self._unknown_status(status)
+                # From the first answer to a question on, RunPod knows the job: when it no longer does, the job is gone.
+                fresh_until = fresh_until if answer is self._answer else began
+            deadline = self._deadline(began)
             if loop.time() >= deadline:
-                await self._give_up(started is not None)
-            wait = terms.first_wait if status != seen else min(wait * terms.growth, terms.longest_wait)
-            seen, answer = (status if answer else seen), None
-            await asyncio.sleep(max(0.0, min(wait, deadline - loop.time())))
+                await self._abandon(self._log.started_at is not None)
+            # A change of status is often followed by another one soon: begin with short pauses again.
+            repeated = repeated + 1 if answer is not None and status == seen else 0
+            seen, answer = status or seen, None
+            await asyncio.sleep(max(0.0, min(poll.pause(repeated), deadline - loop.time())))
 
-    def _tell(self, answer: dict[str, Any]) -> None:
+    def _deadline(self, began: float) -> float:
+        """The end of the queue limit until the job starts, of the run limit from then on."""
+        started = self._log.started_at
+        return began + self._request.queue_seconds if started is None else started + self._request.limit
+
+    def _record_progress(self, answer: dict[str, Any]) -> None:
         if self._log.started_at is None:
             self._log.add(Started, cold_start=0.0)
         found = progress_of(answer.get("output"))
-        if found and found != self._told:
-            self._told = found
+        if found and found != self._last_progress:
+            self._last_progress = found
             self._log.add(Progress, **found)
 
-    def _unknown(self, status: str) -> BackendUnreachableError:
-        text = f"RunPod calls the job {self._order.job} {clean(status, 100)!r}, which this package does not know."
+    def _unknown_status(self, status: str) -> BackendUnreachableError:
+        text = f"RunPod calls the job {self._request.job} {clean(status, 100)!r}, which this package does not know."
         return BackendUnreachableError(text, "", {"handle": self.handle, "status": clean(status, 100)})
 
-    def _gone(self, seen: str) -> RylaGenError:
+    def _no_longer_known(self, seen: str) -> RylaGenError:
         if self._answer is None and not seen:
             kept = "it keeps results for 30 minutes, those of requests over 10 MB for 1 minute"
-            text = f"RunPod no longer knows the job {self._order.job}: {kept}."
+            text = f"RunPod no longer knows the job {self._request.job}: {kept}."
             return ResultExpiredError(text, "", {"handle": self.handle})
-        text = f"RunPod dropped the job {self._order.job} before it ended."
+        text = f"RunPod dropped the job {self._request.job} before it ended."
         return JobExpiredError(text, "Run it again.", {"handle": self.handle})
 
-    async def _give_up(self, started: bool) -> None:
+    async def _abandon(self, started: bool) -> None:
         with contextlib.suppress(RylaGenError):  # RunPod ends it by itself at the limits that were sent with it
             await self._api.cancel(self._id)
-        details = {"job": self._order.job, "queued": not started}
+        details = {"job": self._request.job, "queued": not started}
         if not started:
-            text = f"The job waited {self._order.waiting:g} s for a RunPod worker and was canceled; nothing ran."
+            text = f"The job waited {self._request.queue_seconds:g} s for a RunPod worker and was canceled; nothing ran."
             hint = (
                 "Try again later, or allow the endpoint more workers or other GPUs, "
                 "or a longer wait: ryla-gen config set queue_timeout SECONDS"
             )
             raise GenerationTimeoutError(text, hint, details)
-        text = f"The job ran longer than {self._order.limit:g} s and was canceled."
+        text = f"The job ran longer than {self._request.limit:g} s and was canceled."
         hint = "Give it more time: timeout=SECONDS, or for slow starts: ryla-gen config set runpod.load_seconds SECONDS"
         raise GenerationTimeoutError(text, hint, details)
 
-    async def _generation(self, answer: dict[str, Any]) -> Generation:
-        order = self._order
+    async def _read_result(self, answer: dict[str, Any]) -> Generation:
+        request = self._request
         files = (
             []
             if answer["status"] != "COMPLETED"
-            else [(name, await self._bytes(kind, data)) for name, kind, data in listed(answer)]
+            else [(name, await self._read_file(kind, data)) for name, kind, data in listed(answer)]
         )
-        outputs, seed = await asyncio.to_thread(outputs_of, files, order.workflow, order.graph, order.job)
-        self._tell({**answer, "output": {"fraction": 1.0}})
+        outputs, seed = await asyncio.to_thread(outputs_of, files, request.workflow, request.graph, request.job)
+        self._record_progress({**answer, "output": {"fraction": 1.0}})
         queued, running = seconds_of(answer.get("delayTime")), seconds_of(answer.get("executionTime"))
-        usd = running * (order.usd_per_second or 0.0)
+        usd = running * (request.usd_per_second or 0.0)
         return Generation(
-            workflow=order.workflow,
+            workflow=request.workflow,
             outputs=outputs,
             seed=seed,
-            job=order.job,
+            job=request.job,
             backend=NAME,
             timings=Timings(queued=queued, running=running, total=max(time.monotonic() - self._began, queued + running)),
             cost=Cost(total_usd=usd, gpu_usd=usd, gpu_seconds=running),
-            warnings=order.workflow.notices() + tuple(self._notices(answer)) + output_notices(outputs),
-            graph=order.graph,
-            server={"endpoint": order.endpoint_id, "worker": answer.get("workerId")},
+            warnings=request.workflow.notices() + tuple(self._notices(answer)) + output_notices(outputs),
+            graph=request.graph,
+            server={"endpoint": request.endpoint_id, "worker": answer.get("workerId")},
         )
 
-    async def _bytes(self, kind: str, data: str) -> bytes:
+    async def _read_file(self, kind: str, data: str) -> bytes:
         """One file of the result: out of the answer, or out of the bucket that the worker put it into."""
         if kind == "base64":
             return await asyncio.to_thread(decoded, data)
         from ...media.sources import fetch  # its own connection: no key goes to a bucket
 
         try:
-            return await fetch(data, OUTPUT_LIMIT, BUCKET_SECONDS, private=self._order.private_addresses)
+            return await fetch(data, OUTPUT_LIMIT, BUCKET_SECONDS, private=self._request.private_addresses)
         except RylaGenError as error:
             text = f"The worker put the file into a bucket from which it cannot be downloaded: {error.message}"
             hint = (
@@ -231,11 +258,22 @@ class RunpodTicket(TaskTicket):
             raise ServerUnhealthyError(text, hint) from None
 
     def _notices(self, answer: dict[str, Any]) -> list[Notice]:
-        found = [Notice("face_unchecked", FACE_UNCHECKED)] if self._order.workflow.face_pictures() else []
-        if self._order.usd_per_second is None:
+        found = [Notice("face_unchecked", FACE_UNCHECKED)] if self._request.workflow.face_pictures() else []
+        if self._request.usd_per_second is None:
             found.append(Notice("price_unknown", f"The cost is not known: RunPod's API does not report it. {PRICE_HINT}"))
         errors = answer["output"].get("errors") if isinstance(answer.get("output"), dict) else None
         return found + [Notice("worker", str(text)[:500]) for text in (errors if isinstance(errors, list) else [])[:20]]
+
+
+def _place(status: str) -> Literal["absent", "waiting", "running", "ended", "unknown"]:
+    """Say where a job is, by RunPod's status of it; an empty one is that of a job that it does not know."""
+    if not status:
+        return "absent"
+    if status in FINAL:
+        return "ended"
+    if status in RUNNING:
+        return "running"
+    return "waiting" if status in WAITING else "unknown"
 
 
 def seconds_of(milliseconds: object) -> float:

@@ -1,4 +1,4 @@
-"""Stop a running sync, retry after a passing fault, hash in pieces. Must not know the hub or the table."""
+"""Stop a sync, retry after a passing fault, hash in pieces. Must not know the hub or the table of weights."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from ...errors import BackendUnreachableError
+from ...support.retry import RetryPolicy
 
 T = TypeVar("T")
 
 BLOCK = 1 << 20
 """Bytes hashed at once: large enough that the loop costs nothing, small enough that Ctrl-C is felt."""
-FIRST_WAIT = 0.5
-"""Seconds before the second try; doubled each time."""
-LONGEST_WAIT = 60.0
-"""Seconds that a server may ask us to stay away; a longer wish is cut to this, and we ask again."""
+PAUSES = RetryPolicy(first_pause=0.5, longest_pause=60.0)
+"""Between two tries. A server that asks us to stay away for longer is asked again after the longest pause."""
 
 
 class StoppedError(Exception):
@@ -67,7 +66,7 @@ def patiently(action: Callable[[], T], moved: Callable[[], int], tries: int, sto
             fruitless += 1
             if fruitless >= tries:
                 raise fault.error from None
-            stop.sleep(min(fault.wait if fault.wait is not None else FIRST_WAIT * 2 ** (fruitless - 1), LONGEST_WAIT))
+            stop.sleep(PAUSES.pause(fruitless - 1) if fault.wait is None else min(fault.wait, PAUSES.longest_pause))
 
 
 def sha256_of(path: Path, seen: Callable[[int], None], stop: Stop) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ryla_gen import media
-from ryla_gen.characters import CharacterJob, Characters, Plan
+from ryla_gen.characters import CharacterJob, CharacterPlan, Characters
 from ryla_gen.characters.base import progress_of, state_of_parts, summary
 from ryla_gen.characters.results import copy, failure
 from ryla_gen.client import Client
@@ -210,7 +210,7 @@ def _told(job: CharacterJob, **more: Any) -> dict[str, Any]:
     return summary(job.id, job.kind, job.parts, seed=job.plan.seed, **more)
 
 
-def _page(plan: Plan) -> str:
+def _page(plan: CharacterPlan) -> str:
     """A job in a few lines: where it is, and each of its pictures."""
     head = f"{plan.id}  {plan.kind}  {state_of_parts(plan.parts)}  {_counted(plan)}"
     rows = [(f"  {part.name}", part.state, "" if part.ended else f"{part.fraction:.0%}", _why(part.error)) for part in plan.parts]
@@ -221,12 +221,12 @@ def _why(error: RylaGenError | None) -> str:
     return "" if error is None else f"{error.code}: {error.message}"
 
 
-def _counted(plan: Plan) -> str:
+def _counted(plan: CharacterPlan) -> str:
     found = progress_of(plan.parts)
     return f"{found.succeeded} of {found.total}"
 
 
-def _said(plan: Plan) -> str:
+def _said(plan: CharacterPlan) -> str:
     if plan.kind == "sheet":
         return ", ".join(part.name for part in plan.parts)
     return shortened(plan.parts[0].prompt)
