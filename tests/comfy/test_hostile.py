@@ -359,7 +359,7 @@ async def test_a_job_behind_a_dead_one_waits_as_long_as_it_may_and_says_what_is_
         error = await bench.ending("well-1")
         stuck.cancel()
         assert isinstance(error, ServerUnhealthyError), error
-        assert "waited 1.5 s" in error.message and "the prompt odd-1" in error.message
+        assert "waited 1.5 s" in error.message and "prompt odd-1 was ahead" in error.message
         assert error.started == "no" and error.details["ahead"] == ["odd-1"]
         assert [event.position for event in bench.events if isinstance(event, Queued) and event.job == "well-1"] == [1]
         assert not [item for item in stub.pending if item[1] == "well-1"]
