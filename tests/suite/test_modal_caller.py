@@ -198,7 +198,8 @@ async def test_whoever_leaves_while_modal_takes_the_call_pays_for_nothing(modal:
         with pytest.raises(asyncio.CancelledError):
             await running
     [output] = modal.calls[before].outputs
-    assert output.result.status == api_pb2.GenericResult.GENERIC_STATUS_TERMINATED
+    ended = output.result.status == api_pb2.GenericResult.GENERIC_STATUS_TERMINATED
+    assert ended or b"job_canceled" in output.result.data, "ended by Modal, or refused by the worker, whichever was first"
 
 
 def test_a_large_request_has_the_time_that_its_upload_needs(modal: Loopback, client: Client) -> None:
