@@ -191,4 +191,4 @@ def not_found(lora_id: str, place: str) -> LoraNotFoundError:
 def broken_lora(lora_id: str, why: str) -> LoraNotFoundError:
     """Return the error for a stored LoRA whose file is not the one that was stored."""
     hint = f"Store it again: ryla-gen lora push FILE --id {lora_id}"
-    return LoraNotFoundError(f"The stored LoRA {lora_id} is not whole: {why}.", hint, {"lora_id": lora_id})
+    return LoraNotFoundError(f"The stored LoRA {lora_id} is damaged: {why}.", hint, {"lora_id": lora_id})
