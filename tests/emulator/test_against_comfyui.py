@@ -12,7 +12,8 @@ import pytest
 
 from ryla_gen.emulator import sampling
 from ryla_gen.emulator.model import Model
-from ryla_gen.emulator.sampling import Guider, Noise, flow
+from ryla_gen.emulator.sampling import flow
+from ryla_gen.emulator.sampling.run import Guider, Noise
 from ryla_gen.emulator.sampling.samplers import SAMPLERS, sampler_named
 from ryla_gen.emulator.sampling.walk import Array, Walk
 from ryla_gen.models.node_schemas import COMFYUI_VERSION, node_schemas

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..base import Context, NodeResult, node
-from ..sampling import Latent
+from ..sampling.run import Latent
 from ..server.files import next_names
 from ..sounds import Audio, notes_of, tone
 from ..video import read_audio, write_audio

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..base import Context, NodeResult, node
 from ..latents import Array
-from ..sampling import Latent
+from ..sampling.run import Latent
 from .latents import resized_planes
 from .plain_values import empty_latent
 

@@ -11,7 +11,7 @@ from .. import latents
 from ..base import Context, NodeResult, node
 from ..latents import Array
 from ..model import ANY, Vae, fits_together, visible_channels
-from ..sampling import Latent
+from ..sampling.run import Latent
 
 
 @node("EmptyLatentImage")

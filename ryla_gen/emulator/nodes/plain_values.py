@@ -18,7 +18,8 @@ from .. import latents
 from ..base import NodeResult
 from ..conditioning import Conditioning, Prompt
 from ..model import Clip, Model, model_for, vae_for
-from ..sampling import Guider, Noise, flow
+from ..sampling import flow
+from ..sampling.run import Guider, Noise
 from ..server.stand_ins import FOLLOWING, chosen, types_in
 from ..sounds import seconds_of, sound_of
 from ..video import Video

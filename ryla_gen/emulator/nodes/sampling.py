@@ -9,8 +9,9 @@ import numpy as np
 from ..base import Context, NodeResult, node
 from ..conditioning import Conditioning, Prompt
 from ..model import Model
-from ..sampling import Guider, Latent, Noise, fitting_samples, flow, sample, sample_both
+from ..sampling import flow
 from ..sampling.flow import ModelSampling, Sigmas
+from ..sampling.run import Guider, Latent, Noise, fitting_samples, sample, sample_both
 from ..sampling.samplers import sampler_named
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..base import Context, NodeResult, node
 from ..model import Model
-from ..sampling import Latent
 from ..sampling.flow import Sigmas
+from ..sampling.run import Latent
 
 MOST_LEVELS = 10_000
 

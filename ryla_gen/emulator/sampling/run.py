@@ -1,6 +1,6 @@
 """One sampling run: noise from a seed, the walk of a sampler over an emulated model, masks, progress and previews.
 
-Knows no node's inputs; nodes_sampling.py turns those into the arguments here.
+Knows no node's inputs; ``nodes.sampling`` turns those into the arguments here.
 """
 
 from __future__ import annotations
