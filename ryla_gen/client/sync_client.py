@@ -211,7 +211,8 @@ class Job:
             JobExpiredError: its backend no longer has it.
 
         """
-        return Client().jobs.get(id)
+        client = Client()  # held while it looks: its list of jobs holds it weakly, and a client that is gone closes itself
+        return client.jobs.get(id)
 
 
 class Jobs:

@@ -474,7 +474,7 @@ def test_looking_at_an_ended_job_changes_nothing_in_the_journal(server: Emulator
         (lambda client: client.run(Flux(**SMALL), timeout=0), "positive number"),
         (lambda client: client.run(Flux(**SMALL), timeout=-1), "positive number"),
         (lambda client: client.run(Flux(**SMALL), timeout=float("nan")), "positive number"),
-        (lambda client: client.run(Flux(**SMALL), tags="abc"), "several words"),
+        (lambda client: client.run(Flux(**SMALL), tags="abc"), "must be a list"),
     ],
 )
 def test_calls_that_cannot_be_meant_so_are_refused(client: Client, call: Any, says: str) -> None:

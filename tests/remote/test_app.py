@@ -188,7 +188,7 @@ def test_a_lora_comes_from_the_volume_when_it_is_first_asked_for(app: Loopback) 
     (folder.parent / "broken" / broken).write_bytes(b"torn")
     error = method("flux_lora").remote({"inputs": {**SMALL, "lora_id": "broken"}})["error"]
     assert error["code"] == "lora_not_found"
-    assert "not whole" in error["message"]
+    assert "is damaged" in error["message"]
 
 
 def safetensors(content: bytes) -> bytes:

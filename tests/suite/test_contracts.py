@@ -223,5 +223,5 @@ print(json.dumps({{"job": job.id, "state": job.state}}))
 
 def test_the_weights_are_told_to_an_older_client(new_worker: Loopback, older: Path) -> None:
     script = "import asyncio\nfrom ryla_gen import Settings, fleet\n"
-    script += "found = asyncio.run(admin.weights(Settings.load(backend='modal'), 'status', ['flux']))\n"
+    script += "found = asyncio.run(fleet.weights(Settings.load(backend='modal'), 'status', ['flux']))\n"
     assert process(older, script + "print(json.dumps({'files': len(found['files'])}))") == {"files": 1}

@@ -174,7 +174,7 @@ def test_a_broken_card_is_said_to_be_broken(client: Client, folder: Path, tmp_pa
     stored(folder / "ada", "lora.json", card.encode())
     assert client.loras.show("ada").kind == "broken"
     assert not client.loras.verify("ada").ok
-    with pytest.raises(LoraNotFoundError, match="not whole"):
+    with pytest.raises(LoraNotFoundError, match="is damaged"):
         client.loras.pull("ada", tmp_path / "x.safetensors")
     assert list(tmp_path.glob("x*")) == []
     assert client.loras.push(stored(tmp_path, "ada.safetensors", lora())).outcome == "pushed"

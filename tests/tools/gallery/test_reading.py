@@ -209,7 +209,7 @@ def test_a_page_of_ours_is_written_anew_and_no_other_file_is(tmp_path: Path, his
     assert page == tmp_path / "gallery.html" and MARK in page.read_bytes()[:MARK_WITHIN]
     assert save_page(page, found) == page
     report = write(tmp_path / "report.html", b"<!doctype html>mine")
-    with pytest.raises(OutputExistsError, match="no gallery page") as refused:
+    with pytest.raises(OutputExistsError, match="is not a gallery page") as refused:
         save_page(report, found)
     assert "--overwrite" in refused.value.hint and report.read_bytes() == b"<!doctype html>mine"
     assert MARK in save_page(report, found, overwrite=True).read_bytes()

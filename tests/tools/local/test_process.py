@@ -77,7 +77,7 @@ def test_a_process_that_only_has_the_number_is_left_alone(tmp_path: Path) -> Non
         (folder.state / "server.json").write_text(json.dumps(told))
         with one._lock() as lock:
             assert lock is not None
-            with pytest.raises(ServerUnhealthyError, match="cannot be told"):
+            with pytest.raises(ServerUnhealthyError, match="its process is not known"):
                 one.stop()
         assert stranger.poll() is None
     finally:
