@@ -2,7 +2,7 @@
 
 The scripts that shells read are Typer's (``ryla-gen --install-completion``), and so is the answer where options are asked for.
 Names are answered here, because a key press must not wait: Typer has to load the command line and the workflows' classes first,
-which takes 7 to 10 times the processor time (2.2 s against 0.2 s on a busy machine).
+which takes 4 to 6 times the processor time (0.8 to 1.1 s against 0.2 s on a busy machine).
 
 What is shown beside a name may come from a request (a prompt), and zsh runs what it is given: only harmless characters are let
 through.

@@ -4,7 +4,7 @@ A terminal's variables say what it can. Only one that may know sixel is asked, a
 was pressed: whatever is not the answer goes back to the keyboard's queue.
 
 Why no library: textual-image (0.12) asks every terminal while it is imported, may swallow keys that are typed meanwhile, and does
-not know iTerm2's way; term-image (0.7) takes 0.4 s to import and does not know sixel.
+not know iTerm2's way; term-image (0.7) takes 0.2 s to import and does not know sixel.
 """
 
 from __future__ import annotations

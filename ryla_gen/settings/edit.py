@@ -1,7 +1,7 @@
 """Change one value in the text of a TOML file with tomlkit, which keeps comments, order and layout.
 
 The new text is parsed again by tomllib, and must mean the old one with that one change: else nothing is changed. Knows no setting.
-Import it to write only: tomlkit takes 0.1 s to load, and every command reads the settings.
+Import it to write only: tomlkit takes some 20 ms to load, and every command reads the settings.
 """
 
 from __future__ import annotations
