@@ -79,6 +79,6 @@ else:
     def __getattr__(name: str) -> object:
         if name not in RENAMED:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        text = f"{__name__}.{name} is now {RENAMED[name]}; the old name goes with the next release."
+        text = f"{__name__}.{name} is now {RENAMED[name]}; the old name stops working in ryla_gen 0.3.0."
         warnings.warn(text, DeprecationWarning, stacklevel=2)
         return globals()[RENAMED[name]]
