@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ryla_gen.emulator import sampling
 from ryla_gen.emulator.model import Model
 from ryla_gen.emulator.sampling import flow
+from ryla_gen.emulator.sampling import run as sampling
 from ryla_gen.emulator.sampling.run import Guider, Noise
 from ryla_gen.emulator.sampling.samplers import SAMPLERS, sampler_named
 from ryla_gen.emulator.sampling.walk import Array, Walk
