@@ -165,7 +165,7 @@ def _says_sixel() -> bool:
     try:
         with _keys_unread(sys.stdin.fileno()) as keyboard:
             if select.select([keyboard], [], [], 0)[0]:
-                return False  # somebody is typing
+                return False  # a key was pressed
             os.write(sys.stderr.fileno(), ASK)
             said = _answered(keyboard)
     except (OSError, ValueError, ImportError):
@@ -181,7 +181,7 @@ def _keys_unread(keyboard: int) -> Iterator[int]:
     import tty
 
     if os.tcgetpgrp(keyboard) != os.getpgrp():
-        raise OSError  # in the background: the keys are somebody else's
+        raise OSError  # in the background, where another program reads the keys
     before = termios.tcgetattr(keyboard)
     tty.setcbreak(keyboard, termios.TCSANOW)  # not TCSAFLUSH, which throws away what was typed
     try:

@@ -149,7 +149,7 @@ class Batch:
         return Outcome(row, "succeeded", generation.job, tuple(names), generation.seed, cost, seconds)
 
     def _places(self, row: Row, generation: Generation) -> list[Path]:
-        """The row's own names; where somebody took one meanwhile, names that only this row can have."""
+        """The row's own names; where one was taken meanwhile, names that only this row can have."""
         folder, count = self._manifest.folder, len(generation.outputs)
         suffixes = [item.suffix for item in generation.outputs]
         own = [numbered(folder / row.target, index, count, suffix) for index, suffix in enumerate(suffixes)]

@@ -1,4 +1,4 @@
-"""What a batch is made of: a row as it was written, a row that can run, what became of it. Pure data: reads and runs nothing."""
+"""Define the parts of a batch: a row as it was written, a row that can run, and its outcome. Pure data: reads and runs nothing."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ..errors import JobError, PlainData, RylaGenError
 from ..workflows.base import Workflow
 
 SHOWN_KEY = 8
-"""Digits of the key in a file name that nobody chose."""
+"""Digits of the key in a file name that the row does not choose."""
 
 UNANSWERED = frozenset({"backend_unreachable", "not_authorized", "backend_not_configured"})
-"""Codes of a question that nobody answered: they say nothing of the job that was asked for."""
+"""Codes of a question without an answer: they say nothing about the job itself."""
 
 RowState = Literal["succeeded", "failed"]
 

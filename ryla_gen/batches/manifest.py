@@ -1,4 +1,4 @@
-"""The memory of a batch's folder: an append-only file that says what was sent and what is done. Knows no workflow."""
+"""Record in a batch's folder, in an append-only file, what was sent and what is done. Knows no workflow."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Known:
 
     done: PlainData | None = None
     sent: str | None = None
-    """Job whose end nobody knows: its process was killed, or lost contact with it."""
+    """Job whose end is unknown: its process was killed, or lost contact with it."""
     claimed: set[str] = field(default_factory=set)
     """File names that runs of this key chose: whatever lies there is ours."""
 
@@ -61,7 +61,7 @@ class Manifest:
         return done if there else None
 
     def unfinished(self, key: str) -> str | None:
-        """Job of this row whose end nobody knows: its process was killed, or lost contact with it."""
+        """Job of this row whose end is unknown: its process was killed, or lost contact with it."""
         return self._of(key).sent
 
     def claims(self, key: str, name: str) -> bool:

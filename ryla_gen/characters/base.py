@@ -1,4 +1,4 @@
-"""What a character job is: its kind, its pictures, the angles of a sheet. Plain data; reads no file and sends nothing."""
+"""Define a character job: its kind, its pictures, the angles of a sheet. Plain data; reads no file and sends nothing."""
 
 from __future__ import annotations
 

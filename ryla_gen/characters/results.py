@@ -1,4 +1,4 @@
-"""What a character job gives: its pictures, its contact sheet, or why there are fewer. Saves files; runs nothing."""
+"""Collect what a character job made: its pictures, its contact sheet, or why there are fewer. Saves files; runs nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a picture that did not come may be made again: what an error says of its job. Pure decisions; asks and sends nothing."""
+"""Decide whether a picture that failed may be made again, from the error of its job. Pure decisions; asks and sends nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m ryla_gen.emulator``: the emulator in the foreground, for whoever supervises it in ComfyUI's place.
+"""``python -m ryla_gen.emulator``: serve the emulator in the foreground, for a supervisor that starts it in ComfyUI's place.
 
 People start it with ``ryla-gen emulator``, which speaks to them.
 """
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _to_stderr(line: str) -> None:
-    """Write a line where ComfyUI writes its log: whoever supervises the server reads it there."""
+    """Write a line where ComfyUI writes its log: the supervisor of the server reads it there."""
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
 

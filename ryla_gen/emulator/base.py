@@ -1,4 +1,4 @@
-"""What an emulated node is: a plain function of its inputs and a context. Knows no HTTP, no queue, no other node."""
+"""Define and register emulated nodes: plain functions of their inputs and a context. Knows no HTTP, no queue, no other node."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Interrupted(Exception):  # noqa: N818 - ComfyUI says it so
 
 
 def _unheard(line: str) -> None:
-    """Nobody reads this server's log."""
+    """Discard a line: this server's log is not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Context:
     extra_pnginfo: Mapping[str, Any]
     """Further PNG text chunks the caller asked for."""
     report: Callable[[int, int, Callable[[], Image] | None], None]
-    """Takes (value, maximum, preview); the preview is only drawn when somebody watches. Raises Interrupted."""
+    """Takes (value, maximum, preview); the preview is drawn only for a connected client. Raises Interrupted."""
     send_image: Callable[[Image], None]
     """Sends one whole picture over the websocket (SaveImageWebsocket)."""
     log: Callable[[str], None] = _unheard

@@ -1,4 +1,4 @@
-"""What steers a picture: encoded prompts, LoRA looks, faces. Plain frozen data; knows no arithmetic and no nodes."""
+"""Define what steers a picture: encoded prompts, LoRA styles, faces. Plain frozen data; knows no arithmetic and no nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What LoRAs, reference faces and guidance do to a painting. Pixels in, pixels out; knows no latents, no nodes."""
+"""Apply LoRAs, reference faces and guidance to a painting. Pixels in, pixels out; knows no latents, no nodes."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class Watched:
         self._began = time.monotonic()
 
     async def follow(self, follower: PromptStream) -> None:
-        """Read the prompt's messages to its end; stop it when it takes too long or when nobody wants it any more.
+        """Read the prompt's messages to its end; stop it when it takes too long or when it is no longer wanted.
 
         Raises:
             GenerationTimeoutError: it waited or ran too long, and was stopped.

@@ -1,4 +1,4 @@
-"""What a face is here: where it is, and the numbers that tell whose it is. Pure arithmetic; loads no model."""
+"""Define a face: its place in a picture, and the embedding that identifies it. Pure arithmetic; loads no model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a lock is made from, and what can be read from a lock. Runs nothing."""
+"""Define what a lock is made from, and read what a lock pins. Runs nothing."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ STOP_SECONDS = 10.0
 """How long an interrupted call may take to cancel its work: one HTTP round trip is milliseconds, a pod far away is seconds."""
 
 FINISH_SECONDS = 2.0
-"""How long the end of a program waits for clients that nobody closed, and an abandoned loop for its source to close."""
+"""How long the end of a program waits for clients that were not closed, and an abandoned loop for its source to close."""
 
 
 class Portal:
@@ -97,7 +97,7 @@ class Portal:
         thread.join(STOP_SECONDS)
 
     def end_with(self, owner: object, last: Callable[[], Coroutine[Any, Any, None]]) -> weakref.finalize[..., object]:
-        """Run one last coroutine and stop when the owner is gone, or the program ends; what remains when nobody closed."""
+        """Run one last coroutine and stop when the owner is gone, or the program ends; what remains when it was not closed."""
         _open.add(self)
         self._last = last
         finalizer = weakref.finalize(owner, self._finish)
@@ -169,7 +169,7 @@ _leaving: set[threading.Thread] = set()
 
 @atexit.register
 def _leave() -> None:
-    """At the end of the program: stop every portal that nobody closed, and give them a moment."""
+    """At the end of the program: stop every portal that was not closed, and give them a moment."""
     for portal in list(_open):
         portal._finish()
     deadline = time.monotonic() + FINISH_SECONDS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..base import NODES
-from . import (
+from . import (  # noqa: F401 - importing them registers their classes
     audio,
     conditioning,
     faces,
@@ -26,28 +26,4 @@ from . import (
     video,
 )
 
-MODULES = (
-    audio,
-    conditioning,
-    faces,
-    families,
-    files,
-    images,
-    latents,
-    loaders,
-    logic,
-    masks,
-    output,
-    resizing,
-    samplers,
-    sampling,
-    schedules,
-    shapes,
-    texts,
-    upscale,
-    values,
-    video,
-)
-"""Every module of nodes."""
-
-__all__ = ["MODULES", "NODES"]
+__all__ = ["NODES"]

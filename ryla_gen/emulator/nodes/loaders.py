@@ -25,7 +25,7 @@ def checkpoint_loader_simple(context: Context, ckpt_name: str) -> NodeResult:
 
 @node("CheckpointLoader")
 def checkpoint_loader(context: Context, config_name: str, ckpt_name: str) -> NodeResult:
-    """The older loader, with a configuration nobody needs any more."""
+    """The older loader, with a configuration that is no longer needed."""
     return checkpoint_loader_simple(context, ckpt_name)
 
 

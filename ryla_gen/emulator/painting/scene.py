@@ -28,7 +28,7 @@ PEOPLE: dict[str, str] = {
     "portrait": "person", "person": "person", "face": "person", "headshot": "person", "selfie": "person",
     "woman": "woman", "girl": "woman", "lady": "woman", "man": "man", "boy": "man", "guy": "man",
 }  # fmt: skip
-"""Words for somebody whose portrait is painted."""
+"""Words for a person whose portrait is painted."""
 
 FIGURES: dict[str, str] = {
     **dict.fromkeys(PEOPLE, "person"), "lighthouse": "lighthouse", "house": "house", "cottage": "house", "cabin": "house",

@@ -1,4 +1,4 @@
-"""Sampler steps: from noise to picture along a list of sigmas, with a denoiser that somebody else provides.
+"""Step from noise to picture along a list of sigmas, with a denoiser given by the caller.
 
 Every sampler works on x = picture + σ·noise as well as on the rectified flow x = (1-σ)·picture + σ·noise: in both, (x - D)/σ is the
 slope dx/dσ. Written from the papers named at each function. Knows no latents' meaning, no models, no nodes.

@@ -1,4 +1,4 @@
-"""What samplers are made of: everything one needs besides its start, straight steps, and ancestral ones that renew noise.
+"""Provide the parts of samplers: the state of a run, straight steps, and ancestral ones that renew noise.
 
 Every sampler works on x = picture + σ·noise as well as on the rectified flow x = (1-σ)·picture + σ·noise: in both, (x - D)/σ is the
 slope dx/dσ. Knows no latents' meaning, no models, no nodes.

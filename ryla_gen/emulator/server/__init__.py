@@ -36,7 +36,7 @@ from .sockets import Hub
 
 _log = logging.getLogger(__name__)
 _http = logging.getLogger(f"{__name__}.http")
-"""What aiohttp says of bad requests. A client that leaves in mid-sentence is nobody's affair: silent unless logging is set up."""
+"""aiohttp's log of malformed requests; silent unless logging is set up, since clients often disconnect in mid-request."""
 _http.addHandler(logging.NullHandler())
 
 CANCELS = {("POST", "/interrupt"), ("POST", "/queue"), ("POST", "/api/interrupt"), ("POST", "/api/queue")}
@@ -199,7 +199,7 @@ class Emulator:
         self._clean()
 
     def serve_forever(self) -> None:
-        """Start and stay until interrupted (Ctrl-C, or SIGTERM from whoever supervises it), then close."""
+        """Start and stay until interrupted (Ctrl-C, or SIGTERM from its supervisor), then close."""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.default_int_handler)
         self.start()

@@ -1,4 +1,4 @@
-"""Says before a prompt runs what the emulator stands in for, and which nodes it cannot run at all. Pure; runs nothing.
+"""Say before a prompt runs what the emulator stands in for, and which nodes it cannot run at all. Pure; runs nothing.
 
 A stand-in never makes a saved file alone: an emulated sampler must be behind it, or a picture, video or sound that was loaded.
 """

@@ -1,4 +1,4 @@
-"""Runs prompts, one after the other, on one thread, and says what happens in ComfyUI's messages and their order.
+"""Run prompts, one after the other, on one thread, and send ComfyUI's messages in their order.
 
 Knows nodes only through the registry in ``base`` and clients only through the hub; speaks no HTTP.
 """
@@ -73,7 +73,7 @@ class Run:
     # Saying what happens -----------------------------------------------------------------------------------------
 
     def say(self, event: str, **data: Any) -> None:
-        """Send an event about this prompt to the client that follows it; nobody gets it when none does."""
+        """Send an event about this prompt to the client that follows it; it goes to no one when none does."""
         if self.job.client_id is not None:
             self.hub.send(event, {**data, "prompt_id": self.job.prompt_id}, self.job.client_id)
 
@@ -96,7 +96,7 @@ class Run:
         return {**ids, "display_node_id": node_id, "parent_node_id": None, "real_node_id": node_id}
 
     def report(self, value: int, maximum: int, preview: Callable[[], Image] | None) -> None:
-        """Say how far the current node is, with a preview when somebody would see it; raises when interrupted."""
+        """Say how far the current node is, with a preview when a client would see it; raises when interrupted."""
         self.stop_if_interrupted()
         client = self.job.client_id
         self._progress(self.current, value, maximum, "running")

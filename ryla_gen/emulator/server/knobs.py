@@ -18,7 +18,7 @@ class Knobs:
     drop_websocket_after: int | None = None
     """Cut a websocket without a goodbye after it was sent this many messages; once, then the knob is None again."""
     away: bool = False
-    """Answer nobody, and cut each websocket that has something to tell, as behind a broken line; prompts go on."""
+    """Answer no request, and cut each websocket that has something to send, as behind a broken line; prompts go on."""
     slow_answers: float = 0.0
     """Seconds from taking a prompt to saying so."""
     refuse_cancels: int | None = None

@@ -1,4 +1,4 @@
-"""What a prompt has to run: which nodes, in which order, and under which names their results are kept.
+"""Plan a prompt: which nodes run, in which order, and under which names their results are cached.
 
 Pure functions of a graph; nothing here recurses, however deep the graph. Runs nothing and sends nothing.
 """

@@ -29,7 +29,7 @@ MOST_WAITING_PROGRESS = 2**10
 MOST_WAITING_BYTES = 64 * 2**20
 """Bytes one socket may have waiting: a batch of whole pictures through SaveImageWebsocket."""
 MOST_WAITING_PREVIEWS = 2
-"""Previews that wait; a newer one replaces the oldest, for nobody wants to see old ones."""
+"""Previews that wait; a newer one replaces the oldest, since old ones are of no use."""
 PREVIEW_SIZE = 512
 """Longest edge of a preview in pixels; ComfyUI's default."""
 
@@ -132,11 +132,11 @@ class Hub:
         self._post(_Message(head + _encoded(image, form), preview=form == "JPEG"), client_id, metadata)
 
     def listening(self, client_id: str | None) -> bool:
-        """True when somebody would receive a message to this client."""
+        """True when a message to this client would be received."""
         return bool(self._sockets) if client_id is None else client_id in self._sockets
 
     def wants_preview(self, client_id: str | None) -> bool:
-        """True when somebody listens who has taken the previews of before."""
+        """True when a client listens that has taken the earlier previews."""
         return any(
             socket.waiting_previews < MOST_WAITING_PREVIEWS and (socket.metadata or self._plain_previews)
             for socket in self._of(client_id)

@@ -1,4 +1,4 @@
-"""What trials add up to: success rate, consistency of a face, times and costs. Pure; runs nothing and draws nothing."""
+"""Sum up trials: success rate, consistency of a face, times and costs. Pure; runs nothing and draws nothing."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ function more() {
 new IntersectionObserver((entries) => {
   if (!entries.some((entry) => entry.isIntersecting)) return;
   more();
-  // Where a batch did not fill the window the mark never left it, and nobody would call again.
+  // Where a batch did not fill the window the mark never left it, and nothing would call again.
   const again = () => { if (at("more").getBoundingClientRect().top < innerHeight + 800 && state.made < state.shown.length) { more(); requestAnimationFrame(again); } };
   requestAnimationFrame(again);
 }, { rootMargin: "800px" }).observe(at("more"));

@@ -80,7 +80,7 @@ def _fields(cls: type[Workflow], inputs: Mapping[str, Any], needs: tuple[str, ..
         wanted = cls.from_plain(full, trusted=True)
         return kept if cls.from_plain(kept, trusted=True) == wanted else full
     except RylaGenError:
-        return None  # a note of another version, or of nobody's: the file itself is asked when it is run again
+        return None  # a note of another version, or of no known one: the file itself is read when it is run again
 
 
 def _jsonlike(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""An installation: what it will take, then its commands and its weights. Asks nobody; who calls has asked."""
+"""Install a local ComfyUI: say what it will take, then run its commands and download its weights. Asks no question."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Plan:
     weights_bytes: int
     """Bytes of weights that are not there yet, of those whose size is known."""
     unknown_sizes: int
-    """Files that are not there yet and whose size nobody published."""
+    """Files that are not there yet and whose size is not published."""
     free_bytes: int
     warnings: tuple[str, ...] = ()
 

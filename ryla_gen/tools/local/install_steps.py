@@ -1,4 +1,4 @@
-"""What an installation is made of, as plain steps: the same pins, packs and mends as Modal's images. Runs nothing."""
+"""List the steps of an installation: the same pins, packs and patches as Modal's images. Runs nothing."""
 
 from __future__ import annotations
 

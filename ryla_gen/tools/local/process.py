@@ -1,6 +1,6 @@
 """ComfyUI in the background of this machine: started, looked at, stopped, by any process. Installs nothing.
 
-A running server holds the lock of a file that it got open from us. So whoever finds the lock free knows that no server runs,
+A running server holds the lock of a file that it got open from us. So a process that finds the lock free knows that no server runs,
 whatever the pid file says, and two starts at once cannot both succeed.
 """
 
@@ -262,7 +262,7 @@ class Local:
 
 
 def _refused(error: BackendError) -> bool:
-    """Whether nobody listens yet, rather than listens and is silent."""
+    """Whether nothing listens yet, as opposed to a listener that is silent."""
     return not error.details.get("sent", False)
 
 
@@ -279,7 +279,7 @@ def _born(pid: int) -> str | None:
 
 
 def _free(port: int, option: str) -> int:
-    """The port, when nobody listens there."""
+    """The port, when nothing listens there."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
