@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from ..errors import (
 )
 from ..results import METADATA_KEY
 from ..settings import Settings
+from ..support.numbers import is_number
 from . import BUILT
 
 
@@ -144,5 +146,6 @@ def _lost_call_error(found: RylaGenError, error: BaseException, own: str) -> Ryl
     return PreemptedError(f"The container of the call {own} was lost.") if over_without_reply(error) else found
 
 
-def _number(value: Any) -> int | None:
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+def _number(value: object) -> int | None:
+    """Read a seed; JSON of a server may hold NaN or Infinity in its place."""
+    return int(value) if is_number(value) and math.isfinite(value) else None

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ..support.numbers import number_or
+
 OutputKind = Literal["image", "video"]
 """What a workflow makes."""
 
@@ -75,5 +77,4 @@ def graph_work(graph: Any) -> Work:
 
 def number(inputs: Mapping[str, Any], name: str, default: float) -> float:
     """Return a field's number; the default where the journal has something else, or nothing."""
-    value = inputs.get(name)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else default
+    return number_or(inputs.get(name), default)
