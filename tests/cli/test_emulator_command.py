@@ -62,12 +62,16 @@ def test_listening_everywhere_is_said_with_an_address_that_can_be_used(host: str
         pytest.skip("no IPv6 here")
     process = started("emulator", "--host", host, "--port", "0", "--json")
     assert process.stdout is not None
+    assert process.stderr is not None
     url = envelope(process.stdout.readline())["data"]["url"]
     assert url.startswith(f"http://{said}:")
+    notes = b""
+    while b"Use it:" not in notes:  # the last it says before it serves
+        notes += process.stderr.readline() or b"Use it: never said"
     with urllib.request.urlopen(f"{url}/system_stats", timeout=5) as answer:
         assert answer.status == 200
     process.send_signal(signal.SIGINT)
-    _, notes = process.communicate(timeout=SECONDS)
+    process.communicate(timeout=SECONDS)
     assert b"warning: it listens on every address" in notes
     assert f"--url {url} ".encode() in notes
 

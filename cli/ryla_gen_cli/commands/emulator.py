@@ -55,9 +55,6 @@ def emulator(
     url, everywhere = _reachable(server)
     use = f'Use it: ryla-gen run flux-dev "a fox" --url {url}   (or any ComfyUI client). Stop it: Ctrl-C'
     try:
-        screen.result(
-            {"url": url, "folder": str(server.folder), "comfyui": server.comfyui}, f"Emulated ComfyUI {server.comfyui} at {url}"
-        )
         if everywhere:
             screen.note(
                 f"warning: it listens on every address of this machine (--host {host}): anyone who can reach it can use it."
@@ -65,6 +62,9 @@ def emulator(
             screen.note(
                 "It answers requests for IP addresses and for this machine's own names; allow another name with --allow-host NAME."
             )
+        screen.result(
+            {"url": url, "folder": str(server.folder), "comfyui": server.comfyui}, f"Emulated ComfyUI {server.comfyui} at {url}"
+        )
         screen.note(use)
         server.serve_forever()
     except KeyboardInterrupt:  # before it serves: the same end
