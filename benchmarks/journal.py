@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ryla_gen.history import History
-from ryla_gen.history.base import instant, stored
+from ryla_gen.history.base import instant, to_column
 
 COMMANDS: tuple[tuple[str, ...], ...] = (
     ("--version",),
@@ -82,7 +82,7 @@ def filled(home: Path, count: int) -> str:
     chance, middle = random.Random(7), ""
     with sqlite3.connect(home / "history.sqlite3") as connection:
         for number in range(count):
-            values = {name: stored(name, value) for name, value in row(number, count, chance).items()}
+            values = {name: to_column(name, value) for name, value in row(number, count, chance).items()}
             names, marks = ", ".join(values), ", ".join("?" * len(values))
             connection.execute(f"INSERT INTO jobs ({names}) VALUES ({marks})", tuple(values.values()))
             middle = str(values["id"]) if number == count // 2 else middle

@@ -41,7 +41,7 @@ def pages() -> Iterator[tuple[str, str]]:
     yield "docs/api.md", api_page()
 
 
-def generated(root: Path = ROOT) -> Iterator[tuple[str, str]]:
+def generate(root: Path = ROOT) -> Iterator[tuple[str, str]]:
     """Yield path and text of everything that is generated, or has a generated part."""
     from .deploy_record import deploy_record
     from .tables import hand_written_pages
@@ -54,7 +54,7 @@ def generated(root: Path = ROOT) -> Iterator[tuple[str, str]]:
 
 def stale(root: Path = ROOT, fresh: Mapping[str, str] | None = None) -> list[str]:
     """Return the files that are not what the generator would write, or that it would not write at all."""
-    fresh = dict(generated(root)) if fresh is None else fresh
+    fresh = dict(generate(root)) if fresh is None else fresh
     found = [name for name, text in fresh.items() if not _holds(root / name, text)]
     there = [path.relative_to(root).as_posix() for folder in OWNED for path in (root / folder).glob("*") if path.is_file()]
     return [*found, *(name for name in there if name not in fresh)]
@@ -76,7 +76,7 @@ def put(root: Path, fresh: Mapping[str, str]) -> list[str]:
 
 def write(root: Path = ROOT, fresh: Mapping[str, str] | None = None) -> list[str]:
     """Write what is stale, remove what is not made any more, and return both."""
-    fresh = dict(generated(root)) if fresh is None else fresh
+    fresh = dict(generate(root)) if fresh is None else fresh
     gone = [name for name in stale(root, fresh) if name not in fresh]
     written = put(root, fresh)
     for name in gone:

@@ -13,7 +13,7 @@ WIDTH = 92
 """Columns of the help texts, so that they are the same on every machine."""
 
 
-def said(*arguments: str) -> str:
+def output_of(*arguments: str) -> str:
     """Return what a command writes.
 
     Raises:
@@ -23,7 +23,7 @@ def said(*arguments: str) -> str:
     from ryla_gen_cli import app
 
     out, words = io.StringIO(), io.StringIO()
-    with _fixed(), redirect_stdout(out), redirect_stderr(words):
+    with _fixed_terminal(), redirect_stdout(out), redirect_stderr(words):
         code = app.run(list(arguments))
     if code != 0:
         raise RuntimeError(f"ryla-gen {' '.join(arguments)}: exit {code}\n{words.getvalue()}")
@@ -32,11 +32,11 @@ def said(*arguments: str) -> str:
 
 def data(*arguments: str) -> dict[str, Any]:
     """Return the data of a command's ``--json``."""
-    return dict(json.loads(said(*arguments, "--json").splitlines()[-1])["data"])
+    return dict(json.loads(output_of(*arguments, "--json").splitlines()[-1])["data"])
 
 
 @contextmanager
-def _fixed() -> Iterator[None]:
+def _fixed_terminal() -> Iterator[None]:
     """Nothing of this machine shows: neither the width of its terminal nor its colours."""
     fixed = {"COLUMNS": str(WIDTH), "LINES": "50", "NO_COLOR": "1", "TERM": "dumb", "_TYPER_FORCE_DISABLE_TERMINAL": "1"}
     before = {name: os.environ.get(name) for name in fixed}

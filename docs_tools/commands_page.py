@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import typer.main
 
-from .asking import said
+from .asking import output_of
 from .workflow_pages import MARK
 
 HEAD = f"""{MARK}
@@ -25,7 +25,7 @@ def commands_page() -> str:
     parts = []
     for words in _commands():
         name = " ".join(("ryla-gen", *words))
-        parts.append(f"## {name}\n\n```text\n{said(*words, '--help').strip()}\n```\n")
+        parts.append(f"## {name}\n\n```text\n{output_of(*words, '--help').strip()}\n```\n")
     return HEAD + "\n".join(parts)
 
 

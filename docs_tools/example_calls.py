@@ -59,9 +59,9 @@ def shell_line(name: str) -> str:
     cls = workflow_class(name)
     found = example_of(cls)
     fields = dict(found.fields)
-    words = ["ryla-gen", "graph", "run", str(fields.pop("graph"))] if cls.own_graph else ["ryla-gen", "run", hyphened(name)]
+    words = ["ryla-gen", "graph", "run", str(fields.pop("graph"))] if cls.own_graph else ["ryla-gen", "run", hyphenate(name)]
     for key, value in fields.items():
-        option = [] if key == "prompt" and not cls.own_graph else [f"--{hyphened(key)}"]
+        option = [] if key == "prompt" and not cls.own_graph else [f"--{hyphenate(key)}"]
         words += [*option, f'"{value}"' if key == "prompt" else shlex.quote(str(value))]
     return " ".join([*words, "-o", found.output])
 
@@ -106,7 +106,7 @@ def _typescript(cls: type[Workflow], name: str, value: Any) -> str:
     return f"{camel(name)}: {written}"
 
 
-def hyphened(name: str) -> str:
+def hyphenate(name: str) -> str:
     """Return the name as the command line writes it."""
     return name.replace("_", "-")
 

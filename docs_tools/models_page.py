@@ -7,7 +7,7 @@ from typing import Any
 from ryla_gen.workflows.registry import BUILT_IN
 
 from .asking import data
-from .example_calls import hyphened
+from .example_calls import hyphenate
 from .workflow_pages import MARK, cell, commercial, size, use
 
 HEAD = f"""{MARK}
@@ -43,19 +43,19 @@ COMMERCIAL = (
 
 def models_page() -> str:
     """Return the page."""
-    shown = {name: data("workflows", "show", hyphened(name)) for name in BUILT_IN}
+    shown = {name: data("workflows", "show", hyphenate(name)) for name in BUILT_IN}
     users: dict[str, list[str]] = {}
     rows: dict[str, dict[str, Any]] = {}
     for name, item in shown.items():
         for row in item["weights"]:
             key = f"{row['folder']}/{row['name']}"
             rows.setdefault(key, row)
-            users.setdefault(key, []).append(hyphened(name) + ("" if not row["only_with"] else "*"))
+            users.setdefault(key, []).append(hyphenate(name) + ("" if not row["only_with"] else "*"))
     lines = ["| workflow | commercial use | licences of the default files |", "|---|---|---|"]
     for name, item in shown.items():
         licences = sorted({row["licence"] or "not known" for row in item["weights"] if not row["only_with"]})
         said = cell("; ".join(licences)) or "those of the models that the graph names"
-        lines.append(f"| [{hyphened(name)}](workflows/{hyphened(name)}.md) | {commercial(item['commercial_use'])} | {said} |")
+        lines.append(f"| [{hyphenate(name)}](workflows/{hyphenate(name)}.md) | {commercial(item['commercial_use'])} | {said} |")
     lines += ["", *COMMERCIAL, ""]
     lines += ["## Files", "", "A star: only with some option; the workflow's page says which.", ""]
     lines += ["| file | size | commercial use | licence | account needed | from | used by |", "|---|---|---|---|---|---|---|"]

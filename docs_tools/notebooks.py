@@ -41,7 +41,7 @@ def execute(path: Path, folder: Path) -> NotebookNode:
     return notebook
 
 
-def cleaned(notebook: NotebookNode) -> NotebookNode:
+def clean(notebook: NotebookNode) -> NotebookNode:
     """Leave out what is different on every machine and at every time; keep sources, ids, counts and what is shown."""
     notebook.metadata = NotebookNode(kernelspec=NotebookNode(KERNEL), language_info=NotebookNode(name="python"))
     for cell in notebook.cells:
@@ -58,7 +58,7 @@ def main(names: list[str]) -> None:
         if names and path.stem not in names and path.name not in names:
             continue
         with TemporaryDirectory(prefix="ryla-gen-notebook-") as folder:
-            notebook = cleaned(execute(path, Path(folder)))
+            notebook = clean(execute(path, Path(folder)))
             text = nbformat.writes(notebook, version=4) + "\n"
             if folder in text:
                 raise SystemExit(f"{path.name}: an output names a folder of this machine; print less.")

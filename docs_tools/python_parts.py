@@ -22,8 +22,8 @@ PACKAGE, METHODS, APP = "ryla_gen/__init__.py", "ryla_gen/client/methods.py", "r
 
 def python_sources(root: Path) -> Iterator[tuple[str, str]]:
     """Yield path and text of every source with generated parts."""
-    for name, parts in ((PACKAGE, _exports()), (METHODS, _methods()), (APP, _served())):
-        yield name, _formatted(with_parts((root / name).read_text(encoding="utf-8"), parts), name)
+    for name, parts in ((PACKAGE, _exports()), (METHODS, _methods()), (APP, _modal_classes())):
+        yield name, _format(with_parts((root / name).read_text(encoding="utf-8"), parts), name)
 
 
 def first_sentence(cls: type[Workflow]) -> str:
@@ -62,7 +62,7 @@ def _methods() -> Mapping[str, str]:
     return {"imports": "\n".join(["from ..workflows.base import Workflow", *imports]), "methods": "\n".join(lines)}
 
 
-def _served() -> Mapping[str, str]:
+def _modal_classes() -> Mapping[str, str]:
     return {family: "\n".join(_of_family(family)) for family in CLASS_OF_FAMILY}
 
 
@@ -77,7 +77,7 @@ def _of_family(family: str) -> Iterator[str]:
 """
 
 
-def _formatted(text: str, name: str) -> str:
+def _format(text: str, name: str) -> str:
     """As the linter orders imports and breaks lines, so that it has nothing to say."""
     for command in (["check", "--select", "I", "--fix", "--quiet"], ["format", "--quiet"]):
         call = [sys.executable, "-m", "ruff", *command, "--stdin-filename", name, "-"]

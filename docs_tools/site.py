@@ -41,11 +41,11 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     folder = posixpath.dirname(HOME.get(place, f"docs/{place}"))
     lines = markdown.splitlines()
     for number, line in prose(markdown):
-        lines[number - 1] = LINK.sub(lambda match: _moved(match, folder, place, files), line)
+        lines[number - 1] = LINK.sub(lambda match: _rewrite_link(match, folder, place, files), line)
     return "\n".join(lines)
 
 
-def _moved(match: re.Match[str], folder: str, place: str, files: Any) -> str:
+def _rewrite_link(match: re.Match[str], folder: str, place: str, files: Any) -> str:
     target, _, anchor = match["target"].partition("#")
     if not target or re.match(r"[a-z]+:", target):
         return match[0]

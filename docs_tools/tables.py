@@ -13,7 +13,7 @@ from ryla_gen.workflows.base import Workflow
 from ryla_gen.workflows.registry import built_in_classes, prepared_names
 
 from .asking import data
-from .example_calls import hyphened, shell_line, stored_loras
+from .example_calls import hyphenate, shell_line, stored_loras
 from .python_parts import first_sentence
 from .regions import with_parts
 from .typescript_parts import FOLDER, method_name
@@ -63,8 +63,8 @@ def _readme() -> str:
     lines = [f"| name | class | what it makes | beyond {', '.join(COMMON)} | commercial use |", "|---|---|---|---|---|"]
     for cls in built_in_classes():
         own = ", ".join(f"`{name}`" for name in cls.model_fields if name not in COMMON) or "–"
-        allowed = commercial(data("workflows", "show", hyphened(cls.name))["commercial_use"])
-        lines.append(f"| `{hyphened(cls.name)}` | `{cls.__name__}` | {cell(first_sentence(cls))} | {own} | {allowed} |")
+        allowed = commercial(data("workflows", "show", hyphenate(cls.name))["commercial_use"])
+        lines.append(f"| `{hyphenate(cls.name)}` | `{cls.__name__}` | {cell(first_sentence(cls))} | {own} | {allowed} |")
     return "\n".join(lines)
 
 
@@ -89,7 +89,7 @@ def _tries() -> str:
     """Each workflow's weights and its example, on Modal."""
     lines = ["<!-- not run: it needs an account, and spends money -->", "```sh"]
     for name in prepared_names():
-        lines += [f"ryla-gen weights sync {hyphened(name)}"]
+        lines += [f"ryla-gen weights sync {hyphenate(name)}"]
         lines += [f"{line} --backend modal" for line in (*stored_loras(name), shell_line(name))]
     return "\n".join([*lines, "```"])
 
@@ -100,7 +100,7 @@ def _typescript() -> str:
 
 
 def _navigation() -> str:
-    return "\n".join(f"      - {hyphened(cls.name)}: workflows/{hyphened(cls.name)}.md" for cls in built_in_classes())
+    return "\n".join(f"      - {hyphenate(cls.name)}: workflows/{hyphenate(cls.name)}.md" for cls in built_in_classes())
 
 
 def _house(root: Path) -> str:

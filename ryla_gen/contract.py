@@ -222,7 +222,7 @@ def _generation(data: object, workflow: Workflow) -> Generation:
         backend=value_of(str, found.get("backend"), "generation.backend"),
         timings=_or_default(Timings, found.get("timings")) or Timings(),
         cost=_or_default(Cost, found.get("cost")) or Cost(),
-        warnings=tuple(notice for item in _listed(found.get("warnings")) if (notice := _or_default(Notice, item))),
+        warnings=tuple(notice for item in _as_list(found.get("warnings")) if (notice := _or_default(Notice, item))),
         graph=_mapping(found.get("graph")),
         server=_mapping(found.get("server")),
         face_similarity=float(similarity) if isinstance(similarity, float | int) and -1 <= similarity <= 1 else None,
@@ -250,7 +250,7 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _listed(value: object) -> list[Any] | tuple[Any, ...]:
+def _as_list(value: object) -> list[Any] | tuple[Any, ...]:
     return value if isinstance(value, list | tuple) else ()
 
 

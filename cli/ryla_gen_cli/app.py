@@ -81,7 +81,7 @@ class Ended(KeyboardInterrupt):
         self.number = number
 
 
-class Interrupted(Exception):  # noqa: N818 - an outcome, not an error
+class InterruptCarrier(Exception):  # noqa: N818 - an outcome, not an error
     """Carries an interrupt past typer, which would turn it into an exit code without a word."""
 
     def __init__(self, code: int, *, asking: bool) -> None:
@@ -125,7 +125,7 @@ class LazyGroup(typer.core.TyperGroup):
             if not isinstance(cause, KeyboardInterrupt):
                 raise
             number = cause.number if isinstance(cause, Ended) else signal.SIGINT
-            raise Interrupted(128 + number, asking=cause is not stop) from None
+            raise InterruptCarrier(128 + number, asking=cause is not stop) from None
 
 
 app = typer.Typer(
@@ -189,7 +189,7 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         result = typer.main.get_command(app).main(list(arguments), prog_name="ryla-gen", standalone_mode=False, obj=screen)
         code = result if isinstance(result, int) else 0
-    except Interrupted as stop:
+    except InterruptCarrier as stop:
         if stop.asking:
             screen.end_line()
         screen.fail(_interruption(screen, arguments))

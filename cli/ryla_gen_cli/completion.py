@@ -55,7 +55,7 @@ OPTIONS = {"--backend": "backend", "--lora-id": "lora", "--lora": "lora", "--wor
 """Option → what its value names."""
 
 
-class Item(NamedTuple):
+class Completion(NamedTuple):
     """One thing that may come next."""
 
     value: str
@@ -67,7 +67,7 @@ def complete(env: Mapping[str, str]) -> int:
     shell = env[COMPLETE].removeprefix("complete_")
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         sys.stderr = nowhere  # an error message would be typed into the line that is being edited
-        found: list[Item] | None = None
+        found: list[Completion] | None = None
         if shell in SHELLS:
             with suppress(Exception):  # whatever is wrong, a key press must not show it
                 found = items(*words(shell, env))
@@ -102,7 +102,7 @@ def words(shell: str, env: Mapping[str, str]) -> tuple[list[str], str]:
     return found, ""
 
 
-def items(before: Sequence[str], start: str) -> list[Item] | None:
+def items(before: Sequence[str], start: str) -> list[Completion] | None:
     """Everything that may stand where ``start`` begins; None where only the command's options are known.
 
     Args:
@@ -131,15 +131,15 @@ def _kind(before: list[str]) -> str | None:
     return starred.rstrip("*") if starred else None
 
 
-def _all(kind: str, backend: str | None) -> Iterator[Item]:
+def _all(kind: str, backend: str | None) -> Iterator[Completion]:
     if kind == "noun":
         from .app import COMMANDS
 
-        yield from (Item(name, line) for name, (_, line) in COMMANDS.items())
+        yield from (Completion(name, line) for name, (_, line) in COMMANDS.items())
     elif kind == "workflow":
         from ryla_gen.workflows.registry import workflow_names
 
-        yield from (Item(name.replace("_", "-")) for name in workflow_names())
+        yield from (Completion(name.replace("_", "-")) for name in workflow_names())
     elif kind == "job":
         yield from _jobs()
     elif kind == "lora":
@@ -147,14 +147,14 @@ def _all(kind: str, backend: str | None) -> Iterator[Item]:
     elif kind == "family":
         from ryla_gen.names import CLASS_OF_FAMILY
 
-        yield from map(Item, CLASS_OF_FAMILY)
+        yield from map(Completion, CLASS_OF_FAMILY)
     else:
         from ryla_gen.settings.base import BACKENDS, KEYS
 
-        yield from map(Item, BACKENDS if kind == "backend" else KEYS)
+        yield from map(Completion, BACKENDS if kind == "backend" else KEYS)
 
 
-def _jobs() -> Iterator[Item]:
+def _jobs() -> Iterator[Completion]:
     from ryla_gen.history import History
     from ryla_gen.settings import Settings
 
@@ -164,43 +164,43 @@ def _jobs() -> Iterator[Item]:
     with closing(History(path)) as history:
         for job in history.list(limit=MOST):
             prompt = str(job.inputs.get("prompt") or "")
-            yield Item(job.id[:8], f"{job.workflow.replace('_', '-')} {job.state} {prompt}".strip())
+            yield Completion(job.id[:8], f"{job.workflow.replace('_', '-')} {job.state} {prompt}".strip())
 
 
-def _loras(backend: str | None) -> Iterator[Item]:
+def _loras(backend: str | None) -> Iterator[Completion]:
     """What lies in the backend's folder, or was listed last."""
     from ryla_gen.settings import Settings
 
     settings = Settings.load()
     name = (backend or settings.backend_names[0]).partition(",")[0]
     folder = settings.home / "emulator" / "models" / "loras" if name == "emulator" else settings.comfyui_lora_folder
-    found = set(_remembered(settings.home).get(name, ()))
+    found = set(_read_remembered(settings.home).get(name, ()))
     if name in ("emulator", "comfyui") and folder is not None and folder.is_dir():
         found = {path.stem for path in folder.glob("*.safetensors")} | {path.parent.name for path in folder.glob("*/lora.json")}
-    yield from map(Item, sorted(found))
+    yield from map(Completion, sorted(found))
 
 
-def _remembered(home: Path) -> dict[str, list[str]]:
+def _read_remembered(home: Path) -> dict[str, list[str]]:
     held = read_state(home / CACHE)
     return {str(name): [str(one) for one in ids] for name, ids in held.items()} if isinstance(held, dict) else {}
 
 
 def remember_loras(home: Path, backend: str, ids: Sequence[str]) -> None:
     """Keep which LoRAs a backend has, for the next key press. Where that cannot be written, nothing is lost."""
-    held = _remembered(home) | {backend: sorted(ids)}
+    held = _read_remembered(home) | {backend: sorted(ids)}
     with suppress(OSError):
         write_state(home / CACHE, held)
 
 
-def _bash(found: Sequence[Item]) -> str:
+def _bash(found: Sequence[Completion]) -> str:
     return "\n".join(item.value for item in found)
 
 
-def _fish(found: Sequence[Item]) -> str:
+def _fish(found: Sequence[Completion]) -> str:
     return "\n".join(f"{item.value}\t{_harmless(item.help)}".rstrip() for item in found)
 
 
-def _zsh(found: Sequence[Item]) -> str:
+def _zsh(found: Sequence[Completion]) -> str:
     """A line that zsh runs: the list in its order (-V), or nothing."""
     pairs = " ".join(f"'{item.value}:{_harmless(item.help)}'".replace(":'", "'") for item in found)
     return f"local -a ryla_gen_items; ryla_gen_items=({pairs}); _describe -V ryla-gen ryla_gen_items" if found else "true"

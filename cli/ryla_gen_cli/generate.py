@@ -22,7 +22,7 @@ from .common import setting_warnings
 from .progress import following
 from .run_options import RunOptions, settings_for
 from .screen import Screen
-from .terminal_images import shown
+from .terminal_images import show_images
 
 STDOUT = "-"
 FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".mp4": "mp4"}
@@ -84,7 +84,7 @@ def generate(screen: Screen, workflow: Workflow, how: RunOptions) -> None:
         paths = save_outputs(screen, generation, how, client.settings.output_dir)
         client.history.saved(generation.job, paths)
     screen.result(summary(generation, paths), page(generation, paths))
-    shown(screen, [path for path in paths if path is not None], wanted=how.preview)
+    show_images(screen, [path for path in paths if path is not None], wanted=how.preview)
     note_result(screen, generation)
 
 

@@ -63,7 +63,7 @@ def notice(screen: Screen, rows: Iterable[Weights], home: Path, *, again: bool) 
     """
     rows = list(rows)
     names = {term.licence for term in forbidding(rows)}
-    told = _told(home)
+    told = _read_told(home)
     if screen.quiet or (names <= told and not again):
         return
     for line in summary(rows).splitlines():
@@ -71,7 +71,7 @@ def notice(screen: Screen, rows: Iterable[Weights], home: Path, *, again: bool) 
     _remember(home, told | names)
 
 
-def _told(home: Path) -> set[str]:
+def _read_told(home: Path) -> set[str]:
     held = read_state(home / TOLD)
     return {str(name) for name in held} if isinstance(held, list) else set()
 

@@ -22,7 +22,7 @@ from ryla_gen.workflows.base import Workflow
 from ryla_gen.workflows.fields import bounds
 from ryla_gen.workflows.flux import Lora
 
-from .screen import shortened
+from .screen import shorten
 
 LONGEST_CHOICE = 40
 """Characters of choices that fit into the left column of the help; longer lists go into the text."""
@@ -158,7 +158,7 @@ def _option(item: Field) -> inspect.Parameter:
         )
     # Leave unset fields out entirely: some defaults are computed from other fields (speed=turbo).
     required = item.info.is_required()
-    shown = f"  [default: {shortened(item.default)}]" if item.default else ""
+    shown = f"  [default: {shorten(item.default)}]" if item.default else ""
     listed = " ".join(item.choices) if item.kind == "choice" and len("|".join(item.choices)) > LONGEST_CHOICE else ""
     text = f"{item.doc}{item.range}{f' One of: {listed}.' if listed else ''}{shown}"
     name = f"{item.option}/--no-{item.option[2:]}" if item.kind == "bool" else item.option

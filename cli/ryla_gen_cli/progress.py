@@ -61,7 +61,7 @@ class _Lines:
             return
         self._said = time.monotonic()
         if isinstance(event, Progress):
-            self._screen.note(f"{event.fraction:4.0%}  {described(event)}")
+            self._screen.note(f"{event.fraction:4.0%}  {progress_text(event)}")
         elif isinstance(event, Queued):
             self._screen.note(f"waiting: {event.position} ahead of this one")
 
@@ -88,7 +88,7 @@ class _Bar:
                 pass
 
 
-def described(event: Progress) -> str:
+def progress_text(event: Progress) -> str:
     """Node and step in words."""
     node = escape_controls(event.node)
     return f"{node} {event.step}/{event.steps}" if event.steps > 1 else node

@@ -99,10 +99,10 @@ def _entry(line: int, found: Mapping[str, Any], folder: Path, *, typed: bool) ->
     known = fields_of(cls)
     given = {key.replace("-", "_"): value for key, value in found.items() if key not in (WORKFLOW, OUTPUT)}
     fields = {key: _value(known[key], value, folder, typed=typed) if key in known else value for key, value in given.items()}
-    return Entry(line, cls(**_formatted(cls, fields, output)), output)
+    return Entry(line, cls(**_with_format(cls, fields, output)), output)
 
 
-def _formatted(cls: type[Workflow], fields: dict[str, Any], output: str | None) -> dict[str, Any]:
+def _with_format(cls: type[Workflow], fields: dict[str, Any], output: str | None) -> dict[str, Any]:
     # A suffix decides the format even where a folder of that name exists here.
     return with_format(cls, fields, Path(output).name if output else None)
 

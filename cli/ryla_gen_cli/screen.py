@@ -167,7 +167,7 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[object]], room: int | N
         return "\n\n".join(_block(titles, line, room) for line in lines[1:])
     out = []
     for line in lines:
-        start = "".join(_padded(cell, size + 2) for cell, size in zip(line[:-1], wide[:-1], strict=True))
+        start = "".join(_pad(cell, size + 2) for cell, size in zip(line[:-1], wide[:-1], strict=True))
         wrapped = [line[-1]] if room is None or _fits(line[-1], room - left) else textwrap.wrap(line[-1], room - left)
         out += [(start + wrapped[0]).rstrip(), *(" " * left + more for more in wrapped[1:])]
     return "\n".join(out)
@@ -185,7 +185,7 @@ def columns(text: str) -> int:
     return sum(0 if unicodedata.combining(sign) else 2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text)
 
 
-def shortened(text: str, room: int = SHORT) -> str:
+def shorten(text: str, room: int = SHORT) -> str:
     """One line of a text, cut at so many columns."""
     text = escape_controls(" ".join(text.split()))
     if columns(text) <= room:
@@ -198,7 +198,7 @@ def shortened(text: str, room: int = SHORT) -> str:
     return f"{text[:end]}…"
 
 
-def _padded(text: str, size: int) -> str:
+def _pad(text: str, size: int) -> str:
     return text + " " * (size - columns(text))
 
 

@@ -51,7 +51,7 @@ NO_SIXEL = ("Apple_Terminal", "vscode", "Hyper", "WarpTerminal")
 """Programs that are known to ignore sixel; VTE's terminals say so by a variable of their own."""
 
 
-def shown(screen: Screen, paths: Sequence[Path | str], *, wanted: bool = True) -> None:
+def show_images(screen: Screen, paths: Sequence[Path | str], *, wanted: bool = True) -> None:
     """Show pictures where the terminal can; anything else is silence.
 
     Args:
@@ -143,12 +143,12 @@ def sixel(image: Image.Image) -> str:
     for top in range(0, height, 6):
         band = pixels[top : top + 6]
         weights = 1 << numpy.arange(len(band))[:, None]
-        passes = [f"#{colour}{_packed(((band == colour) * weights).sum(axis=0))}" for colour in numpy.unique(band)]
+        passes = [f"#{colour}{_pack_sixels(((band == colour) * weights).sum(axis=0))}" for colour in numpy.unique(band)]
         out.append("$".join(passes) + "-")
     return "".join([*out, "\x1b\\"])
 
 
-def _packed(columns: Any) -> str:
+def _pack_sixels(columns: Any) -> str:
     """Sixels of one colour; more than three alike are counted."""
     text = bytes((columns + 63).astype("uint8")).decode("ascii")
     return re.sub(r"(.)\1{3,}", lambda run: f"!{len(run[0])}{run[1]}", text)
@@ -167,7 +167,7 @@ def _says_sixel() -> bool:
             if select.select([keyboard], [], [], 0)[0]:
                 return False  # a key was pressed
             os.write(sys.stderr.fileno(), ASK)
-            said = _answered(keyboard)
+            said = _read_answer(keyboard)
     except (OSError, ValueError, ImportError):
         return False
     found = ANSWER.search(said)
@@ -190,7 +190,7 @@ def _keys_unread(keyboard: int) -> Iterator[int]:
         termios.tcsetattr(keyboard, termios.TCSANOW, before)
 
 
-def _answered(keyboard: int) -> bytes:
+def _read_answer(keyboard: int) -> bytes:
     """What came until the answer was whole; all else is put back."""
     said, end = b"", time.monotonic() + ANSWER_SECONDS
     while not ANSWER.search(said) and select.select([keyboard], [], [], max(0.0, end - time.monotonic()))[0]:

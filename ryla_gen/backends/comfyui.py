@@ -13,7 +13,7 @@ from ..comfy.client import ComfyClient
 from ..comfy.log import ServerLog, lora_files
 from ..engine import Engine
 from ..engine.lora_effect import LoraWatch, PromptLog
-from ..engine.loras import Chooser
+from ..engine.loras import LoraResolver
 from ..engine.progress import Emit
 from ..errors import BackendUnreachableError, JobNotFoundError, ServerUnhealthyError, before_start
 from ..events import Started
@@ -26,7 +26,7 @@ from .tickets import TaskTicket, contact_lost
 Work = Callable[[Emit], Coroutine[Any, Any, Generation]]
 
 
-class Run(Protocol):
+class EngineWork(Protocol):
     """Runs or resumes one workflow on an engine."""
 
     async def __call__(self, *, emit: Emit) -> Generation:
@@ -58,7 +58,7 @@ class EngineTicket(TaskTicket):
             await self._begun.wait()  # a task canceled before its first step would never reach the code that stops the prompt
             self._task.cancel()
             await asyncio.wait([self._task])
-        if self._log.job in self._engine.unstopped:
+        if self._log.job in self._engine.uncancelled:
             text = f"The server could not be told to stop the job {self._log.job}; it may run on there."
             raise BackendUnreachableError(text, f"Try again: ryla-gen jobs cancel {self._log.job}", {"job": self._log.job})
 
@@ -93,7 +93,7 @@ class ComfyBackend:
         url: str,
         *,
         hourly_usd: float = 0.0,
-        loras: Chooser | None = None,
+        loras: LoraResolver | None = None,
         connect: Callable[[], ComfyClient] | None = None,
         queue_timeout: float = QUEUE_SECONDS,
         lora_folder: Path | None = None,
@@ -127,7 +127,7 @@ class ComfyBackend:
         run = partial(engine.run, workflow, job=job, timeout=timeout, loras=names)
         return self._ticket(job, partial(self._listen, workflow, run), engine)
 
-    async def _listen(self, workflow: Workflow, run: Run, emit: Emit) -> Generation:
+    async def _listen(self, workflow: Workflow, run: EngineWork, emit: Emit) -> Generation:
         """Run a workflow, and read what the server's log says about its LoRAs."""
         if self._watch is not None:
             mark = self._watch.mark()

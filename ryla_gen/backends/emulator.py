@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..comfy.log import ServerLog
 from ..engine.lora_effect import LoraWatch
-from ..engine.loras import Chooser
+from ..engine.loras import LoraResolver
 from ..errors import JobExpiredError
 from ..faces import require_face
 from ..models.loras.folder import FolderStore
@@ -42,7 +42,7 @@ class EmulatorBackend(ComfyBackend):
     ) -> None:
         folder = home / "emulator" / "models" / "loras"
         library = Library(FolderStore(folder, f"the emulator's folder {folder}"))
-        super().__init__("", loras=Chooser(library, plain=folder), queue_timeout=queue_timeout)
+        super().__init__("", loras=LoraResolver(library, plain=folder), queue_timeout=queue_timeout)
         self._said = ServerLog()
         self._watch = LoraWatch(self._said, (folder,))
         self._home = home

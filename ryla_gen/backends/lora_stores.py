@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..comfy.connect import connect
 from ..comfy.log import lora_files
-from ..engine.loras import Chooser
+from ..engine.loras import LoraResolver
 from ..errors import BackendNotConfiguredError, BackendUnreachableError
 from ..models.loras.base import LoraStore
 from ..models.loras.folder import FolderStore
@@ -42,10 +42,10 @@ def lora_store(name: str, settings: Settings) -> LoraStore:
     )
 
 
-def pod_loras(settings: Settings) -> Chooser | None:
+def pod_loras(settings: Settings) -> LoraResolver | None:
     """Return what looks up a request's LoRAs in the pod's folder; None when this machine does not reach it."""
     folder = settings.comfyui_lora_folder
-    return Chooser(Library(_pod_store(settings)), plain=folder) if folder is not None else None
+    return LoraResolver(Library(_pod_store(settings)), plain=folder) if folder is not None else None
 
 
 def _pod_store(settings: Settings) -> FolderStore:

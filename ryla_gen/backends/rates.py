@@ -6,7 +6,7 @@ from ..contract import method_of
 from ..costs.durations import COLD_START
 from ..costs.prices import GPU_USD_PER_SECOND, PRICES_AS_OF, region_factors
 from ..costs.work import NOTHING, Range, Rate
-from ..remote.config import FamilyConfig, deployed
+from ..remote.config import FamilyConfig, deployed_family
 from ..remote.costs import cost_of, gpu_count, gpu_name
 from ..settings import Settings
 from ..workflows.base import Workflow
@@ -42,7 +42,7 @@ def rate_of(workflow: Workflow, backend: str, settings: Settings) -> Rate:
 
 
 def _modal_rate(workflow: Workflow, settings: Settings) -> Rate:
-    config = deployed(method_of(workflow)[0], settings)
+    config = deployed_family(method_of(workflow)[0], settings)
     second = [_usd_per_second(gpu, config) for gpu in config.gpu]
     low, likely, high = region_factors(config.region)
     where = f"in {', '.join(config.region)} at ×{low:g} to ×{high:g}" if config.region else "in any region, without a surcharge"

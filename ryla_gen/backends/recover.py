@@ -26,7 +26,7 @@ from . import BUILT
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class RemoteRequest:
     """A job as the server that has it describes it."""
 
     backend: str
@@ -44,7 +44,7 @@ class Told:
     """What runs, in ComfyUI's API format."""
 
 
-async def told_of(handle: str, settings: Settings) -> Told | None:
+async def recover_request(handle: str, settings: Settings) -> RemoteRequest | None:
     """Ask the server that a handle belongs to; None when the text is not a handle.
 
     Args:
@@ -70,7 +70,7 @@ async def told_of(handle: str, settings: Settings) -> Told | None:
     raise JobExpiredError(f"The job {own} ran on the in-process emulator and ended with its process.")
 
 
-async def _of_comfyui(own: str, settings: Settings) -> Told:
+async def _of_comfyui(own: str, settings: Settings) -> RemoteRequest:
     async with connect(settings) as client:
         prompt = await client.prompt(own)
     if prompt is None:
@@ -79,7 +79,7 @@ async def _of_comfyui(own: str, settings: Settings) -> Told:
     handle, said = f"comfyui:{own}", _metadata(extra)
     inputs = said.get("inputs")
     name, inputs = (str(said.get("workflow") or ""), inputs) if isinstance(inputs, dict) else ("", {})
-    return Told("comfyui", handle, own, name, inputs, _number(said.get("seed")), graph)
+    return RemoteRequest("comfyui", handle, own, name, inputs, _number(said.get("seed")), graph)
 
 
 def _metadata(extra: Any) -> PlainData:
@@ -94,7 +94,7 @@ def _metadata(extra: Any) -> PlainData:
     return said if isinstance(said, dict) else {}
 
 
-async def _of_modal(own: str) -> Told:
+async def _of_modal(own: str) -> RemoteRequest:
     from ..remote.claims import CANCELED  # here, since it imports modal
 
     reply = await _reply(own)
@@ -109,7 +109,7 @@ async def _of_modal(own: str) -> Told:
     made = reply.get("generation")
     if not isinstance(made, Mapping) or not isinstance(made.get("inputs"), Mapping):
         raise JobNotFoundError(f"The call {own} was not made by ryla_gen: its reply does not contain a generation.")
-    return Told(
+    return RemoteRequest(
         "modal", f"modal:{own}", str(made.get("job") or own), str(made["workflow"]), made["inputs"], _number(made.get("seed"))
     )
 
@@ -137,11 +137,11 @@ async def _reply(own: str) -> Mapping[str, Any]:
 
 
 def _lost_call_error(found: RylaGenError, error: BaseException, own: str) -> RylaGenError:
-    from ..remote.claims import cancelled_by_hand, over_without_reply
+    from ..remote.claims import canceled_by_hand, over_without_reply
 
     if isinstance(found, NotDeployedError):
         return JobExpiredError(f"Modal does not know the call {own} (or no longer does).")
-    if cancelled_by_hand(error):
+    if canceled_by_hand(error):
         return JobCanceledError(f"The call {own} was canceled.")
     return PreemptedError(f"The container of the call {own} was lost.") if over_without_reply(error) else found
 

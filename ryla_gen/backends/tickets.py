@@ -31,7 +31,7 @@ class TaskTicket(ABC):
         self._log = EventLog(job)
         self._log.add(Queued, position=0)
         self._begun = asyncio.Event()
-        self._task = asyncio.create_task(self._settled(), name=f"ryla-gen job {job}")
+        self._task = asyncio.create_task(self._settle(), name=f"ryla-gen job {job}")
         # A task that is canceled before its first step never comes to its own end.
         self._task.add_done_callback(lambda task: self._end("canceled" if task.cancelled() else "failed"))
         # Nothing awaits a job that was only handed in; without this, asyncio would print its failure as never retrieved.
@@ -73,7 +73,7 @@ class TaskTicket(ABC):
         self._task.cancel()
         await asyncio.wait([self._task])
 
-    async def _settled(self) -> Generation:
+    async def _settle(self) -> Generation:
         self._begun.set()
         try:
             generation = await self._work()

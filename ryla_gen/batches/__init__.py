@@ -19,11 +19,11 @@ from ..errors import JobNotFoundError, RylaGenError, StorageFailedError
 from ..events import FINAL_STATES
 from ..history import Record
 from ..results import Generation
-from .base import Entry, Outcome, Problem, Row, RowState, below, chosen_name, is_gone, left_open, numbered
-from .checking import checked
+from .base import Entry, Outcome, Problem, Row, RowState, below, chosen_name, is_gone, left_open, numbered_path
+from .checking import check_rows
 from .manifest import MANIFEST, Manifest
 
-__all__ = ["MANIFEST", "Batch", "Entry", "Manifest", "Outcome", "Problem", "Row", "RowState", "checked"]
+__all__ = ["MANIFEST", "Batch", "Entry", "Manifest", "Outcome", "Problem", "Row", "RowState", "check_rows"]
 
 HOPELESS = frozenset({"backend_not_configured", "backend_unreachable", "not_authorized", "not_deployed", "contract_mismatch"})
 """Errors that every further row would meet too: nothing more is sent after one."""
@@ -90,27 +90,27 @@ class Batch:
                 self.stopped = error
             self._manifest.add(row.key, "failed", line=row.line, error=error.to_data(), open=left_open(error))
             return Outcome(row, "failed", error=error)
-        return await asyncio.shield(self._kept(row, generation))
+        return await asyncio.shield(self._keep(row, generation))
 
     async def _generation(self, row: Row) -> Generation:
-        job = self._manifest.unfinished(row.key)
+        job = self._manifest.unfinished_job(row.key)
         if job is not None:
             # The process that sent it was killed or cut off, but where it ran it may have gone on: what is paid for is fetched.
             try:
-                self._known(row, job)
-                return await self._followed(row, job, self._client.jobs.get(job))
+                self._known_record(row, job)
+                return await self._follow(row, job, self._client.jobs.get(job))
             except RylaGenError as error:
                 if not is_gone(error):
                     raise
                 if not isinstance(error, JobNotFoundError):
                     job = None  # it ended; only one that never arrived is sent again under its own id
-        if job is None or self._known(row, job).state in FINAL_STATES:
+        if job is None or self._known_record(row, job).state in FINAL_STATES:
             job = new_job_id()
         # The id and what it is for are kept before anything is spent: however this run ends, the next one looks for it.
         self._manifest.add(row.key, "sent", job=job, line=row.line)
-        return await self._followed(row, job, self._client.submit(row.workflow, timeout=self._timeout, tags=self._tags, job=job))
+        return await self._follow(row, job, self._client.submit(row.workflow, timeout=self._timeout, tags=self._tags, job=job))
 
-    def _known(self, row: Row, job: str) -> Record:
+    def _known_record(self, row: Row, job: str) -> Record:
         """What the journal says of a job; one that it lost is journaled again, so that its backend is asked for it."""
         history, name = self._client.history, self._client.settings.backend_names[0]
         if history.get(job) is None:
@@ -121,7 +121,7 @@ class Batch:
             raise StorageFailedError(text, "Check that the file can be read and written, then run the same command again.")
         return found
 
-    async def _followed(self, row: Row, job: str, coming: Coroutine[Any, Any, AsyncJob]) -> Generation:
+    async def _follow(self, row: Row, job: str, coming: Coroutine[Any, Any, AsyncJob]) -> Generation:
         try:
             found = await coming
             try:
@@ -133,7 +133,7 @@ class Batch:
             self._manifest.add(row.key, "canceled", job=job, line=row.line)
             raise
 
-    async def _kept(self, row: Row, generation: Generation) -> Outcome:
+    async def _keep(self, row: Row, generation: Generation) -> Outcome:
         folder = self._manifest.folder
         paths = self._places(row, generation)
         names = [below(path, folder) for path in paths]
@@ -152,9 +152,9 @@ class Batch:
         """The row's own names; where one was taken meanwhile, names that only this row can have."""
         folder, count = self._manifest.folder, len(generation.outputs)
         suffixes = [item.suffix for item in generation.outputs]
-        own = [numbered(folder / row.target, index, count, suffix) for index, suffix in enumerate(suffixes)]
+        own = [numbered_path(folder / row.target, index, count, suffix) for index, suffix in enumerate(suffixes)]
         chosen = chosen_name(row.line, row.workflow, row.key)
         strange = [path for path in own if os.path.lexists(path) and not self._manifest.claims(row.key, below(path, folder))]
         if self._overwrite or not strange or row.target == chosen:
             return own
-        return [numbered(folder / chosen, index, count, suffix) for index, suffix in enumerate(suffixes)]
+        return [numbered_path(folder / chosen, index, count, suffix) for index, suffix in enumerate(suffixes)]

@@ -102,7 +102,7 @@ def chosen_name(line: int, workflow: Workflow, key: str) -> str:
     return f"{line:04d}-{workflow.name}-{digest[:SHOWN_KEY]}{f'-{number}' if number else ''}"
 
 
-def numbered(path: Path, index: int, count: int, suffix: str) -> Path:
+def numbered_path(path: Path, index: int, count: int, suffix: str) -> Path:
     """The file of one of several outputs, as ``Generation.save`` names them."""
     return path.with_name(f"{path.stem}{f'-{index}' if count > 1 else ''}{path.suffix or suffix}")
 

@@ -21,7 +21,7 @@ KEY_LENGTH = 32
 """Hexadecimal digits of a row's key: 128 bits never meet by chance."""
 
 
-async def checked(
+async def check_rows(
     entries: Iterable[Entry], manifest: Manifest, *, overwrite: bool = False, references: media.References = media.USUAL
 ) -> tuple[list[Row], list[Problem]]:
     """Read every picture and look at every file name, before anything is sent.
@@ -89,14 +89,16 @@ def _check_name(row: Row, entry: Entry, manifest: Manifest, names: dict[str, int
         raise InvalidInputError(f"output {row.target!r} is also the name in line {other}.", "Give each row its own name.")
     if entry.output is None or overwrite or manifest.finished(row.key) is not None:
         return
-    strangers = [path for path in _taken(row, manifest.folder) if not manifest.claims(row.key, below(path, manifest.folder))]
+    strangers = [
+        path for path in _files_in_the_way(row, manifest.folder) if not manifest.claims(row.key, below(path, manifest.folder))
+    ]
     if strangers:
         raise OutputExistsError(
             f"{strangers[0]} exists already, and this batch did not make it.", details={"file": str(strangers[0])}
         )
 
 
-def _taken(row: Row, folder: Path) -> list[Path]:
+def _files_in_the_way(row: Row, folder: Path) -> list[Path]:
     """Files that lie where this row would write."""
     target = folder / row.target
     count = getattr(row.workflow, "batch_size", 1) if row.workflow.family != "upscale" else 1

@@ -60,7 +60,7 @@ class Manifest:
         there = all(_size(self.folder / item["name"]) == item["bytes"] for item in done["files"])
         return done if there else None
 
-    def unfinished(self, key: str) -> str | None:
+    def unfinished_job(self, key: str) -> str | None:
         """Job of this row whose end is unknown: its process was killed, or lost contact with it."""
         return self._of(key).sent
 
@@ -88,7 +88,7 @@ class Manifest:
         self._take(entry)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Keep other batches out of the folder.
 
         Raises:

@@ -7,14 +7,14 @@ await. Must not know a backend.
 
 from __future__ import annotations
 
-from .base import ANGLES, Angle, CharacterPlan, Progress, Shot, ShotFile
+from .base import ANGLES, Angle, CharacterPlan, CharacterProgress, Shot, ShotFile
 from .job import AsyncCharacterJob
 from .results import CharacterResult
 from .service import AsyncCharacters
 from .sync import CharacterJob, Characters
 
-# The names that version 0.1 gave these three: code that was written with them keeps working.
-Plan, Part, Picture = CharacterPlan, Shot, ShotFile
+# The names that version 0.1 gave these four: code that was written with them keeps working.
+Plan, Part, Picture, Progress = CharacterPlan, Shot, ShotFile, CharacterProgress
 
 __all__ = [
     "ANGLES",
@@ -23,6 +23,7 @@ __all__ = [
     "AsyncCharacters",
     "CharacterJob",
     "CharacterPlan",
+    "CharacterProgress",
     "CharacterResult",
     "Characters",
     "Part",

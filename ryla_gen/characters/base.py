@@ -195,7 +195,7 @@ def _is_sound_part(part: Shot) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class CharacterProgress:
     """How far a job is."""
 
     fraction: float
@@ -238,12 +238,12 @@ def files_of(parts: Sequence[Shot]) -> list[ShotFile]:
     return [ShotFile(part.name, part.label, part.seed, part.job, part.path) for part in parts if part.path is not None]
 
 
-def progress_of(parts: Sequence[Shot]) -> Progress:
+def progress_of(parts: Sequence[Shot]) -> CharacterProgress:
     """Sum up how far the pictures are."""
     done = sum(part.state == "succeeded" for part in parts)
     failed = sum(part.ended and part.state != "succeeded" for part in parts)
     fraction = sum(1.0 if part.ended else part.fraction for part in parts) / max(1, len(parts))
-    return Progress(fraction, done, failed, len(parts))
+    return CharacterProgress(fraction, done, failed, len(parts))
 
 
 def state_of_parts(parts: Sequence[Shot]) -> State:

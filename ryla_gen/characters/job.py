@@ -25,7 +25,7 @@ from ..events import Progress as StepProgress
 from ..results import Generation
 from . import journal, requests
 from .acceptance import release_when_accepted, wait_accepted
-from .base import CharacterPlan, Kind, Progress, Shot, ShotFile, files_of, progress_of, state_of_parts
+from .base import CharacterPlan, CharacterProgress, Kind, Shot, ShotFile, files_of, progress_of, state_of_parts
 from .results import CharacterResult, failure, save_sheet
 from .retry import contact_lost, may_retry, outcome_unknown
 from .store import JobFolder
@@ -107,7 +107,7 @@ class AsyncCharacterJob:
         return state_of_parts(self._plan.parts)
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> CharacterProgress:
         """How far it is."""
         return progress_of(self._plan.parts)
 
@@ -121,7 +121,7 @@ class AsyncCharacterJob:
         """Every picture that is there already, in order."""
         return files_of(self._plan.parts)
 
-    async def updates(self) -> AsyncIterator[Progress]:
+    async def updates(self) -> AsyncIterator[CharacterProgress]:
         """How far it is, now and after every change, until it has ended."""
         while True:
             changed = self._changed
@@ -287,7 +287,7 @@ class AsyncCharacterJob:
         """Whether a failed picture may have another job."""
         if part.name in self._requested:
             return True
-        return again and part.error is not None and may_retry(part.error, journal.paid(self._client.history, part))
+        return again and part.error is not None and may_retry(part.error, journal.count_paid(self._client.history, part))
 
     def _new_attempt(self, part: Shot) -> None:
         """Give a failed picture another job, and write that down before it is sent."""
@@ -382,7 +382,7 @@ class AsyncCharacterJob:
 
     async def _finish(self) -> None:
         await asyncio.to_thread(save_sheet, self._plan, self._folder.sheet)
-        journal.ended(self._client.history, self._plan)
+        journal.record_end(self._client.history, self._plan)
 
     def _end_is_known(self) -> bool:
         return journal.end_is_known(self._client.history, self._plan, self._folder)

@@ -28,7 +28,7 @@ def ended_unsent(history: History, plan: CharacterPlan, part: Shot, error: RylaG
     history.update(part.job, state=part.state, finished_at=now(), error=error.to_data())
 
 
-def ended(history: History, plan: CharacterPlan) -> None:
+def record_end(history: History, plan: CharacterPlan) -> None:
     """Write down the end of the whole."""
     made, state = files_of(plan.parts), state_of_parts(plan.parts)
     outputs = [{"name": item.path.name, "media_type": "image/png", "bytes": item.path.stat().st_size} for item in made]
@@ -43,7 +43,7 @@ def end_is_known(history: History, plan: CharacterPlan, folder: JobFolder) -> bo
     return record is not None and record.state == state_of_parts(plan.parts) and whole
 
 
-def paid(history: History, part: Shot) -> int:
+def count_paid(history: History, part: Shot) -> int:
     """How many jobs of a picture a backend took."""
     records = [history.get(job) for job in part.jobs]
     return sum(record is not None and record.handle is not None for record in records)

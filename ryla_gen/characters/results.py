@@ -12,7 +12,7 @@ from .. import media
 from ..errors import InternalError, JobCanceledError, RylaGenError, StorageFailedError
 from ..media.images import open_picture
 from ..media.sheet import Tile, contact_sheet
-from ..support.counting import counted
+from ..support.counting import count_text
 from .base import CharacterPlan, Kind, ShotFile
 from .store import SHEET
 
@@ -102,7 +102,7 @@ def compose(plan: CharacterPlan) -> bytes:
     """Draw the contact sheet of what is there; a picture that did not come keeps its place."""
     tiles = [Tile(part.label, part.path.read_bytes() if part.path else None) for part in plan.parts]
     made = sum(tile.data is not None for tile in tiles)
-    count = counted(made, "picture") if made == len(tiles) else f"{made} of {counted(len(tiles), 'picture')}"
+    count = count_text(made, "picture") if made == len(tiles) else f"{made} of {count_text(len(tiles), 'picture')}"
     words = [plan.workflow, f"seed {plan.seed}", count, plan.id[:8]]
     if any(tile.data is not None and _is_emulated(tile.data) for tile in tiles):
         words.insert(0, EMULATED)  # first, because a line that is too long is cut at its end
@@ -121,13 +121,15 @@ def failure(plan: CharacterPlan) -> RylaGenError:
     first = next((part.error for part in lacking if part.error is not None), None)
     names = ", ".join(part.name for part in lacking)
     kept = len(plan.parts) - len(lacking)
-    what = f"{len(lacking)} of {counted(len(plan.parts), 'picture')} missing: {names}."
+    what = f"{len(lacking)} of {count_text(len(plan.parts), 'picture')} missing: {names}."
     if all(part.state == "canceled" for part in lacking):
         cls: type[RylaGenError] = JobCanceledError
-        what = f"The character job {plan.id} was canceled; {kept} of {counted(len(plan.parts), 'picture')} had finished."
+        what = f"The character job {plan.id} was canceled; {kept} of {count_text(len(plan.parts), 'picture')} had finished."
     else:
         cls = type(first) if first is not None else InternalError
-        what += f" {first.message if first else 'No reason is known.'}" + (f" {counted(kept, 'picture')} finished." if kept else "")
+        what += f" {first.message if first else 'No reason is known.'}" + (
+            f" {count_text(kept, 'picture')} finished." if kept else ""
+        )
     lost = any(part.error is not None and not part.ended for part in lacking)
     hint = f"Retry only these: ryla-gen character retry {plan.id[:8]}"
     if lost:

@@ -75,7 +75,7 @@ class AsyncCharacters:
         first = _first(seed)
         numbered = enumerate(requests.seeds(first, count), start=1)
         parts = [_part(f"base-{number}", f"{number} · seed {value}", prompt, value) for number, value in numbered]
-        return await self._submitted(asked, requests.BASE_WORKFLOW, first, parts)
+        return await self._submit(asked, requests.BASE_WORKFLOW, first, parts)
 
     async def submit_face_swap(
         self,
@@ -104,7 +104,7 @@ class AsyncCharacters:
         """
         asked = _Asked("swap", nsfw, seed, fields, tags)
         first = _first(seed)
-        return await self._submitted(asked, self._face_workflow, first, [_part("swap", "Face swap", prompt, first)], base_image)
+        return await self._submit(asked, self._face_workflow, first, [_part("swap", "Face swap", prompt, first)], base_image)
 
     async def submit_character_sheet(
         self,
@@ -137,7 +137,7 @@ class AsyncCharacters:
         first = _first(seed)
         views = chosen_angles(angles)
         parts = [_part(angle.name, angle.label, requests.sheet_prompt(angle.prompt, prompt), first) for angle in views]
-        return await self._submitted(asked, self._face_workflow, first, parts, base_image)
+        return await self._submit(asked, self._face_workflow, first, parts, base_image)
 
     async def status(self, job_id: str, *, base_image: Any = None) -> AsyncCharacterJob:
         """Find a job of any process of this machine again, and take it up where it was left.
@@ -154,7 +154,7 @@ class AsyncCharacters:
             BackendError: the backend cannot be asked.
 
         """
-        return await self._opened(job_id, again=True, source=base_image)
+        return await self._open(job_id, again=True, source=base_image)
 
     async def retry(self, job_id: str, *, only: Sequence[str] | None = None, base_image: Any = None) -> AsyncCharacterJob:
         """Make the pictures that did not come once more, whatever the reason was; the others stay.
@@ -174,7 +174,7 @@ class AsyncCharacters:
         if wrong:
             text = f"{', '.join(wrong)} cannot be retried in the job {plan.id}."
             raise InvalidInputError(text, f"Missing pictures: {', '.join(lacking) or 'none'}.")
-        return await self._opened(plan.id, only=lacking if only is None else only, source=base_image)
+        return await self._open(plan.id, only=lacking if only is None else only, source=base_image)
 
     async def cancel(self, job_id: str) -> AsyncCharacterJob:
         """Stop a job of any process: what has not ended is canceled, what is there stays.
@@ -184,7 +184,7 @@ class AsyncCharacters:
             BackendError: the backend cannot be asked.
 
         """
-        job = await self._opened(job_id, send=False)
+        job = await self._open(job_id, send=False)
         await job.cancel()
         return job
 
@@ -212,7 +212,7 @@ class AsyncCharacters:
     def _face_workflow(self) -> str:
         return self._client.settings.characters_face_workflow
 
-    async def _submitted(
+    async def _submit(
         self, asked: _Asked, workflow: str, seed: int, parts: Sequence[Shot], base_image: Any = None
     ) -> AsyncCharacterJob:
         settings = self._client.settings
@@ -238,7 +238,7 @@ class AsyncCharacters:
         await job.start()
         return job
 
-    async def _opened(
+    async def _open(
         self, job_id: str, *, send: bool = True, again: bool = False, only: Sequence[str] | None = None, source: Any = None
     ) -> AsyncCharacterJob:
         folder = find(self._client.settings.home, job_id)

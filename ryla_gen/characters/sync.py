@@ -7,8 +7,8 @@ from typing import Any
 
 from ..client import Client
 from ..events import State
-from ..support.loop_thread import Portal
-from .base import Angle, CharacterPlan, Kind, Progress, Shot, ShotFile
+from ..support.loop_thread import LoopThread
+from .base import Angle, CharacterPlan, CharacterProgress, Kind, Shot, ShotFile
 from .job import AsyncCharacterJob
 from .results import CharacterResult
 from .service import COUNT, AsyncCharacters
@@ -17,9 +17,9 @@ from .service import COUNT, AsyncCharacters
 class CharacterJob:
     """One job of several pictures, for plain code. Get one from ``Characters``."""
 
-    def __init__(self, job: AsyncCharacterJob, portal: Portal, owner: object) -> None:
+    def __init__(self, job: AsyncCharacterJob, loop_thread: LoopThread, owner: object) -> None:
         self._job = job
-        self._portal = portal
+        self._loop_thread = loop_thread
         self._owner = owner  # a client lives as long as one of its jobs is held
 
     def __repr__(self) -> str:
@@ -51,7 +51,7 @@ class CharacterJob:
         return self._job.state
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> CharacterProgress:
         """How far it is."""
         return self._job.progress
 
@@ -65,25 +65,25 @@ class CharacterJob:
         """Every picture that is there already, in order."""
         return self._job.pictures
 
-    def updates(self) -> Iterator[Progress]:
+    def updates(self) -> Iterator[CharacterProgress]:
         """How far it is, now and after every change, until it has ended."""
-        return self._portal.iterate(self._job.updates)
+        return self._loop_thread.iterate(self._job.updates)
 
     def handed_in(self) -> None:
         """Wait until every picture is with its backend, so that this process may end."""
-        self._portal.call(self._job.handed_in())
+        self._loop_thread.call(self._job.handed_in())
 
     def look(self) -> None:
         """Wait until nothing new has been heard for a moment, or the end; see :meth:`AsyncCharacterJob.look`."""
-        self._portal.call(self._job.look())
+        self._loop_thread.call(self._job.look())
 
     def result(self, timeout: float | None = None) -> CharacterResult:
         """Wait for all pictures; see :meth:`AsyncCharacterJob.result`."""
-        return self._portal.call(self._job.result(timeout))
+        return self._loop_thread.call(self._job.result(timeout))
 
     def cancel(self) -> None:
         """Stop every picture that has not ended; existing ones are kept."""
-        self._portal.call(self._job.cancel())
+        self._loop_thread.call(self._job.cancel())
 
 
 class Characters:
@@ -96,7 +96,7 @@ class Characters:
 
     def __init__(self, client: Client) -> None:
         self._owner = client
-        self._portal = client._portal
+        self._loop_thread = client._loop_thread
         self._runner = AsyncCharacters(client._client)
 
     def submit_base_images(
@@ -111,7 +111,7 @@ class Characters:
     ) -> CharacterJob:
         """Make pictures of a new character; see :meth:`AsyncCharacters.submit_base_images`."""
         work = self._runner.submit_base_images(prompt, nsfw, seed, count, fields=fields, tags=tags)
-        return self._held(self._portal.call(work))
+        return self._wrap(self._loop_thread.call(work))
 
     def submit_face_swap(
         self,
@@ -125,7 +125,7 @@ class Characters:
     ) -> CharacterJob:
         """Make a new picture with the face of another; see :meth:`AsyncCharacters.submit_face_swap`."""
         work = self._runner.submit_face_swap(base_image, prompt, nsfw, seed, fields=fields, tags=tags)
-        return self._held(self._portal.call(work))
+        return self._wrap(self._loop_thread.call(work))
 
     def submit_character_sheet(
         self,
@@ -140,23 +140,23 @@ class Characters:
     ) -> CharacterJob:
         """Make one picture per angle, and a contact sheet; see :meth:`AsyncCharacters.submit_character_sheet`."""
         work = self._runner.submit_character_sheet(base_image, nsfw, angles, prompt=prompt, seed=seed, fields=fields, tags=tags)
-        return self._held(self._portal.call(work))
+        return self._wrap(self._loop_thread.call(work))
 
     def status(self, job_id: str, *, base_image: Any = None) -> CharacterJob:
         """Find a job of any process again, and take it up where it was left; see :meth:`AsyncCharacters.status`."""
-        return self._held(self._portal.call(self._runner.status(job_id, base_image=base_image)))
+        return self._wrap(self._loop_thread.call(self._runner.status(job_id, base_image=base_image)))
 
     def retry(self, job_id: str, *, only: Sequence[str] | None = None, base_image: Any = None) -> CharacterJob:
         """Make the pictures that did not come once more; see :meth:`AsyncCharacters.retry`."""
-        return self._held(self._portal.call(self._runner.retry(job_id, only=only, base_image=base_image)))
+        return self._wrap(self._loop_thread.call(self._runner.retry(job_id, only=only, base_image=base_image)))
 
     def cancel(self, job_id: str) -> CharacterJob:
         """Stop a job of any process; see :meth:`AsyncCharacters.cancel`."""
-        return self._held(self._portal.call(self._runner.cancel(job_id)))
+        return self._wrap(self._loop_thread.call(self._runner.cancel(job_id)))
 
     def list(self) -> list[CharacterPlan]:
         """List every job of this machine, the newest first."""
         return self._runner.list()
 
-    def _held(self, job: AsyncCharacterJob) -> CharacterJob:
-        return CharacterJob(job, self._portal, self._owner)
+    def _wrap(self, job: AsyncCharacterJob) -> CharacterJob:
+        return CharacterJob(job, self._loop_thread, self._owner)

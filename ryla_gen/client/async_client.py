@@ -26,8 +26,8 @@ from .jobs import AsyncJobs
 from .loras import AsyncLoras
 from .methods import Methods
 from .outcomes import Outcomes
-from .requests import check_call, estimate, typed
-from .submission import Order, Sent, Submission
+from .requests import check_call, estimate, to_typed_error
+from .submission import Order, SentJob, Submission
 
 if TYPE_CHECKING:
     from ..backends.base import Backend
@@ -113,7 +113,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         bar = None if on_event else live(workflow, on=self.settings.notebook)
         job = await self.submit(workflow, timeout=timeout, tags=tags, measure_consistency=measure_consistency)
         try:
-            return await _followed(job, on_event or bar)
+            return await _follow(job, on_event or bar)
         finally:
             if bar is not None:
                 bar.end(job.state)
@@ -159,9 +159,9 @@ class AsyncClient(Methods[Awaitable[Generation]]):
                 return found
             workflow = workflow.with_seed(before.seed)  # that of the journal: the result will say it
         order = Order(job or new_job_id(), timeout, tuple(tags), measure_consistency, parent, journaled=before is not None)
-        return self._outcomes.follow(await self._sent(workflow, order, self._backend))
+        return self._outcomes.follow(await self._send(workflow, order, self._backend))
 
-    async def hand_in(self, workflow: Workflow, *, timeout: float | None = None, tags: Iterable[str] = ()) -> Sent:
+    async def hand_in(self, workflow: Workflow, *, timeout: float | None = None, tags: Iterable[str] = ()) -> SentJob:
         """Submit a workflow and stop following it: return once its server no longer needs this process, which may then end.
 
         This process does not stop the job at its time limit, so the day's budget reserves what the workflow's own limit may cost.
@@ -192,7 +192,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
                 opened.push_async_callback(backend.close)
                 return backend
 
-            return await self._sent(workflow, order, lent)
+            return await self._send(workflow, order, lent)
 
     async def map(
         self, workflows: Iterable[Workflow], *, in_flight: int = IN_FLIGHT, ordered: bool = True, return_exceptions: bool = False
@@ -289,14 +289,14 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         return self.history.costs(by, since)
 
     async def _quietly(self, workflow: Workflow) -> Generation:
-        return await _followed(await self.submit(workflow), None)
+        return await _follow(await self.submit(workflow), None)
 
     def _backend(self, name: str) -> Backend:
         if name not in self._backends:
             self._backends[name] = backends.create(name, self.settings)
         return self._backends[name]
 
-    async def _sent(self, workflow: Workflow, order: Order, backend: Callable[[str], Backend]) -> Sent:
+    async def _send(self, workflow: Workflow, order: Order, backend: Callable[[str], Backend]) -> SentJob:
         """Journal a job and send it; where that fails, its end is journaled too."""
 
         def note(job: str, found: Estimate | None) -> None:
@@ -307,7 +307,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         try:
             return await submission.send(workflow, order)
         except BaseException as error:
-            found = typed(error, order.job)
+            found = to_typed_error(error, order.job)
             if self.history.get(order.job) is not None:
                 self._outcomes.settle(order.job, None, found)
             if found is error:
@@ -321,7 +321,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
             print(f"ryla-gen: {self.settings.backend_reason}", file=sys.stderr)  # noqa: T201 - for the person, once
 
 
-async def _followed(job: AsyncJob, on_event: OnEvent | None) -> Generation:
+async def _follow(job: AsyncJob, on_event: OnEvent | None) -> Generation:
     """Wait for a job and pass on its events; canceling the wait cancels the job."""
     try:
         if on_event is not None:

@@ -46,7 +46,7 @@ def moves_on(error: RylaGenError) -> bool:
     return error.started == "no" and (isinstance(error, MOVABLE) or error.details.get("status") == TOO_LARGE)
 
 
-async def first_willing(names: Sequence[str], attempt: Callable[[str], Awaitable[T]]) -> tuple[str, T, tuple[Skipped, ...]]:
+async def first_accepting(names: Sequence[str], attempt: Callable[[str], Awaitable[T]]) -> tuple[str, T, tuple[Skipped, ...]]:
     """Try backends in order until one takes the job; return its name, what the attempt returned, and the refusals before it.
 
     Args:
@@ -64,11 +64,11 @@ async def first_willing(names: Sequence[str], attempt: Callable[[str], Awaitable
         except RylaGenError as error:
             skipped.append(Skipped(name, error.code, error.message))
             if name == names[-1] or not moves_on(error):
-                raise explained(error, [item.to_data() for item in skipped[:-1]]) from None
+                raise with_skipped(error, [item.to_data() for item in skipped[:-1]]) from None
     raise AssertionError("there is at least one backend")
 
 
-async def taken(ticket: Ticket, backend: str) -> Started | None:
+async def wait_accepted(ticket: Ticket, backend: str) -> Started | None:
     """Wait until a backend has the job; return its start event when that is the first sign of it.
 
     Raises:
@@ -97,7 +97,7 @@ def notices(skipped: Sequence[PlainData], backend: str) -> tuple[Notice, ...]:
     )
 
 
-def explained(error: RylaGenError, skipped: Sequence[PlainData]) -> RylaGenError:
+def with_skipped(error: RylaGenError, skipped: Sequence[PlainData]) -> RylaGenError:
     """Add to an error which backends refused before the one that it is of."""
     if skipped and "skipped" not in error.details:
         reasons = " ".join(f"{item['backend']} ({item['code']}): {item['message']}" for item in skipped)

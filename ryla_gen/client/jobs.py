@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..backends.base import StopsById
-from ..backends.recover import Told, told_of
+from ..backends.recover import RemoteRequest, recover_request
 from ..comfy.messages import Whereabouts
 from ..errors import InvalidInputError, JobCanceledError, JobExpiredError, JobNotFoundError, RylaGenError
 from ..events import FINAL_STATES
@@ -20,8 +20,8 @@ from ..workflows.custom import CustomWorkflow
 from . import whereabouts
 from .fallback import notices
 from .job_base import AsyncJob
-from .requests import estimate_again, rebuilt, unreached, workflow_of
-from .submission import Sent
+from .requests import estimate_again, not_reached, rebuilt, workflow_of
+from .submission import SentJob
 
 if TYPE_CHECKING:
     from ..backends.base import Backend
@@ -56,9 +56,9 @@ class AsyncJobs:
 
         """
         record = await self.look_up(id)
-        found = await self._attached(record, record.handle or await self._handle(record))
+        found = await self._attach(record, record.handle or await self._handle(record))
         if found is None:
-            raise unreached(record)
+            raise not_reached(record)
         return found
 
     async def take_up(self, record: Record) -> AsyncJob | None:
@@ -78,7 +78,7 @@ class AsyncJobs:
             while handle is None and time.monotonic() < deadline:
                 await asyncio.sleep(pause)
                 handle, pause = await self._handle(record), min(2 * pause, 1.0)
-        return await self._attached(record, handle)
+        return await self._attach(record, handle)
 
     async def _handle(self, record: Record) -> str | None:
         """Ask a backend for the handle of a job whose process never received one, and journal it."""
@@ -87,13 +87,13 @@ class AsyncJobs:
         try:
             handle = await self._backend(record.backend).find(record.id)
         except JobCanceledError as error:  # it was stopped before any process of its backend had it
-            self.ended(record, error)
+            self.record_end(record, error)
             raise
         if handle is not None:
             self._history.update(record.id, handle=handle)
         return handle
 
-    async def _attached(self, record: Record, handle: str | None) -> AsyncJob | None:
+    async def _attach(self, record: Record, handle: str | None) -> AsyncJob | None:
         """Follow the job that a handle names; None without one, unless it is followed here already."""
         outcomes = self._outcomes
         living = outcomes.live.get(record.id)
@@ -105,7 +105,7 @@ class AsyncJobs:
         try:
             ticket = await self._backend(record.backend).attach(handle, workflow, job=record.id)
         except JobExpiredError as error:
-            self.ended(record, error)
+            self.record_end(record, error)
             raise
         # Looking at what has ended changes nothing in the journal.
         ended = record.state in FINAL_STATES
@@ -113,7 +113,7 @@ class AsyncJobs:
             self._estimate(record)
         said = notices(record.skipped, record.backend)
         started_at = None if ended else record.started_at
-        sent = Sent(record.id, workflow, record.backend, ticket, record.skipped, said, started_at)
+        sent = SentJob(record.id, workflow, record.backend, ticket, record.skipped, said, started_at)
         return outcomes.follow(sent, journal=not ended)
 
     async def look_up(self, id: str) -> Record:  # noqa: A002 - as above
@@ -128,7 +128,7 @@ class AsyncJobs:
         record = history.get(id)
         if record is not None:
             return record
-        told = await told_of(id.strip(), self._settings)
+        told = await recover_request(id.strip(), self._settings)
         if told is None:
             raise JobNotFoundError(f"No job {id!r} is in the journal of this machine.")
         workflow = _request(told)
@@ -145,7 +145,7 @@ class AsyncJobs:
             raise JobNotFoundError(f"The journal {history.path} cannot be used, so {id!r} cannot be recorded there.")
         return record
 
-    def ended(self, record: Record, error: BaseException) -> None:
+    def record_end(self, record: Record, error: BaseException) -> None:
         """Journal and report the end of a job that is not followed here, unless its end was known before."""
         if record.state not in FINAL_STATES:
             self._estimate(record)
@@ -172,7 +172,7 @@ class AsyncJobs:
         """
         error = await self._stopped_by_id(record) or await whereabouts.stop(self._settings, record)
         if error is not None:
-            self.ended(record, error)
+            self.record_end(record, error)
         return error is not None
 
     async def _stopped_by_id(self, record: Record) -> JobCanceledError | None:
@@ -194,7 +194,7 @@ class AsyncJobs:
             Addresses of servers that do not answer: what became of their jobs is not known.
 
         """
-        found = await whereabouts.lost(whereabouts.suspects(records))
+        found = await whereabouts.find_lost(whereabouts.suspects(records))
         for record, error in found.jobs:
             with suppress(RylaGenError):  # its workflow or backend no longer exists on this machine: nothing to estimate by
                 self._estimate(record)
@@ -211,7 +211,7 @@ class AsyncJobs:
         return self._history.list(limit=limit, workflow=workflow, state=state)
 
 
-def _request(told: Told) -> Workflow:
+def _request(told: RemoteRequest) -> Workflow:
     """The request behind a job of another machine: its own workflow where this machine knows it, else the graph that runs."""
     try:
         found = rebuilt(told.workflow, told.inputs)

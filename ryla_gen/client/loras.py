@@ -17,8 +17,18 @@ from ..backends.lora_stores import lora_store
 from ..errors import InvalidInputError, JobCanceledError
 from ..models.loras.base import Show, Stored, Transfer, checked_id
 from ..models.loras.library import Library, Pushed, Verified
-from ..models.loras.source import Incoming, Wishes, default_id, examined, hub_checked, hub_hash, is_hub, on_disk, words_of
-from ..support.loop_thread import Portal
+from ..models.loras.source import (
+    Incoming,
+    PushOptions,
+    default_id,
+    hub_checked,
+    hub_hash,
+    inspect_source,
+    is_hub,
+    on_disk,
+    words_of,
+)
+from ..support.loop_thread import LoopThread
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -63,22 +73,22 @@ class AsyncLoras:
             BackendError, StorageFailedError: it could not be stored; what was there before is still there, whole.
         """
         text, show = os.fspath(source), _Hearer(progress)
-        lora_id = checked_id(id if id is not None else _named(text))
-        wishes = Wishes(base, words_of(trigger_words))
-        library = await self._opened()
+        lora_id = checked_id(id if id is not None else _file_name(text))
+        wishes = PushOptions(base, words_of(trigger_words))
+        library = await self._open()
         if is_hub(text):
-            known = await self._known(library, lora_id, text, wishes)
+            known = await self._find_stored(library, lora_id, text, wishes)
             if known is not None:
                 return known
         with show, ExitStack() as stack:
             folder, token = self._settings.home / DOWNLOADS, os.environ.get("HF_TOKEN") or None
             path = await asyncio.to_thread(lambda: stack.enter_context(on_disk(text, folder, token, show)))
-            incoming = await asyncio.to_thread(_examined, path, text, wishes, show)
+            incoming = await asyncio.to_thread(_inspect, path, text, wishes, show)
             return await library.push(lora_id, incoming, show)
 
     async def list(self) -> builtins.list[Stored]:
         """List the LoRAs that are stored, plain files put there by hand among them."""
-        return await (await self._opened()).list()
+        return await (await self._open()).list()
 
     async def show(self, id: str) -> Stored:  # noqa: A002 - the field's own name
         """Find one LoRA.
@@ -86,7 +96,7 @@ class AsyncLoras:
         Raises:
             LoraNotFoundError: no LoRA has that id.
         """
-        return await (await self._opened()).show(id)
+        return await (await self._open()).show(id)
 
     async def pull(
         self,
@@ -109,7 +119,7 @@ class AsyncLoras:
             OutputExistsError: the file exists.
             StorageFailedError: it cannot be written; nothing half-written stays.
         """
-        return await (await self._opened()).pull(id, Path(path), progress or _unheard, overwrite=overwrite)
+        return await (await self._open()).pull(id, Path(path), progress or _no_progress, overwrite=overwrite)
 
     async def verify(self, id: str, *, progress: Show | None = None) -> Verified:  # noqa: A002 - the field's own name
         """Read a LoRA's stored bytes, and compare them with its hash and the format.
@@ -117,7 +127,7 @@ class AsyncLoras:
         Raises:
             LoraNotFoundError: no LoRA has that id.
         """
-        return await (await self._opened()).verify(id, progress or _unheard)
+        return await (await self._open()).verify(id, progress or _no_progress)
 
     async def remove(self, id: str) -> tuple[str, ...]:  # noqa: A002 - the field's own name
         """Remove a LoRA with all its files, and return their names.
@@ -126,14 +136,14 @@ class AsyncLoras:
             LoraNotFoundError: no LoRA has that id.
             StorageFailedError: a job on the server uses it now.
         """
-        return await (await self._opened()).remove(id)
+        return await (await self._open()).remove(id)
 
-    async def _opened(self) -> Library:
+    async def _open(self) -> Library:
         if self._library is None:
             self._library = Library(lora_store(self._settings.backend_names[0], self._settings))
         return self._library
 
-    async def _known(self, library: Library, lora_id: str, source: str, wishes: Wishes) -> Pushed | None:
+    async def _find_stored(self, library: Library, lora_id: str, source: str, wishes: PushOptions) -> Pushed | None:
         """Look at the hub's file first: what is stored already, or of no use, need not even be downloaded."""
         token = os.environ.get("HF_TOKEN") or None
         digest = await asyncio.to_thread(hub_hash, source, token)
@@ -147,9 +157,9 @@ class AsyncLoras:
 class Loras:
     """The LoRAs of the client's backend: ``client.loras``. Each method is that of :class:`AsyncLoras`, waited for."""
 
-    def __init__(self, loras: AsyncLoras, portal: Portal) -> None:
+    def __init__(self, loras: AsyncLoras, loop_thread: LoopThread) -> None:
         self._loras = loras
-        self._portal = portal
+        self._loop_thread = loop_thread
 
     def push(
         self,
@@ -161,15 +171,15 @@ class Loras:
         progress: Show | None = None,
     ) -> Pushed:
         """Store a LoRA where the backend reads it; see :meth:`AsyncLoras.push`."""
-        return self._portal.call(self._loras.push(source, id=id, base=base, trigger_words=trigger_words, progress=progress))
+        return self._loop_thread.call(self._loras.push(source, id=id, base=base, trigger_words=trigger_words, progress=progress))
 
     def list(self) -> builtins.list[Stored]:
         """List the LoRAs that are stored."""
-        return self._portal.call(self._loras.list())
+        return self._loop_thread.call(self._loras.list())
 
     def show(self, id: str) -> Stored:  # noqa: A002 - the field's own name
         """Find one LoRA; see :meth:`AsyncLoras.show`."""
-        return self._portal.call(self._loras.show(id))
+        return self._loop_thread.call(self._loras.show(id))
 
     def pull(
         self,
@@ -180,22 +190,22 @@ class Loras:
         progress: Show | None = None,
     ) -> Path:
         """Copy a LoRA to a file; see :meth:`AsyncLoras.pull`."""
-        return self._portal.call(self._loras.pull(id, path, overwrite=overwrite, progress=progress))
+        return self._loop_thread.call(self._loras.pull(id, path, overwrite=overwrite, progress=progress))
 
     def verify(self, id: str, *, progress: Show | None = None) -> Verified:  # noqa: A002 - the field's own name
         """Check a LoRA's stored bytes; see :meth:`AsyncLoras.verify`."""
-        return self._portal.call(self._loras.verify(id, progress=progress))
+        return self._loop_thread.call(self._loras.verify(id, progress=progress))
 
     def remove(self, id: str) -> tuple[str, ...]:  # noqa: A002 - the field's own name
         """Remove a LoRA; see :meth:`AsyncLoras.remove`."""
-        return self._portal.call(self._loras.remove(id))
+        return self._loop_thread.call(self._loras.remove(id))
 
 
 class _Hearer:
     """Passes progress on until the push ends, then stops work that still runs in a thread, which cannot be canceled."""
 
     def __init__(self, show: Show | None) -> None:
-        self._show = show or _unheard
+        self._show = show or _no_progress
         self._over = threading.Event()
 
     def __call__(self, transfer: Transfer) -> None:
@@ -210,18 +220,18 @@ class _Hearer:
         self._over.set()
 
 
-def _unheard(transfer: Transfer) -> None:
+def _no_progress(transfer: Transfer) -> None:
     """Ignore progress; used when the caller gave no callback."""
 
 
-def _named(source: str) -> str:
+def _file_name(source: str) -> str:
     name = default_id(source)
     if not name:
         raise InvalidInputError(f"No id can be made from the name {source!r}.", "Give one: id=…, --id my-character")
     return name
 
 
-def _examined(path: Path, source: str, wishes: Wishes, show: Show) -> Incoming:
+def _inspect(path: Path, source: str, wishes: PushOptions, show: Show) -> Incoming:
     total, read = path.stat().st_size, 0
 
     def moved(count: int) -> None:
@@ -229,4 +239,4 @@ def _examined(path: Path, source: str, wishes: Wishes, show: Show) -> Incoming:
         read += count
         show(Transfer("checking", read, total))
 
-    return examined(path, source, wishes, moved)
+    return inspect_source(path, source, wishes, moved)

@@ -24,7 +24,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Runner(Generic[R]):
+class WorkflowRunner(Generic[R]):
     """Something that runs a workflow and gives an ``R``: a generation, or an awaitable of one."""
 
     def run(self, workflow: Workflow) -> R:
@@ -43,9 +43,9 @@ class method(Generic[P]):  # noqa: N801 - used like a decorator
     def __get__(self, runner: None, owner: type) -> method[P]: ...
 
     @overload
-    def __get__(self, runner: Runner[R], owner: type) -> Callable[P, R]: ...
+    def __get__(self, runner: WorkflowRunner[R], owner: type) -> Callable[P, R]: ...
 
-    def __get__(self, runner: Runner[R] | None, owner: type) -> method[P] | Callable[P, R]:
+    def __get__(self, runner: WorkflowRunner[R] | None, owner: type) -> method[P] | Callable[P, R]:
         if runner is None:
             return self
         name = getattr(self._workflow, "name", "")
@@ -63,7 +63,7 @@ class method(Generic[P]):  # noqa: N801 - used like a decorator
         return call
 
 
-class Methods(Runner[R]):
+class Methods(WorkflowRunner[R]):
     """Every built-in workflow as a method; its parameters are the workflow's fields."""
 
     # begin generated: methods

@@ -16,10 +16,10 @@ from ..events import Started, now
 from ..history import History, Record
 from ..results import Generation
 from ..settings import Settings
-from .fallback import explained
+from .fallback import with_skipped
 from .job_base import AsyncJob, state_of
-from .requests import typed
-from .submission import Sent
+from .requests import to_typed_error
+from .submission import SentJob
 
 if TYPE_CHECKING:
     from ..backends.base import Backend
@@ -48,7 +48,7 @@ class Outcomes:
         self.closing = False
         """Whether the client is closed, or is being closed: a job that ends now only lost its follower, and may still run."""
 
-    def follow(self, sent: Sent, *, journal: bool = True) -> AsyncJob:
+    def follow(self, sent: SentJob, *, journal: bool = True) -> AsyncJob:
         """Follow a job to its end.
 
         Args:
@@ -56,7 +56,7 @@ class Outcomes:
             journal: whether its start and end are journaled; those of a job that had ended are there already.
 
         """
-        waiting = _explained(self._outcome(sent, journal=journal), sent)
+        waiting = _with_skipped(self._outcome(sent, journal=journal), sent)
         task = asyncio.create_task(waiting, name=f"ryla-gen outcome {sent.job}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -72,13 +72,13 @@ class Outcomes:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
 
-    async def _outcome(self, sent: Sent, *, journal: bool) -> Generation:
+    async def _outcome(self, sent: SentJob, *, journal: bool) -> Generation:
         try:
             if journal and sent.started_at is None:
                 await self._note_start(sent)
             generation = await sent.ticket.result()
         except BaseException as error:
-            found = typed(error, sent.job)
+            found = to_typed_error(error, sent.job)
             # A fault of ours in the ticket, not an end reported by the backend: the job may still run and cost money.
             if isinstance(found, InternalError) and found.__cause__ is not None:
                 await self._stop(sent)
@@ -91,13 +91,13 @@ class Outcomes:
             self.settle(sent.job, generation, None)
         return generation
 
-    async def _note_start(self, sent: Sent) -> None:
+    async def _note_start(self, sent: SentJob) -> None:
         async for event in sent.ticket.events(previews=False):
             if isinstance(event, Started):
                 self._history.update(sent.job, state="running", started_at=event.at)
                 return
 
-    async def _stop(self, sent: Sent) -> None:
+    async def _stop(self, sent: SentJob) -> None:
         """Stop a job whose ticket broke: nothing follows it here any more, and its backend does not know that."""
         with suppress(Exception):  # what broke the ticket may break this too; the job's end is journaled all the same
             again = await self._backend(sent.backend).attach(sent.ticket.handle, sent.workflow, job=sent.job)
@@ -141,12 +141,12 @@ class Outcomes:
         return known.server not in (None, error.details.get("server", self._settings.comfyui_url))
 
 
-async def _explained(waiting: Awaitable[Generation], sent: Sent) -> Generation:
+async def _with_skipped(waiting: Awaitable[Generation], sent: SentJob) -> Generation:
     """Return a result, or raise an error, that says which backends refused before."""
     try:
         generation = await waiting
     except RylaGenError as error:
-        raise explained(error, sent.skipped) from error.__cause__
+        raise with_skipped(error, sent.skipped) from error.__cause__
     return replace(generation, warnings=generation.warnings + sent.notices) if sent.notices else generation
 
 

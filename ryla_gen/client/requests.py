@@ -112,7 +112,7 @@ def estimate_again(record: Record, settings: Settings, history: History) -> Esti
     return estimate(workflow, settings, history, record.backend) if rate_of(workflow, record.backend, settings).most else None
 
 
-def typed(error: BaseException, job: str) -> BaseException:
+def to_typed_error(error: BaseException, job: str) -> BaseException:
     """Return the typed error that an error of a job stands for; an interrupt, and one that is typed, stay as they are.
 
     Raise it from its cause: the traceback is then that of the place where it happened.
@@ -129,7 +129,7 @@ def typed(error: BaseException, job: str) -> BaseException:
     return InternalError(f"{found.message} (in {plugin}, a plug-in)", hint, found.details)
 
 
-def unreached(record: Record) -> JobNotFoundError:
+def not_reached(record: Record) -> JobNotFoundError:
     """Say that no backend has a job, and where to look instead."""
     text = f"The job {record.id} never reached its backend (state: {record.state})."
     if record.workflow.startswith("character_"):

@@ -19,7 +19,7 @@ from ..events import Started
 from ..history import History
 from ..settings import Settings
 from ..workflows.base import Notice, Workflow
-from .fallback import first_willing, moves_on, notices, taken
+from .fallback import first_accepting, moves_on, notices, wait_accepted
 from .requests import references_of
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class SentJob:
     """A job that a backend has."""
 
     job: str
@@ -87,7 +87,7 @@ class Submission:
     ) -> None:
         self._history, self._settings, self._backend, self._note = history, settings, backend, note
 
-    async def send(self, workflow: Workflow, order: Order) -> Sent:
+    async def send(self, workflow: Workflow, order: Order) -> SentJob:
         """Journal the job, send it, and return once a backend has it.
 
         Raises:
@@ -118,24 +118,24 @@ class Submission:
                 telemetry.emit(telemetry.describe_request(ready, job=order.job, backend=name, has_seed=seeded), self._settings)
             measure = order.measure_consistency
             ticket = await backend.submit(ready, job=order.job, timeout=admitted.timeout, measure_consistency=measure)
-            await self._arrived(ticket, name, order, last=name == names[-1])
+            await self._wait_arrived(ticket, name, order, last=name == names[-1])
             return ticket, backend.measures_consistency
 
-        name, (ticket, measures), skipped = await first_willing(names, attempt)
+        name, (ticket, measures), skipped = await first_accepting(names, attempt)
         told: Mapping[str, list[PlainData]] = {"skipped": [item.to_data() for item in skipped]} if skipped else {}
         self._history.update(order.job, handle=ticket.handle, **told)
         said = notices(told.get("skipped", []), name)
         if order.measure_consistency and not measures:
             text = f"The likeness of the face was not measured: the {name} backend does not; only Modal's containers do."
             said = (*said, Notice(NOT_MEASURED, text))
-        return Sent(order.job, ready, name, ticket, told.get("skipped", []), said)
+        return SentJob(order.job, ready, name, ticket, told.get("skipped", []), said)
 
-    async def _arrived(self, ticket: Ticket, name: str, order: Order, *, last: bool) -> None:
+    async def _wait_arrived(self, ticket: Ticket, name: str, order: Order, *, last: bool) -> None:
         """Wait until a server that stays has the job: the caller may end then. What it refuses may go to the next backend."""
         if last and name == "emulator":
             return  # it ends with this process
         try:
-            started = await taken(ticket, name)
+            started = await wait_accepted(ticket, name)
         except Exception as error:
             if not order.followed or (isinstance(error, RylaGenError) and moves_on(error)):
                 raise

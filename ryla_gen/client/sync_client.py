@@ -15,13 +15,13 @@ from ..history import CostRow, History, Record
 from ..notebook import live
 from ..results import Generation
 from ..settings import Settings
-from ..support.loop_thread import Portal
+from ..support.loop_thread import LoopThread
 from ..workflows.base import Workflow
 from .async_client import IN_FLIGHT, AsyncClient, OnEvent
 from .job_base import AsyncJob
 from .loras import Loras
 from .methods import Methods
-from .submission import Sent
+from .submission import SentJob
 
 
 class Client(Methods[Generation]):
@@ -46,11 +46,11 @@ class Client(Methods[Generation]):
         references: Literal["any", "bytes"] | None = None,
     ) -> None:
         self._client = AsyncClient(backend, url=url, settings=settings, max_usd=max_usd, references=references)
-        self._portal = Portal()
-        self.jobs = Jobs(self, self._client, self._portal)
-        self.loras = Loras(self._client.loras, self._portal)
+        self._loop_thread = LoopThread()
+        self.jobs = Jobs(self, self._client, self._loop_thread)
+        self.loras = Loras(self._client.loras, self._loop_thread)
         # A client that is never closed still leaves no socket and no temporary folder behind.
-        self._finalizer = self._portal.end_with(self, self._client.close)
+        self._finalizer = self._loop_thread.end_with(self, self._client.close)
 
     def __enter__(self) -> Self:
         return self
@@ -85,7 +85,7 @@ class Client(Methods[Generation]):
         on_event = on_event or live(workflow, on=self.settings.notebook)
         if on_event is None:
             work = self._client.run(workflow, timeout=timeout, tags=tags, measure_consistency=measure_consistency)
-            return self._portal.call(work)
+            return self._loop_thread.call(work)
         job = self.submit(workflow, timeout=timeout, tags=tags, measure_consistency=measure_consistency)
         told, telling = -1, False
         try:
@@ -117,17 +117,17 @@ class Client(Methods[Generation]):
         work = self._client.submit(
             workflow, timeout=timeout, tags=tags, measure_consistency=measure_consistency, job=job, parent=parent
         )
-        return Job(self._portal.call(work), self._portal, self)
+        return Job(self._loop_thread.call(work), self._loop_thread, self)
 
-    def hand_in(self, workflow: Workflow, *, timeout: float | None = None, tags: Iterable[str] = ()) -> Sent:
+    def hand_in(self, workflow: Workflow, *, timeout: float | None = None, tags: Iterable[str] = ()) -> SentJob:
         """Submit a workflow and stop following it, so that this process may end; see :meth:`AsyncClient.hand_in`."""
-        return self._portal.call(self._client.hand_in(workflow, timeout=timeout, tags=tags))
+        return self._loop_thread.call(self._client.hand_in(workflow, timeout=timeout, tags=tags))
 
     def map(
         self, workflows: Iterable[Workflow], *, in_flight: int = IN_FLIGHT, ordered: bool = True, return_exceptions: bool = False
     ) -> Iterator[Generation | RylaGenError]:
         """Run many workflows, a few at a time, and yield each result; see :meth:`AsyncClient.map`."""
-        return self._portal.iterate(
+        return self._loop_thread.iterate(
             lambda: self._client.map(workflows, in_flight=in_flight, ordered=ordered, return_exceptions=return_exceptions)
         )
 
@@ -142,16 +142,16 @@ class Client(Methods[Generation]):
     def close(self) -> None:
         """Close the connections, the emulator and the private thread. Jobs on a server of their own go on."""
         self._finalizer.detach()
-        self._portal.call(self._client.close())
-        self._portal.close()
+        self._loop_thread.call(self._client.close())
+        self._loop_thread.close()
 
 
 class Job:
     """One job, for synchronous code. Get one from ``client.submit(workflow)`` or ``client.jobs.get(id)``."""
 
-    def __init__(self, job: AsyncJob, portal: Portal, owner: object) -> None:
+    def __init__(self, job: AsyncJob, loop_thread: LoopThread, owner: object) -> None:
         self._job = job
-        self._portal = portal
+        self._loop_thread = loop_thread
         self._owner = owner  # a client lives as long as one of its jobs is held
 
     def __repr__(self) -> str:
@@ -192,15 +192,15 @@ class Job:
 
     def events(self) -> Iterator[Event]:
         """Every event from the first one on; ends after ``Finished``. Leaving early does not stop the job."""
-        return self._portal.iterate(self._job.events)
+        return self._loop_thread.iterate(self._job.events)
 
     def result(self, timeout: float | None = None) -> Generation:
         """Wait for the result; see :meth:`AsyncJob.result`."""
-        return self._portal.call(self._job.result(timeout))
+        return self._loop_thread.call(self._job.result(timeout))
 
     def cancel(self) -> None:
         """Stop the job, queued or running; its neighbours go on. Canceling a finished job does nothing."""
-        self._portal.call(self._job.cancel())
+        self._loop_thread.call(self._job.cancel())
 
     @classmethod
     def from_id(cls, id: str) -> Job:  # noqa: A002 - the field's own name
@@ -218,14 +218,14 @@ class Job:
 class Jobs:
     """The jobs this machine knows: ``client.jobs``."""
 
-    def __init__(self, owner: Client, client: AsyncClient, portal: Portal) -> None:
+    def __init__(self, owner: Client, client: AsyncClient, loop_thread: LoopThread) -> None:
         self._owner = weakref.ref(owner)
         self._client = client
-        self._portal = portal
+        self._loop_thread = loop_thread
 
     def get(self, id: str) -> Job:  # noqa: A002 - the field's own name
         """Find a job of any process again; see :meth:`AsyncJobs.get`."""
-        return Job(self._portal.call(self._client.jobs.get(id)), self._portal, self._owner())
+        return Job(self._loop_thread.call(self._client.jobs.get(id)), self._loop_thread, self._owner())
 
     def list(self, *, limit: int = 50, workflow: str | None = None, state: str | None = None) -> list[Record]:
         """List jobs from the journal, the newest first."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..comfy.client import ComfyClient
 from ..comfy.connect import connect
-from ..comfy.messages import End, ExecutionStart, ExecutionSuccess, Whereabouts, messages_from_history
+from ..comfy.messages import ExecutionStart, ExecutionSuccess, PromptEnd, Whereabouts, messages_from_history
 from ..errors import JobCanceledError, JobExpiredError, RylaGenError
 from ..events import FINAL_STATES
 from ..history import Record
@@ -58,7 +58,7 @@ async def stop(settings: Settings, record: Record) -> JobCanceledError | None:
     if isinstance(said[-1] if said else None, ExecutionSuccess):
         return None
     error = JobCanceledError(f"The job {record.id} was canceled.")
-    start, end = (next((item.at for item in said if isinstance(item, kind)), 0.0) for kind in (ExecutionStart, End))
+    start, end = (next((item.at for item in said if isinstance(item, kind)), 0.0) for kind in (ExecutionStart, PromptEnd))
     if start and end:  # what the server itself says
         error.details |= {"gpu_seconds": end - start, "cost_usd": (end - start) * settings.comfyui_hourly_usd / 3600}
     return error
@@ -74,7 +74,7 @@ def suspects(records: Sequence[Record]) -> list[Record]:
     ]
 
 
-async def lost(records: Sequence[Record]) -> Lost:
+async def find_lost(records: Sequence[Record]) -> Lost:
     """Find out which open jobs are certainly gone. That a server does not answer proves nothing.
 
     Args:

@@ -136,7 +136,7 @@ class ComfyClient:
                 history, looked at every few seconds; outputs are complete, progress is not.
 
         """
-        return self._socket.follow(_checked(prompt_id), resume=resume)
+        return self._socket.follow(_check_prompt_id(prompt_id), resume=resume)
 
     async def submit(
         self, graph: Mapping[str, Any], *, prompt_id: str, extra_pnginfo: Mapping[str, Any] | None = None
@@ -154,7 +154,7 @@ class ComfyClient:
             ServerUnhealthyError: It was sent, and the server is gone or does not have it.
 
         """
-        body = self._body(graph, _checked(prompt_id), extra_pnginfo)
+        body = self._body(graph, _check_prompt_id(prompt_id), extra_pnginfo)
         if self._socket.find(prompt_id) is not None:
             with before_start():
                 await self._socket.open()
@@ -202,9 +202,9 @@ class ComfyClient:
         reply = answer.json()
         if not isinstance(reply, dict) or not isinstance(reply.get("prompt_id"), str):
             raise errors.not_comfyui(self.address, "its answer to a prompt has no prompt id", {"sent": True})
-        return await self._taken(reply, prompt_id)
+        return await self._accepted_prompt(reply, prompt_id)
 
-    async def _taken(self, reply: PlainData, prompt_id: str) -> Submitted:
+    async def _accepted_prompt(self, reply: PlainData, prompt_id: str) -> Submitted:
         if reply["prompt_id"] != prompt_id:
             await self._withdraw(reply["prompt_id"], at_once=True)
             hint = "Update ComfyUI on the server: this package needs 0.3.71 or later."
@@ -268,11 +268,11 @@ class ComfyClient:
     async def interrupt(self, prompt_id: str) -> None:
         """Stop this prompt if it runs; its neighbours go on."""
         # Without an id ComfyUI stops whatever runs.
-        await self._transport.json("POST", "/interrupt", json={"prompt_id": _checked(prompt_id)}, empty=True)
+        await self._transport.json("POST", "/interrupt", json={"prompt_id": _check_prompt_id(prompt_id)}, empty=True)
 
     async def delete(self, prompt_id: str) -> None:
         """Take this prompt out of the queue if it waits there."""
-        await self._transport.json("POST", "/queue", json={"delete": [_checked(prompt_id)]}, empty=True)
+        await self._transport.json("POST", "/queue", json={"delete": [_check_prompt_id(prompt_id)]}, empty=True)
 
     async def cancel(self, prompt_id: str) -> None:
         """Stop this prompt, waiting or running; its stream ends with ExecutionInterrupted. Nothing happens to a finished one."""
@@ -303,7 +303,7 @@ class ComfyClient:
 
     async def history(self, prompt_id: str) -> PlainData | None:
         """The history entry of a finished prompt: outputs, status, messages; None when there is none."""
-        entry = (await self._transport.json("GET", f"/history/{_checked(prompt_id)}", limit=HISTORY_LIMIT)).get(prompt_id)
+        entry = (await self._transport.json("GET", f"/history/{_check_prompt_id(prompt_id)}", limit=HISTORY_LIMIT)).get(prompt_id)
         return entry if isinstance(entry, dict) else None
 
     async def locate(self, prompt_ids: Sequence[str]) -> dict[str, Whereabouts]:
@@ -386,7 +386,7 @@ class ComfyClient:
         return [clean(name, 300) for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
-def _checked(prompt_id: str) -> str:
+def _check_prompt_id(prompt_id: str) -> str:
     if not _PROMPT_ID.fullmatch(prompt_id):
         raise InvalidInputError("A prompt id is 1 to 128 letters, digits, - and _.", "Use str(uuid.uuid4()).")
     return prompt_id

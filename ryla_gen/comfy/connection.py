@@ -32,7 +32,7 @@ class Listener(Protocol):
         """Whether messages are awaited, so that a lost connection is made anew."""
         ...
 
-    def connected(self) -> None:
+    def on_connect(self) -> None:
         """Take note that the websocket is open."""
         ...
 
@@ -40,7 +40,7 @@ class Listener(Protocol):
         """Take one frame."""
         ...
 
-    def dropped(self) -> None:
+    def on_disconnect(self) -> None:
         """Take note that the websocket closed: messages sent meanwhile are lost."""
         ...
 
@@ -72,7 +72,7 @@ class Connection:
         if self._run is None or self._run.done():
             self._opened = asyncio.get_running_loop().create_future()
             self._run = asyncio.create_task(self._keep(), name="comfy-websocket")
-            self._run.add_done_callback(self._died)
+            self._run.add_done_callback(self._pass_fault)
         assert self._opened is not None
         await asyncio.shield(self._opened)
 
@@ -83,7 +83,7 @@ class Connection:
             await asyncio.gather(self._run, return_exceptions=True)
         self._give_up(BackendUnreachableError("This client was closed.", "", {"sent": True}))
 
-    def _died(self, task: asyncio.Task[None]) -> None:
+    def _pass_fault(self, task: asyncio.Task[None]) -> None:
         """Pass a fault of ours in the reader to everything that waits for it: silence would hang them."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self._give_up(as_typed(error, "The reader of the websocket failed"))
@@ -98,7 +98,7 @@ class Connection:
                 patience = PATIENCE if error.details.get("silent") else 1
                 waited = time.monotonic() - outage
                 if first or not isinstance(error, BackendUnreachableError) or waited > self._gone_after * patience:
-                    self._give_up(error if first else _gone(error, waited))
+                    self._give_up(error if first else _gone_error(error, waited))
                     return
             else:
                 since = time.monotonic()
@@ -107,7 +107,7 @@ class Connection:
                 if first or now - since > STABLE:
                     outage, attempt = now, 0
                 elif now - outage > self._gone_after:
-                    self._give_up(_gone(None, now - outage))
+                    self._give_up(_gone_error(None, now - outage))
                     return
                 first = False
             if not self._listener.wanted:
@@ -122,14 +122,14 @@ class Connection:
         assert self._opened is not None
         if not self._opened.done():
             self._opened.set_result(None)
-        self._listener.connected()
+        self._listener.on_connect()
         try:
             async for frame in socket:
                 self._listener.receive(frame)
         finally:
             await socket.close()
         log.debug("the websocket closed (%s)", socket.close_code)
-        self._listener.dropped()
+        self._listener.on_disconnect()
         self._opened = asyncio.get_running_loop().create_future()
 
     def _give_up(self, error: RylaGenError) -> None:
@@ -148,7 +148,7 @@ def as_typed(error: BaseException, what: str) -> RylaGenError:
     return typed
 
 
-def _gone(error: RylaGenError | None, waited: float) -> RylaGenError:
+def _gone_error(error: RylaGenError | None, waited: float) -> RylaGenError:
     if error is None or isinstance(error, BackendUnreachableError):
         why = error.message if error is not None else "It closes every new connection."
         return ServerUnhealthyError(f"The ComfyUI server has not answered for {waited:.0f} s. {why}", "", {"sent": True})

@@ -84,7 +84,7 @@ def folder_of(class_type: str, name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """An HTTP answer, read to its end."""
 
     status: int
@@ -104,7 +104,7 @@ class Answer:
         return self.status in _GATEWAY
 
 
-def submit_error(answer: Answer, address: str) -> RylaGenError:
+def submit_error(answer: HttpAnswer, address: str) -> RylaGenError:
     """Make the error for an answer to ``POST /prompt`` that is not a success."""
     body = answer.json()
     if answer.status == 400 and isinstance(body, dict):
@@ -128,7 +128,7 @@ def too_large(said: str) -> InvalidInputError:
     return error
 
 
-def http_error(answer: Answer, address: str) -> RylaGenError:
+def http_error(answer: HttpAnswer, address: str) -> RylaGenError:
     """Make the error for any other HTTP answer that is not a success."""
     status, details = answer.status, {"status": answer.status, "sent": True}
     if status in (401, 403, 407):

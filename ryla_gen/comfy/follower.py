@@ -12,13 +12,13 @@ from typing import Self
 
 from ..errors import RylaGenError, ServerUnhealthyError
 from .messages import (
-    End,
     ExecutionInterrupted,
     ExecutionStart,
     Idle,
     Message,
     NodeExecuted,
     PreviewImage,
+    PromptEnd,
     QueuePosition,
     Whereabouts,
     messages_from_history,
@@ -38,7 +38,7 @@ class StreamCallbacks:
 class PromptStream(AsyncIterator[Message]):
     """The messages of one prompt, to its end: ``async for message in stream``.
 
-    Ends after an ``End`` message; raises ServerUnhealthyError when the server is gone or has lost the prompt.
+    Ends after an ``PromptEnd`` message; raises ServerUnhealthyError when the server is gone or has lost the prompt.
     """
 
     def __init__(self, prompt_id: str, callbacks: StreamCallbacks) -> None:
@@ -64,7 +64,7 @@ class PromptStream(AsyncIterator[Message]):
         self._items: deque[Message] = deque()
         self._preview: PreviewImage | None = None
         self._executed: set[str] = set()
-        self._held_end: End | None = None
+        self._held_end: PromptEnd | None = None
         self._error: RylaGenError | None = None
         self._wake = asyncio.Event()
 
@@ -111,7 +111,7 @@ class PromptStream(AsyncIterator[Message]):
                 self._preview = message
             case Idle():
                 self.idle = True
-            case End() if self.gap:
+            case PromptEnd() if self.gap:
                 self._held_end = message  # what was missed is in the history, which is complete once the server is idle
             case _:
                 self._append(message)
@@ -159,7 +159,7 @@ class PromptStream(AsyncIterator[Message]):
         for message in recalled:
             known = isinstance(message, NodeExecuted) and message.node in self._executed
             if not known and not (isinstance(message, ExecutionStart) and self.started):
-                self._append(self._held_end if isinstance(message, End) and self._held_end is not None else message)
+                self._append(self._held_end if isinstance(message, PromptEnd) and self._held_end is not None else message)
 
     def _append(self, message: Message) -> None:
         if self.ended:
@@ -170,7 +170,7 @@ class PromptStream(AsyncIterator[Message]):
                 self.started = True
             case NodeExecuted():
                 self._executed.add(message.node)
-            case End():
+            case PromptEnd():
                 self._finish()
         self._wake.set()
 

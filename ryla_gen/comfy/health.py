@@ -50,16 +50,16 @@ async def examine_queue(client: ComfyClient, *, seconds: float = WATCH_SECONDS) 
             return Health(moves=False, message=f"empty, but the smallest graph does not run: {error.message}", hint=error.hint)
         except RylaGenError as error:  # it was refused, which says nothing about the queue
             return Health(moves=True, message=f"empty; the smallest graph could not be tried: {error.message}")
-    return await _watched(client, first, seconds)
+    return await _watch(client, first, seconds)
 
 
-async def _watched(client: ComfyClient, first: Queue, seconds: float) -> Health:
+async def _watch(client: ComfyClient, first: Queue, seconds: float) -> Health:
     counts = f"{len(first.running)} running, {len(first.pending)} waiting"
-    said, end = await _said(client), time.monotonic() + seconds
+    said, end = await _log_lines(client), time.monotonic() + seconds
     while time.monotonic() < end:
         await asyncio.sleep(min(LOOK_SECONDS, seconds))
         queue = await client.queue()
-        if queue.running != first.running or set(first.pending) - set(queue.pending) or await _said(client) != said:
+        if queue.running != first.running or set(first.pending) - set(queue.pending) or await _log_lines(client) != said:
             return Health(moves=True, message=counts)
     nothing = f"nothing moved for {seconds:g} s"
     if first.running:
@@ -72,7 +72,7 @@ async def _watched(client: ComfyClient, first: Queue, seconds: float) -> Health:
     return Health(moves=False, message=f"{counts}: prompts are waiting, none is running, and {nothing}.", hint=RESTART)
 
 
-async def _said(client: ComfyClient) -> list[tuple[str, str]]:
+async def _log_lines(client: ComfyClient) -> list[tuple[str, str]]:
     """What the server's log shows, without the arrivals of prompts: those come when the thread that runs them is dead, too."""
     try:
         return [piece for piece in await client.log() if "got prompt" not in piece[1]]

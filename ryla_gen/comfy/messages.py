@@ -131,7 +131,7 @@ class NodeExecuted(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class End(Message):
+class PromptEnd(Message):
     """The last message of a prompt; one of the three classes below."""
 
     at: float = 0.0
@@ -139,12 +139,12 @@ class End(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class ExecutionSuccess(End):
+class ExecutionSuccess(PromptEnd):
     """All nodes ran."""
 
 
 @dataclass(frozen=True, slots=True)
-class ExecutionInterrupted(End):
+class ExecutionInterrupted(PromptEnd):
     """The prompt was stopped, or taken out of the queue (then without a node)."""
 
     node_id: str = ""
@@ -152,7 +152,7 @@ class ExecutionInterrupted(End):
 
 
 @dataclass(frozen=True, slots=True)
-class ExecutionError(End):
+class ExecutionError(PromptEnd):
     """A node raised; ``errors_map.node_error`` makes a typed error of it."""
 
     node_id: str = ""
@@ -171,7 +171,7 @@ class Idle(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class QueueStatus:
     """The server's queue changed."""
 
     queue_remaining: int
@@ -196,21 +196,21 @@ def read_text(text: str) -> tuple[str, PlainData] | None:
     return frame["type"], frame["data"]
 
 
-def parse_text(text: str) -> Message | Status | Features | None:
+def parse_text(text: str) -> Message | QueueStatus | Features | None:
     """Read a text frame; None for what is unknown, broken, or about no prompt."""
     read = read_text(text)
     return parse(*read) if read is not None else None
 
 
-def expected(kind: str, data: Mapping[str, Any]) -> bool:
+def is_expected(kind: str, data: Mapping[str, Any]) -> bool:
     """Whether a message of this type and about this prompt is one that we read, so that it is broken when ``parse`` gives None."""
     return kind == "status" or (kind in _READERS and isinstance(data.get("prompt_id"), str))
 
 
-def parse(kind: str, data: Mapping[str, Any]) -> Message | Status | Features | None:
+def parse(kind: str, data: Mapping[str, Any]) -> Message | QueueStatus | Features | None:
     """Read the type and the data of a message, from the websocket or from a history entry."""
     if kind == "status":
-        return _status(data)
+        return _read_status(data)
     if kind == "feature_flags":
         return Features(dict(data))
     reader = _READERS.get(kind)
@@ -228,14 +228,14 @@ class _ShapeError(Exception):
     """A message has not the shape of its type."""
 
 
-def _status(data: Mapping[str, Any]) -> Status | None:
+def _read_status(data: Mapping[str, Any]) -> QueueStatus | None:
     match data:
         case {"status": {"exec_info": {"queue_remaining": int(count)}}} if not isinstance(count, bool):
-            return Status(min(max(count, 0), LARGEST_STEP))
+            return QueueStatus(min(max(count, 0), LARGEST_STEP))
     return None
 
 
-def _bounded(value: object, largest: float) -> float:
+def _bound(value: object, largest: float) -> float:
     """A finite number between 0 and ``largest``, taken to its nearest end where it lies beyond."""
     if not is_number(value) or value != value:  # NaN is the number that is not itself
         raise _ShapeError
@@ -253,7 +253,7 @@ def _node(value: object) -> str:
     return clean(value, 200)
 
 
-def _shown(data: Mapping[str, Any]) -> str:
+def _display_node(data: Mapping[str, Any]) -> str:
     return _node(data.get("display_node") or data.get("node"))
 
 
@@ -261,31 +261,31 @@ def _text(data: Mapping[str, Any], key: str, limit: int = 200) -> str:
     return clean(data.get(key) or "", limit)
 
 
-def _cached(prompt_id: str, data: Mapping[str, Any]) -> Message:
+def _read_cached(prompt_id: str, data: Mapping[str, Any]) -> Message:
     nodes = data.get("nodes") or []
     if not isinstance(nodes, list):
         raise _ShapeError
     return ExecutionCached(prompt_id, tuple(_node(node) for node in nodes))
 
 
-def _executing(prompt_id: str, data: Mapping[str, Any]) -> Message:
-    return Idle(prompt_id) if data.get("node") is None else NodeExecuting(prompt_id, _shown(data))
+def _read_executing(prompt_id: str, data: Mapping[str, Any]) -> Message:
+    return Idle(prompt_id) if data.get("node") is None else NodeExecuting(prompt_id, _display_node(data))
 
 
-def _progress(prompt_id: str, data: Mapping[str, Any]) -> Message:
+def _read_progress(prompt_id: str, data: Mapping[str, Any]) -> Message:
     most = data.get("max")
     if isinstance(most, int | float) and most > LARGEST_STEP:  # infinity too
         raise _ShapeError
-    maximum = _bounded(most, LARGEST_STEP)
-    return NodeProgress(prompt_id, _node(data.get("node")), _bounded(data.get("value"), maximum), maximum)
+    maximum = _bound(most, LARGEST_STEP)
+    return NodeProgress(prompt_id, _node(data.get("node")), _bound(data.get("value"), maximum), maximum)
 
 
-def _executed(prompt_id: str, data: Mapping[str, Any]) -> Message:
+def _read_executed(prompt_id: str, data: Mapping[str, Any]) -> Message:
     output = data.get("output")  # None for an output node without anything to show
-    return NodeExecuted(prompt_id, _node(data.get("node")), output if isinstance(output, dict) else {}, _shown(data))
+    return NodeExecuted(prompt_id, _node(data.get("node")), output if isinstance(output, dict) else {}, _display_node(data))
 
 
-def _interrupted(prompt_id: str, data: Mapping[str, Any]) -> Message:
+def _read_interrupted(prompt_id: str, data: Mapping[str, Any]) -> Message:
     return ExecutionInterrupted(prompt_id, _at(data), _text(data, "node_id"), _text(data, "node_type"))
 
 
@@ -305,12 +305,12 @@ def _error(prompt_id: str, data: Mapping[str, Any]) -> Message:
 
 _READERS: dict[str, Callable[[str, Mapping[str, Any]], Message]] = {
     "execution_start": lambda prompt_id, data: ExecutionStart(prompt_id, _at(data)),
-    "execution_cached": _cached,
-    "executing": _executing,
-    "progress": _progress,
-    "executed": _executed,
+    "execution_cached": _read_cached,
+    "executing": _read_executing,
+    "progress": _read_progress,
+    "executed": _read_executed,
     "execution_success": lambda prompt_id, data: ExecutionSuccess(prompt_id, _at(data)),
-    "execution_interrupted": _interrupted,
+    "execution_interrupted": _read_interrupted,
     "execution_error": _error,
 }
 
@@ -331,16 +331,16 @@ def parse_binary(frame: bytes, prompt_id: str, node: str) -> PreviewImage | Imag
     if kind == _PREVIEW and second in _FORMATS and prompt_id:
         return _picture(prompt_id, node, _FORMATS[second], frame[8:])
     if kind == _PREVIEW_WITH_METADATA and second <= len(frame) - 8:
-        return _described(frame[8 : 8 + second], frame[8 + second :])
+        return _read_described(frame[8 : 8 + second], frame[8 + second :])
     return None
 
 
-def expected_binary(frame: bytes) -> bool:
+def is_expected_binary(frame: bytes) -> bool:
     """Whether a binary frame is of a kind that we read, so that it is broken when ``parse_binary`` gives None."""
     return int.from_bytes(frame[:4], "big") in (_PREVIEW, _PREVIEW_WITH_METADATA)
 
 
-def _described(head: bytes, data: bytes) -> PreviewImage | ImageFrame | None:
+def _read_described(head: bytes, data: bytes) -> PreviewImage | ImageFrame | None:
     """A picture with a JSON document before it that says whose it is."""
     try:
         about = json.loads(head)
@@ -367,15 +367,15 @@ def messages_from_history(prompt_id: str, entry: Mapping[str, Any]) -> list[Mess
     """What the websocket would have said, as far as ``/history/{id}`` keeps it: start, ``executed`` per output node, the end."""
     status = entry.get("status")
     messages = status.get("messages") if isinstance(status, dict) else None
-    said = [_recalled(prompt_id, item) for item in messages] if isinstance(messages, list) else []
+    said = [_read_recalled(prompt_id, item) for item in messages] if isinstance(messages, list) else []
     start = [message for message in said if isinstance(message, ExecutionStart)][:1]
-    ends = [message for message in said if isinstance(message, End)][-1:]
+    ends = [message for message in said if isinstance(message, PromptEnd)][-1:]
     completed = not isinstance(status, dict) or bool(status.get("completed", True))
-    default: End = ExecutionSuccess(prompt_id) if completed else ExecutionError(prompt_id)
+    default: PromptEnd = ExecutionSuccess(prompt_id) if completed else ExecutionError(prompt_id)
     return [*start, *_recalled_outputs(prompt_id, entry), *(ends or [default])]
 
 
-def _recalled(prompt_id: str, item: object) -> Message | Status | Features | None:
+def _read_recalled(prompt_id: str, item: object) -> Message | QueueStatus | Features | None:
     match item:
         case [str(kind), dict(data)]:
             return parse(kind, {**data, "prompt_id": prompt_id})

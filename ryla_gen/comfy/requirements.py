@@ -81,12 +81,12 @@ class Missing:
         """What is missing, in a sentence or two."""
         said = []
         if self.nodes:
-            said.append(f"The server has no {'node class' if len(self.nodes) == 1 else 'node classes'} {_listed(self.nodes)}.")
+            said.append(f"The server has no {'node class' if len(self.nodes) == 1 else 'node classes'} {_list_text(self.nodes)}.")
         if self.files:
             plural = "s" if len(self.files) > 1 else ""
-            said.append(f"The server has no weights file{plural} {_listed([item.text for item in self.files])}.")
+            said.append(f"The server has no weights file{plural} {_list_text([item.text for item in self.files])}.")
         if self.nodes and self.unseen:
-            names = _listed([row.label for row in self.unseen])
+            names = _list_text([row.label for row in self.unseen])
             said.append(f"It cannot be checked from here whether it has {names}.")
         return " ".join(said)
 
@@ -98,9 +98,9 @@ class Missing:
         provided = {found for pack in self.packs for found in pack.nodes}
         others = [item for item in self.nodes if item not in provided]
         if core := [item for item in others if item in node_schemas(COMFYUI_VERSION)]:
-            steps.append(f"update ComfyUI to {COMFYUI_VERSION} or later, which has {_listed(core)}")
+            steps.append(f"update ComfyUI to {COMFYUI_VERSION} or later, which has {_list_text(core)}")
         if strange := [item for item in others if item not in core]:
-            steps.append(f"install the node pack that provides {_listed(strange)} (ComfyUI-Manager finds it)")
+            steps.append(f"install the node pack that provides {_list_text(strange)} (ComfyUI-Manager finds it)")
         if any(item.row is not None for item in self.files) or (self.nodes and self.unseen):
             steps.append(f"ryla-gen weights sync {name} --local COMFYUI/models")
         steps += [f"put {item.name} into models/{item.folder or '…'}" for item in self.files if item.row is None]
@@ -144,7 +144,7 @@ def missing_for(workflow: str, graph: Mapping[str, Any], schemas: Schemas, *, fi
     nodes = tuple(name for name in classes if name not in schemas)
     found = tuple(_files(graph, schemas)) if files else ()
     known = {(item.folder, item.name) for item in found}
-    seen = {name for node in graph.values() for name in _named(node, schemas)}
+    seen = {name for node in graph.values() for name in _named_files(node, schemas)}
     unseen = tuple(row for row in weights_for(graph) if row.name not in seen and (row.folder, row.name) not in known)
     return Missing(workflow, nodes, found, unseen if files else ())
 
@@ -169,7 +169,7 @@ def _files(graph: Mapping[str, Any], schemas: Schemas) -> Iterator[MissingFile]:
             yield MissingFile(str(node_id), kind, name, folder, value, tuple(map(str, options)), row)
 
 
-def _named(node: Mapping[str, Any], schemas: Schemas) -> Iterator[str]:
+def _named_files(node: Mapping[str, Any], schemas: Schemas) -> Iterator[str]:
     """Files that a node names in an input whose list the server shows."""
     kind = str(node.get("class_type"))
     for name in _lists(kind, schemas):
@@ -194,6 +194,6 @@ def _pack_command(pack: NodePack) -> str:
     return f"git clone {pack.repo} {place} && git -C {place} checkout {pack.commit}, with the Python packages that it lists"
 
 
-def _listed(names: tuple[str, ...] | list[str]) -> str:
+def _list_text(names: tuple[str, ...] | list[str]) -> str:
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return ", ".join(names[:LISTED]) + more

@@ -19,14 +19,17 @@ def with_server_names(graph: Mapping[str, Any], schemas: Schemas) -> dict[str, A
         names = {
             name: listed
             for name, value in node["inputs"].items()
-            if isinstance(value, str) and ("/" in value or "\\" in value) and schema and (listed := _listed(schema, name, value))
+            if isinstance(value, str)
+            and ("/" in value or "\\" in value)
+            and schema
+            and (listed := _server_spelling(schema, name, value))
         }
         if names:
             changed[node_id] = {**node, "inputs": {**node["inputs"], **names}}
     return changed
 
 
-def _listed(schema: Mapping[str, Any], name: str, value: str) -> str | None:
+def _server_spelling(schema: Mapping[str, Any], name: str, value: str) -> str | None:
     """The server's own spelling of a name; None where it lists it as it stands, or not at all."""
     spec = input_specs(schema).get(name)
     options = spec.options or () if spec is not None else ()

@@ -20,17 +20,17 @@ from ..errors import InternalError, RylaGenError
 from .connection import Connection, as_typed
 from .follower import PromptStream, StreamCallbacks
 from .messages import (
-    End,
     ExecutionStart,
     Features,
     Idle,
     Message,
     NodeExecuting,
-    Status,
+    PromptEnd,
+    QueueStatus,
     Whereabouts,
     clean,
-    expected,
-    expected_binary,
+    is_expected,
+    is_expected_binary,
     parse,
     parse_binary,
     read_text,
@@ -70,7 +70,7 @@ class MessageSocket:
     ``submitted``                          its position is asked for, silence is watched        waiting, can be lost
     the queue changed                      positions are asked for, after ``QUEUE_PAUSE``       as it was, with its position
     ``ExecutionStart``                     handed on; if canceled meanwhile: interrupted again  running
-    ``End``                                handed on                                            ended
+    ``PromptEnd``                                handed on                                            ended
     … with ``gap``                         kept until the history is complete                   as it was
     ``Idle`` and not ended                 the server is asked                                  as the answer says
     silence for too long                   the server is asked                                  as the answer says
@@ -166,11 +166,11 @@ class MessageSocket:
         """Whether any prompt is followed."""
         return bool(self._streams)
 
-    def connected(self) -> None:
+    def on_connect(self) -> None:
         """Take note that the websocket is open: after a drop the server is asked what was missed."""
         self._watch_prompts()
 
-    def dropped(self) -> None:
+    def on_disconnect(self) -> None:
         """Take note that the websocket closed."""
         for stream in self._streams.values():
             stream.gap, self._unseen = True, True
@@ -182,20 +182,20 @@ class MessageSocket:
 
     def receive(self, frame: aiohttp.WSMessage) -> None:
         """Read a frame and hand it on; what cannot be read is dropped."""
-        message: Message | Status | Features | None = None
+        message: Message | QueueStatus | Features | None = None
         broken = ""
         match frame.type:
             case aiohttp.WSMsgType.TEXT:
                 read = read_text(frame.data)
                 message = parse(*read) if read is not None else None
-                broken = "text" if read is None else clean(read[0], 40) if expected(*read) else ""
+                broken = "text" if read is None else clean(read[0], 40) if is_expected(*read) else ""
             case aiohttp.WSMsgType.BINARY:
                 message = parse_binary(frame.data, *self._current)
-                broken = "picture" if expected_binary(frame.data) and any(self._current) else ""
+                broken = "picture" if is_expected_binary(frame.data) and any(self._current) else ""
         match message:
             case Message():
                 self._dispatch(message)
-            case Status():
+            case QueueStatus():
                 self._ask_positions()
             case Features():
                 self.features = message.flags
@@ -215,7 +215,7 @@ class MessageSocket:
         match message:
             case NodeExecuting() | ExecutionStart():
                 self._current = (message.prompt_id, getattr(message, "node", ""))
-            case End() | Idle():
+            case PromptEnd() | Idle():
                 self._current = ("", "")
         stream = self._streams.get(message.prompt_id)
         if stream is None:
@@ -250,12 +250,12 @@ class MessageSocket:
             if not live:
                 return
             quiet = {stream.prompt_id for stream in live if self._quiet(stream)}
-            found = await self._located([stream.prompt_id for stream in live])
+            found = await self._locate([stream.prompt_id for stream in live])
             for stream in live:
                 if where := found.get(stream.prompt_id):
                     stream.apply_whereabouts(where, quiet=stream.prompt_id in quiet)
 
-    async def _located(self, prompt_ids: Sequence[str]) -> Mapping[str, Whereabouts]:
+    async def _locate(self, prompt_ids: Sequence[str]) -> Mapping[str, Whereabouts]:
         """Where the server has these prompts, as far as it says so."""
         try:
             async with asyncio.timeout(LOOK_SECONDS):
@@ -265,7 +265,7 @@ class MessageSocket:
         if len(prompt_ids) < 2:
             return {}
         # One history entry that cannot be read hides nothing of the others.
-        return {key: where for prompt_id in prompt_ids for key, where in (await self._located([prompt_id])).items()}
+        return {key: where for prompt_id in prompt_ids for key, where in (await self._locate([prompt_id])).items()}
 
     def _live(self) -> list[PromptStream]:
         return [stream for stream in self._streams.values() if stream.submitted]

@@ -19,7 +19,7 @@ from yarl import URL
 
 from ..errors import BackendUnreachableError, InvalidInputError, PlainData
 from . import errors as errors_map
-from .errors import Answer
+from .errors import HttpAnswer
 from .messages import clean
 
 log = logging.getLogger("ryla_gen.comfy")
@@ -86,7 +86,7 @@ class Transport:
         answer = await self.call(method, path, limit=limit, json=json)
         return {} if empty and answer.status == 200 else self.object(answer)
 
-    def object(self, answer: Answer) -> PlainData:
+    def object(self, answer: HttpAnswer) -> PlainData:
         """The JSON object of a successful answer."""
         if answer.status != 200:
             raise errors_map.http_error(answer, self.address)
@@ -104,7 +104,7 @@ class Transport:
         within: float | None = None,
         sending: int = 0,
         **options: Any,
-    ) -> Answer:
+    ) -> HttpAnswer:
         """Ask, and read the whole answer.
 
         Args:
@@ -126,7 +126,7 @@ class Transport:
                 async with self._session().request(
                     method, URL(self.address + path, encoded=True), allow_redirects=False, **options
                 ) as response:
-                    return Answer(response.status, await self._read(response, limit), response.content_type)
+                    return HttpAnswer(response.status, await self._read(response, limit), response.content_type)
         except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError; ValueError: what cannot be sent
             if isinstance(error, TimeoutError) and clock.expired():
                 raise errors_map.too_slow(self.address, seconds) from None
@@ -154,7 +154,7 @@ class Transport:
                 timeout=aiohttp.ClientWSTimeout(ws_receive=None, ws_close=1.0),
             )
         except aiohttp.WSServerHandshakeError as error:
-            refused = errors_map.http_error(Answer(error.status, b""), self.address)
+            refused = errors_map.http_error(HttpAnswer(error.status, b""), self.address)
             raise type(refused)(refused.message, refused.hint, {**refused.details, "sent": False}) from None
         except (aiohttp.ClientError, OSError) as error:
             lost = self._unreachable(error)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from ..history import History, Purse, Record
+from ..history import History, Record, Reservation
 from ..history.processes import this_process
 from ..settings import Settings
 from ..workflows.base import Workflow
@@ -75,20 +75,20 @@ def admit(
     found = estimate(workflow, backend, rate, history)
     budget.check_call(found.usd.likely, settings.max_usd)
     limit = timeout if timeout and followed else workflow.time_limit() + rate.load
-    reserved = _reserved(history, settings, found, job, row, limit, followed=followed)
+    reserved = _reserve(history, settings, found, job, row, limit, followed=followed)
     if settings.max_usd is None and settings.max_usd_per_day is None:
         return Admitted(found, timeout)
     return Admitted(found, min(limit, reserved / rate.most))
 
 
-def _reserved(
+def _reserve(
     history: History, settings: Settings, found: Estimate, job: str, row: dict[str, Any], limit: float, *, followed: bool
 ) -> float:
     """Reserve money, journal the job with its reservation in the same transaction, and return the amount in US dollars."""
     likely = found.usd.likely
     wanted = budget.wanted_usd(found.most_usd_per_second * limit, settings.max_usd)
     decent = min(wanted, budget.HEADROOM * likely) if followed else wanted
-    asked = Purse(min(likely, wanted), decent, wanted, budget.expiry(limit), budget.today(), settings.max_usd_per_day)
+    asked = Reservation(min(likely, wanted), decent, wanted, budget.expiry(limit), budget.today(), settings.max_usd_per_day)
     got = history.reserve(job, asked, row)
     if got is None:
         if settings.max_usd_per_day is not None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from ..history import History, Record
-from ..support.counting import counted
+from ..support.counting import count_text
 from ..workflows.base import Workflow
 from ..workflows.facts import Work
 from .durations import REFERENCE_GPU, TENSOR_TFLOPS, UNKNOWN
@@ -65,12 +65,14 @@ def _seconds(workflow: Workflow, rate: Rate, records: Sequence[Record], *, emula
     where = rate.gpu or (records[0].backend if records else "")
     same = [took for other, took in ran if work.like(other)]
     if len(same) >= ENOUGH:
-        text = f"From {counted(len(same), 'run')} of this workflow, size and steps on {where}, in this machine's journal."
+        text = f"From {count_text(len(same), 'run')} of this workflow, size and steps on {where}, in this machine's journal."
         return _spread(same), "measured", len(same), text
     near = [took * work.amount / other.amount for other, took in ran if other.variant == work.variant and other.amount]
     if near:
-        text = f"Scaled from {counted(len(near), 'run')} of this workflow on {where}, {len(same)} of them of this size and steps."
-        return _spread(near).widened(0.5, 2.0), "scaled", len(near), text
+        text = (
+            f"Scaled from {count_text(len(near), 'run')} of this workflow on {where}, {len(same)} of them of this size and steps."
+        )
+        return _spread(near).widen(0.5, 2.0), "scaled", len(near), text
     if emulated:
         return Range(0.1, 1.0, 30.0), "unknown", 0, "There is no earlier run here; the emulator is as fast as this machine."
     return _from_table(workflow, work, rate.gpu)
@@ -103,7 +105,7 @@ def _from_table(workflow: Workflow, work: Work, gpu: str | None) -> Found:
     seconds = Range(found.low, found.likely, found.high).by(ratio)
     text = f"There is no earlier run here; {found.source}"
     if not 0.99 <= ratio <= 1.01:
-        seconds, text = seconds.widened(0.8, 1.25), f"{text}, scaled by {ratio:.2f} for size and steps"
+        seconds, text = seconds.widen(0.8, 1.25), f"{text}, scaled by {ratio:.2f} for size and steps"
     if gpu != REFERENCE_GPU:
         seconds, text = _on(seconds, gpu), f"{text}, {_said_of(gpu)}"
     return seconds, "table" if found.known else "unknown", 0, f"{text}."
@@ -119,8 +121,8 @@ def _on(seconds: Range, gpu: str | None) -> Range:
     """Scale a range to another GPU by the ratio of their data sheets, which real graphs only roughly follow."""
     speed = TENSOR_TFLOPS.get(gpu or "")
     if speed is None:
-        return seconds.widened(0.25, 4.0)
-    return seconds.by(TENSOR_TFLOPS[REFERENCE_GPU] / speed).widened(0.5, 2.0)
+        return seconds.widen(0.25, 4.0)
+    return seconds.by(TENSOR_TFLOPS[REFERENCE_GPU] / speed).widen(0.5, 2.0)
 
 
 def _said_of(gpu: str | None) -> str:

@@ -21,7 +21,7 @@ class Range:
         """Multiply end by end."""
         return Range(self.low * other.low, self.likely * other.likely, self.high * other.high)
 
-    def widened(self, down: float, up: float) -> Range:
+    def widen(self, down: float, up: float) -> Range:
         """Pull the ends apart by two factors; the middle stays."""
         return Range(self.low * down, self.likely, self.high * up)
 

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-class Interrupted(Exception):  # noqa: N818 - ComfyUI says it so
+class NodeInterrupted(Exception):  # noqa: N818 - ComfyUI says it so
     """Raised inside a node, by ``Context.progress``, when its prompt was interrupted."""
 
 
-def _unheard(line: str) -> None:
+def _discard_line(line: str) -> None:
     """Discard a line: this server's log is not read."""
 
 
@@ -43,11 +43,11 @@ class Context:
     """Takes (value, maximum, preview); the preview is drawn only for a connected client. Raises Interrupted."""
     send_image: Callable[[Image], None]
     """Sends one whole picture over the websocket (SaveImageWebsocket)."""
-    log: Callable[[str], None] = _unheard
+    log: Callable[[str], None] = _discard_line
     """Writes a line to the server's log."""
 
     def progress(self, value: int, maximum: int, preview: Callable[[], Image] | None = None) -> None:
-        """Say how far this node is; raises :class:`Interrupted` when it should stop."""
+        """Say how far this node is; raises :class:`NodeInterrupted` when it should stop."""
         self.report(value, maximum, preview)
 
 

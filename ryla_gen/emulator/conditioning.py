@@ -20,7 +20,7 @@ class Look:
 
 
 @dataclass(frozen=True, eq=False)
-class Face:
+class ReferenceFace:
     """A reference face: the picture it is in, as a small thumbnail, and how strongly it counts."""
 
     thumbnail: Array
@@ -41,7 +41,7 @@ class Prompt:
     """Flux's distilled guidance; none means the model's default."""
     looks: tuple[Look, ...] = ()
     """LoRAs of the text encoder that made it."""
-    faces: tuple[Face, ...] = ()
+    faces: tuple[ReferenceFace, ...] = ()
     strength: float = 1.0
     """Its share among combined prompts."""
     start: float = 0.0
@@ -50,7 +50,7 @@ class Prompt:
     zeroed: bool = False
     """ConditioningZeroOut: says nothing at all."""
 
-    def altered(self, **changes: object) -> Prompt:
+    def with_changes(self, **changes: object) -> Prompt:
         """A copy with some fields replaced."""
         return replace(self, **changes)  # type: ignore[arg-type]  # checked by the dataclass itself
 

@@ -42,7 +42,7 @@ def _stamp(width: int, height: int) -> tuple[npt.NDArray[np.float32], npt.NDArra
     return strong[..., None].astype(np.float32), soft[..., None].astype(np.float32), x, y
 
 
-def marked(pixels: Pixels) -> Pixels:
+def draw_mark(pixels: Pixels) -> Pixels:
     """Draw the mark into the lower right corner of ``pixels`` [H, W, 3 or 4], in place, and return them."""
     height, width = pixels.shape[:2]
     light, shade, x, y = _stamp(width, height)
@@ -59,4 +59,4 @@ def to_pixels(image: npt.NDArray[np.float32]) -> Pixels:
     """One picture 0..1 as bytes, cut off as ComfyUI does it, with the mark."""
     scaled = image * np.float32(255.0)
     np.clip(scaled, 0.0, 255.0, out=scaled)
-    return marked(scaled.astype(np.uint8))
+    return draw_mark(scaled.astype(np.uint8))

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from . import latents
 from . import style as looks
-from .conditioning import Conditioning, Face, Look, Prompt
+from .conditioning import Conditioning, Look, Prompt, ReferenceFace
 from .painting import add_caption, paint
 from .sampling.flow import FLUX_DEV, FLUX_SCHNELL, SD3, SDXL, WAN, ModelSampling
 
@@ -54,7 +54,7 @@ class Model:
     """Which latents it reads: ``sdxl`` (4 channels to the outside), ``flux``, ``wan``, ``sd3``, or ``any``."""
     sampling: ModelSampling
     looks: tuple[Look, ...] = ()
-    faces: tuple[Face, ...] = field(default=(), compare=False)
+    faces: tuple[ReferenceFace, ...] = field(default=(), compare=False)
 
     @property
     def is_video(self) -> bool:
@@ -65,11 +65,11 @@ class Model:
         """A copy with one LoRA more; strength 0 changes nothing."""
         return self if look.strength == 0.0 else replace(self, looks=(*self.looks, look))
 
-    def with_face(self, face: Face) -> Model:
+    def with_face(self, face: ReferenceFace) -> Model:
         """A copy that follows one reference face more."""
         return replace(self, faces=(*self.faces, face))
 
-    def resampled(self, sampling: ModelSampling) -> Model:
+    def with_sampling(self, sampling: ModelSampling) -> Model:
         """A copy with another noise schedule."""
         return replace(self, sampling=sampling)
 
@@ -199,7 +199,7 @@ class Denoiser:
         """The guided best guess at the picture behind ``x`` [B, 16, (T,) h, w]."""
         return self._guess(x, sigma, guided=True)
 
-    def unguided(self, x: Array, sigma: float) -> Array:
+    def guess_unguided(self, x: Array, sigma: float) -> Array:
         """The best guess of the prompt alone, as if cfg were 1."""
         return self._guess(x, sigma, guided=False)
 
@@ -209,7 +209,7 @@ class Denoiser:
             self._begin(x, sigma)
         target = self._mean(self.positive, x.shape, progress)
         if guided and self.negative is not None:
-            target = self._guided(target, x.shape, sigma)
+            target = self._guide(target, x.shape, sigma)
         if self.source is not None:
             target = target + self._kept * (self.source - target)
         return self._posterior(x, sigma, target)
@@ -246,7 +246,7 @@ class Denoiser:
         _add_waves(residual, tuple(gains), guess)
         return guess
 
-    def _guided(self, target: Array, shape: tuple[int, ...], sigma: float) -> Array:
+    def _guide(self, target: Array, shape: tuple[int, ...], sigma: float) -> Array:
         """Classifier-free guidance: away from the mean colour of the negative prompt's paintings.
 
         The negative's distribution is broad, so once the picture shows, both sides agree on it: guidance acts early and fades. The

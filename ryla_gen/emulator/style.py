@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from .conditioning import Face, Look
+from .conditioning import Look, ReferenceFace
 
 Array = npt.NDArray[np.float32]
 
@@ -20,7 +20,7 @@ def with_looks(picture: Array, looks: Iterable[Look]) -> Array:
     """Shift a painting towards the style of each LoRA; strength 0 leaves it untouched."""
     for look in looks:
         if look.strength != 0.0:
-            picture = np.clip(picture + np.float32(look.strength) * (_styled(picture, look.key) - picture), 0.0, 1.0)
+            picture = np.clip(picture + np.float32(look.strength) * (_apply_style(picture, look.key) - picture), 0.0, 1.0)
     return picture
 
 
@@ -44,7 +44,7 @@ def _style(key: int) -> tuple[Array, Array, Array, float]:
     )
 
 
-def _styled(picture: Array, key: int) -> Array:
+def _apply_style(picture: Array, key: int) -> Array:
     rotation, shadow, light, gamma = _style(key)
     turned = np.clip(picture @ rotation.T, 0.0, 1.0) ** np.float32(gamma)
     toned = shadow + turned * (light - shadow)
@@ -75,7 +75,7 @@ def is_flat(image: Array) -> bool:
     return float((image @ LUMA).std()) * 255 < 4.0
 
 
-def with_faces(picture: Array, faces: Iterable[Face]) -> Array:
+def with_faces(picture: Array, faces: Iterable[ReferenceFace]) -> Array:
     """Move a painting towards each reference: its colours everywhere, its features where the head is."""
     for face in faces:
         if face.identity != 0.0 or face.placement != 0.0:
@@ -83,7 +83,7 @@ def with_faces(picture: Array, faces: Iterable[Face]) -> Array:
     return picture
 
 
-def _with_face(picture: Array, face: Face) -> Array:
+def _with_face(picture: Array, face: ReferenceFace) -> Array:
     height, width = picture.shape[:2]
     identity = np.float32(1 - np.exp(-1.1 * max(face.identity, 0.0)))
     placement = np.float32(1 - np.exp(-1.1 * max(face.placement, 0.0)))

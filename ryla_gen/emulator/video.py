@@ -20,7 +20,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
-class Video:
+class VideoFrames:
     """ComfyUI's VIDEO: frames with a rate, and sound."""
 
     frames: Array
@@ -30,7 +30,7 @@ class Video:
     """ComfyUI's AUDIO: ``waveform`` [1, channels, samples] and ``sample_rate``."""
 
 
-def read(path: Path) -> Video:
+def read(path: Path) -> VideoFrames:
     """All frames and the sound of a file."""
     with av.open(str(path)) as container:
         if not container.streams.video:
@@ -40,7 +40,7 @@ def read(path: Path) -> Video:
     stacked = np.empty((len(frames), *frames[0].shape), np.float32)
     for target, frame in zip(stacked, frames, strict=True):
         np.multiply(frame, np.float32(1 / 255), out=target)
-    return Video(stacked, Fraction(rate), read_audio(path))
+    return VideoFrames(stacked, Fraction(rate), read_audio(path))
 
 
 def read_audio(path: Path) -> Mapping[str, Any] | None:

@@ -16,7 +16,6 @@ from ..comfy.errors import causes_in_log, node_error, refusal
 from ..comfy.follower import PromptStream
 from ..comfy.lint import oddities
 from ..comfy.messages import (
-    End,
     ExecutionCached,
     ExecutionError,
     ExecutionInterrupted,
@@ -28,6 +27,7 @@ from ..comfy.messages import (
     NodeExecuting,
     NodeProgress,
     PreviewImage,
+    PromptEnd,
     QueuePosition,
     clean,
 )
@@ -49,7 +49,7 @@ from ..results.output_files import as_output, output_notices, text_output
 from ..workflows.base import Files, Notice, Workflow
 from .limits import Limits, Watched
 from .loras import stored_loras
-from .progress import Collected, Emit, Item, Run
+from .progress import Collected, CollectedItem, Emit, PromptProgress
 from .uploads import Uploads
 
 LOG_SECONDS = 3.0
@@ -86,7 +86,7 @@ class Engine:
         self._hourly_usd = hourly_usd
         self._gpu = gpu
         self._queue_timeout = queue_timeout
-        self.unstopped: set[str] = set()
+        self.uncancelled: set[str] = set()
         """Jobs that should have been stopped, but whose server could not be reached."""
         self._uploads = Uploads(client)
         self._server: dict[str, Any] | None = None
@@ -111,7 +111,7 @@ class Engine:
         """
         began = time.monotonic()
         with before_start():
-            graph, notices = await self._prepared(workflow, job, loras or {})
+            graph, notices = await self._prepare(workflow, job, loras or {})
         run = self._begin(graph, emit, began)
         limit = workflow.time_limit() if timeout is None else timeout
         seed = used_seed(workflow, graph)
@@ -121,20 +121,20 @@ class Engine:
                 try:
                     await self._client.submit(graph, prompt_id=job, extra_pnginfo=extra)
                 except WorkflowInvalidError as error:
-                    if not self._uploads.forgotten(error):
+                    if not self._uploads.forget_if_missing(error):
                         raise
                     # The server was given an empty input folder since: upload again. It refused, so nothing ran.
-                    graph, notices = await self._prepared(workflow, job, loras or {})
+                    graph, notices = await self._prepare(workflow, job, loras or {})
                     run.graph = graph
                     await self._client.submit(graph, prompt_id=job, extra_pnginfo=extra)
-                await self._followed(follower, run, job, limit)
-            outputs = await self._collected(run, workflow, seed, job)
+                await self._follow(follower, run, job, limit)
+            outputs = await self._collect(run, workflow, seed, job)
         except BackendError as error:
             error.details["produced"] = bool(run.collected)
             raise
         finally:
             run.collected.close()
-        return await self._stamped(workflow, run, outputs, notices, seed=seed, job=job, began=began)
+        return await self._stamp(workflow, run, outputs, notices, seed=seed, job=job, began=began)
 
     async def knows(self, job: str) -> bool:
         """Whether the server has this job: waiting, running or in its history."""
@@ -161,16 +161,16 @@ class Engine:
             self._start(run)
         try:
             async with self._client.follow(job, resume=True) as follower:
-                await self._followed(follower, run, job, timeout or workflow.time_limit())
+                await self._follow(follower, run, job, timeout or workflow.time_limit())
             entry = await self._client.history(job)
             run.graph = _stored_graph(entry) or run.graph
             seed = used_seed(workflow, run.graph)
-            outputs = await self._collected(run, workflow, seed, job)
+            outputs = await self._collect(run, workflow, seed, job)
         finally:
             run.collected.close()
-        return await self._stamped(workflow, run, outputs, workflow.notices(), seed=seed, job=job, began=began)
+        return await self._stamp(workflow, run, outputs, workflow.notices(), seed=seed, job=job, began=began)
 
-    async def _prepared(self, workflow: Workflow, job: str, loras: Mapping[str, str]) -> tuple[dict[str, Any], tuple[Notice, ...]]:
+    async def _prepare(self, workflow: Workflow, job: str, loras: Mapping[str, str]) -> tuple[dict[str, Any], tuple[Notice, ...]]:
         """Upload, build and check the graph. Nothing is submitted yet, so no result can be lost here."""
         uploads = asyncio.ensure_future(self._uploads.bring(workflow))
         try:
@@ -179,7 +179,7 @@ class Engine:
         finally:
             uploads.cancel()
         graph = with_server_names(workflow.build(await self._with_loras(files, workflow, schemas)).to_api(), schemas)
-        graph = dict(schema.renamed(graph, schemas))
+        graph = dict(schema.rename_classes(graph, schemas))
         known = not workflow.own_graph
         if missing_for(workflow.name, graph, schemas, files=known) or final_faults(schema.validate(graph, schemas)):
             # Nodes or weights may have come since the schemas were read: look again once before refusing.
@@ -206,10 +206,10 @@ class Engine:
             stored = stored_loras(wanted, await self._client.object_info(refresh=True), required=not workflow.own_graph)
         return replace(files, loras={**stored, **files.loras})
 
-    def _begin(self, graph: Mapping[str, Any], emit: Emit, began: float) -> Run:
-        return Run(graph, emit, Collected(self._client.view), submitted=began)
+    def _begin(self, graph: Mapping[str, Any], emit: Emit, began: float) -> PromptProgress:
+        return PromptProgress(graph, emit, Collected(self._client.view), submitted=began)
 
-    async def _followed(self, follower: PromptStream, run: Run, job: str, limit: float) -> None:
+    async def _follow(self, follower: PromptStream, run: PromptProgress, job: str, limit: float) -> None:
         """Follow the prompt to its end, within its limits."""
         limits = Limits(running=limit, waiting=self._queue_timeout)
         await Watched(self._client, run, job, limits, note=lambda message: self._note(message, run), stop=self._stop).follow(
@@ -232,17 +232,17 @@ class Engine:
         return node_error(failure, causes_in_log(failure, log_pieces))
 
     async def _stop(self, job: str) -> bool:
-        """Tell the server to stop a prompt. A failure is remembered in ``unstopped``, and does not hide the reason for stopping."""
+        """Tell the server to stop a prompt. A failure is noted in ``uncancelled``; it does not hide the reason."""
         try:
             await self._client.cancel(job)
         except RylaGenError as error:
-            self.unstopped.add(job)
+            self.uncancelled.add(job)
             log.warning("the server could not be told to stop the job %s: %s", job, error.message)
             return False
         return True
 
-    def _note(self, message: Message, run: Run) -> None:
-        if isinstance(message, End):
+    def _note(self, message: Message, run: PromptProgress) -> None:
+        if isinstance(message, PromptEnd):
             run.server_clock = (run.server_clock[0], message.at)
         if isinstance(message, SIGNS_OF_A_START):  # its start was sent while the connection was down
             self._start(run)
@@ -274,36 +274,36 @@ class Engine:
             case ExecutionSuccess():
                 run.enter("")
 
-    def _start(self, run: Run) -> None:
+    def _start(self, run: PromptProgress) -> None:
         if run.started is None:
             run.started = time.monotonic()
             run.emit(Started, cold_start=0.0)
 
-    def _progress(self, run: Run, step: int, steps: int) -> None:
+    def _progress(self, run: PromptProgress, step: int, steps: int) -> None:
         kind = run.graph.get(run.node, {}).get("class_type", "")
         run.emit(Progress, fraction=round(run.fraction(), 4), step=step, steps=steps, node=kind)
 
-    async def _collected(self, run: Run, workflow: Workflow, seed: int, job: str) -> tuple[Output, ...]:
+    async def _collect(self, run: PromptProgress, workflow: Workflow, seed: int, job: str) -> tuple[Output, ...]:
         texts = {METADATA_KEY: json.dumps(metadata(workflow, seed, job)), "prompt": json.dumps(run.graph)}
 
-        async def made(item: Item, index: int) -> Output:
+        async def made(item: CollectedItem, index: int) -> Output:
             name = f"{workflow.name}-{seed}-{index}"
             if item.text is not None:
                 return text_output(item.text, name, node=item.node or None)
             data = await item.task if item.task is not None else item.data
             return as_output(data, item.name, name, getattr(workflow, "output_format", "png"), texts, node=item.node or None)
 
-        outputs = tuple([await made(item, index) for index, item in enumerate(run.collected.ordered(run.graph))])
+        outputs = tuple([await made(item, index) for index, item in enumerate(run.collected.in_graph_order(run.graph))])
         if not outputs and run.gap:
             text = "The connection was lost while the graph ran, and the pictures that it sent over the websocket with it."
             raise ServerUnhealthyError(text, "End the graph with SaveImage, whose files stay on the server, and run it again.")
         require_outputs(outputs, workflow.name)
         return outputs
 
-    async def _stamped(
+    async def _stamp(
         self,
         workflow: Workflow,
-        run: Run,
+        run: PromptProgress,
         outputs: tuple[Output, ...],
         notices: tuple[Notice, ...],
         *,
@@ -340,11 +340,11 @@ class Engine:
                 stats = await self._client.system_stats()
             except RylaGenError:
                 return {}
-            self._server = _described(stats)
+            self._server = _describe(stats)
         return self._server
 
 
-def _described(stats: Mapping[str, Any]) -> dict[str, Any]:
+def _describe(stats: Mapping[str, Any]) -> dict[str, Any]:
     """Versions and GPU, as far as a server tells them in the usual shape."""
     system, devices = stats.get("system"), stats.get("devices")
     system = system if isinstance(system, dict) else {}

@@ -14,7 +14,7 @@ from ..comfy.client import ComfyClient
 from ..comfy.follower import PromptStream
 from ..comfy.messages import ExecutionStart, Message, Whereabouts
 from ..errors import GenerationTimeoutError, RylaGenError
-from .progress import Run
+from .progress import PromptProgress
 
 log = logging.getLogger("ryla_gen")
 
@@ -51,7 +51,7 @@ class Watched:
     def __init__(
         self,
         client: ComfyClient,
-        run: Run,
+        run: PromptProgress,
         job: str,
         limits: Limits,
         *,

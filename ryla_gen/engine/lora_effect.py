@@ -123,7 +123,7 @@ class PromptLog:
         try:
             async with asyncio.timeout(LAG_SECONDS):
                 while True:
-                    own = _between(await self._pieces(), end)
+                    own = _pieces_between(await self._pieces(), end)
                     if not own or EXECUTED.search(own[-1]):
                         break
                     await asyncio.sleep(LOOK_SECONDS)
@@ -143,7 +143,7 @@ class PromptLog:
             return ()
 
 
-def _between(pieces: Sequence[Piece], end: Piece | None) -> list[str]:
+def _pieces_between(pieces: Sequence[Piece], end: Piece | None) -> list[str]:
     """The pieces after the end of the prompt before, up to the end of the next one."""
     place = next((place for place in reversed(range(len(pieces))) if pieces[place] == end), -1)
     own = [text for _, text in pieces[place + 1 :]]

@@ -26,7 +26,7 @@ REMEMBERED_SECONDS = 300.0
 """How long a card that was read over the network counts as read."""
 
 
-class Chooser:
+class LoraResolver:
     """Looks requests' LoRAs up in a store.
 
     Args:

@@ -36,7 +36,7 @@ View = Callable[[str, str, str], Coroutine[Any, Any, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class CollectedItem:
     """One thing that a node made: a file that is being fetched, a picture sent over the websocket, or a text."""
 
     node: str
@@ -61,7 +61,7 @@ class Collected:
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self._items: list[Item] = []
+        self._items: list[CollectedItem] = []
         self._known: set[tuple[str, str, str]] = set()
         self._frame_bytes = 0
 
@@ -74,7 +74,7 @@ class Collected:
         for key, values in message.output.items():
             for value in values if isinstance(values, list | tuple) else ():
                 if isinstance(value, str) and key in TEXT_KEYS:
-                    self._add(Item(node, message.node, "text", text=value))
+                    self._add(CollectedItem(node, message.node, "text", text=value))
                 elif isinstance(value, Mapping):
                     self._fetch(node, message.node, value)
 
@@ -85,22 +85,22 @@ class Collected:
         if (subfolder, name, place) not in self._known:
             self._known.add((subfolder, name, place))
             task = asyncio.ensure_future(self._view(name, subfolder, place))
-            task.add_done_callback(_heard)
-            self._add(Item(node, shown, name, place, task))
+            task.add_done_callback(_mark_retrieved)
+            self._add(CollectedItem(node, shown, name, place, task))
 
     def take_frame(self, message: ImageFrame) -> None:
         """Keep a picture that came over the websocket."""
         self._frame_bytes += len(message.data)
         if self._frame_bytes > FRAMES_LIMIT:
             raise ServerUnhealthyError(f"The server sends more than {FRAMES_LIMIT:,} bytes of pictures for one prompt.")
-        self._add(Item(message.node, message.node, "frame.png", data=message.data))
+        self._add(CollectedItem(message.node, message.node, "frame.png", data=message.data))
 
-    def _add(self, item: Item) -> None:
+    def _add(self, item: CollectedItem) -> None:
         self._items.append(item)
         if len(self._items) > MOST_ITEMS:
             raise ServerUnhealthyError(f"The server names more than {MOST_ITEMS:,} files for one prompt.")
 
-    def ordered(self, graph: Mapping[str, Any]) -> list[Item]:
+    def in_graph_order(self, graph: Mapping[str, Any]) -> list[CollectedItem]:
         """Everything that counts as result, in the graph's order: the order of its nodes, then the order within a node.
 
         Temporary files (PreviewImage) count only where nothing was saved for good. Nodes report in the order in which they ran, and
@@ -119,7 +119,7 @@ class Collected:
                 item.task.cancel()
 
 
-def _heard(task: asyncio.Task[bytes]) -> None:
+def _mark_retrieved(task: asyncio.Task[bytes]) -> None:
     """Take note of how a fetch ended: where the job failed before it was waited for, asyncio would complain on stderr."""
     if not task.cancelled():
         task.exception()
@@ -131,7 +131,7 @@ def _natural(node: str) -> tuple[tuple[int, str], ...]:
 
 
 @dataclass(slots=True)
-class Run:
+class PromptProgress:
     """What is known of one prompt while it runs."""
 
     graph: Mapping[str, Any]

@@ -41,17 +41,17 @@ class Uploads:
             value = getattr(workflow, name)
             for key, data in value.items() if isinstance(value, Mapping) else ((None, value),):
                 if data is not None:
-                    names[name if key is None else f"{name}[{key}]"] = await self._stored(data, name)
+                    names[name if key is None else f"{name}[{key}]"] = await self._store(data, name)
         return names
 
-    def forgotten(self, error: RylaGenError) -> bool:
+    def forget_if_missing(self, error: RylaGenError) -> bool:
         """Whether the server misses a file that we once stored there; if so, forget all of them."""
         missing = any(name in error.message for name in self._names.values())
         if missing:
             self._names.clear()
         return missing
 
-    async def _stored(self, data: object, name: str) -> str:
+    async def _store(self, data: object, name: str) -> str:
         """Store bytes under the name of their hash; what is there already is not sent again."""
         if not isinstance(data, bytes):
             raise InvalidInputError(

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from .base import Embedder, Face, Several, chosen, cosine
-from .comparing import compared, install, similarity
+from .base import Embedder, Face, Several, choose_face, cosine
+from .comparing import compare, install, similarity
 from .insight import InsightFace
 from .looking import Verdict, look_for_face, require_face
 
@@ -16,8 +16,8 @@ __all__ = [
     "InsightFace",
     "Several",
     "Verdict",
-    "chosen",
-    "compared",
+    "choose_face",
+    "compare",
     "cosine",
     "install",
     "look_for_face",

@@ -58,7 +58,7 @@ def cosine(a: Vector, b: Vector) -> float:
     return float(np.clip(first @ second / lengths, -1.0, 1.0))
 
 
-def chosen(faces: Sequence[Face], name: str, several: Several) -> Face:
+def choose_face(faces: Sequence[Face], name: str, several: Several) -> Face:
     """Take the one face of a picture.
 
     Args:

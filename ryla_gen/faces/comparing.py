@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from .. import media
 from ..errors import InvalidInputError
 from ..settings import home_folder
-from ..support.loop_thread import Portal
-from .base import Embedder, Several, chosen, cosine
+from ..support.loop_thread import LoopThread
+from .base import Embedder, Several, choose_face, cosine
 from .insight import InsightFace, rows
 
 if TYPE_CHECKING:
-    from ..models.downloads import Progress
+    from ..models.downloads import SyncProgress
 
 MODELS = "models"
 """Folder of the models below RYLA_GEN_HOME."""
@@ -40,22 +40,22 @@ def similarity(a: Any, b: Any, *, several: Several = "refuse", embedder: Embedde
     """
     if several not in ("refuse", "largest"):
         raise InvalidInputError(f"several must be refuse or largest, not {several!r}.", 'Leave it out, or write several="largest".')
-    portal = Portal()
+    loop_thread = LoopThread()
     try:
-        pictures = [portal.call(media.read(source, "image", name=name)) for name, source in (("a", a), ("b", b))]
+        pictures = [loop_thread.call(media.read(source, "image", name=name)) for name, source in (("a", a), ("b", b))]
     finally:
-        portal.close()
-    return compared(pictures[0], pictures[1], several=several, embedder=embedder or InsightFace(home_folder() / MODELS))
+        loop_thread.close()
+    return compare(pictures[0], pictures[1], several=several, embedder=embedder or InsightFace(home_folder() / MODELS))
 
 
-def compared(a: bytes, b: bytes, *, embedder: Embedder, several: Several = "refuse", names: tuple[str, str] = ("a", "b")) -> float:
+def compare(a: bytes, b: bytes, *, embedder: Embedder, several: Several = "refuse", names: tuple[str, str] = ("a", "b")) -> float:
     """Compare two encoded pictures; see :func:`similarity`."""
-    first, second = (chosen(embedder.faces(data), name, several) for data, name in zip((a, b), names, strict=True))
+    first, second = (choose_face(embedder.faces(data), name, several) for data, name in zip((a, b), names, strict=True))
     return cosine(first.embedding, second.embedding)
 
 
 def install(
-    models: Path | None = None, progress: Callable[[Progress], None] | None = None, *, endpoint: str | None = None
+    models: Path | None = None, progress: Callable[[SyncProgress], None] | None = None, *, endpoint: str | None = None
 ) -> list[Path]:
     """Bring the two face models, verified by size and sha256, and return their files. What is there costs no request.
 

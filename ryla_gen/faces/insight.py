@@ -52,7 +52,7 @@ class InsightFace:
             ModelNotFoundError: the detector's file is not there.
 
         """
-        found, _ = self._detected(_pixels(picture))
+        found, _ = self._detect(_pixels(picture))
         return [_box(row) for row in found]
 
     def faces(self, picture: bytes) -> Sequence[Face]:
@@ -65,7 +65,7 @@ class InsightFace:
 
         """
         pixels = _pixels(picture)
-        found, points = self._detected(pixels)
+        found, points = self._detect(pixels)
         if not len(found):
             return []
         from insightface.app.common import Face as Detected  # type: ignore[import-not-found, unused-ignore]
@@ -79,7 +79,7 @@ class InsightFace:
                 made.append(Face(_box(row), recogniser.get(pixels, one)))
         return made
 
-    def _detected(self, pixels: npt.NDArray[np.uint8]) -> tuple[Any, Any]:
+    def _detect(self, pixels: npt.NDArray[np.uint8]) -> tuple[Any, Any]:
         return tuple(_model(self._folder / DETECTOR).detect(pixels, input_size=DETECTION_SIZE))
 
 

@@ -59,7 +59,7 @@ def positive_texts(api: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             starts += [source for name, source, _ in links(node["inputs"]) if name != "negative"]
 
 
-def unwrapped(data: Mapping[str, Any]) -> dict[str, Any]:
+def unwrap(data: Mapping[str, Any]) -> dict[str, Any]:
     """Take a graph out of what tools wrap around it: the body of ``POST /prompt``, or of a request to worker-comfyui."""
     for _ in range(WRAPPERS):
         inner = next((data[key] for key in WRAPPED if isinstance(data.get(key), dict) and "class_type" not in data[key]), None)
@@ -90,10 +90,10 @@ def checked_nodes(data: Mapping[Any, Any]) -> dict[str, Any]:
     for node_id, node in nodes.items():
         inputs = isinstance(node, dict) and isinstance(node.get("inputs"), dict)
         if inputs and isinstance(node_id, str) and node.get("class_type") is None:
-            raise PydanticCustomError("missing_pack", _braced(_without_class(node_id, node)))
+            raise PydanticCustomError("missing_pack", _without_braces(_without_class(node_id, node)))
         if not (inputs and isinstance(node_id, str) and isinstance(node.get("class_type"), str)):
             text = f"Node {node_id!r} has no class_type and inputs, so this is not the API format. {EXPORT_HELP}"
-            raise PydanticCustomError("not_a_graph", _braced(text))
+            raise PydanticCustomError("not_a_graph", _without_braces(text))
     return nodes
 
 
@@ -109,5 +109,5 @@ def _without_class(node_id: str, node: Mapping[str, Any]) -> str:
     )
 
 
-def _braced(text: str) -> str:
+def _without_braces(text: str) -> str:
     return text.replace("{", "(").replace("}", ")")

@@ -14,9 +14,9 @@ from ..errors import InvalidInputError
 from .api_format import EXPORT_HELP
 from .graph import is_link, links
 from .promoted import NOTHING, Promotions
-from .tracing import Scope, Tracer, expanded
+from .tracing import Scope, Tracer, running_nodes
 from .ui import Drawing, Drawn, read_drawing
-from .widgets import decided, named_values, prompts, with_page_inputs
+from .widgets import choose_wildcards, named_values, prompts, with_page_inputs
 
 SHOWN = 8
 """Names that an error lists; more would hide what to do."""
@@ -76,7 +76,7 @@ class _Conversion:
         """The values of a node, by its sheet and its id: all instances of a subgraph have the same nodes inside."""
 
     def run(self, *, lenient: bool) -> Converted:
-        nodes = list(expanded(self.drawing))
+        nodes = list(running_nodes(self.drawing))
         if not nodes:
             raise InvalidInputError("Nothing in this drawing would run: all nodes are muted, bypassed or notes.", EXPORT_HELP)
         self._refuse_what_only_the_page_knows([node for _, node in nodes])
@@ -138,7 +138,7 @@ class _Conversion:
         values |= {name: value for name, value in shown.items() if value is not NOTHING and value is not None}
         if schema is not None:
             with_page_inputs(node.type, schema, values)
-        inputs: dict[str, Any] = {name: _wrapped(value) for name, value in values.items()}
+        inputs: dict[str, Any] = {name: _wrap_list(value) for name, value in values.items()}
         inputs |= {socket.name: [source.node, source.slot] for socket, source in sources if source and source.node is not None}
         if lacking:
             self.lacking[where] = tuple(lacking)
@@ -147,7 +147,7 @@ class _Conversion:
 
     def _decide(self, where: str, name: str, values: dict[str, Any]) -> None:
         text = values.get(name)
-        if isinstance(text, str) and (fixed := decided(text)) != text:
+        if isinstance(text, str) and (fixed := choose_wildcards(text)) != text:
             values[name] = fixed
             self.notes.append(f"Node {where} input {name}: the first of the words in braces was used, and comments were left out.")
 
@@ -195,6 +195,6 @@ def _is_required(schema: Mapping[str, Any] | None, name: str) -> bool:
     return name in (((schema or {}).get("input") or {}).get("required") or {})
 
 
-def _wrapped(value: Any) -> Any:
+def _wrap_list(value: Any) -> Any:
     """A list would be read as a link; ComfyUI unwraps this."""
     return {"__value__": value} if isinstance(value, list) else value

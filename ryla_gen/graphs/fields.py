@@ -9,7 +9,7 @@ from typing import Any
 
 from .api_format import SEED_INPUTS, TEXT_INPUTS, positive_texts
 from .graph import is_link, links
-from .inputs import Slot, slots_of, title_of
+from .inputs import GraphInput, inputs_of, title_of
 
 Place = tuple[str, str]
 """A node's id and one of its inputs."""
@@ -45,8 +45,8 @@ class FoundField:
     grid: int | None = None
 
     @property
-    def slots(self) -> tuple[str, ...]:
-        """The slots it sets, such as ``3.seed``."""
+    def keys(self) -> tuple[str, ...]:
+        """The inputs it sets, such as ``3.seed``."""
         return tuple(f"{node}.{name}" for node, name in self.places)
 
     @property
@@ -71,8 +71,8 @@ def fields_of_graph(graph: Mapping[str, Any], schemas: Mapping[str, Mapping[str,
         schemas: node schemas, which tell ranges; the packaged ones when absent.
 
     """
-    slots = {(slot.node, slot.input): slot for slot in slots_of(graph, schemas)}
-    found = [*_texts(graph, slots), *_sizes(graph, slots), *_singles(graph, slots), *_seeds(graph, slots), *_media(graph)]
+    inputs = {(given.node, given.input): given for given in inputs_of(graph, schemas)}
+    found = [*_texts(graph, inputs), *_sizes(graph, inputs), *_singles(graph, inputs), *_seeds(graph, inputs), *_media(graph)]
     taken: set[Place] = set()
     kept = []
     for field in found:
@@ -100,14 +100,14 @@ def origin(graph: Mapping[str, Any], node_id: str, name: str, kinds: type | tupl
     return None
 
 
-def _texts(graph: Mapping[str, Any], slots: Mapping[Place, Slot]) -> Iterator[FoundField]:
+def _texts(graph: Mapping[str, Any], inputs: Mapping[Place, GraphInput]) -> Iterator[FoundField]:
     positive = [origin(graph, node, name, str) for node, name in positive_texts(graph)]
     prompt = _each(positive)
     negative = [place for place in _each(_negative_texts(graph)) if place not in prompt]
     if prompt:
         yield FoundField("prompt", "prompt", prompt, None, "What to show.")
     if negative:
-        values = {slots[place].value for place in negative if place in slots}
+        values = {inputs[place].value for place in negative if place in inputs}
         if len(values) == 1:
             yield FoundField("negative_prompt", "text", tuple(negative), values.pop(), "What to avoid.")
         else:
@@ -133,7 +133,7 @@ def _each(places: Any) -> tuple[Place, ...]:
     return tuple(dict.fromkeys(place for place in places if place is not None))
 
 
-def _sizes(graph: Mapping[str, Any], slots: Mapping[Place, Slot]) -> Iterator[FoundField]:
+def _sizes(graph: Mapping[str, Any], inputs: Mapping[Place, GraphInput]) -> Iterator[FoundField]:
     """Width and height of what the samplers start from, and of every node that says the same size."""
     latents = list(_latents(graph))
     if not latents:
@@ -142,25 +142,25 @@ def _sizes(graph: Mapping[str, Any], slots: Mapping[Place, Slot]) -> Iterator[Fo
     first = next((node for node in latents if not any(links(graph[node]["inputs"]))), latents[-1])
     for name in ("width", "height"):
         main = origin(graph, first, name, int)
-        if main is None or main not in slots:
+        if main is None or main not in inputs:
             return
-    values = {name: slots[origin(graph, first, name, int) or (first, name)].value for name in ("width", "height")}
+    values = {name: inputs[origin(graph, first, name, int) or (first, name)].value for name in ("width", "height")}
     for name in ("width", "height"):
-        nodes = [node for node in graph if _size(graph, slots, node) == values]
+        nodes = [node for node in graph if _size(graph, inputs, node) == values]
         places = _each(origin(graph, node, name, int) for node in [first, *nodes])
-        field = _number_field(name, "int", places, slots[places[0]], f"{name.capitalize()} in pixels.")
-        step = slots[places[0]].step or 0
+        field = _number_field(name, "int", places, inputs[places[0]], f"{name.capitalize()} in pixels.")
+        step = inputs[places[0]].step or 0
         fits = step > 1 and field.default % step == 0  # ComfyUI silently rounds other sizes down
         yield replace(field, grid=int(step)) if fits else field
 
 
-def _size(graph: Mapping[str, Any], slots: Mapping[Place, Slot], node: str) -> dict[str, Any] | None:
+def _size(graph: Mapping[str, Any], inputs: Mapping[Place, GraphInput], node: str) -> dict[str, Any] | None:
     found = {}
     for name in ("width", "height"):
         place = origin(graph, node, name, int) if name in graph[node]["inputs"] else None
-        if place is None or place not in slots:
+        if place is None or place not in inputs:
             return None
-        found[name] = slots[place].value
+        found[name] = inputs[place].value
     return found
 
 
@@ -179,17 +179,17 @@ def _latents(graph: Mapping[str, Any]) -> Iterator[str]:
         waiting += [source for name, source, _ in links(inputs) if name not in ("model", "clip", "vae", "positive", "negative")]
 
 
-def _singles(graph: Mapping[str, Any], slots: Mapping[Place, Slot]) -> Iterator[FoundField]:
+def _singles(graph: Mapping[str, Any], inputs: Mapping[Place, GraphInput]) -> Iterator[FoundField]:
     order = upstream_first(graph)
     for name, doc in SINGLE.items():
         nodes = [node for node in order if name in graph[node]["inputs"]]
-        places = [place for place in _each(origin(graph, node, name, (int, float)) for node in nodes) if place in slots]
+        places = [place for place in _each(origin(graph, node, name, (int, float)) for node in nodes) if place in inputs]
         for number, place in enumerate(places, 1):
-            slot = slots[place]
-            whole = slot.type == "INT" or (slot.type not in ("FLOAT", "INT") and isinstance(slot.value, int))
+            given = inputs[place]
+            whole = given.type == "INT" or (given.type not in ("FLOAT", "INT") and isinstance(given.value, int))
             more = "" if len(places) == 1 else f" Of {safe_words(title_of(graph[place[0]]))} (node {safe_words(place[0])})."
             yield _number_field(
-                name if number == 1 else f"{name}_{number}", "int" if whole else "float", (place,), slot, doc + more
+                name if number == 1 else f"{name}_{number}", "int" if whole else "float", (place,), given, doc + more
             )
 
 
@@ -209,18 +209,18 @@ def upstream_first(graph: Mapping[str, Any]) -> list[str]:
     return [*ready, *(node_id for node_id, sources in needs.items() if sources)]
 
 
-def _number_field(name: str, kind: str, places: tuple[Place, ...], slot: Slot, doc: str) -> FoundField:
-    bounds = [int(bound) if kind == "int" and bound is not None else bound for bound in (slot.minimum, slot.maximum)]
+def _number_field(name: str, kind: str, places: tuple[Place, ...], given: GraphInput, doc: str) -> FoundField:
+    bounds = [int(bound) if kind == "int" and bound is not None else bound for bound in (given.minimum, given.maximum)]
     low, high = bounds
-    value = slot.value if kind == "int" else float(max(-1e300, min(1e300, slot.value)))  # a whole number may be beyond any float
+    value = given.value if kind == "int" else float(max(-1e300, min(1e300, given.value)))  # a whole number may be beyond any float
     if (low is not None and value < low) or (high is not None and value > high):
         low = high = None  # a graph that runs all the same knows better than the schema
     return FoundField(name, kind, places, value, doc, low, high)
 
 
-def _seeds(graph: Mapping[str, Any], slots: Mapping[Place, Slot]) -> Iterator[FoundField]:
+def _seeds(graph: Mapping[str, Any], inputs: Mapping[Place, GraphInput]) -> Iterator[FoundField]:
     nodes = [(node, name) for node in graph for name in SEED_INPUTS if name in graph[node]["inputs"]]
-    places = [place for place in _each(origin(graph, node, name, int) for node, name in nodes) if place in slots]
+    places = [place for place in _each(origin(graph, node, name, int) for node, name in nodes) if place in inputs]
     if places:
         yield FoundField(
             "seed", "seed", tuple(places), None, "Seed of the noise. The same seed gives the same result. Random by default."

@@ -14,7 +14,7 @@ Renamed = Mapping[int, int]
 """Old id → new id, within one subgraph."""
 
 
-def renumbered(data: Mapping[str, Any]) -> Mapping[str, Any]:
+def renumber(data: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the drawing with ids that are unique over all its sheets, numbered as the page numbers them when it opens the file."""
     definitions = data.get("definitions")
     subgraphs = definitions.get("subgraphs") if isinstance(definitions, Mapping) else None
@@ -39,7 +39,7 @@ def renumbered(data: Mapping[str, Any]) -> Mapping[str, Any]:
             renamed[str(subgraph.get("id"))] = changes
     if not renamed:
         return data
-    changed = [_changed(subgraph, renamed) if isinstance(subgraph, Mapping) else subgraph for subgraph in subgraphs]
+    changed = [_renumber_subgraph(subgraph, renamed) if isinstance(subgraph, Mapping) else subgraph for subgraph in subgraphs]
     nodes = data.get("nodes")
     outer = [_with_proxies(node, renamed) for node in nodes] if isinstance(nodes, list) else nodes
     return {**data, "nodes": outer, "definitions": {"subgraphs": changed}}
@@ -64,7 +64,7 @@ def _next_free(last: int, used: set[int]) -> int:
     return last
 
 
-def _changed(subgraph: Mapping[str, Any], renamed: Mapping[str, Renamed]) -> dict[str, Any]:
+def _renumber_subgraph(subgraph: Mapping[str, Any], renamed: Mapping[str, Renamed]) -> dict[str, Any]:
     """A subgraph with the new ids in its nodes, its links and the instances of others inside it."""
     own = renamed.get(str(subgraph.get("id")), {})
     nodes, links = subgraph.get("nodes"), subgraph.get("links")

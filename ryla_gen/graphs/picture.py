@@ -79,14 +79,14 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class GraphPicture:
     """Everything a drawing shows."""
 
     boxes: dict[str, Box]
     edges: tuple[Edge, ...]
 
 
-def picture_of(graph: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]] | None = None) -> Picture:
+def picture_of(graph: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]] | None = None) -> GraphPicture:
     """Describe the picture of a graph in the API format; links that lead nowhere are left out."""
     known = node_schemas() if schemas is None else schemas
     boxes = {node_id: _box(node_id, node, known.get(node["class_type"]) or {}) for node_id, node in graph.items()}
@@ -96,7 +96,7 @@ def picture_of(graph: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]
         for name, value in node["inputs"].items()
         if is_link(value) and value[0] in graph
     ]
-    return Picture(boxes, tuple(edges))
+    return GraphPicture(boxes, tuple(edges))
 
 
 def _box(node_id: str, node: Mapping[str, Any], schema: Mapping[str, Any]) -> Box:

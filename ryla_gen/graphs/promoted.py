@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .tracing import DEEPEST, Scope, inside
-from .ui import SHEET_INPUT, Drawing, Drawn, Socket
+from .ui import SHEET_INPUT, Drawing, Drawn, DrawnInput
 
 NOTHING: Any = object()
 """Neither a value nor a widget for it."""
@@ -42,7 +42,7 @@ class Promotions:
         self.left_out: list[str] = []
         """Instances whose own values a newer page saved, and which the page of 0.28.2 does not read."""
         self._listed: dict[tuple[str, ...], _Listed] = {}
-        self._first: dict[tuple[str, int], tuple[Drawn, Socket] | None] = {}
+        self._first: dict[tuple[str, int], tuple[Drawn, DrawnInput] | None] = {}
 
     def of_input(self, scope: Scope, slot: int) -> Any:
         """Return the value of a subgraph's input, :data:`NOTHING` where it stands for no widget."""
@@ -90,7 +90,7 @@ class Promotions:
             node, scope = scope.instance.id, scope.outer
         return found
 
-    def _first_widget(self, scope: Scope, slot: int) -> tuple[Drawn, Socket] | None:
+    def _first_widget(self, scope: Scope, slot: int) -> tuple[Drawn, DrawnInput] | None:
         """The first socket inside that a subgraph's input is linked to and that has a widget."""
         key = (scope.instance.type if scope.instance else "", slot)
         if key not in self._first:
@@ -102,7 +102,7 @@ class Promotions:
             )
         return self._first[key]
 
-    def _target(self, scope: Scope, number: str, slot: int) -> tuple[Drawn, Socket] | None:
+    def _target(self, scope: Scope, number: str, slot: int) -> tuple[Drawn, DrawnInput] | None:
         link = scope.sheet.links.get(number)
         node = (
             scope.sheet.nodes.get(link.target)

@@ -13,7 +13,7 @@ from .. import media
 from ..errors import InvalidInputError
 from ..media.base import VIDEO_LIMIT_BYTES, sniff_media_type
 from ..models.node_schemas import node_schemas
-from .api_format import checked_nodes, unwrapped
+from .api_format import checked_nodes, unwrap
 from .converting import convert
 from .graph import Graph
 from .graph_file import HINT, LIMIT_BYTES, graph_texts, parse, parse_inside, read_bytes
@@ -46,11 +46,11 @@ def read(path: str | PathLike[str]) -> Found:
     """
     with_picture = read_bytes(path, VIDEO_LIMIT_BYTES)
     if sniff_media_type(with_picture):
-        return _embedded(path, with_picture)
-    return found(parse(read_bytes(path, LIMIT_BYTES), str(path)))
+        return _read_embedded(path, with_picture)
+    return recognise(parse(read_bytes(path, LIMIT_BYTES), str(path)))
 
 
-def found(data: Any) -> Found:
+def recognise(data: Any) -> Found:
     """Tell the two formats apart, and check the API format's form.
 
     Raises:
@@ -59,7 +59,7 @@ def found(data: Any) -> Found:
     """
     if not isinstance(data, dict):
         raise InvalidInputError(f"Must be a dictionary of nodes, not {type(data).__name__}.", HINT)
-    data = unwrapped(data)
+    data = unwrap(data)
     if is_ui(data):
         return Found("ui", data)
     try:
@@ -68,14 +68,14 @@ def found(data: Any) -> Found:
         raise InvalidInputError(f"{error.message()}.".replace("..", "."), HINT) from None
 
 
-def _embedded(path: str | PathLike[str], data: bytes) -> Found:
+def _read_embedded(path: str | PathLike[str], data: bytes) -> Found:
     """The graph that a saved picture or video carries: what ran, else the drawing beside it."""
     texts = graph_texts(media.read_metadata(data))
     failed: InvalidInputError | None = None
     for name in ("prompt", "workflow"):
         if name in texts:
             try:
-                return found(parse_inside(texts[name], path))
+                return recognise(parse_inside(texts[name], path))
             except InvalidInputError as error:
                 failed = failed or error
     if failed is not None:
@@ -99,7 +99,7 @@ def api_of(source: Any, schemas: Mapping[str, Mapping[str, Any]] | None = None) 
         return source.to_api()
     if isinstance(source, Builds):
         return source.build().to_api()
-    item = found(dict(source)) if isinstance(source, Mapping) else read(source)
+    item = recognise(dict(source)) if isinstance(source, Mapping) else read(source)
     if item.kind == "api":
         return item.data
     return convert(item.data, node_schemas() if schemas is None else schemas, lenient=True).graph

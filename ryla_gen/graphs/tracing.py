@@ -59,7 +59,7 @@ class Source:
     """The links end at an input of a subgraph's instance that is not linked: the scope inside it, and the input's number."""
 
 
-def expanded(drawing: Drawing) -> Iterator[tuple[Scope, Drawn]]:
+def running_nodes(drawing: Drawing) -> Iterator[tuple[Scope, Drawn]]:
     """Yield every node that would run, those inside subgraphs with their scope.
 
     Raises:

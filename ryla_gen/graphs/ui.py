@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import InvalidInputError
 from .api_format import EXPORT_HELP
-from .numbering import renumbered
+from .numbering import renumber
 
 ACTIVE, MUTED, BYPASSED = 0, 2, 4
 """Modes of a node, as litegraph numbers them; the other numbers mean events and run like ACTIVE."""
@@ -19,7 +19,7 @@ MAX_NODES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Socket:
+class DrawnInput:
     """One input of a drawn node."""
 
     name: str
@@ -31,7 +31,7 @@ class Socket:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class DrawnLink:
     """One line of the drawing."""
 
     origin: str
@@ -49,7 +49,7 @@ class Drawn:
     title: str
     """What the maker called it; empty for nothing."""
     mode: int
-    inputs: tuple[Socket, ...]
+    inputs: tuple[DrawnInput, ...]
     outputs: tuple[str, ...]
     """Types of the outputs."""
     values: Any
@@ -73,10 +73,10 @@ class Sheet:
 
     name: str
     nodes: Mapping[str, Drawn]
-    links: Mapping[str, Link]
+    links: Mapping[str, DrawnLink]
     inputs: tuple[Port, ...] = ()
     """A subgraph's own inputs."""
-    outputs: Mapping[int, Link] = field(default_factory=dict)
+    outputs: Mapping[int, DrawnLink] = field(default_factory=dict)
     """A subgraph's output → the link that feeds it."""
 
 
@@ -104,7 +104,7 @@ def read_drawing(data: Mapping[str, Any]) -> Drawing:
 
     """
     try:
-        data = renumbered(data)
+        data = renumber(data)
         definitions = _list(_dict(data.get("definitions")).get("subgraphs"))
         subgraphs = {str(item["id"]): _sheet(item) for item in definitions}
         sheet, *inner = (_with_whole_instances(part, subgraphs) for part in (_sheet(data), *subgraphs.values()))
@@ -129,7 +129,7 @@ def _sheet(data: Mapping[str, Any]) -> Sheet:
     )
 
 
-def _ports(items: list[Any], links: Mapping[str, Link]) -> tuple[Port, ...]:
+def _ports(items: list[Any], links: Mapping[str, DrawnLink]) -> tuple[Port, ...]:
     drawn: dict[int, list[str]] = {}
     for key, link in links.items():
         if link.origin == SHEET_INPUT:
@@ -150,13 +150,13 @@ def _with_whole_instances(sheet: Sheet, subgraphs: Mapping[str, Sheet]) -> Sheet
     return replace(sheet, nodes=nodes)
 
 
-def _instance_inputs(given: tuple[Socket, ...], ports: tuple[Port, ...]) -> tuple[Socket, ...]:
+def _instance_inputs(given: tuple[DrawnInput, ...], ports: tuple[Port, ...]) -> tuple[DrawnInput, ...]:
     """The page knows an input by its name; where the file leaves none out, a renamed one is known by its number."""
-    named: dict[str, list[Socket]] = {}
+    named: dict[str, list[DrawnInput]] = {}
     for socket in given:
         named.setdefault(socket.name, []).append(socket)
     names = {port.name for port in ports}
-    found: list[Socket] = []
+    found: list[DrawnInput] = []
     for number, port in enumerate(ports):
         same = named.get(port.name) or []
         best = next((socket for socket in same if socket.type == port.type), same[0] if same else None)
@@ -165,7 +165,7 @@ def _instance_inputs(given: tuple[Socket, ...], ports: tuple[Port, ...]) -> tupl
         elif len(given) == len(ports) and given[number].name not in names:
             best = given[number]
         found.append(
-            Socket(port.name, port.type, None, port.name) if best is None else replace(best, name=port.name, type=port.type)
+            DrawnInput(port.name, port.type, None, port.name) if best is None else replace(best, name=port.name, type=port.type)
         )
     return tuple(found)
 
@@ -175,14 +175,14 @@ def _page(data: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(int(part) for part in parts[:3]) if all(part.isdecimal() and len(part) < 7 for part in parts[:3]) else ()
 
 
-def _link(item: Any) -> tuple[str, Link]:
+def _link(item: Any) -> tuple[str, DrawnLink]:
     """Version 0.4 writes a list, version 1 and subgraphs an object."""
     if isinstance(item, Mapping):
         keys = ("id", "origin_id", "origin_slot", "target_id", "target_slot")
         number, origin, out, target, into = (item[key] for key in keys)
     else:
         number, origin, out, target, into = item[:5]
-    return str(number), Link(str(origin), int(out), str(target), int(into))
+    return str(number), DrawnLink(str(origin), int(out), str(target), int(into))
 
 
 def _node(item: Mapping[str, Any]) -> Drawn:
@@ -194,11 +194,11 @@ def _node(item: Mapping[str, Any]) -> Drawn:
     return Drawn(str(item["id"]), kind, title, mode, inputs, outputs, item.get("widgets_values"), _dict(item.get("properties")))
 
 
-def _socket(entry: Mapping[str, Any]) -> Socket:
+def _socket(entry: Mapping[str, Any]) -> DrawnInput:
     link, widget = entry.get("link"), entry.get("widget")
     name = str(entry.get("name") or "")
     marked = str(widget.get("name") or name) if isinstance(widget, Mapping) else None
-    return Socket(name, _type(entry.get("type")), None if link is None else str(link), marked)
+    return DrawnInput(name, _type(entry.get("type")), None if link is None else str(link), marked)
 
 
 def _type(value: Any) -> str:

@@ -87,11 +87,11 @@ def named_values(node: Drawn, schema: Mapping[str, Any] | None) -> dict[str, Any
     if isinstance(node.values, Mapping):
         known = {name for name, _, _ in entries(schema)} if schema else set(node.values)
         given = {name: value for name, value in node.values.items() if name in known}
-        return {**_Walk(page_widgets(node.type, schema or {}), []).named(), **given}
+        return {**_WidgetWalk(page_widgets(node.type, schema or {}), []).values_by_name(), **given}
     values = list(node.values) if isinstance(node.values, list) else []
     if schema is None:
         return _by_sockets(node, values)
-    found = _Walk(page_widgets(node.type, schema), _without_sockets(schema, values)).named()
+    found = _WidgetWalk(page_widgets(node.type, schema), _without_sockets(schema, values)).values_by_name()
     return {**found, **_options(values)} if node.type == CHOICES else found
 
 
@@ -161,7 +161,7 @@ def _is_word(values: list[Any], at: int) -> bool:
     return at < len(values) and isinstance(values[at], str) and values[at] in AFTER_RUN
 
 
-class _Walk:
+class _WidgetWalk:
     """One walk along a node's widgets and its values."""
 
     def __init__(self, widgets: list[Entry], values: list[Any]) -> None:
@@ -170,7 +170,7 @@ class _Walk:
         self.at = 0
         self.found: dict[str, Any] = {}
 
-    def named(self) -> dict[str, Any]:
+    def values_by_name(self) -> dict[str, Any]:
         buttons = sum(kind == BUTTON for _, kind, _ in self.widgets)
         spare = len(self.values) - sum(kind not in SHOWN_ONLY for _, kind, _ in self.widgets) + buttons
         pressed = spare >= buttons  # files of other years have no values for the buttons
@@ -238,7 +238,7 @@ def prompts(schema: Mapping[str, Any]) -> Iterator[str]:
             yield name
 
 
-def decided(text: str) -> str:
+def choose_wildcards(text: str) -> str:
     """Take the first of the words in braces, and leave comments out, where the page would draw one."""
     text = _COMMENT.sub("", text)
     out: list[str] = []

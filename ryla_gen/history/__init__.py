@@ -20,14 +20,14 @@ from typing import Any
 
 from ..errors import InternalError, InvalidInputError
 from ..events import FINAL_STATES, now
-from .base import COLUMNS, JSON_COLUMNS, NUMBER_COLUMNS, Record, Records, chosen, instant, record_of, stored, text
-from .counting import End, ends
+from .base import COLUMNS, JSON_COLUMNS, NUMBER_COLUMNS, Record, Records, instant, record_of, text, to_column, where_clause
+from .counting import JobEnd, ends
 from .files import BUSY_SECONDS, CORRUPT, is_corrupt, migrate, transaction, use_wal, version
-from .reserving import HELD, Purse, reserve
+from .reserving import HELD, Reservation, reserve
 from .schema import SCHEMA
 from .spending import CostRow, cost_rows
 
-__all__ = ["CostRow", "End", "History", "Purse", "Record", "Records"]
+__all__ = ["CostRow", "History", "JobEnd", "Record", "Records", "Reservation"]
 
 BUSY_SECONDS_AGAIN = 0.05
 """Seconds it waits after one timeout, so that a stuck process does not slow every call."""
@@ -102,9 +102,9 @@ class History:
         row |= {"server": server, "process": process}
         marks = ", ".join("?" * len(row))
         sql = f"INSERT INTO jobs ({', '.join(row)}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 - our own names
-        self._write(sql, tuple(stored(name, value) for name, value in row.items()))
+        self._write(sql, tuple(to_column(name, value) for name, value in row.items()))
 
-    def reserve(self, job: str, purse: Purse, row: Mapping[str, Any]) -> Purse | None:
+    def reserve(self, job: str, purse: Reservation, row: Mapping[str, Any]) -> Reservation | None:
         """Reserve money for a job and record the job in one transaction: two processes cannot both take the last of a budget.
 
         Args:
@@ -119,8 +119,8 @@ class History:
 
         """
         full = {"id": job, "state": "queued", "created_at": now(), "tags": [], **row}
-        values = {name: stored(name, value) for name, value in full.items()}
-        found: Purse | None = None
+        values = {name: to_column(name, value) for name, value in full.items()}
+        found: Reservation | None = None
         with self._lock, self._trouble("written"):
             connection = self._open()
             if connection is not None:
@@ -144,7 +144,7 @@ class History:
             raise InternalError(f"The journal has no changeable column {', '.join(sorted(unknown))}.")
         if not columns:
             return
-        values = {name: stored(name, value) for name, value in columns.items()}
+        values = {name: to_column(name, value) for name, value in columns.items()}
         changes = dict.fromkeys(values, "?")
         if "state" in values and values["state"] not in FINAL_STATES:
             changes["state"] = f"CASE WHEN state IN ({', '.join(map(repr, sorted(FINAL_STATES)))}) THEN state ELSE ? END"
@@ -202,7 +202,7 @@ class History:
 
         """
         columns = {"workflow": workflow, "backend": backend, "state": state, "parent": parent}
-        where, values = chosen(since, saved_in, **columns)
+        where, values = where_clause(since, saved_in, **columns)
         words = [text(tag) for tag in tags]
         tagged = ["EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)"] * len(words)
         terms = " AND ".join(filter(None, [where, *tagged]))
@@ -211,7 +211,7 @@ class History:
 
     def ends(
         self, *, workflow: str | None = None, backend: str | None = None, since: str | datetime | None = None
-    ) -> Sequence[End]:
+    ) -> Sequence[JobEnd]:
         """Read how jobs ended, for counting them: jobs made of others count as those others.
 
         Args:
@@ -223,7 +223,7 @@ class History:
             InvalidInputError: ``since`` is not a valid date or time.
 
         """
-        return ends(self._select, *chosen(since, workflow=workflow, backend=backend))
+        return ends(self._select, *where_clause(since, workflow=workflow, backend=backend))
 
     def spent_usd(self, since: str | datetime) -> float:
         """Sum up the cost of all jobs submitted then or later, in US dollars.

@@ -113,7 +113,7 @@ def instant(when: str | datetime) -> str:
         raise InvalidInputError(f"{when!r} is not a valid date or time.", hint) from None
 
 
-def chosen(since: str | datetime | None, saved_in: Path | None = None, **columns: str | None) -> tuple[str, tuple[str, ...]]:
+def where_clause(since: str | datetime | None, saved_in: Path | None = None, **columns: str | None) -> tuple[str, tuple[str, ...]]:
     """Return SQL terms that choose jobs by their columns, and what the terms compare with; None chooses nothing.
 
     Raises:
@@ -133,7 +133,7 @@ def text(value: Any) -> str:
     return str(value).encode("utf-8", "replace").decode()  # SQLite refuses lone surrogates
 
 
-def stored(name: str, value: Any) -> Any:
+def to_column(name: str, value: Any) -> Any:
     """Turn a field into what its column holds."""
     if value is None:
         return None
@@ -163,14 +163,14 @@ def record_of(row: tuple[Any, ...]) -> Record:
     """Read a row of :data:`COLUMNS`."""
     held = dict(zip(COLUMNS, row, strict=True))
     for name, kind in _KINDS:
-        held[name] = _loaded(held[name], kind)
+        held[name] = _from_column(held[name], kind)
     held["error"] = held["error"] or None
     seed = held["seed"]
     held["seed"] = int(seed) if isinstance(seed, str) and len(seed) <= LONGEST_SEED and seed.isdecimal() else None
     return Record(**held)
 
 
-def _loaded(held: Any, kind: type[dict[str, Any]] | type[list[Any]]) -> Any:
+def _from_column(held: Any, kind: type[dict[str, Any]] | type[list[Any]]) -> Any:
     """Read a JSON column; what is damaged, or was written by another program as something else, is empty."""
     if not held or held == "[]" or not isinstance(held, str):
         return kind()

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from .spending import PARENTS, Select
 
 
-class End(NamedTuple):
+class JobEnd(NamedTuple):
     """What a count of jobs needs to know of one."""
 
     workflow: str
@@ -20,7 +20,7 @@ class End(NamedTuple):
     """Code of the error of a job that failed or expired."""
 
 
-def ends(select: Select, where: str, values: Sequence[Any]) -> Sequence[End]:
+def ends(select: Select, where: str, values: Sequence[Any]) -> Sequence[JobEnd]:
     """Read how jobs ended. Jobs made of others count as those others.
 
     Args:
@@ -33,4 +33,4 @@ def ends(select: Select, where: str, values: Sequence[Any]) -> Sequence[End]:
     code = "CASE WHEN state IN ('failed', 'expired') AND json_valid(error) THEN json_extract(error, '$.code') END"
     terms = " AND ".join(filter(None, [where, PARENTS]))
     sql = f"SELECT workflow, backend, state, {seconds}, {code} FROM jobs WHERE {terms}"  # noqa: S608 - our own words
-    return [End._make(row) for row in select(sql, values)]
+    return [JobEnd._make(row) for row in select(sql, values)]

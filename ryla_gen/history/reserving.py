@@ -19,7 +19,7 @@ would reserve it all, and the others be refused although there is money for them
 
 
 @dataclass(frozen=True, slots=True)
-class Purse:
+class Reservation:
     """What one job asks of a budget that others share, and what it got."""
 
     needed_usd: float
@@ -47,7 +47,7 @@ class Purse:
         return None if self.limit_usd is None else self.limit_usd - self.spent_usd - self.held_usd
 
 
-def reserve(connection: sqlite3.Connection, job: str, purse: Purse, row: Mapping[str, Any]) -> Purse:
+def reserve(connection: sqlite3.Connection, job: str, purse: Reservation, row: Mapping[str, Any]) -> Reservation:
     """Reserve what a job wants, or what is left. Call it inside an immediate transaction: it reads, decides and writes.
 
     Args:

@@ -85,10 +85,10 @@ def _list_in(folder: Path, source: NodePack) -> str:
     if shown.returncode:
         text = f"{FILE} of {source.name} cannot be read from {folder}: {shown.stderr.decode(errors='replace').strip()}"
         raise InvalidInputError(text, "Fetch the whole commit, without a filter.")
-    return _decoded(shown.stdout)
+    return _decode(shown.stdout)
 
 
-def _decoded(data: bytes) -> str:
+def _decode(data: bytes) -> str:
     """Lists that were written by a shell of Windows are UTF-16."""
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return data.decode("utf-16" if wide else "utf-8-sig", errors="replace")

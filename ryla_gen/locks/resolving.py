@@ -36,13 +36,13 @@ def resolve(requirements: Requirements, folders: Mapping[str, Path] | None = Non
     replaced = dict(requirements.replaced)
     with tempfile.TemporaryDirectory(prefix="ryla-gen-lock-") as name:
         place = Path(name)
-        files = [_written(place / "ours.txt", "\n".join(requirements.own))]
+        files = [_write(place / "ours.txt", "\n".join(requirements.own))]
         for item in requirements.repositories:
             text = packages(requirement_list(item, folders.get(item.name)), item, replaced)
-            files.append(_written(place / f"{re.sub(r'[^A-Za-z0-9._-]', '_', item.name)}.txt", text))
+            files.append(_write(place / f"{re.sub(r'[^A-Za-z0-9._-]', '_', item.name)}.txt", text))
         words = ["pip", "compile", "--generate-hashes", "--no-header", "--exclude-newer", requirements.until]
         if requirements.constraints:
-            words += ["-c", _written(place / "constraints.txt", "\n".join(requirements.constraints))]
+            words += ["-c", _write(place / "constraints.txt", "\n".join(requirements.constraints))]
         return requirements.header() + _run([uv, *words, *_target(requirements), *files], place)
 
 
@@ -57,10 +57,10 @@ def check_closed(lock: str, requirements: Requirements) -> None:
     uv = _uv()
     with tempfile.TemporaryDirectory(prefix="ryla-gen-lock-") as name:
         place = Path(name)
-        words = ["pip", "install", "--dry-run", "--require-hashes", "--target", "nothing", "-r", _written(place / "lock.txt", lock)]
+        words = ["pip", "install", "--dry-run", "--require-hashes", "--target", "nothing", "-r", _write(place / "lock.txt", lock)]
         _run([uv, *words, *_target(requirements)], place)
         # A dry run fetches nothing, so it compares no hash with a file; what the index says of these versions has to do.
-        plain = _written(place / "plain.txt", "\n".join(f"{name}=={version}" for name, version in pins(lock).items()))
+        plain = _write(place / "plain.txt", "\n".join(f"{name}=={version}" for name, version in pins(lock).items()))
         words = ["pip", "compile", "--no-header", "--generate-hashes", plain]
         known, held = hashes(_run([uv, *words, *_target(requirements)], place)), hashes(lock)
     wrong = sorted(name for name in held if not held[name] or not held[name] <= known.get(name, frozenset()))
@@ -73,7 +73,7 @@ def _target(requirements: Requirements) -> list[str]:
     return ["--no-config", "--python-version", requirements.python, "--python-platform", requirements.platform]
 
 
-def _written(path: Path, text: str) -> str:
+def _write(path: Path, text: str) -> str:
     path.write_text(text + "\n", encoding="utf-8")
     return path.name
 

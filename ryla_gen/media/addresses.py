@@ -53,7 +53,7 @@ def is_literal(host: str) -> bool:
     return True
 
 
-async def resolved(host: str) -> list[str]:
+async def resolve(host: str) -> list[str]:
     """The addresses behind a name; none when it is not known here."""
     try:
         import asyncio  # here: importing media must stay light

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .base import sniff_media_type
-from .images import broken, open_picture
+from .images import broken_file, open_picture
 from .video import _DEMUXERS
 
 if TYPE_CHECKING:
@@ -26,29 +26,29 @@ def frames_of(video: bytes, count: int) -> list[Image]:
     if media_type.startswith("image/"):
         return _of_animation(video, count)
     if media_type not in _DEMUXERS:
-        raise broken(media_type or "video", "it is not a video that can be read")
+        raise broken_file(media_type or "video", "it is not a video that can be read")
     try:
-        found = _decoded(video, media_type, count)
+        found = _decode(video, media_type, count)
     except Exception as error:  # demuxers and decoders raise anything on a hostile file
-        raise broken(media_type, getattr(error, "strerror", None) or error) from None
+        raise broken_file(media_type, getattr(error, "strerror", None) or error) from None
     if not found:
-        raise broken(media_type, "it contains no frame")
+        raise broken_file(media_type, "it contains no frame")
     return found
 
 
-def _decoded(video: bytes, media_type: str, count: int) -> list[Image]:
+def _decode(video: bytes, media_type: str, count: int) -> list[Image]:
     """Only what is wanted becomes a picture: all frames of a long video would fill the memory."""
     from PIL import Image
 
-    with _opened(video, media_type) as container:
+    with _open(video, media_type) as container:
         total = container.streams.video[0].frames or sum(1 for _ in container.decode(video=0))
     wanted = set(_spread(total, count))
-    with _opened(video, media_type) as container:
+    with _open(video, media_type) as container:
         frames: Any = islice(enumerate(container.decode(video=0)), max(wanted, default=-1) + 1)  # nothing after the last is decoded
         return [Image.fromarray(frame.to_ndarray(format="rgb24")) for place, frame in frames if place in wanted]
 
 
-def _opened(video: bytes, media_type: str) -> InputContainer:
+def _open(video: bytes, media_type: str) -> InputContainer:
     import av
 
     return av.open(io.BytesIO(video), mode="r", format=_DEMUXERS[media_type])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInputError
 from .base import IMAGE_FORMATS, LIMIT_PIXELS, ImageInfo, check_pixels, sniff_media_type
-from .strip import stripped
+from .strip import strip
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -60,7 +60,7 @@ def open_picture(data: bytes, limit_pixels: int = LIMIT_PIXELS) -> ImageFile:
     except (DecompressionBombError, DecompressionBombWarning) as error:
         raise InvalidInputError(f"The picture is too large: {error}", "Scale it down first.") from None
     except Exception as error:  # a hostile header makes a decoder raise anything
-        raise broken(media_type or "", error) from None
+        raise broken_file(media_type or "", error) from None
     check_pixels(*picture.size, limit_pixels)
     return picture
 
@@ -81,10 +81,10 @@ def webp_size(data: bytes) -> tuple[int, int]:
         if kind == b"VP8L":
             bits = int.from_bytes(body[1:5], "little")
             return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    raise broken("image/webp", "its header is not complete")
+    raise broken_file("image/webp", "its header is not complete")
 
 
-def broken(media_type: str, reason: object) -> InvalidInputError:
+def broken_file(media_type: str, reason: object) -> InvalidInputError:
     """Make the error for a file of a known kind that cannot be decoded."""
     name = _NAMES.get(media_type) or media_type.partition("/")[2].upper()
     return InvalidInputError(
@@ -123,7 +123,7 @@ def probe_image(data: bytes) -> ImageInfo:
         try:
             frames = int(getattr(picture, "n_frames", 1))
         except Exception as error:  # counting walks through the file, and may find it broken
-            raise broken(sniff_media_type(data) or "", error) from None
+            raise broken_file(sniff_media_type(data) or "", error) from None
         return ImageInfo(sniff_media_type(data) or "", picture.width, picture.height, frames > 1, frames)
 
 
@@ -147,7 +147,7 @@ def check_whole(data: bytes) -> None:
         try:
             picture.load()
         except Exception as error:  # decoders raise anything on a broken file
-            raise broken(media_type, error) from None
+            raise broken_file(media_type, error) from None
 
 
 def clean_picture(data: bytes, limit_pixels: int = LIMIT_PIXELS) -> bytes:
@@ -165,10 +165,10 @@ def clean_picture(data: bytes, limit_pixels: int = LIMIT_PIXELS) -> bytes:
     with open_picture(data, limit_pixels) as picture:
         try:
             picture.load()
-            plain = stripped(data, media_type) if _is_plain(picture, data) else None
-            return plain if plain is not None else encode(normalised(picture), media_type)
+            plain = strip(data, media_type) if _is_plain(picture, data) else None
+            return plain if plain is not None else encode(normalise(picture), media_type)
         except Exception as error:  # decoders raise anything on a broken file
-            raise broken(media_type, error) from None
+            raise broken_file(media_type, error) from None
 
 
 def _is_plain(picture: ImageFile, data: bytes) -> bool:
@@ -206,7 +206,7 @@ def _foreign_profile(picture: Image) -> Any:
         return None
 
 
-def normalised(picture: Image) -> Image:
+def normalise(picture: Image) -> Image:
     """Return the first frame upright, in sRGB, as L, LA, RGB or RGBA with 8 bits a channel; the given one stays as it is."""
     from PIL.Image import Transpose
 

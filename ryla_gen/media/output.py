@@ -80,13 +80,13 @@ def _png_texts(data: bytes) -> Iterator[tuple[str, str]]:
         if kind == b"tEXt":
             yield name.decode("latin-1"), body.decode("latin-1")
         elif kind == b"zTXt":
-            yield name.decode("latin-1"), _inflated(body[1:]).decode("latin-1")
+            yield name.decode("latin-1"), _inflate(body[1:]).decode("latin-1")
         elif kind == b"iTXt" and len(body) > 2:
             text = body[2:].split(b"\0", 2)[-1]
-            yield name.decode("latin-1"), (_inflated(text) if body[0] else text).decode("utf-8", "replace")
+            yield name.decode("latin-1"), (_inflate(text) if body[0] else text).decode("utf-8", "replace")
 
 
-def _inflated(data: bytes) -> bytes:
+def _inflate(data: bytes) -> bytes:
     return zlib.decompressobj().decompress(data, LIMIT_TEXT)
 
 
@@ -105,13 +105,13 @@ def convert_image(png: bytes, output_format: Literal["jpeg", "webp"], metadata: 
     """
     if output_format not in ("jpeg", "webp"):
         raise InvalidInputError(f"Pictures cannot be saved as {output_format!r}.", "Supported formats: png, jpeg, webp.")
-    from .images import broken, normalised, open_picture
+    from .images import broken_file, normalise, open_picture
 
     with open_picture(png) as source:
         try:
-            picture = normalised(source)
+            picture = normalise(source)
         except Exception as error:  # decoders raise anything on a broken file
-            raise broken(sniff_media_type(png) or "", error) from None
+            raise broken_file(sniff_media_type(png) or "", error) from None
     exif = _exif(picture, _comment(metadata, EXIF_LIMIT if output_format == "jpeg" else LIMIT_TEXT))
     picture.info.clear()
     file = io.BytesIO()
@@ -165,7 +165,7 @@ def _exif_texts(data: bytes) -> Iterator[tuple[str, str]]:
         comment = exif.get_ifd(_EXIF_IFD).get(_USER_COMMENT, b"")
     if isinstance(comment, bytes) and comment.startswith(_ASCII):
         body = comment[len(_ASCII) :]
-        yield from _texts(_inflated(b64decode(body[len(_PACKED) :])) if body.startswith(_PACKED) else body)
+        yield from _texts(_inflate(b64decode(body[len(_PACKED) :])) if body.startswith(_PACKED) else body)
 
 
 def _texts(body: bytes | str) -> Iterator[tuple[str, str]]:

@@ -94,10 +94,10 @@ def fit_picture(data: bytes, side: int) -> Image:
     """
     from PIL.Image import Resampling
 
-    from .images import normalised, open_picture
+    from .images import normalise, open_picture
 
     with open_picture(data) as opened:
-        picture = normalised(opened).convert("RGB")
+        picture = normalise(opened).convert("RGB")
     picture.thumbnail((side, side), Resampling.LANCZOS)
     return picture
 

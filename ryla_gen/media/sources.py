@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 from ..errors import InvalidInputError
-from .addresses import ALLOW, REFUSED, PrivateAddressError, guarded_connector, is_literal, is_public, resolved
+from .addresses import ALLOW, REFUSED, PrivateAddressError, guarded_connector, is_literal, is_public, resolve
 from .base import USUAL, References, check_pixels, megabytes
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _kind(source: Any) -> str:
     return "a path" if isinstance(source, os.PathLike) else f"a {type(source).__name__}"
 
 
-def _shown(text: str) -> str:
+def _show(text: str) -> str:
     return repr(text if len(text) <= SHOWN else text[:SHOWN] + "…")
 
 
@@ -117,10 +117,10 @@ def decode_data_url(url: str, limit: int) -> bytes:
     hint = "Write it as data:image/png;base64,iVBORw0… with an image/ or video/ type."
     head, comma, body = url[5:].partition(",")
     if not comma:
-        raise InvalidInputError(f"A data URL without a comma: {_shown(url)}.", hint)
+        raise InvalidInputError(f"A data URL without a comma: {_show(url)}.", hint)
     media_type, *parameters = head.lower().split(";")
     if not media_type.strip().startswith(("image/", "video/")):
-        raise InvalidInputError(f"A data URL of type {_shown(media_type)} is not a picture or video.", hint)
+        raise InvalidInputError(f"A data URL of type {_show(media_type)} is not a picture or video.", hint)
     if "base64" not in (part.strip() for part in parameters):
         raise InvalidInputError("Only base64 data URLs are read.", hint)
     if len(body) * 3 // 4 > limit * 1.1:  # line breaks and percent signs may take a tenth
@@ -157,7 +157,7 @@ def _as_path(text: str) -> Path:
     scheme = _SCHEME.match(text)
     if scheme and (scheme[2] or scheme[1].lower() == "file"):
         raise InvalidInputError(
-            f"{scheme[1]}: addresses are not supported: {_shown(text)}.",
+            f"{scheme[1]}: addresses are not supported: {_show(text)}.",
             "Give the path itself, or an https:// or data: URL.",
         )
     if _BASE64ISH.fullmatch(text):
@@ -177,7 +177,7 @@ def read_path(path: Path, limit: int) -> bytes:
         about = path.stat()
         if not stat.S_ISREG(about.st_mode):
             what = "a folder" if stat.S_ISDIR(about.st_mode) else "not a regular file"
-            raise InvalidInputError(f"{_shown(str(path))} is {what}.", "Give the path of one picture or video file.")
+            raise InvalidInputError(f"{_show(str(path))} is {what}.", "Give the path of one picture or video file.")
         if about.st_size > limit:
             raise _too_large(megabytes(about.st_size), limit)
         with path.open("rb") as file:
@@ -187,15 +187,15 @@ def read_path(path: Path, limit: int) -> bytes:
     except OSError as error:
         raise _unreadable(path, error) from None
     except (ValueError, RuntimeError) as error:  # a NUL in the name; no home folder to put for "~"
-        raise InvalidInputError(f"{_shown(str(path))} is not a usable path: {error}.", "Check the path.") from None
+        raise InvalidInputError(f"{_show(str(path))} is not a usable path: {error}.", "Check the path.") from None
 
 
 def _unreadable(path: Path, error: OSError) -> InvalidInputError:
     if error.errno == errno.ENOENT:
         hint = f"Relative paths start at {Path.cwd()}." if not path.is_absolute() else "Check the path."
-        return InvalidInputError(f"There is no file {_shown(str(path))}.", hint)
+        return InvalidInputError(f"There is no file {_show(str(path))}.", hint)
     reason = error.strerror or str(error)
-    return InvalidInputError(f"{_shown(str(path))} cannot be read: {reason}.", "Check the path and its permissions.")
+    return InvalidInputError(f"{_show(str(path))} cannot be read: {reason}.", "Check the path and its permissions.")
 
 
 def _read_file(file: Any, limit: int) -> bytes:
@@ -216,11 +216,11 @@ def encode_picture(picture: Image, limit_pixels: int) -> bytes:
         InvalidInputError: it is too large, or its file is gone or broken.
 
     """
-    from .images import encode, normalised
+    from .images import encode, normalise
 
     check_pixels(*picture.size, limit_pixels)
     try:
-        return encode(normalised(picture), "image/png")
+        return encode(normalise(picture), "image/png")
     except Exception as error:  # decoders raise anything on a lazily opened broken file
         raise InvalidInputError(
             f"The PIL image cannot be read: {error}.", "Check that its file is complete and still open."
@@ -236,16 +236,16 @@ def _without_secrets(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"[: SHOWN * 2]
 
 
-def _allowed(url: str, *, plain: bool) -> str:
+def _check_address(url: str, *, plain: bool) -> str:
     """Check an address, and return it: https anywhere, or http on the loopback when ``plain``."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
         _ = parts.port  # raises on a port that is none
     except ValueError as error:
-        raise InvalidInputError(f"{_shown(url)} is not a valid URL: {error}.", "Check the address.") from None
+        raise InvalidInputError(f"{_show(url)} is not a valid URL: {error}.", "Check the address.") from None
     if not host:
-        raise InvalidInputError(f"{_shown(url)} does not name a host.", "Check the address.")
+        raise InvalidInputError(f"{_show(url)} does not name a host.", "Check the address.")
     if parts.scheme == "https" or (plain and parts.scheme == "http" and host in LOOPBACK):
         return url
     raise InvalidInputError(
@@ -271,10 +271,10 @@ async def fetch(url: str, limit: int, seconds: float = FETCH_TIMEOUT, *, private
     import aiohttp
 
     plain = urlsplit(url).scheme.lower() == "http"
-    url = _allowed(url, plain=True)
+    url = _check_address(url, plain=True)
     # Proxies of the environment are for the outside only.
     session = aiohttp.ClientSession(
-        connector=None if private or _proxied(url) else guarded_connector(),
+        connector=None if private or _uses_proxy(url) else guarded_connector(),
         timeout=aiohttp.ClientTimeout(total=None),
         trust_env=not plain,
         auto_decompress=False,
@@ -302,7 +302,7 @@ def _private(url: str) -> InvalidInputError:
     return InvalidInputError(f"{_without_secrets(url)} is not fetched: {REFUSED}.", ALLOW)
 
 
-def _proxied(url: str) -> bool:
+def _uses_proxy(url: str) -> bool:
     from urllib.request import getproxies, proxy_bypass
 
     parts = urlsplit(url)
@@ -316,7 +316,7 @@ async def _check_public(url: str) -> None:
     leave a name that we do not know.
     """
     host = urlsplit(url).hostname or ""
-    found = [host] if is_literal(host) else ["127.0.0.1"] if host in LOOPBACK else await resolved(host) if _proxied(url) else []
+    found = [host] if is_literal(host) else ["127.0.0.1"] if host in LOOPBACK else await resolve(host) if _uses_proxy(url) else []
     if not all(map(is_public, found)):
         raise _private(url)
 
@@ -328,7 +328,7 @@ async def _follow(session: Any, url: str, limit: int, *, plain: bool, private: b
         async with session.get(url, allow_redirects=False) as response:
             target = response.headers.get("Location")
             if response.status in (301, 302, 303, 307, 308) and target:
-                url = _allowed(urljoin(url, target), plain=plain)
+                url = _check_address(urljoin(url, target), plain=plain)
                 continue
             if response.status != 200:
                 raise InvalidInputError(

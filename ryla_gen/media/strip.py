@@ -17,7 +17,7 @@ _NEXT_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 """In entropy-coded data, FF00 is a byte FF and FFD0 to FFD7 are restarts; anything else ends the scan."""
 
 
-def stripped(data: bytes, media_type: str) -> bytes | None:
+def strip(data: bytes, media_type: str) -> bytes | None:
     """Return the picture without metadata, its pixels byte for byte; the same object when there was none.
 
     None means that this cannot be done on bytes: another format, or a structure that is not the usual one.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInputError
 from .base import LIMIT_FRAMES, LIMIT_PIXELS, VIDEO_FORMATS, VideoInfo, check_pixels, sniff_media_type
-from .images import broken, open_picture
+from .images import broken_file, open_picture
 from .strip import webp_chunks
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def probe_video(data: bytes, *, limit_pixels: int = LIMIT_PIXELS, limit_frames: 
         )
         raise InvalidInputError(f"{what}.", f"Supported formats: {VIDEO_FORMATS}.", {"media_type": media_type})
     if _cut_short(data, media_type):
-        raise broken(media_type, "the file is cut short")
+        raise broken_file(media_type, "the file is cut short")
     return _probe_av(data, media_type, limit_pixels, limit_frames)
 
 
@@ -106,7 +106,7 @@ def _probe_av(data: bytes, media_type: str, limit_pixels: int, limit_frames: int
     except InvalidInputError:
         raise
     except Exception as error:  # demuxers and decoders raise anything on a hostile file
-        raise broken(media_type, getattr(error, "strerror", None) or error) from None
+        raise broken_file(media_type, getattr(error, "strerror", None) or error) from None
 
 
 def _read_stream(container: InputContainer, media_type: str, limit_pixels: int, limit_frames: int) -> VideoInfo:
@@ -119,7 +119,7 @@ def _read_stream(container: InputContainer, media_type: str, limit_pixels: int, 
     _check_frames(stream.frames, limit_frames)
     shown = next(iter(container.decode(stream)), None)
     if shown is None:
-        raise broken(media_type, "not one frame can be decoded")
+        raise broken_file(media_type, "not one frame can be decoded")
     check_pixels(shown.width, shown.height, limit_pixels)
     frames, end = _count(container, stream, limit_frames)
     fps = float(stream.average_rate or stream.guessed_rate or 0)
@@ -153,7 +153,7 @@ def _probe_webp(data: bytes, limit_pixels: int, limit_frames: int) -> VideoInfo:
         try:
             picture.load()
         except Exception as error:  # decoders raise anything on a broken file
-            raise broken("image/webp", error) from None
+            raise broken_file("image/webp", error) from None
     duration = sum(milliseconds) / 1000 or frames * UNTIMED_FRAME
     return VideoInfo("webp", "image/webp", frames, frames / duration, width, height, duration)
 
@@ -171,9 +171,9 @@ def container_tags(data: bytes) -> dict[str, str]:
     if media_type not in _DEMUXERS:
         raise InvalidInputError("This is not a video.", f"Supported formats: {VIDEO_FORMATS}.")
     if _cut_short(data, media_type):  # ffmpeg may look for seconds for what is not there
-        raise broken(media_type, "the file is cut short")
+        raise broken_file(media_type, "the file is cut short")
     try:
         with av.open(io.BytesIO(data), mode="r", format=_DEMUXERS[media_type], metadata_errors="replace") as container:
             return dict(container.metadata)
     except Exception as error:  # as above
-        raise broken(media_type, error) from None
+        raise broken_file(media_type, error) from None

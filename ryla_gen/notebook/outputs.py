@@ -56,7 +56,7 @@ def show(files: Sequence[File], *, caption: str = "", notes: Sequence[str] = ())
     if len(pictures) == 1:
         _show_picture(pictures[0])
     elif pictures:
-        publish({"image/jpeg": encoded(jpeg(rows([Tile(file.label, file.data) for file in pictures]))), "text/plain": caption})
+        publish({"image/jpeg": encode(jpeg(rows([Tile(file.label, file.data) for file in pictures]))), "text/plain": caption})
     for file in files:
         if file.kind == "video":
             _show_video(file)
@@ -74,16 +74,16 @@ def show(files: Sequence[File], *, caption: str = "", notes: Sequence[str] = ())
 
 def player(media_type: str, data: bytes, name: str) -> str:
     """Return the HTML of a player that holds its video."""
-    source = f"data:{media_type};base64,{encoded(data)}"
+    source = f"data:{media_type};base64,{encode(data)}"
     if media_type.startswith("image/"):  # an animated WebP plays by itself
         return f'<img style="max-width:100%" alt="{escape(name)}" src="{source}">'
-    poster = f' poster="data:image/jpeg;base64,{encoded(first)}"' if (first := _first(data)) else ""
+    poster = f' poster="data:image/jpeg;base64,{encode(first)}"' if (first := _first(data)) else ""
     return f'<video controls loop muted playsinline style="max-width:100%"{poster} src="{source}"></video>'
 
 
 def sound(media_type: str, data: bytes, name: str) -> str:
     """Return the HTML of a player that holds its sound."""
-    return f'<audio controls title="{escape(name)}" src="data:{media_type};base64,{encoded(data)}"></audio>'
+    return f'<audio controls title="{escape(name)}" src="data:{media_type};base64,{encode(data)}"></audio>'
 
 
 def words(text: str) -> str:
@@ -95,12 +95,12 @@ def _show_picture(file: File) -> None:
     from PIL import Image
 
     if file.media_type in AS_IT_IS:
-        publish({file.media_type: encoded(file.data), "text/plain": file.name})
+        publish({file.media_type: encode(file.data), "text/plain": file.name})
         return
     with Image.open(io.BytesIO(file.data)) as opened:
         buffer = io.BytesIO()
         opened.convert("RGBA").save(buffer, "PNG", compress_level=4)
-    publish({"image/png": encoded(buffer.getvalue()), "text/plain": file.name})
+    publish({"image/png": encode(buffer.getvalue()), "text/plain": file.name})
 
 
 def _show_video(file: File) -> None:
@@ -109,7 +109,7 @@ def _show_video(file: File) -> None:
         strip = _strip(file.data)
     except InvalidInputError:  # the player says so, where it can; a result that cannot be drawn is still a result
         return
-    publish({"image/jpeg": encoded(strip), "text/plain": f"frames of {file.name}"})
+    publish({"image/jpeg": encode(strip), "text/plain": f"frames of {file.name}"})
 
 
 def _first(video: bytes) -> bytes | None:
@@ -135,6 +135,6 @@ def _strip(video: bytes) -> bytes:
     return jpeg(drawn)
 
 
-def encoded(data: bytes) -> str:
+def encode(data: bytes) -> str:
     """Return bytes as a notebook holds them."""
     return b64encode(data).decode()

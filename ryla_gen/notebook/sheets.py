@@ -38,7 +38,7 @@ def rows(tiles: Sequence[Tile]) -> Image:
     pictures = [None if tile.data is None else fit_picture(tile.data, side) for tile in tiles]
     cell = cell_size([picture for picture in pictures if picture is not None], SMALL)
     font = ImageFont.load_default(LETTERS)
-    labels = [_wrapped(tile.label, cell[0], font) for tile in tiles]
+    labels = [_wrap(tile.label, cell[0], font) for tile in tiles]
     columns = _columns(len(tiles), cell[0])
     row = cell[1] + max(len(label) for label in labels) * (LETTERS + 6) + GAP
     drawn = Image.new("RGB", (columns * (cell[0] + GAP) - GAP, math.ceil(len(tiles) / columns) * row), "white")
@@ -67,7 +67,7 @@ def _columns(count: int, width: int) -> int:
     return math.ceil(count / math.ceil(count / fit))
 
 
-def _wrapped(text: str, room: int, font: FreeTypeFont | ImageFont) -> list[str]:
+def _wrap(text: str, room: int, font: FreeTypeFont | ImageFont) -> list[str]:
     """Break a label between words, after so many lines with a sign that there is more."""
     lines = [""]
     for word in text.split():

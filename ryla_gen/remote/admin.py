@@ -45,7 +45,7 @@ async def workspace() -> str:
         NotAuthorizedError: there is no token, or Modal refuses it.
         BackendUnreachableError: Modal does not answer.
     """
-    found = await _asked(lambda: modal.Workspace.from_context().hydrate.aio(), "Asking Modal for the token's workspace")
+    found = await _ask(lambda: modal.Workspace.from_context().hydrate.aio(), "Asking Modal for the token's workspace")
     return str(found.name or "")
 
 
@@ -60,7 +60,7 @@ async def missing_classes(settings: Settings) -> list[str]:
     missing = []
     for name in wanted:
         try:
-            await _found(settings, name)
+            await _find_class(settings, name)
         except NotDeployedError:
             missing.append(name)
     if len(missing) == len(wanted):
@@ -78,12 +78,12 @@ async def scale(settings: Settings, family: str, containers: int) -> None:
     """
     if family not in CLASS_OF_FAMILY:
         raise InvalidInputError(f"There is no family {family!r}.", f"Families: {', '.join(CLASS_OF_FAMILY)}")
-    found: Any = (await _found(settings, CLASS_OF_FAMILY[family]))()
+    found: Any = (await _find_class(settings, CLASS_OF_FAMILY[family]))()
     with warnings.catch_warnings():
         # Modal 1.6.4 calls this outdated in favour of something that instances of a class do not have yet.
         warnings.filterwarnings("ignore", r".*update_autoscaler")
         what = f"Scaling {CLASS_OF_FAMILY[family]}"
-        await _asked(lambda: found.update_autoscaler.aio(min_containers=containers), what, settings)
+        await _ask(lambda: found.update_autoscaler.aio(min_containers=containers), what, settings)
 
 
 async def probe_queue(settings: Settings) -> None:
@@ -99,7 +99,7 @@ async def probe_queue(settings: Settings) -> None:
         await queue.put.aio(item, partition=partition, partition_ttl=PROBE_SECONDS)
         return await queue.get.aio(partition=partition, timeout=ANSWER_SECONDS / 2)
 
-    if await _asked(there_and_back, "Using the queue of events", settings) != item:
+    if await _ask(there_and_back, "Using the queue of events", settings) != item:
         raise BackendUnreachableError("The event queue loses its items.", "See https://status.modal.com")
 
 
@@ -126,18 +126,18 @@ async def weights(
     Raises:
         RylaGenError: the report is an error, or the app cannot be asked.
     """
-    found = await _found(settings, WEIGHTS_CLASS)
+    found = await _find_class(settings, WEIGHTS_CLASS)
     if action == "sync" and (secret := await _secret(settings)) is not None:
         found = found.with_options(secrets=[secret])  # reaches this class only, and no container of a GPU
     job = contract.new_job_id()
     request = {"contract": CONTRACT, "job": job, "workflows": list(workflows), "variants": variants}
     method = getattr(found(), action)
-    call = await _asked(lambda: method.spawn.aio(request), f"Calling {WEIGHTS_CLASS}.{action}", settings)
-    told = asyncio.create_task(_told(settings, job, progress)) if progress is not None else None
+    call = await _ask(lambda: method.spawn.aio(request), f"Calling {WEIGHTS_CLASS}.{action}", settings)
+    told = asyncio.create_task(_pass_progress(settings, job, progress)) if progress is not None else None
     try:
-        reply = await _replied(call, settings)
+        reply = await _wait_reply(call, settings)
     except asyncio.CancelledError:
-        await asyncio.shield(_asked(lambda: call.cancel.aio(), "Canceling", settings))
+        await asyncio.shield(_ask(lambda: call.cancel.aio(), "Canceling", settings))
         raise
     finally:
         if told is not None:
@@ -150,7 +150,7 @@ async def weights(
     return {**report, "app": reply.get("app")}
 
 
-async def _replied(call: Any, settings: Settings) -> PlainData:
+async def _wait_reply(call: Any, settings: Settings) -> PlainData:
     failures = 0
     while True:
         try:
@@ -169,7 +169,7 @@ async def _replied(call: Any, settings: Settings) -> PlainData:
             raise from_modal_error(error, f"Calling {WEIGHTS_CLASS}", deploy=_deploy(settings)) from None
 
 
-async def _told(settings: Settings, job: str, progress: Callable[[PlainData], None]) -> None:
+async def _pass_progress(settings: Settings, job: str, progress: Callable[[PlainData], None]) -> None:
     """Pass the progress on; a fault here must not lose the report."""
     queue = modal.Queue.from_name(EVENTS_QUEUE, environment_name=settings.modal_environment, create_if_missing=True)
     try:
@@ -185,18 +185,18 @@ async def _secret(settings: Settings) -> modal.Secret | None:
     """Return the secret with the Hugging Face token, if the owner of the workspace made one."""
     secret = modal.Secret.from_name(HUGGINGFACE_SECRET, environment_name=settings.modal_environment)
     with contextlib.suppress(NotDeployedError):
-        await _asked(lambda: secret.hydrate.aio(), "Looking for the secret", settings)
+        await _ask(lambda: secret.hydrate.aio(), "Looking for the secret", settings)
         return secret
     return None
 
 
-async def _found(settings: Settings, name: str) -> Any:
+async def _find_class(settings: Settings, name: str) -> Any:
     found = modal.Cls.from_name(settings.modal_app, name, environment_name=settings.modal_environment)
-    await _asked(lambda: found.hydrate.aio(), f"Looking for {name} in the app {settings.modal_app}", settings)
+    await _ask(lambda: found.hydrate.aio(), f"Looking for {name} in the app {settings.modal_app}", settings)
     return found
 
 
-async def _asked(call: Callable[[], Awaitable[T]], what: str, settings: Settings | None = None) -> T:
+async def _ask(call: Callable[[], Awaitable[T]], what: str, settings: Settings | None = None) -> T:
     deploy = _deploy(settings) if settings is not None else "ryla-gen deploy"
     try:
         async with asyncio.timeout(ANSWER_SECONDS):

@@ -41,7 +41,7 @@ WEIGHTS_MOUNTS: Mounts = {**MODELS_MOUNT, f"{VOLUME_ROOT}/{HUB_VOLUME}": hub_cac
 
 def family(name: str) -> dict[str, Any]:
     """Return the arguments of ``app.cls`` for a GPU family."""
-    chosen = config.deployed(name, SETTINGS) if modal.is_local() else config.FAMILIES[name]
+    chosen = config.deployed_family(name, SETTINGS) if modal.is_local() else config.FAMILIES[name]
     return {"image": built(lambda: image.family_image(chosen)), "volumes": MODELS_MOUNT, **config.class_options(chosen)}
 
 

@@ -42,7 +42,7 @@ RAISED = re.compile(r"(Remote error: )?[A-Za-z_][\w.]*\(")
 """How the text of an exception begins that a container raised: it is the exception's ``repr``."""
 
 
-class Store(Protocol):
+class ClaimStore(Protocol):
     """What is needed of a ``modal.Dict`` and of Modal's calls."""
 
     async def put(self, key: str, value: str) -> bool:
@@ -53,7 +53,7 @@ class Store(Protocol):
         """Return the value of an entry; None when there is none."""
         ...
 
-    async def lost(self, call: str) -> bool:
+    async def is_lost(self, call: str) -> bool:
         """Whether a call is over without a reply, and no one canceled it."""
         ...
 
@@ -78,7 +78,7 @@ class ModalClaims:
         value = await self._entries.get.aio(key, None)
         return None if value is None else str(value)
 
-    async def lost(self, call: str) -> bool:
+    async def is_lost(self, call: str) -> bool:
         """Whether a call is over without a reply, and no one canceled it."""
         try:
             await modal.FunctionCall.from_id(call).get.aio(timeout=0)
@@ -94,7 +94,7 @@ def entry(job: str, number: int) -> str:
     return job if number == 1 else f"{job}/{number}"
 
 
-async def entries_of(store: Store, job: str) -> list[str]:
+async def entries_of(store: ClaimStore, job: str) -> list[str]:
     """Return a job's entries in order; the last one decides."""
     found: list[str] = []
     while (value := await store.get(entry(job, len(found) + 1))) is not None:
@@ -102,7 +102,7 @@ async def entries_of(store: Store, job: str) -> list[str]:
     return found
 
 
-async def stop(store: Store, job: str) -> list[str]:
+async def stop(store: ClaimStore, job: str) -> list[str]:
     """Stop a job for every call that has not taken it yet. May be repeated.
 
     Returns:
@@ -118,7 +118,7 @@ async def stop(store: Store, job: str) -> list[str]:
     return owners
 
 
-async def claim(store: Store, job: str, call: str) -> bool:
+async def claim(store: ClaimStore, job: str, call: str) -> bool:
     """Claim a job for a call, and return whether it may have run before, under this call or another one.
 
     Raises:
@@ -129,7 +129,7 @@ async def claim(store: Store, job: str, call: str) -> bool:
     pause = PAUSE
     for attempt in range(1, TRIES + 1):
         try:
-            return await _claimed(store, job, call)
+            return await _claim(store, job, call)
         except (AlreadyClaimedError, JobCanceledError):
             raise
         except Exception as error:  # whatever Modal's client raises: without an answer nothing may run
@@ -142,7 +142,7 @@ async def claim(store: Store, job: str, call: str) -> bool:
     raise AssertionError("the loop returns or raises")
 
 
-async def _claimed(store: Store, job: str, call: str) -> bool:
+async def _claim(store: ClaimStore, job: str, call: str) -> bool:
     if await store.put(job, call):
         return False
     while True:
@@ -152,7 +152,7 @@ async def _claimed(store: Store, job: str, call: str) -> bool:
             raise JobCanceledError(f"The job {job} was canceled, and nothing of it runs any more.", "", {"job": job})
         if owner == call:
             return True
-        if owner is not None and (call in calls or not await store.lost(owner)):
+        if owner is not None and (call in calls or not await store.is_lost(owner)):
             raise AlreadyClaimedError(
                 f"The job {job} is already run by another call.", "", {"job": job, "handle": f"modal:{owner}"}
             )
@@ -167,10 +167,10 @@ def over_without_reply(error: BaseException) -> bool:
     """
     if isinstance(error, modal.exception.InternalFailure):
         return True
-    return _in_words(error) and not cancelled_by_hand(error)
+    return _in_words(error) and not canceled_by_hand(error)
 
 
-def cancelled_by_hand(error: BaseException) -> bool:
+def canceled_by_hand(error: BaseException) -> bool:
     """Whether Modal says that the call was canceled: by a caller, or in its dashboard."""
     return _in_words(error) and "cancel" in str(error).lower()
 

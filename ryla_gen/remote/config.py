@@ -83,7 +83,7 @@ FAMILIES = {
 assert set(FAMILIES) == set(CLASS_OF_FAMILY), "names.py and this table name the same families"
 
 
-def deployed(family: str, settings: Settings | None = None) -> FamilyConfig:
+def deployed_family(family: str, settings: Settings | None = None) -> FamilyConfig:
     """Return a family as this deploy registers it.
 
     Args:

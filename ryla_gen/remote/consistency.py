@@ -9,14 +9,14 @@ from pathlib import Path
 
 from ..contract import NOT_MEASURED
 from ..errors import RylaGenError
-from ..faces import Embedder, InsightFace, compared
+from ..faces import Embedder, InsightFace, compare
 from ..results import Generation
 from ..workflows.base import Notice
 
 """Code of the warning of a result whose consistency was asked for and is not known."""
 
 
-def measured(generation: Generation, *, emulated: bool, models: Path, embedder: Embedder | None = None) -> Generation:
+def with_similarity(generation: Generation, *, emulated: bool, models: Path, embedder: Embedder | None = None) -> Generation:
     """Return the generation with ``face_similarity``, or with a warning that says why there is none.
 
     Args:
@@ -28,11 +28,11 @@ def measured(generation: Generation, *, emulated: bool, models: Path, embedder: 
     """
     reference = getattr(generation.workflow, "reference_image", None)
     if not isinstance(reference, bytes):
-        return _unmeasured(generation, f"{generation.workflow.name} has no reference picture to compare with.")
+        return _without_similarity(generation, f"{generation.workflow.name} has no reference picture to compare with.")
     if emulated:
-        return _unmeasured(generation, "The emulator paints faces that no model can compare.")
+        return _without_similarity(generation, "The emulator paints faces that no model can compare.")
     if embedder is None and importlib.util.find_spec("insightface") is None:
-        return _unmeasured(generation, "insightface is not installed where it ran.")
+        return _without_similarity(generation, "insightface is not installed where it ran.")
     found, reasons = list[float](), list[str]()
     for value in _each(generation, reference, embedder or InsightFace(models)):
         if isinstance(value, float):
@@ -40,7 +40,7 @@ def measured(generation: Generation, *, emulated: bool, models: Path, embedder: 
         else:
             reasons.append(value)
     if reasons:
-        generation = _unmeasured(generation, " ".join(reasons))
+        generation = _without_similarity(generation, " ".join(reasons))
     return replace(generation, face_similarity=sum(found) / len(found)) if found else generation
 
 
@@ -50,13 +50,13 @@ def _each(generation: Generation, reference: bytes, embedder: Embedder) -> Itera
         if item.kind == "image":
             names = ("the reference image", item.name)
             try:
-                yield compared(reference, item.data, embedder=embedder, several="largest", names=names)
+                yield compare(reference, item.data, embedder=embedder, several="largest", names=names)
             except RylaGenError as error:
                 yield error.message
             except Exception as error:  # what onnxruntime and insightface raise has no common base
                 yield f"Comparing {item.name} failed: {type(error).__name__}: {error}"
 
 
-def _unmeasured(generation: Generation, why: str) -> Generation:
+def _without_similarity(generation: Generation, why: str) -> Generation:
     notice = Notice(NOT_MEASURED, f"The similarity of the face was not measured. {why}")
     return replace(generation, warnings=(*generation.warnings, notice))

@@ -94,7 +94,7 @@ class Places:
     def arguments(self) -> list[str]:
         """ComfyUI's command, all but its port filled in."""
         known = {"python": sys.executable, "work": str(self.work), "models": str(self.models)}
-        return [_filled(part, known) for part in shlex.split(self.command)]
+        return [_fill(part, known) for part in shlex.split(self.command)]
 
     def environment(self, env: Mapping[str, str] | None = None) -> dict[str, str]:
         """What ComfyUI sees of the environment: no secret, no way to Modal, and no reason to download anything."""
@@ -121,7 +121,7 @@ class Places:
         return "\n".join([*own, *volume, ""])
 
 
-def _filled(part: str, known: Mapping[str, str]) -> str:
+def _fill(part: str, known: Mapping[str, str]) -> str:
     for name, value in known.items():
         part = part.replace(f"{{{name}}}", value)
     return part

@@ -21,7 +21,7 @@ from ..errors import BackendUnreachableError, InvalidInputError, NotAuthorizedEr
 from ..models.weights_table import all_weights
 from ..names import CLASS_OF_FAMILY, MODELS_VOLUME
 from ..settings import Settings
-from .config import FamilyConfig, deployed
+from .config import FamilyConfig, deployed_family
 from .modal_errors import TOKEN_HINT
 
 log = logging.getLogger("ryla_gen.modal")
@@ -35,7 +35,7 @@ END_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DeployChanges:
     """What a deploy shall differ in from ``config.toml``; None leaves what stands there."""
 
     families: tuple[str, ...] = tuple(CLASS_OF_FAMILY)
@@ -96,7 +96,7 @@ class Plan:
             InvalidInputError: a value does not fit.
         """
         settings = self.settings(env)
-        return [deployed(family, settings) for family in CLASS_OF_FAMILY]
+        return [deployed_family(family, settings) for family in CLASS_OF_FAMILY]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Deployment:
     """Its page at Modal."""
 
 
-def deploy(plan: Plan, on_line: Callable[[str], None]) -> Deployment:
+def deploy(plan: DeployChanges, on_line: Callable[[str], None]) -> Deployment:
     """Deploy the app and wait until it is there; the first time builds images, which takes a quarter of an hour.
 
     Args:

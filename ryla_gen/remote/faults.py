@@ -12,7 +12,7 @@ LOG_HINT = f"See its log: modal app logs {APP}"
 
 
 @contextmanager
-def typed(what: str) -> Iterator[None]:
+def typed_errors(what: str) -> Iterator[None]:
     """Give every exception that leaves a container a class of ours, since Modal raises it again at the caller.
 
     There an OSError would be read as trouble with the network, and a TimeoutError as a result that is not there yet.

@@ -131,9 +131,9 @@ def image_of(recipe: Recipe, gpu: str) -> modal.Image:
     import modal
 
     image = modal.Image.debian_slim(python_version=PYTHON).apt_install(*recipe.apt)
-    image = _copied(image, recipe.lock).run_commands(*install_steps(recipe.lock), *comfyui_steps(recipe.comfyui))
+    image = _copy(image, recipe.lock).run_commands(*install_steps(recipe.lock), *comfyui_steps(recipe.comfyui))
     for script in ("patch_pulid.py", "check_nodes.py"):
-        image = _copied(image, SCRIPTS / script)
+        image = _copy(image, SCRIPTS / script)
     if packs := pack_steps(recipe.packs):
         image = image.run_commands(*packs)
     return image.run_commands(*check_steps(recipe), gpu=gpu if recipe.needs_gpu else None)
@@ -150,7 +150,7 @@ def weights_image() -> modal.Image:
     import modal
 
     lock = lock_file(WEIGHTS)
-    image = _copied(modal.Image.debian_slim(python_version=PYTHON), lock).run_commands(*install_steps(lock), "pip check")
+    image = _copy(modal.Image.debian_slim(python_version=PYTHON), lock).run_commands(*install_steps(lock), "pip check")
     return with_sources(image, plugins=True)
 
 
@@ -169,7 +169,7 @@ def with_sources(image: modal.Image, *, plugins: bool) -> modal.Image:
     return image
 
 
-def _copied(image: modal.Image, file: Path) -> modal.Image:
+def _copy(image: modal.Image, file: Path) -> modal.Image:
     return image.add_local_file(file, f"{SCRIPTS_IN_IMAGE}/{file.name}", copy=True)
 
 

@@ -36,7 +36,7 @@ def from_modal_error(error: BaseException, what: str, *, deploy: str = "ryla-gen
     """
     if isinstance(error, RylaGenError):
         return error
-    said = _said(error)
+    said = _error_text(error)
     if isinstance(error, raised.AuthError):
         missing = "token missing" in said.lower() or "could not authenticate" in said.lower()
         text = "There is no Modal token on this machine." if missing else f"Modal refused the token: {said}"
@@ -66,9 +66,9 @@ def from_modal_error(error: BaseException, what: str, *, deploy: str = "ryla-gen
 
 def remote_exception(error: BaseException, what: str) -> RylaGenError:
     """Describe an exception that a container raised, and that Modal raised again here as if it were of this machine."""
-    return ServerUnhealthyError(f"{what}: the container raised {type(error).__name__}: {_said(error)}", LOG_HINT)
+    return ServerUnhealthyError(f"{what}: the container raised {type(error).__name__}: {_error_text(error)}", LOG_HINT)
 
 
-def _said(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return text[:500] or type(error).__name__

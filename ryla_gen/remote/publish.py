@@ -136,7 +136,7 @@ class Publisher:
         if kind is Progress:
             self._fraction = fields["fraction"] = max(self._fraction, float(fields["fraction"]))
         key = kind.type if kind in (Progress, Queued, Preview) else None
-        self._outbox.add(lambda: self._numbered(kind, fields), key)
+        self._outbox.add(lambda: self._number(kind, fields), key)
 
     async def finish(self, state: State | None) -> None:
         """Send the last event, and what was still unsent before it.
@@ -158,7 +158,7 @@ class Publisher:
         self._shown = now
         return True
 
-    def _numbered(self, kind: type[Event], fields: dict[str, Any]) -> PlainData | None:
+    def _number(self, kind: type[Event], fields: dict[str, Any]) -> PlainData | None:
         if kind is Preview:
             small = shrunk(fields["data"], fields["media_type"])
             if small is None:

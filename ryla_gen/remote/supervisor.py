@@ -64,7 +64,7 @@ class Session:
 
     def release(self, prompt_id: str) -> None:
         """Watch that a stopped prompt frees the GPU: until it does, silence counts against ComfyUI."""
-        task = asyncio.create_task(self._released(prompt_id))
+        task = asyncio.create_task(self._release(prompt_id))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -88,12 +88,12 @@ class Session:
 
     async def _look_after(self) -> None:
         try:
-            await self._watched()
+            await self._watch_server()
         except Exception as error:  # without its watch a hung ComfyUI would hold its jobs for ever
             log.exception("the watch over ComfyUI failed")
             await self.end(f"its watch failed: {type(error).__name__}: {error}")
 
-    async def _watched(self) -> None:
+    async def _watch_server(self) -> None:
         ended = asyncio.create_task(self._server.wait())
         try:
             while not self.over:
@@ -106,7 +106,7 @@ class Session:
         finally:
             ended.cancel()
 
-    async def _released(self, prompt_id: str) -> None:
+    async def _release(self, prompt_id: str) -> None:
         try:
             with self.busy(), contextlib.suppress(RylaGenError):
                 while not self.over and prompt_id in (await self.client.queue()).running:  # noqa: ASYNC110 - no event announces it

@@ -20,7 +20,7 @@ CORE = frozenset({"EmptyImage", "PreviewImage", "LoadImage", "SaveImage", "KSamp
 def variants(cls: type[Workflow]) -> Iterator[Workflow]:
     """Yield a request for each combination of a workflow's choices, its defaults first."""
     fields = cls.model_fields
-    choices = {name: _ordered(info.annotation, info.default) for name, info in fields.items() if _few(info.annotation)}
+    choices = {name: _default_first(info.annotation, info.default) for name, info in fields.items() if _few(info.annotation)}
     for given in sample_fields(cls):
         for values in product(*choices.values()):
             try:
@@ -44,5 +44,5 @@ def _few(annotation: Any) -> bool:
     return get_origin(annotation) is Literal and len(get_args(annotation)) <= FEW_CHOICES
 
 
-def _ordered(annotation: Any, default: Any) -> list[Any]:
+def _default_first(annotation: Any, default: Any) -> list[Any]:
     return sorted(get_args(annotation), key=lambda value: value != default)

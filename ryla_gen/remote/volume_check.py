@@ -14,7 +14,7 @@ from .container_paths import Places
 log = logging.getLogger("ryla_gen.remote")
 
 
-class Stock:
+class VolumeFiles:
     """The weights that a container sees.
 
     Args:
@@ -40,7 +40,7 @@ class Stock:
         if not self._missing(rows):
             return
         async with self._lock:
-            stale = not await self._reloaded()
+            stale = not await self._reload()
             missing = self._missing(rows)
         if missing:
             first, names = missing[0], ", ".join(row.label for row in missing)
@@ -63,7 +63,7 @@ class Stock:
             self._seen.add(key)
         return key in self._seen
 
-    async def _reloaded(self) -> bool:
+    async def _reload(self) -> bool:
         try:
             reload: Any = self._volume.reload  # modal types it without its .aio
             await reload.aio()

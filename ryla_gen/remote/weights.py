@@ -24,14 +24,14 @@ from ..names import EVENTS_QUEUE, MODELS_VOLUME
 from ..version import __version__
 from ..workflows.registry import workflow_class
 from .container_paths import Places
-from .faults import typed
+from .faults import typed_errors
 from .publish import Outbox, put_into
 from .variants import default_of, variants
 
 log = logging.getLogger("ryla_gen.remote")
 
 Action = Literal["sync", "verify", "status"]
-Show = Callable[[downloads.Progress], None]
+Show = Callable[[downloads.SyncProgress], None]
 
 
 class Keeper:
@@ -49,7 +49,7 @@ class Keeper:
     async def run(self, action: Action, request: PlainData) -> PlainData:
         """Serve one request: the one line behind every method of the class."""
         try:
-            with typed("The container failed"):
+            with typed_errors("The container failed"):
                 reply = await self._reply(action, request)
         except RylaGenError as error:
             reply = contract.error_reply(error)
@@ -57,10 +57,10 @@ class Keeper:
 
     async def _reply(self, action: Action, request: PlainData) -> PlainData:
         contract.check_version(request, theirs="caller")
-        rows = wanted(request)
+        rows = requested_files(request)
         await self._reload()
         job = str(request.get("job") or contract.new_job_id())
-        report = await self._shown(job, lambda show: self._done(action, rows, show))
+        report = await self._with_progress(job, lambda show: self._done(action, rows, show))
         return {"contract": CONTRACT, "ok": True, "app": __version__, "report": contract.plain(report)}
 
     async def _reload(self) -> None:
@@ -83,14 +83,14 @@ class Keeper:
         report.raise_for_failures()
         return report.to_data()
 
-    async def _shown(self, job: str, work: Callable[[Show], PlainData]) -> PlainData:
+    async def _with_progress(self, job: str, work: Callable[[Show], PlainData]) -> PlainData:
         loop, outbox, stopped = asyncio.get_running_loop(), Outbox(put_into(self._events, job)), threading.Event()
         numbers = iter(range(2**31))
 
-        def item(progress: downloads.Progress) -> PlainData:
+        def item(progress: downloads.SyncProgress) -> PlainData:
             return {"contract": CONTRACT, "job": job, "seq": next(numbers), "at": now(), "type": "weights", **progress.to_data()}
 
-        def show(progress: downloads.Progress) -> None:
+        def show(progress: downloads.SyncProgress) -> None:
             if stopped.is_set():  # a thread cannot be canceled: it has to notice
                 raise JobCanceledError(f"The request {job} was canceled.")
             loop.call_soon_threadsafe(outbox.add, lambda: item(progress), "progress")
@@ -102,7 +102,7 @@ class Keeper:
             await outbox.close()
 
 
-def wanted(request: Mapping[str, Any]) -> tuple[Weights, ...]:
+def requested_files(request: Mapping[str, Any]) -> tuple[Weights, ...]:
     """Return the files that a request is about.
 
     Raises:

@@ -39,15 +39,15 @@ from ..workflows.base import Notice, Workflow
 from . import costs
 from .claims import ModalClaims, claim, stop
 from .config import INPUTS, FamilyConfig, inside
-from .consistency import measured
+from .consistency import with_similarity
 from .container_paths import Places
-from .faults import typed
+from .faults import typed_errors
 from .interrupts import Interrupts
 from .loras import Brought, LoraCopies, ModalShelf
 from .preload import preload
 from .publish import Publisher, put_into
 from .supervisor import Session, Supervisor
-from .volume_check import Stock
+from .volume_check import VolumeFiles
 
 LOADED = time.monotonic()
 """When a new container's Python reached this line: the cold start counts from here."""
@@ -88,7 +88,7 @@ class Worker:
         self._events = modal.Queue.from_name(EVENTS_QUEUE, create_if_missing=True)
         self._loras = LoraCopies(ModalShelf(MODELS_VOLUME), self._places.loras)
         self._watch = LoraWatch(server.said, (self._places.loras, self._places.models / "loras"))
-        self._stock = Stock(MODELS_VOLUME, self._places)
+        self._stock = VolumeFiles(MODELS_VOLUME, self._places)
         self._emulated = False
         self._device: str | None = None
         self._version: str | None = None
@@ -103,7 +103,7 @@ class Worker:
             ServerUnhealthyError: ComfyUI does not come up.
             StorageFailedError, InternalError: whatever else went wrong.
         """
-        with typed("The container could not start"):
+        with typed_errors("The container could not start"):
             await self._start()
 
     async def _start(self) -> None:
@@ -137,7 +137,7 @@ class Worker:
             InternalError: whatever else went wrong.
         """
         self._interrupts.listen()
-        with typed("The container failed"):
+        with typed_errors("The container failed"):
             return contract.readable_by(request, await self._run(name, request))
 
     async def _run(self, name: str | None, request: PlainData) -> PlainData:
@@ -151,7 +151,7 @@ class Worker:
         except RylaGenError as error:
             return contract.error_reply(error)
         put = put_into(self._events, read.job) if read.options.events else None
-        first = await self._sent(read.job) if again and put else 0
+        first = await self._last_sent(read.job) if again and put else 0
         publisher = Publisher(read.job, put, previews=read.options.previews, first=first)
         publisher.emit(Queued, position=0)
         state: State | None = "failed"
@@ -159,10 +159,10 @@ class Worker:
             generation = await self._generation(read.workflow, read.job, publisher, cold)
             if read.options.measure_consistency:
                 models = self._places.models
-                generation = await asyncio.to_thread(measured, generation, emulated=self._emulated, models=models)
+                generation = await asyncio.to_thread(with_similarity, generation, emulated=self._emulated, models=models)
             reply, state = contract.reply(generation), "succeeded"
         except asyncio.CancelledError:
-            state = await self._ended(read.job)
+            state = await self._end_state(read.job)
             raise
         except JobCanceledError as error:
             reply, state = contract.error_reply(error), "canceled"
@@ -175,7 +175,7 @@ class Worker:
             await publisher.finish(state)
         return reply
 
-    async def _ended(self, job: str) -> State | None:
+    async def _end_state(self, job: str) -> State | None:
         """Say how a job ends whose input was canceled: not at all where the container has to stop, since it may run again.
 
         Otherwise it was canceled by hand, and perhaps by a side that writes no claims (a client of contract 1, Modal's dashboard):
@@ -188,7 +188,7 @@ class Worker:
                 await stop(self._claims, job)
         return "canceled"
 
-    async def _sent(self, job: str) -> int:
+    async def _last_sent(self, job: str) -> int:
         """Return a number above those of all events that were sent for a job by an earlier container."""
         try:
             async with asyncio.timeout(STOP_SECONDS):
@@ -199,23 +199,23 @@ class Worker:
 
     async def _generation(self, workflow: Workflow, job: str, publisher: Publisher, cold: float) -> Generation:
         workflow = await workflow.resolved()
-        notices = await self._checked(workflow)
-        brought = await self._brought(workflow)
+        notices = await self._check(workflow)
+        brought = await self._bring_loras(workflow)
         loras = {lora_id: item.name for lora_id, item in brought.items()}
         mark = self._watch.mark()
-        generation = await self._alive(workflow, job, publisher, cold, loras)
+        generation = await self._run_with_restart(workflow, job, publisher, cold, loras)
         notices += await self._watch.notices(generation.graph, mark)
         copied = [item.to_data(lora_id) for lora_id, item in brought.items() if item.bytes]
-        return self._stamped(generation, cold, notices, {"loras": copied} if copied else {})
+        return self._stamp(generation, cold, notices, {"loras": copied} if copied else {})
 
-    async def _checked(self, workflow: Workflow) -> tuple[Notice, ...]:
+    async def _check(self, workflow: Workflow) -> tuple[Notice, ...]:
         """Check what ComfyUI reports only after minutes, or not at all: missing weights, and a picture without a face."""
         try:
             if self._places.checks_weights or not self._emulated:
                 await self._stock.require(workflow)
         except ModelNotFoundError as error:
             if error.details.get("stale"):
-                await self._take_no_more("it cannot see weights that were added after it started")
+                await self._stop_accepting("it cannot see weights that were added after it started")
             raise
         notices: list[Notice] = []
         for name, picture in workflow.face_pictures().items():
@@ -228,36 +228,38 @@ class Worker:
                 notices.append(Notice("face_unchecked", text))
         return tuple(notices)
 
-    async def _brought(self, workflow: Workflow) -> dict[str, Brought]:
+    async def _bring_loras(self, workflow: Workflow) -> dict[str, Brought]:
         brought = {lora_id: await self._loras.bring(lora_id, base) for lora_id, base in workflow.stored_loras().items()}
         return {lora_id: item for lora_id, item in brought.items() if item is not None}
 
-    async def _alive(self, workflow: Workflow, job: str, publisher: Publisher, cold: float, loras: dict[str, str]) -> Generation:
+    async def _run_with_restart(
+        self, workflow: Workflow, job: str, publisher: Publisher, cold: float, loras: dict[str, str]
+    ) -> Generation:
         """Run the workflow, and once more when ComfyUI died while running it. A death while it only waited is not its fault."""
         deaths = waited = 0
         while True:
             session = await self._session()
             begun: list[bool] = []
             try:
-                return await self._once(session, workflow, job, _emitter(session, publisher, cold, begun), loras)
+                return await self._run_once(session, workflow, job, _emitter(session, publisher, cold, begun), loras)
             except (ServerUnhealthyError, BackendUnreachableError) as error:
-                if _canceled():
+                if _is_being_canceled():
                     raise asyncio.CancelledError from error  # the request was canceled meanwhile: that counts, whatever ended it
                 if not session.over:  # else the next ComfyUI may be starting already, and it would be ended
                     await session.end(error.message)
                 deaths, waited = deaths + bool(begun), waited + (not begun)
                 if deaths > 1 or waited > INPUTS or error.details.get("produced"):
-                    await self._take_no_more("ComfyUI died again")
+                    await self._stop_accepting("ComfyUI died again")
                     raise self._supervisor.unhealthy(f"ComfyUI died while it ran the job {job}", error) from None
                 log.warning("job %s is submitted again: %s", job, error.message)
 
-    async def _once(self, session: Session, workflow: Workflow, job: str, emit: Emit, loras: dict[str, str]) -> Generation:
+    async def _run_once(self, session: Session, workflow: Workflow, job: str, emit: Emit, loras: dict[str, str]) -> Generation:
         limit = min(workflow.time_limit(), self._config.limit)
         with session.busy():
             try:
                 return await session.engine.run(workflow, job=job, emit=emit, timeout=limit, loras=loras)
             except (GenerationTimeoutError, asyncio.CancelledError) as error:
-                if job not in session.engine.unstopped:
+                if job not in session.engine.uncancelled:
                     session.release(job)
                 elif not session.over:  # it runs on, or will run, with no one waiting for it
                     await asyncio.shield(session.end(f"it could not be told to stop the job {job}"))
@@ -269,14 +271,14 @@ class Worker:
         try:
             return await self._supervisor.session()
         except ServerUnhealthyError:
-            await self._take_no_more("ComfyUI does not restart")
+            await self._stop_accepting("ComfyUI does not restart")
             raise
 
-    async def _take_no_more(self, why: str) -> None:
+    async def _stop_accepting(self, why: str) -> None:
         log.error("this container takes no further requests: %s", why)
         await modal.experimental.stop_fetching_inputs.aio()
 
-    def _stamped(self, generation: Generation, cold: float, notices: tuple[Notice, ...], more: PlainData) -> Generation:
+    def _stamp(self, generation: Generation, cold: float, notices: tuple[Notice, ...], more: PlainData) -> Generation:
         config = self._config
         gpu = costs.gpu_name(self._device, config.gpu)
         spent = generation.timings.running
@@ -312,7 +314,7 @@ def longer(workflow: Workflow, config: FamilyConfig) -> str:
     return f"{less[0].upper()}{less[1:]}, or {gpu}. A longer timeout= cannot raise the limit of the container."
 
 
-def _canceled() -> bool:
+def _is_being_canceled() -> bool:
     """Whether this task is being canceled."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -123,11 +123,11 @@ class Output:
 
         """
         target = Path(path).expanduser()
-        target = target / self.name if os.path.isdir(target) else self._named(target)  # noqa: PTH112 - is_dir raises on long names
+        target = target / self.name if os.path.isdir(target) else self._with_true_suffix(target)  # noqa: PTH112 - is_dir raises on long names
         media.save_atomically(target, self.data, overwrite=overwrite)
         return target
 
-    def _named(self, target: Path) -> Path:
+    def _with_true_suffix(self, target: Path) -> Path:
         """A path whose suffix does not lie: one that no program knows stays."""
         right, suffix = self.suffix, target.suffix.lower()
         if not suffix:
@@ -267,13 +267,13 @@ class Generation:
         return written
 
     def _target(self, path: str, index: int, item: Output) -> Path:
-        text = _filled(path, self, index, item) if "{" in path else path
+        text = _fill(path, self, index, item) if "{" in path else path
         target = Path(text).expanduser()
         if text.endswith(("/", "\\")) or os.path.isdir(target):  # noqa: PTH112 - as above
             return target / item.name
         if len(self.outputs) > 1 and text == path:  # a template tells files apart itself
             target = target.with_name(f"{target.stem}-{index}{target.suffix}")
-        return item._named(target)
+        return item._with_true_suffix(target)
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<div>⚠ {escape(item.message)}</div>" for item in self.warnings)
@@ -297,7 +297,7 @@ class Generation:
         return metadata(self.workflow, self.seed, self.job)
 
 
-def _filled(template: str, generation: Generation, index: int, item: Output) -> str:
+def _fill(template: str, generation: Generation, index: int, item: Output) -> str:
     name = Path(item.name).stem
     return fill_name(template, workflow=generation.workflow.name, seed=generation.seed, index=index, job=generation.job, name=name)
 

@@ -15,7 +15,7 @@ from .. import media, notebook
 from ..errors import InvalidInputError, RylaGenError
 from ..media.frames import frames_of
 from ..media.sheet import Tile
-from ..support.counting import counted
+from ..support.counting import count_text
 from . import Generation, Output
 
 MOST = 60
@@ -38,7 +38,7 @@ class Grid:
         self._items = list(items)
         if labels is not None and len(labels) != len(self._items):
             raise InvalidInputError(
-                f"{counted(len(labels), 'label')} for {counted(len(self._items), 'item')}.", "Give one for each, or none."
+                f"{count_text(len(labels), 'label')} for {count_text(len(self._items), 'item')}.", "Give one for each, or none."
             )
         said = list(labels) if labels is not None else _labels(self._items)
         self._tiles = [tile for item, label in zip(self._items, said, strict=True) for tile in _tiles(item, label)]
@@ -76,8 +76,8 @@ class Grid:
                 f'<div style="max-width:24em">{notebook.player(video.media_type, video.data, video.name)}</div>' for video in videos
             )
             row = f'<div style="display:flex;flex-wrap:wrap;gap:8px">{players}</div>'
-            notebook.publish({"text/html": row, "text/plain": f"{counted(len(videos), 'video')}"})
-        notebook.publish({"image/jpeg": notebook.encoded(notebook.jpeg(notebook.rows(self._tiles))), "text/plain": repr(self)})
+            notebook.publish({"text/html": row, "text/plain": f"{count_text(len(videos), 'video')}"})
+        notebook.publish({"image/jpeg": notebook.encode(notebook.jpeg(notebook.rows(self._tiles))), "text/plain": repr(self)})
 
 
 def grid(items: Iterable[Any], labels: Sequence[str] | None = None) -> Grid:
@@ -108,7 +108,7 @@ def _tiles(item: Any, label: str) -> list[Tile]:
     if isinstance(item, BaseException):
         return [Tile(label, None)]
     if not isinstance(item, Generation | Output):
-        return [Tile(label, _encoded(item))]
+        return [Tile(label, _image_bytes(item))]
     shown = [output for output in _outputs(item) if output.kind in ("image", "video")]
     several = len(shown) > 1
     return [Tile(f"{label} · {place}" if several else label, _still(output)) for place, output in enumerate(shown, 1)]
@@ -130,7 +130,7 @@ def _png(pictures: Sequence[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _encoded(item: Any) -> bytes:
+def _image_bytes(item: Any) -> bytes:
     """Bytes of a picture, of a file, of a PIL image, or of whatever has them in ``data``."""
     if isinstance(item, bytes):
         return item

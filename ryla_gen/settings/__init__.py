@@ -142,7 +142,7 @@ class Settings:
         """
         env = os.environ if env is None else env
         home = home_folder(env)
-        values, origins = _resolve(_given(arguments), env, read_config(home / CONFIG_FILE))
+        values, origins = _resolve(_given_arguments(arguments), env, read_config(home / CONFIG_FILE))
         names, reason, origins["backend"] = _choose(values, origins, env)
         pod, notes = own_server(names, values, origins, env, lambda: _resolve({}, env, read_config(home / CONFIG_FILE))[0])
         plain = {key.argument: values[name] for name, key in KEYS.items() if name != "backend" and not name.startswith(FAMILIES)}
@@ -153,8 +153,8 @@ class Settings:
             modal_families=_families(values),
             home=home,
             runpod_api_key=_set(env, SECRETS["runpod.api_key"]),
-            posthog_key=None if _declined(env) else _set(env, SECRETS["posthog.key"]),
-            warnings=(*_strangers(env), *notes),
+            posthog_key=None if _do_not_track(env) else _set(env, SECRETS["posthog.key"]),
+            warnings=(*_unknown_variables(env), *notes),
             origins=MappingProxyType(origins),
             **pod,
             **plain,
@@ -222,7 +222,7 @@ def home_folder(env: Mapping[str, str] | None = None) -> Path:
     return (folder if folder.is_absolute() else user / ".config") / "ryla-gen"  # the XDG rule: relative ones are ignored
 
 
-def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _given_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     known = {key.argument: key.name for key in KEYS.values()}
     for name in arguments:
         if name not in known:
@@ -235,7 +235,7 @@ def _set(env: Mapping[str, str], name: str) -> str | None:
     return env.get(name, "").strip() or None
 
 
-def _declined(env: Mapping[str, str]) -> bool:
+def _do_not_track(env: Mapping[str, str]) -> bool:
     """Whether the person asked every program not to send events (https://consoledonottrack.com)."""
     return env.get("DO_NOT_TRACK", "").strip().lower() not in ("", "0", "false")
 
@@ -264,9 +264,9 @@ def _choose(values: Mapping[str, Any], origins: Mapping[str, str], env: Mapping[
     """Decide where to run: what is named, else what is configured, else the emulator. Names, the reason, the origin."""
     if values["backend"]:
         named = ", then ".join(values["backend"])
-        return values["backend"], f"Running on {named}: chosen by {_said(origins['backend'])}.", origins["backend"]
+        return values["backend"], f"Running on {named}: chosen by {_origin_text(origins['backend'])}.", origins["backend"]
     if origins["comfyui.url"] != "default":
-        reason = f"Running on comfyui: its address is set by {_said(origins['comfyui.url'])}."
+        reason = f"Running on comfyui: its address is set by {_origin_text(origins['comfyui.url'])}."
         return ("comfyui",), reason, origins["comfyui.url"]
     if _set(env, "MODAL_WORKSPACE"):
         return ("modal",), "Running on modal: MODAL_WORKSPACE is set.", "environment MODAL_WORKSPACE"
@@ -275,7 +275,7 @@ def _choose(values: Mapping[str, Any], origins: Mapping[str, str], env: Mapping[
     return ("emulator",), "Running on the embedded emulator, since no GPU backend is configured: pictures are emulated.", "default"
 
 
-def _said(origin: str) -> str:
+def _origin_text(origin: str) -> str:
     return {"argument": "the caller"}.get(origin, origin.removeprefix("environment "))
 
 
@@ -289,7 +289,7 @@ def _families(values: Mapping[str, Any]) -> Mapping[str, FamilySettings]:
     )
 
 
-def _strangers(env: Mapping[str, str]) -> Iterator[str]:
+def _unknown_variables(env: Mapping[str, str]) -> Iterator[str]:
     known = {variable: None for key in KEYS.values() for variable, _ in key.variables} | {
         "RYLA_GEN_HOME": None,
         "RYLA_GEN_DEBUG": None,

@@ -167,14 +167,14 @@ class Key:
             said = without_credentials(repr(value))[:80]
             raise InvalidInputError(
                 f"The setting {self.name} is {said} ({origin}); it must be {error}.",
-                self._mending(origin),
+                self._hint(origin),
                 {"key": self.name, "origin": origin},
             ) from None
         if self.name == "backend":
-            _known_backends(checked, origin, self._mending(origin))
+            _known_backends(checked, origin, self._hint(origin))
         return checked
 
-    def _mending(self, origin: str) -> str:
+    def _hint(self, origin: str) -> str:
         """What to do about a value that does not fit: that depends on who gave it."""
         if origin.startswith("environment "):
             return f"Correct it, or remove it: unset {origin.removeprefix('environment ')}"

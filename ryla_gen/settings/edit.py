@@ -31,7 +31,7 @@ def with_value(text: str, name: str, value: Any) -> str:
         _set(expected, path, value)
         document = tomlkit.parse(text)
         _set(document, path, value)
-        return _checked(document, expected, wanted)
+        return _check(document, expected, wanted)
     except (LookupError, TypeError, AttributeError, RecursionError) as error:
         raise _not_editable(wanted) from error
 
@@ -52,7 +52,7 @@ def without_value(text: str, name: str) -> str:
         _remove(expected, path)
         document = tomlkit.parse(text)
         _remove(document, path)
-        return _checked(document, expected, f"no {name}")
+        return _check(document, expected, f"no {name}")
     except (LookupError, TypeError, AttributeError, RecursionError) as error:
         raise _not_editable(f"no {name}") from error
 
@@ -84,10 +84,10 @@ def _find(held: dict[str, Any], name: str) -> KeyPath | None:
     return None
 
 
-def _checked(document: tomlkit.TOMLDocument, expected: dict[str, Any], wanted: str) -> str:
+def _check(document: tomlkit.TOMLDocument, expected: dict[str, Any], wanted: str) -> str:
     text = document.as_string()
     try:
-        right = _pruned(parsed(text)) == _pruned(expected)
+        right = _prune(parsed(text)) == _prune(expected)
     except ValueError:
         right = False
     if not right:
@@ -95,11 +95,11 @@ def _checked(document: tomlkit.TOMLDocument, expected: dict[str, Any], wanted: s
     return text
 
 
-def _pruned(held: Any) -> Any:
+def _prune(held: Any) -> Any:
     """Return a value without empty tables, which set nothing and may go with their last key."""
     if not isinstance(held, dict):
         return held
-    inner = {name: _pruned(item) for name, item in held.items()}
+    inner = {name: _prune(item) for name, item in held.items()}
     return {name: item for name, item in inner.items() if item != {}}
 
 

@@ -25,7 +25,7 @@ def read_config(path: Path) -> dict[str, Any]:
         return {}
     text = read_text(path)
     try:
-        flat = dict(_flattened(parsed(text)))
+        flat = dict(_flatten(parsed(text)))
     except ValueError as error:
         raise InvalidInputError(f"{path} is not valid TOML: {error}.", "Correct that line, or move the file away.") from None
     for name in flat:
@@ -62,7 +62,7 @@ def known_or_there(name: str, text: str) -> str:
         ValueError: the text is not TOML.
 
     """
-    if name not in dict(_flattened(parsed(text))):
+    if name not in dict(_flatten(parsed(text))):
         find_key(name)
     return name
 
@@ -86,9 +86,9 @@ def read_text(path: Path) -> str:
         raise InvalidInputError(f"{path} cannot be read: {error.strerror}.", "Check its permissions, or move it away.") from None
 
 
-def _flattened(held: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten(held: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in held.items():
         if isinstance(value, Mapping) and prefix + name not in KEYS:
-            yield from _flattened(value, f"{prefix}{name}.")
+            yield from _flatten(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value

@@ -23,7 +23,7 @@ FINISH_SECONDS = 2.0
 """How long the end of a program waits for clients that were not closed, and an abandoned loop for its source to close."""
 
 
-class Portal:
+class LoopThread:
     """Runs coroutines on one event loop in a daemon thread."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Portal:
         if threading.current_thread() is self._thread:
             work.close()
             raise InternalError("The synchronous client cannot be used from inside its own event loop.", "Use AsyncClient there.")
-        errand = _Errand(work)
+        errand = _CancellableCall(work)
         try:
             return asyncio.run_coroutine_threadsafe(errand.run(), loop).result()
         except BaseException:  # it may strike before we hold the future: the errand itself knows what has to stop
@@ -134,7 +134,7 @@ class Portal:
             asyncio.run_coroutine_threadsafe(_settle(), loop).result(STOP_SECONDS + 1)
 
 
-class _Errand(Generic[T]):
+class _CancellableCall(Generic[T]):
     """A coroutine that can be stopped from the moment it is handed over, whether or not it has begun."""
 
     def __init__(self, work: Coroutine[Any, Any, T]) -> None:
@@ -161,7 +161,7 @@ class _Errand(Generic[T]):
             self._task.cancel()
 
 
-_open: weakref.WeakSet[Portal] = weakref.WeakSet()
+_open: weakref.WeakSet[LoopThread] = weakref.WeakSet()
 """Portals that end with their owner."""
 _leaving: set[threading.Thread] = set()
 """Threads of portals whose owner is gone."""
@@ -169,9 +169,9 @@ _leaving: set[threading.Thread] = set()
 
 @atexit.register
 def _leave() -> None:
-    """At the end of the program: stop every portal that was not closed, and give them a moment."""
-    for portal in list(_open):
-        portal._finish()
+    """At the end of the program: stop every loop_thread that was not closed, and give them a moment."""
+    for loop_thread in list(_open):
+        loop_thread._finish()
     deadline = time.monotonic() + FINISH_SECONDS
     for thread in list(_leaving):
         thread.join(max(0.0, deadline - time.monotonic()))

@@ -31,7 +31,7 @@ def build(cls: type[T], data: object, what: str) -> T:
 
     """
     if not isinstance(data, Mapping):
-        raise ShapeError(f"{what} is {_named(data)}, not an object")
+        raise ShapeError(f"{what} is {_type_name(data)}, not an object")
     any_class: Any = cls
     hints = _hints_of(any_class)
     found: dict[str, Any] = {}
@@ -67,17 +67,17 @@ def value_of(hint: Any, value: object, what: str) -> Any:
         return _as_number(hint, value, what)
     kind = get_origin(hint) or hint
     if isinstance(kind, type) and not isinstance(value, kind):
-        raise ShapeError(f"{what} is {_named(value)}, not {kind.__name__}")
+        raise ShapeError(f"{what} is {_type_name(value)}, not {kind.__name__}")
     return value
 
 
 def _as_number(kind: type[int] | type[float], value: object, what: str) -> int | float:
     if not is_number(value):
-        raise ShapeError(f"{what} is {_named(value)}, not a number")
+        raise ShapeError(f"{what} is {_type_name(value)}, not a number")
     if not -(2**64) < value < 2**64 or not math.isfinite(value) or (kind is int and value != int(value)):
         raise ShapeError(f"{what} is not a {'whole ' if kind is int else ''}number of a usable size")
     return kind(value)
 
 
-def _named(value: object) -> str:
+def _type_name(value: object) -> str:
     return type(value).__name__

@@ -11,7 +11,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from .dispatch import add, dropped, emit, flush, has_listeners, remove
+from .dispatch import add, count_dropped, emit, flush, has_listeners, remove
 from .events import (
     FAULTS,
     AppDeployed,
@@ -47,11 +47,11 @@ __all__ = [
     "Sink",
     "TelemetryEvent",
     "add",
+    "count_dropped",
     "describe_end",
     "describe_failure",
     "describe_request",
     "describe_result",
-    "dropped",
     "emit",
     "flush",
     "has_listeners",
@@ -61,6 +61,7 @@ __all__ = [
 RENAMED = {
     "Happening": "TelemetryEvent",
     "OfJob": "JobEvent",
+    "dropped": "count_dropped",
     "failed": "describe_failure",
     "listening": "has_listeners",
     "requested": "describe_request",

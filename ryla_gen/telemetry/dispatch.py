@@ -187,7 +187,7 @@ def flush(seconds: float = 2.0) -> bool:
     return not late
 
 
-def dropped() -> int:
+def count_dropped() -> int:
     """Count the events that sinks were too slow to take."""
     return sum(thread.dropped for thread in _threads())
 

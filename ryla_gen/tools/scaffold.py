@@ -100,16 +100,16 @@ def _texts(module: str, class_name: str, graph: Mapping[str, Any], fields: tuple
     words |= _class_words(graph, fields) | _test_words(graph, fields)
     words["RUN"] = _command(words["DASHED"], fields)
     return {
-        "pyproject.toml": _filled(PYPROJECT, words),
-        "README.md": _filled(README, words),
-        f"{module}/__init__.py": _filled(CLASS, words),
+        "pyproject.toml": _fill(PYPROJECT, words),
+        "README.md": _fill(README, words),
+        f"{module}/__init__.py": _fill(CLASS, words),
         f"{module}/graph.json": json.dumps(graph, indent=2) + "\n",
         f"{module}/py.typed": "",
-        f"tests/test_{module}.py": _filled(TEST, words),
+        f"tests/test_{module}.py": _fill(TEST, words),
     }
 
 
-def _filled(template: str, words: Mapping[str, str]) -> str:
+def _fill(template: str, words: Mapping[str, str]) -> str:
     return re.sub(r"@@([A-Z]+)@@", lambda found: words[found[1]], template)
 
 
@@ -119,14 +119,14 @@ def _class_words(graph: Mapping[str, Any], fields: tuple[FoundField, ...]) -> di
     outputs = [
         (node_id, "filename_prefix") for node_id, node in graph.items() if isinstance(node["inputs"].get("filename_prefix"), str)
     ]
-    places = [_assigned(f"    {literal(field.name)}:", _pairs(field.places, 4)) + ",\n" for field in fields]
+    places = [_assignment(f"    {literal(field.name)}:", _pairs(field.places, 4)) + ",\n" for field in fields]
     return {
         "BASES": ", ".join(["Files", *(["Seed"] if "Seed" in kinds else [])]),
         "MEDIA": f"from ryla_gen.workflows.fields import {', '.join(inputs)}\n" if inputs else "",
         "FIELD": "from pydantic import Field\n" if any(_default(field) for field in fields) else "",
         "FIELDS": "".join(f'\n    {field.name}: {field.annotation}{_default(field)}\n    """{field.doc}"""' for field in fields),
         "PLACES": "{\n" + "".join(places) + "}" if places else "{}",
-        "OUTPUTS": _assigned(OUTPUTS, _pairs(tuple(outputs), 0) if outputs else ("()", "()")),
+        "OUTPUTS": _assignment(OUTPUTS, _pairs(tuple(outputs), 0) if outputs else ("()", "()")),
     }
 
 
@@ -135,7 +135,7 @@ WIDEST = 132
 """Columns of a line of written code, as its pyproject.toml says."""
 
 
-def _assigned(start: str, forms: tuple[str, str]) -> str:
+def _assignment(start: str, forms: tuple[str, str]) -> str:
     """Code on one line where it fits, else on several."""
     return f"{start} {forms[0]}" if len(start) + len(forms[0]) + 2 <= WIDEST else f"{start} {forms[1]}"
 

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from ..errors import InvalidInputError
-from ..graphs.api_format import CONVERT_HELP, EXPORT_HELP, SEED_INPUTS, checked_nodes, positive_texts, unwrapped
+from ..graphs.api_format import CONVERT_HELP, EXPORT_HELP, SEED_INPUTS, checked_nodes, positive_texts, unwrap
 from ..graphs.graph import Graph, is_link
 from ..graphs.graph_file import read_json
 from ..graphs.inputs import with_values
@@ -84,7 +84,7 @@ class CustomWorkflow(Workflow):
     def _api_format(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             raise PydanticCustomError("not_a_graph", "Must be a dictionary of nodes, not {kind}", {"kind": type(value).__name__})
-        value = unwrapped(value)
+        value = unwrap(value)
         if isinstance(value.get("nodes"), list):
             raise PydanticCustomError("ui_format", f"This is ComfyUI's UI format, which servers cannot run. {CONVERT_HELP}")
         return checked_nodes(value)

@@ -15,7 +15,7 @@ from .base import IMAGE_TIME_LIMIT, Files, Notice, SampledWorkflow, largest
 from .choices import PROVIDER_NAME, FaceProvider, OutputFormat, Sampler, Scheduler
 from .facts import Duration, Example, Work, number
 from .fields import ImageInput
-from .flux import DEV, DEV_MEASURED, CheckpointName, DevPicture, model_file
+from .flux import DEV, DEV_MEASURED, CheckpointName, FluxDevWorkflow, model_file
 
 REALVIS = "RealVisXL_V5.0_fp16.safetensors"
 INSTANTID_NEGATIVE = "deformed, glitch, noisy, watermark, text"
@@ -225,7 +225,7 @@ class FluxInstantID(_InstantIDStage):
         return graph
 
 
-class FluxPulid(DevPicture):
+class FluxPulid(FluxDevWorkflow):
     """FLUX.1 dev with PuLID: the face of a reference picture inside Flux itself. Non-commercial."""
 
     name: ClassVar[str] = "flux_pulid"

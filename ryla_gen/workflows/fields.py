@@ -119,7 +119,7 @@ def _problem(cls: type[BaseModel], item: Any) -> dict[str, Any]:
         "field": place,
         "type": item["type"],
         "message": item["msg"].replace("Input should be", "must be").replace("String should have", "must have"),
-        "input": _noted(item["input"]),
+        "input": _short_value(item["input"]),
     }
     nearest = context.get("nearest")
     if nearest is None and len(item["loc"]) == 1:
@@ -131,7 +131,7 @@ def _problem(cls: type[BaseModel], item: Any) -> dict[str, Any]:
     return {**problem, "nearest": nearest}
 
 
-def _noted(value: Any) -> Any:
+def _short_value(value: Any) -> Any:
     """Repeat a refused value, short, and never a picture."""
     if isinstance(value, bool | int | None):
         return value if not isinstance(value, int) or abs(value) < 2**64 else f"an integer of {value.bit_length()} bits"

@@ -46,7 +46,7 @@ def model_file(value: str) -> str:
     return value
 
 
-class Picture(SampledWorkflow):
+class FluxWorkflow(SampledWorkflow):
     """What the Flux workflows share."""
 
     width: int = Field(default=1024, ge=256, le=2048, multiple_of=16)
@@ -91,7 +91,7 @@ class Picture(SampledWorkflow):
         return graph
 
 
-class Flux(Picture):
+class Flux(FluxWorkflow):
     """FLUX.1 schnell: a picture in four steps. Apache-2.0, free for commercial use."""
 
     name: ClassVar[str] = "flux"
@@ -120,7 +120,7 @@ class Flux(Picture):
         )
 
 
-class DevPicture(Picture):
+class FluxDevWorkflow(FluxWorkflow):
     """What the FLUX.1 dev workflows share."""
 
     steps: int = Field(default=20, ge=1, le=100)
@@ -152,7 +152,7 @@ class DevPicture(Picture):
         return self.prompt
 
 
-class FluxDev(DevPicture):
+class FluxDev(FluxDevWorkflow):
     """FLUX.1 dev: the better picture, in twenty steps. Its licence is non-commercial."""
 
     name: ClassVar[str] = "flux_dev"
@@ -224,7 +224,7 @@ else:
     """Any sequence may be given, and type checkers are told so; held is a tuple, so that a request stays frozen."""
 
 
-class FluxLora(DevPicture):
+class FluxLora(FluxDevWorkflow):
     """FLUX.1 dev with one or several LoRAs: a character, a style."""
 
     name: ClassVar[str] = "flux_lora"
@@ -253,7 +253,7 @@ class FluxLora(DevPicture):
             raise PydanticCustomError("lora_choice", "Name the LoRA with either lora_id or loras=[Lora(id, strength), …]")
         return self
 
-    def chosen(self) -> tuple[Lora, ...]:
+    def ordered_loras(self) -> tuple[Lora, ...]:
         """Return the LoRAs in the order in which they are applied."""
         return (Lora(self.lora_id, self.lora_strength),) if self.lora_id else tuple(self.loras)
 
@@ -264,7 +264,7 @@ class FluxLora(DevPicture):
     def _chain(self, graph: Graph, checkpoint: Node, files: Files) -> tuple[Node | Link, Node | Link]:
         model: Node | Link = checkpoint
         clip: Node | Link = checkpoint[1]
-        for lora in self.chosen():
+        for lora in self.ordered_loras():
             loader = graph.add(
                 "LoraLoader",
                 model=model,

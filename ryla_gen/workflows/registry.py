@@ -59,7 +59,7 @@ def workflow_class(name: str) -> type[Workflow]:
         raise InvalidInputError(f"There is no workflow {name!r}.", f"{meant}See them all: ryla-gen workflows list")
     from .base import Workflow  # pydantic, which naming workflows (shell completion) does not need
 
-    loaded = _loaded(plugin)
+    loaded = _load(plugin)
     if not (isinstance(loaded, type) and issubclass(loaded, Workflow)):
         raise InvalidInputError(
             f"The plug-in {plugin.value} offers {name!r}, which is not a Workflow class.", "Update or remove the plug-in."
@@ -91,7 +91,7 @@ def _plugins() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=PLUGIN_GROUP)}
 
 
-def _loaded(plugin: EntryPoint) -> object:
+def _load(plugin: EntryPoint) -> object:
     try:
         return plugin.load()
     except Exception as error:  # whatever another package does while it is imported; shown whole with RYLA_GEN_DEBUG=1

@@ -118,11 +118,11 @@ class SeedVR2(Workflow):
         )
         vae = self._vae(graph, tiled=video)
         if not video:
-            frames = self._upscaled(graph, {"image": graph.add("LoadImage", image=files.of("image"))}, dit, vae, batch=1)
+            frames = self._upscale(graph, {"image": graph.add("LoadImage", image=files.of("image"))}, dit, vae, batch=1)
             graph.add("SaveImage", images=frames, filename_prefix=files.prefix)
             return graph
         parts = graph.add("GetVideoComponents", video=graph.add("LoadVideo", file=files.of("video", ".mp4")))
-        frames = self._upscaled(graph, {"image": parts}, dit, vae, batch=self.batch_size)
+        frames = self._upscale(graph, {"image": parts}, dit, vae, batch=self.batch_size)
         result = graph.add("CreateVideo", images=frames, audio=parts[1], fps=parts[2])
         graph.add("SaveVideo", video=result, filename_prefix=files.prefix, format="mp4", codec="h264")
         return graph
@@ -144,7 +144,7 @@ class SeedVR2(Workflow):
             cache_model=False,
         )
 
-    def _upscaled(self, graph: Graph, source: dict[str, Node], dit: Node, vae: Node, *, batch: int) -> Node:
+    def _upscale(self, graph: Graph, source: dict[str, Node], dit: Node, vae: Node, *, batch: int) -> Node:
         together = batch > 1
         return graph.add(
             "SeedVR2VideoUpscaler",

@@ -12,8 +12,8 @@ from PIL import Image
 from ryla_gen.comfy.messages import clean
 from ryla_gen.events import Progress
 from ryla_gen.support.control_characters import escape_controls
-from ryla_gen.tools.gallery.rerun import quoted
-from ryla_gen_cli.progress import described
+from ryla_gen.tools.gallery.rerun import quote
+from ryla_gen_cli.progress import progress_text
 from ryla_gen_cli.screen import table
 
 from .shell import SMALL, envelope, here, ryla
@@ -34,7 +34,7 @@ def made(tmp_path: Path, capsys: Capsys) -> Path:
     return path
 
 
-@pytest.mark.parametrize("line", ["jobs list", "jobs show {job}", "graph slots {file}", "graph convert {file}"])
+@pytest.mark.parametrize("line", ["jobs list", "jobs show {job}", "graph inputs {file}", "graph convert {file}"])
 def test_people_see_what_stands_there_and_their_terminal_does_not_obey_it(line: str, made: Path, capsys: Capsys) -> None:
     assert here("jobs", "list", "--json") == 0
     (item,) = envelope(capsys.readouterr().out)["data"]["items"]
@@ -78,7 +78,7 @@ def test_line_ends_and_tabs_stay() -> None:
 def test_what_turns_text_around_is_shown_everywhere(sign: str) -> None:
     assert escape_controls(f"a{sign}b") == f"a\\u{ord(sign):04x}b"
     assert clean(f"a{sign}b") == "a b"
-    assert sign not in quoted(f"a{sign}b")
+    assert sign not in quote(f"a{sign}b")
 
 
 def test_joiners_of_emoji_and_letters_stay() -> None:
@@ -86,5 +86,5 @@ def test_joiners_of_emoji_and_letters_stay() -> None:
 
 
 def test_a_bar_shows_the_name_of_a_node_without_its_controls() -> None:
-    assert described(Progress("job", node="KSampler\x1b[2J\u202e", step=1, steps=2)) == "KSampler\\u001b[2J\\u202e 1/2"
-    assert described(Progress("job", node="\x9bK")) == "\\u009bK"
+    assert progress_text(Progress("job", node="KSampler\x1b[2J\u202e", step=1, steps=2)) == "KSampler\\u001b[2J\\u202e 1/2"
+    assert progress_text(Progress("job", node="\x9bK")) == "\\u009bK"

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from ryla_gen.emulator.server import Emulator
 from ryla_gen.models.node_schemas import COMFYUI_VERSION, node_schemas
-from ryla_gen.support.loop_thread import Portal
+from ryla_gen.support.loop_thread import LoopThread
 
 from .shell import envelope, here, ryla
 
@@ -89,7 +89,7 @@ class Bare:
             "/queue": {"queue_running": [], "queue_pending": []},
             "/object_info": core if nodes else {},
         }
-        self._portal = Portal()
+        self._loop_thread = LoopThread()
 
     async def _start(self) -> str:
         application = web.Application()
@@ -101,11 +101,11 @@ class Bare:
         return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
 
     def __enter__(self) -> str:
-        return self._portal.call(self._start())
+        return self._loop_thread.call(self._start())
 
     def __exit__(self, *error: object) -> None:
-        self._portal.call(self._runner.cleanup())
-        self._portal.close()
+        self._loop_thread.call(self._runner.cleanup())
+        self._loop_thread.close()
 
 
 def test_missing_node_packs_are_named_with_what_to_install(capsys: Capsys) -> None:

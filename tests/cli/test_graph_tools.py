@@ -111,7 +111,7 @@ def test_the_check_takes_the_same_schemas_as_the_others(tmp_path: Path, capsys: 
         {"input": {}, "output": 5},
     ],
 )
-@pytest.mark.parametrize("verb", ["slots", "validate", "draw"])
+@pytest.mark.parametrize("verb", ["inputs", "validate", "draw"])
 def test_schemas_of_another_form_are_refused(verb: str, entry: Any, tmp_path: Path, capsys: Capsys) -> None:
     graph, schemas = saved(tmp_path, GRAPH), saved(tmp_path, {"KSampler": entry}, "schemas.json")
     assert here("graph", verb, graph, "--schemas", schemas) == 2
@@ -190,13 +190,13 @@ def test_a_saved_picture_and_a_workflows_name_are_drawn_too(tmp_path: Path, caps
 
 def test_slots_are_listed_for_people_and_for_programs(tmp_path: Path, capsys: Capsys) -> None:
     file = saved(tmp_path, GRAPH)
-    items = {item["slot"]: item for item in ok(capsys, "graph", "slots", file)["items"]}
+    items = {item["key"]: item for item in ok(capsys, "graph", "inputs", file)["items"]}
     seed = next(item for item in items.values() if item["input"] == "seed")
     assert (seed["class_type"], seed["type"], seed["value"], seed["minimum"]) == ("KSampler", "INT", 1, 0)
-    assert here("graph", "slots", file) == 0
+    assert here("graph", "inputs", file) == 0
     table = capsys.readouterr().out
     assert all(name in table for name in items)
-    assert here("graph", "slots", "flux-dev") == 0
+    assert here("graph", "inputs", "flux-dev") == 0
 
 
 def test_a_file_of_another_machine_is_refused_with_the_option_that_replaces_it(tmp_path: Path, capsys: Capsys) -> None:
@@ -254,7 +254,7 @@ def test_a_package_is_written_once(tmp_path: Path, capsys: Capsys, monkeypatch: 
     assert not (tmp_path.parent / "evil").exists()
 
 
-@pytest.mark.parametrize("verb", ["convert", "draw", "slots", "validate"])
+@pytest.mark.parametrize("verb", ["convert", "draw", "inputs", "validate"])
 def test_bad_files_end_in_an_error_and_a_hint(verb: str, tmp_path: Path, capsys: Capsys) -> None:
     for data in (b"", b"\xff\xfe\x00", b"[" * 100_000, b"\x89PNG\r\n\x1a\n", b'{"nodes": [5]}'):
         path = tmp_path / "bad.json"
@@ -266,7 +266,7 @@ def test_bad_files_end_in_an_error_and_a_hint(verb: str, tmp_path: Path, capsys:
         assert "internal" not in said
 
 
-@pytest.mark.parametrize("verb", ["convert", "draw", "slots", "validate"])
+@pytest.mark.parametrize("verb", ["convert", "draw", "inputs", "validate"])
 @pytest.mark.parametrize("name", ["x" * 300, "x" * 300 + ".json", "nowhere.json"])
 def test_names_of_no_file_are_the_callers_fault(name: str, verb: str, capsys: Capsys) -> None:
     assert here("graph", verb, name) == 2

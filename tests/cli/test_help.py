@@ -18,7 +18,7 @@ COMMANDS = [
     "workflows",
     *(f"workflows {verb}" for verb in ("list", "show", "schema")),
     "graph",
-    *(f"graph {verb}" for verb in ("run", "validate", "convert", "draw", "slots", "scaffold")),
+    *(f"graph {verb}" for verb in ("run", "validate", "convert", "draw", "inputs", "scaffold")),
     "jobs",
     *(f"jobs {verb}" for verb in ("list", "show", "status", "watch", "wait", "result", "cancel")),
     "submit",

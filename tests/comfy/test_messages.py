@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ryla_gen.comfy import errors as errors_map
-from ryla_gen.comfy.errors import Answer, node_error, submit_error
+from ryla_gen.comfy.errors import HttpAnswer, node_error, submit_error
 from ryla_gen.comfy.messages import (
     ExecutionCached,
     ExecutionError,
@@ -22,7 +22,7 @@ from ryla_gen.comfy.messages import (
     NodeExecuting,
     NodeProgress,
     PreviewImage,
-    Status,
+    QueueStatus,
     clean,
     messages_from_history,
     parse,
@@ -53,7 +53,7 @@ def answered(name):
     recorded = ANSWERS[name]
     body = recorded["body"]
     raw = body if isinstance(body, str) else json.dumps(body)
-    return Answer(recorded["status"], raw.encode(), recorded["content_type"].split(";")[0])
+    return HttpAnswer(recorded["status"], raw.encode(), recorded["content_type"].split(";")[0])
 
 
 def refused(name):
@@ -65,7 +65,7 @@ def refusal_of(node_errors, error=None):
         "error": error or {"type": "prompt_outputs_failed_validation", "message": "", "details": ""},
         "node_errors": node_errors,
     }
-    return submit_error(Answer(400, json.dumps(body).encode(), "application/json"), "http://pod")
+    return submit_error(HttpAnswer(400, json.dumps(body).encode(), "application/json"), "http://pod")
 
 
 def not_in_list(input_name, value, config, class_type="CheckpointLoaderSimple"):
@@ -78,8 +78,18 @@ class TestTextFrames:
     def test_a_recorded_run_reads_in_its_order(self):
         kinds = [type(message) for message in read("image") if message is not None]
         assert kinds == [
-            *(Status, Features, Status, Status, ExecutionStart, ExecutionCached, NodeExecuting, NodeProgress, NodeProgress),
-            *(NodeExecuting, NodeExecuting, NodeExecuted, ExecutionSuccess, Status, Idle),
+            *(
+                QueueStatus,
+                Features,
+                QueueStatus,
+                QueueStatus,
+                ExecutionStart,
+                ExecutionCached,
+                NodeExecuting,
+                NodeProgress,
+                NodeProgress,
+            ),
+            *(NodeExecuting, NodeExecuting, NodeExecuted, ExecutionSuccess, QueueStatus, Idle),
         ]
 
     def test_values_are_those_of_the_recording(self):
@@ -296,7 +306,7 @@ class TestRefusals:
         ],
     )
     def test_other_statuses(self, status, kind):
-        assert type(submit_error(Answer(status, b"<html>", "text/html"), "http://pod")) is kind
+        assert type(submit_error(HttpAnswer(status, b"<html>", "text/html"), "http://pod")) is kind
 
     @settings(deadline=None)  # a busy machine is no fault
     @given(

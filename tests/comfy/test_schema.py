@@ -17,7 +17,7 @@ from ryla_gen.comfy.schema import (
     file_inputs,
     input_specs,
     live_specs,
-    renamed,
+    rename_classes,
     types_fit,
     upload_inputs,
     validate,
@@ -380,10 +380,10 @@ def test_a_renamed_class_is_rewritten_before_it_is_judged_and_left_alone_where_t
     old = {"class_type": "T2IAdapterLoader", "inputs": {"t2i_adapter_name": "x"}, "_meta": {"title": "T"}}
     nodes = {"1": old, **graph(s=("PreviewAny", {"source": ["1", 0]}))}
     known = node_schemas()
-    assert renamed(nodes, known)["1"] == {**old, "class_type": "ControlNetLoader", "inputs": {"control_net_name": "x"}}
+    assert rename_classes(nodes, known)["1"] == {**old, "class_type": "ControlNetLoader", "inputs": {"control_net_name": "x"}}
     assert validate(nodes, known).node_errors["1"]["errors"][0]["type"] == "value_not_in_list"
-    assert renamed(nodes, {**known, "T2IAdapterLoader": {}}) is nodes
-    assert renamed(nodes, known, version="0.3.71") is nodes
+    assert rename_classes(nodes, {**known, "T2IAdapterLoader": {}}) is nodes
+    assert rename_classes(nodes, known, version="0.3.71") is nodes
     without_meta = validate({**nodes, "1": {**old, "_meta": None}}, known)
     assert without_meta.error and without_meta.error["type"] == "http_500"
 

@@ -80,5 +80,5 @@ def test_no_denoise_gives_no_levels_and_an_unknown_scheduler_is_named() -> None:
 
 def test_percent_to_sigma_runs_from_noise_to_picture() -> None:
     assert (flow.WAN.percent_to_sigma(0.0), flow.WAN.percent_to_sigma(1.0)) == (1.0, 0.0)
-    assert flow.FLUX_DEV.percent_to_sigma(0.5) == pytest.approx(flow.FLUX_DEV.shifted(0.5))
+    assert flow.FLUX_DEV.percent_to_sigma(0.5) == pytest.approx(flow.FLUX_DEV.level_at(0.5))
     assert flow.SDXL.percent_to_sigma(0.0) > flow.SDXL.sigma_max > flow.SDXL.percent_to_sigma(0.5) > 0.0

@@ -25,8 +25,8 @@ from ryla_gen.emulator.nodes.logic import evaluate
 from ryla_gen.emulator.sampling.samplers import SAMPLERS
 from ryla_gen.emulator.server import Emulator
 from ryla_gen.emulator.server.coverage import coverage
-from ryla_gen.emulator.server.plan import Plan, nested
-from ryla_gen.emulator.server.stand_ins import chosen
+from ryla_gen.emulator.server.plan import ExecutionPlan, nest_inputs
+from ryla_gen.emulator.server.stand_ins import inputs_by_output
 from ryla_gen.emulator.video import write
 from ryla_gen.errors import LoraNotFoundError, ModelNotFoundError, NotEmulatedError
 from ryla_gen.models.node_schemas import VERSIONS, node_schemas
@@ -216,10 +216,10 @@ def test_a_long_chain_of_switches_is_looked_through_without_recursion() -> None:
 
 def test_which_input_an_output_passes_on_follows_from_the_types() -> None:
     both = {"positive": "CONDITIONING", "negative": "CONDITIONING", "frame_rate": "FLOAT"}
-    assert chosen(SCHEMAS["LTXVConditioning"], both) == [("positive",), ("negative",)]
+    assert inputs_by_output(SCHEMAS["LTXVConditioning"], both) == [("positive",), ("negative",)]
     vace = {"positive": "CONDITIONING", "negative": "CONDITIONING", "vae": "VAE", "width": "INT", "height": "INT", "length": "INT"}
-    assert chosen(SCHEMAS["WanVaceToVideo"], vace) == [("positive",), ("negative",), (), ()]
-    assert chosen(SCHEMAS["DA3Inference"], {"da3_model": "DA3_MODEL", "image": "IMAGE"}) == [("image",)]
+    assert inputs_by_output(SCHEMAS["WanVaceToVideo"], vace) == [("positive",), ("negative",), (), ()]
+    assert inputs_by_output(SCHEMAS["DA3Inference"], {"da3_model": "DA3_MODEL", "image": "IMAGE"}) == [("image",)]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -245,7 +245,7 @@ def test_every_emulated_class_takes_what_its_schema_lets_a_graph_give(version: s
 
 def test_dotted_inputs_reach_a_node_as_one_mapping() -> None:
     given = {"a": "by", "a.by": 2, "images.image0": 1, "images.image1": 2, "plain": 3, "a.deep": "x", "a.deep.er": 4}
-    assert nested(given) == {
+    assert nest_inputs(given) == {
         "a": {"a": "by", "by": 2, "deep": {"deep": "x", "er": 4}},
         "images": {"image0": 1, "image1": 2},
         "plain": 3,
@@ -299,7 +299,7 @@ async def test_a_switch_runs_only_the_branch_that_it_takes(linked: bool) -> None
 def test_a_plan_takes_up_what_a_lazy_node_turns_out_to_need_once() -> None:
     inputs = {"a": {}, "b": {"x": ["a", 0]}, "s": {"switch": ["c", 0], "x": ["b", 0]}, "c": {}}
     done: list[str] = []
-    plan = Plan(inputs, frozenset({"s"}), lambda node: ("x",) if node == "s" and "c" not in done else ())
+    plan = ExecutionPlan(inputs, frozenset({"s"}), lambda node: ("x",) if node == "s" and "c" not in done else ())
     plan.find(["s"], set())
     for node in plan:
         done.append(node)  # noqa: PERF402 - the plan reads it between two nodes

@@ -385,7 +385,7 @@ async def test_a_server_that_cannot_be_told_to_stop_hides_neither_the_limit_nor_
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert len(bench.engine.unstopped) == 2
+    assert len(bench.engine.uncancelled) == 2
 
 
 async def test_the_limit_holds_although_the_start_was_told_to_nobody() -> None:

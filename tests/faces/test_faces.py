@@ -27,9 +27,9 @@ from ryla_gen.errors import (
     RylaGenError,
     StorageFailedError,
 )
-from ryla_gen.faces import Face, InsightFace, chosen, cosine, install, similarity
+from ryla_gen.faces import Face, InsightFace, choose_face, cosine, install, similarity
 from ryla_gen.faces.insight import DETECTOR, FOLDER, RECOGNISER, rows
-from ryla_gen.remote.consistency import measured
+from ryla_gen.remote.consistency import with_similarity
 
 from ..models.downloads.hub import Hub
 
@@ -108,7 +108,7 @@ def test_several_faces_are_refused_or_the_largest_is_taken() -> None:
     with pytest.raises(InvalidInputError, match="several must be"):
         similarity(red, both, several="all", embedder=Squares())  # type: ignore[arg-type]
     with pytest.raises(FaceNotFoundError):
-        chosen([], "a", "largest")
+        choose_face([], "a", "largest")
 
 
 def test_what_is_no_picture_is_refused_by_its_name() -> None:
@@ -155,7 +155,7 @@ def generation(*pictures: bytes, reference: bytes) -> Generation:
 
 def test_the_likeness_is_the_mean_of_all_pictures_and_travels_with_the_reply() -> None:
     red, green = picture((LARGE, RED)), picture((LARGE, GREEN))
-    made = measured(generation(red, green, reference=red), emulated=False, models=Path(), embedder=Squares())
+    made = with_similarity(generation(red, green, reference=red), emulated=False, models=Path(), embedder=Squares())
     assert made.face_similarity == pytest.approx(0.5)
     assert made.warnings == ()
     read = read_reply(reply(made), made.workflow)
@@ -164,9 +164,9 @@ def test_the_likeness_is_the_mean_of_all_pictures_and_travels_with_the_reply() -
 
 def test_a_result_that_nobody_measured_has_no_number_and_says_why() -> None:
     red, nobody = picture((LARGE, RED)), picture()
-    emulated = measured(generation(red, reference=red), emulated=True, models=Path())
-    faceless = measured(generation(nobody, reference=red), emulated=False, models=Path(), embedder=Squares())
-    part = measured(generation(nobody, red, reference=red), emulated=False, models=Path(), embedder=Squares())
+    emulated = with_similarity(generation(red, reference=red), emulated=True, models=Path())
+    faceless = with_similarity(generation(nobody, reference=red), emulated=False, models=Path(), embedder=Squares())
+    part = with_similarity(generation(nobody, red, reference=red), emulated=False, models=Path(), embedder=Squares())
     assert [item.face_similarity for item in (emulated, faceless, part)] == [None, None, pytest.approx(1.0)]
     assert [item.warnings[-1].code for item in (emulated, faceless, part)] == ["consistency_not_measured"] * 3
     assert "No face was found in 0.png" in faceless.warnings[-1].message

@@ -21,13 +21,13 @@ from ryla_gen.backends import recover
 from ryla_gen.backends.runpod import errors as runpod_errors
 from ryla_gen.backends.runpod import files as runpod_files
 from ryla_gen.backends.runpod import ticket as runpod_ticket
-from ryla_gen.backends.runpod.api import Answer as RunpodAnswer
+from ryla_gen.backends.runpod.api import RunpodAnswer as RunpodAnswer
 from ryla_gen.batches import Manifest
 from ryla_gen.characters.base import CharacterPlan, Shot
 from ryla_gen.characters.store import PLAN, JobFolder
 from ryla_gen.client.requests import rebuilt
 from ryla_gen.comfy import lint, messages, schema
-from ryla_gen.comfy.errors import Answer, node_error, refusal, submit_error
+from ryla_gen.comfy.errors import HttpAnswer, node_error, refusal, submit_error
 from ryla_gen.comfy.requirements import missing_for
 from ryla_gen.contract import read_reply, read_request, reply
 from ryla_gen.engine import stored_loras, used_seed
@@ -35,11 +35,11 @@ from ryla_gen.errors import error_from_data
 from ryla_gen.events import event_from_data
 from ryla_gen.graphs.fields import fields_of_graph
 from ryla_gen.graphs.graph_file import parse
-from ryla_gen.graphs.inputs import pictures_of, slots_of
-from ryla_gen.graphs.reading import found
+from ryla_gen.graphs.inputs import inputs_of, pictures_of
+from ryla_gen.graphs.reading import recognise
 from ryla_gen.history import History
 from ryla_gen.history.base import COLUMNS, record_of
-from ryla_gen.media.strip import stripped
+from ryla_gen.media.strip import strip
 from ryla_gen.models.downloads.checksums import Records
 from ryla_gen.models.loras.base import card_from
 from ryla_gen.models.loras.keys import base_of
@@ -153,7 +153,7 @@ def _history(entry: Any, _: Path) -> Any:
 
 
 def _refused(body: str, _: Path) -> Any:
-    answer = Answer(400, body.encode("utf-8", "surrogatepass"), "application/json")
+    answer = HttpAnswer(400, body.encode("utf-8", "surrogatepass"), "application/json")
     held = answer.json()
     return refusal(held) if isinstance(held, dict) else submit_error(answer, "here")
 
@@ -167,7 +167,7 @@ def _graph(data: Any, _: Path) -> Any:
     schema.validate(api, known)
     lint.oddities(api, known)
     missing_for("workflow", api, known, files=False)
-    return slots_of(api, known), list(pictures_of(api)), fields_of_graph(api, known)
+    return inputs_of(api, known), list(pictures_of(api)), fields_of_graph(api, known)
 
 
 def _object_info(data: Any, _: Path) -> Any:
@@ -186,12 +186,12 @@ def _object_info(data: Any, _: Path) -> Any:
 
 
 def _converted(data: Any, _: Path) -> Any:
-    item = found(data)
+    item = recognise(data)
     return graphs.convert(item.data, _schemas(), lenient=True) if item.kind == "ui" else item
 
 
 def _strictly(data: Any, _: Path) -> Any:
-    item = found(data)
+    item = recognise(data)
     return graphs.convert(item.data, _schemas()) if item.kind == "ui" else item
 
 
@@ -202,7 +202,7 @@ def _drawn(data: Any, _: Path) -> Any:
 
 
 def _graph_file(text: str, _: Path) -> Any:
-    return found(parse(text.encode("utf-8", "surrogatepass"), "graph.json"))
+    return recognise(parse(text.encode("utf-8", "surrogatepass"), "graph.json"))
 
 
 def _config(text: str, folder: Path) -> Any:
@@ -260,7 +260,7 @@ def _file(data: bytes, folder: Path) -> Any:
     output_notices((output,))
     output._repr_html_()
     kind = media.sniff_media_type(data) or ""
-    stripped(data, kind)
+    strip(data, kind)
     media.read_metadata(data)
     (folder / "file.png").write_bytes(data)
     collect(folder, History(folder / "home" / "history.sqlite3"))
@@ -289,15 +289,15 @@ def _runpod(text: str, _: Path) -> Any:
     runpod_ticket.seconds_of(answer.get("executionTime"))
     runpod_errors.saved_nothing(answer)
     runpod_errors.node_failed(answer, "job")
-    runpod_errors.ended(answer, "job")
-    files = [(name, runpod_files.decoded(data)) for name, kind, data in runpod_files.listed(answer) if kind == "base64"]
+    runpod_errors.end_error(answer, "job")
+    files = [(name, runpod_files.decode(data)) for name, kind, data in runpod_files.list_files(answer) if kind == "base64"]
     return runpod_files.outputs_of(files, FLUX, {}, "job")
 
 
 def _manifest(text: str, folder: Path) -> Any:
     (folder / "batch.jsonl").write_bytes(text.encode("utf-8", "surrogatepass"))
     manifest = Manifest(folder)
-    return manifest.finished("k"), manifest.unfinished("k"), manifest.claims("k", "fox.png")
+    return manifest.finished("k"), manifest.unfinished_job("k"), manifest.claims("k", "fox.png")
 
 
 def _rows(text: str, folder: Path) -> Any:

@@ -11,7 +11,7 @@ import pytest
 from ryla_gen import Flux, FluxDev, FluxInstantID, FluxLora, FluxPulid, InstantID, SeedVR2, Wan2, Workflow
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.graphs import Converted, convert
-from ryla_gen.graphs.widgets import decided
+from ryla_gen.graphs.widgets import choose_wildcards
 from ryla_gen.models.node_schemas import COMFYUI_VERSION, node_schemas
 
 from .sheets import Sheet, drawn
@@ -383,7 +383,7 @@ def test_version_1_writes_links_as_objects() -> None:
     ],
 )
 def test_of_words_in_braces_the_first_is_taken_and_said(text: str, wanted: str) -> None:
-    assert decided(text) == wanted
+    assert choose_wildcards(text) == wanted
     sheet = Sheet()
     sheet.add("CheckpointLoaderSimple", ["a.safetensors"])
     sheet.add("CLIPTextEncode", [text], inputs={"clip": (1, 1)})

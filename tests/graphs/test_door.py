@@ -15,7 +15,7 @@ from ryla_gen import CustomWorkflow, FluxDev, load
 from ryla_gen.comfy.separators import with_server_names
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.graphs import read
-from ryla_gen.graphs.reading import found
+from ryla_gen.graphs.reading import recognise
 
 from .sheets import drawn
 
@@ -35,18 +35,18 @@ LOADED = {"10": {"class_type": "LoadImage", "inputs": {"image": "https://example
     ids=["worker", "with pictures", "input", "workflow", "prompt"],
 )
 def test_what_tools_wrap_around_a_graph_is_taken_off(wrapped: dict[str, Any]) -> None:
-    assert found(wrapped).data == GRAPH
+    assert recognise(wrapped).data == GRAPH
     assert CustomWorkflow(graph=wrapped).graph == GRAPH
 
 
 def test_a_drawing_is_taken_out_of_a_request_too() -> None:
-    item = found({"input": {"workflow": drawn(GRAPH)}})
+    item = recognise({"input": {"workflow": drawn(GRAPH)}})
     assert (item.kind, item.data) == ("ui", drawn(GRAPH))
 
 
 def test_a_graph_whose_nodes_are_called_like_a_wrapper_stays_whole() -> None:
     graph = {"input": GRAPH["1"], "workflow": GRAPH["1"]}
-    assert found(graph).data == graph
+    assert recognise(graph).data == graph
 
 
 @pytest.mark.parametrize("depth", [1, 5000])
@@ -55,21 +55,21 @@ def test_wrappers_without_a_graph_are_refused(depth: int) -> None:
     for _ in range(depth):
         data = {"input": data}
     with pytest.raises(InvalidInputError):
-        found(data)
+        recognise(data)
 
 
 @pytest.mark.parametrize("kind", ["Note", "MarkdownNote"])
 def test_notes_in_a_graph_are_left_out(kind: str) -> None:
     note = {"class_type": kind, "inputs": {"": "read me"}}
-    assert found({"99": note, **GRAPH}).data == GRAPH
+    assert recognise({"99": note, **GRAPH}).data == GRAPH
     assert CustomWorkflow(graph={"99": note, **GRAPH}).graph == GRAPH
     with pytest.raises(InvalidInputError, match="no nodes but notes"):
-        found({"99": note})
+        recognise({"99": note})
 
 
 def test_a_node_whose_pack_was_missing_is_named_with_the_way_to_it() -> None:
     graph = {**GRAPH, "77": {"inputs": {"UNKNOWN": 5}, "_meta": {"title": "Super Upscaler {x}"}}}
-    for make in (found, lambda data: CustomWorkflow(graph=data)):
+    for make in (recognise, lambda data: CustomWorkflow(graph=data)):
         with pytest.raises(InvalidInputError, match="77.*Super Upscaler.*pack") as caught:
             make(graph)
         assert "graph convert FILE.json --url" in caught.value.message
@@ -78,7 +78,7 @@ def test_a_node_whose_pack_was_missing_is_named_with_the_way_to_it() -> None:
 @pytest.mark.parametrize("name", ["https://example.org/a.png", r"C:\Users\me\a.png", "/etc/passwd", "../a.png"])
 def test_a_picture_that_the_caller_replaces_may_be_called_anything(name: str) -> None:
     graph = {"10": {"class_type": "LoadImage", "inputs": {"image": name}}}
-    assert found(graph).data == graph
+    assert recognise(graph).data == graph
     for key in ("10", name):
         made = CustomWorkflow(graph=graph, images={key: b"x"})
         assert name not in json.dumps(made.build(files_of(key)).to_api())
@@ -131,9 +131,9 @@ def test_pictures_of_other_tools_give_their_graph(data: bytes, tmp_path: Path) -
 @pytest.mark.parametrize("data", [png(Prompt=json.dumps(GRAPH)), webp("Prompt:" + json.dumps(GRAPH))], ids=["png", "webp"])
 def test_pictures_of_other_tools_run_again_too(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(data)
-    found = load(tmp_path / "x.png")
-    assert isinstance(found, CustomWorkflow)
-    assert found.graph == GRAPH
+    recognise = load(tmp_path / "x.png")
+    assert isinstance(recognise, CustomWorkflow)
+    assert recognise.graph == GRAPH
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 from PIL import Image
 
-from docs_tools.notebooks import FOLDER, cleaned, execute
+from docs_tools.notebooks import FOLDER, clean, execute
 
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 LARGEST = 1_500_000
@@ -44,7 +44,7 @@ def test_a_notebook_runs_from_a_clean_kernel_and_its_saved_outputs_are_those_pic
     assert all(min(picture.size) >= 64 and len(picture.convert("RGB").getcolors(1 << 24) or []) > 50 for _, picture in kept)
     sizes = [(number, picture.size) for number, picture in shown], [(number, picture.size) for number, picture in kept]
     assert sizes[0] == sizes[1], f"Save it anew: python -m docs_tools.notebooks {path.stem}"
-    assert nbformat.writes(cleaned(saved)) + "\n" == before.decode(), "it holds what differs between machines"
+    assert nbformat.writes(clean(saved)) + "\n" == before.decode(), "it holds what differs between machines"
     for cell in fresh.cells:
         assert not [output for output in cell.get("outputs", []) if output.get("name") == "stderr"], cell.source
     assert {item.name for item in tmp_path.iterdir()} >= {"home"} or list(tmp_path.glob("ryla-gen-*"))

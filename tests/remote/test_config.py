@@ -9,9 +9,9 @@ import pytest
 from ryla_gen.costs.prices import GPU_USD_PER_SECOND
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.remote import costs
-from ryla_gen.remote.config import FAMILIES, INPUTS, class_options, container_environment, deployed, inside
+from ryla_gen.remote.config import FAMILIES, INPUTS, class_options, container_environment, deployed_family, inside
 from ryla_gen.remote.container_paths import Places
-from ryla_gen.remote.deploy import Plan
+from ryla_gen.remote.deploy import DeployChanges
 from ryla_gen.remote.variants import default_of, variants
 from ryla_gen.settings import Settings
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class
@@ -34,32 +34,34 @@ def test_config_toml_and_variables_change_what_a_deploy_registers(clean_environm
         "RYLA_DEPLOY_REGION": "us-east, eu",
         "RYLA_PRELOAD": "1",
     }
-    config = deployed("flux", Settings.load(env))
+    config = deployed_family("flux", Settings.load(env))
     options = class_options(config)
     assert options["gpu"] == ["H100", "L40S"]
     assert (options["min_containers"], options["max_containers"], options["scaledown_window"]) == (1, 10, 60)
     assert options["region"] == ["us-east", "eu"]
     assert inside("flux", container_environment(config)) == config, "the container hears all of it"
-    assert deployed("video", Settings.load(env)).gpu == ("L40S",)
+    assert deployed_family("video", Settings.load(env)).gpu == ("L40S",)
 
 
 def test_region_and_preload_come_from_config_toml_and_a_flag_beats_both_variables(clean_environment: Path) -> None:
     clean_environment.mkdir()
     (clean_environment / "config.toml").write_text('[modal]\nregion = ["eu", "uk"]\npreload = true\n')
     env = {"RYLA_GEN_HOME": str(clean_environment)}
-    config = deployed("video", Settings.load(env))
+    config = deployed_family("video", Settings.load(env))
     assert (config.region, config.preloads) == (("eu", "uk"), True)
     assert inside("video", container_environment(config)) == config
     variables = env | {"RYLA_DEPLOY_REGION": "us", "RYLA_PRELOAD": "no"}
-    assert {(item.region, item.preloads) for item in Plan().configs(variables)} == {(("us",), False)}
-    flags = Plan(region="ap", preload=True).configs(variables | {"RYLA_GEN_MODAL_REGION": "ca", "RYLA_GEN_MODAL_PRELOAD": "no"})
+    assert {(item.region, item.preloads) for item in DeployChanges().configs(variables)} == {(("us",), False)}
+    flags = DeployChanges(region="ap", preload=True).configs(
+        variables | {"RYLA_GEN_MODAL_REGION": "ca", "RYLA_GEN_MODAL_PRELOAD": "no"}
+    )
     assert {(item.region, item.preloads) for item in flags} == {(("ap",), True)}
-    assert {item.preloads for item in Plan(preload=False).configs(env)} == {False}
+    assert {item.preloads for item in DeployChanges(preload=False).configs(env)} == {False}
 
 
 def test_without_a_word_everything_is_as_in_the_table() -> None:
     for family, config in FAMILIES.items():
-        assert deployed(family, Settings.load({"HOME": "/nowhere"})) == config
+        assert deployed_family(family, Settings.load({"HOME": "/nowhere"})) == config
         assert container_environment(config) == {"RYLA_FAMILY": "{}"}
         assert class_options(config)["gpu"] == "L40S"
         assert class_options(config)["scaledown_window"] == 300
@@ -68,7 +70,7 @@ def test_without_a_word_everything_is_as_in_the_table() -> None:
 def test_more_containers_kept_warm_than_allowed_is_refused(clean_environment: Path) -> None:
     env = {"RYLA_GEN_HOME": str(clean_environment), "RYLA_GEN_MODAL_FAMILIES_FACES_MIN_CONTAINERS": "11"}
     with pytest.raises(InvalidInputError, match="min_containers is 11"):
-        deployed("faces", Settings.load(env))
+        deployed_family("faces", Settings.load(env))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from ryla_gen import Generation, InstantID
 from ryla_gen.contract import NOT_MEASURED
 from ryla_gen.faces import Face
-from ryla_gen.remote.consistency import measured
+from ryla_gen.remote.consistency import with_similarity
 from ryla_gen.results import Output
 from tests.conftest import encoded, portrait
 
@@ -30,7 +30,7 @@ def test_a_picture_is_never_lost_over_its_measuring(error: Exception) -> None:
     face = encoded(portrait())
     workflow = InstantID(prompt="reading", reference_image=face, seed=1)
     made = Generation(workflow, (Output("image", "image/png", "0.png", face),), 1, "7f0c3a52-8d7e-4f5e-9b1a-2f6f1f0a9c11", "modal")
-    kept = measured(made, emulated=False, models=Path(), embedder=Broken(error))
+    kept = with_similarity(made, emulated=False, models=Path(), embedder=Broken(error))
     assert (kept.outputs, kept.face_similarity) == (made.outputs, None)
     [notice] = kept.warnings
     assert notice.code == NOT_MEASURED

@@ -12,7 +12,7 @@ from types import FrameType
 
 import pytest
 
-from ryla_gen.support.loop_thread import Portal
+from ryla_gen.support.loop_thread import LoopThread
 
 ROUNDS = 300
 EARLY = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
@@ -24,8 +24,8 @@ class StruckError(BaseException):
 
 
 @pytest.fixture
-def portal() -> Iterator[Portal]:
-    made = Portal()
+def loop_thread() -> Iterator[LoopThread]:
+    made = LoopThread()
     yield made
     made.close()
 
@@ -52,7 +52,7 @@ def interrupt_after(seconds: float) -> threading.Thread:
 
 
 @EARLY
-def test_an_interrupt_at_any_moment_ends_the_walk_and_closes_the_source(portal: Portal, struck: None) -> None:
+def test_an_interrupt_at_any_moment_ends_the_walk_and_closes_the_source(loop_thread: LoopThread, struck: None) -> None:
     opened: list[int] = []
     closed: list[int] = []
 
@@ -67,7 +67,7 @@ def test_an_interrupt_at_any_moment_ends_the_walk_and_closes_the_source(portal: 
 
     luck = random.Random(5)
     for _ in range(ROUNDS):
-        walk = portal.iterate(numbers)
+        walk = loop_thread.iterate(numbers)
         seen = 0
         thread = interrupt_after(luck.random() * 0.004)  # made before: the strike may come before it could be kept
         with pytest.raises(StruckError):
@@ -79,7 +79,7 @@ def test_an_interrupt_at_any_moment_ends_the_walk_and_closes_the_source(portal: 
 
 
 @EARLY
-def test_an_interrupt_at_any_moment_cancels_the_call(portal: Portal, struck: None) -> None:
+def test_an_interrupt_at_any_moment_cancels_the_call(loop_thread: LoopThread, struck: None) -> None:
     running = 0
 
     async def long() -> None:
@@ -95,12 +95,12 @@ def test_an_interrupt_at_any_moment_cancels_the_call(portal: Portal, struck: Non
         thread = interrupt_after(luck.random() * 0.001)
         with pytest.raises(StruckError):
             thread.start()
-            portal.call(long())
+            loop_thread.call(long())
         thread.join(5)
         assert running == 0
 
 
-def test_what_the_garbage_collector_ends_waits_for_no_thread(portal: Portal) -> None:
+def test_what_the_garbage_collector_ends_waits_for_no_thread(loop_thread: LoopThread) -> None:
     """It may run in any thread, with any lock of the threading module in its hand."""
     released = threading.Event()
 
@@ -110,7 +110,7 @@ def test_what_the_garbage_collector_ends_waits_for_no_thread(portal: Portal) -> 
     async def last() -> None:
         await asyncio.to_thread(released.wait, 10)
 
-    other, owner = Portal(), Owner()
+    other, owner = LoopThread(), Owner()
     other.end_with(owner, last)
     other.call(asyncio.sleep(0))
     thread = other._thread

@@ -16,7 +16,7 @@ import pytest
 from ryla_gen import Client, CustomWorkflow, FluxDev, FluxLora, Generation, InstantID, Output, SeedVR2, Settings, telemetry
 from ryla_gen.emulator.server import Emulator
 from ryla_gen.errors import GenerationTimeoutError, JobCanceledError, ModelNotFoundError, WorkflowInvalidError
-from ryla_gen.remote.deploy import Plan, deploy
+from ryla_gen.remote.deploy import DeployChanges, deploy
 from ryla_gen.results import Timings
 from ryla_gen.telemetry.sinks import posthog_event
 from tests.cli.shell import environment
@@ -326,7 +326,7 @@ def test_a_deploy_says_the_app_its_time_and_which_known_weights_are_there(
         with modal.Volume.from_name("ryla-models", create_if_missing=True).batch_upload() as batch:
             batch.put_file(weights, "/checkpoints/flux1-dev-fp8.safetensors")
             batch.put_file(weights, "/checkpoints/a-private-model.safetensors")
-        done = deploy(Plan(), lambda line: None)
+        done = deploy(DeployChanges(), lambda line: None)
     assert sent(capture) == ["modal_app_deployed"]
     assert capture.properties("modal_app_deployed") == {
         "app_name": "ryla-comfyui",

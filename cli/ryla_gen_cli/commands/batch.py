@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
-from ryla_gen.batches import MANIFEST, Batch, Manifest, Outcome, Problem, Row, checked
+from ryla_gen.batches import MANIFEST, Batch, Manifest, Outcome, Problem, Row, check_rows
 from ryla_gen.client import IN_FLIGHT, AsyncClient
 from ryla_gen.client.requests import check_batch, references_of
 from ryla_gen.errors import InvalidInputError, RylaGenError, WorkflowError
 from ryla_gen.events import Event
 from ryla_gen.settings import Settings
-from ryla_gen.support.counting import counted
-from ryla_gen.support.loop_thread import Portal
+from ryla_gen.support.counting import count_text
+from ryla_gen.support.loop_thread import LoopThread
 
 from ..common import Backend, Json, MaxUsd, Quiet, Tag, Timeout, Url, example, screen_of, setting_warnings, single
 from ..rows import read
@@ -83,7 +83,7 @@ def batch(
     client = AsyncClient(backend, url=url, max_usd=max_usd)
     usd = check_batch(client.history, client.settings, [row.workflow for row in missing])
     if dry_run:
-        text = f"{counted(len(rows), 'row')}, all valid: {len(present)} done already, {len(missing)} to do"
+        text = f"{count_text(len(rows), 'row')}, all valid: {len(present)} done already, {len(missing)} to do"
         text += f", for about ${usd:.4f}. Nothing was sent." if usd else ". Nothing was sent."
         told = {"rows": len(rows), "present": len(present), "to_do": len(missing), "estimate_usd": usd, "folder": str(output)}
         screen.result(told, text)
@@ -92,7 +92,7 @@ def batch(
     for text in setting_warnings(client.settings):
         screen.note(f"warning: {text}")
     report = _Report(screen, output, rows, present)
-    with manifest.held():
+    with manifest.lock():
         options: dict[str, Any] = {"in_flight": in_flight, "overwrite": overwrite, "timeout": timeout, "tags": tag or ()}
         stopped = _run(report, client, Manifest(output), missing, options)
     report.end(stopped)
@@ -102,15 +102,15 @@ def _run(
     report: _Report, client: AsyncClient, manifest: Manifest, rows: Sequence[Row], options: dict[str, Any]
 ) -> RylaGenError | None:
     """Run what is missing; why it stopped before the last row, if it did."""
-    portal = Portal()
+    loop_thread = LoopThread()
     running = Batch(client, manifest, **options)
     try:
         with report.running():
-            for outcome in portal.iterate(lambda: running.run(rows)):
+            for outcome in loop_thread.iterate(lambda: running.run(rows)):
                 report.add(outcome)
     finally:
-        portal.call(client.close())
-        portal.close()
+        loop_thread.call(client.close())
+        loop_thread.close()
     return running.stopped
 
 
@@ -128,7 +128,7 @@ def _check(file: Path, output: Path, timeout: float | None) -> None:
 def _checked_rows(file: Path, manifest: Manifest, *, overwrite: bool) -> list[Row]:
     """Every row, or an error that names every bad one."""
     entries, problems = read(file)
-    rows, more = asyncio.run(checked(entries, manifest, overwrite=overwrite, references=references_of(Settings.load())))
+    rows, more = asyncio.run(check_rows(entries, manifest, overwrite=overwrite, references=references_of(Settings.load())))
     problems = sorted([*problems, *more], key=lambda item: item.line)
     if problems:
         raise _bad_rows(file, problems, len(rows) + len(problems))
@@ -141,7 +141,7 @@ def _bad_rows(file: Path, problems: Sequence[Problem], total: int) -> InvalidInp
         for item in problems[:MOST_SHOWN]
     ]
     lines += [f"  … and {len(problems) - MOST_SHOWN} more (--json names them all)"] if len(problems) > MOST_SHOWN else []
-    text = f"{len(problems)} of {counted(total, 'row')} of {file} cannot run; nothing was sent.\n" + "\n".join(lines)
+    text = f"{len(problems)} of {count_text(total, 'row')} of {file} cannot run; nothing was sent.\n" + "\n".join(lines)
     return InvalidInputError(text, "Correct these lines and run it again.", {"rows": [item.to_data() for item in problems]})
 
 
@@ -152,14 +152,14 @@ class _Report:
         self._screen, self._folder, self._rows, self._present = screen, folder, rows, present
         self._outcomes: list[Outcome] = []
         self._began = time.monotonic()
-        self._bar: _Bar | None = None
+        self._bar: _RowsBar | None = None
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Show a bar while the block runs, and say what is kept when it is stopped."""
         self._screen.working = True
         if self._present:
-            self._screen.note(f"{counted(len(self._present), 'row')} done already.")
+            self._screen.note(f"{count_text(len(self._present), 'row')} done already.")
         try:
             if use_colour() and not self._screen.json and not self._screen.quiet:
                 with _bar(len(self._rows)) as self._bar:
@@ -168,7 +168,7 @@ class _Report:
             else:
                 yield
         except KeyboardInterrupt:
-            self._screen.note(f"{self._kept()} of {counted(len(self._rows), 'row')} are done and kept in {self._folder}.")
+            self._screen.note(f"{self.count_saved()} of {count_text(len(self._rows), 'row')} are done and kept in {self._folder}.")
             raise
         self._screen.working = False
 
@@ -195,22 +195,24 @@ class _Report:
         failures = [item for item in self._outcomes if item.error is not None]
         data = self._data(stopped)
         kinds = {item.error.code for item in failures if item.error}
-        text = f"{self._kept()} of {counted(len(self._rows), 'row')} done in {self._folder}"
+        text = f"{self.count_saved()} of {count_text(len(self._rows), 'row')} done in {self._folder}"
         self._screen.say(f"{text} · {data['seconds']:.0f} s · ${data['cost_usd']:.4f} (all runs: ${data['total_cost_usd']:.4f})")
         if not failures:
             self._screen.result(data)
             return
         first = failures[0]
         assert first.error is not None
-        left = len(self._rows) - self._kept() - len(failures)
-        waiting = f" {counted(left, 'row was', 'rows were')} not sent." if left else ""
-        text = f"{counted(len(failures), 'row')} of {len(self._rows)} failed.{waiting} Line {first.row.line}: {first.error.message}"
+        left = len(self._rows) - self.count_saved() - len(failures)
+        waiting = f" {count_text(left, 'row was', 'rows were')} not sent." if left else ""
+        text = (
+            f"{count_text(len(failures), 'row')} of {len(self._rows)} failed.{waiting} Line {first.row.line}: {first.error.message}"
+        )
         hint = f"{first.error.hint} — then run the same command again: it does only what is missing."
         kind = type(first.error) if len(kinds) == 1 else WorkflowError
         self._screen.fail(kind(text, hint, {"lines": [item.row.line for item in failures]}), data)
         raise typer.Exit(1)
 
-    def _kept(self) -> int:
+    def count_saved(self) -> int:
         return len(self._present) + sum(item.error is None for item in self._outcomes)
 
     def _data(self, stopped: RylaGenError | None) -> dict[str, Any]:
@@ -227,11 +229,11 @@ class _Report:
             "total_cost_usd": spent + before,
             "seconds": time.monotonic() - self._began,
             "folder": str(self._folder),
-            "items": [ended.get(row.key) or _unmoved(row, self._present.get(row.key)) for row in self._rows],
+            "items": [ended.get(row.key) or _describe_unsent(row, self._present.get(row.key)) for row in self._rows],
         }
 
 
-def _unmoved(row: Row, found: dict[str, Any] | None) -> dict[str, Any]:
+def _describe_unsent(row: Row, found: dict[str, Any] | None) -> dict[str, Any]:
     """A row that was done before, or that was not sent."""
     told = {"line": row.line, "workflow": row.workflow.name, "state": "present" if found else "missing"}
     if found is None:
@@ -239,7 +241,7 @@ def _unmoved(row: Row, found: dict[str, Any] | None) -> dict[str, Any]:
     return {**told, "files": [item["name"] for item in found["files"]], "job": found.get("job"), "cost_usd": found.get("cost_usd")}
 
 
-class _Bar:
+class _RowsBar:
     """How many rows are done."""
 
     def __init__(self, bar: RichProgress, total: int) -> None:
@@ -256,11 +258,11 @@ class _Bar:
 
 
 @contextmanager
-def _bar(total: int) -> Iterator[_Bar]:
+def _bar(total: int) -> Iterator[_RowsBar]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TimeElapsedColumn, TimeRemainingColumn
 
     parts = (SpinnerColumn(), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     # Only stderr is taken over, so that what is said there comes above the bar; stdout may be a pipe.
     with Progress(*parts, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
-        yield _Bar(bar, total)
+        yield _RowsBar(bar, total)

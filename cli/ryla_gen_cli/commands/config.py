@@ -32,7 +32,7 @@ def show(context: typer.Context, as_json: Json = False) -> None:
         for there in [bool(os.environ.get(variable, "").strip())]
     ]
     rows = [
-        (item["key"], _said(item["value"]), item["origin"])
+        (item["key"], _value_text(item["value"]), item["origin"])
         for item in items
         if item["origin"] != "default" or "families" not in item["key"]
     ]
@@ -97,7 +97,7 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _said(value: Any) -> str:
+def _value_text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return "" if value is None else str(value)

@@ -11,9 +11,9 @@ import typer
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.names import CLASS_OF_FAMILY
 from ryla_gen.remote import admin
-from ryla_gen.remote.config import deployed
+from ryla_gen.remote.config import deployed_family
 from ryla_gen.settings import Settings
-from ryla_gen.support.counting import counted
+from ryla_gen.support.counting import count_text
 
 from ..common import Json, example, screen_of, single
 from ..prompts import Yes, confirm
@@ -38,12 +38,12 @@ def warm(
     """Keep containers of a family running, so that requests do not wait for one to start. You pay for them until you run cool."""
     screen = screen_of(context, as_json=as_json)
     settings = _settings(family, environment)
-    config = deployed(family, settings)
+    config = deployed_family(family, settings)
     if containers > config.max_containers:
         hint = f"Raise the limit first: ryla-gen deploy --family {family} --max-containers {containers}"
         raise InvalidInputError(f"{CLASS_OF_FAMILY[family]} has at most {config.max_containers} containers.", hint)
     cost = hourly(config.gpu[0], containers)
-    what = f"{counted(containers, 'container')} of {CLASS_OF_FAMILY[family]}"
+    what = f"{count_text(containers, 'container')} of {CLASS_OF_FAMILY[family]}"
     confirm(screen, f"Keep {what} running, for about ${cost:.2f} an hour ({config.gpu[0]})?", yes=yes)
     asyncio.run(admin.scale(settings, family, containers))
     data = {"family": family, "containers": containers, "hourly_usd": cost}

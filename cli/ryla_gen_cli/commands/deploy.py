@@ -13,7 +13,7 @@ from ryla_gen.errors import NotAuthorizedError
 from ryla_gen.names import CLASS_OF_FAMILY
 from ryla_gen.remote import admin
 from ryla_gen.remote.config import FamilyConfig
-from ryla_gen.remote.deploy import Plan, deploy
+from ryla_gen.remote.deploy import DeployChanges, deploy
 
 from ..common import Json, Quiet, example, screen_of, setting_warnings, single
 from ..prompts import Yes, confirm
@@ -62,7 +62,9 @@ def command(
     """Deploy the GPU side to Modal, with what the settings say. The first deploy builds images, which takes some minutes."""
     screen = screen_of(context, as_json=as_json, quiet=quiet)
     gpus = tuple(name.strip() for name in gpu.split(",") if name.strip()) if gpu else None
-    plan = Plan(tuple(family or CLASS_OF_FAMILY), gpus, min_containers, max_containers, window, region, environment, preload)
+    plan = DeployChanges(
+        tuple(family or CLASS_OF_FAMILY), gpus, min_containers, max_containers, window, region, environment, preload
+    )
     settings, configs = plan.settings(), plan.configs()
     for text in setting_warnings(settings):
         screen.note(f"warning: {text}")

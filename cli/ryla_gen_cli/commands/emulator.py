@@ -51,7 +51,7 @@ def emulator(
         server.start()
     except (OSError, OverflowError) as error:
         server.close()
-        raise _refused(host, port, error) from None
+        raise _cannot_listen(host, port, error) from None
     url, everywhere = _reachable(server)
     use = f'Use it: ryla-gen run flux-dev "a fox" --url {url}   (or any ComfyUI client). Stop it: Ctrl-C'
     try:
@@ -82,7 +82,7 @@ def _reachable(server: Emulator) -> tuple[str, bool]:
     return f"http://{'[::1]' if ':' in server.host else '127.0.0.1'}:{server.port}", True
 
 
-def _refused(host: str, port: int, error: Exception) -> RylaGenError:
+def _cannot_listen(host: str, port: int, error: Exception) -> RylaGenError:
     number = getattr(error, "errno", None)
     if number == errno.EADDRINUSE:
         return ServerUnhealthyError(

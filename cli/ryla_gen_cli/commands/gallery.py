@@ -12,7 +12,7 @@ import typer
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.history import History
 from ryla_gen.settings import Settings
-from ryla_gen.support.counting import counted
+from ryla_gen.support.counting import count_text
 from ryla_gen.tools.gallery import Collection, collect, save_page
 
 from ..common import Json, Overwrite, Quiet, example, screen_of, single
@@ -73,7 +73,7 @@ def _target(output: str | None, folder: Path) -> Path:
 
 def _remarks(found: Collection) -> list[str]:
     count = len(found.items)
-    lines = [f"{counted(count, 'file')} on the page."]
+    lines = [f"{count_text(count, 'file')} on the page."]
     if found.skipped:
         lines.append(f"{found.skipped} left out: they do not say how they were made.")
     lines += [f"warning: {text}" for text in found.unreadable[:NAMED]]

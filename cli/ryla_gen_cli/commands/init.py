@@ -16,7 +16,7 @@ from ryla_gen.errors import BackendNotConfiguredError, InvalidInputError, RylaGe
 from ryla_gen.settings import Settings, set_values
 from ryla_gen.settings.base import find_key
 from ryla_gen.settings.reading import read_config
-from ryla_gen.support.loop_thread import Portal
+from ryla_gen.support.loop_thread import LoopThread
 
 from ..common import Json, Url, example, screen_of, setting_warnings, single
 from ..prompts import Yes, confirm
@@ -48,7 +48,7 @@ FIRST = ("flux", "flux_dev")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class InitPlan:
     """What will be written, and why."""
 
     backend: Backend
@@ -91,7 +91,7 @@ def init(
     settings = Settings.load()
     before = read_config(settings.config_path)
     _show_what_is_there(screen, settings, before)
-    plan = _make_plan(screen, settings, before, _named(backend, url, endpoint), asking=asking)
+    plan = _make_plan(screen, settings, before, _choice_of_options(backend, url, endpoint), asking=asking)
     checks = _run_checks(screen, plan) if check else []
     for key in plan.replaced:
         confirm(screen, f"Replace {key} = {_text(before[key])} with {plan.changes[key]}?", yes=yes)
@@ -108,7 +108,7 @@ def init(
     screen.note(f'Next: ryla-gen run flux "{PROMPT}" -o lighthouse.png   ryla-gen workflows list   ryla-gen --install-completion')
 
 
-def _named(backend: Backend | None, url: str | None, endpoint: str | None) -> tuple[Backend | None, dict[str, str]]:
+def _choice_of_options(backend: Backend | None, url: str | None, endpoint: str | None) -> tuple[Backend | None, dict[str, str]]:
     """The choice as the command line makes it: an address means a server of one's own."""
     given = {key: text for key, text in (("comfyui.url", url), ("runpod.endpoint_id", endpoint)) if text is not None}
     meant: Backend | None = "comfyui" if url is not None else "runpod" if endpoint is not None else None
@@ -129,7 +129,7 @@ def _show_what_is_there(screen: Screen, settings: Settings, before: Mapping[str,
 
 def _make_plan(
     screen: Screen, settings: Settings, before: Mapping[str, Any], named: tuple[Backend | None, dict[str, str]], *, asking: bool
-) -> Plan:
+) -> InitPlan:
     backend, given = named
     if backend is None:
         if not asking:
@@ -145,7 +145,7 @@ def _make_plan(
         elif not found:
             option = "--url http://127.0.0.1:8188" if backend == "comfyui" else "--endpoint ID"
             raise BackendNotConfiguredError(f"{backend} needs {key}.", f"Give it: ryla-gen init --backend {backend} {option}")
-    return Plan(backend, values, before)
+    return InitPlan(backend, values, before)
 
 
 def _ask_backend(screen: Screen, settings: Settings) -> Backend:
@@ -166,7 +166,7 @@ def _ask_backend(screen: Screen, settings: Settings) -> Backend:
     return found
 
 
-def _run_checks(screen: Screen, plan: Plan) -> list[Check]:
+def _run_checks(screen: Screen, plan: InitPlan) -> list[Check]:
     """Look whether it works.
 
     Raises:
@@ -176,13 +176,13 @@ def _run_checks(screen: Screen, plan: Plan) -> list[Check]:
     arguments = {find_key(key).argument: find_key(key).from_text(text, "command line") for key, text in plan.values.items()}
     settings = Settings.load(**arguments)
     checks: list[Check] = []
-    portal = Portal()
+    loop_thread = LoopThread()
     try:
-        for check in portal.iterate(lambda: run_checks(settings, (), generate=False)):
+        for check in loop_thread.iterate(lambda: run_checks(settings, (), generate=False)):
             checks.append(check)
             screen.say(check_line(check))
     finally:
-        portal.close()
+        loop_thread.close()
     bad = [check for check in checks if check.state == "failed"]
     if bad:
         text = f"{plan.backend} does not work yet, so nothing was saved: {bad[0].name}: {bad[0].message}"
@@ -190,14 +190,14 @@ def _run_checks(screen: Screen, plan: Plan) -> list[Check]:
     return checks
 
 
-def _note_overrides(screen: Screen, plan: Plan) -> None:
+def _note_overrides(screen: Screen, plan: InitPlan) -> None:
     settings = Settings.load()
     for key in plan.values:
         if (origin := settings.origin(key)).startswith("environment"):
             screen.note(f"warning: {origin.removeprefix('environment ')} is set and overrides {key} = {plan.values[key]}.")
 
 
-def _picture(screen: Screen, plan: Plan, checks: list[Check], *, yes: bool, asking: bool) -> str | None:
+def _picture(screen: Screen, plan: InitPlan, checks: list[Check], *, yes: bool, asking: bool) -> str | None:
     """Make the first picture and return its path; None when it was not to be, which is said. What was written stays."""
     states = {check.name: check.state for check in checks}
     fit = (
@@ -218,14 +218,14 @@ def _picture(screen: Screen, plan: Plan, checks: list[Check], *, yes: bool, aski
     return _make_picture(screen, plan, name)
 
 
-def _make_picture(screen: Screen, plan: Plan, name: str) -> str | None:
+def _make_picture(screen: Screen, plan: InitPlan, name: str) -> str | None:
     from ryla_gen.client import Client
     from ryla_gen.workflows.registry import workflow_class
 
     from ..generate import note_result, save_outputs
     from ..progress import following
     from ..run_options import RunOptions
-    from ..terminal_images import shown
+    from ..terminal_images import show_images
 
     screen.say(f'Making "{PROMPT}" with {name.replace("_", "-")} …')
     workflow = workflow_class(name).from_plain({"prompt": PROMPT, "seed": 7})
@@ -239,7 +239,7 @@ def _make_picture(screen: Screen, plan: Plan, name: str) -> str | None:
         error.message = f"{plan.backend} is set up, but the first picture failed: {error.message}"
         raise
     screen.say(str(paths[0]))
-    shown(screen, paths)
+    show_images(screen, paths)
     note_result(screen, generation)
     return str(paths[0])
 

@@ -11,7 +11,7 @@ import typer
 
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.settings import home_folder
-from ryla_gen.support.counting import counted
+from ryla_gen.support.counting import count_text
 from ryla_gen.support.numbers import format_bytes
 from ryla_gen.workflows.registry import workflow_class
 
@@ -22,9 +22,9 @@ from ..screen import Screen
 if TYPE_CHECKING:
     from ryla_gen.tools.local.command_runner import Step
     from ryla_gen.tools.local.folder import Folder
-    from ryla_gen.tools.local.install import Plan
+    from ryla_gen.tools.local.install import InstallPlan
     from ryla_gen.tools.local.install_steps import Device
-    from ryla_gen.tools.local.process import Status
+    from ryla_gen.tools.local.process import ServerStatus
 
 app = group("Install, start and stop a ComfyUI on this machine.", example("ryla-gen local install flux-dev"))
 
@@ -108,7 +108,7 @@ def status(context: typer.Context, folder: Where = None, as_json: Json = False) 
     screen.result(found.to_data(), _page(found, local.tail, place.option))
 
 
-def _page(found: Status, tail: str, option: str) -> str:
+def _page(found: ServerStatus, tail: str, option: str) -> str:
     lines = [f"{found.state}: {found.folder}"]
     if found.state == "ready":
         lines += [f"{found.url} · ComfyUI {found.comfyui} · {found.device} · process {found.pid}"]
@@ -141,10 +141,10 @@ def _device(cpu: bool | None) -> Device:
     return "cpu" if cpu else "nvidia" if cpu is False and found == "cpu" else found
 
 
-def _question(made: Plan) -> str:
+def _question(made: InstallPlan) -> str:
     parts = [f"{format_bytes(made.software_bytes)} of programs"] if made.software_bytes else []
     parts += [f"{format_bytes(made.weights_bytes)} of weights"] if made.weights_bytes else []
-    parts += [f"{counted(made.unknown_sizes, 'file')} of unknown size"] if made.unknown_sizes else []
+    parts += [f"{count_text(made.unknown_sizes, 'file')} of unknown size"] if made.unknown_sizes else []
     free = f"{format_bytes(made.free_bytes)} are free there"
     return f"This downloads {' and '.join(parts)} to {made.folder.root} for {made.on} ({free}). Continue?"
 
@@ -153,7 +153,7 @@ def _tell(screen: Screen, step: Step) -> None:
     screen.note(f"· {step.title}")
 
 
-def _download_weights(screen: Screen, made: Plan) -> None:
+def _download_weights(screen: Screen, made: InstallPlan) -> None:
     """Download the weights as ``weights sync --local`` does.
 
     Raises:
@@ -167,7 +167,7 @@ def _download_weights(screen: Screen, made: Plan) -> None:
     from . import weights as files
 
     notice(screen, made.rows, home_folder(), again=False)
-    with files._shown(screen) as show:
+    with files._transfer_progress(screen) as show:
         token = os.environ.get("HF_TOKEN") or None
         report = bring(made, token=token, progress=files._plain(show), cache=files._hub_cache()).to_data()
     if not report["ok"]:

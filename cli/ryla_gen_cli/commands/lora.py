@@ -14,7 +14,7 @@ import typer
 
 from ryla_gen.errors import LoraNotFoundError
 from ryla_gen.events import Event
-from ryla_gen.support.counting import counted
+from ryla_gen.support.counting import count_text
 from ryla_gen.support.numbers import format_bytes
 from ryla_gen.workflows.registry import built_in_classes
 
@@ -41,7 +41,7 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the stored LoRA.", 
 
 
 @dataclass(frozen=True, slots=True)
-class Sent(Event):
+class TransferEvent(Event):
     """Progress of a transfer, as a line of ``--json``."""
 
     type: ClassVar[str] = "lora"
@@ -75,7 +75,7 @@ def push(
 ) -> None:
     """Store a LoRA where the backend reads it. It is checked first; existing content is not sent again."""
     screen = screen_of(context, as_json=as_json, quiet=quiet)
-    with _client(backend) as client, _shown(screen) as show:
+    with _client(backend) as client, _transfer_progress(screen) as show:
         done = client.loras.push(source, id=lora_id, base=base, trigger_words=tuple(trigger_word or ()), progress=show)
     card = done.card
     said = "is already stored" if done.outcome == "already" else f"is stored ({format_bytes(card.bytes)})"
@@ -94,7 +94,7 @@ def list_(context: typer.Context, backend: Backend = None, as_json: Json = False
     with _client(backend) as client:
         found = client.loras.list()
         remember_loras(client.settings.home, client.settings.backend_names[0], [item.id for item in found])
-    screen.result({"items": [item.to_data() for item in found]}, _listed(found))
+    screen.result({"items": [item.to_data() for item in found]}, _stored_table(found))
 
 
 @app.command(epilog=example("ryla-gen lora show ada"))
@@ -125,7 +125,7 @@ def pull(
 ) -> None:
     """Copy a stored LoRA to a file on this machine, and check its hash."""
     screen = screen_of(context, as_json=as_json, quiet=quiet)
-    with _client(backend) as client, _shown(screen) as report:
+    with _client(backend) as client, _transfer_progress(screen) as report:
         path = client.loras.pull(lora_id, output, overwrite=overwrite, progress=report)
     screen.result({"id": lora_id, "file": str(path), "bytes": path.stat().st_size}, str(path))
 
@@ -142,7 +142,7 @@ def verify(
 ) -> None:
     """Read the stored bytes and check their hash and format. Changes nothing."""
     screen = screen_of(context, as_json=as_json, quiet=quiet)
-    with _client(backend) as client, _shown(screen) as report:
+    with _client(backend) as client, _transfer_progress(screen) as report:
         ids = list(dict.fromkeys(lora_id or [item.id for item in client.loras.list()]))
         found = [client.loras.verify(name, progress=report) for name in ids]
     data = {"items": [item.to_data() for item in found]}
@@ -155,7 +155,7 @@ def verify(
     screen.say(text)
     named = ", ".join(item.stored.id for item in wrong)
     hint = f"Store it again: ryla-gen lora push FILE --id {wrong[0].stored.id}"
-    screen.fail(LoraNotFoundError(f"{len(wrong)} of {counted(len(found), 'LoRA')} damaged: {named}.", hint), data)
+    screen.fail(LoraNotFoundError(f"{len(wrong)} of {count_text(len(found), 'LoRA')} damaged: {named}.", hint), data)
     raise typer.Exit(1)
 
 
@@ -178,7 +178,7 @@ def _client(backend: str | None) -> Iterator[Client]:
         yield client
 
 
-def _listed(found: list[Stored]) -> str:
+def _stored_table(found: list[Stored]) -> str:
     if not found:
         return "No LoRA is stored. Store one: ryla-gen lora push FILE.safetensors"
     titles = ("id", "kind", "base", "size", "pushed", "trigger words")
@@ -194,7 +194,7 @@ Report = Callable[["Transfer"], None]
 
 
 @contextmanager
-def _shown(screen: Screen) -> Iterator[Report]:
+def _transfer_progress(screen: Screen) -> Iterator[Report]:
     """Show a transfer's progress while the block runs: a bar on a terminal, lines elsewhere, events for programs."""
     screen.working = True
     if not screen.json and not screen.quiet and use_colour():
@@ -211,7 +211,7 @@ def _line(screen: Screen) -> Report:
 
     def tell(now: Transfer) -> None:
         nonlocal number
-        screen.event(Sent(seq=number, stage=now.stage, bytes=now.bytes, total=now.total))
+        screen.event(TransferEvent(seq=number, stage=now.stage, bytes=now.bytes, total=now.total))
         number += 1
         if not screen.json:
             screen.note(f"{now.stage}: {format_bytes(now.bytes)} of {format_bytes(now.total)}")

@@ -56,7 +56,7 @@ def rerun(
     if new_seed and seed is not None:
         raise InvalidInputError("--seed and --new-seed cannot be used together.", "Use one of them.")
     cls = _class_of(file)
-    fields = changed(cls, changes or ())
+    fields = parse_changes(cls, changes or ())
     fields |= {name: value for name, value in (("reference_image", reference_image), ("video", video)) if value is not None}
     if image:
         name = "images" if "images" in cls.model_fields else "image"
@@ -84,7 +84,7 @@ def _class_of(file: Path) -> type[Workflow]:
         return CustomWorkflow  # damaged: load tells
 
 
-def changed(cls: type[Workflow], changes: Sequence[str]) -> dict[str, Any]:
+def parse_changes(cls: type[Workflow], changes: Sequence[str]) -> dict[str, Any]:
     """Read ``FIELD=VALUE`` texts as fields of a workflow.
 
     Raises:

@@ -18,7 +18,7 @@ from ryla_gen.models.licences import WORDS
 from ryla_gen.models.weights_table import Weights
 from ryla_gen.remote.variants import default_of, variants
 from ryla_gen.settings import Settings, home_folder
-from ryla_gen.support.counting import counted
+from ryla_gen.support.counting import count_text
 from ryla_gen.support.numbers import format_bytes
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class
 
@@ -30,7 +30,7 @@ from .deploy import Environment
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-    from ryla_gen.models.downloads import Progress
+    from ryla_gen.models.downloads import SyncProgress
 
 app = group("List, download and check the model files that workflows need.", example("ryla-gen weights sync flux flux-dev"))
 
@@ -80,10 +80,10 @@ def list_(
 
         states = {item.row.label: item.state for item in downloads.status(needed, local.expanduser())}
     elif deployed:
-        report = _asked(screen, "status", [name for name in names if not workflow_class(name).own_graph], every, environment)
+        report = _request(screen, "status", [name for name in names if not workflow_class(name).own_graph], every, environment)
         states = {item["file"]: item["state"] for item in report["files"]}
     items = [_item(row, users, states) for row, users in needed.items()]
-    screen.result({"items": items, "licences": plain(needed), **_sums(items)}, _listed(items, summary(needed)))
+    screen.result({"items": items, "licences": plain(needed), **_sums(items)}, _weights_table(items, summary(needed)))
 
 
 @app.command(epilog=example("ryla-gen weights sync flux flux-dev"))
@@ -103,12 +103,12 @@ def sync(
     needed = rows_of(names, every=every)
     notice(screen, needed, home_folder(), again=licences)
     if local is None:
-        report = _asked(screen, "sync", list(names), every, environment)
+        report = _request(screen, "sync", list(names), every, environment)
     else:
         from ryla_gen.models import downloads
 
         token = os.environ.get("HF_TOKEN") or None
-        with _shown(screen) as show:
+        with _transfer_progress(screen) as show:
             report = downloads.sync(needed, local.expanduser(), token=token, progress=_plain(show), cache=_hub_cache()).to_data()
     report["licences"] = plain(needed)
     _tell(screen, report, "outcome", _command(names, local))
@@ -129,11 +129,11 @@ def verify(
     names = _names(workflows)
     needed = rows_of(names, every=every)
     if local is None:
-        report = _asked(screen, "verify", list(names), every, environment)
+        report = _request(screen, "verify", list(names), every, environment)
     else:
         from ryla_gen.models import downloads
 
-        with _shown(screen) as show:
+        with _transfer_progress(screen) as show:
             found = downloads.verify(needed, local.expanduser(), progress=_plain(show))
         report = {"files": [item.to_data() for item in found]}
     report["ok"] = all(item["state"] in FINE for item in report["files"])
@@ -172,7 +172,7 @@ def _sums(items: list[dict[str, Any]]) -> dict[str, Any]:
     return {"bytes": sum(item["bytes"] or 0 for item in items), "unknown_sizes": sum(item["bytes"] is None for item in items)}
 
 
-def _listed(items: list[dict[str, Any]], licences: str) -> str:
+def _weights_table(items: list[dict[str, Any]], licences: str) -> str:
     if not items:
         return "No files are needed."
     titles = ["file", "size", *(["state"] if "state" in items[0] else []), "commercial use", "licence", "for"]
@@ -188,23 +188,23 @@ def _listed(items: list[dict[str, Any]], licences: str) -> str:
     room = width()
     said = [
         wrap(line, room, "")
-        for line in (f"{counted(len(items), 'file')}, {format_bytes(sums['bytes'])}{more}.", *licences.splitlines())
+        for line in (f"{count_text(len(items), 'file')}, {format_bytes(sums['bytes'])}{more}.", *licences.splitlines())
     ]
     return "\n".join([table(titles, rows, room), "", *said])
 
 
-def _asked(screen: Screen, action: Any, names: list[str], every: bool, environment: str | None) -> dict[str, Any]:
+def _request(screen: Screen, action: Any, names: list[str], every: bool, environment: str | None) -> dict[str, Any]:
     from ryla_gen.remote import admin  # Modal's client, which listing and local files do not need
-    from ryla_gen.support.loop_thread import Portal
+    from ryla_gen.support.loop_thread import LoopThread
 
     settings = Settings.load()
     settings = replace(settings, modal_environment=environment) if environment else settings
-    portal = Portal()
+    loop_thread = LoopThread()
     try:
-        with _shown(screen) as show:
-            return portal.call(admin.weights(settings, action, names, variants=every, progress=show))
+        with _transfer_progress(screen) as show:
+            return loop_thread.call(admin.weights(settings, action, names, variants=every, progress=show))
     finally:
-        portal.close()
+        loop_thread.close()
 
 
 def _hub_cache() -> Path | None:
@@ -217,12 +217,12 @@ def _hub_cache() -> Path | None:
 Show = Callable[[dict[str, Any]], None]
 
 
-def _plain(show: Show) -> Callable[[Progress], None]:
+def _plain(show: Show) -> Callable[[SyncProgress], None]:
     return lambda progress: show(progress.to_data())
 
 
 @contextmanager
-def _shown(screen: Screen) -> Iterator[Show]:
+def _transfer_progress(screen: Screen) -> Iterator[Show]:
     """Show progress while the block runs: a bar on a terminal, lines elsewhere, events for programs."""
     screen.working = True
     if not screen.json and not screen.quiet and use_colour():
@@ -278,7 +278,7 @@ def _tell(screen: Screen, report: dict[str, Any], word: str, command: str) -> No
     rows = [(item["file"], item[word]) for item in report["files"]]
     screen.say(table(("file", word), rows, width()) if rows else "No files are needed.")
     if report["ok"]:
-        screen.result(report, f"{counted(len(rows), 'file is', 'files are')} in place.")
+        screen.result(report, f"{count_text(len(rows), 'file is', 'files are')} in place.")
         return
     screen.fail(_failure(report, word, command), report)
     raise typer.Exit(1)
@@ -289,8 +289,8 @@ def _failure(report: dict[str, Any], word: str, command: str) -> RylaGenError:
     if word == "outcome":
         bad = [item for item in report["files"] if item.get("error")]
         first = error_from_data(bad[0]["error"])
-        text = f"{len(bad)} of {counted(total, 'file')} failed. {bad[0]['file']}: {first.message}"
+        text = f"{len(bad)} of {count_text(total, 'file')} failed. {bad[0]['file']}: {first.message}"
         return type(first)(text, first.hint, {**first.details, "files": [item["file"] for item in bad]})
     bad = [item for item in report["files"] if item["state"] not in FINE]
     names = ", ".join(f"{item['file']} ({item['state']})" for item in bad)
-    return ModelNotFoundError(f"{len(bad)} of {counted(total, 'file')} missing or wrong: {names}.", f"Download them: {command}")
+    return ModelNotFoundError(f"{len(bad)} of {count_text(total, 'file')} missing or wrong: {names}.", f"Download them: {command}")

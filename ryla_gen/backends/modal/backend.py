@@ -11,7 +11,7 @@ import modal
 
 from ...contract import Options, method_of, request
 from ...costs.prices import GPU_USD_PER_SECOND
-from ...engine.loras import REMEMBERED_SECONDS, Chooser
+from ...engine.loras import REMEMBERED_SECONDS, LoraResolver
 from ...errors import JobCanceledError, JobNotFoundError, NotAuthorizedError, NotDeployedError, before_start
 from ...events import CONTRACT
 from ...models.loras.library import Library
@@ -52,7 +52,7 @@ class ModalBackend:
         self._checked = False
         self._contract = CONTRACT
         """Version of the contract that requests are written in: an older app refuses a newer one before it runs anything."""
-        self._loras = Chooser(Library(VolumeStore(environment)), remember=REMEMBERED_SECONDS)
+        self._loras = LoraResolver(Library(VolumeStore(environment)), remember=REMEMBERED_SECONDS)
         self._methods: dict[str, Any] = {}
         self._tickets: WeakSet[ModalTicket] = WeakSet()
 

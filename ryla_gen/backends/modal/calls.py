@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import modal
 
 from ...errors import NotAuthorizedError, NotDeployedError, PlainData, RylaGenError
-from ...remote.claims import Store, stop
+from ...remote.claims import ClaimStore, stop
 from ...remote.modal_errors import AMBIGUOUS, from_modal_error
 from ...support.retry import RetryPolicy
 
@@ -70,7 +70,7 @@ async def retry_call(call: Callable[[], Awaitable[T]], what: str, patience: Moda
     raise AssertionError("the loop returns or raises")
 
 
-async def stop_job(claims: Store, job: str, calls: Iterable[str], patience: ModalPatience) -> None:
+async def stop_job(claims: ClaimStore, job: str, calls: Iterable[str], patience: ModalPatience) -> None:
     """Stop a job: no call of it begins from now on, and the calls that own it are canceled, with those that are named.
 
     Args:
@@ -98,7 +98,7 @@ async def _cancel(call: str, patience: ModalPatience) -> None:
         await retry_call(lambda: modal.FunctionCall.from_id(call).cancel.aio(), "Canceling", patience)
 
 
-async def spawn_cancellable(method: Any, argument: PlainData, what: str, patience: ModalPatience, claims: Store) -> str:
+async def spawn_cancellable(method: Any, argument: PlainData, what: str, patience: ModalPatience, claims: ClaimStore) -> str:
     """Hand a request over and return the id of Modal's call of it, for whose upload there is as much time as its size needs.
 
     A caller that is interrupted meanwhile (Ctrl-C) does not pay: the job is stopped, and the call that Modal took is canceled.
@@ -115,7 +115,7 @@ async def spawn_cancellable(method: Any, argument: PlainData, what: str, patienc
         raise
 
 
-async def _take_back(task: asyncio.Future[Any], job: str, patience: ModalPatience, claims: Store) -> None:
+async def _take_back(task: asyncio.Future[Any], job: str, patience: ModalPatience, claims: ClaimStore) -> None:
     """Stop a job whose call is on its way: first by its entry, which any call of it finds; then the call that Modal names."""
     with contextlib.suppress(RylaGenError):
         await stop_job(claims, job, (), patience)

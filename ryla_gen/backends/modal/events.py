@@ -30,14 +30,14 @@ async def copy_events(queue: Any, events: EventLog, patience: float) -> None:
     pause = FIRST_PAUSE
     while True:
         try:
-            return await _copied(queue, events, patience)
+            return await _copy_events(queue, events, patience)
         except Exception as error:  # Modal's client raises whatever its transport did once it gives up
             log.debug("no events of %s for %g s: %s: %s", events.job, pause, type(error).__name__, error)
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-async def _copied(queue: Any, events: EventLog, patience: float) -> None:
+async def _copy_events(queue: Any, events: EventLog, patience: float) -> None:
     async with contextlib.aclosing(queue.iterate.aio(partition=events.job, item_poll_timeout=patience)) as items:
         async for item in items:
             event = event_from_data(item) if isinstance(item, dict) else None

@@ -13,7 +13,7 @@ import modal
 import modal.exception
 
 from ...errors import BackendUnreachableError, StorageFailedError
-from ...models.loras.base import Entry, Moved
+from ...models.loras.base import Moved, StoreEntry
 from ...names import MODELS_VOLUME
 from ...remote.modal_errors import AMBIGUOUS, from_modal_error
 
@@ -41,14 +41,14 @@ class VolumeStore:
         self._name, self._environment = volume, environment
         self._volume: Any = modal.Volume.from_name(volume, environment_name=environment, create_if_missing=True)
 
-    async def entries(self) -> list[Entry]:
+    async def entries(self) -> list[StoreEntry]:
         """List every file; Modal lists complete ones only."""
         try:
-            found = await self._asked(lambda: self._volume.listdir.aio(FOLDER, recursive=True), "Listing", REACH_SECONDS)
+            found = await self._ask(lambda: self._volume.listdir.aio(FOLDER, recursive=True), "Listing", REACH_SECONDS)
         except FileNotFoundError:
             return []
         files = [item for item in found if item.type.name == "FILE"]
-        return [Entry(item.path.lstrip("/").removeprefix(f"{FOLDER}/"), item.size) for item in files]
+        return [StoreEntry(item.path.lstrip("/").removeprefix(f"{FOLDER}/"), item.size) for item in files]
 
     async def read(self, path: str) -> AsyncIterator[bytes]:
         """Yield a file's content; raises FileNotFoundError."""
@@ -63,7 +63,7 @@ class VolumeStore:
 
     async def put(self, source: Path, path: str, sha256: str, moved: Moved) -> None:
         """Upload a file; it appears when it is whole. Progress is to be had on volumes of version 1 alone."""
-        counted = await self._asked(self._is_first_version, "Asking for", REACH_SECONDS)
+        counted = await self._ask(self._is_first_version, "Asking for", REACH_SECONDS)
 
         async def upload() -> None:
             with _Watched(source, moved) as file:
@@ -71,7 +71,7 @@ class VolumeStore:
                     # For version 2 Modal reads several blocks at once from copies of the handle, which share one position: by name.
                     batch.put_file(file if counted else source, f"/{FOLDER}/{path}")
 
-        await self._asked(upload, "Uploading to")
+        await self._ask(upload, "Uploading to")
 
     async def _is_first_version(self) -> bool:
         """Modal says which version a volume has only by refusing another one."""
@@ -89,13 +89,13 @@ class VolumeStore:
             async with self._volume.batch_upload.aio(force=True) as batch:
                 batch.put_file(io.BytesIO(data), f"/{FOLDER}/{path}")
 
-        await self._asked(upload, "Writing to")
+        await self._ask(upload, "Writing to")
 
     async def remove(self, paths: Collection[str]) -> None:
         """Remove files; containers have copies of their own."""
         for path in paths:
             try:
-                await self._asked(lambda: self._volume.remove_file.aio(f"{FOLDER}/{path}"), "Removing from", REACH_SECONDS)  # noqa: B023
+                await self._ask(lambda: self._volume.remove_file.aio(f"{FOLDER}/{path}"), "Removing from", REACH_SECONDS)  # noqa: B023
             except FileNotFoundError:
                 continue
 
@@ -103,7 +103,7 @@ class VolumeStore:
         """Nothing: no job reads the volume's own files."""
         return ()
 
-    async def _asked(self, call: Callable[[], Awaitable[T]], what: str, seconds: float | None = None) -> T:
+    async def _ask(self, call: Callable[[], Awaitable[T]], what: str, seconds: float | None = None) -> T:
         try:
             async with asyncio.timeout(seconds):
                 return await call()

@@ -24,7 +24,7 @@ from ...errors import (
 )
 from ...events import CONTRACT, Queued
 from ...names import APP
-from ...remote.claims import CANCELED, ModalClaims, cancelled_by_hand, entries_of, over_without_reply
+from ...remote.claims import CANCELED, ModalClaims, canceled_by_hand, entries_of, over_without_reply
 from ...remote.modal_errors import AMBIGUOUS, from_modal_error, remote_exception
 from ...results import Generation
 from ...workflows.base import Workflow
@@ -150,7 +150,7 @@ class ModalTicket(TaskTicket):
         if owner == CANCELED:  # an app of contract 1 reports this entry as if it were a call
             raise self._canceled_error()
         if owner in self._over:  # and so it says of a call that was preempted
-            raise self._preempted("The deployed app cannot run a job again. Deploy it again: " + self._patience.deploy)
+            raise self._preemption_error("The deployed app cannot run a job again. Deploy it again: " + self._patience.deploy)
         if not owner or owner == self._id:
             raise error
         return owner
@@ -165,7 +165,7 @@ class ModalTicket(TaskTicket):
             what = "Asking for the claim"
             entries = await retry_call(lambda: entries_of(self._claims, self._log.job), what, self._patience)
         except RylaGenError as error:
-            raise self._preempted(f"It is not known whether it was canceled: {error.message}") from None
+            raise self._preemption_error(f"It is not known whether it was canceled: {error.message}") from None
         last = entries[-1] if entries else None
         if last == CANCELED or self._canceled:
             raise self._canceled_error()
@@ -180,7 +180,7 @@ class ModalTicket(TaskTicket):
         try:
             return await self._send()
         except RylaGenError as error:
-            raise self._preempted(f"It could not be sent again: {error.message}") from None
+            raise self._preemption_error(f"It could not be sent again: {error.message}") from None
 
     async def _end_without_reply(self, lost: _WithoutReply, *, begun: bool) -> NoReturn:
         """End a job that is not sent again. Its sender stops it, so that no other call of it runs later for no one."""
@@ -189,7 +189,7 @@ class ModalTicket(TaskTicket):
                 await self._stop()
         if lost.by_hand:
             raise self._canceled_error()
-        raise self._preempted("It was not sent again." if begun else "It had not started, and nothing ran.")
+        raise self._preemption_error("It was not sent again." if begun else "It had not started, and nothing ran.")
 
     async def _send_in_contract_of(self, error: ContractMismatchError) -> str:
         """Send the request again in the contract of an older app, which refused it before it ran anything."""
@@ -210,7 +210,7 @@ class ModalTicket(TaskTicket):
                 reply: PlainData = await self._call.get.aio(timeout=wait)
                 return reply
             except (RylaGenError, modal.exception.FunctionTimeoutError, modal.exception.OutputExpiredError) as error:
-                raise self._failed(error) from None
+                raise self._fail(error) from None
             except TimeoutError as error:
                 failures = 0  # it answered: the job is not done yet
                 # A TimeoutError long before ``wait`` is over was raised by the container. Two in a row, as clocks may jump once.
@@ -220,19 +220,19 @@ class ModalTicket(TaskTicket):
             except AMBIGUOUS as error:
                 failures += 1
                 if failures >= RETRY.attempts:
-                    found = self._failed(error)
+                    found = self._fail(error)
                     raise (contact_lost(found, self._log.job) if isinstance(found, BackendUnreachableError) else found) from None
                 await asyncio.sleep(RETRY.pause(failures - 1))
             except Exception as error:  # the container's own, whatever class it has
-                if cancelled_by_hand(error) or over_without_reply(error):
-                    raise _WithoutReply(cancelled_by_hand(error)) from None
-                raise self._failed(error) from None
+                if canceled_by_hand(error) or over_without_reply(error):
+                    raise _WithoutReply(canceled_by_hand(error)) from None
+                raise self._fail(error) from None
 
     async def _wait_budget(self) -> float:
         """Return the seconds that the next question may take; when the job's time is over, give it up."""
         now = asyncio.get_running_loop().time()
         if now >= self._deadline() and self._log.started_at is None and not self._taken:
-            self._taken = await self._claimed()
+            self._taken = await self._may_be_claimed()
         left = self._deadline() - now
         if left <= 0:
             await self._abandon()
@@ -246,7 +246,7 @@ class ModalTicket(TaskTicket):
             return self._log.started_at + self._limit
         return self._log.queued_at + self._patience.queue_seconds + (self._limit if self._taken else 0.0)
 
-    async def _claimed(self) -> bool:
+    async def _may_be_claimed(self) -> bool:
         """Whether a container may have the job. A missing start event proves nothing: events can be lost."""
         try:
             return await retry_call(lambda: self._claims.get(self._log.job), "Asking for the claim", self._patience) is not None
@@ -272,7 +272,7 @@ class ModalTicket(TaskTicket):
         text += "; nothing ran." if ended == "was canceled" else "."
         raise GenerationTimeoutError(text, "Try again later, or allow more containers.", {**details, "queued": True})
 
-    def _failed(self, error: BaseException) -> RylaGenError:
+    def _fail(self, error: BaseException) -> RylaGenError:
         if self._canceled:
             return self._canceled_error()
         found = from_modal_error(error, f"The job {self._log.job}", deploy=self._patience.deploy)
@@ -283,5 +283,5 @@ class ModalTicket(TaskTicket):
     def _canceled_error(self) -> JobCanceledError:
         return JobCanceledError(f"The job {self._log.job} was canceled.")
 
-    def _preempted(self, why: str) -> PreemptedError:
+    def _preemption_error(self, why: str) -> PreemptedError:
         return PreemptedError(f"The container of the job {self._log.job} was lost. {why}", "", {"job": self._log.job})

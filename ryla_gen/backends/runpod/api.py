@@ -18,7 +18,7 @@ from ...comfy.messages import clean
 from ...errors import BackendNotConfiguredError, BackendUnreachableError, JobNotFoundError, NotAuthorizedError, RylaGenError
 from ...media.sources import LOOPBACK
 from ...support.retry import RetryPolicy
-from .errors import KEY_HINT, maybe_taken, refused
+from .errors import KEY_HINT, http_error, maybe_taken
 
 RETRY = RetryPolicy(attempts=8, first_pause=0.5, longest_pause=15.0)
 """How often a question is asked when RunPod does not answer; with the pauses between, an outage of about a minute is survived."""
@@ -37,7 +37,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RunpodAnswer:
     """An HTTP answer, read to its end."""
 
     status: int
@@ -83,7 +83,7 @@ class RunpodApi:
     """
 
     def __init__(self, url: str, endpoint_id: str, key: str, *, retry: RetryPolicy = RETRY) -> None:
-        self._base = f"{_checked(url)}/{endpoint_id}"
+        self._base = f"{_check_address(url)}/{endpoint_id}"
         self._key = key
         self._retry = retry
         self._reach = dataclasses.replace(retry, attempts=min(retry.attempts, REACH_ATTEMPTS))
@@ -116,7 +116,7 @@ class RunpodApi:
                 await self._pause(attempt, None, _certain(self._unreachable(lost)), self._reach)
                 continue
             if answer.status == 429:
-                error = _certain(self._refused(answer, "Submitting the job"))
+                error = _certain(self._refusal(answer, "Submitting the job"))
                 await self._pause(attempt, answer.retry_after, error, self._retry)
                 continue
             found = answer.object()
@@ -124,7 +124,7 @@ class RunpodApi:
                 return found
             if answer.status < 300 or answer.passing:
                 raise maybe_taken(job, f"RunPod answered {answer.status} and no job id")
-            raise _certain(self._refused(answer, "Submitting the job"))
+            raise _certain(self._refusal(answer, "Submitting the job"))
         raise AssertionError("the last pause raises")
 
     async def status(self, job_id: str) -> dict[str, Any] | None:
@@ -145,7 +145,7 @@ class RunpodApi:
         """
         found = await self._retry_request("GET", "health", "Asking for the endpoint", self._reach)
         if found is None:
-            raise refused(404, "", "Asking for the endpoint")
+            raise http_error(404, "", "Asking for the endpoint")
         return found
 
     async def close(self) -> None:
@@ -168,7 +168,7 @@ class RunpodApi:
             found = answer.object()
             if answer.status == 200 and found is not None:
                 return found
-            error = self._refused(answer, what)
+            error = self._refusal(answer, what)
             if not answer.passing and answer.status != 200:
                 raise error
             await self._pause(attempt, answer.retry_after, error, retry)
@@ -181,12 +181,12 @@ class RunpodApi:
         pause = retry.pause(attempt) * random.uniform(0.75, 1.0)  # noqa: S311 - no secret, but many callers must not come back at once
         await asyncio.sleep(max(pause, retry_after or 0.0))
 
-    async def _ask(self, method: str, path: str, body: bytes | None) -> Answer:
+    async def _ask(self, method: str, path: str, body: bytes | None) -> RunpodAnswer:
         data = None if body is None else io.BytesIO(body)  # a stream goes out in pieces: a large body must not block the loop
         try:
             # Redirects are not followed: the key must go to the configured address only.
             async with self._session().request(method, f"{self._base}/{path}", data=data, allow_redirects=False) as response:
-                return Answer(response.status, await _read(response), _seconds(response.headers.get("Retry-After")))
+                return RunpodAnswer(response.status, await _read(response), _seconds(response.headers.get("Retry-After")))
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             unsent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
             why = "it does not answer" if isinstance(error, TimeoutError) else clean(error, 200) or type(error).__name__
@@ -202,10 +202,10 @@ class RunpodApi:
             )
         return self._http
 
-    def _refused(self, answer: Answer, what: str) -> RylaGenError:
+    def _refusal(self, answer: RunpodAnswer, what: str) -> RylaGenError:
         found = answer.object() or {}
         said = found.get("error") or found.get("message") or answer.body[:1000].decode("utf-8", "replace")
-        return refused(answer.status, clean(said, 300).replace(self._key, "…"), what)
+        return http_error(answer.status, clean(said, 300).replace(self._key, "…"), what)
 
     def _unreachable(self, lost: _LostError) -> BackendUnreachableError:
         text = f"Cannot reach RunPod at {urlsplit(self._base).netloc}: {lost}."
@@ -218,7 +218,7 @@ def _certain(error: RylaGenError) -> RylaGenError:
     return error
 
 
-def _checked(url: str) -> str:
+def _check_address(url: str) -> str:
     parts = urlsplit(url)
     safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
     if not safe or parts.username or parts.password or parts.query or parts.fragment:

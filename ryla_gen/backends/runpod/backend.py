@@ -14,7 +14,7 @@ from ...workflows.base import Workflow
 from ..base import Ticket
 from .api import RunpodApi
 from .errors import KEY_HINT, LOST_HINT
-from .files import operation_for, prepared, request_body
+from .files import operation_for, prepare, request_body
 from .ticket import DEFAULT_PATIENCE, NAME, PRICE_HINT, RunpodPatience, RunpodRequest, RunpodTicket
 
 SLACK_SECONDS = 30.0
@@ -68,7 +68,7 @@ class RunpodBackend:
         run_seconds = limit + SLACK_SECONDS
         life = self._queue_seconds + run_seconds
         with before_start():
-            graph, files = prepared(workflow, job)
+            graph, files = prepare(workflow, job)
             body = await asyncio.to_thread(request_body, graph, files, run_seconds=run_seconds, life_seconds=life)
             operation = operation_for(len(body))
         answer = await self._submit_cancellable(self._api.run(body, operation, job))
@@ -103,7 +103,7 @@ class RunpodBackend:
         if backend != self.name:
             raise JobNotFoundError(f"The handle {handle} is not of the runpod backend.")
         limit = workflow.time_limit() + self._settings.runpod_load_seconds
-        return self._ticket(job_id, workflow, job, prepared(workflow, job)[0], limit, None)
+        return self._ticket(job_id, workflow, job, prepare(workflow, job)[0], limit, None)
 
     async def find(self, job: str) -> str | None:
         """Refuse to say: RunPod knows jobs by its own ids only.

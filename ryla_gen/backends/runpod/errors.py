@@ -47,7 +47,7 @@ _NO_REASON = "Job processing failed"
 _NOTHING = "No outputs found in history"
 
 
-def refused(status: int, said: str, what: str) -> RylaGenError:
+def http_error(status: int, said: str, what: str) -> RylaGenError:
     """Make the error for an HTTP answer that is not a success.
 
     Args:
@@ -87,7 +87,7 @@ def saved_nothing(answer: Mapping[str, Any]) -> bool:
     return any(_NOTHING in text for text in texts) and not any(_NODE.search(text) for text in texts)
 
 
-def ended(answer: Mapping[str, Any], job: str) -> RylaGenError:
+def end_error(answer: Mapping[str, Any], job: str) -> RylaGenError:
     """Make the error for a job that ended FAILED, TIMED_OUT or CANCELLED."""
     status = answer.get("status")
     if status == "CANCELLED":
@@ -116,10 +116,10 @@ def _texts(answer: Mapping[str, Any]) -> Iterator[str]:
     for item in (answer.get("error"), output.get("error"), output.get("details"), output.get("errors")):
         for text in item if isinstance(item, list) else (item,):
             if text:
-                yield _unwrapped(text if isinstance(text, str) else json.dumps(text))[:TEXT_LIMIT]
+                yield _unwrap(text if isinstance(text, str) else json.dumps(text))[:TEXT_LIMIT]
 
 
-def _unwrapped(text: str) -> str:
+def _unwrap(text: str) -> str:
     """Unwrap a handler's exception from the JSON that RunPod's SDK puts around it."""
     try:
         found = json.loads(text) if text.startswith("{") else None
@@ -135,13 +135,13 @@ def _graph_error(text: str) -> RylaGenError | None:
     raw = text.partition(_RAW)[2].strip()
     body = _json_object(raw) if raw else {"node_errors": node_errors} if (node_errors := _bullets(text)) else None
     if body:
-        return _placed(refusal(body))
+        return _with_place(refusal(body))
     if text.lower().startswith(_REFUSED):
         return WorkflowInvalidError(f"ComfyUI on the worker refused the graph: {clean(text, 500)}", LOG_HINT)
     return None
 
 
-def _placed(error: RylaGenError) -> RylaGenError:
+def _with_place(error: RylaGenError) -> RylaGenError:
     """Say where a missing file goes on RunPod."""
     if not isinstance(error, ModelNotFoundError):
         return error

@@ -31,7 +31,7 @@ OUTPUT_LIMIT = 1 << 30
 _STEPS = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)")
 
 
-def prepared(workflow: Workflow, job: str) -> tuple[dict[str, Any], dict[str, bytes]]:
+def prepare(workflow: Workflow, job: str) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Build the graph, and name its files by their content, so that a worker's cache cannot serve another request's picture.
 
     Pictures that are missing (a request rebuilt from the journal has none) leave preview names in the graph.
@@ -109,7 +109,7 @@ def _share(said: object) -> dict[str, Any] | None:
     return {"fraction": min(1.0, step / steps), "step": int(step), "steps": int(steps)}
 
 
-def listed(answer: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def list_files(answer: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Name, type (base64 or s3_url) and data of every file of a finished job.
 
     Raises:
@@ -138,7 +138,7 @@ def _shape(answer: Mapping[str, Any]) -> dict[str, str]:
     return {str(key)[:50]: type(value).__name__ for key, value in list(answer.items())[:20]}
 
 
-def decoded(data: str) -> bytes:
+def decode(data: str) -> bytes:
     """The bytes behind base64, with or without a data URL's head.
 
     Raises:

@@ -24,8 +24,8 @@ from ...support.retry import RetryPolicy
 from ...workflows.base import Notice, Workflow
 from ..tickets import TaskTicket, contact_lost
 from .api import RETRY, RunpodApi
-from .errors import ended, node_failed, saved_nothing
-from .files import OUTPUT_LIMIT, decoded, listed, outputs_of, progress_of
+from .errors import end_error, node_failed, saved_nothing
+from .files import OUTPUT_LIMIT, decode, list_files, outputs_of, progress_of
 
 NAME = "runpod"
 """What handles and results call the backend."""
@@ -139,7 +139,7 @@ class RunpodTicket(TaskTicket):
             raise contact_lost(lost, self._request.job) from None
         error = node_failed(answer, self._request.job)
         if answer["status"] != "COMPLETED" and not saved_nothing(answer):
-            error = ended(answer, self._request.job)
+            error = end_error(answer, self._request.job)
         if error is None:
             return await self._read_result(answer)
         running = seconds_of(answer.get("executionTime"))  # a failure is paid for as well
@@ -223,7 +223,7 @@ class RunpodTicket(TaskTicket):
         files = (
             []
             if answer["status"] != "COMPLETED"
-            else [(name, await self._read_file(kind, data)) for name, kind, data in listed(answer)]
+            else [(name, await self._read_file(kind, data)) for name, kind, data in list_files(answer)]
         )
         outputs, seed = await asyncio.to_thread(outputs_of, files, request.workflow, request.graph, request.job)
         self._record_progress({**answer, "output": {"fraction": 1.0}})
@@ -245,7 +245,7 @@ class RunpodTicket(TaskTicket):
     async def _read_file(self, kind: str, data: str) -> bytes:
         """One file of the result: out of the answer, or out of the bucket that the worker put it into."""
         if kind == "base64":
-            return await asyncio.to_thread(decoded, data)
+            return await asyncio.to_thread(decode, data)
         from ...media.sources import fetch  # its own connection: no key goes to a bucket
 
         try:

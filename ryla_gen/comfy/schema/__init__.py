@@ -17,7 +17,7 @@ from .base import (
 )
 from .dynamic import choices_of, live_specs
 from .judging import Verdict, validate
-from .renaming import renamed
+from .renaming import rename_classes
 from .seen import converted_inputs, unknown_inputs
 from .values import LONGEST_LISTED_ENUM, types_fit
 
@@ -36,7 +36,7 @@ __all__ = [
     "is_link",
     "live_specs",
     "readable_schemas",
-    "renamed",
+    "rename_classes",
     "types_fit",
     "unknown_inputs",
     "upload_inputs",

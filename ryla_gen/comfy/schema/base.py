@@ -131,19 +131,19 @@ def is_link(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and type(value[1]) is int
 
 
-def unwrapped(value: Any) -> Any:
+def unwrap(value: Any) -> Any:
     """A literal out of the wrapping by which ComfyUI tells a list from a link."""
     return value["__value__"] if isinstance(value, dict) and "__value__" in value else value
 
 
-def converted(value: Any, kind: Any) -> Any:
+def convert(value: Any, kind: Any) -> Any:
     """A literal as a node of that input type gets it.
 
     Raises:
         ValueError, TypeError, OverflowError: it cannot be converted.
 
     """
-    value = unwrapped(value)
+    value = unwrap(value)
     if kind == "INT":
         return int(value)
     if kind == "FLOAT":

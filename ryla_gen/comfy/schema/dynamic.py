@@ -27,10 +27,10 @@ def live_specs(schema: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str
         inputs: the node's inputs in API format.
 
     """
-    return expanded(input_specs(schema), inputs)
+    return expand_specs(input_specs(schema), inputs)
 
 
-def expanded(specs: dict[str, InputSpec], inputs: Mapping[str, Any]) -> dict[str, InputSpec]:
+def expand_specs(specs: dict[str, InputSpec], inputs: Mapping[str, Any]) -> dict[str, InputSpec]:
     """The same for a class whose inputs were read before; ``specs`` itself where none is dynamic."""
     if not any(spec.dynamic for spec in specs.values()):
         return specs

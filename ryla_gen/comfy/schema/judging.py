@@ -11,9 +11,9 @@ from typing import Any
 
 from ...models.node_schemas import GRAPH_VERSION
 from .base import InputSpec, Schemas, UploadCheck, input_specs, is_output, outputs_of
-from .dynamic import expanded
+from .dynamic import expand_specs
 from .releases import OwnCheck, Rules, rules_of
-from .renaming import renamed, stumble
+from .renaming import rename_classes, stumble
 from .values import CheckFailedError, Error, entry, error, judge_itself, judge_literal, types_fit
 
 LONGEST_NAMED_CIRCLE = 100
@@ -37,7 +37,7 @@ class Verdict:
     """Ids of the output nodes that passed."""
 
 
-class _Walk:
+class _Judge:
     """One walk over one graph."""
 
     def __init__(self, graph: Mapping[str, Any], schemas: Schemas, check: UploadCheck | None, rules: Rules) -> None:
@@ -108,7 +108,7 @@ class _Walk:
             raise CheckFailedError(f"node {node_id} has no 'inputs'", "TypeError" if "inputs" in node else "KeyError")
         if class_type not in self.specs:
             self.specs[class_type] = input_specs(self.schemas[class_type])
-        specs = expanded(self.specs[class_type], inputs)
+        specs = expand_specs(self.specs[class_type], inputs)
         grouped = specs is not self.specs[class_type]
         own = self.rules.own_checks.get(class_type)
         values = dict(inputs) if own else {}
@@ -214,7 +214,7 @@ def _custom(name: str, found: str) -> Error:
     return error("custom_validation_failed", "Custom validation failed for node", f"{name} - {found}", input_name=name)
 
 
-def _refused(kind: str, message: str, details: str = "", **extra: Any) -> Verdict:
+def _refusal(kind: str, message: str, details: str = "", **extra: Any) -> Verdict:
     return Verdict(False, error(kind, message, details, **extra), {}, [])
 
 
@@ -233,8 +233,8 @@ def _unreadable(graph: Mapping[str, Any], schemas: Schemas, rules: Rules) -> Ver
         if rules.missing_class == "missing_node_type":
             return _missing_class(node_id, node, where)
         if "class_type" not in node:
-            return _refused("invalid_prompt", "Cannot execute because a node is missing the class_type property.", where)
-        return _refused("invalid_prompt", f"Cannot execute because node {class_type} does not exist.", where)
+            return _refusal("invalid_prompt", "Cannot execute because a node is missing the class_type property.", where)
+        return _refusal("invalid_prompt", f"Cannot execute because node {class_type} does not exist.", where)
     return None
 
 
@@ -247,11 +247,11 @@ def _missing_class(node_id: str, node: Mapping[str, Any], where: str) -> Verdict
     if "class_type" not in node:
         text = f"Node '{title or f'ID #{node_id}'}' has no class_type. The workflow may be corrupted or a custom node is missing."
     extra = {"node_id": node_id, "class_type": class_type, "node_title": title or class_type}
-    return _refused("missing_node_type", text, where, **extra)
+    return _refusal("missing_node_type", text, where, **extra)
 
 
 def _failing(problem: str) -> Verdict:
-    return _refused("http_500", "ComfyUI fails on this graph instead of judging it.", problem)
+    return _refusal("http_500", "ComfyUI fails on this graph instead of judging it.", problem)
 
 
 def validate(
@@ -269,14 +269,14 @@ def validate(
     rules = rules_of(version)
     if problem := stumble(graph, schemas, rules):
         return _failing(problem)
-    graph = renamed(graph, schemas, version=version)
+    graph = rename_classes(graph, schemas, version=version)
     unknown = _unreadable(graph, schemas, rules)
     if unknown:
         return unknown
     outputs = [node_id for node_id, node in graph.items() if is_output(schemas[node["class_type"]])]
     if not outputs:
-        return _refused("prompt_no_outputs", "Prompt has no outputs")
-    walk = _Walk(graph, schemas, check, rules)
+        return _refusal("prompt_no_outputs", "Prompt has no outputs")
+    walk = _Judge(graph, schemas, check, rules)
     good = [output for output in outputs if walk.output(output)]
     node_errors: dict[str, Any] = {}
     for output in (output for output in outputs if not walk.judged[output][0]):

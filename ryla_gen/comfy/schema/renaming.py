@@ -10,7 +10,7 @@ from .base import Schemas
 from .releases import Replacement, Rules, rules_of
 
 
-def renamed(graph: Mapping[str, Any], schemas: Schemas, *, version: str = GRAPH_VERSION) -> Mapping[str, Any]:
+def rename_classes(graph: Mapping[str, Any], schemas: Schemas, *, version: str = GRAPH_VERSION) -> Mapping[str, Any]:
     """Return the graph with the newer class in place of each that the server knows under another name alone.
 
     Args:
@@ -19,8 +19,8 @@ def renamed(graph: Mapping[str, Any], schemas: Schemas, *, version: str = GRAPH_
         version: the release of ComfyUI whose rules count.
 
     """
-    found = _found(graph, schemas, rules_of(version))
-    return {**graph, **{node_id: _rewritten(graph[node_id], new) for node_id, new in found.items()}} if found else graph
+    found = _find_replacements(graph, schemas, rules_of(version))
+    return {**graph, **{node_id: _rewrite(graph[node_id], new) for node_id, new in found.items()}} if found else graph
 
 
 def stumble(graph: Mapping[str, Any], schemas: Schemas, rules: Rules) -> str:
@@ -31,7 +31,7 @@ def stumble(graph: Mapping[str, Any], schemas: Schemas, rules: Rules) -> str:
         inputs = node.get("inputs", {}) if isinstance(node, Mapping) else None
         if not isinstance(inputs, Mapping):
             return f"Node {node_id} has no dictionary of inputs."
-    for node_id, new in _found(graph, schemas, rules).items():
+    for node_id, new in _find_replacements(graph, schemas, rules).items():
         if "inputs" not in graph[node_id]:
             continue
         if not isinstance(graph[node_id].get("_meta"), Mapping):
@@ -41,7 +41,7 @@ def stumble(graph: Mapping[str, Any], schemas: Schemas, rules: Rules) -> str:
     return ""
 
 
-def _found(graph: Mapping[str, Any], schemas: Schemas, rules: Rules) -> dict[str, Replacement]:
+def _find_replacements(graph: Mapping[str, Any], schemas: Schemas, rules: Rules) -> dict[str, Replacement]:
     """Node id to what takes the place of its class."""
     known = rules.replacements or {}
     classes = {node_id: node.get("class_type") for node_id, node in graph.items() if isinstance(node, Mapping)}
@@ -52,7 +52,7 @@ def _found(graph: Mapping[str, Any], schemas: Schemas, rules: Rules) -> dict[str
     }
 
 
-def _rewritten(node: Mapping[str, Any], new: Replacement) -> dict[str, Any]:
+def _rewrite(node: Mapping[str, Any], new: Replacement) -> dict[str, Any]:
     if not isinstance(node.get("inputs"), Mapping):
         return dict(node)
     taken = {name: node["inputs"][old] for name, old in new.inputs.items() if old in node["inputs"]}

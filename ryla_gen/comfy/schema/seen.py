@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...models.node_schemas import GRAPH_VERSION
-from .base import converted, hidden_inputs, input_specs
+from .base import convert, hidden_inputs, input_specs
 from .dynamic import live_specs
 from .releases import rules_of
 
@@ -20,7 +20,7 @@ def converted_inputs(node: Mapping[str, Any], schema: Mapping[str, Any], *, vers
     specs = live_specs(schema, given)
     takes_all = _takes_all(str(node.get("class_type")), version)
     return {
-        name: value if isinstance(value, list) or name not in specs else converted(value, specs[name].type)
+        name: value if isinstance(value, list) or name not in specs else convert(value, specs[name].type)
         for name, value in given.items()
         if name in specs or takes_all
     }

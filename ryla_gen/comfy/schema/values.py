@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .base import ANYTHING, InputSpec, UploadCheck, converted, unwrapped
+from .base import ANYTHING, InputSpec, UploadCheck, convert, unwrap
 from .releases import OwnCheck, Rules
 
 LONGEST_LISTED_ENUM = 20
@@ -59,9 +59,9 @@ def judge_literal(spec: InputSpec, value: Any, rules: Rules, *, covered: bool) -
         CheckFailedError: ComfyUI's own check would raise.
 
     """
-    value = unwrapped(value)
+    value = unwrap(value)
     try:
-        value = converted(value, spec.type)
+        value = convert(value, spec.type)
     except (ValueError, TypeError, OverflowError) as problem:
         message = f"Failed to convert an input value to a {spec.type} value"
         extra = {**_about(spec, value), "exception_message": str(problem)}

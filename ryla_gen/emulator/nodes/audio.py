@@ -88,7 +88,7 @@ def trim_audio(context: Context, audio: Audio, start_index: float, duration: flo
     return NodeResult(({**audio, "waveform": wave[..., first : first + max(1, round(duration * rate))]},))
 
 
-def _saved(context: Context, audio: Audio, prefix: str, suffix: str, root: Path, kind: str) -> NodeResult:
+def _save(context: Context, audio: Audio, prefix: str, suffix: str, root: Path, kind: str) -> NodeResult:
     """One file per sound of the batch."""
     folder, name, subfolder, number = next_names(root, prefix, 0, 0)
     saved = []
@@ -102,19 +102,19 @@ def _saved(context: Context, audio: Audio, prefix: str, suffix: str, root: Path,
 @node("SaveAudio")
 def save_audio(context: Context, audio: Audio, filename_prefix: str = "audio/ComfyUI", **_: Any) -> NodeResult:
     """FLAC files."""
-    return _saved(context, audio, filename_prefix, "flac", context.folders.output, "output")
+    return _save(context, audio, filename_prefix, "flac", context.folders.output, "output")
 
 
 @node("SaveAudioMP3")
 def save_audio_mp3(context: Context, audio: Audio, filename_prefix: str = "audio/ComfyUI", **_: Any) -> NodeResult:
     """MP3 files."""
-    return _saved(context, audio, filename_prefix, "mp3", context.folders.output, "output")
+    return _save(context, audio, filename_prefix, "mp3", context.folders.output, "output")
 
 
 @node("SaveAudioOpus")
 def save_audio_opus(context: Context, audio: Audio, filename_prefix: str = "audio/ComfyUI", **_: Any) -> NodeResult:
     """Opus files."""
-    return _saved(context, audio, filename_prefix, "opus", context.folders.output, "output")
+    return _save(context, audio, filename_prefix, "opus", context.folders.output, "output")
 
 
 @node("SaveAudioAdvanced")
@@ -127,10 +127,10 @@ def save_audio_advanced(
 ) -> NodeResult:
     """Files in one of three formats."""
     chosen = format.get("format", "flac") if isinstance(format, Mapping) else format
-    return _saved(context, audio, filename_prefix, FORMATS.get(str(chosen), "flac"), context.folders.output, "output")
+    return _save(context, audio, filename_prefix, FORMATS.get(str(chosen), "flac"), context.folders.output, "output")
 
 
 @node("PreviewAudio")
 def preview_audio(context: Context, audio: Audio, **_: Any) -> NodeResult:
     """A FLAC file in the temporary folder."""
-    return _saved(context, audio, f"ComfyUI_temp_audio_{context.node_id.replace(':', '_')}", "flac", context.folders.temp, "temp")
+    return _save(context, audio, f"ComfyUI_temp_audio_{context.node_id.replace(':', '_')}", "flac", context.folders.temp, "temp")

@@ -7,20 +7,20 @@ from ..conditioning import Conditioning, Prompt
 from ..model import Clip
 
 
-def _encoded(clip: Clip, text: str, guidance: float | None = None) -> NodeResult:
+def _encode(clip: Clip, text: str, guidance: float | None = None) -> NodeResult:
     return NodeResult(((Prompt(((text, 1.0),), guidance, clip.looks),),))
 
 
 @node("CLIPTextEncode")
 def clip_text_encode(context: Context, text: str, clip: Clip) -> NodeResult:
     """A text."""
-    return _encoded(clip, text)
+    return _encode(clip, text)
 
 
 @node("CLIPTextEncodeFlux")
 def clip_text_encode_flux(context: Context, clip: Clip, clip_l: str, t5xxl: str, guidance: float) -> NodeResult:
     """Flux's two texts (the same one, in most graphs) and its guidance."""
-    return _encoded(clip, _joined(t5xxl, clip_l), guidance)
+    return _encode(clip, _join(t5xxl, clip_l), guidance)
 
 
 @node("CLIPTextEncodeSDXL")
@@ -37,16 +37,16 @@ def clip_text_encode_sdxl(
     text_l: str,
 ) -> NodeResult:
     """SDXL's two texts; the sizes it was told mean nothing to the emulated model."""
-    return _encoded(clip, _joined(text_g, text_l))
+    return _encode(clip, _join(text_g, text_l))
 
 
 @node("CLIPTextEncodeSD3")
 def clip_text_encode_sd3(context: Context, clip: Clip, clip_l: str, clip_g: str, t5xxl: str, empty_padding: str) -> NodeResult:
     """SD3's three texts."""
-    return _encoded(clip, _joined(t5xxl, clip_g, clip_l))
+    return _encode(clip, _join(t5xxl, clip_g, clip_l))
 
 
-def _joined(*texts: str) -> str:
+def _join(*texts: str) -> str:
     """Different texts one after the other, equal ones once."""
     return " ".join(dict.fromkeys(text for text in texts if text.strip()))
 
@@ -54,19 +54,19 @@ def _joined(*texts: str) -> str:
 @node("FluxGuidance")
 def flux_guidance(context: Context, conditioning: Conditioning, guidance: float) -> NodeResult:
     """Flux's distilled guidance."""
-    return NodeResult((tuple(p.altered(guidance=guidance) for p in conditioning),))
+    return NodeResult((tuple(p.with_changes(guidance=guidance) for p in conditioning),))
 
 
 @node("FluxDisableGuidance")
 def flux_disable_guidance(context: Context, conditioning: Conditioning) -> NodeResult:
     """No distilled guidance."""
-    return NodeResult((tuple(p.altered(guidance=None) for p in conditioning),))
+    return NodeResult((tuple(p.with_changes(guidance=None) for p in conditioning),))
 
 
 @node("ConditioningZeroOut")
 def conditioning_zero_out(context: Context, conditioning: Conditioning) -> NodeResult:
     """A prompt that says nothing."""
-    return NodeResult((tuple(p.altered(zeroed=True) for p in conditioning),))
+    return NodeResult((tuple(p.with_changes(zeroed=True) for p in conditioning),))
 
 
 @node("ConditioningCombine")
@@ -79,7 +79,7 @@ def conditioning_combine(context: Context, conditioning_1: Conditioning, conditi
 def conditioning_concat(context: Context, conditioning_to: Conditioning, conditioning_from: Conditioning) -> NodeResult:
     """One prompt's words after the other's."""
     more = conditioning_from[0].joined_text() if conditioning_from else ""
-    return NodeResult((tuple(p.altered(texts=((f"{p.joined_text()} {more}".strip(), 1.0),)) for p in conditioning_to),))
+    return NodeResult((tuple(p.with_changes(texts=((f"{p.joined_text()} {more}".strip(), 1.0),)) for p in conditioning_to),))
 
 
 @node("ConditioningAverage")
@@ -92,17 +92,17 @@ def conditioning_average(
     mixed = []
     for prompt in conditioning_to:
         texts = [(t, s * share) for t, s in prompt.texts] + [(t, s * (1 - share)) for t, s in other]
-        mixed.append(prompt.altered(texts=tuple((t, s) for t, s in texts if s > 0.0)))
+        mixed.append(prompt.with_changes(texts=tuple((t, s) for t, s in texts if s > 0.0)))
     return NodeResult((tuple(mixed),))
 
 
 @node("ConditioningSetTimestepRange")
 def conditioning_set_timestep_range(context: Context, conditioning: Conditioning, start: float, end: float) -> NodeResult:
     """A prompt for a part of the sampling."""
-    return NodeResult((tuple(p.altered(start=start, end=end) for p in conditioning),))
+    return NodeResult((tuple(p.with_changes(start=start, end=end) for p in conditioning),))
 
 
 @node("ConditioningSetAreaStrength")
 def conditioning_set_area_strength(context: Context, conditioning: Conditioning, strength: float) -> NodeResult:
     """A prompt's share among combined ones."""
-    return NodeResult((tuple(p.altered(strength=strength) for p in conditioning),))
+    return NodeResult((tuple(p.with_changes(strength=strength) for p in conditioning),))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..base import Context, NodeResult, node
-from ..conditioning import Array, Conditioning, Face
+from ..conditioning import Array, Conditioning, ReferenceFace
 from ..model import ANY, Model
 from ..style import is_flat, thumbnail
 
@@ -18,7 +18,7 @@ NO_FACE = "Reference Image: No face detected."
 """What ComfyUI_InstantID raises."""
 
 
-def _named(context: Context, **names: Any) -> NodeResult:
+def _load_by_name(context: Context, **names: Any) -> NodeResult:
     """A loader whose file needs no content."""
     return NodeResult((dict(names),))
 
@@ -27,14 +27,14 @@ for _loader in (
     "InstantIDModelLoader", "InstantIDFaceAnalysis", "PulidFluxModelLoader", "PulidFluxEvaClipLoader",
     "PulidFluxInsightFaceLoader", "PulidFluxOptions", "InfuseNetLoader",
 ):  # fmt: skip
-    node(_loader)(_named)
+    node(_loader)(_load_by_name)
 
 
-def _with_faces(conditioning: Conditioning, face: Face) -> Conditioning:
-    return tuple(prompt.altered(faces=(*prompt.faces, face)) for prompt in conditioning)
+def _with_faces(conditioning: Conditioning, face: ReferenceFace) -> Conditioning:
+    return tuple(prompt.with_changes(faces=(*prompt.faces, face)) for prompt in conditioning)
 
 
-def _seen(image: Array) -> Array:
+def _thumbnail(image: Array) -> Array:
     """The thumbnail of a reference, or InstantID's refusal."""
     if is_flat(image[0, ..., :3]):
         raise Exception(NO_FACE)  # the pack raises a bare Exception
@@ -96,12 +96,12 @@ def _instantid(
     if model.space not in ("sdxl", ANY):
         # What ComfyUI_InstantID does on Flux, in PyTorch's words: Flux's pooled text is 768 wide, SDXL's condition 2816.
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied (1x768 and 2816x1280)")
-    face = _seen(image)
-    placed = face if image_kps is None else _seen(image_kps)
+    face = _thumbnail(image)
+    placed = face if image_kps is None else _thumbnail(image_kps)
     if identity != 0.0:
-        model = model.with_face(Face(face, identity, 0.0))
+        model = model.with_face(ReferenceFace(face, identity, 0.0))
     if placement != 0.0:
-        positive = _with_faces(positive, Face(placed, 0.0, placement))
+        positive = _with_faces(positive, ReferenceFace(placed, 0.0, placement))
     return NodeResult((model, positive, negative))
 
 
@@ -115,7 +115,7 @@ def apply_pulid_flux(
         return NodeResult((model,))
     if weight == 0.0:
         return NodeResult((model,))
-    return NodeResult((model.with_face(Face(thumbnail(image[0, ..., :3]), weight, weight / 2)),))
+    return NodeResult((model.with_face(ReferenceFace(thumbnail(image[0, ..., :3]), weight, weight / 2)),))
 
 
 @node("FixPulidFluxPatch")
@@ -137,14 +137,14 @@ def extract_id_embedding(
     """The face of a picture."""
     if is_flat(image[0, ..., :3]):
         raise ValueError("No face detected in the input ID image")
-    return NodeResult((Face(thumbnail(image[0, ..., :3]), 1.0, 0.5),))
+    return NodeResult((ReferenceFace(thumbnail(image[0, ..., :3]), 1.0, 0.5),))
 
 
 @node("InfuseNetApply")
 def infuse_net_apply(
     context: Context,
     positive: Conditioning,
-    id_embedding: Face,
+    id_embedding: ReferenceFace,
     control_net: Any,
     image: Array,
     strength: float,
@@ -157,5 +157,5 @@ def infuse_net_apply(
     """InfiniteYou's identity, with its strength."""
     if strength == 0.0:
         return NodeResult((positive, negative))
-    face = Face(np.asarray(id_embedding.thumbnail), strength, strength / 2)
+    face = ReferenceFace(np.asarray(id_embedding.thumbnail), strength, strength / 2)
     return NodeResult((_with_faces(positive, face), negative))

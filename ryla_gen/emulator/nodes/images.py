@@ -12,7 +12,7 @@ from ..latents import Array
 from .latents import resized_planes
 
 
-def resized(images: Array, width: int, height: int, method: str) -> Array:
+def resize(images: Array, width: int, height: int, method: str) -> Array:
     """Scale a batch. ComfyUI's bilinear and bicubic do not smooth when they shrink; ours do."""
     if images.shape[1:3] == (height, width):
         return images
@@ -46,13 +46,13 @@ def image_scale(context: Context, image: Array, upscale_method: str, width: int,
     height = height or max(1, round(image.shape[1] * width / image.shape[2]))
     if crop == "center":
         image = cut_to_aspect(image, width / height)
-    return NodeResult((resized(image, width, height, upscale_method),))
+    return NodeResult((resize(image, width, height, upscale_method),))
 
 
 @node("ImageScaleBy")
 def image_scale_by(context: Context, image: Array, upscale_method: str, scale_by: float) -> NodeResult:
     """By a factor."""
-    return NodeResult((resized(image, round(image.shape[2] * scale_by), round(image.shape[1] * scale_by), upscale_method),))
+    return NodeResult((resize(image, round(image.shape[2] * scale_by), round(image.shape[1] * scale_by), upscale_method),))
 
 
 @node("ImageScaleToTotalPixels")
@@ -62,21 +62,21 @@ def image_scale_to_total_pixels(
     """To a number of pixels (a megapixel is 1024²), each side a multiple of a step."""
     factor = math.sqrt(megapixels * 1024 * 1024 / (image.shape[1] * image.shape[2]))
     width, height = (round(side * factor / resolution_steps) * resolution_steps for side in (image.shape[2], image.shape[1]))
-    return NodeResult((resized(image, max(1, width), max(1, height), upscale_method),))
+    return NodeResult((resize(image, max(1, width), max(1, height), upscale_method),))
 
 
 @node("ImageScaleToMaxDimension")
 def image_scale_to_max_dimension(context: Context, image: Array, upscale_method: str, largest_size: int) -> NodeResult:
     """To a longest side."""
     factor = largest_size / max(image.shape[1:3])
-    return NodeResult((resized(image, round(image.shape[2] * factor), round(image.shape[1] * factor), upscale_method),))
+    return NodeResult((resize(image, round(image.shape[2] * factor), round(image.shape[1] * factor), upscale_method),))
 
 
 @node("ImageUpscaleWithModel")
 def image_upscale_with_model(context: Context, upscale_model: dict[str, int], image: Array) -> NodeResult:
     """By the factor of an upscaling model."""
     factor = upscale_model["factor"]
-    return NodeResult((resized(image, image.shape[2] * factor, image.shape[1] * factor, "lanczos"),))
+    return NodeResult((resize(image, image.shape[2] * factor, image.shape[1] * factor, "lanczos"),))
 
 
 @node("ImageInvert")
@@ -90,7 +90,7 @@ def image_batch(context: Context, image1: Array, image2: Array) -> NodeResult:
     """Two batches as one, the second scaled and cut to the size of the first."""
     height, width = image1.shape[1:3]
     if image2.shape[1:3] != (height, width):
-        image2 = resized(cut_to_aspect(image2, width / height), width, height, "bilinear")
+        image2 = resize(cut_to_aspect(image2, width / height), width, height, "bilinear")
     return NodeResult((np.concatenate([image1[..., :3], image2[..., :3]]),))
 
 
@@ -132,12 +132,12 @@ def image_blend(context: Context, image1: Array, image2: Array, blend_factor: fl
     """One picture over another, as painting programs blend."""
     if image2.shape != image1.shape:
         height, width = image1.shape[1:3]
-        image2 = resized(cut_to_aspect(image2, width / height), width, height, "bicubic")
-    blended = _blended(image1, image2, blend_mode)
+        image2 = resize(cut_to_aspect(image2, width / height), width, height, "bicubic")
+    blended = _blend(image1, image2, blend_mode)
     return NodeResult((np.clip(image1 * (1 - blend_factor) + blended * blend_factor, 0, 1).astype(np.float32),))
 
 
-def _blended(below: Array, above: Array, mode: str) -> Array:
+def _blend(below: Array, above: Array, mode: str) -> Array:
     if mode == "multiply":
         return below * above
     if mode == "screen":
@@ -151,7 +151,7 @@ def _blended(below: Array, above: Array, mode: str) -> Array:
     return below - above if mode == "difference" else above
 
 
-def _filtered(image: Array, kernel: ImageFilter.GaussianBlur) -> Array:
+def _filter(image: Array, kernel: ImageFilter.GaussianBlur) -> Array:
     planes = [Image.fromarray((np.clip(i, 0, 1) * 255 + 0.5).astype(np.uint8)).filter(kernel) for i in image]
     return np.stack([np.asarray(p, np.float32) for p in planes]) / np.float32(255)
 
@@ -161,7 +161,7 @@ def image_blur(context: Context, image: Array, blur_radius: int, sigma: float) -
     """A Gaussian blur."""
     if blur_radius == 0:
         return NodeResult((image,))
-    return NodeResult((_filtered(image, ImageFilter.GaussianBlur(min(sigma, blur_radius))),))
+    return NodeResult((_filter(image, ImageFilter.GaussianBlur(min(sigma, blur_radius))),))
 
 
 @node("ImageSharpen")
@@ -169,7 +169,7 @@ def image_sharpen(context: Context, image: Array, sharpen_radius: int, sigma: fl
     """What a blur would take away, added."""
     if sharpen_radius == 0:
         return NodeResult((image,))
-    blurred = _filtered(image, ImageFilter.GaussianBlur(min(sigma, sharpen_radius)))
+    blurred = _filter(image, ImageFilter.GaussianBlur(min(sigma, sharpen_radius)))
     # ComfyUI's kernel has a sum of 1 and alpha·10 of the difference.
     return NodeResult((np.clip(image + np.float32(alpha * 10) * (image - blurred), 0, 1).astype(np.float32),))
 
@@ -182,7 +182,7 @@ def image_composite_masked(
     result = destination[..., :3].copy()
     height, width = result.shape[1:3]
     if resize_source:
-        source = resized(source, width, height, "bilinear")
+        source = resize(source, width, height, "bilinear")
     source = np.resize(source[..., :3], (len(result), *source.shape[1:3], 3))
     rows, columns = min(source.shape[1], height - y), min(source.shape[2], width - x)
     if rows <= 0 or columns <= 0:
@@ -233,4 +233,4 @@ def flux_kontext_image_scale(context: Context, image: Array) -> NodeResult:
     """To the trained size of the nearest proportions."""
     aspect = image.shape[2] / image.shape[1]
     width, height = min(KONTEXT_SIZES, key=lambda size: abs(size[0] / size[1] - aspect))
-    return NodeResult((resized(cut_to_aspect(image, width / height), width, height, "lanczos"),))
+    return NodeResult((resize(cut_to_aspect(image, width / height), width, height, "lanczos"),))

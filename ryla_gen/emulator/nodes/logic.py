@@ -17,11 +17,11 @@ def other_branch(known: Mapping[str, Any], given: Collection[str]) -> tuple[str,
     """The branches of a switch that are not needed: both while it is open which, then the one that is not taken."""
     if "switch" not in known:
         return _BRANCHES
-    taken = _taken(bool(known["switch"]), given)
+    taken = _taken_branch(bool(known["switch"]), given)
     return tuple(branch for branch in _BRANCHES if branch != taken)
 
 
-def _taken(switch: bool, given: Collection[str]) -> str:
+def _taken_branch(switch: bool, given: Collection[str]) -> str:
     wanted = _BRANCHES[switch]
     return wanted if wanted in given else _BRANCHES[not switch]
 
@@ -30,7 +30,7 @@ def _taken(switch: bool, given: Collection[str]) -> str:
 @node("ComfySoftSwitchNode", unneeded=other_branch)
 def switch_node(context: Context, switch: bool, **branches: Any) -> NodeResult:
     """One of two values; a branch that is not linked leaves the other."""
-    return NodeResult((branches.get(_taken(bool(switch), branches)),))
+    return NodeResult((branches.get(_taken_branch(bool(switch), branches)),))
 
 
 @node("CustomCombo")

@@ -74,7 +74,7 @@ def save_text(context: Context, text: str, filename_prefix: str = "ComfyUI", for
     return NodeResult((text,), {"text": [text], "files": [{"filename": file_name, "subfolder": subfolder, "type": "output"}]})
 
 
-def _previewed(context: Context, images: Array, part: str = "") -> list[dict[str, str]]:
+def _save_previews(context: Context, images: Array, part: str = "") -> list[dict[str, str]]:
     """PNG files in the temporary folder; the references to them."""
     # ComfyUI draws five random letters per node; ours come from graph and node, so that the same request says the same.
     letters = stable_key(json.dumps(context.prompt, sort_keys=True) + context.node_id + part)
@@ -91,21 +91,21 @@ def _previewed(context: Context, images: Array, part: str = "") -> list[dict[str
 @node("PreviewImage")
 def preview_image(context: Context, images: Array, **_: Any) -> NodeResult:
     """Pictures to look at."""
-    return NodeResult((images,), {"images": _previewed(context, images)})
+    return NodeResult((images,), {"images": _save_previews(context, images)})
 
 
 @node("MaskPreview")
 def mask_preview(context: Context, mask: Array, **_: Any) -> NodeResult:
     """Masks to look at, as grey pictures."""
     planes = np.repeat(mask.reshape(-1, *mask.shape[-2:])[..., None], 3, axis=-1)
-    return NodeResult((mask,), {"images": _previewed(context, planes)})
+    return NodeResult((mask,), {"images": _save_previews(context, planes)})
 
 
 @node("ImageCompare")
 def image_compare(context: Context, image_a: Array | None = None, image_b: Array | None = None, **_: Any) -> NodeResult:
     """Two pictures to look at beside each other."""
     named = {"a_images": image_a, "b_images": image_b}
-    return NodeResult(ui={key: _previewed(context, images, key) for key, images in named.items() if images is not None})
+    return NodeResult(ui={key: _save_previews(context, images, key) for key, images in named.items() if images is not None})
 
 
 @node("SaveImageWebsocket")

@@ -20,9 +20,9 @@ from ..conditioning import Conditioning, Prompt
 from ..model import Clip, Model, model_for, vae_for
 from ..sampling import flow
 from ..sampling.run import Guider, Noise
-from ..server.stand_ins import FOLLOWING, chosen, types_in
+from ..server.stand_ins import FOLLOWING, inputs_by_output, types_in
 from ..sounds import seconds_of, sound_of
-from ..video import Video
+from ..video import VideoFrames
 
 PLAIN_SIDE = 512
 """Pixels a side of a plain picture whose size nothing says."""
@@ -51,7 +51,7 @@ def stand_in(schema: Mapping[str, Any], types: Mapping[str, str], inputs: Mappin
     """
     outputs = [str(kind) for kind in schema.get("output") or ()]
     made = []
-    for slot, (kind, sources) in enumerate(zip(outputs, chosen(schema, types), strict=True)):
+    for slot, (kind, sources) in enumerate(zip(outputs, inputs_by_output(schema, types), strict=True)):
         values = [inputs[name] for name in sources if inputs.get(name) is not None]
         maker = _MAKERS.get(kind)
         if maker is not None:
@@ -80,21 +80,21 @@ def found_in(value: Any, test: Callable[[Any], bool]) -> Any:
 
 
 def _is_media(value: Any) -> bool:
-    return isinstance(value, np.ndarray | Video) or (isinstance(value, dict) and ("samples" in value or "waveform" in value))
+    return isinstance(value, np.ndarray | VideoFrames) or (isinstance(value, dict) and ("samples" in value or "waveform" in value))
 
 
 def pictures(value: Any) -> Any:
     """Frames [N, H, W, C] of any value that holds some; None of others."""
-    if isinstance(value, Video):
+    if isinstance(value, VideoFrames):
         return value.frames
     if isinstance(value, dict) and "samples" in value:
-        return decoded(value)
+        return decode(value)
     if isinstance(value, np.ndarray) and value.ndim == 3:
         return np.repeat(value[..., None], 3, axis=-1)
     return value if isinstance(value, np.ndarray) and value.ndim == 4 else None
 
 
-def decoded(latent: Mapping[str, Any]) -> Any:
+def decode(latent: Mapping[str, Any]) -> Any:
     """Frames of a latent, whichever VAE made it."""
     samples = np.asarray(latent["samples"], np.float32)
     if samples.shape[1] != latents.CHANNELS:
@@ -167,9 +167,9 @@ def empty_latent(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 def _video(values: list[Any], types: Mapping[str, str], inputs: Mapping[str, Any], place: int) -> Any:
     source = found_in(values[0], _is_media) if values else None
-    if isinstance(source, Video):
+    if isinstance(source, VideoFrames):
         return source
-    return Video(
+    return VideoFrames(
         _image(values, types, inputs, place), Fraction(_first_number(inputs, ("fps", "frame_rate"), 24)).limit_denominator(1000)
     )
 
@@ -211,7 +211,7 @@ def _sigmas(values: list[Any], types: Mapping[str, str], inputs: Mapping[str, An
     return flow.schedule(model.sampling if model else flow.SD3, "simple", max(1, int(_first_number(inputs, ("steps",), 20))))
 
 
-def _passed(plain: Callable[[Mapping[str, Any]], Any]) -> Callable[..., Any]:
+def _pass_on(plain: Callable[[Mapping[str, Any]], Any]) -> Callable[..., Any]:
     """A maker of a type that is passed on as it is, or plain."""
 
     def make(values: list[Any], types: Mapping[str, str], inputs: Mapping[str, Any], place: int) -> Any:
@@ -229,15 +229,15 @@ _MAKERS: dict[str, Callable[..., Any]] = {
     "CONDITIONING": _conditioning,
     "GUIDER": _guider,
     "SIGMAS": _sigmas,
-    "SAMPLER": _passed(lambda _: {"name": "euler"}),
-    "NOISE": _passed(lambda inputs: Noise(int(_first_number(inputs, ("noise_seed", "seed"), 0)))),
-    "MODEL": _passed(lambda inputs: model_for(_file(inputs), whole="ckpt_name" in inputs)),
-    "CLIP": _passed(lambda inputs: Clip(_file(inputs))),
-    "VAE": _passed(lambda inputs: vae_for(_file(inputs))),
-    "UPSCALE_MODEL": _passed(lambda inputs: {"name": _file(inputs), "factor": 4}),
-    "INT": _passed(lambda _: 0),
-    "FLOAT": _passed(lambda _: 1.0),
-    "BOOLEAN": _passed(lambda _: False),
-    "STRING": _passed(lambda _: ""),
-    "COMBO": _passed(lambda _: ""),
+    "SAMPLER": _pass_on(lambda _: {"name": "euler"}),
+    "NOISE": _pass_on(lambda inputs: Noise(int(_first_number(inputs, ("noise_seed", "seed"), 0)))),
+    "MODEL": _pass_on(lambda inputs: model_for(_file(inputs), whole="ckpt_name" in inputs)),
+    "CLIP": _pass_on(lambda inputs: Clip(_file(inputs))),
+    "VAE": _pass_on(lambda inputs: vae_for(_file(inputs))),
+    "UPSCALE_MODEL": _pass_on(lambda inputs: {"name": _file(inputs), "factor": 4}),
+    "INT": _pass_on(lambda _: 0),
+    "FLOAT": _pass_on(lambda _: 1.0),
+    "BOOLEAN": _pass_on(lambda _: False),
+    "STRING": _pass_on(lambda _: ""),
+    "COMBO": _pass_on(lambda _: ""),
 }

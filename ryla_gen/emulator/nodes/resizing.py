@@ -10,15 +10,15 @@ import numpy as np
 
 from ..base import Context, NodeResult, node
 from ..latents import Array
-from .images import cut_to_aspect, resized
+from .images import cut_to_aspect, resize
 from .latents import resized_planes
 
 
-def _resized(value: Array, width: int, height: int, method: str, crop: str = "disabled") -> Array:
+def _resize(value: Array, width: int, height: int, method: str, crop: str = "disabled") -> Array:
     """A batch of pictures [B, H, W, C] or of masks [B, H, W] at a size."""
     width, height = max(1, width), max(1, height)
     if value.ndim == 4:
-        return resized(cut_to_aspect(value, width / height) if crop == "center" else value, width, height, method)
+        return resize(cut_to_aspect(value, width / height) if crop == "center" else value, width, height, method)
     planes = cut_to_aspect(value, width / height) if crop == "center" else value
     return np.clip(resized_planes(np.asarray(planes, np.float32), width, height, method), 0.0, 1.0)
 
@@ -28,11 +28,11 @@ def _by_sides(value: Array, width: int, height: int, method: str, crop: str = "d
     if width == height == 0:
         return value
     rows, columns = value.shape[1:3]
-    return _resized(value, width or round(columns * height / rows), height or round(rows * width / columns), method, crop)
+    return _resize(value, width or round(columns * height / rows), height or round(rows * width / columns), method, crop)
 
 
 def _by_factor(value: Array, factor: float, method: str) -> Array:
-    return _resized(value, round(value.shape[2] * factor), round(value.shape[1] * factor), method)
+    return _resize(value, round(value.shape[2] * factor), round(value.shape[1] * factor), method)
 
 
 def _to_multiple(value: Array, multiple: int, method: str) -> Array:
@@ -40,7 +40,7 @@ def _to_multiple(value: Array, multiple: int, method: str) -> Array:
     width, height = (side // multiple * multiple for side in (value.shape[2], value.shape[1]))
     if multiple <= 1 or not width or not height:
         return value
-    return _resized(value, width, height, method, "center")
+    return _resize(value, width, height, method, "center")
 
 
 @node("ResizeImageMaskNode")
@@ -61,7 +61,7 @@ def resize_image_mask(context: Context, input: Array, resize_type: Mapping[str, 
         return NodeResult((_to_multiple(input, given["multiple"], scale_method),))
     if way == "match size":
         height, width = given["match"].shape[1:3]
-        return NodeResult((_resized(input, width, height, scale_method, given.get("crop", "disabled")),))
+        return NodeResult((_resize(input, width, height, scale_method, given.get("crop", "disabled")),))
     size = (int(given.get("width", 0)), int(given.get("height", 0)))
     return NodeResult((_by_sides(input, *size, scale_method, given.get("crop", "disabled")),))
 
@@ -84,19 +84,19 @@ def resize_and_pad(
 ) -> NodeResult:
     """Into a size without being cut, with one colour around it."""
     factor = min(target_width / image.shape[2], target_height / image.shape[1])
-    small = _resized(image[..., :3], int(image.shape[2] * factor), int(image.shape[1] * factor), interpolation)
+    small = _resize(image[..., :3], int(image.shape[2] * factor), int(image.shape[1] * factor), interpolation)
     padded = np.full((len(image), target_height, target_width, 3), 1.0 if padding_color == "white" else 0.0, np.float32)
     top, left = (target_height - small.shape[1]) // 2, (target_width - small.shape[2]) // 2
     padded[:, top : top + small.shape[1], left : left + small.shape[2]] = small
     return NodeResult((padded,))
 
 
-def batched(items: list[Array]) -> Array:
+def to_batch(items: list[Array]) -> Array:
     """Batches as one, brought to the size and the channels of the first."""
     first = items[0]
     height, width = first.shape[1:3]
     channels = max(item.shape[3] for item in items) if first.ndim == 4 else 0
-    fitted = [_resized(item, width, height, "bilinear", "center") for item in items]
+    fitted = [_resize(item, width, height, "bilinear", "center") for item in items]
     if channels:
         fitted = [np.pad(item, ((0, 0), (0, 0), (0, 0), (0, channels - item.shape[3])), constant_values=1.0) for item in fitted]
     return np.concatenate(fitted)
@@ -105,13 +105,13 @@ def batched(items: list[Array]) -> Array:
 @node("BatchImagesNode")
 def batch_images(context: Context, images: Mapping[str, Array]) -> NodeResult:
     """Any number of pictures as one batch."""
-    return NodeResult((batched([image for image in images.values() if image is not None]),))
+    return NodeResult((to_batch([image for image in images.values() if image is not None]),))
 
 
 @node("BatchMasksNode")
 def batch_masks(context: Context, masks: Mapping[str, Array]) -> NodeResult:
     """Any number of masks as one batch."""
-    return NodeResult((batched([mask.reshape(-1, *mask.shape[-2:]) for mask in masks.values() if mask is not None]),))
+    return NodeResult((to_batch([mask.reshape(-1, *mask.shape[-2:]) for mask in masks.values() if mask is not None]),))
 
 
 @node("JoinImageWithAlpha")
@@ -151,14 +151,14 @@ def image_stitch(
     sides = one.shape[1 if across else 2], two.shape[1 if across else 2]
     if match_image_size:
         two = _by_factor(two, sides[0] / sides[1], "lanczos")
-    one, two = _evened(one, two, across)
+    one, two = _match_sides(one, two, across)
     colour = {"white": (1, 1, 1), "red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1)}.get(spacing_color, (0, 0, 0))
     gap = (count, one.shape[1], spacing_width, 3) if across else (count, spacing_width, one.shape[2], 3)
     parts = [one, np.broadcast_to(np.array(colour, np.float32), gap), two]
     return NodeResult((np.concatenate(parts if direction in ("right", "down") else parts[::-1], axis=2 if across else 1),))
 
 
-def _evened(one: Array, two: Array, across: bool) -> tuple[Array, Array]:
+def _match_sides(one: Array, two: Array, across: bool) -> tuple[Array, Array]:
     """Two batches with the same height (or width), the smaller one in the middle of black."""
     axis = 1 if across else 2
     longest = max(one.shape[axis], two.shape[axis])

@@ -215,25 +215,25 @@ def set_first_sigma(context: Context, sigmas: Sigmas, sigma: float) -> NodeResul
 @node("ModelSamplingFlux")
 def model_sampling_flux(context: Context, model: Model, max_shift: float, base_shift: float, width: int, height: int) -> NodeResult:
     """Flux's shift for a size."""
-    return NodeResult((model.resampled(ModelSampling("flux", flow.flux_shift(max_shift, base_shift, width, height))),))
+    return NodeResult((model.with_sampling(ModelSampling("flux", flow.flux_shift(max_shift, base_shift, width, height))),))
 
 
 @node("ModelSamplingSD3")
 def model_sampling_sd3(context: Context, model: Model, shift: float) -> NodeResult:
     """The shift of SD3 and Wan."""
-    return NodeResult((model.resampled(ModelSampling("flow", shift)),))
+    return NodeResult((model.with_sampling(ModelSampling("flow", shift)),))
 
 
 @node("ModelSamplingAuraFlow")
 def model_sampling_aura_flow(context: Context, model: Model, shift: float) -> NodeResult:
     """The shift of AuraFlow, whose timestep is the level itself."""
-    return NodeResult((model.resampled(ModelSampling("flow", shift, 1.0)),))
+    return NodeResult((model.with_sampling(ModelSampling("flow", shift, 1.0)),))
 
 
-def _unchanged(context: Context, model: Model, **_: Any) -> NodeResult:
+def _keep_model(context: Context, model: Model, **_: Any) -> NodeResult:
     """A speed-up that leaves the result as it is: the emulated model has nothing to skip or compile."""
     return NodeResult((model,))
 
 
 for _class_type in ("EasyCache", "LazyCache", "TorchCompileModel", "CFGNorm", "CFGZeroStar", "ModelComputeDtype", "wanBlockSwap"):
-    node(_class_type)(_unchanged)
+    node(_class_type)(_keep_model)

@@ -17,7 +17,7 @@ from ..sampling.run import Latent
 MOST_LEVELS = 10_000
 
 
-def _shifted(steps: int, shift: float) -> Sigmas:
+def _shift_steps(steps: int, shift: float) -> Sigmas:
     """Equal steps of a flow's time with an exponential shift."""
     times = np.linspace(1.0, 0.0, steps + 1)
     with np.errstate(divide="ignore"):
@@ -37,7 +37,7 @@ def flux2_scheduler(context: Context, steps: int, width: int, height: int) -> No
     many = 0.00016927 * patches + 0.45666666
     few = 8.73809524e-05 * patches + 1.89833333
     shift = many if patches > 4300 else few + (many - few) / 190.0 * (steps - 10)
-    return NodeResult((_shifted(steps, shift),))
+    return NodeResult((_shift_steps(steps, shift),))
 
 
 @node("LTXVScheduler")
@@ -53,7 +53,7 @@ def ltxv_scheduler(
     """LTX-Video's: the shift follows from the size of the latent (32 pixels and 8 frames a token), the end may be raised."""
     tokens = 4096.0 if latent is None else math.prod(np.shape(latent["samples"])[2:]) / (16 * 2)
     slope = (max_shift - base_shift) / (4096 - 1024)
-    levels = _shifted(steps, tokens * slope + base_shift - slope * 1024)
+    levels = _shift_steps(steps, tokens * slope + base_shift - slope * 1024)
     if stretch and steps:
         shown = levels > 0.0
         left = 1.0 - levels[shown]

@@ -25,7 +25,7 @@ def _colour(shape: Any) -> Colour:
     return (red, green, blue)
 
 
-def _saved(context: Context, shape: Any, prefix: str, suffix: str, *, root: Path, kind: str) -> NodeResult:
+def _save(context: Context, shape: Any, prefix: str, suffix: str, *, root: Path, kind: str) -> NodeResult:
     folder, name, subfolder, number = next_names(root, prefix, 0, 0)
     file_name = f"{name}_{number:05}_.{suffix}"
     extras = {"prompt": json.dumps(context.prompt), **{key: json.dumps(value) for key, value in context.extra_pnginfo.items()}}
@@ -43,36 +43,36 @@ def _temporary(context: Context) -> str:
 @node("SaveGLB")
 def save_glb(context: Context, mesh: Any, filename_prefix: str = "3d/ComfyUI", **_: Any) -> NodeResult:
     """A GLB file."""
-    return _saved(context, mesh, filename_prefix, "glb", root=context.folders.output, kind="output")
+    return _save(context, mesh, filename_prefix, "glb", root=context.folders.output, kind="output")
 
 
 @node("Save3DAdvanced")
 def save_3d_advanced(context: Context, model_3d: Any, filename_prefix: str = "3d/ComfyUI", **_: Any) -> NodeResult:
     """A GLB file."""
-    return _saved(context, model_3d, filename_prefix, "glb", root=context.folders.output, kind="output")
+    return _save(context, model_3d, filename_prefix, "glb", root=context.folders.output, kind="output")
 
 
 @node("SaveGaussianSplat")
 @node("SavePointCloud")
 def save_points(context: Context, model_3d: Any, filename_prefix: str = "3d/ComfyUI", **_: Any) -> NodeResult:
     """A PLY file."""
-    return _saved(context, model_3d, filename_prefix, "ply", root=context.folders.output, kind="output")
+    return _save(context, model_3d, filename_prefix, "ply", root=context.folders.output, kind="output")
 
 
 @node("Preview3D")
 def preview_3d(context: Context, model_file: Any = "", **_: Any) -> NodeResult:
     """A GLB file in the temporary folder."""
-    return _saved(context, model_file, _temporary(context), "glb", root=context.folders.temp, kind="temp")
+    return _save(context, model_file, _temporary(context), "glb", root=context.folders.temp, kind="temp")
 
 
 @node("Preview3DAdvanced")
 def preview_3d_advanced(context: Context, model_3d: Any, **_: Any) -> NodeResult:
     """A GLB file in the temporary folder."""
-    return _saved(context, model_3d, _temporary(context), "glb", root=context.folders.temp, kind="temp")
+    return _save(context, model_3d, _temporary(context), "glb", root=context.folders.temp, kind="temp")
 
 
 @node("PreviewGaussianSplat")
 @node("PreviewPointCloud")
 def preview_points(context: Context, model_3d: Any, **_: Any) -> NodeResult:
     """A PLY file in the temporary folder."""
-    return _saved(context, model_3d, _temporary(context), "ply", root=context.folders.temp, kind="temp")
+    return _save(context, model_3d, _temporary(context), "ply", root=context.folders.temp, kind="temp")

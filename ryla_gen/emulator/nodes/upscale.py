@@ -53,13 +53,13 @@ def seedvr2_video_upscaler(
     for index, frame in enumerate(image):
         # The same grain at another place per frame: noise that is new in each frame would boil.
         moved = np.roll(grain, (7 * index, 11 * index), (0, 1)) if index else grain
-        np.add(_enlarged(frame[..., :3], size), moved, out=frames[index])
+        np.add(_enlarge(frame[..., :3], size), moved, out=frames[index])
         np.clip(frames[index], 0.0, 1.0, out=frames[index])
         context.progress(index + 1, len(image))
     return NodeResult((frames,))
 
 
-def _enlarged(frame: Array, size: tuple[int, int]) -> Array:
+def _enlarge(frame: Array, size: tuple[int, int]) -> Array:
     pixels = Image.fromarray((np.clip(frame, 0, 1) * 255 + 0.5).astype(np.uint8))
     large = pixels.resize(size, Image.Resampling.LANCZOS)
     crisp = large.filter(ImageFilter.UnsharpMask(radius=max(1.0, 0.6 * size[0] / frame.shape[1]), percent=60, threshold=0))

@@ -12,7 +12,7 @@ from ..base import Context, NodeResult, node
 from ..latents import Array
 from ..mark import to_pixels
 from ..server.files import next_names
-from ..video import Video, read, write
+from ..video import VideoFrames, read, write
 from .files import annotated_path, input_fingerprint
 
 _WEBP_METHODS = {"default": 4, "fastest": 0, "slowest": 6}
@@ -28,28 +28,30 @@ def load_video(context: Context, file: str, **_: Any) -> NodeResult:
 
 
 @node("GetVideoComponents")
-def get_video_components(context: Context, video: Video) -> NodeResult:
+def get_video_components(context: Context, video: VideoFrames) -> NodeResult:
     """Frames, sound and rate."""
     return NodeResult((video.frames, video.audio, float(video.fps), 8))  # of the fourth, the bits of a colour, 0.3.71 knows nothing
 
 
 @node("Video Slice")
-def video_slice(context: Context, video: Video, start_time: float, duration: float, strict_duration: bool = False) -> NodeResult:
+def video_slice(
+    context: Context, video: VideoFrames, start_time: float, duration: float, strict_duration: bool = False
+) -> NodeResult:
     """A part of a video, in seconds; all that follows for a duration of 0."""
     count = len(video.frames)
     first = min(max(0, round(start_time * video.fps) + (count if start_time < 0 else 0)), count - 1)
     frames = video.frames[first : first + max(1, round(duration * video.fps)) if duration > 0 else None]
     if video.audio is None:
-        return NodeResult((Video(frames, video.fps),))
+        return NodeResult((VideoFrames(frames, video.fps),))
     rate = video.audio["sample_rate"]
     begin, end = (round(float(place / video.fps) * rate) for place in (first, first + len(frames)))
-    return NodeResult((Video(frames, video.fps, {**video.audio, "waveform": video.audio["waveform"][..., begin:end]}),))
+    return NodeResult((VideoFrames(frames, video.fps, {**video.audio, "waveform": video.audio["waveform"][..., begin:end]}),))
 
 
 @node("CreateVideo")
 def create_video(context: Context, images: Array, fps: float, audio: dict[str, Any] | None = None, **_: Any) -> NodeResult:
     """Frames with a rate, and sound."""
-    return NodeResult((Video(images, Fraction(fps).limit_denominator(100_000), audio),))
+    return NodeResult((VideoFrames(images, Fraction(fps).limit_denominator(100_000), audio),))
 
 
 def metadata(context: Context) -> dict[str, str]:
@@ -60,14 +62,14 @@ def metadata(context: Context) -> dict[str, str]:
     return {"prompt": graph, "comment": graph, **extra, "ryla:emulated": "true"}
 
 
-def _reported(passed: Any, name: str, subfolder: str, animated: bool) -> NodeResult:
+def _report_file(passed: Any, name: str, subfolder: str, animated: bool) -> NodeResult:
     return NodeResult((passed,), {"images": [{"filename": name, "subfolder": subfolder, "type": "output"}], "animated": [animated]})
 
 
 @node("SaveVideo")
 def save_video(
     context: Context,
-    video: Video,
+    video: VideoFrames,
     filename_prefix: str,
     format: str = "auto",  # noqa: A002  # ComfyUI's name
     codec: str = "auto",
@@ -79,7 +81,7 @@ def save_video(
     file_name = f"{name}_{number:05}_.mp4"
     frames = (to_pixels(frame) for frame in video.frames)
     write(folder / file_name, frames, (width, height), video.fps, "h264", metadata(context), video.audio)
-    return _reported(video, file_name, subfolder, True)
+    return _report_file(video, file_name, subfolder, True)
 
 
 @node("SaveWEBM")
@@ -90,7 +92,7 @@ def save_webm(context: Context, images: Array, filename_prefix: str, codec: str,
     file_name = f"{name}_{number:05}_.webm"
     rate = Fraction(round(fps * 1000), 1000)
     write(folder / file_name, (to_pixels(i) for i in images), (width, height), rate, codec, metadata(context), crf=crf)
-    return _reported(images, file_name, subfolder, True)
+    return _report_file(images, file_name, subfolder, True)
 
 
 @node("SaveAnimatedWEBP")
@@ -110,4 +112,4 @@ def save_animated_webp(
         folder / file_name, save_all=True, duration=int(1000.0 / fps), append_images=frames[1:], exif=exif,
         lossless=lossless, quality=quality, method=_WEBP_METHODS[method],
     )  # fmt: skip
-    return _reported(images, file_name, subfolder, len(frames) != 1)
+    return _report_file(images, file_name, subfolder, len(frames) != 1)

@@ -22,7 +22,7 @@ def mix(a: Colour, b: Colour, share: float) -> Colour:
     return (a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share, a[2] + (b[2] - a[2]) * share)
 
 
-def scaled(colour: Colour, factor: float) -> Colour:
+def scale(colour: Colour, factor: float) -> Colour:
     """Lighter or darker."""
     return (min(1.0, colour[0] * factor), min(1.0, colour[1] * factor), min(1.0, colour[2] * factor))
 
@@ -60,7 +60,7 @@ class Canvas:
     def lit(self, colour: Colour, factor: float = 1.0) -> Colour:
         """A surface colour in the scene's light."""
         tint = self.light.tint
-        return scaled((colour[0] * tint[0], colour[1] * tint[1], colour[2] * tint[2]), factor)
+        return scale((colour[0] * tint[0], colour[1] * tint[1], colour[2] * tint[2]), factor)
 
     def fresh(self) -> np.random.Generator:
         """A generator of its own for each texture, so that textures, whose size depends on the picture's, move no shape."""
@@ -171,7 +171,7 @@ class Canvas:
         mask = Image.fromarray(patch.alpha)
         if small[0] < columns and small[1] < rows:
             mask = mask.resize(small, Image.Resampling.BOX)
-        soft = Image.fromarray(_softened(np.pad(np.asarray(mask), 6, mode="edge"), 3))
+        soft = Image.fromarray(_soften(np.pad(np.asarray(mask), 6, mode="edge"), 3))
         mask = soft.resize((columns, rows), Image.Resampling.BICUBIC)
         height = np.asarray(mask, np.float32) * np.float32(radius * 2.2)
         if min(height.shape) < 2:
@@ -205,7 +205,7 @@ class Canvas:
             self.image[..., channel] = np.interp(at, places, [colour[channel] for _, colour in stops])[:, None]
 
 
-def _softened(plane: Array, times: int) -> Array:
+def _soften(plane: Array, times: int) -> Array:
     """A binomial blur, ``times`` of its 1-4-6-4-1 kernels in each direction; each takes 2 from every side."""
     for _ in range(times):
         plane = plane[:-4] + plane[4:] + 4 * (plane[1:-3] + plane[3:-1]) + 6 * plane[2:-2]

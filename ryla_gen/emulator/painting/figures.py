@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .canvas import Canvas, Colour, Patch, Point, mix, scaled
+from .canvas import Canvas, Colour, Patch, Point, mix, scale
 from .places import Ground
 from .scene import Scene
 
@@ -105,7 +105,7 @@ def _lantern(frame: Frame, roof: Colour, is_dark: bool) -> None:
     for k in (-1, 0, 1):
         frame.lay(frame.trunk(k * 0.04, -0.845, -0.732, 0.0035, 0.0035), iron)
     cone = [(-0.092, -0.84), (-0.055, -0.895), (-0.012, -0.945), (0.012, -0.945), (0.055, -0.895), (0.092, -0.84)]
-    _round(frame, frame.shape(cone, smooth=False), 0.092, scaled(roof, 1.12))
+    _round(frame, frame.shape(cone, smooth=False), 0.092, scale(roof, 1.12))
     frame.lay(frame.trunk(0, -0.995, -0.942, 0.003, 0.005), iron)
 
 
@@ -131,7 +131,7 @@ def _rocks(frame: Frame) -> None:
         dx, wide = draw.uniform(-0.66, 0.66), draw.uniform(0.05, 0.12)
         dy, turns = 0.05 + draw.uniform(0.0, 0.10) + 0.10 * dx * dx, np.linspace(0, 2 * np.pi, 8)[:-1]
         corners = [(dx + wide * np.cos(a) * draw.uniform(0.8, 1.15), dy + wide * 0.55 * np.sin(a)) for a in turns]
-        frame.solid(frame.shape(corners, smooth=False), scaled(stone, draw.uniform(0.8, 1.2)), 0.03, 0.8, 0.06)
+        frame.solid(frame.shape(corners, smooth=False), scale(stone, draw.uniform(0.8, 1.2)), 0.03, 0.8, 0.06)
     for _ in range(12):
         foam = frame.disc(draw.uniform(-0.8, 0.8), 0.17 + draw.uniform(-0.02, 0.03), draw.uniform(0.04, 0.10), 0.012, soft=0.015)
         frame.lay(foam, (0.95, 0.97, 0.98), 0.55)
@@ -168,10 +168,10 @@ def _boat(frame: Frame, scene: Scene) -> None:
     def part(points: list[Point], smooth: bool = True) -> Patch | None:
         return afloat.shape([(flip * dx, dy) for dx, dy in points], smooth)
 
-    afloat.lay(afloat.disc(0, 0.16, 0.46, 0.05, soft=0.06), scaled(hull, 0.4), 0.55)
+    afloat.lay(afloat.disc(0, 0.16, 0.46, 0.05, soft=0.06), scale(hull, 0.4), 0.55)
     afloat.lay(afloat.trunk(0, -1.1, -0.1, 0.012, 0.014), (0.36, 0.25, 0.18))
     afloat.solid(part([(0.03, -1.06), (0.10, -0.7), (0.42, -0.24), (0.20, -0.19), (0.03, -0.20), (0.03, -0.6)]), sail, 0.16)
-    afloat.solid(part([(-0.03, -0.98), (-0.22, -0.5), (-0.40, -0.22), (-0.16, -0.20), (-0.03, -0.22)]), scaled(sail, 0.92), 0.16)
+    afloat.solid(part([(-0.03, -0.98), (-0.22, -0.5), (-0.40, -0.22), (-0.16, -0.20), (-0.03, -0.22)]), scale(sail, 0.92), 0.16)
     afloat.solid(part([(-0.52, -0.12), (0.56, -0.14), (0.40, 0.10), (-0.36, 0.10)], smooth=False), hull, 0.08, 0.7)
 
 
@@ -212,7 +212,7 @@ def _portrait(frame: Frame, scene: Scene) -> None:
     )  # fmt: skip
     if not head.is_man:
         behind = [(0.0, -1.22), (0.52, -1.10), (0.84, -0.62), (0.90, 0.0), (1.06, 0.62), (0.98, 1.25), (0.96, 1.85), (0.45, 2.0)]
-        head.solid(head.both(*behind), scaled(head.hair, 0.72), 0.2)
+        head.solid(head.both(*behind), scale(head.hair, 0.72), 0.2)
         _locks(head, 30, 0.55, 0.98, -0.2, 1.85)
     _body(head)
     _face(head)
@@ -233,7 +233,7 @@ def _locks(head: Head, count: int, inner: float, outer: float, top: float, low: 
 
 
 def _lock_tone(head: Head) -> Colour:
-    return mix(head.hair, (1.0, 0.86, 0.66), 0.30) if head.canvas.draw.random() < 0.55 else scaled(head.hair, 0.55)
+    return mix(head.hair, (1.0, 0.86, 0.66), 0.30) if head.canvas.draw.random() < 0.55 else scale(head.hair, 0.55)
 
 
 def _body(head: Head) -> None:
@@ -242,21 +242,21 @@ def _body(head: Head) -> None:
     low = max(2.9, (head.canvas.bottom - head.y) / head.size + 0.2)
     clothes = head.both((neck * 1.28, 1.34), (0.98, 1.56), (wide * 0.86, 1.80), (wide, 2.4), (wide * 1.06, low))
     head.solid(clothes, head.clothes, 0.25, 0.7, 0.03)
-    head.solid(head.both((neck * 0.92, 0.55), (neck, 1.15), (neck * 1.3, 1.45), (0.0, 1.80)), scaled(head.skin, 0.86), 0.08)
-    head.lay(head.disc(0.04, 1.02, 0.40, 0.20, soft=0.2), scaled(head.skin, 0.45), 0.5)
+    head.solid(head.both((neck * 0.92, 0.55), (neck, 1.15), (neck * 1.3, 1.45), (0.0, 1.80)), scale(head.skin, 0.86), 0.08)
+    head.lay(head.disc(0.04, 1.02, 0.40, 0.20, soft=0.2), scale(head.skin, 0.45), 0.5)
 
 
 def _face(head: Head) -> None:
     canvas, jaw = head.canvas, 0.60 if head.is_man else 0.50
     for side in (-1, 1):
-        head.solid(head.disc(side * 0.76, 0.12, 0.10, 0.20), scaled(head.skin, 0.88))
+        head.solid(head.disc(side * 0.76, 0.12, 0.10, 0.20), scale(head.skin, 0.88))
     cheek = [(0.0, -1.02), (0.44, -0.96), (0.70, -0.58), (0.76, -0.05), (0.71, 0.42), (jaw, 0.78), (0.24, 1.06), (0.0, 1.10)]
     shape = head.both(*cheek)
     head.solid(shape, head.skin, 0.30, 0.62)
     if shape is not None:  # the side away from the light lies in soft shadow
         across = (canvas.x[shape.columns][None, :] - head.x) / head.size * -canvas.light.side
         dim = Patch(shape.rows, shape.columns, (shape.alpha * np.clip(across * 0.55 + 0.02, 0, 0.42)).astype(np.float32))
-        head.lay(dim, scaled(head.skin, 0.50))
+        head.lay(dim, scale(head.skin, 0.50))
     for side in (-1, 1):
         head.lay(head.disc(side * 0.42 + head.turn, 0.36, 0.20, 0.13, soft=0.18), mix(head.skin, (0.86, 0.30, 0.26), 0.55), 0.26)
     canvas.glow(*head.at(0.22 * canvas.light.side, -0.55), 0.26 * head.size, canvas.lit(head.skin), 0.28)
@@ -264,34 +264,34 @@ def _face(head: Head) -> None:
 
 def _eye(head: Head, side: float) -> None:
     x, look, light = side * 0.315 + head.turn, head.turn * 0.25, head.canvas.light.side
-    head.lay(head.disc(x, -0.07, 0.23, 0.15, soft=0.15), scaled(head.skin, 0.62), 0.42)
+    head.lay(head.disc(x, -0.07, 0.23, 0.15, soft=0.15), scale(head.skin, 0.62), 0.42)
     outer, inner = -0.02 - 0.02 * side, -0.02 + 0.02 * side
     white = [(x - 0.17, outer), (x - 0.06, -0.105), (x + 0.06, -0.105), (x + 0.17, inner), (x + 0.06, 0.045), (x - 0.06, 0.045)]
     head.lay(head.shape(white), (0.95, 0.94, 0.92))
-    head.lay(head.disc(x + look, -0.032, 0.082, 0.084), scaled(head.eyes, 0.75))
-    head.lay(head.disc(x + look, -0.012, 0.062, 0.058, soft=0.02), scaled(head.eyes, 1.35), 0.7)
+    head.lay(head.disc(x + look, -0.032, 0.082, 0.084), scale(head.eyes, 0.75))
+    head.lay(head.disc(x + look, -0.012, 0.062, 0.058, soft=0.02), scale(head.eyes, 1.35), 0.7)
     head.lay(head.disc(x + look, -0.032, 0.038, 0.038), (0.03, 0.03, 0.04))
     head.canvas.lay(head.disc(x + look + 0.03 * light, -0.065, 0.02, 0.02), (1, 1, 1), 0.95)
     lash = [(x - 0.19, outer), (x - 0.07, -0.135), (x + 0.07, -0.135), (x + 0.19, inner), (x + 0.06, -0.092), (x - 0.06, -0.092)]
-    head.lay(head.shape(lash), mix(scaled(head.hair, 0.4), (0.08, 0.05, 0.05), 0.6), 0.92)
+    head.lay(head.shape(lash), mix(scale(head.hair, 0.4), (0.08, 0.05, 0.05), 0.6), 0.92)
     brow = [(x - 0.21, -0.23 - 0.02 * side), (x, -0.305), (x + 0.21, -0.23 + 0.02 * side), (x + 0.02, -0.25)]
-    head.lay(head.shape(brow), mix(scaled(head.hair, 0.6), (0.16, 0.10, 0.08), 0.45), 0.80)
+    head.lay(head.shape(brow), mix(scale(head.hair, 0.6), (0.16, 0.10, 0.08), 0.45), 0.80)
 
 
 def _nose_and_mouth(head: Head) -> None:
-    x, light, dark, bright = head.turn, head.canvas.light.side, scaled(head.skin, 0.60), mix(head.skin, (1, 0.97, 0.92), 0.45)
+    x, light, dark, bright = head.turn, head.canvas.light.side, scale(head.skin, 0.60), mix(head.skin, (1, 0.97, 0.92), 0.45)
     tip, corner = 1.15 * x, 0.66 - float(head.canvas.draw.uniform(0.0, 0.05))
     bridge = [(-0.05, -0.10), (-0.12, 0.30), (-0.17, 0.40), (-0.02, 0.40), (-0.02, 0.1)]
     head.lay(head.shape([(tip + dx * light, dy) for dx, dy in bridge]), dark, 0.30)
     head.lay(head.disc(tip, 0.415, 0.13, 0.035, soft=0.05), dark, 0.50)
     for wing in (-0.068, 0.068):
-        head.lay(head.disc(tip + wing, 0.405, 0.030, 0.016, soft=0.015), scaled(dark, 0.45), 0.7)
+        head.lay(head.disc(tip + wing, 0.405, 0.030, 0.016, soft=0.015), scale(dark, 0.45), 0.7)
     head.lay(head.disc(tip + 0.025 * light, 0.31, 0.05, 0.055, soft=0.05), bright, 0.55)
     lip = mix(head.skin, (0.72, 0.16, 0.18), 0.38 if head.is_man else 0.62)
     lower = [(x - 0.23, corner + 0.01), (x, 0.672), (x + 0.23, corner + 0.01), (x + 0.12, 0.745), (x - 0.12, 0.745)]
     upper = [(x - 0.25, corner), (x - 0.09, 0.585), (x, 0.605), (x + 0.09, 0.585), (x + 0.25, corner), (x, 0.672)]
     head.lay(head.shape(lower), lip)
-    head.lay(head.shape(upper), scaled(lip, 0.80))
+    head.lay(head.shape(upper), scale(lip, 0.80))
     head.lay(head.disc(x + 0.05 * light, 0.705, 0.09, 0.016, soft=0.02), bright, 0.45)
     head.lay(head.disc(x, 0.815, 0.15, 0.03, soft=0.05), dark, 0.38)
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .canvas import Array, Canvas, Colour, Point, mix, scaled
+from .canvas import Array, Canvas, Colour, Point, mix, scale
 from .scene import Scene
 
 
@@ -46,8 +46,8 @@ def _sky_colours(scene: Scene) -> tuple[Colour, Colour, Colour]:
     dark = {"day": 1.0, "dawn": 0.95, "dusk": 0.55, "night": 0.16}[scene.hour] * (0.6 if scene.weather == "storm" else 1.0)
     if "sky" in scene.colours:
         wanted = scene.colours["sky"]
-        top, middle, low = mix(top, scaled(wanted, 0.75), 0.8), mix(middle, wanted, 0.7), mix(low, mix(wanted, (1, 1, 1), 0.4), 0.6)
-    grey_top, grey_middle, grey_low = (scaled(colour, dark) for colour in _GREY_SKY)
+        top, middle, low = mix(top, scale(wanted, 0.75), 0.8), mix(middle, wanted, 0.7), mix(low, mix(wanted, (1, 1, 1), 0.4), 0.6)
+    grey_top, grey_middle, grey_low = (scale(colour, dark) for colour in _GREY_SKY)
     return mix(top, grey_top, grey), mix(middle, grey_middle, grey), mix(low, grey_low, grey)
 
 
@@ -76,7 +76,7 @@ def _stars(canvas: Canvas, horizon: float, count: int) -> None:
 
 
 def _moon(canvas: Canvas, y: float, colour: Colour) -> None:
-    canvas.glow(canvas.sun, y, 0.17, scaled(colour, 0.55), 0.75)
+    canvas.glow(canvas.sun, y, 0.17, scale(colour, 0.55), 0.75)
     canvas.lay(canvas.ellipse(canvas.sun, y, 0.062, 0.062), colour)
 
 
@@ -103,7 +103,7 @@ def _clouds(canvas: Canvas, scene: Scene, horizon: float) -> None:
         bright = mix(mix(low, (1, 1, 1), 0.55), canvas.light.glow, 0.35)
         dark = mix(mix(top, low, 0.45), (0.45, 0.45, 0.55), 0.35)
         if scene.weather in ("storm", "rain"):
-            bright, dark = scaled(bright, 0.80), scaled(dark, 0.62)
+            bright, dark = scale(bright, 0.80), scale(dark, 0.62)
     colours = np.asarray(dark, np.float32) + shade * (np.asarray(bright, np.float32) - np.asarray(dark, np.float32))
     canvas.image += thick[..., None] * (colours - canvas.image)
 
@@ -127,7 +127,7 @@ def _meadow_colour(scene: Scene) -> Colour:
 
 def _meadow(canvas: Canvas, scene: Scene, top: float) -> Ground:
     """The grass in front."""
-    _hills(canvas, scene, top + 0.035 * canvas.ridge(0.9, 2), scaled(_meadow_colour(scene), 0.92), 0.04, 0.16)
+    _hills(canvas, scene, top + 0.035 * canvas.ridge(0.9, 2), scale(_meadow_colour(scene), 0.92), 0.04, 0.16)
     return Ground(top, min(canvas.bottom - 0.06, top + 0.22))
 
 
@@ -174,7 +174,7 @@ def _forest(canvas: Canvas, scene: Scene) -> Ground:
             tall, tone = (0.36 + 0.15 * row) * canvas.draw.uniform(0.75, 1.2), canvas.draw.uniform(0.82, 1.12)
             if row < 3 or abs(x) > 0.27:  # nearest to us is the clearing
                 fir = canvas.polygon(_fir(x + 0.004 * np.sin(0.7 * canvas.time + 9 * x), foot, tall))
-                canvas.lay(fir, scaled(_haze(canvas, scene, needles, far), tone))
+                canvas.lay(fir, scale(_haze(canvas, scene, needles, far), tone))
         floor: Colour = (0.90, 0.93, 0.98) if is_white else mix((0.30, 0.33, 0.18), needles, 0.25)
         _hills(canvas, scene, foot - 0.012 + 0.02 * canvas.ridge(0.5, 3), floor, far * 0.8, 0.14)
     return Ground(horizon, min(canvas.bottom - 0.07, horizon + 0.36))
@@ -239,7 +239,7 @@ def _nowhere(canvas: Canvas, scene: Scene) -> Ground:
     hue = draw.random()
     wheel = [colorsys.hsv_to_rgb((hue + turn) % 1, draw.uniform(0.45, 0.85), draw.uniform(0.6, 0.98)) for turn in turns]
     palette: list[Colour] = [*scene.accents, *(mix(colour, (0.8, 0.8, 0.8), 0.3) for colour in scene.accents)] or wheel
-    canvas.vertical([(0, scaled(palette[0], 0.22)), (1, scaled(palette[-1], 0.50))])
+    canvas.vertical([(0, scale(palette[0], 0.22)), (1, scale(palette[-1], 0.50))])
     tilt = draw.uniform(-0.35, 0.35)
     for k in range(8):
         wave = 0.17 * canvas.ridge(0.75, 3, 0.3, drift=0.02 * canvas.time * (1 + 0.2 * k))

@@ -56,7 +56,7 @@ class ModelSampling:
         """The largest level of the model's own table."""
         return float(self.table[-1])
 
-    def shifted(self, time: float) -> float:
+    def level_at(self, time: float) -> float:
         """The level at flow time ``time`` (0 picture, 1 noise)."""
         if time <= 0.0:
             return 0.0
@@ -75,7 +75,7 @@ class ModelSampling:
         if self.kind == "eps":
             logs = np.log(self.table)
             return float(np.exp(np.interp(timestep, np.arange(len(logs)), logs)))
-        return self.shifted(timestep if self.kind == "flux" else timestep / self.multiplier)
+        return self.level_at(timestep if self.kind == "flux" else timestep / self.multiplier)
 
     def percent_to_sigma(self, percent: float) -> float:
         """The level at a fraction of the sampling (0 start, 1 end), as the start and end settings of nodes use it."""
@@ -85,7 +85,7 @@ class ModelSampling:
             return 0.0 if percent >= 1.0 else self.sigma((1.0 - percent) * 999.0)
         if percent <= 0.0:
             return 1.0
-        return 0.0 if percent >= 1.0 else self.shifted(1.0 - percent)
+        return 0.0 if percent >= 1.0 else self.level_at(1.0 - percent)
 
 
 @lru_cache(maxsize=32)

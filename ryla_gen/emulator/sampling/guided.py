@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .walk import Array, Walk, descent_of, half_log_snr, middle_of, renewed, started_inside, towards
+from .walk import Array, Walk, descent_of, half_log_snr, middle_of, renew_noise, started_inside, towards
 
 
 def _guesses(walk: Walk, i: int, x: Array) -> tuple[Array, Array]:
@@ -25,7 +25,7 @@ def euler_ancestral_cfg_pp(walk: Walk, x: Array) -> Array:
         descent = descent_of(walk, sigma, following)
         alpha = 1.0 - descent.down if walk.is_flow else 1.0
         x = towards(x, free, sigma, descent.down) + np.float32(alpha) * (guided - free)
-        x = renewed(walk, x, descent)
+        x = renew_noise(walk, x, descent)
     return x
 
 
@@ -46,7 +46,7 @@ def dpmpp_2s_ancestral_cfg_pp(walk: Walk, x: Array) -> Array:
             inside = towards(x, free, sigma, middle)
             free = walk.denoise(inside, middle) if walk.unguided is None else walk.unguided(inside, middle)
         x = towards(x, free, sigma, descent.down) + gain
-        x = renewed(walk, x, descent)
+        x = renew_noise(walk, x, descent)
     return x
 
 
@@ -64,7 +64,7 @@ def _multistep(walk: Walk, x: Array, lean: float) -> Array:
         ahead = free if old is None else free + np.float32(lean * h / (2.0 * old[1])) * (free - old[0])
         alpha = 1.0 - descent.down if walk.is_flow else 1.0
         x = towards(x, ahead, sigma, descent.down) + np.float32(alpha) * (guided - free)
-        x = renewed(walk, x, descent)
+        x = renew_noise(walk, x, descent)
         old = (free, h)
     return x
 

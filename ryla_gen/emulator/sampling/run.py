@@ -104,7 +104,7 @@ def sample_both(
     # ComfyUI's ddim keeps what a mask protects under noise of its own.
     around = Noise(noise.seed + 1).draw({}, start.shape) if sampler is ddim else drawn
     walk, last = _walk(context, guider, noise, sigmas, latent, start, around, options)
-    x = sampler(walk, _started(guider.model.sampling, float(sigmas[0]), drawn, start))
+    x = sampler(walk, _start(guider.model.sampling, float(sigmas[0]), drawn, start))
     end = last_level(sampler, sigmas)
     if guider.model.sampling.is_flow and 0.0 < end < 1.0:
         # What is left of the noise is kept on the scale of the picture, so that a second stage can go on.
@@ -112,18 +112,18 @@ def sample_both(
     return {**kept, "samples": np.asarray(x, np.float32)}, {**kept, "samples": last[-1]}
 
 
-def _noised(sampling: ModelSampling, sigma: float, noise: Array, picture: Array) -> Array:
+def _add_noise(sampling: ModelSampling, sigma: float, noise: Array, picture: Array) -> Array:
     """Picture and noise at one level."""
     if sampling.is_flow:
         return np.asarray(np.float32(sigma) * noise + np.float32(1.0 - sigma) * picture, np.float32)
     return np.asarray(np.float32(sigma) * noise + picture, np.float32)
 
 
-def _started(sampling: ModelSampling, sigma: float, noise: Array, picture: Array) -> Array:
+def _start(sampling: ModelSampling, sigma: float, noise: Array, picture: Array) -> Array:
     """The start of a walk: from the very top ComfyUI starts as if the noise had swallowed the picture's variance."""
     if sampling.is_flow or sigma < sampling.sigma_max * (1 - 1e-5):
-        return _noised(sampling, sigma, noise, picture)
-    return _noised(sampling, math.sqrt(1.0 + sigma**2), noise, picture)
+        return _add_noise(sampling, sigma, noise, picture)
+    return _add_noise(sampling, math.sqrt(1.0 + sigma**2), noise, picture)
 
 
 def _walk(
@@ -149,8 +149,8 @@ def _walk(
     unguided: Callable[[Array, float], Array] | None = getattr(denoise, "unguided", None)
     if latent.get("noise_mask") is not None:
         mask = fitted_mask(latent["noise_mask"], start.shape)
-        denoise = _masked(denoise, sampling, mask, start, around)
-        unguided = None if unguided is None else _masked(unguided, sampling, mask, start, around)
+        denoise = _with_mask(denoise, sampling, mask, start, around)
+        unguided = None if unguided is None else _with_mask(unguided, sampling, mask, start, around)
     fresh = np.random.Generator(np.random.PCG64([noise.seed, 1]))
     walk = Walk(
         denoise,
@@ -165,13 +165,13 @@ def _walk(
     return walk, last
 
 
-def _masked(
+def _with_mask(
     denoise: Callable[[Array, float], Array], sampling: ModelSampling, mask: Array, picture: Array, noise: Array
 ) -> Callable[[Array, float], Array]:
     """Only change the picture where the mask is white; elsewhere it stays what it was."""
 
     def masked(x: Array, sigma: float) -> Array:
-        blended = x * mask + _noised(sampling, sigma, noise, picture) * (1 - mask)
+        blended = x * mask + _add_noise(sampling, sigma, noise, picture) * (1 - mask)
         return np.asarray(denoise(blended, sigma) * mask + picture * (1 - mask), np.float32)
 
     return masked

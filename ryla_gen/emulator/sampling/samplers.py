@@ -14,7 +14,7 @@ import numpy as np
 from . import guided, stochastic
 from .flow import Sigmas
 from .unipc import ALMOST_ZERO, unipc
-from .walk import Array, Descent, Sampler, Walk, descent_of, middle_of, renewed, towards
+from .walk import Array, Descent, Sampler, Walk, descent_of, middle_of, renew_noise, towards
 
 
 def euler(walk: Walk, x: Array) -> Array:
@@ -30,7 +30,7 @@ def euler_ancestral(walk: Walk, x: Array) -> Array:
         descent = descent_of(walk, sigma, following)
         x = towards(x, walk.look(i, x), sigma, descent.down)
         if descent.down > 0.0 or walk.is_flow:  # where a large eta asks for a step down to 0, ComfyUI adds no noise back
-            x = renewed(walk, x, descent)
+            x = renew_noise(walk, x, descent)
     return x
 
 
@@ -103,7 +103,7 @@ def _dpm_2(walk: Walk, x: Array, ancestral: bool) -> Array:
         middle = math.sqrt(sigma * descent.down)
         halfway = towards(x, denoised, sigma, middle)
         slope = (halfway - walk.denoise(halfway, middle)) / np.float32(middle)
-        x = renewed(walk, x + slope * np.float32(descent.down - sigma), descent)
+        x = renew_noise(walk, x + slope * np.float32(descent.down - sigma), descent)
     return x
 
 
@@ -183,11 +183,11 @@ def dpmpp_2s_ancestral(walk: Walk, x: Array) -> Array:
         denoised = walk.look(i, x)
         descent = descent_of(walk, sigma, following)
         if descent.down == 0.0:
-            x = renewed(walk, denoised, descent)
+            x = renew_noise(walk, denoised, descent)
             continue
         middle = middle_of(walk, sigma, descent.down)
         second = walk.denoise(towards(x, denoised, sigma, middle), middle)
-        x = renewed(walk, towards(x, second, sigma, descent.down), descent)
+        x = renew_noise(walk, towards(x, second, sigma, descent.down), descent)
     return x
 
 
@@ -246,7 +246,7 @@ def res_multistep_ancestral(walk: Walk, x: Array) -> Array:
             h = math.log(sigma / descent.down)
             bent = (-math.expm1(-h) / h - 1.0) / -h * h * h / old[1]  # h·φ₂ over how far back the last guess is, in steps
             x = towards(x, denoised, sigma, descent.down) + np.float32(bent) * (denoised - old[0])
-        x = renewed(walk, x, descent)
+        x = renew_noise(walk, x, descent)
         old = (denoised, math.log(sigma / descent.down)) if descent.down > 0.0 else None
     return x
 

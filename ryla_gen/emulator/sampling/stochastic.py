@@ -75,7 +75,7 @@ def _steps(walk: Walk) -> Iterator[_Step]:
         yield _Step(i, sigma, following, h)
 
 
-def _moved(walk: Walk, x: Array, guess: Array, step: _Step, part: float) -> Array:
+def _move(walk: Walk, x: Array, guess: Array, step: _Step, part: float) -> Array:
     """The exact solution a part of the way along for a guess that does not change, without noise."""
     h, level = part * step.h, step.level(walk, part)
     kept = level / step.sigma * math.exp(-h * walk.eta)
@@ -97,7 +97,7 @@ def dpmpp_3m_sde(walk: Walk, x: Array) -> Array:
         if step.following == 0.0:
             x = denoised
             continue
-        x = _moved(walk, x, denoised, step, 1.0)
+        x = _move(walk, x, denoised, step, 1.0)
         alpha, whole = _alpha(walk, step.following), step.h * (1 + walk.eta)
         phi_2 = math.expm1(-whole) / whole + 1.0
         if guesses:
@@ -159,10 +159,10 @@ def seeds_2(walk: Walk, x: Array) -> Array:
             continue
         level = step.level(walk, walk.r)
         first = walk.noise() if walk.eta > 0 else np.zeros_like(x)
-        inside = _moved(walk, x, denoised, step, walk.r) + np.float32(level * _spread(walk, walk.r * step.h)) * first
+        inside = _move(walk, x, denoised, step, walk.r) + np.float32(level * _spread(walk, walk.r * step.h)) * first
         second = walk.denoise(inside, level)
         part = np.float32(1.0 / (2.0 * walk.r))
-        x = _moved(walk, x, denoised + part * (second - denoised), step, 1.0)
+        x = _move(walk, x, denoised + part * (second - denoised), step, 1.0)
         if walk.eta > 0:
             x = x + np.float32(step.following) * _joined_noise(walk, first, walk.r * step.h, (1 - walk.r) * step.h)
     return x
@@ -185,13 +185,13 @@ def seeds_3(walk: Walk, x: Array) -> Array:
         third = step.h / 3
         levels = (step.level(walk, 1 / 3), step.level(walk, 2 / 3))
         noise = walk.noise() if walk.eta > 0 else np.zeros_like(x)
-        inside = _moved(walk, x, denoised, step, 1 / 3) + np.float32(levels[0] * _spread(walk, third)) * noise
+        inside = _move(walk, x, denoised, step, 1 / 3) + np.float32(levels[0] * _spread(walk, third)) * noise
         change = walk.denoise(inside, levels[0]) - denoised
         noise = _joined_noise(walk, noise, third, third) if walk.eta > 0 else noise
-        inside = _moved(walk, x, denoised, step, 2 / 3) + np.float32(2.0 * _bent(walk, step, 2 / 3)) * change
+        inside = _move(walk, x, denoised, step, 2 / 3) + np.float32(2.0 * _bent(walk, step, 2 / 3)) * change
         inside = inside + np.float32(levels[1]) * noise
         change = walk.denoise(inside, levels[1]) - denoised
-        x = _moved(walk, x, denoised, step, 1.0) + np.float32(1.5 * _bent(walk, step, 1.0)) * change
+        x = _move(walk, x, denoised, step, 1.0) + np.float32(1.5 * _bent(walk, step, 1.0)) * change
         if walk.eta > 0:
             faded = np.float32(math.exp(-third * walk.eta)) * noise
             fresh = np.float32(_spread(walk, third)) * walk.noise()
@@ -214,7 +214,7 @@ def exp_heun_2_x0_sde(walk: Walk, x: Array) -> Array:
             x = denoised
             continue
         noise = np.float32(step.following * _spread(walk, step.h)) * walk.noise() if walk.eta > 0 else np.zeros_like(x)
-        ahead = _moved(walk, x, denoised, step, 1.0) + noise
+        ahead = _move(walk, x, denoised, step, 1.0) + noise
         x = ahead + np.float32(_bent(walk, step, 1.0)) * (walk.denoise(ahead, step.following) - denoised)
     return x
 

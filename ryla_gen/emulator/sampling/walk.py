@@ -88,7 +88,7 @@ def descent_of(walk: Walk, sigma: float, following: float) -> Descent:
     return Descent(down, math.sqrt(max(following**2 - (down * scale) ** 2, 0.0)), scale)
 
 
-def renewed(walk: Walk, x: Array, descent: Descent) -> Array:
+def renew_noise(walk: Walk, x: Array, descent: Descent) -> Array:
     """Add the fresh noise of an ancestral step, at its end."""
     if descent.up == 0.0:
         return x

@@ -23,7 +23,7 @@ from typing import Any, Self
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from ...comfy.schema import renamed
+from ...comfy.schema import rename_classes
 from ...models.node_schemas import COMFYUI_VERSION, known_version
 from ..base import Folders
 from .catalog import Catalog, builtin_models
@@ -171,7 +171,7 @@ class Emulator:
             # asyncio.Server fails an assertion halfway and leaves its socket open (CPython 3.11, Server._attach).
             for listener in self._listening.sockets:
                 self._loop.remove_reader(listener.fileno())
-            await _accepted()
+            await _wait_accepted()
             self._listening.close()
         connections = [item.transport for item in self._runner.server.connections] if self._runner and self._runner.server else []
         await self.hub.close()
@@ -242,16 +242,16 @@ class Emulator:
 
     def schemas(self, graph: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """Schemas, as they are now, of the classes that a graph uses, and of those that take their place."""
-        now = renamed(graph, self.catalog.schemas, version=self.comfyui)
+        now = rename_classes(graph, self.catalog.schemas, version=self.comfyui)
         classes = (node.get("class_type") for part in (graph, now) for node in part.values())
         return self.catalog.object_info(name for name in classes if isinstance(name, str))
 
-    def judged(self, graph: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    def schemas_for(self, graph: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], list[str]]:
         """Schemas by which a graph is judged, and the weights it names that are stood in for."""
         schemas = self.schemas(graph)
         if self.strict:
             return schemas, []
-        return self.catalog.judged(renamed(graph, self.catalog.schemas, version=self.comfyui), schemas)
+        return self.catalog.schemas_for(rename_classes(graph, self.catalog.schemas, version=self.comfyui), schemas)
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -271,7 +271,7 @@ class Emulator:
             return web.Response(status=500, text="500 Internal Server Error\n\nServer got itself in trouble")
 
 
-async def _accepted() -> None:
+async def _wait_accepted() -> None:
     """Let connections that were accepted a moment ago become ones that the runner knows, and closes."""
     await asyncio.sleep(0)
     taking = [task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__name__", "") == "_accept_connection2"]

@@ -120,9 +120,11 @@ class Catalog:
         """Schemas as the server reports them now: all, or those of ``classes`` that exist."""
         wanted = self.schemas if classes is None else [name for name in dict.fromkeys(classes) if name in self.schemas]
         listed: dict[str, list[str]] = {}
-        return {name: self._filled(name, self.schemas[name], listed) for name in wanted}
+        return {name: self._fill_options(name, self.schemas[name], listed) for name in wanted}
 
-    def judged(self, graph: Mapping[str, Any], schemas: dict[str, dict[str, Any]]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    def schemas_for(
+        self, graph: Mapping[str, Any], schemas: dict[str, dict[str, Any]]
+    ) -> tuple[dict[str, dict[str, Any]], list[str]]:
         """Add every weights file that a graph names to the schemas of its classes; return them, and the names that were not there.
 
         Only what is called like a weights file counts: another value that is not in a list is a mistake.
@@ -144,7 +146,7 @@ class Catalog:
         what = {"file": "video", "audio": "audio"}.get(input_name, "image")
         return f"Invalid {what} file: {value}"
 
-    def _filled(self, name: str, schema: dict[str, Any], listed: dict[str, list[str]]) -> dict[str, Any]:
+    def _fill_options(self, name: str, schema: dict[str, Any], listed: dict[str, list[str]]) -> dict[str, Any]:
         changes: dict[str, list[str]] = {}
         models = file_inputs(schema)
         for spec in input_specs(schema).values():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...comfy.schema import converted_inputs, file_inputs, is_link
-from .stand_ins import Graph, Schemas, Types, carries, chosen
+from .stand_ins import Graph, Schemas, Types, carries, inputs_by_output
 
 SAMPLERS = frozenset({"KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced", "SeedVR2VideoUpscaler"})
 """Emulated classes that make pictures of their own."""
@@ -27,7 +27,7 @@ _EMBEDDING = re.compile(r"\bembedding:([^\s,:()<>]+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class NodeCannotRun:
     """A node that the emulator cannot run."""
 
     node_id: str
@@ -41,7 +41,7 @@ class Coverage:
 
     stood_in: tuple[str, ...]
     """Classes that are stood in for by their types."""
-    stops: tuple[Stop, ...]
+    stops: tuple[NodeCannotRun, ...]
 
     def error(self) -> dict[str, Any]:
         """The refusal, in the form of ComfyUI's."""
@@ -62,16 +62,16 @@ def coverage(graph: Graph, schemas: Schemas, outputs: Collection[str], emulated:
 
     """
     look = _Look(graph, schemas, frozenset(emulated))
-    stops: dict[str, Stop] = {}
+    stops: dict[str, NodeCannotRun] = {}
     needed: dict[str, None] = {}
     for output in outputs:
         needed |= dict.fromkeys(look.needs(output))
         if look.kind(output) not in look.emulated:
-            stops[output] = Stop(output, look.kind(output), "it saves or shows something in a way that is not emulated")
+            stops[output] = NodeCannotRun(output, look.kind(output), "it saves or shows something in a way that is not emulated")
         elif look.kind(output) not in TEXT_OUTPUTS:
-            for node_id in look.unfounded(output):
+            for node_id in look.find_unfounded(output):
                 reason = "it would make the result on its own: no emulated sampler or loaded file is behind it"
-                stops.setdefault(node_id, Stop(node_id, look.kind(node_id), reason))
+                stops.setdefault(node_id, NodeCannotRun(node_id, look.kind(node_id), reason))
     stood_in = [look.kind(node_id) for node_id in needed if look.is_stand_in(node_id) and not look.only_loads(node_id)]
     return Coverage(tuple(dict.fromkeys(stood_in)), tuple(stops.values()))
 
@@ -113,7 +113,7 @@ class _Look:
             todo += [source for source in dict.fromkeys(sources) if source not in seen]
             seen.update(sources)
 
-    def unfounded(self, output: str) -> list[str]:
+    def find_unfounded(self, output: str) -> list[str]:
         """The stand-ins that would make what an output saves, where nothing emulated is behind them."""
         return [node_id for link in self._carriers(output, -1) for node_id in self._alone(link)]
 
@@ -140,7 +140,7 @@ class _Look:
             return [value for value in inputs.values() if is_link(value) and carries(self.types.of_link(value))]
         if node_id not in self._chosen:
             schema = self.schemas[self.kind(node_id)]
-            self._chosen[node_id] = chosen(schema, self.types.of_inputs(inputs, schema))
+            self._chosen[node_id] = inputs_by_output(schema, self.types.of_inputs(inputs, schema))
         return [inputs[name] for name in self._chosen[node_id][slot] if is_link(inputs[name])]
 
 

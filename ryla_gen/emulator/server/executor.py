@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...comfy.schema import is_link
-from ..base import NODES, Context, Folders, Interrupted, NodeResult
+from ..base import NODES, Context, Folders, NodeInterrupted, NodeResult
 from .coverage import Coverage, coverage
 from .knobs import Knobs, OutOfMemoryError, Stats
-from .plan import Plan, needed_inputs, nested, signatures
-from .queue import Job, PromptQueue
+from .plan import ExecutionPlan, needed_inputs, nest_inputs, signatures
+from .queue import PromptQueue, QueuedPrompt
 from .sockets import Hub
 from .stand_ins import Types
 
@@ -51,10 +51,10 @@ Cache = dict[str, _Cached]
 """Results by node signature. Holds the nodes of the last prompt and no others, ComfyUI's default."""
 
 
-class Run:
+class PromptRun:
     """One prompt while it runs."""
 
-    def __init__(self, executor: Executor, job: Job, schemas: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(self, executor: Executor, job: QueuedPrompt, schemas: Mapping[str, Mapping[str, Any]]) -> None:
         self.executor = executor
         self.job = job
         self.hub = executor.hub
@@ -118,7 +118,7 @@ class Run:
     def stop_if_interrupted(self) -> None:
         """Raise when this prompt was interrupted."""
         if self.job.interrupted.is_set():
-            raise Interrupted
+            raise NodeInterrupted
 
     def wait(self, seconds: float) -> None:
         """Do nothing for a while, unless interrupted."""
@@ -139,7 +139,7 @@ class Run:
         cache.clear()  # before the work begins, so that the last prompt's pictures do not stay beside the new ones
         cached = [node_id for node_id in graph if node_id in self.results]
         self.say("execution_cached", nodes=cached, timestamp=self.note("execution_cached", nodes=cached)["timestamp"])
-        plan = Plan(inputs, frozenset(self.job.outputs), lambda node_id: self._unneeded(node_id, inputs[node_id]))
+        plan = ExecutionPlan(inputs, frozenset(self.job.outputs), lambda node_id: self._unneeded_inputs(node_id, inputs[node_id]))
         plan.find(self.job.outputs, set(self.results))
         try:
             self.wait(self.knobs.silent_seconds)
@@ -176,14 +176,14 @@ class Run:
 
     def _call(self, node_id: str, inputs: Mapping[str, Any]) -> NodeResult:
         class_type = self.job.graph[node_id]["class_type"]
-        without = self._unneeded(node_id, inputs)
+        without = self._unneeded_inputs(node_id, inputs)
         values = {name: self._value(value) if is_link(value) else value for name, value in inputs.items() if name not in without}
         self.current_inputs = values
         emulated = NODES.get(class_type)
         pnginfo = self.job.extra_data.get("extra_pnginfo") or {}
         executor = self.executor
         context = Context(node_id, executor.folders, self.job.graph, pnginfo, self.report, self.send_image, executor.log)
-        result = self._stand_in(class_type, inputs, values) if emulated is None else emulated.run(context, **nested(values))
+        result = self._stand_in(class_type, inputs, values) if emulated is None else emulated.run(context, **nest_inputs(values))
         if not isinstance(result, NodeResult):
             raise TypeError(f"{class_type} returned {type(result).__name__}, not a NodeResult")
         self.size += len(json.dumps(dict(result.ui)))  # what cannot be sent fails here, as this node's fault
@@ -195,7 +195,7 @@ class Run:
         schema = self.schemas[class_type]
         return stand_in(schema, self.types.of_inputs(inputs, schema), values)
 
-    def _unneeded(self, node_id: str, inputs: Mapping[str, Any]) -> Collection[str]:
+    def _unneeded_inputs(self, node_id: str, inputs: Mapping[str, Any]) -> Collection[str]:
         """Inputs whose sources a node does not need, as far as what is computed by now tells."""
         emulated = NODES.get(self.job.graph[node_id]["class_type"])
         if emulated is None or emulated.unneeded is None:
@@ -239,13 +239,13 @@ class Run:
             exception_message=f"{error}\n",
             exception_type=_type_name(error),
             traceback=traceback.format_tb(error.__traceback__),
-            current_inputs={name: [_shown(value)] for name, value in self.current_inputs.items()},
+            current_inputs={name: [_short_text(value)] for name, value in self.current_inputs.items()},
             current_outputs=list(self.results),
         )
         self._end("error")
         self.say("execution_error", **data)
 
-    def stopped(self) -> None:
+    def say_interrupted(self) -> None:
         """Say that the prompt was interrupted: to its client, or to everybody when it has none."""
         class_type = self.job.graph.get(self.current, {}).get("class_type", "")
         executed = list(self.executed)
@@ -314,11 +314,11 @@ class Executor:
             if job.client_id is not None:
                 self.hub.send("executing", {"node": None, "prompt_id": job.prompt_id}, job.client_id)
 
-    def _run(self, job: Job) -> None:
+    def _run(self, job: QueuedPrompt) -> None:
         if self._free:
             self._free = False
             self._cache.clear()
-        run = Run(self, job, self.schemas(job.graph))
+        run = PromptRun(self, job, self.schemas(job.graph))
         if self.knobs.die_on_prompt:
             self.die()
             raise Died
@@ -328,8 +328,8 @@ class Executor:
         began = time.monotonic()
         try:
             run.execute(self._cache)
-        except Interrupted:
-            run.stopped()
+        except NodeInterrupted:
+            run.say_interrupted()
         except BaseException as error:  # SystemExit too: it would leave a server that answers and never works again
             run.fail(error)
         else:
@@ -354,7 +354,7 @@ def _type_name(error: BaseException) -> str:
     return kind.__qualname__ if plain else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _shown(value: Any) -> Any:
+def _short_text(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     text = str(value)

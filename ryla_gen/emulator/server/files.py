@@ -54,7 +54,7 @@ def _hash_of(path: Path, size: int, modified: int) -> str:
 
 def next_names(folder: Path, prefix: str, width: int, height: int) -> tuple[Path, str, str, int]:
     """Where files of a prefix go: folder (made), name without number, subfolder, and the first free number."""
-    prefix = _filled(prefix, width, height)
+    prefix = _fill_prefix(prefix, width, height)
     path = PurePosixPath(prefix.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts:
         raise ValueError(f"Saving image outside the output folder is not allowed: filename_prefix {prefix!r} leads out of it")
@@ -68,7 +68,7 @@ def next_names(folder: Path, prefix: str, width: int, height: int) -> tuple[Path
     return target, path.name, subfolder, max(taken, default=0) + 1
 
 
-def _filled(prefix: str, width: int, height: int) -> str:
+def _fill_prefix(prefix: str, width: int, height: int) -> str:
     if "%" not in prefix:
         return prefix
     now = time.localtime()

@@ -17,7 +17,7 @@ from ...comfy.schema import converted_inputs, is_link
 _RANK_OUTPUT, _RANK_FEEDS_OUTPUT, _RANK_OTHER = range(3)
 
 
-def nested(inputs: Mapping[str, Any]) -> dict[str, Any]:
+def nest_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Inputs as a node gets them: ``resize_type`` and ``resize_type.width`` become one mapping with both in it."""
     result: dict[str, Any] = {}
     heads = {name.partition(".")[0] for name in inputs if "." in name}
@@ -76,7 +76,7 @@ def needed_inputs(
 
 
 @dataclass(slots=True)
-class Plan:
+class ExecutionPlan:
     """Which nodes run, and in which order: outputs as soon as they can, then what feeds an output, then as found.
 
     Iterate once, after ``find``.
@@ -101,13 +101,13 @@ class Plan:
             if node_id in self.found:
                 continue
             self.found[node_id] = len(self.found)
-            needed = set() if node_id in self.done else self._needed(node_id)
+            needed = set() if node_id in self.done else self._missing_sources(node_id)
             self.blockers[node_id] = needed
             for source in needed:
                 self.blocked.setdefault(source, []).append(node_id)
             todo.extend(needed)
 
-    def _needed(self, node_id: str) -> set[str]:
+    def _missing_sources(self, node_id: str) -> set[str]:
         """Sources that a node still waits for."""
         without = self.unneeded(node_id)
         inputs = {name: value for name, value in self.inputs[node_id].items() if name not in without}
@@ -118,7 +118,7 @@ class Plan:
         heapq.heapify(ready)
         while ready:
             node_id = heapq.heappop(ready)[2]
-            if node_id not in self.done and (more := self._needed(node_id)):
+            if node_id not in self.done and (more := self._missing_sources(node_id)):
                 for other in self._wait(node_id, more):
                     heapq.heappush(ready, self._key(other))
                 continue

@@ -15,7 +15,7 @@ HISTORY_BYTES = 64 * 2**20
 
 
 @dataclass(slots=True)
-class Job:
+class QueuedPrompt:
     """One accepted prompt."""
 
     number: float
@@ -46,8 +46,8 @@ class PromptQueue:
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
         self._guard = threading.Condition()
-        self._pending: list[Job] = []
-        self._running: Job | None = None
+        self._pending: list[QueuedPrompt] = []
+        self._running: QueuedPrompt | None = None
         self._history: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._sizes: dict[str, int] = {}
         self._closed = False
@@ -57,7 +57,7 @@ class PromptQueue:
         with self._guard:
             return len(self._pending) + (self._running is not None)
 
-    def put(self, job: Job) -> None:
+    def put(self, job: QueuedPrompt) -> None:
         """Add a prompt behind all of the same or a smaller number."""
         with self._guard:
             index = next((i for i, other in enumerate(self._pending) if other.number > job.number), len(self._pending))
@@ -65,7 +65,7 @@ class PromptQueue:
             self._guard.notify()
         self._changed()
 
-    def take(self) -> Job | None:
+    def take(self) -> QueuedPrompt | None:
         """Wait for the next prompt, which then counts as running; None once the queue is closed."""
         with self._guard:
             self._guard.wait_for(lambda: self._pending or self._closed)

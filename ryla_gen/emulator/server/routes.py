@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import BodyPartReader, WSMsgType, web
 
-from ...comfy.schema import renamed, validate
+from ...comfy.schema import rename_classes, validate
 from ...version import __version__
 from .coverage import embeddings_in, notices
 from .executor import covered_by_emulator
 from .files import served_as
-from .queue import Job
-from .sockets import Socket
+from .queue import QueuedPrompt
+from .sockets import ClientSocket
 
 if TYPE_CHECKING:
     from . import Emulator
@@ -91,11 +91,11 @@ class Routes:
         graph = body["prompt"]
         if not isinstance(graph, dict) or not all(isinstance(node, dict) for node in graph.values()):
             raise ValueError("the prompt is not a graph in API format")  # ComfyUI stumbles too: 500
-        (schemas, unknown), version = self.emulator.judged(graph), self.emulator.comfyui
+        (schemas, unknown), version = self.emulator.schemas_for(graph), self.emulator.comfyui
         verdict = validate(graph, schemas, self.emulator.catalog.check_upload, version=version)
         if verdict.error is not None and verdict.error["type"] == "http_500":
             raise ValueError(verdict.error["details"])
-        graph = dict(renamed(graph, schemas, version=version))
+        graph = dict(rename_classes(graph, schemas, version=version))
         if not verdict.ok:
             return web.json_response({"error": verdict.error, "node_errors": verdict.node_errors}, status=400)
         covered = await asyncio.to_thread(covered_by_emulator, graph, schemas, verdict.outputs)
@@ -111,13 +111,13 @@ class Routes:
             node_errors = _made_up_errors(graph)
         return web.json_response({"prompt_id": job.prompt_id, "number": job.number, "node_errors": node_errors})
 
-    def _accept(self, body: dict[str, Any], graph: dict[str, Any], outputs: list[str], size: int) -> Job:
+    def _accept(self, body: dict[str, Any], graph: dict[str, Any], outputs: list[str], size: int) -> QueuedPrompt:
         number = float(body["number"]) if "number" in body else self.emulator.next_number()
         extra = dict(body.get("extra_data") or {})
         if "client_id" in body:
             extra["client_id"] = body["client_id"]
         prompt_id = str(body.get("prompt_id") or uuid.uuid4())
-        job = Job(-number if body.get("front") else number, prompt_id, graph, extra, outputs, size)
+        job = QueuedPrompt(-number if body.get("front") else number, prompt_id, graph, extra, outputs, size)
         self.emulator.stats.prompts += 1
         return job
 
@@ -259,7 +259,7 @@ class Routes:
         response = web.WebSocketResponse(max_msg_size=MAX_BODY)
         await response.prepare(request)
         client_id = request.query.get("clientId") or uuid.uuid4().hex
-        socket = Socket(client_id, response, request.transport)
+        socket = ClientSocket(client_id, response, request.transport)
         hub = self.emulator.hub
         hub.add(socket)
         hub.send("status", {"status": self.emulator.status(), "sid": client_id}, client_id)
@@ -275,7 +275,7 @@ class Routes:
                 await writer  # what it could not send any more is of no interest: the client is gone
         return response
 
-    async def _read(self, socket: Socket) -> None:
+    async def _read(self, socket: ClientSocket) -> None:
         first = True
         async for message in socket.websocket:
             if message.type is not WSMsgType.TEXT:

@@ -46,7 +46,7 @@ class _Message:
 
 
 @dataclass(eq=False, slots=True)
-class Socket:
+class ClientSocket:
     """One open websocket."""
 
     client_id: str
@@ -105,8 +105,8 @@ class Hub:
         self._plain_previews = plain_previews
         self._knobs = knobs
         self._stats = stats
-        self._sockets: dict[str, Socket] = {}
-        self._open: set[Socket] = set()
+        self._sockets: dict[str, ClientSocket] = {}
+        self._open: set[ClientSocket] = set()
 
     # From any thread ---------------------------------------------------------------------------------------------
 
@@ -129,7 +129,7 @@ class Hub:
             head = struct.pack(">II", _PREVIEW_WITH_METADATA, len(text)) + text
         else:
             head = struct.pack(">II", _PREVIEW, code)
-        self._post(_Message(head + _encoded(image, form), preview=form == "JPEG"), client_id, metadata)
+        self._post(_Message(head + _encode(image, form), preview=form == "JPEG"), client_id, metadata)
 
     def listening(self, client_id: str | None) -> bool:
         """True when a message to this client would be received."""
@@ -142,7 +142,7 @@ class Hub:
             for socket in self._of(client_id)
         )
 
-    def _of(self, client_id: str | None) -> list[Socket]:
+    def _of(self, client_id: str | None) -> list[ClientSocket]:
         if client_id is None:
             return list(self._sockets.values())
         socket = self._sockets.get(client_id)
@@ -161,20 +161,20 @@ class Hub:
             if metadata in (None, socket.metadata) and not socket.push(message):
                 socket.abort()
 
-    def add(self, socket: Socket) -> None:
+    def add(self, socket: ClientSocket) -> None:
         """Take a socket in; an older one of the same client id goes deaf, as in ComfyUI."""
         self._open.add(socket)
         self._sockets[socket.client_id] = socket
         self._stats.sockets = len(self._open)
 
-    def remove(self, socket: Socket) -> None:
+    def remove(self, socket: ClientSocket) -> None:
         """Forget a closed socket."""
         self._open.discard(socket)
         if self._sockets.get(socket.client_id) is socket:
             del self._sockets[socket.client_id]
         self._stats.sockets = len(self._open)
 
-    async def write(self, socket: Socket) -> None:
+    async def write(self, socket: ClientSocket) -> None:
         """Send what waits for one socket until it closes."""
         while True:
             await socket.wake.wait()
@@ -201,7 +201,7 @@ class Hub:
                 socket.abort()
 
 
-def _encoded(image: Image, form: Literal["JPEG", "PNG"]) -> bytes:
+def _encode(image: Image, form: Literal["JPEG", "PNG"]) -> bytes:
     from PIL.PngImagePlugin import PngInfo  # here, because the server is up before a picture is wanted
 
     buffer = io.BytesIO()

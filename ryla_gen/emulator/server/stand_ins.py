@@ -1,7 +1,7 @@
 """Stands in for node classes without an emulation of their own, by the types of their inputs and outputs.
 
 An output passes on an input of its type; without one it is made from an input of a kindred type, and without that it is plain.
-``chosen`` decides from a graph alone, so that the same is known before anything runs. Computes nothing itself.
+``inputs_by_output`` decides from a graph alone, so that the same is known before anything runs. Computes nothing itself.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _type_of(literal: Any) -> str:
     return "STRING"
 
 
-def chosen(schema: Mapping[str, Any], types: Mapping[str, str]) -> list[tuple[str, ...]]:
+def inputs_by_output(schema: Mapping[str, Any], types: Mapping[str, str]) -> list[tuple[str, ...]]:
     """Say for each output of a class which inputs it is made from; none for a plain one.
 
     Args:
@@ -118,12 +118,12 @@ def chosen(schema: Mapping[str, Any], types: Mapping[str, str]) -> list[tuple[st
     outputs = [str(kind) for kind in schema.get("output") or ()]
     names = [str(name) for name in schema.get("output_name") or outputs]
     return [
-        _chosen(kind, name, outputs[:slot].count(kind), types)
+        _inputs_for(kind, name, outputs[:slot].count(kind), types)
         for slot, (kind, name) in enumerate(zip(outputs, names, strict=False))
     ]
 
 
-def _chosen(kind: str, name: str, place: int, types: Mapping[str, str]) -> tuple[str, ...]:
+def _inputs_for(kind: str, name: str, place: int, types: Mapping[str, str]) -> tuple[str, ...]:
     wanted = types_in(kind)
     same = [given for given, having in types.items() if wanted & types_in(having)]
     if kind in NUMBERS:  # another number would be a wrong one

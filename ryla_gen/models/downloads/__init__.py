@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import FileProgress, FileReport, FileStatus, Outcome, Progress, Report, Stage, State
+from .base import FileProgress, FileReport, FileStatus, Outcome, Report, Stage, State, SyncProgress
 from .sync import sync
 from .verify import status, verify
 
@@ -11,10 +11,10 @@ __all__ = [
     "FileReport",
     "FileStatus",
     "Outcome",
-    "Progress",
     "Report",
     "Stage",
     "State",
+    "SyncProgress",
     "status",
     "sync",
     "verify",

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from ...errors import InvalidInputError, PlainData, RylaGenError, StorageFailedError
-from ...support.counting import counted
+from ...support.counting import count_text
 from ..weights_table import Weights
 
 State = Literal["present", "missing", "partial", "wrong_size", "wrong_hash", "unverified"]
@@ -94,7 +94,7 @@ class FileProgress:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class SyncProgress:
     """The whole, at most ten times a second, always from the caller's own thread."""
 
     bytes: int
@@ -173,7 +173,7 @@ class Report:
             hints = dict.fromkeys(item.error.hint for item in self.failures if item.error)
             data = [item.to_data() for item in self.failures]
             raise StorageFailedError(
-                f"{len(data)} of {counted(len(self.files), 'file')} failed:\n{lines}", "\n  ".join(hints), {"failures": data}
+                f"{len(data)} of {count_text(len(self.files), 'file')} failed:\n{lines}", "\n  ".join(hints), {"failures": data}
             )
 
     def to_data(self) -> PlainData:

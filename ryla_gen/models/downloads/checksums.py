@@ -17,7 +17,7 @@ from ...errors import StorageFailedError
 from ...support.file_locks import file_lock
 from ..weights_table import Weights
 from .base import PRIVATE
-from .retry import Stop
+from .retry import CancelToken
 
 VERSION = 1
 """Of the file's shape."""
@@ -26,7 +26,7 @@ POLL = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class ChecksumRecord:
     """One file that was hashed in this folder and found right."""
 
     repo: str
@@ -57,7 +57,7 @@ class Records:
         self.written = 0
         """Records put through this object."""
 
-    def all(self) -> dict[str, Record]:
+    def all(self) -> dict[str, ChecksumRecord]:
         """Every record by the file's label; empty where nothing was ever recorded."""
         try:
             data = json.loads(self.path.read_text(encoding="utf-8"))
@@ -72,7 +72,7 @@ class Records:
             hint = f"Move {self.path} away and run `ryla-gen weights verify`: it hashes every file and writes it again."
             raise StorageFailedError(f"The recorded hashes in {self.path} cannot be read: {error}", hint) from error
 
-    def put(self, row: Weights, record: Record, stop: Stop) -> None:
+    def put(self, row: Weights, record: ChecksumRecord, stop: CancelToken) -> None:
         """Add or replace one record."""
         with self.lock("records", stop):
             everything = {**self.all(), row.label: record}
@@ -87,7 +87,7 @@ class Records:
                 raise
 
     @contextmanager
-    def lock(self, name: str, stop: Stop) -> Iterator[None]:
+    def lock(self, name: str, stop: CancelToken) -> Iterator[None]:
         """Keep other processes and threads from the same file; the system frees it when its holder dies."""
         self.locks.mkdir(parents=True, exist_ok=True)
         lock = file_lock(self.locks / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock")
@@ -104,6 +104,6 @@ class Records:
             lock.release()
 
 
-def _record(data: dict[str, Any]) -> Record:
-    known = {field.name for field in fields(Record)}
-    return Record(**{name: value for name, value in data.items() if name in known})
+def _record(data: dict[str, Any]) -> ChecksumRecord:
+    known = {field.name for field in fields(ChecksumRecord)}
+    return ChecksumRecord(**{name: value for name, value in data.items() if name in known})

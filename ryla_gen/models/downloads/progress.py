@@ -10,8 +10,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from typing import Any
 
-from .base import FileProgress, Progress, Stage
-from .retry import Stop
+from .base import FileProgress, Stage, SyncProgress
+from .retry import CancelToken
 
 BEAT = 0.1
 """Seconds between two pictures: faster cannot be read."""
@@ -29,7 +29,7 @@ class _Line:
 class Board:
     """What every file is at."""
 
-    def __init__(self, show: Callable[[Progress], None] | None) -> None:
+    def __init__(self, show: Callable[[SyncProgress], None] | None) -> None:
         self._show, self._lock = show, threading.Lock()
         self._lines: dict[str, _Line] = {}
         self._flow = 0
@@ -49,14 +49,14 @@ class Board:
             line.total = total if total is not None else line.total
             line.bytes = bytes if bytes is not None else line.bytes
 
-    def moved(self, name: str, size: int, *, flow: bool = True) -> None:
+    def add_bytes(self, name: str, size: int, *, flow: bool = True) -> None:
         """So many bytes more (or less, when a file begins again); with ``flow`` they count for the speed."""
         with self._lock:
             self._lines[name].bytes += size
             if flow:
                 self._flow += max(size, 0)
 
-    def watch(self, futures: Collection[Future[Any]], stop: Stop, finished: Callable[[], None] | None = None) -> None:
+    def watch(self, futures: Collection[Future[Any]], stop: CancelToken, finished: Callable[[], None] | None = None) -> None:
         """Show the picture until every future is done; call ``finished`` whenever some are. An interruption here stops them all."""
         pending = set(futures)
         try:
@@ -76,7 +76,7 @@ class Board:
             self._shown = now
             self._show(self._picture(now))
 
-    def _picture(self, now: float) -> Progress:
+    def _picture(self, now: float) -> SyncProgress:
         with self._lock:
             self._samples.append((now, self._flow))
             while len(self._samples) > 2 and self._samples[1][0] <= now - WINDOW:
@@ -86,4 +86,4 @@ class Board:
             files = tuple(FileProgress(name, line.stage, line.bytes, line.total) for name, line in self._lines.items())
         have = sum(item.bytes for item in files)
         total = sum(item.bytes if item.total is None or item.stage == "failed" else item.total for item in files)
-        return Progress(have, total, speed, max(total - have, 0) / speed if speed > 0 else None, files)
+        return SyncProgress(have, total, speed, max(total - have, 0) / speed if speed > 0 else None, files)

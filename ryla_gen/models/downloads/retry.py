@@ -32,7 +32,7 @@ class PassingError(Exception):
         self.wait = wait
 
 
-class Stop:
+class CancelToken:
     """One flag that every thread of a sync looks at."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Stop:
         self.check()
 
 
-def patiently(action: Callable[[], T], moved: Callable[[], int], tries: int, stop: Stop) -> T:
+def patiently(action: Callable[[], T], moved: Callable[[], int], tries: int, stop: CancelToken) -> T:
     """Repeat ``action`` after passing faults; give up after ``tries`` in a row in which ``moved()`` did not grow."""
     fruitless, reached = 0, moved()
     while True:
@@ -69,7 +69,7 @@ def patiently(action: Callable[[], T], moved: Callable[[], int], tries: int, sto
             stop.sleep(PAUSES.pause(fruitless - 1) if fault.wait is None else min(fault.wait, PAUSES.longest_pause))
 
 
-def sha256_of(path: Path, seen: Callable[[int], None], stop: Stop) -> str:
+def sha256_of(path: Path, seen: Callable[[int], None], stop: CancelToken) -> str:
     """Hash a file; ``seen`` is called with the bytes that each step read."""
     digest = hashlib.sha256()
     with path.open("rb") as file:

@@ -71,7 +71,7 @@ class Sources:
         Raises PassingError for what may pass, else NotAuthorizedError, ModelNotFoundError or BackendUnreachableError.
         """
         revision = row.revision or known
-        with self._explained(row, revision):
+        with self._explain(row, revision):
             if row.repo.startswith(RELEASE):
                 return self._release(row)
             found = self._hub(row, revision or self._commits.get(row.repo) or constants.DEFAULT_REVISION)
@@ -107,7 +107,7 @@ class Sources:
     def open(self, row: Weights, origin: Origin, start: int) -> Iterator[Any]:
         """Open the stream of a file's bytes from ``start``; the answer may begin at zero all the same. Raises as ``probe`` does."""
         span = {"Range": f"bytes={start}-"} if start else {}
-        with self._explained(row, origin.commit), self._response(origin.url, {**origin.headers, **span}) as response:
+        with self._explain(row, origin.commit), self._response(origin.url, {**origin.headers, **span}) as response:
             yield response
 
     @contextmanager
@@ -120,7 +120,7 @@ class Sources:
             yield response
 
     @contextmanager
-    def _explained(self, row: Weights, revision: str | None) -> Iterator[None]:
+    def _explain(self, row: Weights, revision: str | None) -> Iterator[None]:
         try:
             yield
         except (HfHubHTTPError, _RefusedError) as error:
@@ -141,12 +141,12 @@ class Sources:
             wait = str(response.headers.get("Retry-After", ""))
             return PassingError(self._unreachable(row, revision, f"HTTP {status}"), float(wait) if wait.isdigit() else None)
         if code == "GatedRepo":
-            return self._gated(row, revision)
+            return self._gated_error(row, revision)
         if code == "RevisionNotFound":
-            return self._gone(row, revision, f"{row.repo} has no revision {revision}")
+            return self._gone_error(row, revision, f"{row.repo} has no revision {revision}")
         if code == "RepoNotFound" or (status == 401 and not self._token and not row.repo.startswith(RELEASE)):
             # The hub answers 401 to strangers for a repository that does not exist, so that private ones cannot be guessed.
-            return self._gone(row, revision, f"There is no repository {row.repo}, or it is private")
+            return self._gone_error(row, revision, f"There is no repository {row.repo}, or it is private")
         if status in (401, 403) and not str(response.url).startswith(self.endpoint):
             # The next try gets a freshly signed address.
             return PassingError(self._unreachable(row, revision, f"HTTP {status} of its store"))
@@ -154,7 +154,7 @@ class Sources:
             hint = "Check HF_TOKEN: it must be valid and may read this repository (https://huggingface.co/settings/tokens)."
             return NotAuthorizedError(f"{row.repo} was refused with HTTP {status}.", hint, _details(row, revision))
         if status in (404, 410):
-            return self._gone(
+            return self._gone_error(
                 row, revision, f"{row.repo} has no file {row.file} at revision {revision or constants.DEFAULT_REVISION}"
             )
         return PassingError(self._unreachable(row, revision, f"HTTP {status}"))
@@ -164,7 +164,7 @@ class Sources:
             return f"{self._github}/{row.repo.removeprefix(RELEASE).split()[0]}/releases"
         return f"{self.endpoint}/{row.repo}"
 
-    def _gated(self, row: Weights, revision: str | None) -> NotAuthorizedError:
+    def _gated_error(self, row: Weights, revision: str | None) -> NotAuthorizedError:
         why = "the account of the token has no access" if self._token else "no token was given"
         hint = (
             f"Accept the licence at {self._page(row)} with your account, then put a read token of it into HF_TOKEN "
@@ -172,7 +172,7 @@ class Sources:
         )
         return NotAuthorizedError(f"{row.repo} is gated, and {why}.", hint, _details(row, revision))
 
-    def _gone(self, row: Weights, revision: str | None, what: str) -> ModelNotFoundError:
+    def _gone_error(self, row: Weights, revision: str | None, what: str) -> ModelNotFoundError:
         hint = f"It was moved or deleted: look at {self._page(row)} and correct the row of {row.label} in weights.json."
         return ModelNotFoundError(f"{what}.", hint, _details(row, revision))
 

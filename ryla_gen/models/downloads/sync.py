@@ -16,12 +16,12 @@ from pathlib import Path
 from ...errors import RylaGenError, StorageFailedError
 from ...support.numbers import format_bytes
 from ..weights_table import Weights
-from .base import FileReport, FileStatus, Outcome, Progress, Report, distinct
-from .checksums import Record, Records
+from .base import FileReport, FileStatus, Outcome, Report, SyncProgress, distinct
+from .checksums import ChecksumRecord, Records
 from .progress import Board
-from .retry import Stop, patiently, sha256_of
+from .retry import CancelToken, patiently, sha256_of
 from .sources import GITHUB, Sources, with_details
-from .transfer import Arrived, Plan, adopt, fetch
+from .transfer import Arrived, TransferPlan, adopt, fetch
 from .verify import examine, look, now
 
 WORKERS = 4
@@ -45,101 +45,103 @@ class _Sync:
 
     def __init__(self, models: Path, sources: Sources, cache: Path | None, tries: int, board: Board) -> None:
         self.models, self.sources, self.cache, self.tries, self.board = models, sources, cache, tries, board
-        self.records, self.stop = Records(models), Stop()
+        self.records, self.stop = Records(models), CancelToken()
 
     def look(self, row: Weights) -> FileStatus:
         return look(row, self.models, self.records.all().get(row.label))
 
-    def prepare(self, row: Weights) -> Plan | _Settled:
+    def prepare(self, row: Weights) -> TransferPlan | _Settled:
         """Find out whether the file has to come, and then from where; never raises for the fault of one file."""
         try:
             found = self.look(row)
             if found.state == "unverified" and found.sha256 is not None:
-                found = self._examined(row)
+                found = self._examine(row)
                 if found.state == "present":
-                    return self._settled(row, "verified", found.bytes)
+                    return self._settle(row, "verified", found.bytes)
             if found.state == "present":
-                return self._settled(row, "already", found.bytes)
+                return self._settle(row, "already", found.bytes)
             return self._plan(row, found)
         except RylaGenError as error:
-            return self._failed(row, error)
+            return self._fail(row, error)
         except OSError as error:
-            return self._failed(row, StorageFailedError(f"{row.label} cannot be read: {error}"))
+            return self._fail(row, StorageFailedError(f"{row.label} cannot be read: {error}"))
 
-    def _examined(self, row: Weights) -> FileStatus:
+    def _examine(self, row: Weights) -> FileStatus:
         self.board.stage(row.label, "checking")
-        found = examine(row, self.models, self.records, lambda size: self.board.moved(row.label, size), self.stop)
+        found = examine(row, self.models, self.records, lambda size: self.board.add_bytes(row.label, size), self.stop)
         self.board.stage(row.label, "waiting", bytes=0)
         return found
 
-    def _plan(self, row: Weights, found: FileStatus) -> Plan | _Settled:
+    def _plan(self, row: Weights, found: FileStatus) -> TransferPlan | _Settled:
         record = self.records.all().get(row.label)
         known = record.revision if record and record.holds(row) else None
         origin = patiently(lambda: self.sources.probe(row, known), lambda: 0, self.tries, self.stop)
         size = found.expected_bytes if found.expected_bytes is not None else origin.size
-        plan = Plan(row, origin, found.path, found.sha256 or origin.sha256, size)
+        plan = TransferPlan(row, origin, found.path, found.sha256 or origin.sha256, size)
         _same_as_told(plan)
         if found.state == "unverified" and (plan.sha256 is not None or record is None) and self._takes(plan):
-            return self._settled(row, "verified", found.bytes)
+            return self._settle(row, "verified", found.bytes)
         self.board.stage(row.label, "waiting", bytes=0, total=plan.size)
         return plan
 
-    def _takes(self, plan: Plan) -> bool:
+    def _takes(self, plan: TransferPlan) -> bool:
         """True if the file on disk is the expected one (by sha256; by size when no hash is published)."""
         self.board.stage(plan.row.label, "checking", total=plan.size)
-        actual = sha256_of(plan.path, lambda size: self.board.moved(plan.row.label, size), self.stop)
+        actual = sha256_of(plan.path, lambda size: self.board.add_bytes(plan.row.label, size), self.stop)
         size = plan.path.stat().st_size
         if size != plan.size or (plan.sha256 or actual) != actual:
             return False
         self._record(plan, Arrived(size, actual, 0, False))
         return True
 
-    def bring(self, plan: Plan) -> FileReport:
+    def bring(self, plan: TransferPlan) -> FileReport:
         """Download one file; never raises for its fault."""
         row, began = plan.row, time.monotonic()
         try:
             with self.records.lock(row.label, self.stop):
                 found = self.look(row)
                 if found.state == "present":  # another process was faster
-                    self._settled(row, "already", found.bytes)
+                    self._settle(row, "already", found.bytes)
                     return FileReport(row, plan.path, "already", 0, time.monotonic() - began)
                 arrived, outcome = self._arrive(plan)
                 self._record(plan, arrived)
-            self._settled(row, outcome, arrived.bytes)
+            self._settle(row, outcome, arrived.bytes)
             return FileReport(row, plan.path, outcome, arrived.downloaded, time.monotonic() - began)
         except RylaGenError as error:
-            return FileReport(row, plan.path, "failed", 0, time.monotonic() - began, self._failed(row, error).error)
+            return FileReport(row, plan.path, "failed", 0, time.monotonic() - began, self._fail(row, error).error)
         except OSError as error:
-            failure = self._failed(row, StorageFailedError(f"{row.label} could not be stored: {error}"))
+            failure = self._fail(row, StorageFailedError(f"{row.label} could not be stored: {error}"))
             return FileReport(row, plan.path, "failed", 0, time.monotonic() - began, failure.error)
 
-    def _arrive(self, plan: Plan) -> tuple[Arrived, Outcome]:
+    def _arrive(self, plan: TransferPlan) -> tuple[Arrived, Outcome]:
         name = plan.row.label
         if self.cache is not None:
             self.board.stage(name, "checking")
-            if taken := adopt(plan, self.cache, lambda size: self.board.moved(name, size), self.stop):
+            if taken := adopt(plan, self.cache, lambda size: self.board.add_bytes(name, size), self.stop):
                 return taken, "copied"
         self.board.stage(name, "downloading", bytes=0)
-        arrived = fetch(plan, self.sources, lambda size, came: self.board.moved(name, size, flow=came), self.tries, self.stop)
+        arrived = fetch(plan, self.sources, lambda size, came: self.board.add_bytes(name, size, flow=came), self.tries, self.stop)
         return arrived, "resumed" if arrived.resumed else "downloaded"
 
-    def _record(self, plan: Plan, arrived: Arrived) -> None:
+    def _record(self, plan: TransferPlan, arrived: Arrived) -> None:
         row, origin = plan.row, plan.origin
         source = "table" if row.sha256 else "hub" if origin.sha256 else "first"
-        self.records.put(row, Record(row.repo, origin.commit, row.file, arrived.bytes, arrived.sha256, source, now()), self.stop)
+        self.records.put(
+            row, ChecksumRecord(row.repo, origin.commit, row.file, arrived.bytes, arrived.sha256, source, now()), self.stop
+        )
 
-    def _settled(self, row: Weights, outcome: Outcome, size: int) -> _Settled:
+    def _settle(self, row: Weights, outcome: Outcome, size: int) -> _Settled:
         self.board.stage(row.label, "done", bytes=size, total=size)
         return _Settled(outcome)
 
-    def _failed(self, row: Weights, error: RylaGenError) -> _Settled:
+    def _fail(self, row: Weights, error: RylaGenError) -> _Settled:
         self.board.stage(row.label, "failed")
         # Reports travel; frames and requests (with the token) stay here.
         error.__cause__ = error.__context__ = error.__traceback__ = None
         return _Settled("failed", with_details(error, row))
 
 
-def _same_as_told(plan: Plan) -> None:
+def _same_as_told(plan: TransferPlan) -> None:
     """Refuse a file before its first byte when its publisher already names another hash or size than the table."""
     for kind, expected, actual in (("bytes", plan.size, plan.origin.size), ("sha256", plan.sha256, plan.origin.sha256)):
         if expected is not None and actual is not None and expected != actual:
@@ -148,7 +150,7 @@ def _same_as_told(plan: Plan) -> None:
             raise StorageFailedError(message, hint, {"expected": expected, "actual": actual, "revision": plan.origin.commit})
 
 
-def _room(plans: Iterable[Plan]) -> None:
+def _room(plans: Iterable[TransferPlan]) -> None:
     """Raise StorageFailedError when the files do not fit on their disks."""
     needs: dict[int, int] = defaultdict(int)
     places: dict[int, Path] = {}
@@ -172,7 +174,7 @@ def sync(
     *,
     token: str | None = None,
     workers: int = WORKERS,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[SyncProgress], None] | None = None,
     cache: Path | None = None,
     commit: Callable[[], None] | None = None,
     tries: int = TRIES,
@@ -213,17 +215,19 @@ def sync(
         prepared = [pool.submit(run.prepare, row) for row in wanted]
         board.watch(prepared, run.stop, committed)
         plans = {row.label: future.result() for row, future in zip(wanted, prepared, strict=True)}
-        _room(plan for plan in plans.values() if isinstance(plan, Plan))
-        coming = {name: pool.submit(run.bring, plan) for name, plan in plans.items() if isinstance(plan, Plan)}
+        _room(plan for plan in plans.values() if isinstance(plan, TransferPlan))
+        coming = {name: pool.submit(run.bring, plan) for name, plan in plans.items() if isinstance(plan, TransferPlan)}
         board.watch(coming.values(), run.stop, committed)
     board.show(last=True)
     files = (
-        coming[name].result() if name in coming else _unmoved(row, models, plans[name]) for row in wanted for name in (row.label,)
+        coming[name].result() if name in coming else _report_unmoved(row, models, plans[name])
+        for row in wanted
+        for name in (row.label,)
     )
     return Report(tuple(files), time.monotonic() - began)
 
 
-def _unmoved(row: Weights, models: Path, plan: Plan | _Settled) -> FileReport:
+def _report_unmoved(row: Weights, models: Path, plan: TransferPlan | _Settled) -> FileReport:
     """Report on a file that needed no download, or could not have one; one with an impossible name stays without a place."""
     assert isinstance(plan, _Settled)
     return FileReport(row, models / row.label, plan.outcome, error=plan.error)

@@ -13,7 +13,7 @@ from pathlib import Path
 from ...errors import BackendUnreachableError, StorageFailedError
 from ..weights_table import Weights
 from .base import part_path, parts_of
-from .retry import BLOCK, PassingError, Stop, patiently, sha256_of
+from .retry import BLOCK, CancelToken, PassingError, patiently, sha256_of
 from .sources import Origin, Sources, total_of
 
 Moved = Callable[[int, bool], None]
@@ -22,7 +22,7 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TransferPlan:
     """One file that has to come: where from, what it must be, where it goes."""
 
     row: Weights
@@ -52,7 +52,7 @@ class Arrived:
 class Part:
     """An unfinished file: what is there already is hashed first, what comes is hashed on its way to the disk."""
 
-    def __init__(self, path: Path, moved: Moved, stop: Stop) -> None:
+    def __init__(self, path: Path, moved: Moved, stop: CancelToken) -> None:
         self.path, self._moved, self._stop = path, moved, stop
         path.parent.mkdir(parents=True, exist_ok=True)
         # Unbuffered: what was received reaches the disk even when the process is killed, and a retry continues from there.
@@ -88,7 +88,7 @@ class Part:
         self._file.truncate()
         self._digest, self.size = hashlib.sha256(), 0
 
-    def sealed(self) -> str:
+    def seal(self) -> str:
         """Bring everything to the disk and say the hash."""
         os.fsync(self._file.fileno())
         return self._digest.hexdigest()
@@ -98,7 +98,7 @@ class Part:
         self._file.close()
 
 
-def fetch(plan: Plan, sources: Sources, moved: Moved, tries: int, stop: Stop) -> Arrived:
+def fetch(plan: TransferPlan, sources: Sources, moved: Moved, tries: int, stop: CancelToken) -> Arrived:
     """Download one file, verify it, put it in place. The caller holds the file's lock.
 
     Args:
@@ -120,7 +120,7 @@ def fetch(plan: Plan, sources: Sources, moved: Moved, tries: int, stop: Stop) ->
         try:
             begun = part.reread()
             patiently(lambda: _stream(plan, sources, part), lambda: part.received, tries, stop)
-            digest = part.sealed()
+            digest = part.seal()
         finally:
             part.close()
         _check(plan, part.size, digest)
@@ -130,7 +130,7 @@ def fetch(plan: Plan, sources: Sources, moved: Moved, tries: int, stop: Stop) ->
     return Arrived(part.size, digest, part.received, begun > 0)
 
 
-def _stream(plan: Plan, sources: Sources, part: Part) -> None:
+def _stream(plan: TransferPlan, sources: Sources, part: Part) -> None:
     """Take what one connection gives."""
     size = plan.size
     if part.size > (size or 0):  # without a published size it is unknown where to continue
@@ -155,7 +155,7 @@ def _stream(plan: Plan, sources: Sources, part: Part) -> None:
         raise PassingError(BackendUnreachableError(f"The connection ended at byte {part.size} of {size} of {plan.row.label}."))
 
 
-def _check(plan: Plan, size: int, digest: str) -> None:
+def _check(plan: TransferPlan, size: int, digest: str) -> None:
     """Raise StorageFailedError, and delete what came, when it is not what it must be."""
     if plan.size is not None and size != plan.size:
         raise _wrong_size(plan, size)
@@ -164,18 +164,18 @@ def _check(plan: Plan, size: int, digest: str) -> None:
         raise _wrong(plan, message, plan.sha256, digest)
 
 
-def _wrong_size(plan: Plan, size: int) -> StorageFailedError:
+def _wrong_size(plan: TransferPlan, size: int) -> StorageFailedError:
     return _wrong(plan, f"{plan.row.label} has {size} bytes at its source instead of {plan.size}.", plan.size, size)
 
 
-def _wrong(plan: Plan, message: str, expected: object, actual: object) -> StorageFailedError:
+def _wrong(plan: TransferPlan, message: str, expected: object, actual: object) -> StorageFailedError:
     plan.part.unlink(missing_ok=True)
     hint = "It was deleted. Run it again; if that fails too, compare its publisher's page with weights.json."
     told = {"file": plan.row.file, "folder": plan.row.folder, "repo": plan.row.repo, "revision": plan.origin.commit}
     return StorageFailedError(message, hint, {**told, "expected": expected, "actual": actual})
 
 
-def adopt(plan: Plan, cache: Path, moved: Callable[[int], None], stop: Stop) -> Arrived | None:
+def adopt(plan: TransferPlan, cache: Path, moved: Callable[[int], None], stop: CancelToken) -> Arrived | None:
     """Take the file from a hub cache of this machine, where it lies under its hash; None when it is not there or not right.
 
     Linked where that is possible, so that it is on disk once, else copied; the cache itself is left as it is.
@@ -205,7 +205,7 @@ def adopt(plan: Plan, cache: Path, moved: Callable[[int], None], stop: Stop) -> 
     return Arrived(source.stat().st_size, plan.sha256, 0, False)
 
 
-def _storage(plan: Plan, error: OSError) -> StorageFailedError:
+def _storage(plan: TransferPlan, error: OSError) -> StorageFailedError:
     told = {"file": plan.row.file, "folder": plan.row.folder, "repo": plan.row.repo}
     if error.errno in NO_ROOM:
         hint = "Free some space and run it again: it continues where it stopped."

@@ -10,16 +10,16 @@ from pathlib import Path
 
 from ...errors import StorageFailedError
 from ..weights_table import Weights
-from .base import FileStatus, Progress, State, distinct, parts_of, target
-from .checksums import Record, Records
+from .base import FileStatus, State, SyncProgress, distinct, parts_of, target
+from .checksums import ChecksumRecord, Records
 from .progress import Board
-from .retry import Stop, sha256_of
+from .retry import CancelToken, sha256_of
 
 HASHERS = 2
 """Files hashed at once by ``verify``: SHA-256 runs at the speed of a disk, and a second file fills its pauses."""
 
 
-def look(row: Weights, models: Path, record: Record | None) -> FileStatus:
+def look(row: Weights, models: Path, record: ChecksumRecord | None) -> FileStatus:
     """One file by size and recorded hash, without reading it."""
     path = target(row, models)
     held = record if record is not None and record.holds(row) else None
@@ -54,7 +54,7 @@ def status(rows: Iterable[Weights], models: Path) -> list[FileStatus]:
     return [look(row, models, records.get(row.label)) for row in distinct(rows)]
 
 
-def examine(row: Weights, models: Path, records: Records, seen: Callable[[int], None], stop: Stop) -> FileStatus:
+def examine(row: Weights, models: Path, records: Records, seen: Callable[[int], None], stop: CancelToken) -> FileStatus:
     """Hash one file that is there, and record what came out. Without any known hash it stays ``unverified``."""
     known = records.all().get(row.label)
     held = known if known is not None and known.holds(row) else None
@@ -68,11 +68,11 @@ def examine(row: Weights, models: Path, records: Records, seen: Callable[[int], 
     if held is not None and held.sound != right:
         records.put(row, replace(held, sound=right), stop)
     if held is None and right:
-        records.put(row, Record(row.repo, row.revision, row.file, found.bytes, actual, "table", now()), stop)
+        records.put(row, ChecksumRecord(row.repo, row.revision, row.file, found.bytes, actual, "table", now()), stop)
     return replace(found, state="present" if right else "wrong_hash", actual_sha256=actual)
 
 
-def verify(rows: Iterable[Weights], models: Path, progress: Callable[[Progress], None] | None = None) -> list[FileStatus]:
+def verify(rows: Iterable[Weights], models: Path, progress: Callable[[SyncProgress], None] | None = None) -> list[FileStatus]:
     """Hash every file that is there, whatever was recorded, and say what is right, wrong or missing; changes no model file.
 
     Args:
@@ -84,7 +84,7 @@ def verify(rows: Iterable[Weights], models: Path, progress: Callable[[Progress],
         StorageFailedError: a file cannot be read.
 
     """
-    wanted, records, stop = distinct(rows), Records(models), Stop()
+    wanted, records, stop = distinct(rows), Records(models), CancelToken()
     board = Board(progress)
     for item in status(wanted, models):
         there = item.state not in ("missing", "partial")
@@ -93,7 +93,7 @@ def verify(rows: Iterable[Weights], models: Path, progress: Callable[[Progress],
     def one(row: Weights) -> FileStatus:
         board.stage(row.label, "checking")
         try:
-            found = examine(row, models, records, lambda size: board.moved(row.label, size), stop)
+            found = examine(row, models, records, lambda size: board.add_bytes(row.label, size), stop)
         except OSError as error:
             raise StorageFailedError(f"{row.label} cannot be read: {error}", details={"file": row.label}) from error
         board.stage(row.label, "done" if found.state == "present" else "failed")

@@ -55,7 +55,7 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class StoreEntry:
     """One file below a store, by its relative path with ``/``."""
 
     path: str
@@ -118,7 +118,7 @@ class LoraStore(Protocol):
     place: str
     """What people call it."""
 
-    async def entries(self) -> list[Entry]:
+    async def entries(self) -> list[StoreEntry]:
         """List every file; nothing half-written among them. A store that is not there yet is empty."""
         ...
 

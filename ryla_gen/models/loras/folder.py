@@ -12,7 +12,7 @@ from typing import ParamSpec, TypeVar
 from uuid import uuid4
 
 from ...errors import RylaGenError, StorageFailedError
-from .base import Entry, Moved
+from .base import Moved, StoreEntry
 
 BLOCK = 1 << 20
 """Bytes copied at once: large enough that the loop costs nothing, small enough that Ctrl-C is felt."""
@@ -40,7 +40,7 @@ class FolderStore:
         self._in_use = in_use
         self._must_exist = must_exist
 
-    async def entries(self) -> list[Entry]:
+    async def entries(self) -> list[StoreEntry]:
         """List every file that is whole."""
         return await self._thread(self._entries)
 
@@ -81,11 +81,12 @@ class FolderStore:
             hint = "Check that the folder exists, is writable and has free space."
             raise StorageFailedError(text, hint, {"folder": str(self.folder)}) from None
 
-    def _entries(self) -> list[Entry]:
+    def _entries(self) -> list[StoreEntry]:
         self._require()
         files = (path for path in self.folder.rglob("*") if not path.name.endswith(PART) and path.is_file())
         return sorted(
-            (Entry(path.relative_to(self.folder).as_posix(), path.stat().st_size) for path in files), key=lambda entry: entry.path
+            (StoreEntry(path.relative_to(self.folder).as_posix(), path.stat().st_size) for path in files),
+            key=lambda entry: entry.path,
         )
 
     def _require(self) -> None:
@@ -97,14 +98,14 @@ class FolderStore:
         self._require()
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}{PART}")
-        copied = _copied(source, part, moved, stop)
+        copied = _copy(source, part, moved, stop)
         if stop.is_set():
             return  # the copy was canceled; what is there stays for the next time
         if copied != sha256:
             # What lay there was of another content after all, or the source changed: once more from the beginning.
             moved(-part.stat().st_size)
             part.unlink()
-            if _copied(source, part, moved, stop) != sha256:
+            if _copy(source, part, moved, stop) != sha256:
                 part.unlink()
                 raise StorageFailedError(
                     f"{source} changed while it was copied.", "Push it again when no other program writes to it."
@@ -137,7 +138,7 @@ class FolderStore:
                 target.parent.rmdir()
 
 
-def _copied(source: Path, part: Path, moved: Moved, stop: threading.Event) -> str:
+def _copy(source: Path, part: Path, moved: Moved, stop: threading.Event) -> str:
     """Copy what is missing of a file, and return the hash of the whole copy."""
     digest = hashlib.sha256()
     with source.open("rb") as reading, part.open("r+b" if part.exists() else "x+b") as writing:

@@ -130,7 +130,7 @@ def base_of(header: Header) -> str | None:
     # One key that only another family has outweighs a thousand that both have.
     found = next((base for base in ("hunyuan", "flux2", "sd1") if votes[base] and not votes["sdxl"]), None)
     found = found or (votes.most_common(1)[0][0] if votes else None)
-    return _by_width(header, found) or found or _said(header)
+    return _by_width(header, found) or found or _base_of_header(header)
 
 
 def _by_width(header: Header, found: str | None) -> str | None:
@@ -145,7 +145,7 @@ def _by_width(header: Header, found: str | None) -> str | None:
     return seen.most_common(1)[0][0] if seen else None
 
 
-def _said(header: Header) -> str | None:
+def _base_of_header(header: Header) -> str | None:
     text = " ".join(header.metadata.get(name, "") for name in _SAYING).lower()
     return next((base for base, pattern in _SAID if pattern.search(text)), None)
 

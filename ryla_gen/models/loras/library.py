@@ -28,10 +28,10 @@ from .base import (
     CONTENT_FILE,
     LORA_ID,
     Card,
-    Entry,
     LoraStore,
     Show,
     Stored,
+    StoreEntry,
     Transfer,
     broken_lora,
     card_from,
@@ -102,7 +102,7 @@ class Library:
 
         async def one(lora_id: str) -> Stored:
             async with gate:
-                return await self._stored(lora_id, entries)
+                return await self._stored_lora(lora_id, entries)
 
         ids = sorted({lora_id for path in entries if (lora_id := _id_of(path))})
         return [*await asyncio.gather(*(one(lora_id) for lora_id in ids))]
@@ -116,7 +116,7 @@ class Library:
         entries = {entry.path: entry for entry in await self.store.entries()}
         if not LORA_ID.fullmatch(lora_id) or not {f"{lora_id}/{CARD}", f"{lora_id}{SUFFIX}"} & entries.keys():
             raise not_found(lora_id, self.store.place)
-        return await self._stored(lora_id, entries)
+        return await self._stored_lora(lora_id, entries)
 
     async def card(self, lora_id: str) -> Card | None:
         """Read a LoRA's card; None when it has none that can be used."""
@@ -153,8 +153,8 @@ class Library:
             return Pushed(old, "already")
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         card = Card(lora_id, name, incoming.sha256, incoming.bytes, *told, now, incoming.source)
-        sent = await self._sent(card, incoming, before, show)
-        return Pushed(card, "pushed", sent, await self._cleared(card, before))
+        sent = await self._send(card, incoming, before, show)
+        return Pushed(card, "pushed", sent, await self._clear_older(card, before))
 
     async def pull(self, lora_id: str, target: Path, show: Show, *, overwrite: bool = False) -> Path:
         """Copy a LoRA's content to a file, verified, whole or not at all.
@@ -169,7 +169,7 @@ class Library:
         target = await asyncio.to_thread(_target, target, lora_id, overwrite=overwrite)
         part = target.with_name(f".{target.name}.{uuid4().hex[:8]}.part")
         try:
-            digest = await self._received(stored, part, show)
+            digest = await self._receive(stored, part, show)
             if stored.card is not None and digest != stored.card.sha256:
                 raise broken_lora(lora_id, f"its sha256 is {digest}, not {stored.card.sha256}")
             part.replace(target)
@@ -190,14 +190,14 @@ class Library:
             return Verified(stored, None, (stored.why,))
         head, digest, size = bytearray(), hashlib.sha256(), 0
         try:
-            async for block in self._shown(stored, show):
+            async for block in self._read_with_progress(stored, show):
                 digest.update(block)
                 size += len(block)
                 if len(head) < 8 or len(head) < 8 + int.from_bytes(head[:8], "little"):
                     head += block
         except FileNotFoundError:
             return Verified(stored, None, (f"its content {stored.file} is not there",))
-        problems = [f"its {what} is {got}, not {wanted}" for what, got, wanted in _compared(stored, digest.hexdigest(), size)]
+        problems = [f"its {what} is {got}, not {wanted}" for what, got, wanted in _differences(stored, digest.hexdigest(), size)]
         try:
             parse_header(io.BytesIO(bytes(head)), size, stored.file)
         except InvalidInputError as error:
@@ -224,13 +224,13 @@ class Library:
         await self.store.remove([path for path in paths if path not in cards])
         return tuple(paths)
 
-    async def _sent(self, card: Card, incoming: Incoming, before: dict[str, int], show: Show) -> int:
+    async def _send(self, card: Card, incoming: Incoming, before: dict[str, int], show: Show) -> int:
         """Send the content where it is missing, then the card; again when another push cleared the content away meanwhile."""
         have, sent = before, 0
         for _ in range(ATTEMPTS):
             if have.get(card.path) != card.bytes:
                 counter = _Counter(show, card.bytes)
-                await self.store.put(incoming.path, card.path, card.sha256, counter.moved)
+                await self.store.put(incoming.path, card.path, card.sha256, counter.add)
                 sent = card.bytes
             data = json.dumps(card.to_data(), indent=1).encode() + b"\n"
             await self.store.write(f"{card.id}/{CARD}", data)
@@ -241,7 +241,7 @@ class Library:
         text = f"Another push or removal of {card.id} is in progress."
         raise StorageFailedError(text, "Wait for it to end, and push again.", {"lora_id": card.id})
 
-    async def _cleared(self, card: Card, before: Collection[str]) -> tuple[str, ...]:
+    async def _clear_older(self, card: Card, before: Collection[str]) -> tuple[str, ...]:
         """Remove the older contents of the id: those that were there when this push began, and that nothing names any more."""
         now = await self.card(card.id)
         old = [path for path in before if path.startswith(f"{card.id}/") and CONTENT_FILE.fullmatch(path.partition("/")[2])]
@@ -255,7 +255,7 @@ class Library:
             return ()
         return gone
 
-    async def _stored(self, lora_id: str, entries: dict[str, Entry]) -> Stored:
+    async def _stored_lora(self, lora_id: str, entries: dict[str, StoreEntry]) -> Stored:
         if f"{lora_id}/{CARD}" not in entries:
             plain = entries[f"{lora_id}{SUFFIX}"]
             return Stored(lora_id, "plain", plain.path, plain.bytes)
@@ -281,11 +281,11 @@ class Library:
             raise ValueError("its lora.json cannot be read") from None
         return card_from(found, lora_id)
 
-    async def _received(self, stored: Stored, part: Path, show: Show) -> str:
+    async def _receive(self, stored: Stored, part: Path, show: Show) -> str:
         digest = hashlib.sha256()
         with await asyncio.to_thread(part.open, "xb") as file:
             try:
-                async for block in self._shown(stored, show):
+                async for block in self._read_with_progress(stored, show):
                     await asyncio.to_thread(file.write, block)
                     digest.update(block)
             except FileNotFoundError:
@@ -293,7 +293,7 @@ class Library:
             os.fsync(file.fileno())
         return digest.hexdigest()
 
-    async def _shown(self, stored: Stored, show: Show) -> AsyncIterator[bytes]:
+    async def _read_with_progress(self, stored: Stored, show: Show) -> AsyncIterator[bytes]:
         size = 0
         async for block in self.store.read(stored.file):
             size += len(block)
@@ -307,7 +307,7 @@ class _Counter:
     def __init__(self, show: Show, total: int) -> None:
         self._show, self._total, self._bytes = show, total, 0
 
-    def moved(self, count: int) -> None:
+    def add(self, count: int) -> None:
         self._bytes = min(max(self._bytes + count, 0), self._total)
         self._show(Transfer("sending", self._bytes, self._total))
 
@@ -323,7 +323,7 @@ def _belongs(path: str, lora_id: str) -> bool:
     return path == f"{lora_id}{SUFFIX}" or path.startswith(f"{lora_id}/")
 
 
-def _compared(stored: Stored, sha256: str, size: int) -> list[tuple[str, object, object]]:
+def _differences(stored: Stored, sha256: str, size: int) -> list[tuple[str, object, object]]:
     card = stored.card
     pairs = [("sha256", sha256, card.sha256), ("size", size, card.bytes)] if card is not None else []
     return [pair for pair in pairs if pair[1] != pair[2]]

@@ -18,7 +18,7 @@ from ...errors import InvalidInputError, LoraIncompatibleError, StorageFailedErr
 from ..safetensors import SUFFIX, Header, parse_header, read_header
 from .base import Show, Transfer, nearest_id
 from .keys import BASES, NAMES, base_of, is_lora
-from .trigger_words import cleaned, trigger_words
+from .trigger_words import clean_words, trigger_words
 
 if TYPE_CHECKING:
     from ..weights_table import Weights
@@ -46,7 +46,7 @@ class Incoming:
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class PushOptions:
     """What the caller says of the LoRA instead of, or besides, what the file tells."""
 
     base: str | None = None
@@ -89,11 +89,11 @@ def hub_hash(source: str, token: str | None) -> str | None:
     Raises:
         RylaGenError: the file is not there, is gated, or the hub does not answer.
     """
-    from ..downloads.retry import Stop, patiently
+    from ..downloads.retry import CancelToken, patiently
     from ..downloads.sources import Sources
 
     sources, row = Sources(token, os.environ.get("HF_ENDPOINT")), hub_row(source)
-    return patiently(lambda: sources.probe(row, None).sha256, lambda: 0, HUB_TRIES, Stop())
+    return patiently(lambda: sources.probe(row, None).sha256, lambda: 0, HUB_TRIES, CancelToken())
 
 
 def hub_checked(source: str, token: str | None, base: str | None) -> None:
@@ -108,7 +108,7 @@ def hub_checked(source: str, token: str | None, base: str | None) -> None:
         InvalidInputError, LoraIncompatibleError: it is not a LoRA, or is of no use here.
         RylaGenError: the file is not there, is gated, or the hub does not answer.
     """
-    from ..downloads.retry import Stop, patiently
+    from ..downloads.retry import CancelToken, patiently
     from ..downloads.sources import Sources
 
     sources, row = Sources(token, os.environ.get("HF_ENDPOINT")), hub_row(source)
@@ -121,7 +121,7 @@ def hub_checked(source: str, token: str | None, base: str | None) -> None:
         with sources.open(row, origin, 0) as response:
             return parse_header(_Stream(response.iter_bytes()), origin.size, name)
 
-    header = patiently(look, lambda: 0, HUB_TRIES, Stop())
+    header = patiently(look, lambda: 0, HUB_TRIES, CancelToken())
     if header is not None:
         _usable(header, base, name)
 
@@ -197,7 +197,7 @@ def local_file(source: str) -> Path:
     return path
 
 
-def examined(path: Path, source: str, wishes: Wishes, moved: Callable[[int], None]) -> Incoming:
+def inspect_source(path: Path, source: str, wishes: PushOptions, moved: Callable[[int], None]) -> Incoming:
     """Check a file's header, tell its base model, and hash it.
 
     Args:
@@ -216,8 +216,8 @@ def examined(path: Path, source: str, wishes: Wishes, moved: Callable[[int], Non
         raise InvalidInputError(
             text, "A whole checkpoint goes into models/checkpoints; only LoRAs are pushed.", {"file": str(path)}
         )
-    base = decided(base_of(header), wishes.base, path.name)
-    words = cleaned(wishes.trigger_words) or trigger_words(header.metadata)
+    base = decide_base(base_of(header), wishes.base, path.name)
+    words = clean_words(wishes.trigger_words) or trigger_words(header.metadata)
     return Incoming(path, sha256_of(path, moved), header.bytes, base, words, source if is_hub(source) else path.name)
 
 
@@ -227,10 +227,10 @@ def _usable(header: Header, said: str | None, name: str) -> str:
         text = f"{name} is a safetensors file, but none of its {len(header.tensors)} tensors belongs to a LoRA."
         hint = "A whole checkpoint goes into models/checkpoints; only LoRAs are pushed."
         raise InvalidInputError(text, hint, {"file": name})
-    return decided(base_of(header), said, name)
+    return decide_base(base_of(header), said, name)
 
 
-def decided(told: str | None, said: str | None, name: str) -> str:
+def decide_base(told: str | None, said: str | None, name: str) -> str:
     """Decide the base model: the file's own counts; the caller's only where the file names none.
 
     Raises:

@@ -22,16 +22,16 @@ def trigger_words(metadata: Mapping[str, str]) -> tuple[str, ...]:
 
     A stated phrase counts before the tags of the training pictures: of those, the one that most pictures of a folder have.
     """
-    stated = [word for name in PHRASES for word in _listed(metadata.get(name, "")) if word.strip()]
+    stated = [word for name in PHRASES for word in _split(metadata.get(name, "")) if word.strip()]
     return _distinct(stated or _most_frequent(metadata.get(TAGS, "")))
 
 
-def cleaned(words: Iterable[str]) -> tuple[str, ...]:
+def clean_words(words: Iterable[str]) -> tuple[str, ...]:
     """Words that may be shown and stored: on one line, without control characters, none twice."""
     return _distinct(words)
 
 
-def _listed(text: str) -> list[str]:
+def _split(text: str) -> list[str]:
     """A phrase as it stands; a JSON list as its items."""
     try:
         found = json.loads(text) if text.lstrip().startswith("[") else text

@@ -40,7 +40,7 @@ def check(images: Sequence[str]) -> int:
 
 def fresh(image: str) -> bool:
     """Whether an image's committed lock was made from the pins as they are."""
-    return pins.requirements(image).made(_committed(image))
+    return pins.requirements(image).made(_read_committed(image))
 
 
 def write(images: Sequence[str], folders: dict[str, Path]) -> int:
@@ -50,14 +50,14 @@ def write(images: Sequence[str], folders: dict[str, Path]) -> int:
         sys.stderr.write(f"{image}: resolving\n")
         made[image] = locks.resolve(pins.requirements(image), folders)
     for image, lock in made.items():
-        changes = locks.differences(_committed(image), lock)
+        changes = locks.differences(_read_committed(image), lock)
         pins.lock_file(image).write_text(lock, encoding="utf-8", newline="\n")
         lines = [f"{image}: {len(locks.pins(lock))} packages, {len(changes)} changed", *(f"  {line}" for line in changes)]
         sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 0
 
 
-def _committed(image: str) -> str:
+def _read_committed(image: str) -> str:
     file = pins.lock_file(image)
     return file.read_text(encoding="utf-8") if file.exists() else ""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ...history import End
+from ...history import JobEnd
 from ...telemetry import FAULTS
 from .statistics import Spread, share, spread
 
@@ -55,7 +55,7 @@ class _Counts:
     codes: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
 
-    def add(self, end: End) -> None:
+    def add(self, end: JobEnd) -> None:
         """Count a job."""
         self.requested += 1
         self.emulated += end.backend == "emulator"
@@ -74,7 +74,7 @@ class _Counts:
         self.seconds += other.seconds
 
 
-def funnel(ends: Iterable[End]) -> list[Stage]:
+def funnel(ends: Iterable[JobEnd]) -> list[Stage]:
     """Count jobs by workflow, the most used first; the last one is of all, when there are several."""
     counted: defaultdict[str, _Counts] = defaultdict(_Counts)
     for end in ends:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ...support.counting import counted
+from ...support.counting import count_text
 from .statistics import Share, Spread, share, spread, tries_to_prove
 from .trials import Trial
 
@@ -114,13 +114,13 @@ class Evaluation:
         if self.kind == "success-rate" and self.passed and self.target is not None and self.share.low <= self.target < 1:
             needed = tries_to_prove(self.target)
             said.append(
-                f"{counted(self.share.of, 'run')} cannot prove a rate above {self.target:.0%}; {needed} without a failure could."
+                f"{count_text(self.share.of, 'run')} cannot prove a rate above {self.target:.0%}; {needed} without a failure could."
             )
         if self.kind == "performance" and self.trials and not any(trial.cold_start for trial in self.trials):
             said.append("The server was already running: the first run is counted as cold, and no server start was measured.")
         faceless = sum(trial.ok and trial.similarity is None for trial in self.trials)
         if self.kind == "consistency" and faceless:
-            said.append(f"{faceless} of {counted(self.share.successes, 'picture')} without a face that could be compared.")
+            said.append(f"{faceless} of {count_text(self.share.successes, 'picture')} without a face that could be compared.")
         return said
 
     def to_data(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 
 from ...errors import BackendNotConfiguredError
-from ...support.counting import counted
+from ...support.counting import count_text
 from ...support.numbers import format_number, format_seconds
 from ...version import __version__
 from .measures import Evaluation
@@ -47,7 +47,7 @@ def report(found: Evaluation) -> str:
 def _parts(found: Evaluation, title: str) -> Iterator[str]:
     begun = found.began[:16].replace("T", " ")
     yield f"<h1>{escape(title)}</h1>"
-    runs = f"{len(found.trials)} of {counted(found.wanted, 'run')}"
+    runs = f"{len(found.trials)} of {count_text(found.wanted, 'run')}"
     yield f'<p class="soft">on {escape(found.places)} · {runs} · begun {escape(begun)} UTC · ryla-gen {__version__}</p>'
     yield f'<div class="facts">{"".join(_facts(found))}</div>'
     yield from (f'<p class="remark">{escape(text)}</p>' for text in found.remarks())

@@ -5,8 +5,8 @@ Reads files and the journal, writes one HTML file. Starts no server, sends nothi
 
 from __future__ import annotations
 
-from .base import Collection, Item
+from .base import Collection, GalleryItem
 from .page import page_of, save_page
 from .reading import collect
 
-__all__ = ["Collection", "Item", "collect", "page_of", "save_page"]
+__all__ = ["Collection", "GalleryItem", "collect", "page_of", "save_page"]

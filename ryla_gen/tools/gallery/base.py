@@ -21,7 +21,7 @@ NOT_STORED = "given, not stored"
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class GalleryItem:
     """One file of a gallery."""
 
     path: Path
@@ -68,7 +68,7 @@ class Collection:
     """What was found in a folder."""
 
     folder: Path
-    items: tuple[Item, ...] = ()
+    items: tuple[GalleryItem, ...] = ()
     """The newest first."""
     skipped: int = 0
     """Pictures and videos that say nothing about how they were made."""
@@ -88,7 +88,7 @@ def words(value: Any) -> str:
     return value if isinstance(value, str) and value[:5].lower() != "data:" else ""
 
 
-def shown(inputs: Mapping[str, Any], hidden: frozenset[str] = frozenset()) -> dict[str, str | int | float | bool]:
+def visible_fields(inputs: Mapping[str, Any], hidden: frozenset[str] = frozenset()) -> dict[str, str | int | float | bool]:
     """Return the fields that may be shown: numbers, choices and short texts; of a picture only that there was one.
 
     Args:

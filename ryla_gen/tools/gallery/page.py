@@ -14,7 +14,7 @@ from urllib.parse import quote
 from ... import media
 from ...errors import OutputExistsError, StorageFailedError
 from ...version import __version__
-from .base import Collection, Item
+from .base import Collection, GalleryItem
 
 MARK = b'<meta name="generator" content="ryla-gen gallery'
 """At the beginning of every page of ours: such a file may be replaced unasked."""
@@ -65,14 +65,14 @@ def page_of(found: Collection, page: Path) -> bytes:
 
     """
     style, script = _part("gallery.css"), _part("gallery.js")
-    data = {"folder": found.folder.name, "items": [_shown(item, page) for item in found.items], "skipped": found.skipped}
+    data = {"folder": found.folder.name, "items": [_item_data(item, page) for item in found.items], "skipped": found.skipped}
     parts = {
         "version": __version__,
         "style": style,
         "script": script,
         "style_hash": _hash(style),
         "script_hash": _hash(script),
-        "data": _embedded(data),
+        "data": _embed(data),
     }
     return _PLACE.sub(lambda mark: parts[mark[1]], _part("gallery.html")).encode()
 
@@ -86,13 +86,13 @@ def _hash(text: str) -> str:
     return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _embedded(data: Any) -> str:
+def _embed(data: Any) -> str:
     """JSON that cannot end the element that holds it."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _shown(item: Item, page: Path) -> dict[str, Any]:
+def _item_data(item: GalleryItem, page: Path) -> dict[str, Any]:
     data = item.to_data()
     del data["path"]
     return {**data, "url": link(item.path, page.parent), "name": item.path.name, "fields": dict(item.fields)}

@@ -17,7 +17,7 @@ from ...graphs.graph_file import graph_texts
 from ...history import History, Record
 from ...history.base import instant
 from ...results import METADATA_KEY
-from .base import Collection, Item, shown, whole, words
+from .base import Collection, GalleryItem, visible_fields, whole, words
 from .rerun import again
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".mp4", ".webm", ".mov", ".mkv"})
@@ -81,7 +81,7 @@ class _Reader:
     """Reads file after file; asks the journal for all its saved paths only when a file says nothing itself."""
 
     def __init__(self, history: History, folder: Path) -> None:
-        self.items: list[Item] = []
+        self.items: list[GalleryItem] = []
         self.skipped = 0
         self.unreadable: list[str] = []
         self._history, self._folder = history, folder
@@ -143,7 +143,7 @@ def _moves(data: bytes, media_type: str) -> bool:
     return media_type == "image/gif" or (media_type == "image/webp" and data[12:16] == b"VP8X" and bool(data[20] & 2))
 
 
-def _item(path: Path, state: os.stat_result, note: Mapping[str, Any], record: Record | None, what: tuple[str, bool]) -> Item:
+def _item(path: Path, state: os.stat_result, note: Mapping[str, Any], record: Record | None, what: tuple[str, bool]) -> GalleryItem:
     media_type, moving = what
     inputs: dict[str, Any] = note["inputs"]
     graph = inputs.get("graph")
@@ -151,7 +151,7 @@ def _item(path: Path, state: os.stat_result, note: Mapping[str, Any], record: Re
     seed = whole(note.get("seed"))
     seed = whole(inputs.get("seed")) if seed is None else seed
     repeat = again(name, inputs, seed, path)
-    return Item(
+    return GalleryItem(
         path=path,
         kind=_kind(media_type, moving),
         media_type=media_type,
@@ -163,7 +163,7 @@ def _item(path: Path, state: os.stat_result, note: Mapping[str, Any], record: Re
         negative_prompt=words(inputs.get("negative_prompt")),
         seed=_graph_number(graph, "seed", "noise_seed") if seed is None else seed,
         steps=_graph_number(graph, "steps") if whole(inputs.get("steps")) is None else whole(inputs.get("steps")),
-        fields=shown(inputs, APART),
+        fields=visible_fields(inputs, APART),
         job=record.id if record else words(note.get("job"))[:80] or None,
         seconds=_seconds(record) if record else None,
         cost_usd=record.cost_usd if record else None,

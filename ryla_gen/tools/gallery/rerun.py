@@ -28,7 +28,7 @@ _CONTROL = re.compile(f"[\n\t{CLASS}\udc80-\udcff]")
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class RerunSnippet:
     """How a file is made again."""
 
     command: str
@@ -37,7 +37,7 @@ class Again:
     """Fields whose picture must be given again."""
 
 
-def again(name: str, inputs: Mapping[str, Any], seed: int | None, path: Path) -> Again:
+def again(name: str, inputs: Mapping[str, Any], seed: int | None, path: Path) -> RerunSnippet:
     """Spell out how to make a file again.
 
     Args:
@@ -57,7 +57,7 @@ def again(name: str, inputs: Mapping[str, Any], seed: int | None, path: Path) ->
     if fields is None or options is None:
         return _rerun(path, {field: inputs[field] for field in needs})
     line = " ".join(["ryla-gen run", name.replace("_", "-"), *options])
-    return Again(line, _call(name, fields), needs)
+    return RerunSnippet(line, _call(name, fields), needs)
 
 
 def _class_of(name: str) -> type[Workflow] | None:
@@ -95,15 +95,15 @@ def _options(fields: Mapping[str, Any]) -> list[str] | None:
         if name == "prompt" and isinstance(value, str):
             if value == "-":
                 return None  # would read standard input
-            words.insert(0, quoted(f"--prompt={value}") if value.startswith("-") else quoted(value))
+            words.insert(0, quote(f"--prompt={value}") if value.startswith("-") else quote(value))
         elif isinstance(value, bool):
             words.append(option if value else f"--no-{option[2:]}")
         elif isinstance(value, int | float):
             words += [option, str(value)]
         elif isinstance(value, str):
-            words += [quoted(f"{option}={value}")] if value.startswith("-") or not value else [option, quoted(value)]
+            words += [quote(f"{option}={value}")] if value.startswith("-") or not value else [option, quote(value)]
         elif name == "loras":
-            words += [part for lora in value for part in ("--lora", quoted(f"{lora['id']}:{lora['strength']}"))]
+            words += [part for lora in value for part in ("--lora", quote(f"{lora['id']}:{lora['strength']}"))]
         else:
             return None
     return words
@@ -125,24 +125,24 @@ def _python(name: str, value: Any) -> str:
     return repr(value)
 
 
-def _rerun(path: Path, pictures: Mapping[str, Any]) -> Again:
+def _rerun(path: Path, pictures: Mapping[str, Any]) -> RerunSnippet:
     options = ""
     given: dict[str, Any] = {}
     for name, held in pictures.items():
         if name == "images":  # a graph of one's own: each of its pictures by name
             named = [str(key) for key in held] if isinstance(held, Mapping) else ["NAME"]
             given[name] = dict.fromkeys(named, "photo.png")
-            options += "".join(f" --image {quoted(f'{key}=photo.png')}" for key in named)
+            options += "".join(f" --image {quote(f'{key}=photo.png')}" for key in named)
         else:
             given[name] = STANDING_IN.get(name, "photo.png")
             options += f" --{name.replace('_', '-')} {given[name]}"
     arguments = "".join(f", {name}={value!r}" for name, value in given.items())
     call = f"    generation = client.run(load({str(path)!r}{arguments}))\n"
     python = f"from ryla_gen import Client, load\n\nwith Client() as client:\n{call}{SAVE}"
-    return Again(f"ryla-gen rerun {quoted(str(path))}{options}", python, tuple(given))
+    return RerunSnippet(f"ryla-gen rerun {quote(str(path))}{options}", python, tuple(given))
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     """Quote a word for bash and zsh; control characters are spelled out: pasted raw, they would reach the terminal."""
     if _CONTROL.search(text) is None:
         return shlex.quote(text)

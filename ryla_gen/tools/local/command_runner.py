@@ -53,7 +53,7 @@ class Step:
         return hashlib.sha256("\0".join(self.command).encode()).hexdigest()[:16]
 
 
-class Runner:
+class CommandRunner:
     """Runs steps.
 
     Args:
@@ -72,7 +72,7 @@ class Runner:
 
     def pending(self, steps: Sequence[Step]) -> list[Step]:
         """The steps that still have to be done, in order."""
-        done = self._remembered()
+        done = self._read_remembered()
         return [step for step in steps if not (step.produces and step.produces.exists() and done.get(step.title) == step.mark)]
 
     def run(self, step: Step, told: Told | None = None) -> None:
@@ -88,8 +88,8 @@ class Runner:
 
         """
         try:
-            self._prepared(step)
-            code, lines = self._executed(step, told)
+            self._prepare(step)
+            code, lines = self._execute(step, told)
             self._judge(step, code, lines)
             if step.rename is not None:
                 step.rename[0].replace(step.rename[1])
@@ -98,12 +98,12 @@ class Runner:
             where = error.filename or self._log
             raise StorageFailedError(f"{step.title}: {where} could not be used: {error.strerror or error}.") from None
 
-    def _prepared(self, step: Step) -> None:
+    def _prepare(self, step: Step) -> None:
         self._done.parent.mkdir(parents=True, exist_ok=True)
         if step.clears is not None and step.clears.exists():
             shutil.rmtree(step.clears)
 
-    def _executed(self, step: Step, told: Told | None) -> tuple[int, list[str]]:
+    def _execute(self, step: Step, told: Told | None) -> tuple[int, list[str]]:
         lines: deque[str] = deque(maxlen=TAIL_LINES)
         self._reasons.clear()
         with self._log.open("a", encoding="utf-8") as log:
@@ -157,10 +157,10 @@ class Runner:
             details,
         )
 
-    def _remembered(self) -> dict[str, str]:
+    def _read_remembered(self) -> dict[str, str]:
         found = read_state(self._done)
         return found if isinstance(found, dict) else {}
 
     def _remember(self, step: Step) -> None:
         if step.produces is not None:
-            write_state(self._done, self._remembered() | {step.title: step.mark})
+            write_state(self._done, self._read_remembered() | {step.title: step.mark})

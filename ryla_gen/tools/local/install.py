@@ -16,7 +16,7 @@ from ...models.weights_table import Weights
 from ...remote.pins import NEEDS_GPU
 from ...remote.variants import default_of, variants
 from ...workflows.registry import workflow_class
-from .command_runner import Runner, Step, Told
+from .command_runner import CommandRunner, Step, Told
 from .folder import Folder
 from .install_steps import SOFTWARE_BYTES, Device, Pins, needs_compiler, nodes_of, steps
 
@@ -24,7 +24,7 @@ EXTRA = "pip install 'ryla-gen[local]'"
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class InstallPlan:
     """What an installation will do."""
 
     folder: Folder
@@ -50,7 +50,7 @@ class Plan:
 
 def plan(
     folder: Folder, workflows: Sequence[str], on: Device, *, every: bool = False, pins: Pins | None = None, weights: bool = True
-) -> Plan:
+) -> InstallPlan:
     """Find out what an installation takes. Reads the folder, and changes nothing.
 
     Args:
@@ -68,7 +68,7 @@ def plan(
     """
     pins = pins or Pins.of(workflows)
     _has_programs(pins, on)
-    todo = Runner(folder.state, folder.install_log, {}).pending(steps(folder, pins, on, nodes_of(workflows)))
+    todo = CommandRunner(folder.state, folder.install_log, {}).pending(steps(folder, pins, on, nodes_of(workflows)))
     rows = tuple(_rows(workflows, every=every)) if weights else ()
     coming = [item for item in downloads.status(rows, folder.models) if item.state not in ("present", "unverified")]
     need = sum(max((item.expected_bytes or 0) - (item.bytes if item.state == "partial" else 0), 0) for item in coming)
@@ -76,7 +76,7 @@ def plan(
     unknown = sum(item.expected_bytes is None for item in coming)
     there = next(place for place in (folder.root, *folder.root.parents) if place.exists())
     free = shutil.disk_usage(there).free
-    made = Plan(folder, on, tuple(todo), rows, software, need, unknown, free, tuple(_warnings(pins, on)))
+    made = InstallPlan(folder, on, tuple(todo), rows, software, need, unknown, free, tuple(_warnings(pins, on)))
     if made.bytes > free:
         text = f"{there} has {free / 1e9:.1f} GB free, and the installation needs {made.bytes / 1e9:.1f} GB."
         details = {"needed": made.bytes, "free": free, "folder": str(there)}
@@ -86,7 +86,9 @@ def plan(
     return made
 
 
-def install(made: Plan, env: Mapping[str, str] | None = None, *, told: Callable[[Step], None], line: Told | None = None) -> None:
+def install(
+    made: InstallPlan, env: Mapping[str, str] | None = None, *, told: Callable[[Step], None], line: Told | None = None
+) -> None:
     """Run the commands of a plan, in order.
 
     Args:
@@ -103,14 +105,14 @@ def install(made: Plan, env: Mapping[str, str] | None = None, *, told: Callable[
     env = os.environ if env is None else env
     made.folder.root.mkdir(parents=True, exist_ok=True)
     quiet = {"GIT_TERMINAL_PROMPT": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "NO_COLOR": "1"}
-    runner = Runner(made.folder.state, made.folder.install_log, made.folder.places(env).environment(env) | quiet)
+    runner = CommandRunner(made.folder.state, made.folder.install_log, made.folder.places(env).environment(env) | quiet)
     for step in made.steps:
         told(step)
         runner.run(step, line)
 
 
 def bring(
-    made: Plan, *, token: str | None, progress: Callable[[downloads.Progress], None] | None, cache: Path | None = None
+    made: InstallPlan, *, token: str | None, progress: Callable[[downloads.SyncProgress], None] | None, cache: Path | None = None
 ) -> downloads.Report:
     """Bring the weights of a plan, by the code that brings them on Modal; an interrupted file is continued."""
     return downloads.sync(made.rows, made.folder.models, token=token, progress=progress, cache=cache)

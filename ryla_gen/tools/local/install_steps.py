@@ -138,12 +138,12 @@ def _pack(folder: Folder, pack: NodePack) -> Iterator[Step]:
     yield from _checked_out(folder, place, pack, pack.name)
     if pack.name == "ComfyUI_PuLID_Flux_ll":
         script = (str(folder.python), str(SCRIPTS / "patch_pulid.py"))
-        if not _mended(place):
+        if not _repair(place):
             yield Step(f"patch of {pack.name}", (*script, str(place)))
         yield Step(f"check of {pack.name}", (*script, "--check", str(place)))
 
 
-def _mended(place: Path) -> bool:
+def _repair(place: Path) -> bool:
     try:
         patch_pulid.check((place / patch_pulid.FILE).read_text(encoding="utf-8"))
     except (OSError, SystemExit):

@@ -40,7 +40,7 @@ _children: list[subprocess.Popen[bytes]] = []
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class ServerStatus:
     """What is known of the server."""
 
     state: State
@@ -70,7 +70,7 @@ class Local:
         self._env = os.environ if env is None else env
         self._record = folder.state / "server.json"
 
-    async def start(self, *, port: int, cpu: bool, ready_within: float = READY_SECONDS) -> Status:
+    async def start(self, *, port: int, cpu: bool, ready_within: float = READY_SECONDS) -> ServerStatus:
         """Start it in the background and wait until it has run a graph; one that runs already is left alone.
 
         Args:
@@ -111,20 +111,20 @@ class Local:
         for number, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, STOP_SECONDS)):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, number)
-            if self._freed(seconds):
+            if self._wait_freed(seconds):
                 self._record.unlink(missing_ok=True)
                 return pid
         raise ServerUnhealthyError(f"ComfyUI (process {pid}) does not end.", f"Look at it: ps -g {pid}")
 
-    async def status(self) -> Status:
+    async def status(self) -> ServerStatus:
         """Look at it: whether it runs, answers, and what it says of itself."""
         if not self.held:
             died = self._record.exists()
             return self._status("died" if died else "stopped" if self._installed else "not installed")
         try:
-            return await self._asked()
+            return await self._ask()
         except BackendError as error:
-            return self._status("starting" if _refused(error) else "not answering")
+            return self._status("starting" if _is_refused(error) else "not answering")
 
     @property
     def held(self) -> bool:
@@ -195,14 +195,14 @@ class Local:
         temporary.replace(self._record)
         return child
 
-    async def _ready(self, child: subprocess.Popen[bytes] | None, within: float) -> Status:
+    async def _ready(self, child: subprocess.Popen[bytes] | None, within: float) -> ServerStatus:
         try:
             async with asyncio.timeout(within):
                 while True:
                     if not (self.held if child is None else child.poll() is None):
                         raise self._unhealthy("ComfyUI ended while it started.")
                     try:
-                        found = await self._asked()
+                        found = await self._ask()
                         break
                     except BackendError:
                         await asyncio.sleep(LOOK)
@@ -215,8 +215,8 @@ class Local:
         except RylaGenError as error:
             raise error if error.details.get("log") else self._unhealthy(error.message) from None
 
-    async def _asked(self) -> Status:
-        url = str(self._told().get("url", ""))
+    async def _ask(self) -> ServerStatus:
+        url = str(self._read_record().get("url", ""))
         if not url:
             raise ServerUnhealthyError("It is starting now.")
         async with ComfyClient(url, connect_timeout=2.0, answer_timeout=10.0) as client:
@@ -226,11 +226,11 @@ class Local:
         about = {"comfyui": version or None, "device": ", ".join(names) or None}
         return self._status("ready", **about, running=len(queue.running), waiting=len(queue.pending))
 
-    def _status(self, state: State, **about: Any) -> Status:
-        told = self._told() if state not in ("stopped", "not installed") else {}
-        return Status(state, self._folder.root, self._folder.log, told.get("url"), told.get("pid"), **about)
+    def _status(self, state: State, **about: Any) -> ServerStatus:
+        told = self._read_record() if state not in ("stopped", "not installed") else {}
+        return ServerStatus(state, self._folder.root, self._folder.log, told.get("url"), told.get("pid"), **about)
 
-    def _told(self) -> dict[str, Any]:
+    def _read_record(self) -> dict[str, Any]:
         try:
             found = json.loads(self._record.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -239,7 +239,7 @@ class Local:
 
     def _pid(self) -> int:
         """The server's process group; never one that only has its number now."""
-        told = self._told()
+        told = self._read_record()
         pid = told.get("pid")
         born = _born(pid) if isinstance(pid, int) and pid > 1 else None
         if not isinstance(pid, int) or pid <= 1 or (born is not None and born != told.get("born")):
@@ -247,7 +247,7 @@ class Local:
             raise ServerUnhealthyError("A server of this folder is running, but its process is not known.", hint)
         return pid
 
-    def _freed(self, seconds: float) -> bool:
+    def _wait_freed(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
         while self.held:
             if time.monotonic() > deadline:
@@ -261,7 +261,7 @@ class Local:
         return ServerUnhealthyError(message + last, f"See its log: {self._folder.log}", {"log": self.tail or "empty"})
 
 
-def _refused(error: BackendError) -> bool:
+def _is_refused(error: BackendError) -> bool:
     """Whether nothing listens yet, as opposed to a listener that is silent."""
     return not error.details.get("sent", False)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ryla_gen.errors import StorageFailedError
-from ryla_gen.models.downloads import Progress, status, sync
+from ryla_gen.models.downloads import SyncProgress, status, sync
 from ryla_gen.models.weights_table import Weights
 
 from .conftest import Start, noise, row, until
@@ -121,7 +121,7 @@ def test_a_disk_that_fills_up_meanwhile_leaves_no_half_file_and_is_continued_lat
     hub.knobs.speed = 5_000_000
     filler = small_disk / "filler"
 
-    def fill(progress: Progress) -> None:
+    def fill(progress: SyncProgress) -> None:
         if progress.bytes and not filler.exists():
             filler.write_bytes(bytes(2_500_000))
 

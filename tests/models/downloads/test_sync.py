@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ryla_gen.errors import BackendUnreachableError, InvalidInputError, ModelNotFoundError, StorageFailedError
-from ryla_gen.models.downloads import Progress, status, verify
+from ryla_gen.models.downloads import SyncProgress, status, verify
 from ryla_gen.models.weights_table import Weights
 
 from .conftest import DATA, SHA, failure, noise, row, run
@@ -228,7 +228,7 @@ def test_verify_reads_every_byte(hub: Hub, models: Path) -> None:
     run(hub, models, *rows[:2])
     (models / "checkpoints/b.safetensors").write_bytes(b"x" + DATA[1:])
     assert states(models, *rows) == ["present", "present", "missing"]
-    seen: list[Progress] = []
+    seen: list[SyncProgress] = []
     assert [item.state for item in verify(rows, models, seen.append)] == ["present", "wrong_hash", "missing"]
     assert seen[-1].bytes == seen[-1].total == 2 * len(DATA)
     assert not [item for item in verify(rows, models) if item.actual_sha256 == SHA and item.state != "present"]
@@ -268,10 +268,10 @@ def test_a_row_that_names_a_new_hash_brings_the_new_file(hub: Hub, models: Path)
 def test_progress_rises_to_the_total_and_comes_at_most_ten_times_a_second(hub: Hub, models: Path) -> None:
     hub.knobs.speed = 400_000
     hub.put("maker/model", "a.safetensors", DATA)
-    seen: list[tuple[float, Progress]] = []
+    seen: list[tuple[float, SyncProgress]] = []
     caller = threading.get_ident()
 
-    def show(progress: Progress) -> None:
+    def show(progress: SyncProgress) -> None:
         assert threading.get_ident() == caller
         seen.append((time.monotonic(), progress))
 
@@ -298,7 +298,7 @@ def test_a_caller_that_breaks_off_stops_the_downloads(hub: Hub, models: Path) ->
     hub.knobs.speed = 50_000
     hub.put("maker/model", "a.safetensors", DATA)
 
-    def give_up(progress: Progress) -> None:
+    def give_up(progress: SyncProgress) -> None:
         if progress.bytes > 40_000:
             raise KeyboardInterrupt
 

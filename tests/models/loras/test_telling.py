@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ryla_gen.errors import InvalidInputError, LoraIncompatibleError
 from ryla_gen.models.loras.base import LORA_ID, checked_id, nearest_id
 from ryla_gen.models.loras.keys import BASES, base_of, is_lora, not_loaded
-from ryla_gen.models.loras.source import Wishes, default_id, examined, hub_row
+from ryla_gen.models.loras.source import PushOptions, default_id, hub_row, inspect_source
 from ryla_gen.models.loras.trigger_words import trigger_words
 from ryla_gen.models.safetensors import Header, Tensor, read_header
 
@@ -108,7 +108,7 @@ def test_a_revision_may_have_slashes() -> None:
 
 
 def look(path: Path, base: str | None = None) -> str:
-    return examined(path, str(path), Wishes(base), lambda count: None).base
+    return inspect_source(path, str(path), PushOptions(base), lambda count: None).base
 
 
 def test_a_wrong_wish_and_a_base_of_no_use_are_refused(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from ryla_gen.errors import BackendUnreachableError, FaceNotFoundError
 from ryla_gen.tools.evaluations.measures import Evaluation
 from ryla_gen.tools.evaluations.report import report
 from ryla_gen.tools.evaluations.trials import Trial, TrialOptions, trials
-from ryla_gen_cli.commands.bench.run import Plan, conclude
+from ryla_gen_cli.commands.bench.run import BenchPlan, conclude
 from ryla_gen_cli.screen import Screen
 from tests.cli.shell import envelope, here, started
 
@@ -207,7 +207,7 @@ def test_a_report_that_cannot_be_written_after_all_loses_nothing(more: list[str]
 
 def test_a_mean_below_the_target_is_exit_1_and_no_fault_of_anybody(capsys: Capsys) -> None:
     found = evaluated(kind="consistency", trials=evaluated().trials[:3], target=0.6)
-    plan = Plan("consistency", "instantid", 3, (), (), None, target=0.6)
+    plan = BenchPlan("consistency", "instantid", 3, (), (), None, target=0.6)
     with pytest.raises(typer.Exit) as stop:
         conclude(Screen("bench consistency", as_json=True), plan, found, 0, None)
     said = capsys.readouterr()

@@ -20,7 +20,7 @@ from ryla_gen.errors import InvalidInputError, OutputExistsError
 from ryla_gen.history import History
 from ryla_gen.tools.gallery import collect, page_of, save_page
 from ryla_gen.tools.gallery.page import MARK, MARK_WITHIN, link
-from ryla_gen.tools.gallery.rerun import again, quoted
+from ryla_gen.tools.gallery.rerun import again, quote
 from tests.cli.shell import envelope, here, ryla
 from tests.conftest import encoded, portrait
 
@@ -134,9 +134,9 @@ def test_a_prompt_reaches_the_command_as_it_is_and_never_the_shell(prompt: str, 
 
 
 def test_quoting_is_the_shells_own_where_no_control_character_stands() -> None:
-    assert quoted("a b'c") == shlex.quote("a b'c")
-    assert quoted("\udcff.png") == "$'\\xff.png'"
-    assert quoted("a\x1b'\n\x85") == "$'a\\x1b\\'\\n\\xc2\\x85'"
+    assert quote("a b'c") == shlex.quote("a b'c")
+    assert quote("\udcff.png") == "$'\\xff.png'"
+    assert quote("a\x1b'\n\x85") == "$'a\\x1b\\'\\n\\xc2\\x85'"
 
 
 REQUESTS: list[tuple[str, dict[str, Any]]] = [

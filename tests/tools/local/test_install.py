@@ -12,7 +12,7 @@ import pytest
 
 from ryla_gen.errors import BackendNotConfiguredError, ServerUnhealthyError, StorageFailedError
 from ryla_gen.tools.local import install_steps
-from ryla_gen.tools.local.command_runner import Runner, Step
+from ryla_gen.tools.local.command_runner import CommandRunner, Step
 from ryla_gen.tools.local.folder import Folder
 from ryla_gen.tools.local.install import install, plan
 from ryla_gen.tools.local.install_steps import Pins
@@ -63,7 +63,7 @@ async def test_an_installation_is_made_once_started_and_stopped(folder: Folder, 
 def test_a_command_that_fails_is_shown(folder: Folder, origin: Sources) -> None:
     wrong = replace(origin.pins, comfyui=replace(origin.pins.comfyui, version="9.9.9"))
     steps = plan(folder, ("flux",), "cpu", pins=wrong, weights=False).steps
-    runner = Runner(folder.state, folder.install_log, origin.environment)
+    runner = CommandRunner(folder.state, folder.install_log, origin.environment)
     folder.root.mkdir()
     with pytest.raises(ServerUnhealthyError) as caught:
         for step in steps[1:]:
@@ -75,7 +75,7 @@ def test_a_command_that_fails_is_shown(folder: Folder, origin: Sources) -> None:
 
 
 def test_the_reason_of_a_failure_is_shown_and_not_the_traceback_that_followed_it(tmp_path: Path) -> None:
-    runner = Runner(tmp_path / "state", tmp_path / "log", {"PATH": "/bin:/usr/bin"})
+    runner = CommandRunner(tmp_path / "state", tmp_path / "log", {"PATH": "/bin:/usr/bin"})
     traceback = "\n".join(f'  File "comfy_cli/{number}.py", line {number}, in run' for number in range(60))
     why = "Collecting torch==9\nERROR: No matching distribution found for torch==9"
     said = f"{why}\nTraceback (most recent call last):\n{traceback}"
@@ -88,7 +88,7 @@ def test_the_reason_of_a_failure_is_shown_and_not_the_traceback_that_followed_it
 
 
 def test_what_is_done_is_remembered_until_it_is_gone_or_another_command(tmp_path: Path) -> None:
-    runner = Runner(tmp_path / "state", tmp_path / "log", {"PATH": "/bin:/usr/bin"})
+    runner = CommandRunner(tmp_path / "state", tmp_path / "log", {"PATH": "/bin:/usr/bin"})
     made = Step("a file", ("touch", str(tmp_path / "made")), produces=tmp_path / "made")
     never = Step("nothing", ("true",), produces=tmp_path / "never")
     runner.run(made)
@@ -104,7 +104,7 @@ def test_what_is_done_is_remembered_until_it_is_gone_or_another_command(tmp_path
 def test_a_tag_that_moved_is_not_taken_for_the_pin(folder: Folder, origin: Sources) -> None:
     moved = replace(origin.pins, comfyui=replace(origin.pins.comfyui, commit="0" * 40))
     steps = [item for item in plan(folder, ("flux",), "cpu", pins=moved, weights=False).steps if "ComfyUI" in item.title]
-    runner = Runner(folder.state, folder.root / "log", origin.environment)
+    runner = CommandRunner(folder.state, folder.root / "log", origin.environment)
     folder.root.mkdir()
     runner.run(steps[0])
     with pytest.raises(ServerUnhealthyError, match=f"expected {'0' * 40}, found {origin.pins.comfyui.commit}"):
@@ -116,7 +116,7 @@ def test_a_tag_that_moved_is_not_taken_for_the_pin(folder: Folder, origin: Sourc
 def test_a_clone_that_was_killed_halfway_is_begun_again(folder: Folder, origin: Sources) -> None:
     (folder.root / "ComfyUI.part" / ".git").mkdir(parents=True)
     steps = plan(folder, ("flux",), "cpu", pins=origin.pins, weights=False).steps
-    runner = Runner(folder.state, folder.install_log, origin.environment)
+    runner = CommandRunner(folder.state, folder.install_log, origin.environment)
     for step in steps[1:4]:
         runner.run(step)
     assert folder.head(folder.comfyui) == origin.pins.comfyui.commit
@@ -130,7 +130,7 @@ def test_an_older_installation_is_moved_to_the_pin_unless_somebody_changed_it(fo
     git(folder.comfyui, "commit", "-aqm", "older")
     (folder.comfyui / "nodes.py").write_text("changed by hand")
     steps = [item for item in install_steps.steps(folder, origin.pins, "cpu", frozenset()) if item.title.endswith("of ComfyUI")]
-    runner = Runner(folder.state, folder.install_log, origin.environment)
+    runner = CommandRunner(folder.state, folder.install_log, origin.environment)
     with pytest.raises(ServerUnhealthyError, match="checkout of ComfyUI"):
         for step in steps:
             runner.run(step)
@@ -177,7 +177,7 @@ def test_commands_see_no_token_and_a_stopped_one_leaves_nothing_running(tmp_path
     command = (sys.executable, "-c", "import os; print(sorted(k for k in os.environ if 'TOKEN' in k)); raise SystemExit(3)")
     environment = folder.places({}).environment({"HF_TOKEN": "hf_secret", "MODAL_TOKEN_SECRET": "as-secret", "PATH": "/bin"})
     with pytest.raises(ServerUnhealthyError, match="exit code 3"):
-        Runner(folder.state, folder.install_log, environment).run(Step("a look", command), told.append)
+        CommandRunner(folder.state, folder.install_log, environment).run(Step("a look", command), told.append)
     assert told == ["[]"]
     assert "secret" not in folder.install_log.read_text()
 

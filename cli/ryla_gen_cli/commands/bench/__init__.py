@@ -57,11 +57,11 @@ def success_rate(
     quiet: Quiet = False,
 ) -> None:
     """Run a workflow many times; exit with 1 unless more than the target share succeeds."""
-    from .run import Plan, bench
+    from .run import BenchPlan, bench
 
     screen = screen_of(context, as_json=as_json, quiet=quiet)
-    plan = Plan("success-rate", workflow, count, prompt or (), fields or (), seed, target=target, in_flight=in_flight)
-    bench(screen, plan.placed(backend, url, timeout, report, overwrite=overwrite), yes=yes)
+    plan = BenchPlan("success-rate", workflow, count, prompt or (), fields or (), seed, target=target, in_flight=in_flight)
+    bench(screen, plan.at(backend, url, timeout, report, overwrite=overwrite), yes=yes)
 
 
 @app.command(epilog=example("ryla-gen bench consistency face.png --count 5 --report consistency.html"))
@@ -87,11 +87,11 @@ def consistency(
     quiet: Quiet = False,
 ) -> None:
     """Make pictures of one face in several scenes and measure how similar each is to the reference, by ArcFace embeddings."""
-    from .run import Plan, bench
+    from .run import BenchPlan, bench
 
     screen = screen_of(context, as_json=as_json, quiet=quiet)
-    plan = Plan("consistency", workflow, count, prompt or (), fields or (), seed, target=target, in_flight=in_flight)
-    bench(screen, plan.placed(backend, url, timeout, report, overwrite=overwrite, reference=reference), yes=yes)
+    plan = BenchPlan("consistency", workflow, count, prompt or (), fields or (), seed, target=target, in_flight=in_flight)
+    bench(screen, plan.at(backend, url, timeout, report, overwrite=overwrite, reference=reference), yes=yes)
 
 
 @app.command(epilog=example("ryla-gen bench performance flux-dev --count 10 --report performance.html"))
@@ -113,8 +113,8 @@ def performance(
     quiet: Quiet = False,
 ) -> None:
     """Measure cold and warm times with percentiles, and US dollars per picture."""
-    from .run import Plan, bench
+    from .run import BenchPlan, bench
 
     screen = screen_of(context, as_json=as_json, quiet=quiet)
-    plan = Plan("performance", workflow, count, prompt or (), fields or (), seed, in_flight=in_flight)
-    bench(screen, plan.placed(backend, url, timeout, report, overwrite=overwrite), yes=yes)
+    plan = BenchPlan("performance", workflow, count, prompt or (), fields or (), seed, in_flight=in_flight)
+    bench(screen, plan.at(backend, url, timeout, report, overwrite=overwrite), yes=yes)

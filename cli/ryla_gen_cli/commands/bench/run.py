@@ -18,8 +18,8 @@ from ryla_gen.client import AsyncClient
 from ryla_gen.client.requests import estimate
 from ryla_gen.errors import ERRORS, InvalidInputError, JobCanceledError, RylaGenError, StorageError, StorageFailedError
 from ryla_gen.events import now
-from ryla_gen.support.counting import counted
-from ryla_gen.support.loop_thread import Portal
+from ryla_gen.support.counting import count_text
+from ryla_gen.support.loop_thread import LoopThread
 from ryla_gen.tools.evaluations.examples import PROMPTS
 from ryla_gen.tools.evaluations.measures import Evaluation, Kind
 from ryla_gen.tools.evaluations.report import report
@@ -31,7 +31,7 @@ from ryla_gen.workflows.registry import workflow_class
 from ...common import setting_warnings
 from ...prompts import confirm
 from ...screen import Screen
-from ..rerun import changed
+from ..rerun import parse_changes
 from .page import page
 
 FACE_FIELD = "reference_image"
@@ -43,7 +43,7 @@ TAG = "bench"
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BenchPlan:
     """What to measure, and where."""
 
     kind: Kind
@@ -63,7 +63,7 @@ class Plan:
     overwrite: bool = False
     reference: Path | None = None
 
-    def placed(
+    def at(
         self,
         backend: str | None,
         url: str | None,
@@ -72,7 +72,7 @@ class Plan:
         *,
         overwrite: bool,
         reference: Path | None = None,
-    ) -> Plan:
+    ) -> BenchPlan:
         """Return the plan with where to run and to write."""
         return replace(self, backend=backend, url=url, timeout=timeout, report=report, overwrite=overwrite, reference=reference)
 
@@ -83,7 +83,7 @@ class Plan:
             InvalidInputError: a field does not fit, or the workflow does not keep a face.
         """
         cls = workflow_class(self.name)
-        fields = changed(cls, self.fields)
+        fields = parse_changes(cls, self.fields)
         if self.reference is not None:
             if FACE_FIELD not in cls.model_fields:
                 raise InvalidInputError(
@@ -93,16 +93,16 @@ class Plan:
         own = (str(fields.pop("prompt")),) if "prompt" in fields else ()
         prompts = (*self.prompts, *own) or PROMPTS
         seed = int(fields.pop("seed", secrets.randbelow(DRAWN_SEED_LIMIT // 2) if self.seed is None else self.seed))
-        return [cls(**fields, **_varied(cls, prompts[index % len(prompts)], seed + index)) for index in range(self.count)]
+        return [cls(**fields, **_varying_fields(cls, prompts[index % len(prompts)], seed + index)) for index in range(self.count)]
 
 
-def _varied(cls: type[Workflow], prompt: str, seed: int) -> dict[str, Any]:
+def _varying_fields(cls: type[Workflow], prompt: str, seed: int) -> dict[str, Any]:
     """What differs from run to run, as far as the workflow has it. Without another seed a server answers from its cache."""
     varied = {"prompt": prompt, "seed": seed}
     return {name: value for name, value in varied.items() if name in cls.model_fields}
 
 
-def bench(screen: Screen, plan: Plan, *, yes: bool) -> None:
+def bench(screen: Screen, plan: BenchPlan, *, yes: bool) -> None:
     """Ask, run, show.
 
     Raises:
@@ -116,21 +116,21 @@ def bench(screen: Screen, plan: Plan, *, yes: bool) -> None:
         screen.note(f"warning: {text}")
     found = Evaluation(plan.kind, workflows[0].name, client.settings.backend_names[0], plan.count, plan.target, began=now())
     found.inputs = {name: value for name, value in workflows[0].described().items() if name not in ("prompt", "seed")}
-    portal = Portal()
+    loop_thread = LoopThread()
     try:
-        compare = _comparison(portal, workflows[0], found) if plan.kind == "consistency" else None
+        compare = _comparison(loop_thread, workflows[0], found) if plan.kind == "consistency" else None
         confirm(screen, _question(client, workflows, found.backend), yes=yes)
         how = TrialOptions(plan.in_flight, plan.timeout, (TAG, f"{TAG}-{plan.kind}"), plan.report is not None, compare)
-        code, error = _run(screen, portal, client, workflows, how, found)
+        code, error = _run(screen, loop_thread, client, workflows, how, found)
     finally:
-        portal.call(client.close())
-        portal.close()
+        loop_thread.call(client.close())
+        loop_thread.close()
     if error is not None and not found.trials:
         raise error
     conclude(screen, plan, found, code, error)
 
 
-def _check(plan: Plan) -> None:
+def _check(plan: BenchPlan) -> None:
     """Refuse before anything is spent what could not be kept afterwards."""
     if plan.timeout is not None and not 0 < plan.timeout < float("inf"):
         raise InvalidInputError(f"--timeout {plan.timeout:g} must be more than 0.", "Leave it out for the workflow's own limit.")
@@ -162,7 +162,7 @@ def _question(client: AsyncClient, workflows: Sequence[Workflow], backend: str) 
     return f"Run {name} {times} on {backend}, {cost}?"
 
 
-def _comparison(portal: Portal, workflow: Workflow, found: Evaluation) -> Compare:
+def _comparison(loop_thread: LoopThread, workflow: Workflow, found: Evaluation) -> Compare:
     """Read the reference, and say how a picture is compared with it where the backend does not do so itself.
 
     Raises:
@@ -172,7 +172,7 @@ def _comparison(portal: Portal, workflow: Workflow, found: Evaluation) -> Compar
     """
     from ryla_gen.faces import similarity
 
-    data = getattr(portal.call(workflow.resolved()), FACE_FIELD)
+    data = getattr(loop_thread.call(workflow.resolved()), FACE_FIELD)
     found.reference = small_jpeg(data)
     if found.backend not in MEASURES:
         similarity(data, data)  # before anything is spent: is everything there, and does it show one face?
@@ -180,7 +180,12 @@ def _comparison(portal: Portal, workflow: Workflow, found: Evaluation) -> Compar
 
 
 def _run(
-    screen: Screen, portal: Portal, client: AsyncClient, workflows: Sequence[Workflow], how: TrialOptions, found: Evaluation
+    screen: Screen,
+    loop_thread: LoopThread,
+    client: AsyncClient,
+    workflows: Sequence[Workflow],
+    how: TrialOptions,
+    found: Evaluation,
 ) -> tuple[int, RylaGenError | None]:
     """Run everything, or as much as is possible: an exit code, and why it stopped.
 
@@ -190,7 +195,7 @@ def _run(
     began = time.monotonic()
     screen.working = True
     try:
-        for trial in portal.iterate(lambda: trials(client, workflows, how)):
+        for trial in loop_thread.iterate(lambda: trials(client, workflows, how)):
             found.trials.append(trial)
             found.wall = time.monotonic() - began
             screen.note(f"{len(found.trials)}/{found.wanted}  {_line(trial)}")
@@ -198,13 +203,13 @@ def _run(
         if not found.trials:
             raise  # with the mark that work was under way
         screen.working = False
-        found.stopped = f"Stopped after {len(found.trials)} of {counted(found.wanted, 'run')}."
+        found.stopped = f"Stopped after {len(found.trials)} of {count_text(found.wanted, 'run')}."
         return 128 + int(getattr(stop, "number", signal.SIGINT)), JobCanceledError(
             found.stopped, "What was measured before that is kept."
         )
     except RylaGenError as error:
         screen.working = False
-        found.stopped = f"Ended after {len(found.trials)} of {counted(found.wanted, 'run')}: {error.message}"
+        found.stopped = f"Ended after {len(found.trials)} of {count_text(found.wanted, 'run')}: {error.message}"
         return 1, error
     finally:
         found.trials.sort(key=lambda trial: trial.index)
@@ -219,7 +224,7 @@ def _line(trial: Trial) -> str:
     return f"seed {trial.seed}  {said}"
 
 
-def conclude(screen: Screen, plan: Plan, found: Evaluation, code: int, error: RylaGenError | None) -> None:
+def conclude(screen: Screen, plan: BenchPlan, found: Evaluation, code: int, error: RylaGenError | None) -> None:
     """Show what was found, write the report, and end with the right code.
 
     Args:
@@ -239,7 +244,7 @@ def conclude(screen: Screen, plan: Plan, found: Evaluation, code: int, error: Ry
         screen.note(f"warning: the report could not be written: {unwritten.message}")
     error = error or unwritten
     if error is None and found.passed is False:
-        code, error = 1, _missed(screen, found)
+        code, error = 1, _target_error(screen, found)
     if error is not None:
         screen.fail(error, data)
         raise typer.Exit(code or 1)
@@ -248,7 +253,7 @@ def conclude(screen: Screen, plan: Plan, found: Evaluation, code: int, error: Ry
         raise typer.Exit(code)
 
 
-def _write_report(screen: Screen, plan: Plan, found: Evaluation, data: dict[str, Any]) -> StorageError | None:
+def _write_report(screen: Screen, plan: BenchPlan, found: Evaluation, data: dict[str, Any]) -> StorageError | None:
     """Write the report, if one is wanted; why it could not be written."""
     if plan.report is None:
         return None
@@ -262,7 +267,7 @@ def _write_report(screen: Screen, plan: Plan, found: Evaluation, data: dict[str,
     return None
 
 
-def _missed(screen: Screen, found: Evaluation) -> RylaGenError | None:
+def _target_error(screen: Screen, found: Evaluation) -> RylaGenError | None:
     """The error of a target that was missed: of the failures' own kind. Where every run went well nothing failed: that is said."""
     target = found.target or 0.0
     if found.kind == "consistency":
@@ -270,7 +275,7 @@ def _missed(screen: Screen, found: Evaluation) -> RylaGenError | None:
         screen.note("  hint: Try a clearer reference, or more strength: --set instantid_strength=1.0")
         return None
     counts = ", ".join(f"{code} {count}" for code, count in found.codes.items())
-    text = f"{found.share.successes} of {counted(found.share.of, 'run')} succeeded, but the target is more than {target:.0%}."
+    text = f"{found.share.successes} of {count_text(found.share.of, 'run')} succeeded, but the target is more than {target:.0%}."
     kind = ERRORS[next(iter(found.codes))]  # a target below 100 % is missed by failures only
     hint = "See why each run failed: ryla-gen jobs list --tag bench --state failed"
     return kind(f"{text} Failures: {counts}.", hint, {"errors": found.codes})

@@ -19,7 +19,7 @@ from ryla_gen.events import FINAL_STATES, Finished, Progress, Started
 from ...common import setting_warnings
 from ...progress import following
 from ...run_options import RunOptions
-from ...screen import Screen, shortened, table, width
+from ...screen import Screen, shorten, table, width
 
 SHORT_ID = 8
 """Characters of a job id that people see."""
@@ -44,7 +44,7 @@ def submit(
         short = job.id[:SHORT_ID]
         if detach:
             job.handed_in()
-            screen.result(_told(job), job.id)
+            screen.result(_job_data(job), job.id)
             screen.note(f"Fetch it: ryla-gen character status {short} --wait -o DIR")
             return
         screen.note(f"job {short}: ryla-gen character status {short} resumes it if this command is killed.")
@@ -72,8 +72,8 @@ def status(screen: Screen, job_id: str, how: RunOptions, base_image: str | Path 
             _fetch(screen, job, how)
             return
         job.look()
-        paths = _copied(job, how)
-        screen.result(_told(job, files=[str(path) for path in paths]), _page(job.plan))
+        paths = _copy_files(job, how)
+        screen.result(_job_data(job, files=[str(path) for path in paths]), _page(job.plan))
         if job.state == "failed":
             screen.note(f"Retry only the missing pictures: ryla-gen character retry {job.id[:SHORT_ID]}")
 
@@ -96,7 +96,7 @@ def cancel(screen: Screen, job_id: str, how: RunOptions) -> None:
     """Stop a job."""
     with _runner(screen, how) as (_, runner):
         job = runner.cancel(job_id)
-        screen.result(_told(job), f"{job.id} {job.state}. {_counted(job.plan)}")
+        screen.result(_job_data(job), f"{job.id} {job.state}. {_count_text(job.plan)}")
 
 
 def compare(screen: Screen, first: str | Path, second: str | Path, *, largest: bool, install: bool) -> None:
@@ -126,8 +126,8 @@ def list_jobs(screen: Screen) -> None:
             plan.created_at[:16].replace("T", " "),
             plan.kind,
             state_of_parts(plan.parts),
-            _counted(plan),
-            _said(plan),
+            _count_text(plan),
+            _prompt_text(plan),
         )
         for plan in plans
     ]
@@ -170,19 +170,19 @@ def _fetch(screen: Screen, job: CharacterJob, how: RunOptions) -> None:
         RylaGenError: a picture did not come; the others were copied.
 
     """
-    paths = _copied(job, how)
+    paths = _copy_files(job, how)
     if job.state != "succeeded":
         for path in paths:
             screen.note(f"kept: {path}")
         raise failure(job.plan)
     result = job.result()
-    screen.result(_told(job, files=[str(path) for path in paths], cost_usd=result.cost_usd), "\n".join(map(str, paths)))
+    screen.result(_job_data(job, files=[str(path) for path in paths], cost_usd=result.cost_usd), "\n".join(map(str, paths)))
     cost = f" · ${result.cost_usd:.4f}" if result.cost_usd else ""
     where = "emulated, not made by a model" if job.plan.backend == "emulator" else job.plan.backend
-    screen.note(f"{job.plan.workflow} · seed {job.plan.seed} · {_counted(job.plan)}{cost} · {where}")
+    screen.note(f"{job.plan.workflow} · seed {job.plan.seed} · {_count_text(job.plan)}{cost} · {where}")
 
 
-def _copied(job: CharacterJob, how: RunOptions) -> list[Path]:
+def _copy_files(job: CharacterJob, how: RunOptions) -> list[Path]:
     """The files of a job: copied to where they are wanted, else where the job keeps them."""
     made = job.pictures
     sheet = made[0].path.with_name("sheet.png") if made else None
@@ -206,13 +206,13 @@ def _check_folder(how: RunOptions, names: Sequence[str]) -> None:
         media.check_target(folder / f"{name}.png", overwrite=how.overwrite)
 
 
-def _told(job: CharacterJob, **more: Any) -> dict[str, Any]:
+def _job_data(job: CharacterJob, **more: Any) -> dict[str, Any]:
     return summary(job.id, job.kind, job.parts, seed=job.plan.seed, **more)
 
 
 def _page(plan: CharacterPlan) -> str:
     """A job in a few lines: where it is, and each of its pictures."""
-    head = f"{plan.id}  {plan.kind}  {state_of_parts(plan.parts)}  {_counted(plan)}"
+    head = f"{plan.id}  {plan.kind}  {state_of_parts(plan.parts)}  {_count_text(plan)}"
     rows = [(f"  {part.name}", part.state, "" if part.ended else f"{part.fraction:.0%}", _why(part.error)) for part in plan.parts]
     return head + "\n" + table(("  picture", "state", "done", ""), rows, width())
 
@@ -221,12 +221,12 @@ def _why(error: RylaGenError | None) -> str:
     return "" if error is None else f"{error.code}: {error.message}"
 
 
-def _counted(plan: CharacterPlan) -> str:
+def _count_text(plan: CharacterPlan) -> str:
     found = progress_of(plan.parts)
     return f"{found.succeeded} of {found.total}"
 
 
-def _said(plan: CharacterPlan) -> str:
+def _prompt_text(plan: CharacterPlan) -> str:
     if plan.kind == "sheet":
         return ", ".join(part.name for part in plan.parts)
-    return shortened(plan.parts[0].prompt)
+    return shorten(plan.parts[0].prompt)

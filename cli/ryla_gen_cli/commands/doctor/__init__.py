@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from ryla_gen.errors import ServerUnhealthyError
-from ryla_gen.support.counting import counted
-from ryla_gen.support.loop_thread import Portal
+from ryla_gen.support.counting import count_text
+from ryla_gen.support.loop_thread import LoopThread
 from ryla_gen.workflows.registry import workflow_class
 
 from ...common import Backend, Json, Url, example, screen_of, setting_warnings, single
@@ -44,19 +44,19 @@ def doctor(
     for text in setting_warnings(settings):
         screen.note(f"warning: {text}")
     checks: list[Check] = []
-    portal = Portal()
+    loop_thread = LoopThread()
     try:
-        for check in portal.iterate(lambda: run_checks(settings, wanted, generate=generate)):
+        for check in loop_thread.iterate(lambda: run_checks(settings, wanted, generate=generate)):
             checks.append(check)
             screen.say(_line(check))
     finally:
-        portal.close()
+        loop_thread.close()
     failed = [check for check in checks if check.state == "failed"]
     data = {"backend": ",".join(settings.backend_names), "ok": not failed, "items": [asdict(check) for check in checks]}
     if not failed:
         screen.result(data)
         return
-    text = f"{len(failed)} of {counted(len(checks), 'check')} failed: {', '.join(check.name for check in failed)}."
+    text = f"{len(failed)} of {count_text(len(checks), 'check')} failed: {', '.join(check.name for check in failed)}."
     screen.fail(ServerUnhealthyError(text, failed[0].hint), data)
     raise typer.Exit(1)
 

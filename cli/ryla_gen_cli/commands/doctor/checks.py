@@ -16,7 +16,7 @@ from ryla_gen.errors import RylaGenError
 from ryla_gen.models.node_schemas import COMFYUI_VERSION
 from ryla_gen.remote.variants import default_of
 from ryla_gen.settings import Settings
-from ryla_gen.support.counting import counted
+from ryla_gen.support.counting import count_text
 from ryla_gen.version import __version__
 from ryla_gen.workflows.flux import Flux
 from ryla_gen.workflows.registry import prepared_names, workflow_class
@@ -276,7 +276,7 @@ def _stock(states: dict[str, str], workflows: Sequence[str]) -> list[Check]:
         missing = [label for row in rows if states.get(label := row.label) not in ("present", "unverified")]
         title = f"weights of {name.replace('_', '-')}"
         if not missing:
-            checks.append(Check(title, "ok", f"{counted(len(rows), 'file')} on the volume"))
+            checks.append(Check(title, "ok", f"{count_text(len(rows), 'file')} on the volume"))
             continue
         hint = f"Download them: ryla-gen weights sync {name.replace('_', '-')}"
         checks.append(Check(title, "failed" if name in workflows else "skipped", f"not there: {_some(missing)}", hint))

@@ -15,7 +15,7 @@ from ryla_gen.comfy.separators import with_server_names
 from ryla_gen.errors import InvalidInputError, WorkflowInvalidError
 from ryla_gen.graphs.inputs import pictures_of, with_values
 from ryla_gen.settings import Settings
-from ryla_gen.support.counting import counted
+from ryla_gen.support.counting import count_text
 from ryla_gen.workflows.base import Files
 from ryla_gen.workflows.custom import CustomWorkflow
 
@@ -41,7 +41,8 @@ Image = Annotated[list[str] | None, typer.Option("--image", metavar="NAME=FILE",
 
 app.command(epilog=example("ryla-gen graph convert my_graph.json -o my_graph_api.json"))(tools.convert)
 app.command(epilog=example("ryla-gen graph draw my_graph.json -o my_graph.svg"))(tools.draw)
-app.command(epilog=example("ryla-gen graph slots my_graph_api.json"))(tools.slots)
+app.command(epilog=example("ryla-gen graph inputs my_graph_api.json"))(tools.inputs)
+app.command("slots", hidden=True)(tools.inputs)  # its name until 0.3
 app.command(epilog=example("ryla-gen graph scaffold my-portrait my_graph_api.json"))(tools.scaffold)
 
 
@@ -128,10 +129,10 @@ def validate(
     lines = [*map(_line, findings), *(_picture(node, name, graph) for node, name in pictures_of(graph))]
     screen.say("\n".join(wrap(line, room, "") for line in lines))
     if not errors:
-        screen.result(data, f"{file}: valid, {counted(len(graph), 'node')}.")
+        screen.result(data, f"{file}: valid, {count_text(len(graph), 'node')}.")
         return
     hint = "Each line names the node and its input." if not as_json else "data.errors names each node and its input."
-    screen.fail(WorkflowInvalidError(f"{file} has {counted(len(errors), 'error')}.", hint), data)
+    screen.fail(WorkflowInvalidError(f"{file} has {count_text(len(errors), 'error')}.", hint), data)
     raise typer.Exit(1)
 
 

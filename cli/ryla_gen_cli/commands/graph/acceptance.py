@@ -53,7 +53,7 @@ def nodes_at(backend: str | None, settings: Settings, url: str | None, comfyui: 
 
 def findings_at(backend: str | None, asked: Asked, nodes: Nodes, url: str | None) -> Iterator[Finding]:
     """Everything that a run there would refuse, and what it would do otherwise than meant."""
-    yield from _tried(lambda: asyncio.run(asked.workflow.resolved(references_of(asked.settings))))
+    yield from _errors_as_findings(lambda: asyncio.run(asked.workflow.resolved(references_of(asked.settings))))
     if backend == "emulator":
         yield from _on_the_emulator(asked, nodes)
     elif url or backend == "comfyui":
@@ -61,16 +61,16 @@ def findings_at(backend: str | None, asked: Asked, nodes: Nodes, url: str | None
     elif backend == "modal":
         yield from _without_files(check(asked.graph, nodes, _given_alone(asked, "the container")), nodes)
         yield from _unknown_weights(asked.graph, nodes)
-        yield from _tried(lambda: _written_for_modal(asked))
+        yield from _errors_as_findings(lambda: _written_for_modal(asked))
     elif backend == "runpod":
         yield from check(asked.graph, nodes)
         yield from _pictures_elsewhere(asked, nodes)
-        yield from _tried(lambda: _written_for_runpod(asked))
+        yield from _errors_as_findings(lambda: _written_for_runpod(asked))
     else:
         yield from check(asked.graph, nodes)
 
 
-def _tried(work: Callable[[], object]) -> Iterator[Finding]:
+def _errors_as_findings(work: Callable[[], object]) -> Iterator[Finding]:
     try:
         work()
     except RylaGenError as error:
@@ -92,7 +92,7 @@ def _on_the_emulator(asked: Asked, nodes: Nodes) -> Iterator[Finding]:
 
     server = Emulator(models_folder=asked.settings.home / "emulator" / "models", comfyui=nodes.release)
     try:
-        schemas, _ = server.judged(asked.graph)
+        schemas, _ = server.schemas_for(asked.graph)
     finally:
         server.close()
     upload = _given_alone(asked, "the emulator")
@@ -179,9 +179,9 @@ def _written_for_modal(asked: Asked) -> None:
 
 
 def _written_for_runpod(asked: Asked) -> None:
-    from ryla_gen.backends.runpod.files import operation_for, prepared, request_body
+    from ryla_gen.backends.runpod.files import operation_for, prepare, request_body
 
     backends.create("runpod", asked.settings)
     ready = asyncio.run(asked.workflow.resolved(references_of(asked.settings)))
-    graph, files = prepared(ready, ANYWHERE)
+    graph, files = prepare(ready, ANYWHERE)
     operation_for(len(request_body(graph, files, run_seconds=60.0, life_seconds=60.0)))

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any, Literal
 
 from ryla_gen.comfy.lint import ignored_inputs, unknown_choices
-from ryla_gen.comfy.schema import UploadCheck, file_inputs, is_link, live_specs, renamed, validate
+from ryla_gen.comfy.schema import UploadCheck, file_inputs, is_link, live_specs, rename_classes, validate
 from ryla_gen.models.node_schemas import GRAPH_VERSION, known_version, node_schemas
 
 Graph = Mapping[str, Mapping[str, Any]]
@@ -80,10 +80,10 @@ def check(graph: Graph, nodes: Nodes, upload: UploadCheck | None = None) -> list
         upload: looks for uploaded files, where anybody can.
 
     """
-    now = renamed(graph, nodes.schemas, version=nodes.release)
+    now = rename_classes(graph, nodes.schemas, version=nodes.release)
     unknown = [(node_id, node["class_type"]) for node_id, node in now.items() if node["class_type"] not in nodes.schemas]
-    findings = [_unknown(node_id, name, nodes) for node_id, name in unknown]
-    findings += [_renamed(node_id, graph[node_id], node) for node_id, node in now.items() if node is not graph[node_id]]
+    findings = [_unknown_finding(node_id, name, nodes) for node_id, name in unknown]
+    findings += [_rename_finding(node_id, graph[node_id], node) for node_id, node in now.items() if node is not graph[node_id]]
     known = {
         node["class_type"]: _openly(nodes.schemas[node["class_type"]], free=not nodes.told)
         for node in now.values()
@@ -97,12 +97,12 @@ def check(graph: Graph, nodes: Nodes, upload: UploadCheck | None = None) -> list
     return findings + list(_extras(now, known))
 
 
-def _renamed(node_id: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Finding:
+def _rename_finding(node_id: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Finding:
     text = f"This class is now called {new['class_type']}; the node is rewritten before it is sent."
     return Finding("warning", node_id, old["class_type"], "", text)
 
 
-def _unknown(node_id: str, name: str, nodes: Nodes) -> Finding:
+def _unknown_finding(node_id: str, name: str, nodes: Nodes) -> Finding:
     close = tuple(get_close_matches(name, list(nodes.schemas), n=3, cutoff=0.6 if nodes.told else 0.75))
     if nodes.told:
         return Finding("error", node_id, name, "", "The server has no such node.", close)

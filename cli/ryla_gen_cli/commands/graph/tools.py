@@ -13,16 +13,16 @@ import typer
 from ryla_gen import graphs, media
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.graphs.graph_file import read_json
-from ryla_gen.graphs.inputs import Slot, slots_of
+from ryla_gen.graphs.inputs import GraphInput, inputs_of
 from ryla_gen.graphs.reading import read
 from ryla_gen.models.node_schemas import GRAPH_VERSION
 from ryla_gen.settings import Settings
-from ryla_gen.support.counting import counted
+from ryla_gen.support.counting import count_text
 from ryla_gen.tools.scaffold import write_package
 from ryla_gen.workflows.preview import api_of
 
 from ...common import ComfyUI, Json, Overwrite, Url, screen_of
-from ...screen import Screen, shortened, table, width
+from ...screen import Screen, shorten, table, width
 from .checks import Nodes, Schemas, check, nodes_of
 
 Source = Annotated[
@@ -118,7 +118,7 @@ def convert(
         if item.kind == "ui"
         else graphs.Converted(item.data, ("It was in the API format.",))
     )
-    path = _written(output, json.dumps(done.graph, indent=2, ensure_ascii=False) + "\n", overwrite=overwrite)
+    path = _write(output, json.dumps(done.graph, indent=2, ensure_ascii=False) + "\n", overwrite=overwrite)
     wrong = [item for item in check(done.graph, nodes) if item.level == "error"]
     for text in done.notes:
         screen.note(f"note: {text}")
@@ -127,7 +127,7 @@ def convert(
         screen.note(f"warning: {text}")
     data = {"path": str(path) if path else None, "nodes": len(done.graph), "notes": list(done.notes), "graph": done.graph}
     screen.result(
-        data, f"{path}: {counted(len(done.graph), 'node')}." if path else json.dumps(done.graph, indent=2, ensure_ascii=False)
+        data, f"{path}: {count_text(len(done.graph), 'node')}." if path else json.dumps(done.graph, indent=2, ensure_ascii=False)
     )
 
 
@@ -148,19 +148,19 @@ def draw(
     known = nodes_for(url, schemas).schemas
     graph = api_of(source, known)
     text = graphs.draw_mermaid(graph, known)
-    path = _written(output, text, overwrite=overwrite)
+    path = _write(output, text, overwrite=overwrite)
     data = {"path": str(path) if path else None, "nodes": len(graph), "text": text}
     screen.result(data, str(path) if path else text.rstrip("\n"))
 
 
-def slots(context: typer.Context, source: Source, url: Url = None, schemas: SchemaFile = None, as_json: Json = False) -> None:
+def inputs(context: typer.Context, source: Source, url: Url = None, schemas: SchemaFile = None, as_json: Json = False) -> None:
     """List what can be set in a graph, with type, value and range; set it with: ryla-gen graph run FILE --set SLOT=VALUE."""
     screen = screen_of(context, as_json=as_json)
     known = nodes_for(url, schemas).schemas
-    found = slots_of(api_of(source, known), known)
-    rows = [(item.key, item.title, item.type.lower(), shortened(str(item.value), 40), _range(item)) for item in found]
-    items = [{"slot": item.key, **asdict(item), "choices": list(item.choices)} for item in found]
-    screen.result({"items": items}, table(("slot", "node", "type", "value", "range"), rows, width()))
+    found = inputs_of(api_of(source, known), known)
+    rows = [(item.key, item.title, item.type.lower(), shorten(str(item.value), 40), _range(item)) for item in found]
+    items = [{"key": item.key, "slot": item.key, **asdict(item), "choices": list(item.choices)} for item in found]
+    screen.result({"items": items}, table(("input", "node", "type", "value", "range"), rows, width()))
 
 
 def scaffold(
@@ -179,7 +179,10 @@ def scaffold(
     item = read(source)
     graph = graphs.convert(item.data, known).graph if item.kind == "ui" else item.data
     made = write_package(name, graph, output, schemas=known, force=force)
-    fields = [{"name": field.name, "slots": list(field.slots), "type": field.annotation} for field in made.fields]
+    fields = [
+        {"name": field.name, "inputs": list(field.keys), "slots": list(field.keys), "type": field.annotation}
+        for field in made.fields
+    ]
     data = {"path": str(made.folder), "files": [str(path) for path in made.files], "class": made.class_name, "fields": fields}
     lines = [str(path) for path in made.files]
     screen.result(data, "\n".join(lines))
@@ -202,13 +205,13 @@ def changes_of(texts: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def _range(item: Slot) -> str:
+def _range(item: GraphInput) -> str:
     if item.choices:
-        return shortened(", ".join(map(str, item.choices)), 60)
+        return shorten(", ".join(map(str, item.choices)), 60)
     if item.minimum is None and item.maximum is None:
         return ""
     return f"{'' if item.minimum is None else item.minimum} to {'' if item.maximum is None else item.maximum}".strip()
 
 
-def _written(path: Path | None, text: str, *, overwrite: bool) -> Path | None:
+def _write(path: Path | None, text: str, *, overwrite: bool) -> Path | None:
     return None if path is None else media.save_atomically(path, text.encode("utf-8", "backslashreplace"), overwrite=overwrite)

@@ -18,8 +18,8 @@ from ryla_gen.settings import Settings
 from ryla_gen.workflows.registry import workflow_class, workflow_names
 
 from ...common import Json, Output, Overwrite, Quiet, Url, example, group, screen_of
-from ...screen import Screen, shortened, table, width, wrap
-from ...terminal_images import Preview, shown
+from ...screen import Screen, shorten, table, width, wrap
+from ...terminal_images import Preview, show_images
 
 SHORT_ID = 8
 """Characters of a job id that a list shows; ``jobs show`` takes them."""
@@ -75,7 +75,7 @@ def show(
     if found is None:
         raise JobNotFoundError(f"No job {job!r} is in the journal of this machine.")
     screen.result(asdict(found), _page(found))
-    shown(screen, found.saved, wanted=preview)
+    show_images(screen, found.saved, wanted=preview)
 
 
 @app.command(epilog=example("ryla-gen jobs status 7f0c4a1e"))
@@ -152,7 +152,7 @@ def _data(item: Record) -> dict[str, Any]:
 
 
 def _row(item: Record) -> tuple[Any, ...]:
-    short = shortened(str(item.inputs.get("prompt") or ""))
+    short = shorten(str(item.inputs.get("prompt") or ""))
     took = f"{item.gpu_seconds:.1f}" if item.gpu_seconds is not None else ""
     cost = f"${item.cost_usd:.4f}" if item.cost_usd else ""
     return item.id[:SHORT_ID], _local(item.created_at), item.workflow.replace("_", "-"), item.state, took, cost, short
@@ -194,12 +194,12 @@ def _page(item: Record) -> str:
     lines += [
         "",
         "Fields",
-        *(wrap(f"{name}: {_shown(value)}", room) for name, value in item.inputs.items() if value not in (None, "", [])),
+        *(wrap(f"{name}: {_cell(value)}", room) for name, value in item.inputs.items() if value not in (None, "", [])),
     ]
     return "\n".join(lines)
 
 
-def _shown(value: Any) -> str:
+def _cell(value: Any) -> str:
     if isinstance(value, dict) and set(value) == {"sha256", "bytes"}:
         return f"a file of {value['bytes']} bytes, sha256 {str(value['sha256'])[:16]}… (not kept)"
     return str(value)

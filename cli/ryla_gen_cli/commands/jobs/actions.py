@@ -21,10 +21,10 @@ from ryla_gen.events import FINAL_STATES, Event, Finished, Progress, Queued, Sta
 from ryla_gen.history import History, Record
 from ryla_gen.results import Generation
 from ryla_gen.settings import Settings
-from ryla_gen.support.loop_thread import Portal
+from ryla_gen.support.loop_thread import LoopThread
 
 from ...generate import check_before, note_result, page, save_outputs, summary, with_format
-from ...progress import described, following
+from ...progress import following, progress_text
 from ...run_options import RunOptions, settings_for
 from ...screen import Screen
 
@@ -67,7 +67,7 @@ async def _current_progress(job: AsyncJob) -> dict[str, Any]:
         if isinstance(event, Queued):
             data["position"] = event.position
         elif isinstance(event, Progress):
-            data |= {"fraction": event.fraction, "node": described(event)}
+            data |= {"fraction": event.fraction, "node": progress_text(event)}
         elif isinstance(event, Finished):
             await _await_end(job)
     return {**data, "state": job.state}
@@ -241,11 +241,11 @@ async def _wait_for(job: AsyncJob, timeout: float | None) -> Generation:
 
 
 def _run_async(work: Coroutine[Any, Any, T]) -> T:
-    portal = Portal()
+    loop_thread = LoopThread()
     try:
-        return portal.call(work)
+        return loop_thread.call(work)
     finally:
-        portal.close()
+        loop_thread.close()
 
 
 def _record(job: str, url: str | None) -> Record:

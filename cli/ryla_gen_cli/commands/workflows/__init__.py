@@ -20,7 +20,7 @@ from ryla_gen.workflows.registry import BUILT_IN, workflow_class, workflow_names
 from ...common import Json, example, group, screen_of
 from ...licences import READ, free_workflows, plain
 from ...options import LONGEST_CHOICE, Field, fields_of
-from ...screen import shortened, table, width, wrap
+from ...screen import shorten, table, width, wrap
 from . import compatibility
 
 FEW_CHOICES = 4
@@ -202,7 +202,7 @@ def _pack(item: dict[str, Any]) -> str:
 
 def _head(item: dict[str, Any]) -> str:
     default = item["default"]
-    said = "required" if item["required"] else "" if default in (None, "", []) else f"default {shortened(str(default))}"
+    said = "required" if item["required"] else "" if default in (None, "", []) else f"default {shorten(str(default))}"
     kind = "  choice" if _has_many_choices(item) else f"  {item['type']}"
     notes = "; ".join(filter(None, (said, item["range"])))
     return f"{item['option']}{kind}{f'  ({notes})' if notes else ''}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ryla_gen.errors import InvalidInputError, ModelNotFoundError, WorkflowInvalidError
-from ryla_gen.support.counting import counted
+from ryla_gen.support.counting import count_text
 from ryla_gen.workflows.registry import prepared_names, workflow_class
 
 from ...common import Json, Url, example, screen_of
@@ -33,18 +33,18 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Show which workflows your own ComfyUI server can run, and which nodes and weights it lacks for the others."""
-    from ryla_gen.support.loop_thread import Portal
+    from ryla_gen.support.loop_thread import LoopThread
 
     from ...run_options import settings_for
 
     screen = screen_of(context, as_json=as_json)
     named = tuple(dict.fromkeys(workflow_class(name).name for name in workflows or ()))
     settings = settings_for("comfyui", url)
-    portal = Portal()
+    loop_thread = LoopThread()
     try:
-        found = portal.call(_check_all(settings, named or prepared_names(), every=every))
+        found = loop_thread.call(_check_all(settings, named or prepared_names(), every=every))
     finally:
-        portal.close()
+        loop_thread.close()
     _show(screen, found, named)
 
 
@@ -88,13 +88,15 @@ def _show(screen: Screen, found: list[Missing], named: tuple[str, ...]) -> None:
         screen.result({"items": items})
         return
     kind = WorkflowInvalidError if any(item.nodes for item in lacking) else ModelNotFoundError
-    text = f"{len(lacking)} of {counted(len(found), 'workflow')} cannot run there: {', '.join(item.workflow for item in lacking)}."
+    text = (
+        f"{len(lacking)} of {count_text(len(found), 'workflow')} cannot run there: {', '.join(item.workflow for item in lacking)}."
+    )
     screen.fail(kind(text, lacking[0].hint), {"items": items})
     raise typer.Exit(1)
 
 
 def _summary(item: Missing) -> str:
-    parts = [counted(len(item.nodes), "node class", "node classes")] if item.nodes else []
+    parts = [count_text(len(item.nodes), "node class", "node classes")] if item.nodes else []
     size = f" ({item.bytes / 1e9:.1f} GB)" if item.bytes else ""
-    parts += [counted(len(item.files), "weights file") + size] if item.files else []
+    parts += [count_text(len(item.files), "weights file") + size] if item.files else []
     return " and ".join(parts)

@@ -9,7 +9,7 @@ import pytest
 
 from ryla_gen import CustomWorkflow, FluxDev
 from ryla_gen.errors import InvalidInputError
-from ryla_gen.graphs.inputs import slots_of, with_values
+from ryla_gen.graphs.inputs import inputs_of, with_values
 
 GRAPH = FluxDev(prompt="a fox", seed=1).build().to_api()
 SAMPLER = next(node_id for node_id, node in GRAPH.items() if node["class_type"] == "KSampler")
@@ -23,7 +23,7 @@ def titled() -> dict[str, Any]:
 
 
 def test_every_value_is_listed_with_its_type_and_range_and_no_link_is() -> None:
-    found = {slot.key: slot for slot in slots_of(GRAPH)}
+    found = {slot.key: slot for slot in inputs_of(GRAPH)}
     seed, sampler, size = found[f"{SAMPLER}.seed"], found[f"{SAMPLER}.sampler_name"], found[f"{LATENT}.width"]
     assert (seed.type, seed.value, seed.minimum, seed.maximum) == ("INT", 1, 0, 2**64 - 1)
     assert (sampler.type, sampler.value) == ("COMBO", "euler")
@@ -34,7 +34,7 @@ def test_every_value_is_listed_with_its_type_and_range_and_no_link_is() -> None:
 
 def test_an_unknown_class_tells_its_types_by_its_values() -> None:
     graph = {"1": {"class_type": "MyOwn", "inputs": {"a": 1, "b": 1.5, "c": True, "d": "x", "e": None, "f": ["2", 0]}}}
-    assert [slot.type for slot in slots_of(graph)] == ["INT", "FLOAT", "BOOLEAN", "STRING", "*"]
+    assert [slot.type for slot in inputs_of(graph)] == ["INT", "FLOAT", "BOOLEAN", "STRING", "*"]
 
 
 @pytest.mark.parametrize(
@@ -72,19 +72,19 @@ def test_a_value_is_set_by_id_title_or_class_and_read_as_the_slots_type(key: str
         ("KSampler.sed", "1", "no input 'sed'", f"{SAMPLER}.seed"),
         ("KSamplr.seed", "1", "No node of the graph is called 'KSamplr'", "KSampler.seed"),
         ("CLIPTextEncode.text", "x", "2 nodes match", "by its id"),
-        ("KSampler.model", "x", "is linked", "graph slots"),
-        ("KSampler.seed", "x", "takes a whole number", "graph slots"),
-        ("KSampler.seed", True, "takes a whole number", "graph slots"),
-        ("KSampler.seed", 1.5, "takes a whole number", "graph slots"),
-        ("KSampler.seed", "-1", "takes 0 to", "graph slots"),
-        ("KSampler.cfg", "nan", "takes a number", "graph slots"),
-        ("KSampler.cfg", "1e3", "takes 0.0 to 100.0", "graph slots"),
+        ("KSampler.model", "x", "is linked", "graph inputs"),
+        ("KSampler.seed", "x", "takes a whole number", "graph inputs"),
+        ("KSampler.seed", True, "takes a whole number", "graph inputs"),
+        ("KSampler.seed", 1.5, "takes a whole number", "graph inputs"),
+        ("KSampler.seed", "-1", "takes 0 to", "graph inputs"),
+        ("KSampler.cfg", "nan", "takes a number", "graph inputs"),
+        ("KSampler.cfg", "1e3", "takes 0.0 to 100.0", "graph inputs"),
         ("KSampler.sampler_name", "eulerr", "no option 'eulerr'", "euler"),
-        ("SaveImage.filename_prefix", 5, "takes text", "graph slots"),
-        ("CheckpointLoaderSimple.ckpt_name", ["1", 0], "takes a name", "graph slots"),
+        ("SaveImage.filename_prefix", 5, "takes text", "graph inputs"),
+        ("CheckpointLoaderSimple.ckpt_name", ["1", 0], "takes a name", "graph inputs"),
         ("seed", "1", "does not name an input", "3.seed"),
         (".", "1", "does not name an input", "3.seed"),
-        ("99999999999999999999.x", "1", "No node", "graph slots"),
+        ("99999999999999999999.x", "1", "No node", "graph inputs"),
     ],
 )
 def test_what_does_not_fit_is_told_with_the_nearest_that_does(key: str, value: Any, said: str, hint: str) -> None:
