@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -53,6 +56,35 @@ def screen_of(context: typer.Context, *, as_json: bool, quiet: bool = False) -> 
 
         screen.url = without_credentials(url)
     return screen
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take options that it shares with others as one dataclass; each of its fields is an option of the command."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
+    wanted: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        wanted += _options_of(groups[name]) if name in groups else [parameter.replace(annotation=hints[name])]
+
+    def call(**given: Any) -> None:
+        made = {
+            name: kind(**{field.name: given.pop(field.name) for field in dataclasses.fields(kind)}) for name, kind in groups.items()
+        }
+        command(**given, **made)
+
+    described: Any = call
+    described.__name__, described.__doc__ = command.__name__, command.__doc__
+    described.__signature__ = inspect.Signature([item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in wanted])
+    described.__annotations__ = {item.name: item.annotation for item in wanted}
+    return call
+
+
+def _options_of(kind: type[Any]) -> list[inspect.Parameter]:
+    hints, keyword = get_type_hints(kind, include_extras=True), inspect.Parameter.KEYWORD_ONLY
+    return [
+        inspect.Parameter(field.name, keyword, default=field.default, annotation=hints[field.name])
+        for field in dataclasses.fields(kind)
+    ]
 
 
 def example(line: str) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...common import Backend, Json, Overwrite, Quiet, Timeout, Url, example, group, screen_of
+from ...common import Backend, Json, Overwrite, Quiet, Timeout, Url, example, group, grouped, screen_of
 from ...prompts import Yes
+
+if TYPE_CHECKING:
+    from ryla_gen.tools.evaluations.measures import Kind
 
 app = group(
     "Measure how well a workflow works, on any backend. If you stop it, what has been measured is kept.",
@@ -35,86 +39,96 @@ Report = Annotated[
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """The options of every measurement."""
+
+    prompt: Prompt = None
+    fields: Fields = None
+    seed: Seed = None
+    in_flight: InFlight = 1
+    report: Report = None
+    overwrite: Overwrite = False
+    backend: Backend = None
+    url: Url = None
+    timeout: Timeout = None
+    yes: Yes = False
+    as_json: Json = False
+    quiet: Quiet = False
+
+    def bench(
+        self,
+        context: typer.Context,
+        kind: Kind,
+        workflow: str,
+        count: int,
+        *,
+        target: float | None = None,
+        reference: Path | None = None,
+    ) -> None:
+        """Measure one kind of thing, and say what came out."""
+        from .run import BenchPlan, bench  # the client and its backends, which no help text needs
+
+        plan = BenchPlan(
+            kind,
+            workflow,
+            count,
+            self.prompt or (),
+            self.fields or (),
+            self.seed,
+            target=target,
+            in_flight=self.in_flight,
+            backend=self.backend,
+            url=self.url,
+            timeout=self.timeout,
+            report=self.report,
+            overwrite=self.overwrite,
+            reference=reference,
+        )
+        bench(screen_of(context, as_json=self.as_json, quiet=self.quiet), plan, yes=self.yes)
+
+
 @app.command("success-rate", epilog=example("ryla-gen bench success-rate flux-dev --count 20 --report success.html"))
+@grouped
 def success_rate(
     context: typer.Context,
     workflow: Name = "flux-dev",
-    prompt: Prompt = None,
     count: Count = 20,
     target: Annotated[
         float, typer.Option("--target", metavar="SHARE", min=0, max=1, help="Share of successes that must be exceeded.")
     ] = 0.95,
-    fields: Fields = None,
-    seed: Seed = None,
-    in_flight: InFlight = 1,
-    report: Report = None,
-    overwrite: Overwrite = False,
-    backend: Backend = None,
-    url: Url = None,
-    timeout: Timeout = None,
-    yes: Yes = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    *,
+    options: BenchOptions,
 ) -> None:
     """Run a workflow many times; exit with 1 unless more than the target share succeeds."""
-    from .run import BenchPlan, bench
-
-    screen = screen_of(context, as_json=as_json, quiet=quiet)
-    plan = BenchPlan("success-rate", workflow, count, prompt or (), fields or (), seed, target=target, in_flight=in_flight)
-    bench(screen, plan.at(backend, url, timeout, report, overwrite=overwrite), yes=yes)
+    options.bench(context, "success-rate", workflow, count, target=target)
 
 
 @app.command(epilog=example("ryla-gen bench consistency face.png --count 5 --report consistency.html"))
+@grouped
 def consistency(
     context: typer.Context,
     reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="Picture of the face to keep.", show_default=False)],
     workflow: Annotated[str, typer.Option("--workflow", metavar="NAME", help="A workflow that keeps a face.")] = "instantid",
-    prompt: Prompt = None,
     count: Count = 5,
     target: Annotated[
         float | None, typer.Option("--target", metavar="COSINE", min=-1, max=1, help="Mean similarity that must be reached.")
     ] = None,
-    fields: Fields = None,
-    seed: Seed = None,
-    in_flight: InFlight = 1,
-    report: Report = None,
-    overwrite: Overwrite = False,
-    backend: Backend = None,
-    url: Url = None,
-    timeout: Timeout = None,
-    yes: Yes = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    *,
+    options: BenchOptions,
 ) -> None:
     """Make pictures of one face in several scenes and measure how similar each is to the reference, by ArcFace embeddings."""
-    from .run import BenchPlan, bench
-
-    screen = screen_of(context, as_json=as_json, quiet=quiet)
-    plan = BenchPlan("consistency", workflow, count, prompt or (), fields or (), seed, target=target, in_flight=in_flight)
-    bench(screen, plan.at(backend, url, timeout, report, overwrite=overwrite, reference=reference), yes=yes)
+    options.bench(context, "consistency", workflow, count, target=target, reference=reference)
 
 
 @app.command(epilog=example("ryla-gen bench performance flux-dev --count 10 --report performance.html"))
+@grouped
 def performance(
     context: typer.Context,
     workflow: Name = "flux-dev",
-    prompt: Prompt = None,
     count: Count = 10,
-    fields: Fields = None,
-    seed: Seed = None,
-    in_flight: InFlight = 1,
-    report: Report = None,
-    overwrite: Overwrite = False,
-    backend: Backend = None,
-    url: Url = None,
-    timeout: Timeout = None,
-    yes: Yes = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    *,
+    options: BenchOptions,
 ) -> None:
     """Measure cold and warm times with percentiles, and US dollars per picture."""
-    from .run import BenchPlan, bench
-
-    screen = screen_of(context, as_json=as_json, quiet=quiet)
-    plan = BenchPlan("performance", workflow, count, prompt or (), fields or (), seed, in_flight=in_flight)
-    bench(screen, plan.at(backend, url, timeout, report, overwrite=overwrite), yes=yes)
+    options.bench(context, "performance", workflow, count)

@@ -7,7 +7,7 @@ import secrets
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,19 +62,6 @@ class BenchPlan:
     report: Path | None = None
     overwrite: bool = False
     reference: Path | None = None
-
-    def at(
-        self,
-        backend: str | None,
-        url: str | None,
-        timeout: float | None,
-        report: Path | None,
-        *,
-        overwrite: bool,
-        reference: Path | None = None,
-    ) -> BenchPlan:
-        """Return the plan with where to run and to write."""
-        return replace(self, backend=backend, url=url, timeout=timeout, report=report, overwrite=overwrite, reference=reference)
 
     def workflows(self) -> list[Workflow]:
         """Build every request.

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ryla_gen.errors import InvalidInputError
 
-from ...common import Backend, Json, Overwrite, Quiet, Tag, Url, example, group, screen_of
+from ...common import Backend, Json, Overwrite, Quiet, Tag, Url, example, group, grouped, screen_of
 from ...run_options import RunOptions
+
+if TYPE_CHECKING:
+    from ryla_gen.characters import CharacterJob, Characters
 
 app = group(
     "Make a character: base images, a face swap, a sheet of angles. Each is one job with several pictures.",
@@ -37,72 +42,74 @@ Again = Annotated[
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class PicturesOptions:
+    """The options of every command that makes pictures."""
+
+    seed: SeedOption = None
+    nsfw: Nsfw = False
+    width: Width = None
+    height: Height = None
+    steps: Steps = None
+    output: Folder = None
+    overwrite: Overwrite = False
+    detach: Detach = False
+    backend: Backend = None
+    url: Url = None
+    tag: Tag = None
+    as_json: Json = False
+    quiet: Quiet = False
+
+    def submit(
+        self, context: typer.Context, names: Sequence[str], start: Callable[[Characters, dict[str, Any]], CharacterJob]
+    ) -> None:
+        """Submit a job, and follow it unless it was detached.
+
+        Args:
+            context: of the command.
+            names: of the pictures, in order.
+            start: submits the job, given the arguments that every kind of job takes.
+
+        """
+        from . import work  # the client and its backends, which no help text needs
+
+        sizes = {"width": self.width, "height": self.height, "steps": self.steps}
+        fields = {name: value for name, value in sizes.items() if value is not None}
+        shared = {"nsfw": self.nsfw, "seed": self.seed, "fields": fields, "tags": self.tag or ()}
+        screen = screen_of(context, as_json=self.as_json, quiet=self.quiet)
+        how = RunOptions(self.output, self.overwrite, self.backend, self.url)
+        work.submit(screen, lambda runner: start(runner, shared), how, names, detach=self.detach)
+
+
 @app.command(epilog=example('ryla-gen character base "a young woman with red hair" --seed 7 --count 3 -o mia/'))
+@grouped
 def base(
     context: typer.Context,
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What the character looks like.", show_default=False)],
     count: Annotated[int, typer.Option("--count", metavar="NUMBER", min=1, max=16, help="Number of pictures to make.")] = 4,
-    seed: SeedOption = None,
-    nsfw: Nsfw = False,
-    width: Width = None,
-    height: Height = None,
-    steps: Steps = None,
-    output: Folder = None,
-    overwrite: Overwrite = False,
-    detach: Detach = False,
-    backend: Backend = None,
-    url: Url = None,
-    tag: Tag = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    *,
+    options: PicturesOptions,
 ) -> None:
     """Make pictures of a new character, each with its own seed."""
-    from . import work  # the client and its backends, which no help text needs
-
     names = [f"base-{number}" for number in range(1, count + 1)]
-    fields = _fields(width, height, steps)
-    work.submit(
-        screen_of(context, as_json=as_json, quiet=quiet),
-        lambda runner: runner.submit_base_images(prompt, nsfw, seed, count, fields=fields, tags=tag or ()),
-        RunOptions(output, overwrite, backend, url),
-        names,
-        detach=detach,
-    )
+    options.submit(context, names, lambda runner, shared: runner.submit_base_images(prompt, count=count, **shared))
 
 
 @app.command(epilog=example('ryla-gen character swap mia/base-2.png "reading in a sunlit library" -o mia/'))
+@grouped
 def swap(
     context: typer.Context,
     image: Face,
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="Describes the new picture.", show_default=False)],
-    seed: SeedOption = None,
-    nsfw: Nsfw = False,
-    width: Width = None,
-    height: Height = None,
-    steps: Steps = None,
-    output: Folder = None,
-    overwrite: Overwrite = False,
-    detach: Detach = False,
-    backend: Backend = None,
-    url: Url = None,
-    tag: Tag = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    *,
+    options: PicturesOptions,
 ) -> None:
     """Make a new picture with the face from another one."""
-    from . import work
-
-    fields = _fields(width, height, steps)
-    work.submit(
-        screen_of(context, as_json=as_json, quiet=quiet),
-        lambda runner: runner.submit_face_swap(_picture(image), prompt, nsfw, seed, fields=fields, tags=tag or ()),
-        RunOptions(output, overwrite, backend, url),
-        ["swap"],
-        detach=detach,
-    )
+    options.submit(context, ["swap"], lambda runner, shared: runner.submit_face_swap(_picture(image), prompt, **shared))
 
 
 @app.command(epilog=example('ryla-gen character sheet mia/base-2.png --prompt "red hair, green coat" -o mia/sheet/'))
+@grouped
 def sheet(
     context: typer.Context,
     image: Face,
@@ -112,19 +119,8 @@ def sheet(
     prompt: Annotated[
         str, typer.Option("--prompt", metavar="TEXT", help="Describes what stays the same in every picture: hair, clothes.")
     ] = "",
-    seed: SeedOption = None,
-    nsfw: Nsfw = False,
-    width: Width = None,
-    height: Height = None,
-    steps: Steps = None,
-    output: Folder = None,
-    overwrite: Overwrite = False,
-    detach: Detach = False,
-    backend: Backend = None,
-    url: Url = None,
-    tag: Tag = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    *,
+    options: PicturesOptions,
 ) -> None:
     """Make one picture per angle with the face from another picture, and a labelled contact sheet.
 
@@ -132,18 +128,12 @@ def sheet(
     """
     from ryla_gen.characters.base import chosen_angles
 
-    from . import work
-
     angles = chosen_angles(angle or None)
-    fields = _fields(width, height, steps)
-    work.submit(
-        screen_of(context, as_json=as_json, quiet=quiet),
-        lambda runner: runner.submit_character_sheet(
-            _picture(image), nsfw, angles, prompt=prompt, seed=seed, fields=fields, tags=tag or ()
-        ),
-        RunOptions(output, overwrite, backend, url),
-        [item.name for item in angles],
-        detach=detach,
+    names = [item.name for item in angles]
+    options.submit(
+        context,
+        names,
+        lambda runner, shared: runner.submit_character_sheet(_picture(image), angles=angles, prompt=prompt, **shared),
     )
 
 
@@ -223,11 +213,6 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
     from . import work
 
     work.list_jobs(screen_of(context, as_json=as_json))
-
-
-def _fields(width: int | None, height: int | None, steps: int | None) -> dict[str, Any]:
-    given = {"width": width, "height": height, "steps": steps}
-    return {name: value for name, value in given.items() if value is not None}
 
 
 def _picture(image: str) -> str | Path:
