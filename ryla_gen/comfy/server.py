@@ -85,15 +85,19 @@ class ComfyServer:
         """The last lines it wrote."""
         return "\n".join(self._lines)
 
-    async def start(self) -> float:
+    async def start(self, command: Sequence[str] | None = None, environment: Mapping[str, str] | None = None) -> float:
         """Start it and wait until it has run a graph; returns the seconds that took.
+
+        Args:
+            command: for this life, instead of its own.
+            environment: for this life, instead of its own.
 
         Raises:
             ServerUnhealthyError: it ended, or does not run the graph in time. The end of its log is in ``details``, and nothing is
                 left running.
         """
         began = time.monotonic()
-        await self._spawn()
+        await self._spawn(command or self._command, environment or self._environment)
         try:
             async with asyncio.timeout(self._ready_within):
                 await self._ready()
@@ -104,6 +108,15 @@ class ComfyServer:
             await self.kill()
             raise
         return time.monotonic() - began
+
+    async def check(self) -> None:
+        """Run the smallest graph, to see that it still works.
+
+        Raises:
+            ServerUnhealthyError: it does not, or not in time.
+        """
+        async with ComfyClient(self.url, connect_timeout=2.0) as client:
+            await self._probe(client)
 
     async def wait(self) -> int:
         """Wait until the process has ended; its exit code, negative for a signal."""
@@ -129,18 +142,18 @@ class ComfyServer:
         if self._reader is not None:
             await self._reader
 
-    async def _spawn(self) -> None:
+    async def _spawn(self, template: Sequence[str], environment: Mapping[str, str] | None) -> None:
         if self.alive:
             raise ServerUnhealthyError("This server is already running.", "Stop it first.")
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        command = [part.replace("{port}", str(port)) for part in self._command]
+        command = [part.replace("{port}", str(port)) for part in template]
         self._lines.clear()
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *command,
                 cwd=self._folder,
-                env=None if self._environment is None else dict(self._environment),
+                env=None if environment is None else dict(environment),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,

@@ -39,9 +39,14 @@ MODELS_MOUNT: Mounts = {f"{VOLUME_ROOT}/{MODELS_VOLUME}": models}
 WEIGHTS_MOUNTS: Mounts = {**MODELS_MOUNT, f"{VOLUME_ROOT}/{HUB_VOLUME}": hub_cache}
 
 
+def configured(name: str) -> config.FamilyConfig:
+    """Return a family as it is deployed, or inside a container as it was."""
+    return config.deployed_family(name, SETTINGS) if modal.is_local() else config.inside(name)
+
+
 def family(name: str) -> dict[str, Any]:
     """Return the arguments of ``app.cls`` for a GPU family."""
-    chosen = config.deployed_family(name, SETTINGS) if modal.is_local() else config.FAMILIES[name]
+    chosen = configured(name)
     return {"image": built(lambda: image.family_image(chosen)), "volumes": MODELS_MOUNT, **config.class_options(chosen)}
 
 
@@ -54,13 +59,25 @@ class Served:
     """What the GPU classes share: ComfyUI, from the start of a container to its end."""
 
     family = ""
+    worker: Worker
+
+    def __init_subclass__(cls) -> None:
+        """Have a class with a snapshot do first what the snapshot holds; Modal takes no such method in a class without one."""
+        if configured(cls.family).snapshot != "off":
+            cls.prepare = modal.enter(snap=True)(Served.prepare)  # type: ignore[assignment]
+
+    async def prepare(self) -> None:
+        """Do what a snapshot may hold: where there is one, ComfyUI is started and answers."""
+        from .worker import Worker
+
+        self.worker = Worker(self.family)
+        await self.worker.prepare()
 
     @modal.enter()
     async def start(self) -> None:
-        """Start ComfyUI and wait until it is ready."""
-        from .worker import Worker
-
-        self.worker: Worker = Worker(self.family)
+        """Make ComfyUI ready for requests, in a new container or in one that was restored from a snapshot."""
+        if configured(self.family).snapshot == "off":
+            await self.prepare()
         await self.worker.start()
 
     @modal.exit()

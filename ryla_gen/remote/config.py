@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from ..errors import InvalidInputError
@@ -59,6 +59,9 @@ class FamilyConfig:
     """Where to run; empty is anywhere, which is the cheapest."""
     preloads: bool = False
     """Whether a new container runs one step of ``preload`` before it takes requests."""
+    snapshot: str = "cpu"
+    """What a new container starts from: ``cpu`` is its memory as it was once ComfyUI answered, with no GPU in sight; ``gpu`` is
+    that and the GPU's memory, which Modal calls alpha; ``off`` is nothing."""
 
     @property
     def timeout(self) -> int:
@@ -70,12 +73,13 @@ FAMILIES = {
     item.family: item
     for item in (
         # Limits: the workflows' own (120 s an image) with room for large sizes and batches. Memory: two fp8 Flux checkpoints of
-        # 17 GB, or Wan 14B with its text encoder, wait in RAM while others are in VRAM.
+        # 17 GB, or Wan 14B with its text encoder, wait in RAM while others are in VRAM. No snapshot where nodes need a GPU to
+        # register (SeedVR2's loaders), or where nodes of others run that were never tried without one.
         FamilyConfig("flux", limit=900, load=300, stall=240, memory=40_960, preload="flux_dev"),
         FamilyConfig("faces", limit=900, load=300, stall=240, memory=49_152, preload="flux_instantid"),
         FamilyConfig("video", limit=3600, load=420, stall=900, memory=49_152, preload="wan2"),
-        FamilyConfig("upscale", limit=3600, load=300, stall=900, memory=32_768, preload="seedvr2"),
-        FamilyConfig("custom", limit=3600, load=420, stall=900, memory=49_152, preload="flux"),
+        FamilyConfig("upscale", limit=3600, load=300, stall=900, memory=32_768, preload="seedvr2", snapshot="off"),
+        FamilyConfig("custom", limit=3600, load=420, stall=900, memory=49_152, preload="flux", snapshot="off"),
     )
 }
 """Every family as it is deployed when nothing says otherwise. Stall times are bounds, not measured."""
@@ -95,8 +99,11 @@ def deployed_family(family: str, settings: Settings | None = None) -> FamilyConf
     """
     settings = Settings.load() if settings is None else settings
     chosen = settings.modal_families.get(family, FamilySettings())
+    usual = FAMILIES[family]
     given = {name: value for name, value in _fields(chosen).items() if value is not None}
-    config = replace(FAMILIES[family], **given, region=settings.modal_region or (), preloads=settings.modal_preload)
+    if usual.snapshot != "off" and settings.modal_snapshot is not None:
+        given = {"snapshot": settings.modal_snapshot} | given
+    config = replace(usual, **given, region=settings.modal_region or (), preloads=settings.modal_preload)
     if config.min_containers > config.max_containers:
         text = f"{family}: min_containers is {config.min_containers} and max_containers {config.max_containers}."
         hint = f"Raise max_containers: ryla-gen config set modal.families.{family}.max_containers {config.min_containers}"
@@ -132,8 +139,10 @@ def class_options(config: FamilyConfig) -> dict[str, Any]:
         "timeout": config.timeout,
         "startup_timeout": int(config.load) + STARTUP,
         "region": list(config.region) or None,
+        "enable_memory_snapshot": config.snapshot != "off",
+        "experimental_options": {"enable_gpu_snapshot": True} if config.snapshot == "gpu" else None,
     }
 
 
 def _fields(chosen: FamilySettings) -> dict[str, Any]:
-    return {name: getattr(chosen, name) for name in ("gpu", "min_containers", "max_containers", "scaledown_window")}
+    return {field.name: getattr(chosen, field.name) for field in fields(FamilySettings)}

@@ -32,11 +32,20 @@ HIDDEN = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MODAL_TOKEN", "MODAL_AUTH", "MO
 COMMAND = (
     "{python} main.py --listen 127.0.0.1 --port {port} --disable-auto-launch --disable-api-nodes --preview-method auto "
     "--extra-model-paths-config {work}/extra_model_paths.yaml --input-directory {work}/input --output-directory {work}/output "
-    "--temp-directory {work}/temp --user-directory {work}/user --cache-lru 100"
+    "--temp-directory {work}/temp --user-directory {work}/user --cache-lru 100 {snapshot}"
 )
 """How ComfyUI is started. ``--cache-lru``: the default cache keeps the last prompt's nodes only, so that two alternating
 workflows would load their models every time (3.31 s against 0.72 s with tiny weights). API nodes cost start time and would call
-third parties."""
+third parties. ``{snapshot}`` stands for what it needs beside that to start without a GPU."""
+WITHOUT_GPU = ("--cpu", "--use-pytorch-cross-attention")
+"""How ComfyUI starts in a snapshot. It chooses its attention while it is imported: without the second it would be the one for CPUs,
+and stay. The GPU is chosen after the restore (``build/snapshot_node.py``), where ``--cpu`` is taken back."""
+COMPILE_CACHE = ".compiled"
+"""Folder on the volume for what ``torch.compile`` made: a first compilation takes minutes, and is the same in every container."""
+COMPILERS = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
+HIDE_GPU = {"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+"""With both, ``torch.cuda.is_available()`` is answered without asking the driver: CUDA's own answer, once given, stays for the life
+of the process, and it would be no (tried with torch 2.9.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +100,22 @@ class Places:
         """LoRAs on the container's own disk."""
         return self.work / "models" / "loras"
 
-    def arguments(self) -> list[str]:
-        """ComfyUI's command, all but its port filled in."""
-        known = {"python": sys.executable, "work": str(self.work), "models": str(self.models)}
-        return [_fill(part, known) for part in shlex.split(self.command)]
+    def arguments(self, *, without_gpu: bool = False) -> list[str]:
+        """Return ComfyUI's command, all but its port filled in.
 
-    def environment(self, env: Mapping[str, str] | None = None) -> dict[str, str]:
+        Args:
+            without_gpu: for a start in which no GPU may be asked for.
+        """
+        known = {"python": sys.executable, "work": str(self.work), "models": str(self.models)}
+        more = WITHOUT_GPU if without_gpu else ()
+        return [word for part in shlex.split(self.command) for word in (more if part == "{snapshot}" else (_fill(part, known),))]
+
+    def environment(self, env: Mapping[str, str] | None = None, *, without_gpu: bool = False) -> dict[str, str]:
         """What ComfyUI sees of the environment: no secret, no way to Modal, and no reason to download anything."""
         env = os.environ if env is None else env
         kept = {name: value for name, value in env.items() if not name.startswith(HIDDEN)}
-        return kept | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+        compiled = {name: str(self.models / COMPILE_CACHE / name.lower()) for name in COMPILERS}
+        return kept | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"} | compiled | (HIDE_GPU if without_gpu else {})
 
     def prepare(self) -> None:
         """Make the working folders, write extra_model_paths.yaml and link what the packs look for in ComfyUI's own folder."""

@@ -16,7 +16,7 @@ from .. import locks
 from ..models.weights_table import NodePack
 from ..workflows.registry import PLUGIN_GROUP
 from .config import FamilyConfig, container_environment
-from .container_paths import COMFYUI_FOLDER
+from .container_paths import COMFYUI_FOLDER, WITHOUT_GPU
 from .pins import BUILD, COMPILED, INSTALLERS, LAST, NEEDS_GPU, PYTHON, WEIGHTS, comfyui, lock_file, packs_of
 from .variants import family_nodes
 
@@ -35,6 +35,7 @@ NOT_SOURCES = ("**/__pycache__", "**/*.pyc", "**/*.requirements.txt")
 """What stays here of a package; by default Modal would leave out every data file too, the tables of weights among them."""
 SCRIPTS = Path(__file__).parent / "build"
 SCRIPTS_IN_IMAGE = "/opt/ryla"
+SNAPSHOT_NODE = "snapshot_node.py"
 BOOT = "python main.py --listen 127.0.0.1 --port {port} --disable-auto-launch --disable-api-nodes"
 INSTALL = 'uv pip install --python "$(command -v python)" --no-cache --compile-bytecode --require-hashes --no-build-isolation'
 """The only way by which a package enters an image: by a hash of the lock, and, where it has no wheel, built by others of it."""
@@ -110,15 +111,25 @@ def pack_steps(packs: tuple[NodePack, ...]) -> list[str]:
     return steps
 
 
+def snapshot_steps() -> list[str]:
+    """Return the commands that let ComfyUI choose its device again after a restore."""
+    folder = f"{COMFYUI_FOLDER}/custom_nodes/ryla_snapshot"
+    return [f"mkdir -p {folder} && cp {SCRIPTS_IN_IMAGE}/{SNAPSHOT_NODE} {folder}/__init__.py"]
+
+
 def check_steps(recipe: Recipe) -> list[str]:
     """Return the commands that compile everything, and boot ComfyUI to see that every node class is there."""
     flags = "" if recipe.needs_gpu else " --cpu"
     classes = " ".join(sorted(recipe.nodes))
-    return [
+    steps = [
         "pip check",
         f"python -m compileall -q -j 0 {COMFYUI_FOLDER}",
         f"cd {COMFYUI_FOLDER} && python {SCRIPTS_IN_IMAGE}/check_nodes.py {shlex.quote(BOOT + flags)} {classes}",
     ]
+    if not recipe.needs_gpu:  # else there is no snapshot: its nodes do not load without one
+        hidden = " ".join((BOOT, *WITHOUT_GPU))
+        steps.append(f"cd {COMFYUI_FOLDER} && python {SCRIPTS_IN_IMAGE}/check_snapshot.py . {shlex.quote(hidden)}")
+    return steps
 
 
 def image_of(recipe: Recipe, gpu: str) -> modal.Image:
@@ -132,11 +143,11 @@ def image_of(recipe: Recipe, gpu: str) -> modal.Image:
 
     image = modal.Image.debian_slim(python_version=PYTHON).apt_install(*recipe.apt)
     image = _copy(image, recipe.lock).run_commands(*install_steps(recipe.lock), *comfyui_steps(recipe.comfyui))
-    for script in ("patch_pulid.py", "check_nodes.py"):
+    for script in ("patch_pulid.py", "check_nodes.py", "check_snapshot.py", SNAPSHOT_NODE):
         image = _copy(image, SCRIPTS / script)
     if packs := pack_steps(recipe.packs):
         image = image.run_commands(*packs)
-    return image.run_commands(*check_steps(recipe), gpu=gpu if recipe.needs_gpu else None)
+    return image.run_commands(*snapshot_steps(), *check_steps(recipe), gpu=gpu if recipe.needs_gpu else None)
 
 
 def family_image(config: FamilyConfig) -> modal.Image:

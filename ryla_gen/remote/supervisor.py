@@ -131,7 +131,7 @@ class Supervisor:
         self._lock = asyncio.Lock()
 
     async def session(self) -> Session:
-        """Return the living session; start ComfyUI anew when the last one is over.
+        """Return the living session; start ComfyUI anew when the last one is over. One that was started before is taken as it is.
 
         Raises:
             ServerUnhealthyError: it does not start.
@@ -140,8 +140,9 @@ class Supervisor:
             if self._session is None or self._session.over:
                 if self._session is not None:
                     await self._session.end(self._session.why)  # nothing of the old one may hold the GPU
-                seconds = await self._server.start()
-                log.info("ComfyUI is ready after %.1f s", seconds)
+                if not self._server.alive:
+                    seconds = await self._server.start()
+                    log.info("ComfyUI is ready after %.1f s", seconds)
                 self._session = Session(self._server, self._stall)
                 self._session.watch()
             return self._session

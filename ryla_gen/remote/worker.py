@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import sys
 import time
 from dataclasses import replace
@@ -46,11 +47,10 @@ from .interrupts import Interrupts
 from .loras import Brought, LoraCopies, ModalShelf
 from .preload import preload
 from .publish import Publisher, put_into
+from .snapshot import ContainerStart
 from .supervisor import Session, Supervisor
 from .volume_check import VolumeFiles
 
-LOADED = time.monotonic()
-"""When a new container's Python reached this line: the cold start counts from here."""
 COLD_SECONDS = 2.0
 """Requests that arrive so soon after the start, before any was served, had been waiting for it."""
 MACHINE_FAULTS = (ServerUnhealthyError, BackendUnreachableError, StorageFailedError, InternalError)
@@ -83,18 +83,24 @@ class Worker:
             ready_within=self._config.load,
         )
         self._supervisor = Supervisor(server, stall=self._places.stall or self._config.stall)
-        self._claims = ModalClaims(CLAIMS_DICT)
+        self._start = ContainerStart(server, self._places, self._config)
         self._interrupts = Interrupts()
-        self._events = modal.Queue.from_name(EVENTS_QUEUE, create_if_missing=True)
-        self._loras = LoraCopies(ModalShelf(MODELS_VOLUME), self._places.loras)
         self._watch = LoraWatch(server.said, (self._places.loras, self._places.models / "loras"))
-        self._stock = VolumeFiles(MODELS_VOLUME, self._places)
         self._emulated = False
         self._device: str | None = None
         self._version: str | None = None
         self._ready = 0.0
         self._cold_start = 0.0
         self._served = False
+
+    async def prepare(self) -> None:
+        """Do what a snapshot of this container may hold.
+
+        Raises:
+            StorageFailedError, InternalError: the container's own disk cannot be written, or whatever else went wrong.
+        """
+        with typed_errors("The container could not be prepared"):
+            await self._start.before_snapshot()
 
     async def start(self) -> None:
         """Bring ComfyUI up, and when that is wanted the weights into VRAM.
@@ -104,10 +110,16 @@ class Worker:
             StorageFailedError, InternalError: whatever else went wrong.
         """
         with typed_errors("The container could not start"):
-            await self._start()
+            await self._make_ready()
 
-    async def _start(self) -> None:
-        self._places.prepare()
+    async def _make_ready(self) -> None:
+        self._places = replace(self._places, container=os.environ.get("MODAL_TASK_ID"))
+        # Modal's objects are made here: after a restore their connections and tokens are new ones.
+        self._claims = ModalClaims(CLAIMS_DICT)
+        self._events = modal.Queue.from_name(EVENTS_QUEUE, create_if_missing=True)
+        self._loras = LoraCopies(ModalShelf(MODELS_VOLUME), self._places.loras)
+        self._stock = VolumeFiles(MODELS_VOLUME, self._places)
+        await self._start.after_snapshot()
         session = await self._supervisor.session()
         stats = await session.client.system_stats()
         system = stats.get("system", {})
@@ -115,13 +127,16 @@ class Worker:
         self._version = system.get("comfyui_version")
         self._device = next((str(device.get("name")) for device in stats.get("devices") or ()), None)
         if self._config.preloads:
-            await preload(session.engine, self._config.preload)
+            began = time.monotonic()
+            if await preload(session.engine, self._config.preload):
+                self._start.load = time.monotonic() - began
         self._ready = time.monotonic()
-        self._cold_start = self._ready - LOADED
+        self._cold_start = self._start.seconds()
         log.info("ready for %s after %.1f s", self._config.family, self._cold_start)
 
     async def stop(self) -> None:
         """End ComfyUI."""
+        self._start.stop()
         await self._supervisor.stop()
 
     async def run(self, name: str | None, request: PlainData) -> PlainData:
@@ -284,7 +299,12 @@ class Worker:
         spent = generation.timings.running
         return replace(
             generation,
-            timings=replace(generation.timings, cold_start=cold),
+            timings=replace(
+                generation.timings,
+                cold_start=cold,
+                cold=self._start.times() if cold else None,
+                restored=bool(cold) and self._start.restored,
+            ),
             cost=costs.cost_of(spent, gpu, count=costs.gpu_count(config.gpu), cpu=config.cpu, memory=config.memory),
             warnings=generation.warnings + notices,
             server={"comfyui": self._version, "gpu": gpu, "container": self._places.container, "app": __version__, **more},

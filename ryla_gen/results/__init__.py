@@ -34,6 +34,22 @@ _FIELD = re.compile("{(" + "|".join(TEMPLATE_FIELDS) + ")}")
 
 
 @dataclass(frozen=True, slots=True)
+class ColdStart:
+    """Where a cold start went, in seconds; None where it is not known. Reading the weights overlaps with the rest."""
+
+    image: float | None = None
+    """Until the container's image was there; not seen from inside."""
+    boot: float | None = None
+    """The start of ComfyUI; 0 where a snapshot held it already."""
+    restore: float | None = None
+    """Choosing the GPU after a snapshot, and seeing that ComfyUI works."""
+    weights: float | None = None
+    """Reading the weights from the volume into memory."""
+    load: float | None = None
+    """Loading them into VRAM before the first request."""
+
+
+@dataclass(frozen=True, slots=True)
 class Timings:
     """Where the time went, in seconds."""
 
@@ -45,6 +61,10 @@ class Timings:
     """The graph on the GPU, loading of models included."""
     total: float = 0.0
     """From submitting to the last byte of the result."""
+    cold: ColdStart | None = None
+    """Where a cold start on Modal went; None when it was warm."""
+    restored: bool = False
+    """Whether the container of a cold start was restored from a snapshot."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -37,6 +37,8 @@ class FamilySettings:
     """Most containers at once."""
     scaledown_window: int | None = None
     """Seconds that an idle container stays."""
+    snapshot: str | None = None
+    """Snapshot that its containers start from: ``cpu``, ``gpu`` or ``off``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,9 @@ class Settings:
     """Where a deploy places every class; None is anywhere, which is the cheapest."""
     modal_preload: bool
     """Whether a deployed container loads its weights before it takes its first request."""
+    modal_snapshot: str | None
+    """Snapshot that containers start from: ``cpu``, ``gpu`` or ``off``; None is each family's own. A family whose own is ``off``
+    keeps that unless its own key says otherwise: its nodes do not load without a GPU, or its graphs are not known beforehand."""
     modal_families: Mapping[str, FamilySettings]
     """What each family's Modal class runs on, by family."""
     comfyui_url: str | None
@@ -280,7 +285,7 @@ def _origin_text(origin: str) -> str:
 
 
 def _families(values: Mapping[str, Any]) -> Mapping[str, FamilySettings]:
-    names = ("gpu", "min_containers", "max_containers", "scaledown_window")
+    names = [field.name for field in fields(FamilySettings)]
     return MappingProxyType(
         {
             family: FamilySettings(**{name: values[f"modal.families.{family}.{name}"] for name in names})

@@ -32,6 +32,8 @@ QUEUE_SECONDS = 1800.0
 """Seconds that a job may wait for its turn: GPUs can be scarce for many minutes, and waiting costs nothing."""
 WINDOW = (2, 3600)
 """Seconds that Modal lets an idle container stay, at least and at most (modal 1.6 refuses others)."""
+SNAPSHOTS = ("cpu", "gpu", "off")
+"""What a new container on Modal may start from: a snapshot of its memory, of its GPU's memory too, or nothing."""
 
 
 class _NotThisError(Exception):
@@ -221,6 +223,7 @@ def _family_keys() -> Iterator[Key]:
         yield Key(f"modal.families.{family}.min_containers", _count(0))
         yield Key(f"modal.families.{family}.max_containers", _count(1))
         yield Key(f"modal.families.{family}.scaledown_window", _count(*WINDOW))
+        yield Key(f"modal.families.{family}.snapshot", _one_of(*SNAPSHOTS))
 
 
 KEYS: dict[str, Key] = {
@@ -240,6 +243,7 @@ KEYS: dict[str, Key] = {
         Key("modal.timeout", _number(0.001, LONGEST_TIMEOUT), 180.0, also="MODAL_TIMEOUT", unit=0.001),
         Key("modal.region", _texts, also="RYLA_DEPLOY_REGION"),
         Key("modal.preload", _switch, False, also="RYLA_PRELOAD"),
+        Key("modal.snapshot", _one_of(*SNAPSHOTS)),
         *_family_keys(),
         Key("emulator.comfyui", _text),
         Key("comfyui.url", _url, also="COMFYUI_POD_URL"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -65,6 +65,8 @@ def value_of(hint: Any, value: object, what: str) -> Any:
         raise ShapeError(f"{what} is not one of {', '.join(map(str, get_args(hint)))}")
     if hint is float or hint is int:
         return _as_number(hint, value, what)
+    if is_dataclass(hint):
+        return build(hint, value, what)  # type: ignore[arg-type]
     kind = get_origin(hint) or hint
     if isinstance(kind, type) and not isinstance(value, kind):
         raise ShapeError(f"{what} is {_type_name(value)}, not {kind.__name__}")

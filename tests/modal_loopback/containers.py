@@ -186,6 +186,19 @@ class Containers:
             return pb.ContainerHeartbeatResponse()
         return pb.ContainerHeartbeatResponse(cancel_input_event=pb.CancelInputEvent(input_ids=cancelling))
 
+    async def ContainerCheckpoint(self, request: pb.ContainerCheckpointRequest, caller: Caller) -> Empty:
+        container = caller.inside
+        container.snapshots += 1
+        restored = {}
+        if self._world.knobs.restores_elsewhere:
+            restored["task_id"] = self._world.new_id("ta")
+            self._world.containers[restored["task_id"]] = container
+        self._spawn(self._restore(container, restored))
+        return Empty()
+
+    async def _restore(self, container: Container, restored: dict[str, str]) -> None:
+        self._processes.freeze(container, restored)
+
     async def FunctionGetDynamicConcurrency(
         self, request: pb.FunctionGetDynamicConcurrencyRequest, caller: Caller
     ) -> pb.FunctionGetDynamicConcurrencyResponse:

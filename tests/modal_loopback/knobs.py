@@ -50,6 +50,8 @@ class Knobs:
     kill_at_input: int = 0
     """The container that is handed the n-th input from now on is killed as it receives it; 0 is never."""
 
+    restores_elsewhere: bool = False
+    """A container goes on from its snapshot under another name, as one does that did not take the snapshot itself."""
     interrupted_ends: bool = False
     """What becomes of an input that a preempted container answers with a cancellation: it is over, or (False) it is restarted
     elsewhere under the same call. Modal documents the restart; what its service does with the answer is unknown."""

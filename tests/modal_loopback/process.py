@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import time
@@ -22,6 +23,8 @@ INHERITED = ("PATH", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
 """All that a container sees of the environment of the tests."""
 MARK = "MODAL_LOOPBACK_MARK"
 """Tells which processes belong to which container, children in other sessions included."""
+RESTORED = "restore-state.json"
+"""By this file a container learns that it was restored."""
 GONE = 2.0
 """Seconds that a killed process may take to go."""
 PROC = Path("/proc")
@@ -76,6 +79,22 @@ class Processes:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
+    def freeze(self, container: Container, restored: Mapping[str, str]) -> None:
+        """Stop everything in a container in the middle of what it does, and let it go on, as a snapshot and its restore do.
+
+        Args:
+            container: the container.
+            restored: what the container is told of its restore.
+        """
+        pids = [pid for pid, _ in self._processes_of(container)]
+        for order in (signal.SIGSTOP, signal.SIGCONT):
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, order)
+        state, part = container.folder / RESTORED, container.folder / f"{RESTORED}.part"
+        part.write_text(json.dumps(dict(restored)), encoding="utf-8")
+        part.rename(state)  # the container looks for it all the time: never half of it
+
     def interrupt(self, container: Container) -> None:
         """Tell a container's own process to stop, as Modal does before it takes the machine away."""
         if container.process is not None:
@@ -111,8 +130,11 @@ class Processes:
         environment |= environment_of(self._world, definition.image_id)
         for secret_id in definition.secret_ids:
             environment |= self.secrets(secret_id)
+        if definition.checkpointing_enabled:
+            environment["MODAL_ENABLE_SNAP_RESTORE"] = "1"
         return environment | {
             "MODAL_SERVER_URL": self.url,
+            "MODAL_RESTORE_STATE_PATH": str(container.folder / RESTORED),
             "MODAL_CONTAINER_ARGUMENTS_PATH": str(self._arguments(container)),
             "MODAL_IS_REMOTE": "1",
             "MODAL_TASK_ID": container.id,
@@ -128,7 +150,9 @@ class Processes:
 
     def _arguments(self, container: Container) -> Path:
         function, path = container.function, container.folder / "arguments.bin"
-        definition = definition_of(function)
+        definition = pb.Function()
+        definition.CopyFrom(definition_of(function))
+        definition.is_checkpointing_function = definition.checkpointing_enabled
         arguments = pb.ContainerArguments(
             task_id=container.id,
             function_id=function.id,
@@ -136,6 +160,7 @@ class Processes:
             function_def=definition,
             serialized_params=function.parameters,
             environment_name=function.app.environment,
+            checkpoint_id=f"sn-{container.id}" if definition.checkpointing_enabled else "",
             app_layout=layout_of(self._world, function.app, definition.object_dependencies),
         )
         path.write_bytes(arguments.SerializeToString())

@@ -123,7 +123,7 @@ class Loopback:
     @property
     def containers(self) -> list[Container]:
         """All containers there ever were, in the order of their start."""
-        return list(self._world.containers.values())
+        return list({item.id: item for item in self._world.containers.values()}.values())  # one may have two names
 
     @property
     def calls(self) -> list[Call]:

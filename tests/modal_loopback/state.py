@@ -142,6 +142,8 @@ class Container:
     """The most inputs it ran at once."""
     heartbeats: int = 0
     exit_code: int | None = None
+    snapshots: int = 0
+    """How often its memory was written down."""
     left_behind: list[str] = field(default_factory=list)
     """Command lines of the processes that outlived it and had to be killed."""
     changed: Signal = field(default_factory=Signal)

@@ -39,6 +39,8 @@ class Knobs:
     """Class of the node that raises as a GPU does when its memory is full."""
     raise_at: str | None = None
     """Class of the node that raises a ValueError."""
+    device: str = "emulated"
+    """What ``POST /ryla/device`` answers; ``cpu`` is a restore that finds no GPU."""
     partial_node_errors: bool = False
     """Answer an accepted prompt with ``node_errors``, as if some of its outputs had been dropped."""
 

@@ -62,6 +62,7 @@ class Routes:
             get("/object_info", self.object_info),
             get("/object_info/{node}", self.object_info),
             get("/system_stats", self.system_stats),
+            post("/ryla/device", self.device),
             get("/models", self.models),
             get("/models/{folder}", self.models),
             get("/features", self.features),
@@ -251,6 +252,10 @@ class Routes:
         device = {"name": f"emulated on {platform.machine()}", "type": "cpu", "index": None}
         sizes = dict.fromkeys(("vram_total", "vram_free", "torch_vram_total", "torch_vram_free"), memory)
         return web.json_response({"system": system, "devices": [{**device, **sizes}]})
+
+    async def device(self, _request: web.Request) -> web.Response:
+        """Choose the device again, as ComfyUI does in our images after a snapshot (``remote/build/snapshot_node.py``)."""
+        return web.json_response({"device": self.emulator.knobs.device})
 
     # Websocket ---------------------------------------------------------------------------------------------------
 

@@ -40,12 +40,18 @@ def registered(url: str, process: subprocess.Popen[bytes], within: float = BOOT_
     sys.exit(f"ComfyUI did not answer within {within:g} s")
 
 
+def free_port() -> int:
+    """A port of the loopback that no process listens on at this moment."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
 def main(arguments: list[str]) -> None:
     """``check_nodes.py "COMMAND with {port}" CLASS…``: boot, look, end."""
     command, *wanted = arguments
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(shlex.split(command.replace("{port}", str(port))), stdout=log, stderr=log)  # noqa: S603
         try:
