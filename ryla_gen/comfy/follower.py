@@ -27,7 +27,7 @@ from .messages import (
 
 @dataclass(frozen=True, slots=True)
 class StreamCallbacks:
-    """What a stream needs from its websocket."""
+    """The functions that a stream needs from its websocket."""
 
     open: Callable[[], Awaitable[None]]
     """Be connected; raises when that fails."""
@@ -102,7 +102,7 @@ class PromptStream(AsyncIterator[Message]):
             self._finish()
 
     def receive(self, message: Message) -> None:
-        """Take one message of the websocket."""
+        """Receive one message of the websocket."""
         if self.ended or (isinstance(message, ExecutionStart) and self.started):
             return
         self.quiet_since, self.suspect = time.monotonic(), False
@@ -118,7 +118,7 @@ class PromptStream(AsyncIterator[Message]):
         self._wake.set()
 
     def apply_whereabouts(self, where: Whereabouts, *, quiet: bool) -> None:
-        """Take what the server's queue and history say about the prompt.
+        """Apply what the server's queue and history say about the prompt.
 
         Args:
             where: where the prompt is.
@@ -144,7 +144,7 @@ class PromptStream(AsyncIterator[Message]):
             self.receive(QueuePosition(self.prompt_id, where.position))
 
     def _handle_absent(self) -> None:
-        """The server does not know the prompt."""
+        """Handle a prompt that the server does not know: one answer is suspicious, a second one means that it is lost."""
         if self.cancelled or (not self.gap and not self.started):
             self._finish_from_history([ExecutionInterrupted(self.prompt_id)])  # deleting a pending prompt sends no message
         elif self.gap or self.suspect:

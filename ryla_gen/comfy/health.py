@@ -73,7 +73,7 @@ async def _watch(client: ComfyClient, first: Queue, seconds: float) -> Health:
 
 
 async def _log_lines(client: ComfyClient) -> list[tuple[str, str]]:
-    """What the server's log shows, without the arrivals of prompts: those come when the thread that runs them is dead, too."""
+    """Read the server's log without the arrivals of prompts: those are logged even when the thread that runs them is dead."""
     try:
         return [piece for piece in await client.log() if "got prompt" not in piece[1]]
     except RylaGenError:

@@ -111,7 +111,7 @@ class ComfyServer:
         return await self._process.wait()
 
     async def stop(self) -> None:
-        """Ask it to end, and end it when it does not. Stopping twice is the same as once."""
+        """Terminate the process, and kill it if it does not end in time. Stopping twice is the same as once."""
         if self._process is not None and self.alive:
             with contextlib.suppress(ProcessLookupError):
                 self._process.terminate()
@@ -182,7 +182,7 @@ class ComfyServer:
             await self._probe(client)
 
     async def _probe(self, client: ComfyClient) -> None:
-        """An answer over HTTP is no proof of life: the thread that runs prompts may be dead behind it."""
+        """Run a small prompt. An answer over HTTP is not enough: the thread that runs prompts may be dead."""
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 await run_probe(client)
@@ -220,7 +220,7 @@ async def run_probe(client: ComfyClient) -> None:
 
 
 def free_port() -> int:
-    """A port of the loopback that no process listens on at this moment."""
+    """Find a loopback port that no process listens on at this moment."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

@@ -50,7 +50,7 @@ KINDS = 100
 
 @dataclass(frozen=True, slots=True)
 class Callbacks:
-    """What the websocket needs from the client."""
+    """The functions that the websocket needs from the client."""
 
     connect: Callable[[], Awaitable[aiohttp.ClientWebSocketResponse]]
     locate: Callable[[Sequence[str]], Awaitable[Mapping[str, Whereabouts]]]
@@ -113,7 +113,7 @@ class MessageSocket:
         return stream
 
     def find(self, prompt_id: str) -> PromptStream | None:
-        """The stream of a prompt."""
+        """Return the stream of a prompt."""
         return self._streams.get(prompt_id)
 
     def _forget(self, stream: PromptStream) -> None:
@@ -126,7 +126,7 @@ class MessageSocket:
                 self._tasks.discard(task)
 
     async def open(self) -> None:
-        """Be connected. Raises when the first attempt fails, or when the server is gone for good."""
+        """Connect. Raises when the first attempt fails, or when the server is gone for good."""
         await self._connection.open()
         self._watch_prompts()
 
@@ -167,11 +167,11 @@ class MessageSocket:
         return bool(self._streams)
 
     def on_connect(self) -> None:
-        """Take note that the websocket is open: after a drop the server is asked what was missed."""
+        """Handle an open websocket: after a drop, ask the server what was missed."""
         self._watch_prompts()
 
     def on_disconnect(self) -> None:
-        """Take note that the websocket closed."""
+        """Handle a closed websocket."""
         for stream in self._streams.values():
             stream.gap, self._unseen = True, True
 
@@ -236,7 +236,7 @@ class MessageSocket:
     # What the server is asked
 
     def submitted(self, prompt_id: str) -> None:
-        """The server has the prompt, so that from now on it can be lost."""
+        """Record that the server has the prompt: only from then on can it be lost."""
         stream = self._streams.get(prompt_id)
         if stream is not None:
             stream.submitted = True
@@ -256,7 +256,7 @@ class MessageSocket:
                     stream.apply_whereabouts(where, quiet=stream.prompt_id in quiet)
 
     async def _locate(self, prompt_ids: Sequence[str]) -> Mapping[str, Whereabouts]:
-        """Where the server has these prompts, as far as it says so."""
+        """Ask the server where these prompts are; incomplete when it does not answer."""
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 return await self._callbacks.locate(prompt_ids)
@@ -276,7 +276,7 @@ class MessageSocket:
         return time.monotonic() - stream.quiet_since >= allowed
 
     def _watch_prompts(self) -> None:
-        """See to it that silence about a prompt is noticed."""
+        """Start the task that notices when the server is silent about a prompt."""
         if self._watching is None or self._watching.done():
             self._watching = self.spawn(self._watch(), fails=self.give_up) if self._live() else None
         elif self._unseen:  # a prompt taken up again, or one whose messages were lost, while others are being watched

@@ -82,12 +82,12 @@ class Transport:
     async def json(
         self, method: str, path: str, *, json: object = None, empty: bool = False, limit: int = ANSWER_LIMIT
     ) -> PlainData:
-        """Ask, and take a JSON object for an answer; ``empty`` expects no body."""
+        """Send a request and return its JSON object; ``empty`` expects no body."""
         answer = await self.call(method, path, limit=limit, json=json)
         return {} if empty and answer.status == 200 else self.object(answer)
 
     def object(self, answer: HttpAnswer) -> PlainData:
-        """The JSON object of a successful answer."""
+        """Return the JSON object of a successful answer."""
         if answer.status != 200:
             raise errors_map.http_error(answer, self.address)
         body = answer.json()
@@ -105,7 +105,7 @@ class Transport:
         sending: int = 0,
         **options: Any,
     ) -> HttpAnswer:
-        """Ask, and read the whole answer.
+        """Send a request and read the whole answer.
 
         Args:
             method: of HTTP.
@@ -209,7 +209,7 @@ async def _refuse_redirect(
 
 
 def _split(url: str) -> tuple[URL, dict[str, str]]:
-    """The address without credentials, and the authorization header made of them. The url itself is never shown."""
+    """Split an address into the URL without credentials and the header made of them. Error texts never contain the url."""
     try:
         parsed = URL(url.strip() if "://" in url else f"http://{url.strip()}")
         scheme = {"ws": "http", "wss": "https"}.get(parsed.scheme, parsed.scheme)

@@ -61,7 +61,7 @@ log = logging.getLogger("ryla_gen")
 
 
 class Engine:
-    """Drives one ComfyUI server through its client.
+    """Runs workflows on one ComfyUI server through its client.
 
     Args:
         client: the server.
@@ -232,7 +232,7 @@ class Engine:
         return node_error(failure, causes_in_log(failure, log_pieces))
 
     async def _stop(self, job: str) -> bool:
-        """Tell the server to stop a prompt. A failure is noted in ``uncancelled``; it does not hide the reason."""
+        """Stop a prompt on the server. A failure is kept in ``unstopped``, and does not hide the reason for stopping."""
         try:
             await self._client.cancel(job)
         except RylaGenError as error:
@@ -334,7 +334,7 @@ class Engine:
         )
 
     async def _about_server(self) -> dict[str, Any]:
-        """Versions and GPU, asked once per engine; a server that does not answer is no reason to lose a result."""
+        """Return versions and GPU, asked once per engine; empty if the server does not answer: that must not cost a result."""
         if self._server is None:
             try:
                 stats = await self._client.system_stats()
@@ -345,7 +345,7 @@ class Engine:
 
 
 def _describe(stats: Mapping[str, Any]) -> dict[str, Any]:
-    """Versions and GPU, as far as a server tells them in the usual shape."""
+    """Return versions and GPU, as far as a server tells them in the usual shape."""
     system, devices = stats.get("system"), stats.get("devices")
     system = system if isinstance(system, dict) else {}
     first = devices[0] if isinstance(devices, list) and devices and isinstance(devices[0], dict) else {}

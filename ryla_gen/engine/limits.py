@@ -28,7 +28,7 @@ ASK_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long one prompt may take, in seconds."""
+    """The time limits of one prompt, in seconds."""
 
     running: float
     """From the start of the graph."""
@@ -145,7 +145,7 @@ class Watched:
             return True  # the server is gone, and the prompt with it
 
     async def _whereabouts(self) -> Whereabouts | None:
-        """Where the server has the prompt; None when it does not say."""
+        """Ask where the server has the prompt; None when it does not say."""
         try:
             async with asyncio.timeout(ASK_SECONDS):
                 return (await self._client.locate([self._job]))[self._job]

@@ -33,7 +33,7 @@ def is_public(text: str) -> bool:
 
 
 def _inside(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that an IPv6 one stands for."""
+    """Return the IPv4 address that an IPv6 one stands for."""
     teredo = address.teredo[1] if address.teredo is not None else None
     wrapped = address in _NAT64 or int(address) >> 32 == 0
     return (
@@ -54,7 +54,7 @@ def is_literal(host: str) -> bool:
 
 
 async def resolve(host: str) -> list[str]:
-    """The addresses behind a name; none when it is not known here."""
+    """Resolve a host name to its addresses; empty when it is not known here."""
     try:
         import asyncio  # here: importing media must stay light
 
@@ -65,7 +65,7 @@ async def resolve(host: str) -> list[str]:
 
 
 def guarded_connector() -> Any:
-    """An aiohttp connector that connects to addresses of the internet only."""
+    """Build an aiohttp connector that connects to addresses of the internet only."""
     from aiohttp import TCPConnector
     from aiohttp.abc import AbstractResolver
     from aiohttp.resolver import ThreadedResolver

@@ -96,7 +96,7 @@ def _write(path: Path, data: bytes, *, overwrite: bool) -> None:
 
 
 def _publish(temporary: Path, path: Path) -> None:
-    """Give the finished file its name, unless another process has taken it by now."""
+    """Rename the finished file to its final name, unless another process has taken that name by now."""
     try:
         os.link(temporary, path)
     except FileExistsError:

@@ -169,7 +169,7 @@ def _exif_texts(data: bytes) -> Iterator[tuple[str, str]]:
 
 
 def _texts(body: bytes | str) -> Iterator[tuple[str, str]]:
-    """The texts of a JSON object; nothing when it is none."""
+    """Yield the texts of a JSON object; nothing when the body is not one."""
     try:
         held = json.loads(body)
     except ValueError:

@@ -70,7 +70,7 @@ def contact_sheet(tiles: Sequence[Tile], *, title: str = "", note: str = "") -> 
 
 
 def columns_for(count: int, shape: float) -> int:
-    """Columns of the grid: few empty places first, then an outline like a screen's.
+    """Choose the columns of the grid: few empty places first, then an outline like a screen's.
 
     Args:
         count: pictures.

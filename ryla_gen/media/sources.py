@@ -231,7 +231,7 @@ def encode_picture(picture: Image, limit_pixels: int) -> bytes:
 
 
 def _without_secrets(url: str) -> str:
-    """Scheme, host, port and path: user names and signed queries do not belong in messages."""
+    """Keep scheme, host, port and path: user names and signed queries do not belong in messages."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"[: SHOWN * 2]
 

@@ -59,7 +59,7 @@ _NO_MAGIC = frozenset({"application/json", "image/svg+xml", "text/html", "text/p
 
 
 def _media_type(data: bytes, filename: str) -> str:
-    """What a file is: by its first bytes, and by its name only where those of that kind tell nothing."""
+    """Determine a file's type by its first bytes, and by its name only where the bytes do not tell."""
     head = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if found := media.sniff_media_type(data):
         return found
@@ -99,7 +99,7 @@ BLANK_BYTES_PER_PIXEL = 0.006
 
 
 def output_notices(outputs: tuple[Output, ...]) -> tuple[Notice, ...]:
-    """Say what should be known of a result: a file that was not what it should be, and a picture that is all black.
+    """Return warnings about a result: a file of the wrong type, or a picture that is all black.
 
     A model that produced NaN ends "well" in ComfyUI.
     """

@@ -25,7 +25,7 @@ _Steps = Generator[str, bool, tuple[bool, list[Error]]]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What ComfyUI would answer to this graph."""
+    """The answer that ComfyUI would give to this graph."""
 
     ok: bool
     """True when at least one output can run; ``node_errors`` may still name outputs that were dropped."""
@@ -52,7 +52,7 @@ class _Judge:
         """Node to the nodes that it asked about."""
 
     def output(self, start: str) -> bool:
-        """Judge an output node and all that it depends on."""
+        """Check an output node and everything that it depends on."""
         if start not in self.judged:
             self._run(start)
         return self.judged[start][0]
@@ -130,7 +130,7 @@ class _Judge:
         return good and not errors, errors
 
     def _upload(self, class_type: str, spec: InputSpec, value: Any) -> list[Error]:
-        """The name of an uploaded file in a node of a pack, whose own function is not known."""
+        """Check the name of an uploaded file in a node of a pack, whose own function is not known."""
         found = self.check(class_type, spec.name, value) if self.check else None
         return [_custom(spec.name, found)] if found else []
 
@@ -145,7 +145,7 @@ class _Judge:
         return [_custom(name, found) for name in given] if found else []
 
     def _link(self, node_id: str, spec: InputSpec, value: list[Any], errors: list[Error]) -> Generator[str, bool, bool]:
-        """Judge a link and the node behind it; False when that one is not all right."""
+        """Check a link and the node behind it; False when that node has an error."""
         about = {"input_name": spec.name}
         if len(value) != 2:
             message = "Bad linked input, must be a length-2 list of [node_id, slot_index]"
@@ -169,7 +169,7 @@ class _Judge:
             return False
 
     def _type_behind(self, node_id: str, spec: InputSpec, value: list[Any]) -> Any:
-        """The type of the output that a link names, found the way Python finds it in a tuple."""
+        """Return the type of the output that a link names; index it as a Python tuple, so a negative slot counts from the end."""
         source, slot = value
         where = f"input '{spec.name}' of node {node_id} links to"
         try:
@@ -186,7 +186,7 @@ class _Judge:
             raise CheckFailedError(text, type(problem).__name__) from None
 
     def errors_behind(self, output: str) -> Iterator[str]:
-        """Ids of the nodes with errors of their own that an output depends on."""
+        """Yield the ids of the nodes with errors of their own that an output depends on."""
         seen, todo = {output}, [output]
         while todo:
             node_id = todo.pop()
@@ -219,7 +219,7 @@ def _refusal(kind: str, message: str, details: str = "", **extra: Any) -> Verdic
 
 
 def _unreadable(graph: Mapping[str, Any], schemas: Schemas, rules: Rules) -> Verdict | None:
-    """The answer to a graph of which a node is no node or of an unknown class."""
+    """Return the verdict on a graph with an unknown node class or an entry that is not a node; None when there is neither."""
     for node_id, node in graph.items():
         where = f"Node ID '#{node_id}'"
         named = isinstance(node, Mapping) or (isinstance(node, str | list) and rules.missing_class == "invalid_prompt")
@@ -257,7 +257,7 @@ def _failing(problem: str) -> Verdict:
 def validate(
     graph: Mapping[str, Any], schemas: Schemas, check: UploadCheck | None = None, *, version: str = GRAPH_VERSION
 ) -> Verdict:
-    """Judge a graph in API format as ComfyUI would.
+    """Validate a graph in API format as ComfyUI would.
 
     Args:
         graph: node id to class and inputs.

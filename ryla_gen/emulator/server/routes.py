@@ -227,7 +227,7 @@ class Routes:
         return web.json_response(files)
 
     async def features(self, _request: web.Request) -> web.Response:
-        """What the server can do."""
+        """The optional features that the server announces."""
         return web.json_response(FEATURES)
 
     async def nothing(self, _request: web.Request) -> web.Response:
