@@ -1,4 +1,4 @@
-"""``python -m ryla_gen.emulator``: serve the emulator in the foreground, for a supervisor that starts it in ComfyUI's place.
+"""Serve the emulator in the foreground (``python -m ryla_gen.emulator``), for a supervisor that starts it in ComfyUI's place.
 
 People start it with ``ryla-gen emulator``, which speaks to them.
 """

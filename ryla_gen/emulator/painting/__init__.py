@@ -58,7 +58,7 @@ def _light(scene: Scene, draw: np.random.Generator) -> Light:
 
 
 def _finish(canvas: Canvas) -> Array:
-    """Light areas shine a little into their surroundings, a brush leaves its grain, and corners are darker."""
+    """Finish the painting: light areas shine a little into their surroundings, a brush leaves its grain, and corners are darker."""
     image: Array = np.clip(canvas.image, 0.0, 1.0)
     small = Image.fromarray((image[::4, ::4] * 255).astype(np.uint8))
     soft = small.filter(ImageFilter.GaussianBlur(max(0.6, 0.006 * canvas.unit)))
@@ -98,7 +98,7 @@ def add_caption(picture: Array, texts: Iterable[str]) -> Array:
 
 @lru_cache(maxsize=64)
 def _letters(caption: str, width: int, height: int) -> tuple[Array, Array]:
-    """The dark strip of a caption and its light letters, both [rows, width, 1]."""
+    """Draw the dark strip of a caption and its light letters, both [rows, width, 1]."""
     size = max(SMALLEST_LETTERS, round(LETTERS * min(width, height)))
     # Drawn four times as large: at the size of the painting the spaces between letters would be rounded away.
     font, fine = _font(4 * size), 4
@@ -124,7 +124,7 @@ def _wrap(text: str, font: Font, room: int) -> list[str]:
 
 
 def legible(text: str) -> str:
-    """Put a text into letters that the font has: accents are dropped where they must be, an ellipsis stands for what is missing."""
+    """Convert a text to letters that the font has: drop accents where needed, write an ellipsis for what is missing."""
     found = ""
     for letter in unicodedata.normalize("NFC", text):
         plain = unicodedata.normalize("NFKD", letter)[:1]

@@ -1,4 +1,4 @@
-"""ComfyUI's HTTP routes and its websocket, with and without ``/api``. Translates requests; decides nothing about running."""
+"""Serve ComfyUI's HTTP routes and its websocket, with and without ``/api``. Translates requests; decides nothing about running."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Routes:
         self.emulator = emulator
 
     def table(self) -> list[web.RouteDef]:
-        """Every route, each also below ``/api``."""
+        """List every route, each also below ``/api``."""
         get, post = web.get, web.post
         routes = [
             get("/prompt", self.prompt_info),
@@ -74,7 +74,7 @@ class Routes:
     # Prompts -----------------------------------------------------------------------------------------------------
 
     async def prompt_info(self, _request: web.Request) -> web.Response:
-        """How many prompts wait or run."""
+        """Answer how many prompts wait or run."""
         return web.json_response({"exec_info": {"queue_remaining": self.emulator.queue.remaining()}})
 
     async def prompt(self, request: web.Request) -> web.Response:
@@ -122,7 +122,7 @@ class Routes:
         return job
 
     async def queue(self, _request: web.Request) -> web.Response:
-        """What runs and what waits."""
+        """Answer what runs and what waits."""
         return web.json_response(self.emulator.queue.to_data())
 
     async def change_queue(self, request: web.Request) -> web.Response:
@@ -135,7 +135,7 @@ class Routes:
         return web.Response()
 
     async def history(self, request: web.Request) -> web.Response:
-        """Prompts that ran: one, or the newest."""
+        """Answer with prompts that ran: one, or the newest."""
         prompt_id = request.match_info.get("prompt_id")
         most = request.query.get("max_items")
         offset = int(request.query.get("offset", "-1"))
@@ -212,12 +212,12 @@ class Routes:
     # What the server is ------------------------------------------------------------------------------------------
 
     async def object_info(self, request: web.Request) -> web.Response:
-        """Schemas of all node classes, or of one."""
+        """Answer with the schemas of all node classes, or of one."""
         node = request.match_info.get("node")
         return web.json_response(self.emulator.catalog.object_info(None if node is None else [node]))
 
     async def models(self, request: web.Request) -> web.Response:
-        """Names of the models folders, or of the files in one."""
+        """Answer with the names of the models folders, or of the files in one."""
         folder = request.match_info.get("folder")
         if folder is None:
             return web.json_response(self.emulator.catalog.model_folders())
@@ -227,15 +227,15 @@ class Routes:
         return web.json_response(files)
 
     async def features(self, _request: web.Request) -> web.Response:
-        """The optional features that the server announces."""
+        """Answer with the optional features that the server announces."""
         return web.json_response(FEATURES)
 
     async def nothing(self, _request: web.Request) -> web.Response:
-        """An empty list, for what the emulator has none of."""
+        """Answer with an empty list, for what the emulator has none of."""
         return web.json_response([])
 
     async def system_stats(self, _request: web.Request) -> web.Response:
-        """What a health check reads; says plainly that this is the emulator."""
+        """Answer what a health check reads; the answer names this server an emulator."""
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
         system = {
             "os": os.name,

@@ -1,6 +1,6 @@
-"""The open websockets and what waits to be sent over each. Lives on the server's event loop; other threads only post.
+"""Keep the open websockets and the messages that wait for each. Runs on the server's event loop; other threads only post.
 
-A reader that is slow or deaf never holds up anybody: each socket has its own bounded queue, previews are dropped first,
+A reader that is slow, or does not read at all, never delays another client: each socket has its own bounded queue, previews are dropped first,
 then progress, and a socket that still cannot keep up is cut.
 """
 
@@ -75,7 +75,7 @@ class ClientSocket:
         return len(self.waiting) <= MOST_WAITING and self.waiting_bytes <= MOST_WAITING_BYTES
 
     def pop(self) -> _Message:
-        """Take the next message out."""
+        """Remove and return the next message."""
         message = self.waiting.popleft()
         self._count(message, -1)
         return message
@@ -132,11 +132,11 @@ class Hub:
         self._post(_Message(head + _encode(image, form), preview=form == "JPEG"), client_id, metadata)
 
     def listening(self, client_id: str | None) -> bool:
-        """True when a message to this client would be received."""
+        """Whether a message to this client would be received."""
         return bool(self._sockets) if client_id is None else client_id in self._sockets
 
     def wants_preview(self, client_id: str | None) -> bool:
-        """True when a client listens that has taken the earlier previews."""
+        """Whether a client listens that has taken the earlier previews."""
         return any(
             socket.waiting_previews < MOST_WAITING_PREVIEWS and (socket.metadata or self._plain_previews)
             for socket in self._of(client_id)
@@ -162,7 +162,7 @@ class Hub:
                 socket.abort()
 
     def add(self, socket: ClientSocket) -> None:
-        """Take a socket in; an older one of the same client id goes deaf, as in ComfyUI."""
+        """Add a socket; an older one of the same client id receives nothing any more, as in ComfyUI."""
         self._open.add(socket)
         self._sockets[socket.client_id] = socket
         self._stats.sockets = len(self._open)
@@ -193,7 +193,7 @@ class Hub:
                     return
 
     async def close(self) -> None:
-        """Say goodbye to every client."""
+        """Close the websocket of every client."""
         for socket in list(self._open):
             try:
                 await asyncio.wait_for(socket.websocket.close(), 0.5)
