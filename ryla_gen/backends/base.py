@@ -25,7 +25,7 @@ class Ticket(Protocol):
         ...
 
     def events(self, *, previews: bool = True) -> AsyncIterator[Event]:
-        """Every event from the first one on, then the end. Several readers may follow one job."""
+        """Yield every event from the first one on, then the end. Several readers may follow one job."""
         ...
 
     async def result(self) -> Generation:
@@ -45,13 +45,13 @@ class Backend(Protocol):
     """Whether it can measure how similar a result's face is to the reference; elsewhere the result says that it was not."""
 
     def usd_per_second(self, workflow: Workflow) -> float:
-        """What a second of running costs here, in US dollars; 0 is free."""
+        """Return what a second of running costs here, in US dollars; 0 is free."""
         ...
 
     async def submit(
         self, workflow: Workflow, *, job: str, timeout: float | None = None, measure_consistency: bool = False
     ) -> Ticket:
-        """Take a resolved and seeded workflow; return as soon as it is on its way.
+        """Submit a resolved and seeded workflow; return as soon as it is on its way.
 
         Args:
             workflow: what to run, its pictures read into bytes.

@@ -109,7 +109,7 @@ class ComfyBackend:
         self._opened: tuple[ComfyClient, Engine] | None = None
 
     def usd_per_second(self, workflow: Workflow) -> float:
-        """The hourly rate of the configuration, by the second."""
+        """Return the configured hourly rate, by the second."""
         return self._hourly_usd / 3600
 
     async def submit(

@@ -56,7 +56,7 @@ class TaskTicket(ABC):
         return self._log.state
 
     def events(self, *, previews: bool = True) -> AsyncIterator[Event]:
-        """Every event from the first one on, then the end."""
+        """Yield every event from the first one on, then the end."""
         return self._log.read(previews=previews)
 
     async def result(self) -> Generation:

@@ -1,6 +1,6 @@
-"""Many workflows into one folder, resumable: what was done is written down beside the results and is not done again.
+"""Run many workflows into one folder, resumable: what is done is recorded beside the results and is not done again.
 
-Knows no list's file format and prints nothing: checked rows come in, one outcome for each goes out.
+Must not know the file format of a list, and prints nothing: takes checked rows, returns one outcome for each.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Batch:
         return await self._follow(row, job, self._client.submit(row.workflow, timeout=self._timeout, tags=self._tags, job=job))
 
     def _known_record(self, row: Row, job: str) -> Record:
-        """What the journal says of a job; one that it lost is journaled again, so that its backend is asked for it."""
+        """Return the journal's record of a job; a lost one is written again, so that its backend is asked for the job."""
         history, name = self._client.history, self._client.settings.backend_names[0]
         if history.get(job) is None:
             history.record(job, backend=name, workflow=row.workflow.name, inputs=row.workflow.described(), tags=self._tags)
@@ -149,7 +149,7 @@ class Batch:
         return Outcome(row, "succeeded", generation.job, tuple(names), generation.seed, cost, seconds)
 
     def _places(self, row: Row, generation: Generation) -> list[Path]:
-        """The row's own names; where one was taken meanwhile, names that only this row can have."""
+        """Return the row's own file names; where one was taken meanwhile, names that only this row can have."""
         folder, count = self._manifest.folder, len(generation.outputs)
         suffixes = [item.suffix for item in generation.outputs]
         own = [numbered_path(folder / row.target, index, count, suffix) for index, suffix in enumerate(suffixes)]

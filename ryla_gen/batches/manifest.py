@@ -25,7 +25,7 @@ LOCK = ".batch.lock"
 
 @dataclass(slots=True)
 class _Known:
-    """What the manifest says of one key."""
+    """The manifest's entries for one key."""
 
     done: PlainData | None = None
     sent: str | None = None
@@ -35,7 +35,7 @@ class _Known:
 
 
 class Manifest:
-    """The memory of a folder.
+    """The record of what was sent and done in a folder.
 
     Args:
         folder: where the results go; need not exist yet.
@@ -53,7 +53,7 @@ class Manifest:
         self._read()
 
     def finished(self, key: str) -> PlainData | None:
-        """What was written when the row was done, if its files are still there, as long as they were."""
+        """Return the manifest's entry of the finished row, if its files are still there with their sizes."""
         done = self._of(key).done
         if done is None:
             return None
@@ -61,7 +61,7 @@ class Manifest:
         return done if there else None
 
     def unfinished_job(self, key: str) -> str | None:
-        """Job of this row whose end is unknown: its process was killed, or lost contact with it."""
+        """Return the job of this row whose end is unknown: its process was killed, or lost contact with it."""
         return self._of(key).sent
 
     def claims(self, key: str, name: str) -> bool:
@@ -145,7 +145,7 @@ class Manifest:
 
 
 def _entry(line: str) -> PlainData | None:
-    """One line of the manifest; None for one that was torn when a machine died.
+    """Parse one line of the manifest; None for one that was cut off when a machine died.
 
     Raises:
         ValueError: a batch did not write it so.

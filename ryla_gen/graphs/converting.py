@@ -89,7 +89,7 @@ class _Conversion:
         return Converted(graph, tuple(self.notes), self.lacking)
 
     def _values(self, scope: Scope, node: Drawn) -> dict[str, Any] | None:
-        """The values of a node's own widgets, by name."""
+        """Return the values of a node's own widgets, by name."""
         key = (scope.instance.type if scope.instance else "", node.id)
         if key not in self.values:
             self.values[key] = named_values(node, self.schemas.get(node.type))
@@ -196,5 +196,5 @@ def _is_required(schema: Mapping[str, Any] | None, name: str) -> bool:
 
 
 def _wrap_list(value: Any) -> Any:
-    """A list would be read as a link; ComfyUI unwraps this."""
+    """Wrap a list, which would be read as a link; ComfyUI unwraps it."""
     return {"__value__": value} if isinstance(value, list) else value

@@ -87,7 +87,7 @@ async def scale(settings: Settings, family: str, containers: int) -> None:
 
 
 async def probe_queue(settings: Settings) -> None:
-    """Put something into the queue of events and take it out again.
+    """Put an item into the queue of events and take it out again.
 
     Raises:
         BackendError: that does not work, so that jobs would run without telling their progress.
@@ -111,7 +111,7 @@ async def weights(
     variants: bool = False,
     progress: Callable[[PlainData], None] | None = None,
 ) -> PlainData:
-    """Let the app bring, check or list the weights of some workflows; canceling this stops it.
+    """Run the app's download, check or list of the weights of some workflows; canceling this stops it.
 
     Args:
         settings: which app, and where.

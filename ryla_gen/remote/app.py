@@ -51,7 +51,7 @@ def built(make: Callable[[], modal.Image]) -> modal.Image:
 
 
 class Served:
-    """What the GPU classes share: ComfyUI, from the start of a container to its end."""
+    """Base of the GPU classes: runs ComfyUI from the start of a container to its end."""
 
     family = ""
 
@@ -200,7 +200,7 @@ class Weights:
 
     @modal.method()
     async def sync(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Bring what is missing."""
+        """Download what is missing."""
         return await self.keeper.run("sync", request)
 
     @modal.method()
@@ -210,5 +210,5 @@ class Weights:
 
     @modal.method()
     async def status(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Say what is there, by size."""
+        """List what is there, by size."""
         return await self.keeper.run("status", request)

@@ -43,7 +43,7 @@ RAISED = re.compile(r"(Remote error: )?[A-Za-z_][\w.]*\(")
 
 
 class ClaimStore(Protocol):
-    """What is needed of a ``modal.Dict`` and of Modal's calls."""
+    """The operations that claims need from a ``modal.Dict`` and from Modal's calls."""
 
     async def put(self, key: str, value: str) -> bool:
         """Write an entry unless it exists; return whether it was written."""

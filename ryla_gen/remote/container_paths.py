@@ -1,6 +1,6 @@
 """Define where things are in a container: volumes, ComfyUI, its working folder and command; each moved by one variable.
 
-On Modal the defaults hold. A test, or a machine without mounts, says otherwise through the environment.
+On Modal the defaults apply. A test, or a machine without mounts, overrides them through the environment.
 """
 
 from __future__ import annotations
@@ -92,12 +92,12 @@ class Places:
         return self.work / "models" / "loras"
 
     def arguments(self) -> list[str]:
-        """ComfyUI's command, all but its port filled in."""
+        """Return ComfyUI's command, all but its port filled in."""
         known = {"python": sys.executable, "work": str(self.work), "models": str(self.models)}
         return [_fill(part, known) for part in shlex.split(self.command)]
 
     def environment(self, env: Mapping[str, str] | None = None) -> dict[str, str]:
-        """What ComfyUI sees of the environment: no secret, no way to Modal, and no reason to download anything."""
+        """Return the environment for ComfyUI: without secrets, without access to Modal, and with downloads turned off."""
         env = os.environ if env is None else env
         kept = {name: value for name, value in env.items() if not name.startswith(HIDDEN)}
         return kept | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
@@ -113,7 +113,7 @@ class Places:
                 _link(self.comfyui / "models" / name, self.models / name)
 
     def model_paths(self) -> str:
-        """The text of extra_model_paths.yaml: the container's own LoRAs first, then the volume."""
+        """Write the text of extra_model_paths.yaml: the container's own LoRAs first, then the volume."""
         folders = sorted({row.folder for row in all_weights()} | {"loras"})
         own = ["container:", f"  base_path: {self.work / 'models'}", "  is_default: true", "  loras: loras"]
         volume = ["volume:", f"  base_path: {self.models}"]
@@ -128,7 +128,7 @@ def _fill(part: str, known: Mapping[str, str]) -> str:
 
 
 def _link(link: Path, target: Path) -> None:
-    """Put a link where a pack made an empty folder, or nothing yet. A folder with files in it is the user's choice and stays."""
+    """Link a folder where there is an empty one, or none yet. A folder with files in it is the user's choice and stays."""
     if link.is_symlink():
         link.unlink()
     elif link.is_dir():

@@ -42,7 +42,7 @@ INSTALL = 'uv pip install --python "$(command -v python)" --no-cache --compile-b
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What one GPU image is made of."""
+    """The parts of one GPU image."""
 
     lock: Path
     """Everything that is installed."""

@@ -128,7 +128,7 @@ class Publisher:
         self._shown = float("-inf")
 
     def emit(self, kind: type[Event], **fields: Any) -> None:
-        """Note an event; it is sent when its turn comes, unless a newer one of its kind replaces it first."""
+        """Queue an event; it is sent in order, unless a newer one of its kind replaces it first."""
         if self._outbox is None or (kind is Preview and not self._wants_preview()):
             return
         if kind is Started:

@@ -47,12 +47,12 @@ class Session:
         self._watch = asyncio.create_task(self._look_after(), name="comfyui-watch")
 
     def sign(self) -> None:
-        """Note a sign of progress: a step, a start, an end."""
+        """Record a sign of progress: a step, a start, an end."""
         self._sign = time.monotonic()
 
     @contextmanager
     def busy(self) -> Iterator[None]:
-        """While this lasts ComfyUI has something to do, and silence counts against it."""
+        """Mark ComfyUI as having work for as long as the block runs, so that silence counts as a hang."""
         if not self._busy:
             self.sign()
         self._busy += 1

@@ -97,7 +97,7 @@ class Worker:
         self._served = False
 
     async def start(self) -> None:
-        """Bring ComfyUI up, and when that is wanted the weights into VRAM.
+        """Start ComfyUI, and if configured load the weights into VRAM.
 
         Raises:
             ServerUnhealthyError: ComfyUI does not come up.
@@ -176,7 +176,7 @@ class Worker:
         return reply
 
     async def _end_state(self, job: str) -> State | None:
-        """Say how a job ends whose input was canceled: not at all where the container has to stop, since it may run again.
+        """End a job whose input was canceled; do not end it where the container has to stop, since it may run again.
 
         Otherwise it was canceled by hand, and perhaps by a side that writes no claims (a client of contract 1, Modal's dashboard):
         then it is stopped from here, so that no other call takes it up.
@@ -306,7 +306,7 @@ def _emitter(session: Session, publisher: Publisher, cold: float, begun: list[bo
 
 
 def longer(workflow: Workflow, config: FamilyConfig) -> str:
-    """Say what gives a request more time in a container: its limit is counted here, so that a caller's timeout cannot raise it."""
+    """Explain how to give a request more time in a container: its limit is counted here, so a caller's timeout cannot raise it."""
     less = "ask for less (fewer steps, pixels, frames or images at once)"
     if workflow.own_graph and workflow.time_limit() < config.limit:
         return f"Give the workflow more time: limit=SECONDS, up to {config.limit:g} on Modal; or {less}. timeout= cannot raise it."

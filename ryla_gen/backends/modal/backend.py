@@ -57,7 +57,7 @@ class ModalBackend:
         self._tickets: WeakSet[ModalTicket] = WeakSet()
 
     def usd_per_second(self, workflow: Workflow) -> float:
-        """The price of the family's first GPU; cores and memory add some percent."""
+        """Return the price of the family's first GPU; cores and memory add some percent."""
         chosen = self._settings.modal_families[workflow.family].gpu or DEFAULT_GPU
         name, _, count = chosen[0].partition(":")
         return GPU_USD_PER_SECOND.get(name.rstrip("!"), max(GPU_USD_PER_SECOND.values())) * int(count or 1)
@@ -125,7 +125,7 @@ class ModalBackend:
             await ticket.let_go()
 
     async def _method(self, workflow: Workflow) -> Any:
-        """Look the method up by name, once per workflow."""
+        """Find the method by name, once per workflow."""
         family, name = method_of(workflow)
         if name not in self._methods:
             cls = CLASS_OF_FAMILY[family]

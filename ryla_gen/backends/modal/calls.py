@@ -99,7 +99,7 @@ async def _cancel(call: str, patience: ModalPatience) -> None:
 
 
 async def spawn_cancellable(method: Any, argument: PlainData, what: str, patience: ModalPatience, claims: ClaimStore) -> str:
-    """Hand a request over and return the id of Modal's call of it, for whose upload there is as much time as its size needs.
+    """Send a request and return the id of Modal's call. The time limit of the upload grows with its size.
 
     A caller that is interrupted meanwhile (Ctrl-C) does not pay: the job is stopped, and the call that Modal took is canceled.
     """

@@ -52,7 +52,7 @@ def prepare(workflow: Workflow, job: str) -> tuple[dict[str, Any], dict[str, byt
 
 
 def request_body(graph: Mapping[str, Any], files: Mapping[str, bytes], *, run_seconds: float, life_seconds: float) -> bytes:
-    """The JSON document of a submission.
+    """Encode the JSON document of a submission.
 
     Args:
         graph: in ComfyUI's API format.
@@ -134,12 +134,12 @@ def _unreadable(answer: Mapping[str, Any]) -> ServerUnhealthyError:
 
 
 def _shape(answer: Mapping[str, Any]) -> dict[str, str]:
-    """Names and types of what came, without the content, which may be a person's picture."""
+    """Return names and types of an answer's fields, without the content, which may be a person's picture."""
     return {str(key)[:50]: type(value).__name__ for key, value in list(answer.items())[:20]}
 
 
 def decode(data: str) -> bytes:
-    """The bytes behind base64, with or without a data URL's head.
+    """Decode base64, with or without a data URL's head.
 
     Raises:
         ServerUnhealthyError: it is not base64.

@@ -1,6 +1,6 @@
 """Keep the open websockets and the messages that wait for each. Runs on the server's event loop; other threads only post.
 
-A reader that is slow, or does not read at all, never delays another client: each socket has its own bounded queue, previews are dropped first,
+A reader that is slow, or does not read at all, never delays another client: each socket has a bounded queue, previews are dropped first,
 then progress, and a socket that still cannot keep up is cut.
 """
 

@@ -1,4 +1,4 @@
-"""Boots ComfyUI in the image and fails the build unless every node class that the family's graphs use is registered.
+"""Start ComfyUI in the image and fail the build unless every node class that the family's graphs use is registered.
 
 A node pack whose import fails is only a line in ComfyUI's log; here it ends the build. Standard library only.
 """
@@ -41,7 +41,7 @@ def registered(url: str, process: subprocess.Popen[bytes], within: float = BOOT_
 
 
 def main(arguments: list[str]) -> None:
-    """``check_nodes.py "COMMAND with {port}" CLASS…``: boot, look, end."""
+    """Run ``check_nodes.py "COMMAND with {port}" CLASS…``: start the server, compare its node classes, stop it."""
     command, *wanted = arguments
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""Mends ComfyUI_PuLID_Flux_ll for ComfyUI from 0.3.67 on, whose sampler calls wrappers with a new keyword, ``latent_shapes``.
+"""Patch ComfyUI_PuLID_Flux_ll for ComfyUI from 0.3.67 on, whose sampler calls wrappers with a new keyword, ``latent_shapes``.
 
 The pack's two outer-sample wrappers take no keyword they do not know. Both get ``**kwargs`` and pass it on. The edit is exact: when
 the text is not the one of the pinned commit, nothing is written and the build fails. Standard library only.
@@ -56,7 +56,7 @@ def check(text: str) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """``patch_pulid.py FOLDER`` mends the pack in place, ``patch_pulid.py --check FOLDER`` looks only."""
+    """Patch the pack in place (``patch_pulid.py FOLDER``), or only check it (``patch_pulid.py --check FOLDER``)."""
     *flags, folder = arguments
     path = Path(folder) / FILE
     text = path.read_text(encoding="utf-8")

@@ -43,19 +43,19 @@ class Pins:
 
     @classmethod
     def of(cls, workflows: Sequence[str]) -> Pins:
-        """What these workflows need, by any of their options."""
+        """Collect what these workflows need, with any of their options."""
         nodes = nodes_of(workflows)
         return cls(node_packs()[0], tuple(pack for pack in node_packs()[1:] if nodes.intersection(pack.nodes)))
 
 
 def nodes_of(workflows: Iterable[str]) -> frozenset[str]:
-    """Every node class that the workflows may use, and those that nearly every graph has."""
+    """List every node class that the workflows may use, and those that nearly every graph has."""
     requests = (request for name in workflows for request in variants(workflow_class(name)))
     return CORE.union(*(request.required_nodes() for request in requests))
 
 
 def device() -> Device:
-    """What this machine has: an NVIDIA GPU whose driver answers, Apple's chip, or neither."""
+    """Detect what this machine has: an NVIDIA GPU whose driver answers, Apple's chip, or neither."""
     program = shutil.which("nvidia-smi")
     if program is not None:
         told = subprocess.run([program, "-L"], capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
@@ -65,7 +65,7 @@ def device() -> Device:
 
 
 def steps(folder: Folder, pins: Pins, on: Device, nodes: frozenset[str]) -> list[Step]:
-    """Every command of an installation, in order.
+    """List every command of an installation, in order.
 
     Args:
         folder: where.
@@ -96,7 +96,7 @@ def steps(folder: Folder, pins: Pins, on: Device, nodes: frozenset[str]) -> list
 
 
 def requirements_of(pins: Pins, on: Device) -> tuple[str, ...]:
-    """What pip installs beside ComfyUI's own list, each once."""
+    """List what pip installs beside ComfyUI's own list, each once."""
     if pins.requirements is not None:
         return pins.requirements
     numpy = [item for item in SDK if pins.packs and item.startswith("numpy==")]
@@ -116,7 +116,7 @@ def _on_cpu(item: str) -> str:
 
 
 def _comfyui(folder: Folder, comfyui: NodePack, on: Device) -> Iterator[Step]:
-    """ComfyUI by comfy-cli, where there is none; one at another commit is moved to the pin."""
+    """Yield the steps that install ComfyUI by comfy-cli, where there is none, or move another commit to the pin."""
     found = folder.head(folder.comfyui)
     if found is not None or folder.comfyui.exists():
         yield from _checked_out(folder, folder.comfyui, comfyui, "ComfyUI")
@@ -152,7 +152,7 @@ def _repair(place: Path) -> bool:
 
 
 def _checked_out(folder: Folder, place: Path, pack: NodePack, title: str) -> Iterator[Step]:
-    """A repository at its commit; changes of one's own in it are never thrown away: git refuses."""
+    """Yield the steps that bring a repository to its commit; local changes in it are never thrown away: git refuses."""
     git = ("git", "-C", str(place))
     if folder.head(place) != pack.commit:
         yield Step(f"folder of {title}", ("git", "init", "-q", str(place)))
