@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a caller may ask of a run, beside its inputs."""
+    """The options of a run, besides its inputs."""
 
     events: bool = True
     previews: bool = True

@@ -122,7 +122,7 @@ class AsyncCharacterJob:
         return files_of(self._plan.parts)
 
     async def updates(self) -> AsyncIterator[CharacterProgress]:
-        """How far it is, now and after every change, until it has ended."""
+        """Yield the progress, now and after every change, until the job has ended."""
         while True:
             changed = self._changed
             yield self.progress
@@ -249,7 +249,7 @@ class AsyncCharacterJob:
         return await self._submit_part(part) if send else None
 
     async def _reattach(self, part: Shot) -> AsyncJob | None:
-        """Take up a picture's job where it is; None when its backend has none, and then the part's error says why, if it knows."""
+        """Follow a picture's existing job; None when its backend has none, and then the part's error says why, if known."""
         if part.error is not None:
             self._rechecked.add(part.job)
         try:
@@ -290,14 +290,14 @@ class AsyncCharacterJob:
         return again and part.error is not None and may_retry(part.error, journal.count_paid(self._client.history, part))
 
     def _new_attempt(self, part: Shot) -> None:
-        """Give a failed picture another job, and write that down before it is sent."""
+        """Make another job for a failed picture, and record it before it is sent."""
         self._requested.discard(part.name)
         part.jobs.append(new_job_id())
         part.state, part.error, part.fraction = "queued", None, 0.0
         self._folder.write(self._plan)
 
     def _refresh(self) -> None:
-        """Take over what another process did since the plan was read."""
+        """Merge what another process did since the plan was read."""
         for part, fresh in zip(self._plan.parts, self._folder.read().parts, strict=True):
             part.jobs = fresh.jobs
             self._folder.refresh(part)
@@ -332,7 +332,7 @@ class AsyncCharacterJob:
             return None
 
     async def _retry_decision(self, part: Shot, *, again: bool) -> AsyncJob | None:
-        """What to follow after a job failed: the same one, asked for again when its end is open, else a new one, or nothing."""
+        """Choose the job to follow after a failure: the same one if its end is open, else a new one, or None."""
         if part.error is None or not (again or part.name in self._requested):
             return None
         if outcome_unknown(part.error) and part.job not in self._rechecked:

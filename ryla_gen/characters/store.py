@@ -1,4 +1,4 @@
-"""Where a character job lies between processes: a folder with its plan and the pictures that are there. Sends nothing.
+"""Store a character job between processes: a folder with its plan and the pictures that are there. Sends nothing.
 
 ``<home>/characters/<job id>/``: ``job.json``, one file per picture, ``sheet.png``. A reference picture is never kept.
 """
@@ -91,7 +91,7 @@ class JobFolder:
         return plan
 
     def refresh(self, part: Shot) -> None:
-        """Look on the disk whether a picture is there, and take it over."""
+        """Check whether a picture is on the disk, and add it to the plan."""
         found = sorted(self.path.glob(f"{part.name}.*"))
         if found:
             part.state, part.path, part.fraction, part.error = "succeeded", found[0], 1.0, None

@@ -128,7 +128,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         job: str | None = None,
         parent: str | None = None,
     ) -> AsyncJob:
-        """Hand a workflow to the backend and return its job at once.
+        """Submit a workflow to the backend and return its job at once.
 
         Args:
             workflow: what to run.
@@ -315,7 +315,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
             raise found from error
 
     def _say_backend(self) -> None:
-        """Say once per process that nothing was configured, so that the emulator is not mistaken for a model."""
+        """Tell the user once per process that nothing was configured, so that the emulator is not mistaken for a model."""
         if self.settings.origin("backend") == "default" and "backend" not in _said:
             _said.add("backend")
             print(f"ryla-gen: {self.settings.backend_reason}", file=sys.stderr)  # noqa: T201 - for the person, once

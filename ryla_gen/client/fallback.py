@@ -37,7 +37,7 @@ class Skipped:
     message: str
 
     def to_data(self) -> PlainData:
-        """As plain data, for the journal and for an error's details."""
+        """Return the skipped backend as plain data, for the journal and for an error's details."""
         return asdict(self)
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a call asks for besides the workflow."""
+    """The options of a call besides the workflow."""
 
     job: str
     """The job's id."""
@@ -61,7 +61,7 @@ class SentJob:
     """When its graph began, where the journal has that from an earlier process; ISO 8601 UTC."""
 
     def to_data(self) -> dict[str, Any]:
-        """Say as plain data where the job is."""
+        """Return as plain data where the job is."""
         seed = getattr(self.workflow, "seed", None)
         told = {"job": self.job, "handle": self.ticket.handle, "workflow": self.workflow.name, "backend": self.backend}
         return {**told, "seed": seed, "skipped": list(self.skipped)}

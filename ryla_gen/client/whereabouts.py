@@ -1,4 +1,4 @@
-"""Ask a server of one's own where a job is, stop it there, and find out which jobs are lost. Must not send a job."""
+"""Find a job on the user's own server, stop it there, and find out which jobs are lost. Must not send a job."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Lost:
 
 
 async def locate(settings: Settings, record: Record) -> Whereabouts | None:
-    """Say where a server of one's own has a job; None when it is not on such a server."""
+    """Find a job on the user's own server; None when its backend is not such a server."""
     if record.backend != "comfyui" or not settings.comfyui_url:
         return None
     prompt_id = _prompt_id(record)
@@ -41,7 +41,7 @@ async def locate(settings: Settings, record: Record) -> Whereabouts | None:
 
 
 async def stop(settings: Settings, record: Record) -> JobCanceledError | None:
-    """Take a job out of the queue of a server of one's own, or interrupt it.
+    """Remove a job from the queue of the user's own server, or interrupt it.
 
     Returns:
         The end to journal; None when the job was not there, or had ended before it could be stopped.
@@ -111,7 +111,7 @@ async def _ask(address: str, records: Sequence[Record], found: Lost) -> None:
 
 
 async def _last_entry(server: ComfyClient, prompt_id: str) -> Mapping[str, Any]:
-    """The history entry of a prompt that was interrupted; empty when it takes too long to stop."""
+    """Wait for the history entry of a prompt that was interrupted; empty when it takes too long to stop."""
     for _ in range(round(STOP_SECONDS / STOP_PAUSE)):
         entry = await server.history(prompt_id)
         if entry is not None:

@@ -21,7 +21,7 @@ from .estimates import Estimate, Rate, estimate
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A job that the budgets allow, written down in the journal."""
+    """A job that the budgets allow, recorded in the journal."""
 
     estimate: Estimate | None
     """Its estimated cost; None where running is free."""
@@ -118,7 +118,7 @@ def unfinished_cost(record: Record | None, found: Estimate | None, error: BaseEx
 
 
 def seconds_since(instant: str) -> float:
-    """Seconds from a time in the journal until now, at least 0."""
+    """Return the seconds from a time in the journal until now, at least 0."""
     return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(instant)).total_seconds())
 
 

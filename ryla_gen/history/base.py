@@ -145,7 +145,7 @@ def to_column(name: str, value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Plain data without bytes: hash and size stand for a picture, however it got here."""
+    """Convert to plain data without bytes: a picture becomes its hash and size, however it was given."""
     if isinstance(value, bytes | bytearray | memoryview):
         return media.describe(bytes(value))
     if isinstance(value, str):

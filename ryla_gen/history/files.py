@@ -42,7 +42,7 @@ def use_wal(connection: sqlite3.Connection, patience: float) -> None:
 
 
 def version(connection: sqlite3.Connection) -> int:
-    """The version of the table that a file has."""
+    """Return the version of the table that a file has."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
@@ -60,7 +60,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring an older file to this version's table."""
+    """Upgrade an older file to this version's table."""
     if version(connection) < SCHEMA:
         with transaction(connection):  # asked again inside: another process may have been first
             for old in range(version(connection), SCHEMA):

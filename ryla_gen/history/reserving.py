@@ -20,7 +20,7 @@ would reserve it all, and the others be refused although there is money for them
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What one job asks of a budget that others share, and what it got."""
+    """One job's request to a shared budget, and the amount reserved for it."""
 
     needed_usd: float
     """US dollars below which the job is not worth starting: its likely cost."""

@@ -1,4 +1,4 @@
-"""Reads the requirement list of a repository at a commit, by git, from its address or from a clone on this disk."""
+"""Read the requirement list of a repository at a commit, by git, from its address or from a clone on this disk."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _list_in(folder: Path, source: NodePack) -> str:
 
 
 def _decode(data: bytes) -> str:
-    """Lists that were written by a shell of Windows are UTF-16."""
+    """Decode a list: a shell of Windows writes UTF-16, others UTF-8."""
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return data.decode("utf-16" if wide else "utf-8-sig", errors="replace")
 

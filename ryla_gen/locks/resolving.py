@@ -1,4 +1,4 @@
-"""Runs uv: one resolution of all requirements together, and the proof that a lock is closed. Installs nothing."""
+"""Run uv: resolve all requirements together, and check that a lock is closed. Installs nothing."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def resolve(requirements: Requirements, folders: Mapping[str, Path] | None = Non
 
 
 def check_closed(lock: str, requirements: Requirements) -> None:
-    """Prove that a lock names everything its packages need, at versions that fit together, with hashes the index knows.
+    """Check that a lock names everything its packages need, at versions that fit together, with hashes the index knows.
 
     Raises:
         InvalidInputError: it does not, with uv's explanation.

@@ -22,7 +22,7 @@ VERSIONS = (GRAPH_VERSION, COMFYUI_VERSION)
 
 
 def node_schemas(version: str = GRAPH_VERSION) -> dict[str, dict[str, Any]]:
-    """Node class name to its ``/object_info`` entry. Shared by all callers: do not change it.
+    """Return node class name to ``/object_info`` entry. Shared by all callers: do not change it.
 
     Args:
         version: a release of ComfyUI, one of ``VERSIONS``.

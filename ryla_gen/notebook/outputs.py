@@ -1,4 +1,4 @@
-"""Shows files below a cell: a picture as itself, several as one sheet, a video as a player and a strip of its frames.
+"""Show files below a cell: a picture as itself, several as one sheet, a video as a player and a strip of its frames.
 
 Pictures are published as pictures, not inside HTML: code hosts, which take HTML apart, show them too.
 """
@@ -113,7 +113,7 @@ def _show_video(file: File) -> None:
 
 
 def _first(video: bytes) -> bytes | None:
-    """What a player shows before it plays, and where it cannot."""
+    """Return the picture that a player shows before it plays, and where it cannot play."""
     try:
         return jpeg(frames_of(video, 1)[0])
     except InvalidInputError:

@@ -1,4 +1,4 @@
-"""Chooses where a lock file lies: beside what it guards, or, on a volume that knows no ``flock``, on this machine's own disk.
+"""Choose where a lock file lies: beside what it guards, or, on a volume that knows no ``flock``, on this machine's own disk.
 
 A lock that is a mere file, as huggingface_hub and newer versions of filelock fall back to, outlives a container that was killed
 and then stops every later one; a lock of the kernel is freed when its holder dies. What is lost on such a volume is that two

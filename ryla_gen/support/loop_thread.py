@@ -1,4 +1,4 @@
-"""A private event loop on its own thread, so that plain functions can drive async code, also inside Jupyter. Knows no job."""
+"""Run a private event loop on its own thread, so that synchronous code can drive async code, also in Jupyter. Knows no job."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class LoopThread:
 
 
 class _CancellableCall(Generic[T]):
-    """A coroutine that can be stopped from the moment it is handed over, whether or not it has begun."""
+    """A coroutine that can be stopped as soon as it is submitted, whether or not it has begun."""
 
     def __init__(self, work: Coroutine[Any, Any, T]) -> None:
         self._work = work
@@ -169,7 +169,7 @@ _leaving: set[threading.Thread] = set()
 
 @atexit.register
 def _leave() -> None:
-    """At the end of the program: stop every loop_thread that was not closed, and give them a moment."""
+    """Stop every portal that was not closed at the end of the program, and give them a moment."""
     for loop_thread in list(_open):
         loop_thread._finish()
     deadline = time.monotonic() + FINISH_SECONDS

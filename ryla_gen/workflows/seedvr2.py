@@ -128,7 +128,7 @@ class SeedVR2(Workflow):
         return graph
 
     def _vae(self, graph: Graph, *, tiled: bool) -> Node:
-        """Tiles keep a video's memory bounded; sizes are the example's."""
+        """Add the VAE. Tiles keep a video's memory bounded; sizes are the example's."""
         return graph.add(
             "SeedVR2LoadVAEModel",
             model="ema_vae_fp16.safetensors",

@@ -1,7 +1,7 @@
 """Keep the open websockets and the messages that wait for each. Runs on the server's event loop; other threads only post.
 
-A reader that is slow, or does not read at all, never delays another client: each socket has a bounded queue, previews are dropped first,
-then progress, and a socket that still cannot keep up is cut.
+A reader that is slow, or does not read at all, never delays another client: each socket has a bounded queue, previews are dropped
+first, then progress, and a socket that still cannot keep up is closed.
 """
 
 from __future__ import annotations

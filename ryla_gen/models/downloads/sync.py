@@ -85,7 +85,7 @@ class _Sync:
         return plan
 
     def _takes(self, plan: TransferPlan) -> bool:
-        """True if the file on disk is the expected one (by sha256; by size when no hash is published)."""
+        """Whether the file on disk is the expected one (by sha256; by size when no hash is published)."""
         self.board.stage(plan.row.label, "checking", total=plan.size)
         actual = sha256_of(plan.path, lambda size: self.board.add_bytes(plan.row.label, size), self.stop)
         size = plan.path.stat().st_size
@@ -181,7 +181,7 @@ def sync(
     endpoint: str | None = None,
     github: str = GITHUB,
 ) -> Report:
-    """Bring every file that is missing, half there or wrong into a models folder, verified by size and sha256.
+    """Download every file that is missing, incomplete or wrong into a models folder, verified by size and sha256.
 
     A file is continued where an earlier sync stopped, even one that was killed; under its own name it appears whole or not at all.
     A hash that is not published is recorded at the first download and held to afterwards. Files that are in place cost no request.

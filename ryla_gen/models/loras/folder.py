@@ -68,7 +68,7 @@ class FolderStore:
         await self._thread(lambda: self._remove(paths))
 
     async def in_use(self) -> Collection[str]:
-        """Paths that jobs which wait or run name."""
+        """Return the paths that waiting or running jobs name."""
         return await self._in_use() if self._in_use is not None else ()
 
     async def _thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -51,7 +51,7 @@ Outcome = Literal["pushed", "already"]
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What a push did."""
+    """The result of a push."""
 
     card: Card
     outcome: Outcome
@@ -62,13 +62,13 @@ class Pushed:
     """Older contents of the same id that were removed."""
 
     def to_data(self) -> PlainData:
-        """The same as plain data."""
+        """Return the push as plain data."""
         return {**self.card.to_data(), "outcome": self.outcome, "sent": self.sent, "removed": list(self.removed)}
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a verification found."""
+    """The result of a verification."""
 
     stored: Stored
     sha256: str | None
@@ -81,7 +81,7 @@ class Verified:
         return not self.problems
 
     def to_data(self) -> PlainData:
-        """The same as plain data."""
+        """Return the verification as plain data."""
         return {**self.stored.to_data(), "ok": self.ok, "actual_sha256": self.sha256, "problems": list(self.problems)}
 
 
@@ -313,7 +313,7 @@ class _Counter:
 
 
 def _id_of(path: str) -> str | None:
-    """The LoRA that a file makes known: a card, or a plain file; contents alone make none known."""
+    """Return the id of the LoRA that a file stands for: a card, or a plain file; None for content without a card."""
     folder, _, name = path.rpartition("/")
     lora_id = folder if name == CARD else "" if folder else name.removesuffix(SUFFIX) if name.endswith(SUFFIX) else ""
     return lora_id if LORA_ID.fullmatch(lora_id) else None
@@ -335,7 +335,7 @@ def _require_usable(stored: Stored) -> None:
 
 
 def _target(target: Path, lora_id: str, *, overwrite: bool) -> Path:
-    """The file that a pull writes; a folder gets one of the LoRA's name."""
+    """Return the file that a pull writes; in a folder, one of the LoRA's name."""
     try:
         target = target.expanduser()
         target = target / f"{lora_id}{SUFFIX}" if target.is_dir() else target

@@ -1,4 +1,4 @@
-"""Run external commands one after the other: check each, remember it, show its output when it fails. Knows no ComfyUI and no table."""
+"""Run external commands one after the other: check each, remember it, show output on failure. Knows no ComfyUI and no table."""
 
 from __future__ import annotations
 
