@@ -1,4 +1,4 @@
-"""Writes the example of a workflow's class as Python, for the shell and as TypeScript. The tests run or compile every one."""
+"""Write the example of a workflow's class as Python, for the shell and as TypeScript. The tests run or compile every one."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def hyphenate(name: str) -> str:
 
 
 def _call(start: str, arguments: Sequence[str], end: str, indent: str) -> str:
-    """A call, its arguments on lines of their own where it is too long for one."""
+    """Write a call, its arguments on separate lines where it is too long for one."""
     line = f"{indent}{start}{', '.join(arguments)}{end}"
     if len(line) <= LONGEST:
         return line

@@ -1,4 +1,4 @@
-"""Reads Markdown as far as the checks need it: code blocks, headings, links. Renders nothing."""
+"""Read Markdown as far as the checks need it: code blocks, headings, links. Renders nothing."""
 
 from __future__ import annotations
 

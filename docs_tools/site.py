@@ -1,4 +1,4 @@
-"""Hooks of the site's build: README and its like become pages, links of a checkout links of the site. Changes no file."""
+"""Hook into the site's build: README and similar files become pages, links of a checkout links of the site. Changes no file."""
 
 from __future__ import annotations
 

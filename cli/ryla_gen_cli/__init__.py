@@ -1,4 +1,4 @@
-"""The command ``ryla-gen``: its entry. Answers ``--version`` before anything is loaded; knows no command."""
+"""Start the command ``ryla-gen``. Answers ``--version`` before anything is loaded; knows no command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The root of the command line: lists the commands, and turns failures into exit codes. Loads a command only when it is used."""
+"""Dispatch the command line: list the commands, turn failures into exit codes. Loads a command only when it is used."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Ended(KeyboardInterrupt):
 
 
 class InterruptCarrier(Exception):  # noqa: N818 - an outcome, not an error
-    """Carries an interrupt past typer, which would turn it into an exit code without a word."""
+    """Carries an interrupt past typer, which would turn it into an exit code without a message."""
 
     def __init__(self, code: int, *, asking: bool) -> None:
         super().__init__(code)
@@ -205,7 +205,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _interruption(screen: Screen, arguments: Sequence[str]) -> JobCanceledError:
-    """What an interrupt ended: the work, or only the waiting for it."""
+    """Build the error for what an interrupt ended: the work, or only the waiting for it."""
     if screen.working:
         return JobCanceledError("Stopped by you; the work was canceled.", RERUN_HINT)
     if screen.command in WAITING:
@@ -214,7 +214,7 @@ def _interruption(screen: Screen, arguments: Sequence[str]) -> JobCanceledError:
 
 
 def _watch_hint(arguments: Sequence[str]) -> str:
-    """The command that waits for the same job, as far as the command line names one."""
+    """Write the command that waits for the same job, as far as the command line names one."""
     verbs = typer.main.get_command(import_module(".commands.jobs", __package__).app)
     verb: Any = getattr(verbs, "commands")[arguments[1]]  # noqa: B009 - typer's stand-in for click does not declare it
     given = verb.make_context(arguments[1], list(arguments[2:]), resilient_parsing=True).params
@@ -225,7 +225,7 @@ def _watch_hint(arguments: Sequence[str]) -> str:
 
 
 def _report(screen: Screen, error: Exception) -> int:
-    """What is not ours: typer's usage errors and, in the end, faults of this package."""
+    """Report errors of other kinds: typer's usage errors and, in the end, faults of this package."""
     if isinstance(error, USAGE_ERROR):
         return _report_usage(screen, error)
     if isinstance(error, typer.Abort):
@@ -262,7 +262,7 @@ def _report_usage(screen: Screen, error: Any) -> int:
 
 
 def command_of(arguments: Sequence[str]) -> str:
-    """The command's name in the last line of ``--json``: ``run``, ``workflows list``."""
+    """Return the command's name in the last line of ``--json``: ``run``, ``workflows list``."""
     words = [word for word in arguments[:2] if not word.startswith("-")]
     if not words or words[0] not in COMMANDS:
         return ""

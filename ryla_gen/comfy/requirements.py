@@ -67,12 +67,12 @@ class Missing:
 
     @property
     def packs(self) -> tuple[NodePack, ...]:
-        """The node packs that bring the missing classes."""
+        """The node packs that contain the missing classes."""
         return packs_for(frozenset(self.nodes))
 
     @property
     def bytes(self) -> int | None:
-        """Bytes to bring at least: of the missing files whose size is known; None when files are missing and no size is known."""
+        """Bytes to download at least: of the missing files with a known size; None when files are missing and no size is known."""
         known = [item.row.bytes for item in self.files if item.row is not None and item.row.bytes is not None]
         return sum(known) if known or not self.files else None
 
@@ -92,7 +92,7 @@ class Missing:
 
     @property
     def hint(self) -> str:
-        """The commands that bring it, on the server's own machine."""
+        """The commands that install it, on the server's own machine."""
         name = self.workflow.replace("_", "-")
         steps = [_pack_command(pack) for pack in self.packs]
         provided = {found for pack in self.packs for found in pack.nodes}

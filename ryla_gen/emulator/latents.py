@@ -21,7 +21,7 @@ DC = (0, 10, 13)
 """The channels that hold the mean luma, blue and red difference of a block."""
 
 _KEPT = ((0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (0, 3), (3, 0))
-# What brings each diagonal of coefficients of our paintings to about unit variance, as the channels of a trained VAE are.
+# Factors that scale each diagonal of coefficients of our paintings to about unit variance, as the channels of a trained VAE are.
 _GAIN = (1.0, 3.0, 6.0, 8.0)
 _CHROMA_GAIN = (3.0, 9.0, 9.0)
 

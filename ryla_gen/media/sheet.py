@@ -143,4 +143,4 @@ def _line(draw: ImageDraw, text: str, corner: tuple[int, int], height: int, ink:
 def _font(height: int) -> FreeTypeFont | ImageFont:
     from PIL import ImageFont
 
-    return ImageFont.load_default(height)  # Pillow brings it along: a sheet looks the same on every machine
+    return ImageFont.load_default(height)  # included in Pillow: a sheet looks the same on every machine

@@ -95,7 +95,7 @@ def comfyui_steps(pin: NodePack) -> list[str]:
 
 
 def pack_steps(packs: tuple[NodePack, ...]) -> list[str]:
-    """Return the commands that bring node packs, each at its commit, and patch PuLID's."""
+    """Return the commands that install node packs, each at its commit, and patch PuLID's."""
     steps = []
     for pack in packs:
         folder = f"{COMFYUI_FOLDER}/custom_nodes/{pack.name}"

@@ -22,7 +22,7 @@ METADATA_KEY = "ryla"
 
 
 def metadata(workflow: Workflow, seed: int, job: str) -> dict[str, Any]:
-    """Describe a request for the inside of a file, so that :func:`load` can bring it back."""
+    """Describe a request for the inside of a file, so that :func:`load` can restore it."""
     from ..version import __version__
 
     return {"contract": 1, "sdk": __version__, "workflow": workflow.name, "seed": seed, "job": job, "inputs": workflow.described()}

@@ -107,7 +107,7 @@ class Workflow(BaseModel):
     family: ClassVar[str]
     """Model family: flux, faces, video, upscale or custom. It decides which container runs it."""
     own_graph: ClassVar[bool] = False
-    """Whether its graph is the caller's own: it brings its own seeds, and only the server knows which of its files are there."""
+    """Whether its graph is the caller's own: it has its own seeds, and only the server knows which of its files are there."""
     lora_base: ClassVar[str | None] = None
     """Base model that its LoRAs have to be for, whatever checkpoint is chosen; None: the graph's model decides."""
     output_kind: ClassVar[OutputKind | None] = None

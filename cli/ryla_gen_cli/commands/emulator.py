@@ -1,4 +1,4 @@
-"""``ryla-gen emulator``: serves the embedded ComfyUI look-alike in the foreground until Ctrl-C."""
+"""Implement ``ryla-gen emulator``: serve the emulated ComfyUI server in the foreground until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def emulator(
 
 
 def _reachable(server: Emulator) -> tuple[str, bool]:
-    """An address that clients here can use, and whether it listens on all of them: 0.0.0.0 and :: are none to connect to."""
+    """Return an address that clients can use, and whether the server listens on all: 0.0.0.0 and :: cannot be connected to."""
     try:
         everywhere = ip_address(server.host).is_unspecified
     except ValueError:  # a name

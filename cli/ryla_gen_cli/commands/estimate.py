@@ -1,4 +1,4 @@
-"""``ryla-gen estimate``: what a workflow would take and cost; its options are those of ``run``. Sends nothing, reads no picture."""
+"""Implement ``ryla-gen estimate``: predict time and cost; its options are those of ``run``. Sends nothing, reads no picture."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def estimate(cls: type[Workflow], given: dict[str, Any]) -> None:
 
 
 def say(screen: Screen, workflow: Workflow, given: dict[str, Any]) -> None:
-    """Say what a workflow would take and cost on each backend that is chosen.
+    """Print what a workflow would take and cost on each chosen backend.
 
     Raises:
         BackendNotConfiguredError: the first backend is not set up.

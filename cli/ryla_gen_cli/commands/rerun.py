@@ -1,4 +1,4 @@
-"""``ryla-gen rerun``: runs again what made a saved file, with some values changed. Knows no single workflow."""
+"""Implement ``ryla-gen rerun``: run again what made a saved file, with some values changed. Knows no single workflow."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def rerun(
 
 
 def _class_of(file: Path) -> type[Workflow]:
-    """The workflow whose note is in a file; it says which fields ``--set`` may change."""
+    """Return the workflow whose note is in a file; its class decides which fields ``--set`` may change."""
     try:
         found = media.read_metadata(file.expanduser().read_bytes())
     except OSError as error:

@@ -143,7 +143,7 @@ def legible(text: str) -> str:
 
 @lru_cache(maxsize=16)
 def _font(size: int) -> Font:
-    return ImageFont.load_default(size)  # Pillow brings it along: a caption looks the same on every machine
+    return ImageFont.load_default(size)  # included in Pillow: a caption looks the same on every machine
 
 
 @lru_cache(maxsize=4096)

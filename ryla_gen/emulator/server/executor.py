@@ -190,7 +190,7 @@ class PromptRun:
         return result
 
     def _stand_in(self, class_type: str, inputs: Mapping[str, Any], values: Mapping[str, Any]) -> NodeResult:
-        from ..nodes.plain_values import stand_in  # here: it brings what nodes need, and the server is up before
+        from ..nodes.plain_values import stand_in  # imported late: it loads what nodes need, and the server is up before
 
         schema = self.schemas[class_type]
         return stand_in(schema, self.types.of_inputs(inputs, schema), values)

@@ -24,7 +24,7 @@ class QueuedPrompt:
     extra_data: Mapping[str, Any]
     outputs: list[str]
     size: int = 0
-    """Characters of the request that brought it."""
+    """Characters of the request that submitted it."""
     notices: list[dict[str, str]] = field(default_factory=list)
     """What its results say of stand-ins: under ``emulated``, beside the files of each output node."""
     interrupted: threading.Event = field(default_factory=threading.Event)

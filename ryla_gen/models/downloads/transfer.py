@@ -89,7 +89,7 @@ class Part:
         self._digest, self.size = hashlib.sha256(), 0
 
     def seal(self) -> str:
-        """Bring everything to the disk and say the hash."""
+        """Flush everything to the disk and return the hash."""
         os.fsync(self._file.fileno())
         return self._digest.hexdigest()
 
@@ -102,7 +102,7 @@ def fetch(plan: TransferPlan, sources: Sources, moved: Moved, tries: int, stop: 
     """Download one file, verify it, put it in place. The caller holds the file's lock.
 
     Args:
-        plan: What to bring.
+        plan: The file to download.
         sources: Where from.
         moved: Told of every piece.
         tries: Passing faults in a row, without a byte in between, before giving up.

@@ -20,7 +20,7 @@ EDITS = (
 
 
 def mended(text: str) -> str:
-    """Return the mended source.
+    """Return the patched source.
 
     Raises:
         SystemExit: it is not the source that this edit was made for.

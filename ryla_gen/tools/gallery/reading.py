@@ -35,7 +35,7 @@ def collect(folder: Path, history: History, *, since: str | datetime | None = No
     Args:
         folder: where the files are.
         history: the journal, for times and costs.
-        since: only what was made then or later: an instant, or how long ago, such as ``7d``.
+        since: only what was made then or later: a date and time, or how long ago, such as ``7d``.
 
     Raises:
         InvalidInputError: there is no such folder, or ``since`` is not a valid date or time.

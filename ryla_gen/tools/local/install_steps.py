@@ -24,7 +24,7 @@ from .folder import Folder
 Device = Literal["nvidia", "apple", "cpu"]
 """What ComfyUI computes on."""
 CPU_TORCH = ("--index-url", "https://download.pytorch.org/whl/cpu")
-"""On Linux the usual packages of PyTorch bring 4 GB of CUDA along; these do not (https://pytorch.org/get-started/locally)."""
+"""On Linux the usual packages of PyTorch include 4 GB of CUDA; these do not (https://pytorch.org/get-started/locally)."""
 ON_CPU = {"onnxruntime-gpu": "onnxruntime"}
 """Packages whose build for a GPU is another one; both must not be installed at once."""
 SOFTWARE_BYTES: dict[Device, int] = {"nvidia": 9_000_000_000, "apple": 3_000_000_000, "cpu": 3_000_000_000}
@@ -152,7 +152,7 @@ def _repair(place: Path) -> bool:
 
 
 def _checked_out(folder: Folder, place: Path, pack: NodePack, title: str) -> Iterator[Step]:
-    """Yield the steps that bring a repository to its commit; local changes in it are never thrown away: git refuses."""
+    """Yield the steps that check a repository out at its commit; local changes in it are never thrown away: git refuses."""
     git = ("git", "-C", str(place))
     if folder.head(place) != pack.commit:
         yield Step(f"folder of {title}", ("git", "init", "-q", str(place)))

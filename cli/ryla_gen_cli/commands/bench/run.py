@@ -1,4 +1,4 @@
-"""What ``ryla-gen bench`` does: asks, runs, shows, writes the report; keeps what it has when it is stopped. Knows no measure."""
+"""Ask, run, show and write the report of ``ryla-gen bench``; keep what is there when it is stopped. Knows no measure."""
 
 from __future__ import annotations
 
@@ -84,13 +84,13 @@ class BenchPlan:
 
 
 def _varying_fields(cls: type[Workflow], prompt: str, seed: int) -> dict[str, Any]:
-    """What differs from run to run, as far as the workflow has it. Without another seed a server answers from its cache."""
+    """Return the fields that differ between runs, if the workflow has them: with an equal seed a server answers from its cache."""
     varied = {"prompt": prompt, "seed": seed}
     return {name: value for name, value in varied.items() if name in cls.model_fields}
 
 
 def bench(screen: Screen, plan: BenchPlan, *, yes: bool) -> None:
-    """Ask, run, show.
+    """Ask for consent, run the evaluation and show it.
 
     Raises:
         RylaGenError: nothing could be measured.
@@ -255,7 +255,7 @@ def _write_report(screen: Screen, plan: BenchPlan, found: Evaluation, data: dict
 
 
 def _target_error(screen: Screen, found: Evaluation) -> RylaGenError | None:
-    """The error of a target that was missed: of the failures' own kind. Where every run went well nothing failed: that is said."""
+    """Return the error for a missed target, in the class of the first failure; for a missed similarity only print a note."""
     target = found.target or 0.0
     if found.kind == "consistency":
         screen.note(f"The mean similarity {found.similarity.mean or 0.0:.2f} is below the target {target:g}.")
