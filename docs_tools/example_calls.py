@@ -89,7 +89,7 @@ def typescript_block(name: str) -> str:
     if cls.own_graph:
         reads = [f'const graph = JSON.parse(await readFile("{found.fields["graph"]}", "utf8"));\n']
     functions = "readFile, writeFile" if reads else "writeFile"
-    sure = "" if cls.output_kind else f"if (result.{kind}) "  # what decides is the request: its result's type says so
+    sure = "" if cls.output_kind else f"if (result.{kind}) "  # the type of the result depends on the request
     values = [_typescript(cls, key, value) for key, value in found.fields.items()]
     call = _call(f"const result = await ryla.{method_name(cls)}({{ ", values, " });", "")
     return (

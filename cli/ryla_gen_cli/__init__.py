@@ -23,7 +23,7 @@ def main() -> None:
         from .app import run
 
         code = run(arguments)
-    except KeyboardInterrupt:  # while loading
+    except KeyboardInterrupt:  # an interrupt while loading
         code = 130
     sys.exit(code)
 

@@ -237,7 +237,7 @@ def _report(screen: Screen, error: Exception) -> int:
         return FAILED
     if os.environ.get(DEBUG) == "1":
         traceback.print_exc()
-    from ryla_gen.workflows.registry import plugin_behind  # not for every --version
+    from ryla_gen.workflows.registry import plugin_behind  # imported late: --version does not need it
 
     plugin = plugin_behind(error)
     text = f"{type(error).__name__}: {error}" + (f" (in {plugin}, a plug-in)" if plugin else "")
@@ -252,7 +252,7 @@ def _report_usage(screen: Screen, error: Any) -> int:
         screen.note(context.get_help())
         return USAGE
     path = context.command_path if context is not None else "ryla-gen"
-    text = " ".join(str(error.format_message()).split()).replace("Value error, ", "")  # how pydantic begins its reasons
+    text = " ".join(str(error.format_message()).split()).replace("Value error, ", "")  # pydantic's prefix
     hint = f"See: {path} --help"
     words = {item.name for item in getattr(getattr(context, "command", None), "params", ())}
     if "unexpected extra argument" in text and "prompt_argument" in words:

@@ -45,7 +45,7 @@ def with_format(cls: type[Workflow], fields: dict[str, Any], output: str | None)
         return fields
     wanted = FORMATS.get(suffix)
     choices = _formats(cls, name, fields)
-    if cls.own_graph:  # it may end in anything: only a re-encoded picture can be meant
+    if cls.own_graph:  # its files may have any suffix: only a re-encoded picture can be meant
         return {name: wanted, **fields} if wanted in ("jpeg", "webp") else fields
     if wanted not in choices:
         known = ", ".join(ending for ending, value in FORMATS.items() if value in choices)
@@ -158,7 +158,7 @@ def _check_place(target: Path) -> None:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise StorageFailedError(f"{target} is too long for a file name.", "Choose a shorter name: -o PATH") from None
-        return  # not there, or out of reach: writing it tells
+        return  # missing, or not accessible: writing reports it
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise StorageFailedError(f"{target} is not a regular file.", "Choose another name; -o - writes to stdout.")
 

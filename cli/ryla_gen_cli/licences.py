@@ -77,5 +77,5 @@ def _read_told(home: Path) -> set[str]:
 
 
 def _remember(home: Path, names: set[str]) -> None:
-    with suppress(OSError):  # where that fails, it is said again the next time
+    with suppress(OSError):  # if that fails, the notice is shown again the next time
         write_state(home / TOLD, sorted(names))

@@ -70,7 +70,7 @@ def show_images(screen: Screen, paths: Sequence[Path | str], *, wanted: bool = T
     if way == "ask":
         way = "sixel" if _says_sixel() else "off"
     for path in files if way in WAYS else ():
-        with suppress(OSError, ValueError):  # no picture after all: it was saved, which is what counts
+        with suppress(OSError, ValueError):  # cannot be shown; the file was saved, and that counts
             screen.paint(WAYS[way](_small(path)))
 
 
@@ -84,7 +84,7 @@ def told_by(env: Mapping[str, str]) -> str:
         or env.get("TMUX")
         or term.startswith(("screen", "tmux"))
     ):
-        return "off"  # a multiplexer draws the screen anew and loses pictures
+        return "off"  # a terminal multiplexer redraws the screen and loses pictures
     if env.get("KITTY_WINDOW_ID") or term in ("xterm-kitty", "xterm-ghostty") or program == "ghostty":
         return "kitty"
     if program in ("iTerm.app", "WezTerm") or env.get("LC_TERMINAL") == "iTerm2":

@@ -159,7 +159,7 @@ class ComfyBackend:
         """
         backend, _, prompt_id = handle.partition(":")
         if backend != self.name:
-            raise JobNotFoundError(f"The handle {handle} is not of the {self.name} backend.")
+            raise JobNotFoundError(f"The handle {handle} does not belong to the {self.name} backend.")
         engine = await self._engine()
 
         run = partial(engine.resume, workflow, job=prompt_id)

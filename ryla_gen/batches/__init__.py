@@ -103,7 +103,7 @@ class Batch:
                 if not is_gone(error):
                     raise
                 if not isinstance(error, JobNotFoundError):
-                    job = None  # it ended; only one that never arrived is sent again under its own id
+                    job = None  # the job ended; only one that never arrived is sent again under its own id
         if job is None or self._known_record(row, job).state in FINAL_STATES:
             job = new_job_id()
         # The id and what it is for are kept before anything is spent: however this run ends, the next one looks for it.

@@ -84,7 +84,7 @@ def _target(entry: Entry, key: str) -> str:
 
 
 def _check_name(row: Row, entry: Entry, manifest: Manifest, names: dict[str, int], overwrite: bool) -> None:
-    other = names.setdefault(row.target.lower(), row.line)  # many file systems do not tell A from a
+    other = names.setdefault(row.target.lower(), row.line)  # many file systems do not distinguish A from a
     if other != row.line:
         raise InvalidInputError(f"output {row.target!r} is also the name in line {other}.", "Give each row its own name.")
     if entry.output is None or overwrite or manifest.finished(row.key) is not None:

@@ -245,7 +245,7 @@ class AsyncCharacterJob:
             if not self._may_retry(part, again=again):
                 return None if ended else part.error
             self._new_attempt(part)
-        # Else it never arrived: the same id is sent again, and a backend that can tell runs no job twice.
+        # Otherwise it never arrived: the same id is sent again, and a backend that knows the id does not run it twice.
         return await self._submit_part(part) if send else None
 
     async def _reattach(self, part: Shot) -> AsyncJob | None:
@@ -306,7 +306,7 @@ class AsyncCharacterJob:
         """Follow one picture to its end, and further when a machine lost it."""
         while (generation := await self._await_result(part, job)) is None:
             if self._client.closed:
-                return  # only let go of
+                return  # released, not canceled
             following = await self._retry_decision(part, again=again)
             if following is None:
                 break
@@ -349,12 +349,12 @@ class AsyncCharacterJob:
             self._refresh()
             if part.state == "succeeded":
                 return None
-            if part.job != failed:  # another process was faster
+            if part.job != failed:  # another process did it first
                 return self._attach(part, await self._client.jobs.get(part.job))
             self._new_attempt(part)
             try:
                 job = await self._submit_part(part)
-            except InvalidInputError as error:  # the reference picture is nowhere to be read: a person has to give it
+            except InvalidInputError as error:  # the reference picture cannot be read anywhere: the user has to give it again
                 part.state, part.error = "failed", error
                 return None
             if isinstance(job, RylaGenError):

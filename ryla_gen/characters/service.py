@@ -202,7 +202,7 @@ class AsyncCharacters:
             record = self._client.history.get(part.job)
             if part.state == "succeeded" or record is None:
                 continue
-            if record.state == "succeeded":  # made, and not fetched yet
+            if record.state == "succeeded":  # the picture is made, but not fetched yet
                 part.state = "running"
             else:
                 part.state = record.state  # type: ignore[assignment]
@@ -226,7 +226,7 @@ class AsyncCharacters:
         plan = CharacterPlan(
             new_job_id(), asked.kind, backend, workflow, asked.nsfw, seed, now(), fields, described, tags, list(parts)
         )
-        for part in parts:  # whatever does not fit is said before anything is written or sent
+        for part in parts:  # errors of the request are raised before anything is written or sent
             requests.request(plan, part, data)
         folder = JobFolder(settings.home, plan.id)
         folder.make(plan)

@@ -122,7 +122,7 @@ class JobFolder:
             StorageFailedError: another process does not let go.
 
         """
-        # Not bound to a thread: taken and given back on whichever one the event loop runs.
+        # Not bound to a thread: the lock is taken and released on whichever thread the event loop runs.
         held = file_lock(self.path / LOCK, thread_local=False)
         deadline = asyncio.get_running_loop().time() + patience
         while True:
@@ -134,7 +134,7 @@ class JobFolder:
                     raise self._busy(patience) from None
                 await asyncio.sleep(LOOK_SECONDS)
         try:
-            with suppress(OSError):  # for people alone
+            with suppress(OSError):  # only for people: no code reads it
                 (self.path / OWNER).write_text(str(os.getpid()))
             yield
         finally:

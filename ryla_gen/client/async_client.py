@@ -157,7 +157,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
             found = await self.jobs.take_up(before)
             if found is not None:
                 return found
-            workflow = workflow.with_seed(before.seed)  # that of the journal: the result will say it
+            workflow = workflow.with_seed(before.seed)  # the seed that the journal has, so that the result agrees with it
         order = Order(job or new_job_id(), timeout, tuple(tags), measure_consistency, parent, journaled=before is not None)
         return self._outcomes.follow(await self._send(workflow, order, self._backend))
 

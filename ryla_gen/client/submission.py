@@ -133,7 +133,7 @@ class Submission:
     async def _wait_arrived(self, ticket: Ticket, name: str, order: Order, *, last: bool) -> None:
         """Wait until a server that stays has the job: the caller may end then. What it refuses may go to the next backend."""
         if last and name == "emulator":
-            return  # it ends with this process
+            return  # the emulator ends with this process
         try:
             started = await wait_accepted(ticket, name)
         except Exception as error:

@@ -59,7 +59,7 @@ async def stop(settings: Settings, record: Record) -> JobCanceledError | None:
         return None
     error = JobCanceledError(f"The job {record.id} was canceled.")
     start, end = (next((item.at for item in said if isinstance(item, kind)), 0.0) for kind in (ExecutionStart, PromptEnd))
-    if start and end:  # what the server itself says
+    if start and end:  # the run time that the server itself reports
         error.details |= {"gpu_seconds": end - start, "cost_usd": (end - start) * settings.comfyui_hourly_usd / 3600}
     return error
 
@@ -97,7 +97,7 @@ async def _ask(address: str, records: Sequence[Record], found: Lost) -> None:
         # As an argument: the configured credentials go to their own server only, and this address may be another one.
         settings = Settings.load(backend="comfyui", comfyui_url=address)
         async with asyncio.timeout(ANSWER_SECONDS), connect(settings, connect_timeout=ANSWER_SECONDS) as server:
-            queue = await server.queue()  # first: prompts move from there to the history
+            queue = await server.queue()  # the queue first: prompts move from there to the history
             for record in records:
                 prompt_id = _prompt_id(record)
                 if prompt_id in (*queue.running, *queue.pending) or await server.history(prompt_id) is not None:

@@ -85,7 +85,7 @@ def _certificates(settings: Settings) -> tls.SSLContext | bool:
     try:
         # Beside the system's authorities, not instead of them: a redirect of DNS to a public certificate still has to be ours.
         return tls.create_default_context(cafile=str(settings.comfyui_tls_ca))
-    except OSError as error:  # ssl.SSLError is one
+    except OSError as error:  # includes ssl.SSLError
         raise StorageFailedError(
             f"The certificate authority's file {settings.comfyui_tls_ca} cannot be read: {error.strerror or error}.",
             "Give a PEM file: ryla-gen config set comfyui.tls_ca FILE.pem",

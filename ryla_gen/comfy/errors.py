@@ -348,7 +348,7 @@ def node_error(error: ExecutionError, causes: Sequence[str] = ()) -> RylaGenErro
             f"{where}: the server could not store a file: {said}", "Free some space on the server's disk.", details
         )
     hint = "The server's own memory (RAM) is full: restart it, or use a machine with more." if kind == "MemoryError" else ""
-    if kind.endswith("SafetensorError"):  # the name is right, and the bytes are not
+    if kind.endswith("SafetensorError"):  # the file's name is right, but its content is damaged
         hint = "A weights file on the server is damaged or incomplete: ryla-gen weights verify WORKFLOW --local COMFYUI/models"
     return NodeFailedError(f"{where}: {what}", hint, {**details, "exception_message": said, **({"causes": led} if led else {})})
 

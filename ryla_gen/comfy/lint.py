@@ -61,7 +61,7 @@ def _odd_value(spec: InputSpec, value: Any) -> Iterator[str]:
         try:
             number = int(value)
         except (ValueError, OverflowError):
-            return  # refused anyway
+            return  # the server refuses it anyway
         if number != value:
             yield f"{spec.name}={value!r} is read as {number}"
         value = number

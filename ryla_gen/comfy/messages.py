@@ -274,7 +274,7 @@ def _read_executing(prompt_id: str, data: Mapping[str, Any]) -> Message:
 
 def _read_progress(prompt_id: str, data: Mapping[str, Any]) -> Message:
     most = data.get("max")
-    if isinstance(most, int | float) and most > LARGEST_STEP:  # infinity too
+    if isinstance(most, int | float) and most > LARGEST_STEP:  # refuses infinity too
         raise _ShapeError
     maximum = _bound(most, LARGEST_STEP)
     return NodeProgress(prompt_id, _node(data.get("node")), _bound(data.get("value"), maximum), maximum)

@@ -144,7 +144,7 @@ class ComfyServer:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,  # so that killing it reaches what it started
+                start_new_session=True,  # a group of its own, so that killing it also ends its children
             )
         except OSError as error:
             raise ServerUnhealthyError(f"ComfyUI could not be started: {error}.", "Check the command and its folder.") from None
@@ -191,7 +191,7 @@ class ComfyServer:
             raise self._unhealthy(f"ComfyUI answers, but cannot run the smallest graph: {why}") from None
 
     def _unhealthy(self, message: str) -> ServerUnhealthyError:
-        last = f" Its last words: {clean(self._lines[-1], 300)}" if self._lines else ""
+        last = f" Its last output: {clean(self._lines[-1], 300)}" if self._lines else ""
         return ServerUnhealthyError(message + last, "", {"log": self.tail})
 
 
@@ -211,7 +211,7 @@ async def run_probe(client: ComfyClient) -> None:
                     raise ServerUnhealthyError(f"{message.node_type} raised {message.exception_type}: {message.exception_message}")
                 if isinstance(message, ExecutionSuccess):
                     return
-        except asyncio.CancelledError:  # it took too long: without this it would run later with no one waiting for it
+        except asyncio.CancelledError:  # it took too long: if not withdrawn, it would run later although its caller has left
             withdrawing = asyncio.ensure_future(client.cancel(prompt_id))
             await asyncio.wait([withdrawing], timeout=WITHDRAW_SECONDS)
             withdrawing.cancel()

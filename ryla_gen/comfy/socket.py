@@ -240,7 +240,7 @@ class MessageSocket:
         stream = self._streams.get(prompt_id)
         if stream is not None:
             stream.submitted = True
-            self._ask_positions()  # the change of the queue was told before the answer to the submit
+            self._ask_positions()  # the queue's change may be announced before the submit is answered
             self._watch_prompts()
 
     async def look(self) -> None:
@@ -279,7 +279,7 @@ class MessageSocket:
         """Start the task that notices when the server is silent about a prompt."""
         if self._watching is None or self._watching.done():
             self._watching = self.spawn(self._watch(), fails=self.give_up) if self._live() else None
-        elif self._unseen:  # a prompt taken up again, or one whose messages were lost, while others are being watched
+        elif self._unseen:  # a resumed prompt, or one whose messages were lost, while others are being watched
             self.spawn(self.look(), fails=self.give_up)
         self._unseen = False
 
@@ -288,7 +288,7 @@ class MessageSocket:
         if any(stream.gap for stream in self._live()):
             await self.look()
         while live := self._live():
-            # The socket may be deaf, the prompt lost, or the thread that runs prompts dead behind a server that answers.
+            # The socket may be broken, the prompt lost, or the thread that runs prompts dead while the server still answers.
             await asyncio.sleep(self._silence)
             if any(self._quiet(stream) for stream in live):
                 await self.look()

@@ -137,7 +137,7 @@ class Transport:
         limit = limit if declared else min(limit, UNDECLARED_LIMIT)
         if declared and (response.content_length or 0) > limit:
             raise errors_map.too_long(self.address, limit)
-        body = io.BytesIO()  # gives its bytes away without a second copy
+        body = io.BytesIO()  # passes its bytes on without a second copy
         async for chunk in response.content.iter_any():
             if body.tell() + len(chunk) > limit:
                 raise errors_map.too_long(self.address, limit)
@@ -160,7 +160,7 @@ class Transport:
             lost = self._unreachable(error)
             raise BackendUnreachableError(lost.message, lost.hint, {**lost.details, "sent": False}) from None
         try:
-            # First of all: only then previews say which prompt and node they belong to.
+            # Must be the first message: only then do previews name the prompt and node they belong to.
             await socket.send_json({"type": "feature_flags", "data": {"supports_preview_metadata": True}})
         except (aiohttp.ClientError, OSError):
             log.debug("the websocket closed at once")

@@ -49,7 +49,7 @@ def draw_mark(pixels: Pixels) -> Pixels:
     area = pixels[y : y + light.shape[0], x : x + light.shape[1], :3]
     dark = area * (1 - shade)
     area[:] = (dark + (255 - dark) * light).astype(np.uint8)
-    if pixels.shape[2] == 4:  # where the picture is transparent the mark is not
+    if pixels.shape[2] == 4:  # the mark stays visible where the picture is transparent
         cover = pixels[y : y + light.shape[0], x : x + light.shape[1], 3:]
         np.maximum(cover, (light * 255).astype(np.uint8), out=cover)
     return pixels

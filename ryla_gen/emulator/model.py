@@ -305,7 +305,7 @@ class Denoiser:
         picture = looks.with_looks(picture, (*self.model.looks, *prompt.looks))
         if self.model.space == "flux" and self.model.sampling.kind == "flux" and prompt.guidance is not None:
             picture = looks.with_guidance(picture, prompt.guidance)
-        return add_caption(picture, (text for text, _ in prompt.texts))  # last, so that no LoRA and no face covers it
+        return add_caption(picture, (text for text, _ in prompt.texts))  # drawn last, so that no LoRA and no face covers it
 
     def _choose(self, x: Array, sigma: float) -> int:
         """Choose the composition that ``x`` resembles most; in pure noise, the one its broad shapes lean towards."""

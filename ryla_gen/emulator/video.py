@@ -127,7 +127,7 @@ def _same_priority() -> Iterator[None]:
 
     Whatever that thread starts later inherits it, and then nothing else gets a processor any more.
     """
-    if not hasattr(os, "sched_getscheduler"):  # not Linux
+    if not hasattr(os, "sched_getscheduler"):  # not on Linux
         yield
         return
     before = {thread: (os.sched_getscheduler(thread), os.sched_getparam(thread)) for thread in (0, os.getpid())}

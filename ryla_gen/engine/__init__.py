@@ -313,7 +313,7 @@ class Engine:
     ) -> Generation:
         started = run.started or run.submitted
         running = max(0.0, (run.ended or started) - started)
-        if run.gap and all(run.server_clock):  # the start was before our time, or was missed
+        if run.gap and all(run.server_clock):  # the start was before this process followed the prompt, or was missed
             running = max(0.0, run.server_clock[1] - run.server_clock[0])
         now = time.monotonic()
         queued = max(0.0, started - run.submitted)

@@ -68,7 +68,7 @@ def install(
         RylaGenError: a file cannot be had, or is not what it should be; nothing half-written stays under its name.
 
     """
-    from ..models import downloads  # the hub's client, which the GPU images do not have
+    from ..models import downloads  # imports the hub's client, which the GPU images do not have
 
     report = downloads.sync(rows(), models or home_folder() / MODELS, endpoint=endpoint, progress=progress)
     report.raise_for_failures()

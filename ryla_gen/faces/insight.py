@@ -73,7 +73,7 @@ class InsightFace:
         recogniser = _model(self._folder / RECOGNISER)
         made = []
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # it calls scikit-image by a name that is on its way out
+            warnings.simplefilter("ignore", FutureWarning)  # it calls scikit-image by a deprecated name
             for row, marks in zip(found, points, strict=True):
                 one = Detected(bbox=row[:4], kps=marks, det_score=row[4])
                 made.append(Face(_box(row), recogniser.get(pixels, one)))

@@ -55,7 +55,7 @@ def positive_texts(api: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         seen.add(node_id)
         if node["class_type"].startswith("CLIPTextEncode"):
             yield from ((node_id, name) for name in TEXT_INPUTS if name in node["inputs"])
-        elif "latent_image" not in node["inputs"]:  # behind a sampler another picture begins
+        elif "latent_image" not in node["inputs"]:  # a sampler starts a new picture, so stop there
             starts += [source for name, source, _ in links(node["inputs"]) if name != "negative"]
 
 

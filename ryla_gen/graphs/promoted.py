@@ -94,7 +94,7 @@ class Promotions:
         """Find the first socket inside that a subgraph's input is linked to and that has a widget."""
         key = (scope.instance.type if scope.instance else "", slot)
         if key not in self._first:
-            self._first[key] = None  # what a subgraph that holds itself finds on its way round
+            self._first[key] = None  # the answer for a subgraph that contains itself
             if len(scope.path) > DEEPEST or slot >= len(scope.sheet.inputs):
                 return None
             self._first[key] = next(

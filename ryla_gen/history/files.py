@@ -62,7 +62,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 def migrate(connection: sqlite3.Connection) -> None:
     """Upgrade an older file to this version's table."""
     if version(connection) < SCHEMA:
-        with transaction(connection):  # asked again inside: another process may have been first
+        with transaction(connection):  # checked again inside the transaction: another process may have migrated the file meanwhile
             for old in range(version(connection), SCHEMA):
                 for statement in filter(str.strip, MIGRATIONS[old].split(";")):
                     connection.execute(statement)

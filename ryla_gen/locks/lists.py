@@ -61,7 +61,7 @@ def packages(text: str, source: NodePack, replaced: Mapping[str, str]) -> str:
 
 
 def _packages(text: str, source: NodePack, replaced: Mapping[str, str]) -> Iterator[str]:
-    for raw in re.sub(r"\\\r?\n\s*", " ", text).splitlines():  # a backslash goes on in the next line
+    for raw in re.sub(r"\\\r?\n\s*", " ", text).splitlines():  # a backslash continues the line
         line = re.sub(r"(^|\s)#.*$", "", raw).strip()
         name = NAME.match(line)
         if name is None or "://" in line:
@@ -95,7 +95,7 @@ def _decode(data: bytes) -> str:
 
 
 def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
-    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}  # no question for a password, and messages to read
+    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}  # no password prompt; English messages
     try:
         return subprocess.run(  # noqa: S603 - git, with arguments of ours
             ["git", "-C", str(folder), *words],  # noqa: S607 - whichever git is on the path

@@ -56,7 +56,7 @@ def is_literal(host: str) -> bool:
 async def resolve(host: str) -> list[str]:
     """Resolve a host name to its addresses; empty when it is not known here."""
     try:
-        import asyncio  # here: importing media must stay light
+        import asyncio  # imported late: importing media must stay light
 
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):

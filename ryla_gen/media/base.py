@@ -156,7 +156,7 @@ def sniff_media_type(data: bytes) -> str | None:
         return {b"WEBP": "image/webp", b"AVI ": "video/x-msvideo", b"WAVE": "audio/wav"}.get(head[8:12])
     if head[4:8] == b"ftyp":
         return _BRANDS.get(head[8:12], "video/mp4")
-    if head[4:8] in _OLD_MOV and head[:1] == b"\x00":  # a size below 16 MB, not a text with the word "free"
+    if head[4:8] in _OLD_MOV and head[:1] == b"\x00":  # a size below 16 MB; excludes texts such as "was free"
         return "video/quicktime"
     if head[:2] == b"BM" and head[6:10] == bytes(4):
         return "image/bmp"

@@ -44,7 +44,7 @@ def _decode(video: bytes, media_type: str, count: int) -> list[Image]:
         total = container.streams.video[0].frames or sum(1 for _ in container.decode(video=0))
     wanted = set(_spread(total, count))
     with _open(video, media_type) as container:
-        frames: Any = islice(enumerate(container.decode(video=0)), max(wanted, default=-1) + 1)  # nothing after the last is decoded
+        frames: Any = islice(enumerate(container.decode(video=0)), max(wanted, default=-1) + 1)  # stop after the last wanted frame
         return [Image.fromarray(frame.to_ndarray(format="rgb24")) for place, frame in frames if place in wanted]
 
 

@@ -232,7 +232,7 @@ def _in_srgb(picture: Image) -> Image:
     mode = "RGBA" if picture.mode == "RGBA" else "RGB"
     try:
         turned = ImageCms.profileToProfile(picture, profile, ImageCms.createProfile("sRGB"), outputMode=mode)
-    except (ImageCms.PyCMSError, ValueError):  # a profile for another mode than the pixels have
+    except (ImageCms.PyCMSError, ValueError):  # the profile is for another colour mode than the pixels'
         return picture
     return turned if turned is not None else picture
 
@@ -263,7 +263,7 @@ def _scaled_grey(picture: Image) -> Image:
 
 def encode(picture: Image, media_type: str) -> bytes:
     """Encode pixels alone: JPEG when that was the input, else PNG."""
-    for key in list(picture.info):  # PIL would write EXIF, profiles and comments that stand here
+    for key in list(picture.info):  # PIL would write the EXIF, profiles and comments that it finds here
         del picture.info[key]
     file = io.BytesIO()
     if media_type == "image/jpeg" and picture.mode in ("L", "RGB"):

@@ -175,5 +175,5 @@ def container_tags(data: bytes) -> dict[str, str]:
     try:
         with av.open(io.BytesIO(data), mode="r", format=_DEMUXERS[media_type], metadata_errors="replace") as container:
             return dict(container.metadata)
-    except Exception as error:  # as above
+    except Exception as error:  # ffmpeg may look for seconds for what is not there
         raise broken_file(media_type, error) from None

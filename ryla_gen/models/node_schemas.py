@@ -51,7 +51,7 @@ def known_version(version: str) -> str:
 
 @cache
 def _read(version: str) -> dict[str, dict[str, Any]]:
-    import gzip  # here, because most commands start without schemas
+    import gzip  # imported late: most commands start without schemas
 
     folder = Path(__file__).parent
     core = json.loads(gzip.decompress((folder / f"node_schemas_{version}.json.gz").read_bytes()))

@@ -107,7 +107,7 @@ def _show_video(file: File) -> None:
     publish({"text/html": player(file.media_type, file.data, file.name), "text/plain": f"{file.name} ({len(file.data):,} bytes)"})
     try:
         strip = _strip(file.data)
-    except InvalidInputError:  # the player says so, where it can; a result that cannot be drawn is still a result
+    except InvalidInputError:  # the player shows the error, where it can; a result that cannot be drawn is still a result
         return
     publish({"image/jpeg": encode(strip), "text/plain": f"frames of {file.name}"})
 

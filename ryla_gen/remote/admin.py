@@ -128,7 +128,7 @@ async def weights(
     """
     found = await _find_class(settings, WEIGHTS_CLASS)
     if action == "sync" and (secret := await _secret(settings)) is not None:
-        found = found.with_options(secrets=[secret])  # reaches this class only, and no container of a GPU
+        found = found.with_options(secrets=[secret])  # the secret reaches this CPU class only, never a GPU container
     job = contract.new_job_id()
     request = {"contract": CONTRACT, "job": job, "workflows": list(workflows), "variants": variants}
     method = getattr(found(), action)
@@ -159,7 +159,7 @@ async def _wait_reply(call: Any, settings: Settings) -> PlainData:
         except (modal.exception.FunctionTimeoutError, modal.exception.OutputExpiredError) as error:
             raise from_modal_error(error, f"Calling {WEIGHTS_CLASS}", deploy=_deploy(settings)) from None
         except TimeoutError:
-            failures = 0  # it answered: not done yet
+            failures = 0  # it answered that it is not done yet
         except AMBIGUOUS as error:
             failures += 1
             if failures >= ATTEMPTS:

@@ -83,7 +83,7 @@ class ModalClaims:
         try:
             await modal.FunctionCall.from_id(call).get.aio(timeout=0)
         except (modal.exception.ConnectionError, modal.exception.ServiceError):
-            raise  # Modal did not say
+            raise  # Modal did not tell which
         except Exception as error:  # the container's own exception, whatever its class: a reply of its kind
             return over_without_reply(error)
         return False
@@ -132,7 +132,7 @@ async def claim(store: ClaimStore, job: str, call: str) -> bool:
             return await _claim(store, job, call)
         except (AlreadyClaimedError, JobCanceledError):
             raise
-        except Exception as error:  # whatever Modal's client raises: without an answer nothing may run
+        except Exception as error:  # any exception of Modal's client: without an answer nothing may run
             log.warning("claiming job %s failed (%s of %s): %s", job, attempt, TRIES, error)
             if attempt == TRIES:
                 message = f"The job {job} could not be claimed: {type(error).__name__}: {error}"

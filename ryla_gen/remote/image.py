@@ -73,9 +73,9 @@ def install_steps(lock: Path) -> list[str]:
     pins, file = locks.pins(lock.read_text(encoding="utf-8")), f"{SCRIPTS_IN_IMAGE}/{lock.name}"
     tools = [item.partition("==")[0] for item in (*INSTALLERS, *BUILD)]
     first = [f"{name}=={pins[name]}" for name in tools if name in pins]
-    # What builds comes before what is built; uv itself comes here too, and the next commands are run by the one of the lock.
+    # Build tools come before the packages they build. uv itself is among them, so the next commands run the locked uv.
     steps = [f"{INSTALL} {' '.join(first)} -c {file}", f"{INSTALL} -r {file}"]
-    # uv installs in no order. What has both of two packages with the same files gets those of the second.
+    # uv installs in no fixed order. Where two packages contain the same files, this makes the second one's win.
     steps += [
         f"{INSTALL} --no-deps --reinstall-package {other} -r {file}" for name, other in LAST.items() if {name, other} <= set(pins)
     ]

@@ -23,7 +23,7 @@ class Interrupts:
         if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) == self._note:
             return
         signal.signal(signal.SIGINT, self._note)
-        signal.siginterrupt(signal.SIGINT, False)  # as asyncio has it
+        signal.siginterrupt(signal.SIGINT, False)  # asyncio's own handler
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = True

@@ -96,7 +96,7 @@ class Outbox:
         try:
             async with asyncio.timeout(PUT_SECONDS):
                 await self._put(items)
-        except Exception as error:  # whatever the queue does, the generation goes on
+        except Exception as error:  # a failure of the queue must not stop the generation
             log.debug("%d events were lost: %s", len(items), error)
 
 
@@ -104,7 +104,7 @@ def _made(make: Callable[[], PlainData | None]) -> PlainData | None:
     """Return an item; None for one that cannot be made, so that those behind it are still sent."""
     try:
         return make()
-    except Exception:  # a preview of an unknown kind, say: events only inform
+    except Exception:  # for example a preview of an unknown kind: events only inform
         log.exception("an event could not be made")
         return None
 

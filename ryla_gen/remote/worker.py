@@ -183,7 +183,7 @@ class Worker:
         """
         if self._interrupts.received:
             return None
-        with contextlib.suppress(Exception):  # the Dict does not answer: the words of Modal's result remain
+        with contextlib.suppress(Exception):  # the Dict does not answer: the message in Modal's result remains
             async with asyncio.timeout(STOP_SECONDS):
                 await stop(self._claims, job)
         return "canceled"
@@ -193,7 +193,7 @@ class Worker:
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 return int(await self._events.len.aio(partition=job)) + LOST_EVENTS
-        except Exception as error:  # a queue that does not answer delays no job
+        except Exception as error:  # a queue that does not answer must not delay the job
             log.debug("the events of %s could not be counted: %s", job, error)
             return PARTITION_EVENTS + LOST_EVENTS
 
@@ -244,7 +244,7 @@ class Worker:
                 return await self._run_once(session, workflow, job, _emitter(session, publisher, cold, begun), loras)
             except (ServerUnhealthyError, BackendUnreachableError) as error:
                 if _is_being_canceled():
-                    raise asyncio.CancelledError from error  # the request was canceled meanwhile: that counts, whatever ended it
+                    raise asyncio.CancelledError from error  # canceled meanwhile: report that, whatever ended ComfyUI
                 if not session.over:  # else the next ComfyUI may be starting already, and it would be ended
                     await session.end(error.message)
                 deaths, waited = deaths + bool(begun), waited + (not begun)
@@ -261,7 +261,7 @@ class Worker:
             except (GenerationTimeoutError, asyncio.CancelledError) as error:
                 if job not in session.engine.uncancelled:
                     session.release(job)
-                elif not session.over:  # it runs on, or will run, with no one waiting for it
+                elif not session.over:  # it continues, or will run, although its caller has left
                     await asyncio.shield(session.end(f"it could not be told to stop the job {job}"))
                 if isinstance(error, GenerationTimeoutError):
                     error.hint = longer(workflow, self._config)

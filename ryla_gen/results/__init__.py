@@ -271,7 +271,7 @@ class Generation:
         target = Path(text).expanduser()
         if text.endswith(("/", "\\")) or os.path.isdir(target):  # noqa: PTH112 - as above
             return target / item.name
-        if len(self.outputs) > 1 and text == path:  # a template tells files apart itself
+        if len(self.outputs) > 1 and text == path:  # a template makes the files' names different itself
             target = target.with_name(f"{target.stem}-{index}{target.suffix}")
         return item._with_true_suffix(target)
 

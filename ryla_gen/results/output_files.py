@@ -75,10 +75,10 @@ def _suffix(media_type: str, filename: str, data: bytes) -> str:
     given = PurePath(filename).suffix.lower()
     right = media.SUFFIXES.get(media_type)
     if media_type == "text/html" and _BY_SUFFIX.get(given) != media_type:
-        return f"{given}.html"  # what was asked for, and what came: require_outputs refuses it by this name
+        return f"{given}.html"  # such as x.png.html, which require_outputs refuses
     if right is not None:
         return ".opus" if (media_type, given) == ("audio/ogg", ".opus") else right
-    claimed = _BY_SUFFIX.get(given)  # a name that claims what the bytes are not
+    claimed = _BY_SUFFIX.get(given)  # the type that the suffix claims
     return ".bin" if not given or (data and claimed is not None and claimed not in _NO_MAGIC) else given
 
 

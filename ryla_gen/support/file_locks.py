@@ -58,7 +58,7 @@ def _knows_flock(file: Path) -> bool:
 
     opened = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        fcntl.flock(opened, fcntl.LOCK_UN)  # frees what this file descriptor never held: changes nothing
+        fcntl.flock(opened, fcntl.LOCK_UN)  # unlocks what this file descriptor never held, which changes nothing
     except OSError as error:
         return error.errno not in UNKNOWN
     finally:

@@ -42,7 +42,7 @@ class LoopThread:
         errand = _CancellableCall(work)
         try:
             return asyncio.run_coroutine_threadsafe(errand.run(), loop).result()
-        except BaseException:  # it may strike before we hold the future: the errand itself knows what has to stop
+        except BaseException:  # an interrupt may come before the future is assigned: the errand itself knows what to stop
             if not errand.done:
                 loop.call_soon_threadsafe(errand.stop)
                 self._drain()

@@ -38,7 +38,7 @@ def emulator(
 ) -> None:
     """Serve an emulated ComfyUI to any client until Ctrl-C. Its pictures are marked as emulated."""
     screen = screen_of(context, as_json=as_json)
-    if not host.strip():  # the system would take it for every address
+    if not host.strip():  # the system would treat an empty host as every address
         raise InvalidInputError("--host is empty.", "Use an address of this machine: --host 127.0.0.1; 0.0.0.0 means all of them.")
     try:
         root = folder.expanduser() if folder is not None else None
@@ -67,7 +67,7 @@ def emulator(
         )
         screen.note(use)
         server.serve_forever()
-    except KeyboardInterrupt:  # before it serves: the same end
+    except KeyboardInterrupt:  # Ctrl-C before it serves ends the same way
         server.close()
 
 
@@ -75,7 +75,7 @@ def _reachable(server: Emulator) -> tuple[str, bool]:
     """Return an address that clients can use, and whether the server listens on all: 0.0.0.0 and :: cannot be connected to."""
     try:
         everywhere = ip_address(server.host).is_unspecified
-    except ValueError:  # a name
+    except ValueError:  # the host is a name, not an IP address
         everywhere = False
     if not everywhere:
         return server.url, False

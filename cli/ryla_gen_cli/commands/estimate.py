@@ -16,7 +16,7 @@ def estimate(cls: type[Workflow], given: dict[str, Any]) -> None:
     """Estimate one workflow."""
     screen = screen_of(given["context"], as_json=given["as_json"])
     if "prompt" in cls.model_fields and given.get("prompt_argument") is None and given.get("field_prompt") is None:
-        given["prompt_argument"] = "any"  # what a prompt says costs nothing
+        given["prompt_argument"] = "any"  # a prompt's text does not change the cost
     say(screen, cls(**values(cls, given)), given)
 
 

@@ -75,13 +75,13 @@ def _class_of(file: Path) -> type[Workflow]:
     except OSError as error:
         raise InvalidInputError(f"Cannot read {file}: {error.strerror or error}.", "Give the path of an existing file.") from None
     if METADATA_KEY not in found:
-        return CustomWorkflow  # a graph of ComfyUI's, or nothing: load tells
+        return CustomWorkflow  # a ComfyUI graph, or nothing: load reports it
     import json
 
     try:
         return workflow_class(str(json.loads(found[METADATA_KEY])["workflow"]))
     except (ValueError, KeyError, TypeError, RecursionError):
-        return CustomWorkflow  # damaged: load tells
+        return CustomWorkflow  # damaged: load reports it
 
 
 def parse_changes(cls: type[Workflow], changes: Sequence[str]) -> dict[str, Any]:

@@ -65,7 +65,7 @@ async def retry_call(call: Callable[[], Awaitable[T]], what: str, patience: Moda
         except modal.exception.Error as error:
             refusal = from_modal_error(error, what, deploy=patience.deploy)
             if not attempt and isinstance(refusal, NotAuthorizedError | NotDeployedError):
-                refusal.started = "no"  # a plain no; after an ambiguous attempt even that would prove nothing
+                refusal.started = "no"  # a refusal is final only at the first attempt: after an ambiguous one the call may exist
             raise refusal from None
     raise AssertionError("the loop returns or raises")
 

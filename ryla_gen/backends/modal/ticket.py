@@ -117,7 +117,7 @@ class ModalTicket(TaskTicket):
         await stop_job(self._claims, self._log.job, [self._id], self._patience)
 
     def _follow(self, call: str) -> None:
-        self._id = call  # kept apart: Modal's object has its id only after the first answer
+        self._id = call  # kept separately: Modal's object has its id only after the first answer
         self._call: Any = modal.FunctionCall.from_id(call)
 
     async def _work(self) -> Generation:
@@ -128,7 +128,7 @@ class ModalTicket(TaskTicket):
         finally:
             self._send = None  # it holds the pictures of the request
             reading.cancel()
-            # Waited for, so that no loop ends while Modal's client still closes what it read from.
+            # Awaited, so that no loop ends while Modal's client is still closing its stream.
             await asyncio.wait([reading], timeout=LAST_EVENTS)
         return generation
 
@@ -149,7 +149,7 @@ class ModalTicket(TaskTicket):
         owner = str(error.details.get("handle", "")).removeprefix("modal:")
         if owner == CANCELED:  # an app of contract 1 reports this entry as if it were a call
             raise self._canceled_error()
-        if owner in self._over:  # and so it says of a call that was preempted
+        if owner in self._over:  # Modal reports the same for a call that was preempted
             raise self._preemption_error("The deployed app cannot run a job again. Deploy it again: " + self._patience.deploy)
         if not owner or owner == self._id:
             raise error
@@ -212,7 +212,7 @@ class ModalTicket(TaskTicket):
             except (RylaGenError, modal.exception.FunctionTimeoutError, modal.exception.OutputExpiredError) as error:
                 raise self._fail(error) from None
             except TimeoutError as error:
-                failures = 0  # it answered: the job is not done yet
+                failures = 0  # the server answered: the job is not done yet
                 # A TimeoutError long before ``wait`` is over was raised by the container. Two in a row, as clocks may jump once.
                 early = early + 1 if loop.time() - asked < wait / 2 else 0
                 if early > 1:
@@ -251,7 +251,7 @@ class ModalTicket(TaskTicket):
         try:
             return await retry_call(lambda: self._claims.get(self._log.job), "Asking for the claim", self._patience) is not None
         except NotDeployedError:
-            return False  # there are no claims at all
+            return False  # an app of contract 1 has no claims at all
         except RylaGenError:
             return True
 

@@ -101,7 +101,7 @@ class RunpodBackend:
         """
         backend, _, job_id = handle.partition(":")
         if backend != self.name:
-            raise JobNotFoundError(f"The handle {handle} is not of the runpod backend.")
+            raise JobNotFoundError(f"The handle {handle} does not belong to the runpod backend.")
         limit = workflow.time_limit() + self._settings.runpod_load_seconds
         return self._ticket(job_id, workflow, job, prepare(workflow, job)[0], limit, None)
 

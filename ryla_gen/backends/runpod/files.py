@@ -167,7 +167,7 @@ def outputs_of(
     for index, (name, data) in enumerate(files):
         plain = media.sniff_media_type(data) == "image/png" and form == "png"
         if plain:
-            with suppress(InternalError):  # a PNG that was cut short stays as it came
+            with suppress(InternalError):  # a truncated PNG is kept as it came
                 data = media.add_png_text(data, texts)
         outputs.append(as_output(data, name, f"{workflow.name}-{seed}-{index}", form, texts))
     require_outputs(tuple(outputs), workflow.name)

@@ -204,7 +204,7 @@ class RunpodTicket(TaskTicket):
         return JobExpiredError(text, "Run it again.", {"handle": self.handle})
 
     async def _abandon(self, started: bool) -> None:
-        with contextlib.suppress(RylaGenError):  # RunPod ends it by itself at the limits that were sent with it
+        with contextlib.suppress(RylaGenError):  # RunPod ends the job itself at the limits that were sent with it
             await self._api.cancel(self._id)
         details = {"job": self._request.job, "queued": not started}
         if not started:
@@ -246,7 +246,7 @@ class RunpodTicket(TaskTicket):
         """Read one file of the result: from the answer, or from the bucket that the worker put it into."""
         if kind == "base64":
             return await asyncio.to_thread(decode, data)
-        from ...media.sources import fetch  # its own connection: no key goes to a bucket
+        from ...media.sources import fetch  # a separate connection: the key must not go to a bucket
 
         try:
             return await fetch(data, OUTPUT_LIMIT, BUCKET_SECONDS, private=self._request.private_addresses)

@@ -79,7 +79,7 @@ def specs_in(sections: Any) -> Iterator[InputSpec]:
         for name, entry in entries.items() if isinstance(entries, Mapping) else ():
             kind, config = _entry(entry)
             spec = InputSpec(str(name), kind, config, section == "required" and kind is not None)
-            if kind is None:  # an entry of another form, such as []: takes anything
+            if kind is None:  # an entry of an unknown form, such as []: accept anything
                 spec = InputSpec(str(name), ANYTHING, config, False)
             yield InputSpec(spec.name, spec.type, spec.config, False) if spec.dynamic else spec
 

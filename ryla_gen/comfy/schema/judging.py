@@ -102,7 +102,7 @@ class _Judge:
     def _node(self, node_id: str) -> _Steps:
         node = self.graph[node_id]
         inputs, class_type = node.get("inputs"), node["class_type"]
-        if isinstance(inputs, list | str):  # Python finds no name in them; newer releases have failed on such a graph before
+        if isinstance(inputs, list | str):  # ComfyUI's `name in inputs` finds nothing; newer releases fail earlier
             inputs = {}
         if not isinstance(inputs, Mapping):
             raise CheckFailedError(f"node {node_id} has no 'inputs'", "TypeError" if "inputs" in node else "KeyError")
@@ -175,7 +175,7 @@ class _Judge:
         try:
             known = source in self.graph
         except TypeError:
-            raise CheckFailedError(f"{where} {source!r}, which is no node id", "TypeError") from None
+            raise CheckFailedError(f"{where} {source!r}, which is not a node id", "TypeError") from None
         if not known:
             raise CheckFailedError(f"{where} node {source!r}, which is not in the graph", "KeyError")
         outputs = outputs_of(self.schemas[self.graph[source]["class_type"]])
@@ -224,12 +224,12 @@ def _unreadable(graph: Mapping[str, Any], schemas: Schemas, rules: Rules) -> Ver
         where = f"Node ID '#{node_id}'"
         named = isinstance(node, Mapping) or (isinstance(node, str | list) and rules.missing_class == "invalid_prompt")
         if not named:
-            return _failing(f"{where} is no node.")
+            return _failing(f"{where} is not a node.")
         class_type = node.get("class_type") if isinstance(node, Mapping) else None
         if isinstance(class_type, str) and class_type in schemas:
             continue
         if isinstance(class_type, list | dict):
-            return _failing(f"{where} has a class_type that is no text.")
+            return _failing(f"{where} has a class_type that is not a text.")
         if rules.missing_class == "missing_node_type":
             return _missing_class(node_id, node, where)
         if "class_type" not in node:
@@ -241,7 +241,7 @@ def _unreadable(graph: Mapping[str, Any], schemas: Schemas, rules: Rules) -> Ver
 def _missing_class(node_id: str, node: Mapping[str, Any], where: str) -> Verdict:
     meta = node.get("_meta", {})
     if not isinstance(meta, Mapping):
-        return _failing(f"{where} has a '_meta' that is no dictionary.")
+        return _failing(f"{where} has a '_meta' that is not a dictionary.")
     title, class_type = meta.get("title"), node.get("class_type")
     text = f"Node '{title or class_type}' not found. The custom node may not be installed."
     if "class_type" not in node:

@@ -129,6 +129,6 @@ def judge_itself(own: OwnCheck, class_type: str, given: Mapping[str, Any], check
     if not isinstance(value, str):
         what = "is linked" if value is None else f"is {value!r}"
         raise CheckFailedError(f"input '{own.input}' of {class_type} must be the name of a file and {what}", "AttributeError")
-    if value in ("", "."):  # the folder itself, which exists
+    if value in ("", "."):  # the name is the folder itself, which exists
         return None
     return check(class_type, own.input, value) if check else None

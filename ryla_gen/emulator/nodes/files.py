@@ -58,7 +58,7 @@ def _transparency(image: Image.Image) -> Array:
         return np.asarray(1 - np.asarray(image.getchannel("A"), np.float32) / 255, np.float32)
     if image.mode == "P" and "transparency" in image.info:
         return np.asarray(1 - np.asarray(image.convert("RGBA").getchannel("A"), np.float32) / 255, np.float32)
-    return np.zeros((64, 64), np.float32)  # what ComfyUI gives for pictures without any
+    return np.zeros((64, 64), np.float32)  # ComfyUI's default for pictures without transparency
 
 
 @node("LoadImageOutput", fingerprint=input_fingerprint)

@@ -30,7 +30,7 @@ def load_video(context: Context, file: str, **_: Any) -> NodeResult:
 @node("GetVideoComponents")
 def get_video_components(context: Context, video: VideoFrames) -> NodeResult:
     """Return a video's frames, sound and rate."""
-    return NodeResult((video.frames, video.audio, float(video.fps), 8))  # of the fourth, the bits of a colour, 0.3.71 knows nothing
+    return NodeResult((video.frames, video.audio, float(video.fps), 8))  # 0.3.71 lacks the last output, the bits of a colour
 
 
 @node("Video Slice")

@@ -133,7 +133,7 @@ def legible(text: str) -> str:
             found += letter if _has_glyph(letter) else plain
         elif kind == "Cc":
             found += " "
-        elif kind[0] not in "CM" and not found.endswith("…"):  # marks that join or turn letters are not missed
+        elif kind[0] not in "CM" and not found.endswith("…"):  # marks that join or turn letters may be dropped
             found += "…"
     if any(letter.isalnum() for letter in found):
         return f"“{' '.join(found.split())}”"

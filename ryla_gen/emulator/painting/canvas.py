@@ -95,7 +95,7 @@ class Canvas:
         for _ in range(octaves):
             values = draw.uniform(-1, 1, int(2 * self.right / size) + 12)
             part, low = np.modf((self.x + self.right + drift) / size + 2.0)
-            low, part = low.astype(int) % (len(values) - 1), part * part * (3 - 2 * part)  # a long drift comes round again
+            low, part = low.astype(int) % (len(values) - 1), part * part * (3 - 2 * part)  # a long drift wraps around
             total += (weight * (values[low] * (1 - part) + values[low + 1] * part)).astype(np.float32)
             weight, size = weight * roughness, size * 0.47
         return total

@@ -172,7 +172,7 @@ def _forest(canvas: Canvas, scene: Scene) -> Ground:
         for k in range(count):
             x = -canvas.right + (k + canvas.draw.uniform(0.1, 0.9)) / count * 2 * canvas.right
             tall, tone = (0.36 + 0.15 * row) * canvas.draw.uniform(0.75, 1.2), canvas.draw.uniform(0.82, 1.12)
-            if row < 3 or abs(x) > 0.27:  # nearest to us is the clearing
+            if row < 3 or abs(x) > 0.27:  # the clearing is nearest to the viewer
                 fir = canvas.polygon(_fir(x + 0.004 * np.sin(0.7 * canvas.time + 9 * x), foot, tall))
                 canvas.lay(fir, scale(_haze(canvas, scene, needles, far), tone))
         floor: Colour = (0.90, 0.93, 0.98) if is_white else mix((0.30, 0.33, 0.18), needles, 0.25)

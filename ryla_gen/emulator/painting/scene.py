@@ -177,7 +177,7 @@ def _note(scene: Scene, raw: str) -> set[str]:
     if word in FIGURES:
         asked.add(FIGURES[word])
         if word != raw:
-            asked.add("several")  # one is painted: the caption says that there were to be more
+            asked.add("several")  # only one is painted: the caption says that more were asked for
         if FIGURES[word] not in scene.figures:
             scene.figures.append(FIGURES[word])
         if PEOPLE.get(word, "person") != "person":
@@ -185,7 +185,7 @@ def _note(scene: Scene, raw: str) -> set[str]:
             asked.add(scene.who)
     if word in PLACES:
         asked.add(PLACES[word])
-        if scene.place in ("", "field"):  # a field is the least that a place can be
+        if scene.place in ("", "field"):  # any other word for a place overrides a field
             scene.place = PLACES[word]
     if word in HOURS:
         asked.add(HOURS[word])
@@ -207,7 +207,7 @@ def _settle(scene: Scene) -> None:
         scene.figures.append("person")
     if "person" in scene.figures:  # a head in front of everything else would hide it
         scene.figures = ["person"]
-    del scene.figures[2:]  # more would cover each other
+    del scene.figures[2:]  # more figures would cover each other
     if scene.figures and (not scene.place or scene.figures[0] == "boat"):
         scene.place = _HOME[scene.figures[0]]
     if not scene.place and (scene.hour != "day" or scene.weather != "clear"):

@@ -89,7 +89,7 @@ class Emulator:
         self.stats = Stats()
         self.folder = Path(tempfile.mkdtemp(prefix="ryla-emulator-")) if folder is None else Path(folder)
         self._clean: Callable[[], object] = lambda: None
-        if folder is None:  # also when the process ends without close()
+        if folder is None:  # removes the folder also when the process ends without close()
             self._clean = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         models_at = models_folder or self.folder / "models"
         self.folders = Folders(self.folder / "input", self.folder / "output", self.folder / "temp", models_at)
@@ -190,7 +190,7 @@ class Emulator:
             self._closed = True
         self.queue.close()
         if self._threads:
-            with contextlib.suppress(RuntimeError):  # the loop ended by itself: the server had vanished
+            with contextlib.suppress(RuntimeError):  # the loop ended by itself: a knob made the server vanish
                 self._loop.call_soon_threadsafe(self._stop.set)
             for thread in self._threads:
                 thread.join(STOP_SECONDS)

@@ -215,7 +215,7 @@ class PromptRun:
         literals = {name: value for name, value in inputs.items() if not is_link(value)}
         try:
             return emulated.fingerprint(self.executor.folders, **literals)
-        except (OSError, ValueError) as problem:  # the node itself will say what is wrong; until then it is never cached
+        except (OSError, ValueError) as problem:  # the node itself will raise the error; until then it is never cached
             _log.debug("no fingerprint of node %s: %s", node_id, problem)
             return f"never the same: {time.monotonic_ns()}"
 
@@ -300,8 +300,8 @@ class Executor:
 
     def work(self) -> None:
         """Run prompts until the queue is closed. No node can end this thread."""
-        with contextlib.suppress(ImportError):  # the first prompt will say so
-            load_nodes()  # slow, so here: the server answers meanwhile
+        with contextlib.suppress(ImportError):  # the first prompt will raise the error
+            load_nodes()  # slow, so on this thread: the server answers meanwhile
         while (job := self.queue.take()) is not None:
             try:
                 self._run(job)
@@ -330,7 +330,7 @@ class Executor:
             run.execute(self._cache)
         except NodeInterrupted:
             run.say_interrupted()
-        except BaseException as error:  # SystemExit too: it would leave a server that answers and never works again
+        except BaseException as error:  # SystemExit too: otherwise the server would answer, but never run a prompt again
             run.fail(error)
         else:
             run.succeed()

@@ -90,7 +90,7 @@ class Routes:
             return web.json_response({"error": error, "node_errors": {}}, status=400)
         graph = body["prompt"]
         if not isinstance(graph, dict) or not all(isinstance(node, dict) for node in graph.values()):
-            raise ValueError("the prompt is not a graph in API format")  # ComfyUI stumbles too: 500
+            raise ValueError("the prompt is not a graph in API format")  # ComfyUI fails here too, with 500
         (schemas, unknown), version = self.emulator.schemas_for(graph), self.emulator.comfyui
         verdict = validate(graph, schemas, self.emulator.catalog.check_upload, version=version)
         if verdict.error is not None and verdict.error["type"] == "http_500":
@@ -104,7 +104,7 @@ class Routes:
         job = self._accept(body, graph, verdict.outputs, len(text))
         job.notices = notices([*unknown, *embeddings_in(graph)], covered.stood_in)
         self.emulator.queue.put(job)
-        if knobs.slow_answers:  # else the answer is on its way before the prompt can end, or end us
+        if knobs.slow_answers:  # otherwise the answer is sent before the prompt can end, or end the server
             await asyncio.sleep(knobs.slow_answers)
         node_errors = verdict.node_errors
         if knobs.partial_node_errors:
@@ -201,7 +201,7 @@ class Routes:
         kind, subfolder = text.get("type", "input"), text.get("subfolder", "")
         try:
             folder = self._folder(kind, subfolder)
-            target = (folder / name).resolve()  # of "." the folder itself
+            target = (folder / name).resolve()  # "." is the folder itself
         except (web.HTTPForbidden, OSError) as problem:
             raise web.HTTPBadRequest from problem
         if target == folder or not target.is_relative_to(folder):
@@ -272,7 +272,7 @@ class Routes:
             hub.remove(socket)
             writer.cancel()
             with contextlib.suppress(asyncio.CancelledError, ConnectionError, RuntimeError):
-                await writer  # what it could not send any more is of no interest: the client is gone
+                await writer  # ignore what could not be sent: the client is gone
         return response
 
     async def _read(self, socket: ClientSocket) -> None:
@@ -340,7 +340,7 @@ def _store(path: Path, data: bytes, overwrite: bool) -> Path:
 
 
 def _preview(path: Path, wish: str) -> tuple[bytes, str]:
-    from PIL import Image  # here, because the server is up before a picture is wanted
+    from PIL import Image  # imported late: the server is up before a picture is needed
 
     form, _, quality = wish.partition(";")
     kind = form if form in _PNG_PREVIEW else "webp"

@@ -151,7 +151,7 @@ class Hub:
     def _post(self, message: _Message, client_id: str | None, metadata: bool | None = None) -> None:
         try:
             self._loop.call_soon_threadsafe(self._deliver, message, client_id, metadata)
-        except RuntimeError:  # the loop is closed: the server is gone, and so is everybody who listened
+        except RuntimeError:  # the loop is closed: the server is gone, and all clients with it
             return
 
     # On the loop -------------------------------------------------------------------------------------------------
@@ -202,7 +202,7 @@ class Hub:
 
 
 def _encode(image: Image, form: Literal["JPEG", "PNG"]) -> bytes:
-    from PIL.PngImagePlugin import PngInfo  # here, because the server is up before a picture is wanted
+    from PIL.PngImagePlugin import PngInfo  # imported late: the server is up before a picture is needed
 
     buffer = io.BytesIO()
     if form == "JPEG":

@@ -61,7 +61,7 @@ class Types:
         way: dict[tuple[str, int], None] = {}
         place, kind = (str(link[0]), int(link[1])), ""
         while not kind:
-            if place in way:  # a circle, which no valid graph has
+            if place in way:  # a cycle, which no valid graph has
                 kind = "*"
             elif place in self._known:
                 kind = self._known[place]
@@ -126,7 +126,7 @@ def inputs_by_output(schema: Mapping[str, Any], types: Mapping[str, str]) -> lis
 def _inputs_for(kind: str, name: str, place: int, types: Mapping[str, str]) -> tuple[str, ...]:
     wanted = types_in(kind)
     same = [given for given, having in types.items() if wanted & types_in(having)]
-    if kind in NUMBERS:  # another number would be a wrong one
+    if kind in NUMBERS:  # only the input of the same name: other numbers mean something else
         return (name,) if name in same else ()
     if kind in TEXTS:
         return (name,) if name in same else tuple(same[:1])

@@ -115,7 +115,7 @@ class Sources:
         asked = {**headers, "Accept-Encoding": "identity"}
         session, patience = get_session(), constants.HF_HUB_DOWNLOAD_TIMEOUT
         with session.stream("GET", url, headers=asked, timeout=patience, follow_redirects=True) as response:
-            if response.status_code >= 400 and response.status_code != 416:  # 416: the caller asked beyond the end, and sees to it
+            if response.status_code >= 400 and response.status_code != 416:  # 416 (beyond the end): the caller handles it
                 raise _RefusedError(response)
             yield response
 

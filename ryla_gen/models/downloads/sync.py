@@ -100,7 +100,7 @@ class _Sync:
         try:
             with self.records.lock(row.label, self.stop):
                 found = self.look(row)
-                if found.state == "present":  # another process was faster
+                if found.state == "present":  # another process did it first
                     self._settle(row, "already", found.bytes)
                     return FileReport(row, plan.path, "already", 0, time.monotonic() - began)
                 arrived, outcome = self._arrive(plan)
@@ -162,7 +162,7 @@ def _room(plans: Iterable[TransferPlan]) -> None:
         places[device] = place
     for device, need in needs.items():
         disk = shutil.disk_usage(places[device])
-        if disk.total and need + MARGIN > disk.free:  # some network volumes say 0 of everything
+        if disk.total and need + MARGIN > disk.free:  # some network volumes report 0 for all sizes
             message = f"{places[device]} has {format_bytes(disk.free)} free, and the downloads need {format_bytes(need)} more."
             hint = "Free some space, choose another folder, or sync fewer workflows. Nothing was downloaded."
             raise StorageFailedError(message, hint, {"needed": need, "free": disk.free, "folder": str(places[device])})

@@ -141,11 +141,11 @@ def _stream(plan: TransferPlan, sources: Sources, part: Part) -> None:
         start = str(response.headers.get("Content-Range", "")).removeprefix("bytes ").partition("-")[0]
         if part.size and (response.status_code != 206 or start != str(part.size)):
             part.restart()
-            if response.status_code != 200:  # 206 of another place, or 416: beyond the end
+            if response.status_code != 200:  # 206 with another range, or 416 (beyond the end)
                 raise PassingError(BackendUnreachableError(f"The server sent a different part of {plan.row.label} than requested."))
         said = total_of(response)
         if said is not None and size is not None and said != size:
-            raise _wrong_size(plan, said)  # before the first byte of a file that cannot be right
+            raise _wrong_size(plan, said)  # refuse before the first byte of a file that has the wrong size
         size = size if size is not None else said
         for block in response.iter_bytes():
             part.write(block)
@@ -186,7 +186,7 @@ def adopt(plan: TransferPlan, cache: Path, moved: Callable[[int], None], stop: C
     try:
         if not blob.is_file() or sha256_of(blob, moved, stop) != plan.sha256:
             return None
-    except OSError:  # a cache that cannot be read is as good as none
+    except OSError:  # a cache that cannot be read is treated as missing
         return None
     source, fresh = blob.resolve(), part_path(plan.path, "cache")
     try:

@@ -102,7 +102,7 @@ class FolderStore:
         if stop.is_set():
             return  # the copy was canceled; what is there stays for the next time
         if copied != sha256:
-            # What lay there was of another content after all, or the source changed: once more from the beginning.
+            # The partial file had another content, or the source changed: copy once more from the beginning.
             moved(-part.stat().st_size)
             part.unlink()
             if _copy(source, part, moved, stop) != sha256:

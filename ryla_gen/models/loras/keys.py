@@ -81,7 +81,7 @@ _DEEP = rf"(?:(?:down|up)_blocks{_NUMBER}|mid_block{_DOT})attentions{_NUMBER}tra
 """SDXL's transformers are up to ten layers deep, those of SD 1 and 2 one."""
 
 _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    # The first that fits decides for the key. What is told apart by one detail stands before what it resembles.
+    # The first match decides for a key, so a pattern with one distinguishing detail stands before the one it resembles.
     ("hunyuan", re.compile(_HUNYUAN)),
     ("flux2", re.compile(_FLUX2)),
     ("flux", re.compile(rf"^{_PLAIN}(?:{_FLUX_DOUBLE}|{_FLUX_SINGLE})|single_transformer_blocks{_NUMBER}|^{_XLABS}")),

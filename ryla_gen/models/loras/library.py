@@ -218,7 +218,7 @@ class Library:
         if used:
             text = f"A waiting or running job on the server uses {', '.join(sorted(used))}."
             raise StorageFailedError(text, "Wait for it, or cancel it: ryla-gen jobs list", {"lora_id": lora_id})
-        # The card first: from then on no reader begins with the content.
+        # The card first: without it no new reader starts on the content.
         cards = [path for path in paths if path.endswith(f"/{CARD}")]
         await self.store.remove(cards)
         await self.store.remove([path for path in paths if path not in cards])
@@ -250,7 +250,7 @@ class Library:
             used = await self.store.in_use() if old else ()
             gone = tuple(path for path in old if path not in used)
             await self.store.remove(gone)
-        except RylaGenError as error:  # the push itself is done; the next one clears up
+        except RylaGenError as error:  # the push itself is done; the next one removes old contents
             log.warning("older contents of %s stay: %s", card.id, error.message)
             return ()
         return gone

@@ -132,7 +132,7 @@ def _finished(told: Trial, generation: Generation, how: TrialOptions) -> Trial:
     except RylaGenError as error:
         if error.code != "face_not_found":
             raise
-        told = replace(told, code=error.code, message=error.message)  # made, and shows no face: no similarity
+        told = replace(told, code=error.code, message=error.message)  # the picture is made but shows no face: no similarity
     return replace(
         told,
         seed=generation.seed,

@@ -69,7 +69,7 @@ def _files(folder: Path, unreadable: list[str]) -> Iterator[tuple[Path, os.stat_
                 except OSError as error:
                     failed(error)
                     continue
-                if stat.S_ISREG(state.st_mode):  # a pipe would be waited for
+                if stat.S_ISREG(state.st_mode):  # reading a pipe would block
                     yield path, state
 
 
@@ -213,6 +213,6 @@ def _graph_prompt(graph: Any) -> str:
     try:
         api = CustomWorkflow.from_plain({"graph": graph}, trusted=True).graph
     except RylaGenError:
-        return ""  # no graph after all
+        return ""  # not a graph after all
     texts = (words(api[node]["inputs"].get(name)) for node, name in positive_texts(api))
     return next((text for text in texts if text), "")

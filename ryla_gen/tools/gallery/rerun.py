@@ -64,7 +64,7 @@ def _class_of(name: str) -> type[Workflow] | None:
     try:
         return workflow_class(name)
     except RylaGenError:
-        return None  # of a plug-in that is not installed here
+        return None  # the workflow of a plug-in that is not installed here
 
 
 def _fields(cls: type[Workflow], inputs: Mapping[str, Any], needs: tuple[str, ...]) -> dict[str, Any] | None:

@@ -84,7 +84,7 @@ def steps(folder: Folder, pins: Pins, on: Device, nodes: frozenset[str]) -> list
     if pins.torch:
         index = CPU_TORCH if on == "cpu" and sys.platform == "linux" else ()
         found.append(Step("PyTorch", (*pip, *pins.torch, *index), produces=folder.python))
-    # All in one command: pip resolves what stands in one together, and only that.
+    # All in one command: pip resolves only the packages of one command together.
     listed = (*pins.torch, *requirements, "-r", str(folder.comfyui / "requirements.txt"))
     found.append(
         Step(f"requirements of ComfyUI {pins.comfyui.commit[:12]} and of the packs", (*pip, *listed), produces=folder.python)

@@ -130,7 +130,7 @@ class Local:
     def held(self) -> bool:
         """Whether a server runs."""
         for child in _children:
-            child.poll()  # one that ended is no longer waited for
+            child.poll()  # reaps a child that has ended
         if not self._folder.state.is_dir():
             return False
         with self._lock() as lock:
@@ -162,7 +162,7 @@ class Local:
         except BlockingIOError:
             yield None
         finally:
-            os.close(file)  # a child that was given it goes on holding the lock
+            os.close(file)  # a child process that inherits the file keeps holding the lock
 
     def _spawn(self, port: int, cpu: bool, lock: int) -> subprocess.Popen[bytes]:
         places = self._folder.places(self._env, cpu=cpu)
@@ -257,7 +257,7 @@ class Local:
 
     def _unhealthy(self, message: str) -> ServerUnhealthyError:
         lines = self.tail.splitlines()
-        last = f" Its last words: {clean(lines[-1], 300)}" if lines else ""
+        last = f" Its last output: {clean(lines[-1], 300)}" if lines else ""
         return ServerUnhealthyError(message + last, f"See its log: {self._folder.log}", {"log": self.tail or "empty"})
 
 

@@ -162,7 +162,7 @@ def _comparison(loop_thread: LoopThread, workflow: Workflow, found: Evaluation) 
     data = getattr(loop_thread.call(workflow.resolved()), FACE_FIELD)
     found.reference = small_jpeg(data)
     if found.backend not in MEASURES:
-        similarity(data, data)  # before anything is spent: is everything there, and does it show one face?
+        similarity(data, data)  # before anything is spent: check that everything is there, and that the picture shows one face
     return lambda picture: similarity(data, picture, several="largest")
 
 
@@ -188,7 +188,7 @@ def _run(
             screen.note(f"{len(found.trials)}/{found.wanted}  {_line(trial)}")
     except KeyboardInterrupt as stop:
         if not found.trials:
-            raise  # with the mark that work was under way
+            raise  # screen.working is still set, so it is reported as canceled work
         screen.working = False
         found.stopped = f"Stopped after {len(found.trials)} of {count_text(found.wanted, 'run')}."
         return 128 + int(getattr(stop, "number", signal.SIGINT)), JobCanceledError(
@@ -224,7 +224,7 @@ def conclude(screen: Screen, plan: BenchPlan, found: Evaluation, code: int, erro
     Raises:
         typer.Exit: the target was missed, it was stopped, or the report could not be written.
     """
-    screen.say(page(found))  # before the report: what was paid for is seen, whatever becomes of that
+    screen.say(page(found))  # before the report: results that were paid for are shown even if the report fails
     data = found.to_data()
     unwritten = _write_report(screen, plan, found, data)
     if error is not None and unwritten is not None:

@@ -55,7 +55,7 @@ async def run_checks(settings: Settings, workflows: Sequence[str], *, generate: 
     """
     yield _home(settings)
     names = settings.backend_names
-    origins = {**settings.origins, "backend": "argument"}  # each is named here, so that no client has to say why it was chosen
+    origins = {**settings.origins, "backend": "argument"}  # each backend is named here, so that no client prints why it was chosen
     for name in names:
         async for check in _backend(replace(settings, backend_names=(name,), origins=origins), name, workflows, generate=generate):
             yield check if len(names) == 1 else replace(check, name=f"{name}: {check.name}")

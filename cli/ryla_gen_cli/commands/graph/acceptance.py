@@ -44,7 +44,7 @@ def nodes_at(backend: str | None, settings: Settings, url: str | None, comfyui: 
     """
     if url or backend == "comfyui":
         if not (url or settings.comfyui_url):
-            backends.create("comfyui", settings)  # says how to set one
+            backends.create("comfyui", settings)  # raises an error that says how to set one
         return nodes_of(url or settings.comfyui_url)
     if backend == "modal":
         return _modal_nodes(comfyui or COMFYUI_VERSION)
