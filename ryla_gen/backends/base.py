@@ -132,6 +132,7 @@ class EventLog:
 
     def put(self, event: Event) -> None:
         """Append an event that was numbered elsewhere; one that came before is dropped, and so is all after the last one."""
+        # Two containers may send events of one job: after a restart the numbers go on, so an older number is a late duplicate.
         if self.finished or event.seq < self._seq or self._repeats(event):
             return
         self._seq = event.seq + 1
@@ -160,6 +161,7 @@ class EventLog:
         """Yield every event so far, then those that come, until the job is finished."""
         at, told = 0, -1
         while True:
+            # Taken before looking: an event that is added in between sets this ``changed``, so no wake-up is missed.
             changed, preview = self._changed, self._preview if previews else None
             ahead = self._events[at].seq if at < len(self._events) else None
             if preview is not None and preview.seq > told and not self.finished and (ahead is None or preview.seq < ahead):

@@ -90,6 +90,7 @@ class Batch:
                 self.stopped = error
             self._manifest.add(row.key, "failed", line=row.line, error=error.to_data(), open=left_open(error))
             return Outcome(row, "failed", error=error)
+        # Shielded: a result that is paid for is saved even if the batch is stopped now.
         return await asyncio.shield(self._keep(row, generation))
 
     async def _generation(self, row: Row) -> Generation:
@@ -127,6 +128,7 @@ class Batch:
             try:
                 return await found.result()
             except asyncio.CancelledError:
+                # Shielded: a second Ctrl-C must not leave the job running.
                 await asyncio.shield(found.cancel())
                 raise
         except asyncio.CancelledError:
@@ -144,6 +146,7 @@ class Batch:
             await asyncio.to_thread(media.save_atomically, path, item.data, overwrite=True)
         files = [{"name": name, "bytes": len(item.data)} for name, item in zip(names, generation.outputs, strict=True)]
         cost, seconds = generation.cost.total_usd, generation.timings.total
+        # Written after the files: "done" promises that they are there with these sizes.
         self._manifest.add(row.key, "done", **told, seed=generation.seed, cost_usd=cost, seconds=seconds, files=files)
         self._client.history.saved(generation.job, paths)
         return Outcome(row, "succeeded", generation.job, tuple(names), generation.seed, cost, seconds)

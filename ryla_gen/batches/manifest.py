@@ -75,12 +75,14 @@ class Manifest:
             StorageFailedError: it cannot be written.
         """
         entry = {"key": key, "state": state, "at": now(), **more}
+        # A line that was cut off by a crash is closed first, so that it cannot swallow the new one.
         line = ("" if self._whole else "\n") + json.dumps(entry, separators=(",", ":"), default=str) + "\n"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(line)
                 file.flush()
+                # On the disk before the job is sent: after a power cut the next run must know its id.
                 os.fsync(file.fileno())
         except OSError as error:
             raise StorageFailedError(f"{self.path} could not be written: {error.strerror or error}.") from None
@@ -137,6 +139,7 @@ class Manifest:
         known.claimed |= set(entry.get("claims", ()))
         if entry["state"] in ("sent", "saving"):
             known.sent = entry["job"]
+        # A failure that leaves the job's end open keeps its id, so that the next run asks for it instead of paying again.
         elif entry["state"] != "failed" or not entry.get("open", left_open(error_from_data(entry.get("error") or {}))):
             known.sent = None
         if entry["state"] == "done":

@@ -121,6 +121,7 @@ class Outcomes:
             columns["error"] = error.to_data()
         if generation is not None:
             columns |= {
+                # A job that was out of contact has an error in its row, which its success replaces.
                 "error": None,
                 "seed": generation.seed,
                 "gpu": generation.cost.gpu,

@@ -117,12 +117,14 @@ class Submission:
             if not moved and not order.journaled:
                 telemetry.emit(telemetry.describe_request(ready, job=order.job, backend=name, has_seed=seeded), self._settings)
             measure = order.measure_consistency
+            # From here on money may be spent: everything that can refuse the job has run before.
             ticket = await backend.submit(ready, job=order.job, timeout=admitted.timeout, measure_consistency=measure)
             await self._wait_arrived(ticket, name, order, last=name == names[-1])
             return ticket, backend.measures_consistency
 
         name, (ticket, measures), skipped = await first_accepting(names, attempt)
         told: Mapping[str, list[PlainData]] = {"skipped": [item.to_data() for item in skipped]} if skipped else {}
+        # By its handle another process finds the job. After a crash before this line, the backend is asked by the job's id.
         self._history.update(order.job, handle=ticket.handle, **told)
         said = notices(told.get("skipped", []), name)
         if order.measure_consistency and not measures:

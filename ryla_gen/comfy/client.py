@@ -190,10 +190,12 @@ class ComfyClient:
                 "POST", "/prompt", sending=len(body), data=io.BytesIO(body), headers={"Content-Type": "application/json"}
             )
         except (BackendUnreachableError, ServerUnhealthyError) as error:
+            # Only a request that never left is certain not to run, so another backend may be tried.
             if error.details.get("sent") is False:
                 error.started = "no"
                 raise
             return await self._taken_anyway(prompt_id, error)
+        # A proxy answered in the server's place: ComfyUI may have taken the prompt all the same.
         if answer.from_gateway:
             return await self._taken_anyway(prompt_id, errors.http_error(answer, self.address))
         if answer.status != 200:
@@ -206,6 +208,7 @@ class ComfyClient:
 
     async def _accepted_prompt(self, reply: PlainData, prompt_id: str) -> Submitted:
         if reply["prompt_id"] != prompt_id:
+            # A server that chose its own id runs a prompt that no one can follow.
             await self._withdraw(reply["prompt_id"], at_once=True)
             hint = "Update ComfyUI on the server: this package needs 0.3.71 or later."
             raise ContractMismatchError("The server is too old: it does not accept a prompt id from its client.", hint)
@@ -223,6 +226,7 @@ class ComfyClient:
             log.debug("the answer to prompt %s was lost (%s), but the server has it", prompt_id, error.message)
             self._socket.submitted(prompt_id)
             return Submitted(prompt_id)
+        # It may still appear: a large graph is validated for seconds before it is queued.
         self._socket.spawn(self._withdraw(prompt_id, at_once=True))
         message = f"The graph was sent, but the server does not have it. {error.message}"
         raise ServerUnhealthyError(message, "It can be sent again under a new id.", {**error.details, "sent": True})
@@ -283,6 +287,7 @@ class ComfyClient:
         await self.delete(prompt_id)
         await self.interrupt(prompt_id)
         if stream is not None and not stream.started:
+            # ComfyUI sends no message when a waiting prompt is deleted, so the stream's end has to be asked for.
             await self._socket.look()
 
     async def queue(self) -> Queue:

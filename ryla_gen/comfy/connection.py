@@ -74,6 +74,7 @@ class Connection:
             self._run = asyncio.create_task(self._keep(), name="comfy-websocket")
             self._run.add_done_callback(self._pass_fault)
         assert self._opened is not None
+        # Shielded: several callers wait for one connection, and one that is canceled must not end it for the others.
         await asyncio.shield(self._opened)
 
     async def close(self) -> None:

@@ -109,6 +109,7 @@ class PromptStream(AsyncIterator[Message]):
         match message:
             case PreviewImage():
                 self._preview = message
+            # Not an end by itself: the websocket now has the end read from the history, where the server has written it.
             case Idle():
                 self.idle = True
             case PromptEnd() if self.gap:
@@ -126,6 +127,7 @@ class PromptStream(AsyncIterator[Message]):
         """
         self.quiet_since = time.monotonic()
         match where.place:
+            # A position is always news. The cases below count only if the websocket's own message must have been missed.
             case "pending":
                 self._update_position(where)
             case "running" if self.gap or quiet:
@@ -147,6 +149,7 @@ class PromptStream(AsyncIterator[Message]):
         """Handle a prompt that the server does not know: one answer is suspicious, a second one means that it is lost."""
         if self.cancelled or (not self.gap and not self.started):
             self._finish_from_history([ExecutionInterrupted(self.prompt_id)])  # deleting a pending prompt sends no message
+        # Started, yet unknown to the server: the message of its end may still be on the way, so only a second look decides.
         elif self.gap or self.suspect:
             message = f"The server lost the prompt {self.prompt_id}: it is neither in its queue nor in its history."
             hint = "ComfyUI was probably restarted. The request was not the cause and can be sent again."
@@ -159,6 +162,7 @@ class PromptStream(AsyncIterator[Message]):
         for message in recalled:
             known = isinstance(message, NodeExecuted) and message.node in self._executed
             if not known and not (isinstance(message, ExecutionStart) and self.started):
+                # The websocket's own end is the original; the history repeats it only as far as it keeps it.
                 self._append(self._held_end if isinstance(message, PromptEnd) and self._held_end is not None else message)
 
     def _append(self, message: Message) -> None:

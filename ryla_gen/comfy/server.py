@@ -124,6 +124,7 @@ class ComfyServer:
         if self._process is None:
             return
         with contextlib.suppress(ProcessLookupError):
+            # The whole group: node packs start helper processes, which may hold GPU memory.
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
         if self._reader is not None:
@@ -158,6 +159,7 @@ class ComfyServer:
             *lines, rest = (rest + data.decode(errors="replace")).replace("\r", "\n").split("\n")
             for line in lines:
                 self._note(line)
+            # A progress bar may write for minutes without an end of line.
             rest = rest[-LONGEST_LINE:]
         self._note(rest)
 

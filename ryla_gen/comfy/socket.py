@@ -213,6 +213,7 @@ class MessageSocket:
 
     def _dispatch(self, message: Message) -> None:
         match message:
+            # Older servers send previews without a prompt id: they belong to the prompt whose node runs.
             case NodeExecuting() | ExecutionStart():
                 self._current = (message.prompt_id, getattr(message, "node", ""))
             case PromptEnd() | Idle():
@@ -245,6 +246,7 @@ class MessageSocket:
 
     async def look(self) -> None:
         """Ask the server once where the followed prompts are, and tell their streams."""
+        # One look at a time: two answers in flight could be applied in the wrong order.
         async with self._looking:
             live = self._live()
             if not live:
@@ -272,6 +274,7 @@ class MessageSocket:
 
     def _quiet(self, stream: PromptStream) -> bool:
         """Whether nothing was received of a prompt for so long that the server is asked about it."""
+        # A suspect prompt is asked about at the next look; after a gap messages may never come, so the limit is shorter.
         allowed = 0.0 if stream.suspect else self._silence * (1 if stream.gap else QUIET)
         return time.monotonic() - stream.quiet_since >= allowed
 

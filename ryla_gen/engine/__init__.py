@@ -130,6 +130,7 @@ class Engine:
                 await self._follow(follower, run, job, limit)
             outputs = await self._collect(run, workflow, seed, job)
         except BackendError as error:
+            # A caller may run the job again after a server fault, but not once pictures were made: they would be made twice.
             error.details["produced"] = bool(run.collected)
             raise
         finally:
@@ -163,6 +164,7 @@ class Engine:
             async with self._client.follow(job, resume=True) as follower:
                 await self._follow(follower, run, job, timeout or workflow.time_limit())
             entry = await self._client.history(job)
+            # The server's graph is the one that ran; this version of the package might build another one.
             run.graph = _stored_graph(entry) or run.graph
             seed = used_seed(workflow, run.graph)
             outputs = await self._collect(run, workflow, seed, job)
@@ -172,6 +174,7 @@ class Engine:
 
     async def _prepare(self, workflow: Workflow, job: str, loras: Mapping[str, str]) -> tuple[dict[str, Any], tuple[Notice, ...]]:
         """Upload, build and check the graph. Nothing is submitted yet, so no result can be lost here."""
+        # Uploads and the schemas are fetched at the same time: both may take seconds on a slow connection.
         uploads = asyncio.ensure_future(self._uploads.bring(workflow))
         try:
             schemas = await self._client.object_info()

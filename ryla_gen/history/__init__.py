@@ -276,6 +276,7 @@ class History:
 
     def _write(self, sql: str, values: tuple[Any, ...]) -> None:
         with self._lock:
+            # Queued first: if the file is locked or broken, the row is written with the next one that works.
             self._waiting.append((sql, values))
             self._flush()
 
@@ -314,6 +315,7 @@ class History:
             yield
         except (sqlite3.Error, OSError) as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the kind, the rest its variety
+            # At most a few fresh files: on a failing disk each of them would soon be corrupt, too.
             if code in CORRUPT and self._fresh_starts < MOST_FRESH_STARTS and self._set_aside(error):
                 if self._waiting:
                     self._flush()
@@ -359,6 +361,7 @@ class History:
         if not folder.exists():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileExistsError):
+            # Created before SQLite opens it: SQLite would use the umask, and prompts would be readable for others.
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
@@ -385,6 +388,7 @@ class History:
         try:
             if not is_corrupt(self.path):  # another process has set it aside already
                 return True
+            # The log belongs to the corrupt file: SQLite might replay it into the fresh one.
             for tail in ("", "-wal", "-shm"):
                 with suppress(FileNotFoundError):
                     self.path.with_name(self.path.name + tail).rename(aside.with_name(aside.name + tail))

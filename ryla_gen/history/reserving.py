@@ -58,6 +58,7 @@ def reserve(connection: sqlite3.Connection, job: str, purse: Reservation, row: M
 
     """
     spent = "SELECT TOTAL(cost_usd) FROM jobs WHERE created_at >= ? AND id <> ?"
+    # Without the job's own row, which is in the journal already when the job moves to another backend.
     held = f"SELECT TOTAL(reserved_usd) FROM jobs WHERE {HELD} AND id <> ?"  # noqa: S608 - our own words
     found = replace(
         purse,

@@ -109,6 +109,7 @@ async def stop(store: ClaimStore, job: str) -> list[str]:
         The calls that own it, or did: the caller cancels them.
     """
     owners: list[str] = []
+    # A put that fails means that a call has claimed this entry: remember it for cancellation, and try the next entry.
     while not await store.put(key := entry(job, len(owners) + 1), CANCELED):
         found = await store.get(key)
         if found == CANCELED:
@@ -150,12 +151,15 @@ async def _claim(store: ClaimStore, job: str, call: str) -> bool:
         owner = calls[-1] if calls else None
         if owner == CANCELED:
             raise JobCanceledError(f"The job {job} was canceled, and nothing of it runs any more.", "", {"job": job})
+        # Modal restarts a preempted call under the same id: it owns the entry already.
         if owner == call:
             return True
+        # A call that lost the job must not take it back, and an owner that still runs keeps it: the job would be paid for twice.
         if owner is not None and (call in calls or not await store.is_lost(owner)):
             raise AlreadyClaimedError(
                 f"The job {job} is already run by another call.", "", {"job": job, "handle": f"modal:{owner}"}
             )
+        # If another call writes this entry first, the loop reads again and finds that call as the owner.
         if await store.put(entry(job, len(calls) + 1), call):
             return True
 

@@ -89,6 +89,7 @@ class LoraCopies:
             LoraIncompatibleError: it was made for another base model.
             LoraNotFoundError: what is stored is not whole.
         """
+        # One copy at a time per LoRA: several inputs of a container may ask for it at once.
         async with self._locks[lora_id]:
             for _ in range(READINGS):
                 card = await self._card(lora_id)
@@ -145,6 +146,7 @@ class LoraCopies:
                     digest.update(block)
                     size += len(block)
             found = {"sha256": digest.hexdigest(), "bytes": size}
+            # A damaged copy would change the picture without an error, so its hash is checked each time it is copied.
             wrong = [key for key, value in found.items() if card is not None and getattr(card, key) != value]
             if wrong:
                 raise broken_lora(target.parent.name, f"its {' and '.join(wrong)} differ from lora.json")

@@ -80,6 +80,7 @@ class Outbox:
     async def _deliver(self) -> None:
         while self._items or not self._closing:
             await self._wake.wait()
+            # Taken out before sending: items that are added meanwhile go into the next batch.
             made, self._items = list(self._items.values()), {}
             if not self._closing:
                 self._wake.clear()
@@ -165,6 +166,7 @@ class Publisher:
                 return None
             fields["media_type"], fields["data"] = small
         event = kind(job=self._job, seq=self._seq, **fields)
+        # Numbered when sent, not when queued: an event that a newer one replaced leaves no hole in the numbers.
         self._seq += 1
         return event.to_data()
 

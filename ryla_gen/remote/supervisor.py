@@ -59,6 +59,7 @@ class Session:
         try:
             yield
         finally:
+            # Counted, not a flag: requests and the release of a stopped prompt may overlap.
             self._busy -= 1
             self.sign()
 
@@ -101,6 +102,7 @@ class Session:
                 silent = time.monotonic() - self._sign
                 if done:
                     await self.end(f"it ended by itself (exit code {ended.result()})")
+                # Only while a request runs: an idle ComfyUI is silent, too.
                 elif self._busy and silent > self._stall:
                     await self.end(f"it made no progress for {silent:.0f} s while something should run")
         finally:

@@ -160,8 +160,10 @@ class Worker:
             if read.options.measure_consistency:
                 models = self._places.models
                 generation = await asyncio.to_thread(with_similarity, generation, emulated=self._emulated, models=models)
+            # In this order: if the reply cannot be encoded, the last event must not say that the job succeeded.
             reply, state = contract.reply(generation), "succeeded"
         except asyncio.CancelledError:
+            # The state is only for the last event; the cancellation itself goes on to Modal.
             state = await self._end_state(read.job)
             raise
         except JobCanceledError as error:
@@ -192,6 +194,7 @@ class Worker:
         """Return a number above those of all events that were sent for a job by an earlier container."""
         try:
             async with asyncio.timeout(STOP_SECONDS):
+                # Numbers of a second run must be above those of the first, or readers would take its events for old ones.
                 return int(await self._events.len.aio(partition=job)) + LOST_EVENTS
         except Exception as error:  # a queue that does not answer must not delay the job
             log.debug("the events of %s could not be counted: %s", job, error)
@@ -254,6 +257,7 @@ class Worker:
                 log.warning("job %s is submitted again: %s", job, error.message)
 
     async def _run_once(self, session: Session, workflow: Workflow, job: str, emit: Emit, loras: dict[str, str]) -> Generation:
+        # The container's limit bounds every request: no caller holds a GPU longer than the owner of the app allows.
         limit = min(workflow.time_limit(), self._config.limit)
         with session.busy():
             try:
@@ -276,6 +280,7 @@ class Worker:
 
     async def _stop_accepting(self, why: str) -> None:
         log.error("this container takes no further requests: %s", why)
+        # Modal starts another container for the next input; this one would fail every request in the same way.
         await modal.experimental.stop_fetching_inputs.aio()
 
     def _stamp(self, generation: Generation, cold: float, notices: tuple[Notice, ...], more: PlainData) -> Generation:

@@ -68,6 +68,7 @@ class LoopThread:
                 except StopAsyncIteration:
                     return
         except GeneratorExit:
+            # No call() here: a generator may be closed by the garbage collector, on the loop's own thread.
             self._close_soon(close())
             raise
         except BaseException:
@@ -83,6 +84,7 @@ class LoopThread:
             return
         future = asyncio.run_coroutine_threadsafe(closing, loop)
         if threading.current_thread() is not thread:
+            # Waiting on the loop's own thread would block the loop for which it waits.
             with contextlib.suppress(TimeoutError):
                 future.result(FINISH_SECONDS)
 
@@ -147,6 +149,7 @@ class _CancellableCall(Generic[T]):
         """Run it; called on the loop."""
         self._task = asyncio.current_task()
         try:
+            # Stopped before its first step: the coroutine is closed, or Python would warn that it was never awaited.
             if self._stopped:
                 self._work.close()
                 raise asyncio.CancelledError
@@ -182,6 +185,7 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
     try:
         loop.run_forever()
     finally:
+        # On this thread: asynchronous generators must be closed on the loop that ran them.
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
 

@@ -122,6 +122,7 @@ class RunpodApi:
             found = answer.object()
             if answer.status == 200 and found is not None and _NAME.fullmatch(str(found.get("id") or "")):
                 return found
+            # Neither a clear yes nor a clear no: treated as accepted, since sending again may pay twice.
             if answer.status < 300 or answer.passing:
                 raise maybe_taken(job, f"RunPod answered {answer.status} and no job id")
             raise _certain(self._refusal(answer, "Submitting the job"))
@@ -188,6 +189,7 @@ class RunpodApi:
             async with self._session().request(method, f"{self._base}/{path}", data=data, allow_redirects=False) as response:
                 return RunpodAnswer(response.status, await _read(response), _seconds(response.headers.get("Retry-After")))
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+            # Only an error of the connection itself proves that RunPod never saw the request.
             unsent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
             why = "it does not answer" if isinstance(error, TimeoutError) else clean(error, 200) or type(error).__name__
             raise _LostError(why, sent=not unsent) from None  # aiohttp's errors carry the headers, and so the key

@@ -128,6 +128,7 @@ class RunpodTicket(TaskTicket):
         if self._task.done():
             return
         answer = await self._api.cancel(self._id)
+        # A job that ended before the cancel arrived keeps its result, which is paid for.
         if answer is None or str(answer.get("status")) not in FINAL - {"CANCELLED"}:
             self._task.cancel()
         await asyncio.wait([self._task])
@@ -138,6 +139,7 @@ class RunpodTicket(TaskTicket):
         except BackendUnreachableError as lost:
             raise contact_lost(lost, self._request.job) from None
         error = node_failed(answer, self._request.job)
+        # worker-comfyui reports a graph without saved files as a failure, although nothing went wrong.
         if answer["status"] != "COMPLETED" and not saved_nothing(answer):
             error = end_error(answer, self._request.job)
         if error is None:
@@ -158,6 +160,7 @@ class RunpodTicket(TaskTicket):
             status = "" if answer is None else str(answer.get("status"))
             place = _place(status)
             if answer is None:
+                # RunPod may not find a job for some seconds after it took it, so only a later "not found" counts.
                 if loop.time() >= fresh_until:
                     raise self._no_longer_known(seen)
             else:
@@ -165,6 +168,7 @@ class RunpodTicket(TaskTicket):
                     return answer
                 if place == "running":
                     self._record_progress(answer)
+                # A status of a newer API is tolerated for a while; the job may well go on meanwhile.
                 known_at = loop.time() if place in ("running", "waiting") else known_at
                 if loop.time() - known_at >= self._patience.unknown_seconds:
                     raise self._unknown_status(status)

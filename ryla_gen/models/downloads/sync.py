@@ -99,6 +99,7 @@ class _Sync:
         row, began = plan.row, time.monotonic()
         try:
             with self.records.lock(row.label, self.stop):
+                # Looked at again under the lock: several syncs share the work.
                 found = self.look(row)
                 if found.state == "present":  # another process did it first
                     self._settle(row, "already", found.bytes)
@@ -125,6 +126,7 @@ class _Sync:
 
     def _record(self, plan: TransferPlan, arrived: Arrived) -> None:
         row, origin = plan.row, plan.origin
+        # The record says who vouched for the hash: the table, the hub, or only the first download.
         source = "table" if row.sha256 else "hub" if origin.sha256 else "first"
         self.records.put(
             row, ChecksumRecord(row.repo, origin.commit, row.file, arrived.bytes, arrived.sha256, source, now()), self.stop
@@ -157,6 +159,7 @@ def _room(plans: Iterable[TransferPlan]) -> None:
     for plan in plans:
         place = next(folder for folder in plan.path.parents if folder.exists())
         device = place.stat().st_dev
+        # What an earlier sync left needs no room again.
         begun = plan.part.stat().st_size if plan.part.exists() else 0
         needs[device] += max((plan.size or 0) - begun, 0)
         places[device] = place

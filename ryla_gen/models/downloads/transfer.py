@@ -114,16 +114,19 @@ def fetch(plan: TransferPlan, sources: Sources, moved: Moved, tries: int, stop: 
 
     """
     try:
+        # Parts of other revisions can never be completed any more: they only take room.
         for old in set(parts_of(plan.path)) - {plan.part}:
             old.unlink(missing_ok=True)
         part = Part(plan.part, moved, stop)
         try:
+            # The part is hashed again instead of trusting a stored state: it may have been cut off in the middle of a write.
             begun = part.reread()
             patiently(lambda: _stream(plan, sources, part), lambda: part.received, tries, stop)
             digest = part.seal()
         finally:
             part.close()
         _check(plan, part.size, digest)
+        # Only after the check: under its own name a file is always whole and verified.
         plan.part.replace(plan.path)
     except OSError as error:
         raise _storage(plan, error) from error
@@ -139,6 +142,7 @@ def _stream(plan: TransferPlan, sources: Sources, part: Part) -> None:
         return  # complete already: the last process died between the last byte and the rename
     with sources.open(plan.row, plan.origin, part.size) as response:
         start = str(response.headers.get("Content-Range", "")).removeprefix("bytes ").partition("-")[0]
+        # Some servers ignore a range and send the file from its beginning (200): then what is there is dropped, not appended to.
         if part.size and (response.status_code != 206 or start != str(part.size)):
             part.restart()
             if response.status_code != 200:  # 206 with another range, or 416 (beyond the end)
@@ -180,6 +184,7 @@ def adopt(plan: TransferPlan, cache: Path, moved: Callable[[int], None], stop: C
 
     Linked where that is possible, so that it is on disk once, else copied; the cache itself is left as it is.
     """
+    # Without a published hash a blob in the cache cannot be identified.
     if plan.sha256 is None:
         return None
     blob = cache / f"models--{plan.row.repo.replace('/', '--')}" / "blobs" / plan.sha256

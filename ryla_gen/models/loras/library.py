@@ -233,7 +233,9 @@ class Library:
                 await self.store.put(incoming.path, card.path, card.sha256, counter.add)
                 sent = card.bytes
             data = json.dumps(card.to_data(), indent=1).encode() + b"\n"
+            # The card last: readers follow it, so it must never name content that is not there yet.
             await self.store.write(f"{card.id}/{CARD}", data)
+            # Checked after the card is written: a concurrent push may have removed the content as outdated in between.
             have = {entry.path: entry.bytes for entry in await self.store.entries()}
             if have.get(card.path) == card.bytes:
                 show(Transfer("sending", card.bytes, card.bytes))
@@ -248,6 +250,7 @@ class Library:
         old = [path for path in old if path not in (card.path, now.path if now else "")]
         try:
             used = await self.store.in_use() if old else ()
+            # A waiting or running prompt that names the file would fail without it.
             gone = tuple(path for path in old if path not in used)
             await self.store.remove(gone)
         except RylaGenError as error:  # the push itself is done; the next one removes old contents
