@@ -170,6 +170,7 @@ def _fill_streams() -> None:
 @contextmanager
 def _signals() -> Iterator[None]:
     """Turn requests to end into an exception; one that is ignored (nohup) stays ignored."""
+    # A signal that the parent set to be ignored (nohup) keeps that meaning.
     taken = [number for number in ENDINGS if signal.getsignal(number) is signal.SIG_DFL]
     for number in taken:
         signal.signal(number, _end)
@@ -195,6 +196,7 @@ def _run(arguments: Sequence[str]) -> int:
         screen.fail(_interruption(screen, arguments))
         code = stop.code
     except RylaGenError as error:
+        # A fault of ours is of use only with its traceback; all other errors explain themselves.
         if isinstance(error, InternalError) and os.environ.get(DEBUG) == "1":
             traceback.print_exc()
         screen.fail(error)

@@ -232,11 +232,13 @@ class AsyncCharacterJob:
         if record is None:
             return await self._submit_part(part) if send else None
         ended = record.state in FINAL_STATES
+        # A retry that the user asks for is allowed whatever the error was.
         if ended and forced:
             self._requested.add(part.name)
         if ended and record.state != "succeeded":
             error = error_from_data(record.error) if record.error else JobCanceledError(f"The picture {part.name} was canceled.")
             part.state, part.error = cast(State, record.state), error
+        # The job may exist and be paid for, so it is looked for before a new one is sent.
         if part.error is None or outcome_unknown(part.error, taken=record.handle is not None):
             job = await self._reattach(part)
             if job is not None:
@@ -268,6 +270,7 @@ class AsyncCharacterJob:
             request = requests.request(self._plan, part, self._base_image)
             job = await self._client.submit(request, job=part.job, parent=self.id, tags=self._plan.tags)
         except InvalidInputError as error:
+            # Without a journal entry nothing was sent: the request itself is wrong, and the caller has to know at once.
             if self._client.history.get(part.job) is None:
                 raise
             part.state, part.error = "failed", error
@@ -346,6 +349,7 @@ class AsyncCharacterJob:
     async def _resubmit(self, part: Shot) -> AsyncJob | None:
         failed = part.job
         async with self._folder.lock():
+            # Read again under the lock: another process may have retried or finished this picture meanwhile.
             self._refresh()
             if part.state == "succeeded":
                 return None
@@ -359,6 +363,7 @@ class AsyncCharacterJob:
                 return None
             if isinstance(job, RylaGenError):
                 return None
+            # The lock is held until the backend has the job, so that no other process sends the picture a second time.
             await wait_accepted(job)
             return job
 
@@ -376,6 +381,7 @@ class AsyncCharacterJob:
         parts = {part.name: part for part in self._plan.parts}
         self._client.history.update(self.id, state="running", started_at=self._plan.created_at)
         await asyncio.gather(*(self._follow(parts[name], job, again=again) for name, job in list(self._live.items())))
+        # A closed client only stops following; the pictures go on, and another process can take them up.
         if not self._client.closed and self.state in FINAL_STATES:
             await self._finish()
         self._notify()

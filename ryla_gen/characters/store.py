@@ -127,6 +127,7 @@ class JobFolder:
         deadline = asyncio.get_running_loop().time() + patience
         while True:
             try:
+                # Never waits inside: a blocking lock would stop the event loop, and all other jobs with it.
                 held.acquire(timeout=0)
                 break
             except Timeout:

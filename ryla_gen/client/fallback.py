@@ -43,6 +43,7 @@ class Skipped:
 
 def moves_on(error: RylaGenError) -> bool:
     """Whether another backend may be tried after this error."""
+    # Both must hold: certainly nothing started, and another backend could accept what this one refused.
     return error.started == "no" and (isinstance(error, MOVABLE) or error.details.get("status") == TOO_LARGE)
 
 

@@ -160,6 +160,7 @@ class ComfyClient:
                 await self._socket.open()
         sending = asyncio.ensure_future(self._submit(body, prompt_id))
         try:
+            # Shielded: a request that is cut off halfway would leave open whether the server has the prompt.
             return await asyncio.shield(sending)
         except asyncio.CancelledError:
             # The caller is gone, so nothing would follow this prompt: if the server takes it after all, take it back first.

@@ -133,6 +133,7 @@ class Transport:
             raise self._unreachable(error) from None  # aiohttp keeps the request's headers, and so the credentials
 
     async def _read(self, response: aiohttp.ClientResponse, limit: int) -> bytes:
+        # A compressed body may be small on the wire and huge in memory, so its declared length is not trusted.
         declared = response.content_length is not None and not response.headers.get("Content-Encoding")
         limit = limit if declared else min(limit, UNDECLARED_LIMIT)
         if declared and (response.content_length or 0) > limit:
@@ -178,11 +179,13 @@ class Transport:
                 timeout=self._timeout,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trace_configs=[refusing],
+                # No proxy from the environment: it would see the server's credentials.
                 trust_env=False,
             )
         return self._http
 
     def _unreachable(self, error: BaseException) -> BackendUnreachableError:
+        # Only a failed connection proves that the request never left.
         sent = not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
         silent = isinstance(error, TimeoutError) and sent
         why = "it does not answer" if silent else clean(error, 200) or type(error).__name__

@@ -27,6 +27,7 @@ def is_public(text: str) -> bool:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return False
+    # An IPv6 address may wrap a private IPv4 one, such as ::ffff:127.0.0.1.
     if isinstance(address, ipaddress.IPv6Address) and (inner := _inside(address)) is not None:
         return is_public(str(inner))
     return address.is_global and not address.is_multicast and address not in _ASSIGNMENTS
@@ -78,6 +79,7 @@ def guarded_connector() -> Any:
 
         async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> Any:
             found = await self._inner.resolve(host, port, family)
+            # All of them: with one private address among them, a retry could connect to it.
             if not all(is_public(entry["host"]) for entry in found):
                 raise PrivateAddressError(REFUSED)
             return found

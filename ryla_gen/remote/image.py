@@ -104,6 +104,7 @@ def pack_steps(packs: tuple[NodePack, ...]) -> list[str]:
             f"&& git -C {folder} checkout -q --detach FETCH_HEAD",
             f'test "$(git -C {folder} rev-parse HEAD)" = {pack.commit}',
         ]
+        # Patched and checked in two steps: a changed pack fails the build here, not a request later.
         if pack.name == "ComfyUI_PuLID_Flux_ll":
             script = f"python {SCRIPTS_IN_IMAGE}/patch_pulid.py"
             steps += [f"{script} {folder}", f"{script} --check {folder}"]
@@ -131,6 +132,7 @@ def image_of(recipe: Recipe, gpu: str) -> modal.Image:
     import modal
 
     image = modal.Image.debian_slim(python_version=PYTHON).apt_install(*recipe.apt)
+    # The layers that change least come first, so that a new pack does not download PyTorch again.
     image = _copy(image, recipe.lock).run_commands(*install_steps(recipe.lock), *comfyui_steps(recipe.comfyui))
     for script in ("patch_pulid.py", "check_nodes.py"):
         image = _copy(image, SCRIPTS / script)
@@ -183,5 +185,6 @@ def plugin_metadata(points: list[EntryPoint]) -> Iterator[tuple[Path, str]]:
     for name in sorted({point.dist.name for point in points if point.dist is not None}):
         dist = next(point.dist for point in points if point.dist is not None and point.dist.name == name)
         for file in dist.files or ():
+            # Only these two make entry points visible; a RECORD would name files that are not in the container.
             if file.name in ("METADATA", "entry_points.txt") and file.parent.suffix == ".dist-info":
                 yield Path(str(dist.locate_file(file))), f"/root/{file.parent.name}/{file.name}"

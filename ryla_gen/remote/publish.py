@@ -73,6 +73,7 @@ class Outbox:
     async def close(self) -> None:
         """Send what is left at once. Waits a moment for it, then lets it go on alone."""
         self._closing = True
+        # Cuts the pause between two batches short: the last events should arrive before the reply.
         self._hurry.set()
         self._wake.set()
         await asyncio.wait([self._task], timeout=FLUSH_SECONDS)

@@ -74,6 +74,7 @@ class Session:
         if not self.over:
             self.why = why
             log.warning("ComfyUI ends: %s", why)
+        # Killed, not asked to stop: a hung ComfyUI may not react to SIGTERM, and it holds the GPU.
         await self._server.kill()
         await self.client.close()
 

@@ -251,6 +251,7 @@ class Worker:
                 if not session.over:  # else the next ComfyUI may be starting already, and it would be ended
                     await session.end(error.message)
                 deaths, waited = deaths + bool(begun), waited + (not begun)
+                # A second death while running, or pictures that are made already: running once more would only cost again.
                 if deaths > 1 or waited > INPUTS or error.details.get("produced"):
                     await self._stop_accepting("ComfyUI died again")
                     raise self._supervisor.unhealthy(f"ComfyUI died while it ran the job {job}", error) from None

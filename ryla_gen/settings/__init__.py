@@ -265,6 +265,7 @@ def _choose(values: Mapping[str, Any], origins: Mapping[str, str], env: Mapping[
     if values["backend"]:
         named = ", then ".join(values["backend"])
         return values["backend"], f"Running on {named}: chosen by {_origin_text(origins['backend'])}.", origins["backend"]
+    # An address is set on purpose for this package; a workspace or a key may be set for other programs.
     if origins["comfyui.url"] != "default":
         reason = f"Running on comfyui: its address is set by {_origin_text(origins['comfyui.url'])}."
         return ("comfyui",), reason, origins["comfyui.url"]

@@ -78,6 +78,7 @@ class SinkThread:
             return False
         if not reached.wait(max(0.0, deadline - time.monotonic())):
             return False
+        # The library behind a sink may have a queue of its own.
         if self._flush is not None:
             self._flush(max(0.0, deadline - time.monotonic()))
         return time.monotonic() < deadline

@@ -58,6 +58,7 @@ async def retry_call(call: Callable[[], Awaitable[T]], what: str, patience: Moda
         try:
             async with asyncio.timeout_at(deadline):
                 return await call()
+        # No answer: the call may have arrived, which is why only repeatable calls come here.
         except AMBIGUOUS as error:
             if RETRY.is_last(attempt) or asyncio.get_running_loop().time() >= deadline:
                 raise from_modal_error(error, what, deploy=patience.deploy) from None
@@ -88,6 +89,7 @@ async def stop_job(claims: ClaimStore, job: str, calls: Iterable[str], patience:
         owners = await retry_call(lambda: stop(claims, job), "Stopping the job", patience)
     except RylaGenError as error:
         failure = error  # the calls that are known are canceled all the same
+    # The entry first, then the calls: otherwise another call of the job could claim it in between.
     await asyncio.gather(*(_cancel(call, patience) for call in {*calls, *owners}))
     if failure is not None:
         raise failure
@@ -106,6 +108,7 @@ async def spawn_cancellable(method: Any, argument: PlainData, what: str, patienc
     generous = replace(patience, reach_seconds=patience.reach_seconds + upload_seconds(argument))
     task = asyncio.ensure_future(retry_call(lambda: method.spawn.aio(argument), what, generous))
     try:
+        # Shielded: Modal may have taken the call already, and its id is needed to cancel it.
         return str((await asyncio.shield(task)).object_id)
     except asyncio.CancelledError:
         undoing = asyncio.create_task(_take_back(task, str(argument["job"]), patience, claims))

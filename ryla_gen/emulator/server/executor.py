@@ -310,6 +310,7 @@ class Executor:
             except BaseException:
                 _log.exception("the emulator failed outside of a node")
             self.running_node = None
+            # Before the message below: a client that receives it asks the queue, which must not show the prompt as running.
             self.queue.done()
             if job.client_id is not None:
                 self.hub.send("executing", {"node": None, "prompt_id": job.prompt_id}, job.client_id)

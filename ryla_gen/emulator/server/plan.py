@@ -48,6 +48,7 @@ def signatures(graph: Mapping[str, Any], inputs: Mapping[str, Mapping[str, Any]]
         parts = {
             name: ["link", result[value[0]], value[1]] if is_link(value) else ["value", value] for name, value in values.items()
         }
+        # Links are named by what their source computes, not by its id: a graph with other ids finds the same cached results.
         text = json.dumps([graph[node_id]["class_type"], parts, changed(node_id)], sort_keys=True, default=repr)
         result[node_id] = hashlib.sha256(text.encode()).hexdigest()
     return result
@@ -70,6 +71,7 @@ def needed_inputs(
             ordered[node_id] = found[node_id]
         elif node_id not in found:
             found[node_id] = converted_inputs(graph[node_id], schemas[graph[node_id]["class_type"]])
+            # Seen again after its sources: only then do all of them stand before it in the order.
             stack.append((node_id, True))
             stack.extend((source, False) for source in _sources(found[node_id]) if source not in found)
     return ordered
@@ -118,6 +120,7 @@ class ExecutionPlan:
         heapq.heapify(ready)
         while ready:
             node_id = heapq.heappop(ready)[2]
+            # A switch knows its branch only now, when the condition has been computed: it waits again, for that branch.
             if node_id not in self.done and (more := self._missing_sources(node_id)):
                 for other in self._wait(node_id, more):
                     heapq.heappush(ready, self._key(other))

@@ -64,6 +64,7 @@ class ClientSocket:
     def push(self, message: _Message) -> bool:
         """Queue a message; False when the reader is so far behind that the socket must be cut."""
         if message.preview and self.waiting_previews >= MOST_WAITING_PREVIEWS:
+            # The oldest preview goes: only the newest picture is of use to a slow reader.
             oldest = next(item for item in self.waiting if item.preview)
             self.waiting.remove(oldest)
             self._count(oldest, -1)
@@ -170,6 +171,7 @@ class Hub:
     def remove(self, socket: ClientSocket) -> None:
         """Forget a closed socket."""
         self._open.discard(socket)
+        # A client that reconnected has a newer socket under the same id, which stays.
         if self._sockets.get(socket.client_id) is socket:
             del self._sockets[socket.client_id]
         self._stats.sockets = len(self._open)
@@ -178,6 +180,7 @@ class Hub:
         """Send what waits for one socket until it closes."""
         while True:
             await socket.wake.wait()
+            # Cleared before the queue is read: a message that arrives during a send sets it again.
             socket.wake.clear()
             while socket.waiting:
                 if self._knobs.away:
