@@ -175,7 +175,7 @@ class Custom(Served):
 
     @modal.method()
     async def generate(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The workflow that the request names."""
+        """Run the workflow that the request names."""
         return await self.worker.run(None, request)
 
 
