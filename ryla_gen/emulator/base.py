@@ -47,7 +47,7 @@ class Context:
     """Writes a line to the server's log."""
 
     def progress(self, value: int, maximum: int, preview: Callable[[], Image] | None = None) -> None:
-        """Report how far this node is; raises :class:`Interrupted` when it should stop."""
+        """Report how far this node is; raises :class:`NodeInterrupted` when it should stop."""
         self.report(value, maximum, preview)
 
 

@@ -205,6 +205,7 @@ class Engine:
         if not wanted:
             return files
         stored = stored_loras(wanted, schemas)
+        # A LoRA may have been stored since the server's lists were read: read them again once before refusing.
         if len(stored) < len(set(wanted)):
             stored = stored_loras(wanted, await self._client.object_info(refresh=True), required=not workflow.own_graph)
         return replace(files, loras={**stored, **files.loras})
@@ -235,7 +236,7 @@ class Engine:
         return node_error(failure, causes_in_log(failure, log_pieces))
 
     async def _stop(self, job: str) -> bool:
-        """Stop a prompt on the server. A failure is kept in ``unstopped``, and does not hide the reason for stopping."""
+        """Stop a prompt on the server. A failure is kept in ``uncancelled``, and does not hide the reason for stopping."""
         try:
             await self._client.cancel(job)
         except RylaGenError as error:
@@ -297,6 +298,7 @@ class Engine:
             return as_output(data, item.name, name, getattr(workflow, "output_format", "png"), texts, node=item.node or None)
 
         outputs = tuple([await made(item, index) for index, item in enumerate(run.collected.in_graph_order(run.graph))])
+        # Pictures sent over the websocket exist nowhere else, unlike saved files, so a drop loses them for good.
         if not outputs and run.gap:
             text = "The connection was lost while the graph ran, and the pictures that it sent over the websocket with it."
             raise ServerUnhealthyError(text, "End the graph with SaveImage, whose files stay on the server, and run it again.")

@@ -86,7 +86,7 @@ def grid(items: Iterable[Any], labels: Sequence[str] | None = None) -> Grid:
 
 
 def show_lists() -> None:
-    """Let a Jupyter cell that ends in a list of results show them as a grid. Does nothing outside a kernel, or the second time."""
+    """Make a Jupyter cell that ends in a list of results show a grid. Does nothing outside a kernel, or the second time."""
     shell = notebook.shell()
     if shell is not None:
         shell.display_formatter.ipython_display_formatter.for_type(list, _show_list)

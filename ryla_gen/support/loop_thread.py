@@ -42,7 +42,7 @@ class LoopThread:
         errand = _CancellableCall(work)
         try:
             return asyncio.run_coroutine_threadsafe(errand.run(), loop).result()
-        except BaseException:  # an interrupt may come before the future is assigned: the errand itself knows what to stop
+        except BaseException:  # an interrupt may come before the future is assigned: the call object knows what to stop
             if not errand.done:
                 loop.call_soon_threadsafe(errand.stop)
                 self._drain()
@@ -130,7 +130,7 @@ class LoopThread:
             return self._loop
 
     def _drain(self) -> None:
-        """Give canceled work the time to tell its server."""
+        """Wait a moment for canceled work to tell its server."""
         loop = self._loop
         if loop is not None:
             asyncio.run_coroutine_threadsafe(_settle(), loop).result(STOP_SECONDS + 1)
@@ -167,12 +167,12 @@ class _CancellableCall(Generic[T]):
 _open: weakref.WeakSet[LoopThread] = weakref.WeakSet()
 """Portals that end with their owner."""
 _leaving: set[threading.Thread] = set()
-"""Threads of portals whose owner is gone."""
+"""Threads of the loops whose owner is gone."""
 
 
 @atexit.register
 def _leave() -> None:
-    """Stop every portal that was not closed at the end of the program, and give them a moment."""
+    """Stop every loop thread that was not closed at the end of the program, and give them a moment."""
     for loop_thread in list(_open):
         loop_thread._finish()
     deadline = time.monotonic() + FINISH_SECONDS

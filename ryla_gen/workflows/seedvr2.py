@@ -1,4 +1,4 @@
-"""SeedVR2: a picture or a video made larger. Source of the graphs: the node pack's own example workflows."""
+"""Define the SeedVR2 workflow, which enlarges a picture or a video. Source of the graphs: the node pack's own example workflows."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def say(screen: Screen, workflow: Workflow, given: dict[str, Any]) -> None:
 
 
 def page(found: Any) -> str:
-    """Lay out an estimate for people."""
+    """Format an estimate for people."""
     room, usd, took, cold = width(), found.usd, found.seconds, found.cold_start
     free = usd.high == 0
     lines = [f"{found.workflow.replace('_', '-')} on {found.backend}{f' ({found.gpu})' if found.gpu else ''}"]

@@ -82,7 +82,7 @@ class Part:
         self._took(block, True)
 
     def restart(self) -> None:
-        """Throw away what is there."""
+        """Discard what is there."""
         self._moved(-self.size, False)
         self._file.seek(0)
         self._file.truncate()
@@ -94,7 +94,7 @@ class Part:
         return self._digest.hexdigest()
 
     def close(self) -> None:
-        """Let go of the file; what is in it stays for the next time."""
+        """Close the file; its content stays for the next time."""
         self._file.close()
 
 
@@ -198,6 +198,7 @@ def adopt(plan: TransferPlan, cache: Path, moved: Callable[[int], None], stop: C
         fresh.parent.mkdir(parents=True, exist_ok=True)
         fresh.unlink(missing_ok=True)
         try:
+            # Linked under a temporary name first, so that the rename replaces an old file in one step.
             os.link(source, fresh)
         except OSError:  # another filesystem, or one without links
             shutil.copyfile(source, fresh)
