@@ -1,4 +1,4 @@
-"""Define the FLUX.1 workflows: schnell, dev, and dev with LoRAs. Sources of the graphs: ComfyUI's own templates (comfyui-workflow-templates 0.6.0)."""
+"""Define the FLUX.1 workflows: schnell, dev, and dev with LoRAs. Graphs: ComfyUI's templates (comfyui-workflow-templates 0.6.0)."""
 
 from __future__ import annotations
 
