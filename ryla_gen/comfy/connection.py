@@ -111,6 +111,7 @@ class Connection:
                     self._give_up(_gone_error(None, now - outage))
                     return
                 first = False
+            # A dropped connection that no prompt needs is not opened again; the next open() does that.
             if not self._listener.wanted:
                 self._give_up(
                     BackendUnreachableError("The connection was lost, and nothing is waiting for it.", "", {"sent": False})

@@ -174,7 +174,6 @@ class Engine:
 
     async def _prepare(self, workflow: Workflow, job: str, loras: Mapping[str, str]) -> tuple[dict[str, Any], tuple[Notice, ...]]:
         """Upload, build and check the graph. Nothing is submitted yet, so no result can be lost here."""
-        # Uploads and the schemas are fetched at the same time: both may take seconds on a slow connection.
         uploads = asyncio.ensure_future(self._uploads.bring(workflow))
         try:
             schemas = await self._client.object_info()
@@ -298,7 +297,6 @@ class Engine:
             return as_output(data, item.name, name, getattr(workflow, "output_format", "png"), texts, node=item.node or None)
 
         outputs = tuple([await made(item, index) for index, item in enumerate(run.collected.in_graph_order(run.graph))])
-        # Pictures sent over the websocket exist nowhere else, unlike saved files, so a drop loses them for good.
         if not outputs and run.gap:
             text = "The connection was lost while the graph ran, and the pictures that it sent over the websocket with it."
             raise ServerUnhealthyError(text, "End the graph with SaveImage, whose files stay on the server, and run it again.")

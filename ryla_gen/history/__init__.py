@@ -365,6 +365,7 @@ class History:
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
+        # A newer version's table is left alone: writing to it could lose columns that this version does not know.
         self._newer = version(connection) > SCHEMA
         if self._newer:
             known = "it is not changed. Update this version: pip install -U ryla-gen"
