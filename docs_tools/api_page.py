@@ -1,4 +1,4 @@
-"""The API reference: every public name with its line, readable as it is, and unfolded by mkdocstrings on the site."""
+"""Write the API reference: every public name with its line, readable as it is, and unfolded by mkdocstrings on the site."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parts of the TypeScript example that name every workflow: what each takes, and a method for each, from the Python fields."""
+"""Write the parts of the TypeScript example that name every workflow: input types and a method for each, from the Python fields."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _member(name: str, info: FieldInfo, kind: str) -> str:
 
 
 def _type(cls: type[Workflow], name: str, info: FieldInfo) -> str:
-    """The TypeScript type of a field's values."""
+    """Return the TypeScript type of a field's values."""
     if name in cls.media_fields():
         return "Record<string, FileBytes>" if get_origin(info.annotation) is dict else "FileBytes"
     return "Whole" if name == "seed" else _simple(info.annotation)

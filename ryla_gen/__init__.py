@@ -17,7 +17,7 @@ from .version import __version__
 
 _aliases.install(__name__)
 
-TYPE_CHECKING = False  # type checkers take it for true; importing it from typing would cost a third of our import time
+TYPE_CHECKING = False  # type checkers treat it as true; importing it from typing would cost a third of our import time
 if TYPE_CHECKING:
     from typing import Any
 

@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a caller may ask of a run, beside its inputs."""
+    """The options of a run, besides its inputs."""
 
     events: bool = True
     previews: bool = True
@@ -193,7 +193,7 @@ def read_reply(data: Mapping[str, Any], workflow: Workflow) -> Generation:
     check_version(data, theirs="app")
     if data.get("ok") is not True:
         if not isinstance(data.get("error"), Mapping):
-            raise _unreadable("it says neither ok nor which error")
+            raise _unreadable("it contains neither ok nor an error")
         raise error_from_data(_object(data.get("error"), "error"))
     try:
         return _generation(data.get("generation"), workflow)

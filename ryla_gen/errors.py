@@ -74,7 +74,7 @@ class RylaGenError(Exception):
         return f"{self.message}\n  {self.hint}" if self.hint else self.message
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython shows instead of every frame down to the socket: the caller's own lines, and the error."""
+        """Return what IPython shows instead of every frame down to the socket: the caller's own lines, and the error."""
         if os.environ.get("RYLA_GEN_DEBUG") == "1":
             return traceback.format_exception(self)
         lines = [f"{type(self).__name__} [{self.code}]: {self}"]
@@ -88,7 +88,7 @@ class RylaGenError(Exception):
         return [*lines, "RYLA_GEN_DEBUG=1 in the environment shows every step."]
 
     def to_data(self) -> PlainData:
-        """The error as the contract's plain data."""
+        """Return the error as the contract's plain data."""
         return {
             "code": self.code,
             "http_status": self.http_status,

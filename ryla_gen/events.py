@@ -23,13 +23,13 @@ FINAL_STATES: frozenset[State] = frozenset({"succeeded", "failed", "canceled", "
 
 
 def now() -> str:
-    """The present time as the contract writes it: ISO 8601 in UTC, to the millisecond."""
+    """Return the present time as the contract writes it: ISO 8601 in UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What all events share."""
+    """Base class of all events."""
 
     type: ClassVar[str] = "event"
     job: str = ""
@@ -40,7 +40,7 @@ class Event:
     """When it happened, ISO 8601 UTC."""
 
     def to_data(self) -> dict[str, Any]:
-        """The event as the contract's plain data."""
+        """Return the event as the contract's plain data."""
         own = {item.name: getattr(self, item.name) for item in fields(self)}
         return {"contract": CONTRACT, "job": own.pop("job"), "seq": own.pop("seq"), "at": own.pop("at"), "type": self.type, **own}
 
@@ -65,7 +65,7 @@ class Started(Event):
 
 @dataclass(frozen=True, slots=True)
 class Progress(Event):
-    """The graph got further."""
+    """The graph made progress."""
 
     type: ClassVar[str] = "progress"
     fraction: float = 0.0

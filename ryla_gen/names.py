@@ -1,4 +1,4 @@
-"""Names that both sides of the remote call must agree on: app, classes, volumes, queue, dict, secret."""
+"""Define the names that both sides of the remote call must agree on: app, classes, volumes, queue, dict, secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command ``ryla-gen``: its entry. Answers ``--version`` before anything is loaded; knows no command."""
+"""Start the command ``ryla-gen``. Answers ``--version`` before anything is loaded; knows no command."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def main() -> None:
         from .app import run
 
         code = run(arguments)
-    except KeyboardInterrupt:  # while loading
+    except KeyboardInterrupt:  # an interrupt while loading
         code = 130
     sys.exit(code)
 

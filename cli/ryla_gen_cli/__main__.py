@@ -1,4 +1,4 @@
-"""``python -m ryla_gen_cli`` is ``ryla-gen``."""
+"""Run ``ryla-gen`` as ``python -m ryla_gen_cli``."""
 
 from . import main
 

@@ -1,4 +1,4 @@
-"""The root of the command line: lists the commands, and turns failures into exit codes. Loads a command only when it is used."""
+"""Dispatch the command line: list the commands, turn failures into exit codes. Loads a command only when it is used."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Ended(KeyboardInterrupt):
 
 
 class InterruptCarrier(Exception):  # noqa: N818 - an outcome, not an error
-    """Carries an interrupt past typer, which would turn it into an exit code without a word."""
+    """Carries an interrupt past typer, which would turn it into an exit code without a message."""
 
     def __init__(self, code: int, *, asking: bool) -> None:
         super().__init__(code)
@@ -170,6 +170,7 @@ def _fill_streams() -> None:
 @contextmanager
 def _signals() -> Iterator[None]:
     """Turn requests to end into an exception; one that is ignored (nohup) stays ignored."""
+    # A signal that the parent set to be ignored (nohup) keeps that meaning.
     taken = [number for number in ENDINGS if signal.getsignal(number) is signal.SIG_DFL]
     for number in taken:
         signal.signal(number, _end)
@@ -195,6 +196,7 @@ def _run(arguments: Sequence[str]) -> int:
         screen.fail(_interruption(screen, arguments))
         code = stop.code
     except RylaGenError as error:
+        # A fault of ours is of use only with its traceback; all other errors explain themselves.
         if isinstance(error, InternalError) and os.environ.get(DEBUG) == "1":
             traceback.print_exc()
         screen.fail(error)
@@ -205,7 +207,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _interruption(screen: Screen, arguments: Sequence[str]) -> JobCanceledError:
-    """What an interrupt ended: the work, or only the waiting for it."""
+    """Build the error for what an interrupt ended: the work, or only the waiting for it."""
     if screen.working:
         return JobCanceledError("Stopped by you; the work was canceled.", RERUN_HINT)
     if screen.command in WAITING:
@@ -214,7 +216,7 @@ def _interruption(screen: Screen, arguments: Sequence[str]) -> JobCanceledError:
 
 
 def _watch_hint(arguments: Sequence[str]) -> str:
-    """The command that waits for the same job, as far as the command line names one."""
+    """Write the command that waits for the same job, as far as the command line names one."""
     verbs = typer.main.get_command(import_module(".commands.jobs", __package__).app)
     verb: Any = getattr(verbs, "commands")[arguments[1]]  # noqa: B009 - typer's stand-in for click does not declare it
     given = verb.make_context(arguments[1], list(arguments[2:]), resilient_parsing=True).params
@@ -225,7 +227,7 @@ def _watch_hint(arguments: Sequence[str]) -> str:
 
 
 def _report(screen: Screen, error: Exception) -> int:
-    """What is not ours: typer's usage errors and, in the end, faults of this package."""
+    """Report errors of other kinds: typer's usage errors and, in the end, faults of this package."""
     if isinstance(error, USAGE_ERROR):
         return _report_usage(screen, error)
     if isinstance(error, typer.Abort):
@@ -237,7 +239,7 @@ def _report(screen: Screen, error: Exception) -> int:
         return FAILED
     if os.environ.get(DEBUG) == "1":
         traceback.print_exc()
-    from ryla_gen.workflows.registry import plugin_behind  # not for every --version
+    from ryla_gen.workflows.registry import plugin_behind  # imported late: --version does not need it
 
     plugin = plugin_behind(error)
     text = f"{type(error).__name__}: {error}" + (f" (in {plugin}, a plug-in)" if plugin else "")
@@ -252,7 +254,7 @@ def _report_usage(screen: Screen, error: Any) -> int:
         screen.note(context.get_help())
         return USAGE
     path = context.command_path if context is not None else "ryla-gen"
-    text = " ".join(str(error.format_message()).split()).replace("Value error, ", "")  # how pydantic begins its reasons
+    text = " ".join(str(error.format_message()).split()).replace("Value error, ", "")  # pydantic's prefix
     hint = f"See: {path} --help"
     words = {item.name for item in getattr(getattr(context, "command", None), "params", ())}
     if "unexpected extra argument" in text and "prompt_argument" in words:
@@ -262,7 +264,7 @@ def _report_usage(screen: Screen, error: Any) -> int:
 
 
 def command_of(arguments: Sequence[str]) -> str:
-    """The command's name in the last line of ``--json``: ``run``, ``workflows list``."""
+    """Return the command's name in the last line of ``--json``: ``run``, ``workflows list``."""
     words = [word for word in arguments[:2] if not word.startswith("-")]
     if not words or words[0] not in COMMANDS:
         return ""

@@ -1,4 +1,4 @@
-"""The options that several commands share. Types only: builds and runs nothing."""
+"""Define the options that several commands share. Types only: builds and runs nothing."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Tag = Annotated[list[str] | None, typer.Option("--tag", metavar="WORD", help="Ta
 
 
 def screen_of(context: typer.Context, *, as_json: bool, quiet: bool = False) -> Screen:
-    """The screen of this command line, now that its options are understood."""
+    """Return the screen of this command line, now that its options are parsed."""
     screen = context.find_object(Screen) or Screen(context.command_path)
     screen.json, screen.quiet = as_json, quiet
     if url := context.params.get("url"):
@@ -88,12 +88,12 @@ def _options_of(kind: type[Any]) -> list[inspect.Parameter]:
 
 
 def example(line: str) -> str:
-    """The end of a command's help. The mark in front keeps click from wrapping the lines."""
+    """Write the end of a command's help. The mark in front keeps click from wrapping the lines."""
     return f"\b\nExample:\n  {line}"
 
 
 def setting_warnings(settings: Settings) -> list[str]:
-    """What the settings warn of, less the variable that is the command's own."""
+    """Return the settings' warnings, without the one about a variable of the command itself."""
     return [text for text in settings.warnings if DEBUG not in text]
 
 

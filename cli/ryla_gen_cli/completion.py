@@ -81,14 +81,14 @@ def complete(env: Mapping[str, str]) -> int:
 
 
 def _options() -> int:
-    """Let typer answer: it knows the options of each command, and their choices."""
+    """Complete options with typer, which knows each command's options and their choices."""
     from .app import run
 
     return run([])
 
 
 def words(shell: str, env: Mapping[str, str]) -> tuple[list[str], str]:
-    """The whole words behind the command's name, and the one that is being typed."""
+    """Split a command line into the complete words after the command's name, and the one that is being typed."""
     if shell == "bash":
         found, at = env["COMP_WORDS"].split("\n"), int(env["COMP_CWORD"])
         return found[1:at], found[at] if at < len(found) else ""
@@ -103,7 +103,7 @@ def words(shell: str, env: Mapping[str, str]) -> tuple[list[str], str]:
 
 
 def items(before: Sequence[str], start: str) -> list[Completion] | None:
-    """Everything that may stand where ``start`` begins; None where only the command's options are known.
+    """List everything that may stand where ``start`` begins; None where only the command's options are known.
 
     Args:
         before: the words before it.
@@ -168,7 +168,7 @@ def _jobs() -> Iterator[Completion]:
 
 
 def _loras(backend: str | None) -> Iterator[Completion]:
-    """What lies in the backend's folder, or was listed last."""
+    """Yield the LoRAs in the backend's folder, or those of the last listing."""
     from ryla_gen.settings import Settings
 
     settings = Settings.load()
@@ -201,7 +201,7 @@ def _fish(found: Sequence[Completion]) -> str:
 
 
 def _zsh(found: Sequence[Completion]) -> str:
-    """A line that zsh runs: the list in its order (-V), or nothing."""
+    """Write a line that zsh runs: the list in its order (-V), or nothing."""
     pairs = " ".join(f"'{item.value}:{_harmless(item.help)}'".replace(":'", "'") for item in found)
     return f"local -a ryla_gen_items; ryla_gen_items=({pairs}); _describe -V ryla-gen ryla_gen_items" if found else "true"
 

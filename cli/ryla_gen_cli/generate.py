@@ -1,4 +1,4 @@
-"""Runs one workflow for a command: checks where its files go, follows it, saves them, says what came out. Knows no option."""
+"""Run one workflow for a command: check where its files go, follow it, save them, print the result. Knows no option."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MOST_NAMES = 10_000
 
 
 def with_format(cls: type[Workflow], fields: dict[str, Any], output: str | None) -> dict[str, Any]:
-    """Let the suffix of the output file choose its format, where the workflow has a choice.
+    """Choose the format by the suffix of the output file, where the workflow has a choice.
 
     Raises:
         InvalidInputError: the workflow cannot make such a file, or another format was asked for.
@@ -45,7 +45,7 @@ def with_format(cls: type[Workflow], fields: dict[str, Any], output: str | None)
         return fields
     wanted = FORMATS.get(suffix)
     choices = _formats(cls, name, fields)
-    if cls.own_graph:  # it may end in anything: only a re-encoded picture can be meant
+    if cls.own_graph:  # its files may have any suffix: only a re-encoded picture can be meant
         return {name: wanted, **fields} if wanted in ("jpeg", "webp") else fields
     if wanted not in choices:
         known = ", ".join(ending for ending, value in FORMATS.items() if value in choices)
@@ -89,7 +89,7 @@ def generate(screen: Screen, workflow: Workflow, how: RunOptions) -> None:
 
 
 def summary(generation: Generation, paths: Sequence[Path | None]) -> dict[str, Any]:
-    """A generation for ``--json``: the contract's, each file's place instead of its bytes."""
+    """Describe a generation for ``--json``: the contract's data, with each file's place instead of its bytes."""
     data: dict[str, Any] = reply(generation)["generation"]
     for item, made, path in zip(data["outputs"], generation.outputs, [*paths, *[None] * len(data["outputs"])], strict=False):
         item.pop("data", None)
@@ -99,7 +99,7 @@ def summary(generation: Generation, paths: Sequence[Path | None]) -> dict[str, A
 
 
 def page(generation: Generation, paths: Sequence[Path]) -> str:
-    """A generation for people: where its files are, and what its texts say."""
+    """Describe a generation for people: where its files are, and what its texts say."""
     return "\n".join([*map(str, paths), *(item.text for item in generation.outputs if item.text is not None)])
 
 
@@ -135,7 +135,7 @@ def _check_target(output: str, workflow: Workflow, *, overwrite: bool) -> None:
 
 
 def _suffix(workflow: Workflow) -> str:
-    """The suffix that a name without one will get, as far as the request tells."""
+    """Return the suffix that a name without one will get, as far as the request tells."""
     if workflow.own_graph:
         return ""
     made = getattr(workflow, "output_format", None) or getattr(workflow, "format", "")
@@ -144,7 +144,7 @@ def _suffix(workflow: Workflow) -> str:
 
 
 def _expected_name(template: str, workflow: Workflow, index: int = 0) -> str:
-    """The output's name as far as it is known now; a template that cannot be filled in is refused before anything is spent."""
+    """Return the output's name as far as it is known; refuse a template that cannot be filled in, before anything is spent."""
     if "{" not in template:
         return template
     seed = getattr(workflow, "seed", None) or 0
@@ -158,7 +158,7 @@ def _check_place(target: Path) -> None:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise StorageFailedError(f"{target} is too long for a file name.", "Choose a shorter name: -o PATH") from None
-        return  # not there, or out of reach: writing it tells
+        return  # missing, or not accessible: writing reports it
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise StorageFailedError(f"{target} is not a regular file.", "Choose another name; -o - writes to stdout.")
 
@@ -217,7 +217,7 @@ def _rescue(generation: Generation, error: RylaGenError) -> RylaGenError:
 
 
 def _free_path(path: Path) -> Path:
-    """A name that no file has: the path itself, or with -1, -2, … behind."""
+    """Return a name that no file has: the path itself, or with -1, -2, … behind."""
     for number in range(MOST_NAMES):
         candidate = path if not number else path.with_name(f"{path.stem}-{number}{path.suffix}")
         if not candidate.exists():
@@ -226,7 +226,7 @@ def _free_path(path: Path) -> Path:
 
 
 def note_result(screen: Screen, generation: Generation) -> None:
-    """Say what came out, in one line, and what to know about it."""
+    """Print the result in one line, and what to know about it."""
     cost = f" · ${generation.cost.total_usd:.4f}" if generation.cost.total_usd else ""
     emulated = generation.backend == "emulator" or generation.server.get("emulated")
     where = "emulated, not made by a model" if emulated else generation.backend

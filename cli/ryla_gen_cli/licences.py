@@ -1,4 +1,4 @@
-"""Say what the licences of weights allow when weights are listed, shown or downloaded. The tables decide, not this module."""
+"""Describe what the licences of weights allow when they are listed, shown or downloaded. Must not decide: the tables do."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ Licences = Annotated[bool, typer.Option("--licences", help="Show what the licenc
 
 
 def forbidding(rows: Iterable[Weights]) -> list[Term]:
-    """Licences that do not allow commercial use, or may not."""
+    """List the licences that do not allow commercial use, or may not."""
     return [term for term in terms(rows) if not term.commercial_use]
 
 
 def free_workflows() -> list[str]:
-    """Built-in workflows whose default weights all may be used commercially, as they are typed."""
+    """List the built-in workflows whose default weights all may be used commercially, as they are typed."""
     return [name.replace("_", "-") for name in prepared_names() if together(default_of(workflow_class(name)).required_weights())]
 
 
 def summary(rows: Iterable[Weights]) -> str:
-    """What to know before making money with these files; empty when everything is allowed."""
+    """Summarise what to know before making money with these files; empty when everything is allowed."""
     found = forbidding(rows)
     lines = [term.text for term in found if term.commercial_use is False]
     unknown = [file for term in found if term.commercial_use is None for file in term.files]
@@ -47,12 +47,12 @@ def summary(rows: Iterable[Weights]) -> str:
 
 
 def plain(rows: Iterable[Weights]) -> list[dict[str, Any]]:
-    """Each licence for ``--json``."""
+    """List each licence for ``--json``."""
     return [{**asdict(term), "files": list(term.files)} for term in terms(rows)]
 
 
 def notice(screen: Screen, rows: Iterable[Weights], home: Path, *, again: bool) -> None:
-    """Say once what the licences forbid, and remember it.
+    """Print once what the licences forbid, and remember that it was printed.
 
     Args:
         screen: where; nothing is remembered that a quiet one did not say.
@@ -77,5 +77,5 @@ def _read_told(home: Path) -> set[str]:
 
 
 def _remember(home: Path, names: set[str]) -> None:
-    with suppress(OSError):  # where that fails, it is said again the next time
+    with suppress(OSError):  # if that fails, the notice is shown again the next time
         write_state(home / TOLD, sorted(names))

@@ -1,4 +1,4 @@
-"""A workflow's fields as command-line options: types, help and choices from the class, values back to what the class takes.
+"""Convert a workflow's fields to command-line options, and their values back to what the class takes.
 
 Reads no file but the JSON that a dictionary field asks for, and standard input for the prompt ``-``. Runs nothing.
 """
@@ -123,7 +123,7 @@ def _field(name: str, info: FieldInfo, is_media: bool) -> Field:
 
 
 def _bare(annotation: Any) -> Any:
-    """The type without ``| None`` and without pydantic's marks."""
+    """Return the type without ``| None`` and without pydantic's marks."""
     while True:
         if get_origin(annotation) is Annotated:
             annotation = get_args(annotation)[0]

@@ -1,4 +1,4 @@
-"""Progress of one job on stderr: a bar on a terminal, a few plain lines anywhere else. Loads rich only for the bar."""
+"""Show the progress of one job on stderr: a bar on a terminal, a few plain lines anywhere else. Loads rich only for the bar."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ WIDE_ENOUGH = 60
 
 
 class Follower(Protocol):
-    """Something that is told every event of a job."""
+    """Something that receives every event of a job."""
 
     def event(self, event: Event) -> None:
-        """Take one event."""
+        """Handle one event."""
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def following(screen: Screen, title: str) -> Iterator[Follower]:
 
 class _Silent:
     def event(self, event: Event) -> None:
-        """Take one event, and show nothing."""
+        """Ignore one event."""
 
 
 class _Lines:
@@ -89,7 +89,7 @@ class _Bar:
 
 
 def progress_text(event: Progress) -> str:
-    """Node and step in words."""
+    """Describe node and step."""
     node = escape_controls(event.node)
     return f"{node} {event.step}/{event.steps}" if event.steps > 1 else node
 

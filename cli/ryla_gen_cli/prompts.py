@@ -16,7 +16,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmat
 
 
 def confirm(screen: Screen, question: str, *, yes: bool) -> None:
-    """Go on when the person agrees.
+    """Return when the person agrees; stop the command otherwise.
 
     Args:
         screen: where the question stands.

@@ -1,4 +1,4 @@
-"""Reads a list of workflows: one JSON object a line, or CSV whose columns are fields. Runs nothing and writes nothing."""
+"""Read a list of workflows: one JSON object a line, or CSV whose columns are fields. Runs nothing and writes nothing."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _value(item: Field, value: Any, folder: Path, *, typed: bool) -> Any:
 
 
 def _beside(value: Any, folder: Path) -> Any:
-    """A file's path as seen from here; anything else stays."""
+    """Return a file's path as seen from here; anything else unchanged."""
     if not isinstance(value, str) or value.lower().startswith(REFERENCES):
         return value
     path = Path(value).expanduser()

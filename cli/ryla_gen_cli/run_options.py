@@ -1,4 +1,4 @@
-"""Everything about a run that is not the request, and the settings under it. Loads no client, so that commands start fast."""
+"""Hold everything about a run that is not the request, and load its settings. Loads no client, so that commands start fast."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RunOptions:
 
 
 def settings_for(backend: str | None, url: str | None, max_usd: float | None = None, comfyui: str | None = None) -> Settings:
-    """The settings, under what the command line says."""
+    """Load the settings with the command line's options above them."""
     chosen = backend or ("comfyui" if url else None)
     arguments = {"backend": chosen, "comfyui_url": url, "max_usd": max_usd, "emulator_comfyui": comfyui}
     return Settings.load(**{key: value for key, value in arguments.items() if value is not None})

@@ -1,4 +1,4 @@
-"""What the commands say, and where: results on stdout, everything for people on stderr, or JSON. Knows no command."""
+"""Print what the commands report: results on stdout, messages for people on stderr, or JSON. Knows no command."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Screen:
         return code or int(1 in self._closed)
 
     def _whole(self, text: str) -> str:
-        """A text whose commands about jobs find the server that this command was told of."""
+        """Add ``--url`` to the commands about jobs in a text, so that they find the server given to this command."""
         return FOLLOWING.sub(rf"\1 --url {shlex.quote(self.url)}", text) if self.url else text
 
     def _envelope(self, ok: bool, data: Mapping[str, Any] | None, error: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class Screen:
             self._on_broken_stream(stream, error)
 
     def _on_broken_stream(self, stream: IO[str], error: OSError) -> None:
-        """The reader left, or the disk is full: what is buffered goes nowhere, so that Python's last flush is quiet too."""
+        """Redirect a stream whose reader left, or whose disk is full, so that Python's last flush is quiet too."""
         number = stream.fileno()
         self._closed.add(number)
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -145,14 +145,14 @@ def use_colour() -> bool:
 
 
 def width() -> int | None:
-    """Columns of stdout; None when it is a pipe or a file, where a row stays one line."""
+    """Return the columns of stdout; None when it is a pipe or a file, where a row stays one line."""
     if os.environ.get("COLUMNS", "").isdecimal() or sys.stdout.isatty():
         return max(20, shutil.get_terminal_size().columns)
     return None
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[object]], room: int | None = None) -> str:
-    """Lay out rows; the last column is wrapped to fit, and when there is no room for it every row becomes a block.
+    """Format rows; the last column is wrapped to fit, and when there is no room for it every row becomes a block.
 
     Args:
         titles: heads of the columns.
@@ -179,14 +179,14 @@ def _fits(text: str, room: int) -> bool:
 
 
 def columns(text: str) -> int:
-    """Columns a text takes on a terminal: East Asian wide characters take two, combining ones none."""
+    """Count the columns a text takes on a terminal: East Asian wide characters take two, combining ones none."""
     if text.isascii():
         return len(text)
     return sum(0 if unicodedata.combining(sign) else 2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text)
 
 
 def shorten(text: str, room: int = SHORT) -> str:
-    """One line of a text, cut at so many columns."""
+    """Return one line of a text, cut to a number of columns."""
     text = escape_controls(" ".join(text.split()))
     if columns(text) <= room:
         return text

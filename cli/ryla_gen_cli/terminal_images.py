@@ -70,12 +70,12 @@ def show_images(screen: Screen, paths: Sequence[Path | str], *, wanted: bool = T
     if way == "ask":
         way = "sixel" if _says_sixel() else "off"
     for path in files if way in WAYS else ():
-        with suppress(OSError, ValueError):  # no picture after all: it was saved, which is what counts
+        with suppress(OSError, ValueError):  # cannot be shown; the file was saved, and that counts
             screen.paint(WAYS[way](_small(path)))
 
 
 def told_by(env: Mapping[str, str]) -> str:
-    """Which way a terminal's variables tell of: kitty, iterm2, sixel, ``ask`` where it may know sixel, or off."""
+    """Return what a terminal's variables promise: kitty, iterm2, sixel, ``ask`` where it may support sixel, or off."""
     term, program = env.get("TERM", ""), env.get("TERM_PROGRAM", "")
     if (
         env.get("CI")
@@ -84,7 +84,7 @@ def told_by(env: Mapping[str, str]) -> str:
         or env.get("TMUX")
         or term.startswith(("screen", "tmux"))
     ):
-        return "off"  # a multiplexer draws the screen anew and loses pictures
+        return "off"  # a terminal multiplexer redraws the screen and loses pictures
     if env.get("KITTY_WINDOW_ID") or term in ("xterm-kitty", "xterm-ghostty") or program == "ghostty":
         return "kitty"
     if program in ("iTerm.app", "WezTerm") or env.get("LC_TERMINAL") == "iTerm2":
@@ -149,7 +149,7 @@ def sixel(image: Image.Image) -> str:
 
 
 def _pack_sixels(columns: Any) -> str:
-    """Sixels of one colour; more than three alike are counted."""
+    """Encode the sixels of one colour; more than three alike are counted."""
     text = bytes((columns + 63).astype("uint8")).decode("ascii")
     return re.sub(r"(.)\1{3,}", lambda run: f"!{len(run[0])}{run[1]}", text)
 
@@ -159,7 +159,7 @@ WAYS = {"kitty": kitty, "iterm2": iterm2, "sixel": sixel}
 
 
 def _says_sixel() -> bool:
-    """Ask the terminal; where that is not safe, it cannot."""
+    """Whether the terminal answers that it supports sixel; False where asking is not safe."""
     if not sys.stdin.isatty():
         return False
     try:
@@ -176,7 +176,7 @@ def _says_sixel() -> bool:
 
 @contextmanager
 def _keys_unread(keyboard: int) -> Iterator[int]:
-    """Take keys as they come and without showing them, and put everything back as it was."""
+    """Read keys unbuffered and without echo while the block runs, and restore the terminal afterwards."""
     import termios
     import tty
 
@@ -191,7 +191,7 @@ def _keys_unread(keyboard: int) -> Iterator[int]:
 
 
 def _read_answer(keyboard: int) -> bytes:
-    """What came until the answer was whole; all else is put back."""
+    """Read until the answer is complete; put all other input back."""
     said, end = b"", time.monotonic() + ANSWER_SECONDS
     while not ANSWER.search(said) and select.select([keyboard], [], [], max(0.0, end - time.monotonic()))[0]:
         said += os.read(keyboard, 1)

@@ -1,4 +1,4 @@
-"""Commands with a subcommand per workflow, its options made from the class: ``run``, ``submit``, ``estimate``. Runs nothing."""
+"""Build commands with a subcommand per workflow, its options made from the class: ``run``, ``submit``, ``estimate``."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _line(name: str) -> str:
 
 
 def sample_line(cls: type[Workflow]) -> str:
-    """A line that works, for the end of the help: what is required, and what chooses what is worked on."""
+    """Write a working example for the end of the help: what is required, and what chooses the input."""
     shown = cls.example.fields if cls.example else {"prompt": "a lighthouse at dusk"}
     words = ["ryla-gen run", cls.name.replace("_", "-")]
     for name, info in cls.model_fields.items():

@@ -25,7 +25,7 @@ class Ticket(Protocol):
         ...
 
     def events(self, *, previews: bool = True) -> AsyncIterator[Event]:
-        """Every event from the first one on, then the end. Several readers may follow one job."""
+        """Yield every event from the first one on, then the end. Several readers may follow one job."""
         ...
 
     async def result(self) -> Generation:
@@ -45,13 +45,13 @@ class Backend(Protocol):
     """Whether it can measure how similar a result's face is to the reference; elsewhere the result says that it was not."""
 
     def usd_per_second(self, workflow: Workflow) -> float:
-        """What a second of running costs here, in US dollars; 0 is free."""
+        """Return what a second of running costs here, in US dollars; 0 is free."""
         ...
 
     async def submit(
         self, workflow: Workflow, *, job: str, timeout: float | None = None, measure_consistency: bool = False
     ) -> Ticket:
-        """Take a resolved and seeded workflow; return as soon as it is on its way.
+        """Submit a resolved and seeded workflow; return as soon as it is on its way.
 
         Args:
             workflow: what to run, its pictures read into bytes.
@@ -132,6 +132,7 @@ class EventLog:
 
     def put(self, event: Event) -> None:
         """Append an event that was numbered elsewhere; one that came before is dropped, and so is all after the last one."""
+        # Two containers may send events of one job: after a restart the numbers go on, so an older number is a late duplicate.
         if self.finished or event.seq < self._seq or self._repeats(event):
             return
         self._seq = event.seq + 1
@@ -160,6 +161,7 @@ class EventLog:
         """Yield every event so far, then those that come, until the job is finished."""
         at, told = 0, -1
         while True:
+            # Taken before looking: an event that is added in between sets this ``changed``, so no wake-up is missed.
             changed, preview = self._changed, self._preview if previews else None
             ahead = self._events[at].seq if at < len(self._events) else None
             if preview is not None and preview.seq > told and not self.finished and (ahead is None or preview.seq < ahead):

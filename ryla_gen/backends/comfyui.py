@@ -109,7 +109,7 @@ class ComfyBackend:
         self._opened: tuple[ComfyClient, Engine] | None = None
 
     def usd_per_second(self, workflow: Workflow) -> float:
-        """The hourly rate of the configuration, by the second."""
+        """Return the configured hourly rate, by the second."""
         return self._hourly_usd / 3600
 
     async def submit(
@@ -159,7 +159,7 @@ class ComfyBackend:
         """
         backend, _, prompt_id = handle.partition(":")
         if backend != self.name:
-            raise JobNotFoundError(f"The handle {handle} is not of the {self.name} backend.")
+            raise JobNotFoundError(f"The handle {handle} does not belong to the {self.name} backend.")
         engine = await self._engine()
 
         run = partial(engine.resume, workflow, job=prompt_id)

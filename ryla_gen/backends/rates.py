@@ -66,6 +66,6 @@ def _modal_rate(workflow: Workflow, settings: Settings) -> Rate:
 
 def _usd_per_second(gpu: str, config: FamilyConfig) -> float:
     name = gpu_name(None, [gpu])
-    if name not in GPU_USD_PER_SECOND:  # a newer one: as dear as the dearest
+    if name not in GPU_USD_PER_SECOND:  # a GPU newer than the table: assume the highest price
         name = max(GPU_USD_PER_SECOND, key=lambda known: GPU_USD_PER_SECOND[known])
     return cost_of(1.0, name, count=gpu_count([gpu]), cpu=config.cpu, memory=config.memory).total_usd

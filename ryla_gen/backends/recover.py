@@ -45,7 +45,7 @@ class RemoteRequest:
 
 
 async def recover_request(handle: str, settings: Settings) -> RemoteRequest | None:
-    """Ask the server that a handle belongs to; None when the text is not a handle.
+    """Query the server that a handle belongs to; None when the text is not a handle.
 
     Args:
         handle: backend and its own id of the job, such as ``comfyui:<prompt id>``.
@@ -83,7 +83,7 @@ async def _of_comfyui(own: str, settings: Settings) -> RemoteRequest:
 
 
 def _metadata(extra: Any) -> PlainData:
-    """Our own metadata beside a graph; empty when another program sent it."""
+    """Return our own metadata beside a graph; empty when another program sent it."""
     pnginfo = extra.get("extra_pnginfo") if isinstance(extra, dict) else None
     said = pnginfo.get(METADATA_KEY) if isinstance(pnginfo, dict) else None
     if isinstance(said, str):
@@ -115,7 +115,7 @@ async def _of_modal(own: str) -> RemoteRequest:
 
 
 async def _reply(own: str) -> Mapping[str, Any]:
-    """The return value of a call that has ended."""
+    """Fetch the return value of a call that has ended."""
     import modal
 
     from ..remote.modal_errors import AMBIGUOUS, from_modal_error

@@ -34,7 +34,7 @@ class TaskTicket(ABC):
         self._task = asyncio.create_task(self._settle(), name=f"ryla-gen job {job}")
         # A task that is canceled before its first step never comes to its own end.
         self._task.add_done_callback(lambda task: self._end("canceled" if task.cancelled() else "failed"))
-        # Nothing awaits a job that was only handed in; without this, asyncio would print its failure as never retrieved.
+        # Nothing awaits a job that was only submitted; without this, asyncio would print its failure as never retrieved.
         self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     @property
@@ -56,7 +56,7 @@ class TaskTicket(ABC):
         return self._log.state
 
     def events(self, *, previews: bool = True) -> AsyncIterator[Event]:
-        """Every event from the first one on, then the end."""
+        """Yield every event from the first one on, then the end."""
         return self._log.read(previews=previews)
 
     async def result(self) -> Generation:

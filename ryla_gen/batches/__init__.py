@@ -1,6 +1,6 @@
-"""Many workflows into one folder, resumable: what was done is written down beside the results and is not done again.
+"""Run many workflows into one folder, resumable: what is done is recorded beside the results and is not done again.
 
-Knows no list's file format and prints nothing: checked rows come in, one outcome for each goes out.
+Must not know the file format of a list, and prints nothing: takes checked rows, returns one outcome for each.
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ class Batch:
                 self.stopped = error
             self._manifest.add(row.key, "failed", line=row.line, error=error.to_data(), open=left_open(error))
             return Outcome(row, "failed", error=error)
+        # Shielded: a result that is paid for is saved even if the batch is stopped now.
         return await asyncio.shield(self._keep(row, generation))
 
     async def _generation(self, row: Row) -> Generation:
@@ -103,7 +104,7 @@ class Batch:
                 if not is_gone(error):
                     raise
                 if not isinstance(error, JobNotFoundError):
-                    job = None  # it ended; only one that never arrived is sent again under its own id
+                    job = None  # the job ended; only one that never arrived is sent again under its own id
         if job is None or self._known_record(row, job).state in FINAL_STATES:
             job = new_job_id()
         # The id and what it is for are kept before anything is spent: however this run ends, the next one looks for it.
@@ -111,7 +112,7 @@ class Batch:
         return await self._follow(row, job, self._client.submit(row.workflow, timeout=self._timeout, tags=self._tags, job=job))
 
     def _known_record(self, row: Row, job: str) -> Record:
-        """What the journal says of a job; one that it lost is journaled again, so that its backend is asked for it."""
+        """Return the journal's record of a job; a lost one is written again, so that its backend is asked for the job."""
         history, name = self._client.history, self._client.settings.backend_names[0]
         if history.get(job) is None:
             history.record(job, backend=name, workflow=row.workflow.name, inputs=row.workflow.described(), tags=self._tags)
@@ -127,6 +128,7 @@ class Batch:
             try:
                 return await found.result()
             except asyncio.CancelledError:
+                # Shielded: a second Ctrl-C must not leave the job running.
                 await asyncio.shield(found.cancel())
                 raise
         except asyncio.CancelledError:
@@ -144,12 +146,13 @@ class Batch:
             await asyncio.to_thread(media.save_atomically, path, item.data, overwrite=True)
         files = [{"name": name, "bytes": len(item.data)} for name, item in zip(names, generation.outputs, strict=True)]
         cost, seconds = generation.cost.total_usd, generation.timings.total
+        # Written after the files: "done" promises that they are there with these sizes.
         self._manifest.add(row.key, "done", **told, seed=generation.seed, cost_usd=cost, seconds=seconds, files=files)
         self._client.history.saved(generation.job, paths)
         return Outcome(row, "succeeded", generation.job, tuple(names), generation.seed, cost, seconds)
 
     def _places(self, row: Row, generation: Generation) -> list[Path]:
-        """The row's own names; where one was taken meanwhile, names that only this row can have."""
+        """Return the row's own file names; where one was taken meanwhile, names that only this row can have."""
         folder, count = self._manifest.folder, len(generation.outputs)
         suffixes = [item.suffix for item in generation.outputs]
         own = [numbered_path(folder / row.target, index, count, suffix) for index, suffix in enumerate(suffixes)]

@@ -49,13 +49,13 @@ class Problem:
     error: RylaGenError
 
     def to_data(self) -> PlainData:
-        """The problem as plain data."""
+        """Return the problem as plain data."""
         return {"line": self.line, **self.error.to_data()}
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one row."""
+    """The outcome of one row."""
 
     row: Row
     state: RowState
@@ -68,7 +68,7 @@ class Outcome:
     error: RylaGenError | None = None
 
     def to_data(self) -> PlainData:
-        """The outcome as plain data."""
+        """Return the outcome as plain data."""
         return {
             "line": self.row.line,
             "workflow": self.row.workflow.name,
@@ -97,16 +97,16 @@ def is_gone(error: RylaGenError) -> bool:
 
 
 def chosen_name(line: int, workflow: Workflow, key: str) -> str:
-    """A name that tells people which row it was, and that no other row can get, even after rows were added in between."""
+    """Build a name that shows people which row it was, and that no other row can get, even after rows were added in between."""
     digest, _, number = key.partition("-")
     return f"{line:04d}-{workflow.name}-{digest[:SHOWN_KEY]}{f'-{number}' if number else ''}"
 
 
 def numbered_path(path: Path, index: int, count: int, suffix: str) -> Path:
-    """The file of one of several outputs, as ``Generation.save`` names them."""
+    """Return the file of one of several outputs, as ``Generation.save`` names them."""
     return path.with_name(f"{path.stem}{f'-{index}' if count > 1 else ''}{path.suffix or suffix}")
 
 
 def below(path: Path, folder: Path) -> str:
-    """A file's name below the folder, the same on every system."""
+    """Return a file's name below the folder, the same on every system."""
     return path.relative_to(folder).as_posix()

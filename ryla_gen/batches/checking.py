@@ -1,4 +1,4 @@
-"""Looks at every row before anything is sent: its pictures, its content's hash, the name of its file. Sends and writes nothing."""
+"""Check every row before anything is sent: its pictures, its content's hash, the name of its file. Sends and writes nothing."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ async def check_rows(
 
 
 async def _content(workflow: Workflow, summaries: dict[tuple[str, str], PlainData], references: media.References) -> str:
-    """The hash of a request as it was given: what is left to a default is not part of it, and where a picture lies neither."""
+    """Hash a request as it was given: values left to a default are not part of it, nor is the place of a picture."""
     fields = workflow.model_dump(mode="python", exclude_unset=True)
 
     async def summary(source: Any, kind: media.MediaKind, name: str) -> PlainData:
-        """Hash and size of a picture; one that many rows name is read once."""
+        """Return hash and size of a picture; one that many rows name is read once."""
         if isinstance(source, bytes):
             return media.describe(source)
         at = (kind, str(source))
@@ -84,7 +84,7 @@ def _target(entry: Entry, key: str) -> str:
 
 
 def _check_name(row: Row, entry: Entry, manifest: Manifest, names: dict[str, int], overwrite: bool) -> None:
-    other = names.setdefault(row.target.lower(), row.line)  # many file systems do not tell A from a
+    other = names.setdefault(row.target.lower(), row.line)  # many file systems do not distinguish A from a
     if other != row.line:
         raise InvalidInputError(f"output {row.target!r} is also the name in line {other}.", "Give each row its own name.")
     if entry.output is None or overwrite or manifest.finished(row.key) is not None:
@@ -99,7 +99,7 @@ def _check_name(row: Row, entry: Entry, manifest: Manifest, names: dict[str, int
 
 
 def _files_in_the_way(row: Row, folder: Path) -> list[Path]:
-    """Files that lie where this row would write."""
+    """List the existing files at which this row would write."""
     target = folder / row.target
     count = getattr(row.workflow, "batch_size", 1) if row.workflow.family != "upscale" else 1
     stems = [target.stem] if count == 1 else [f"{target.stem}-{index}" for index in range(count)]

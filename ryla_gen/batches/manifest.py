@@ -25,7 +25,7 @@ LOCK = ".batch.lock"
 
 @dataclass(slots=True)
 class _Known:
-    """What the manifest says of one key."""
+    """The manifest's entries for one key."""
 
     done: PlainData | None = None
     sent: str | None = None
@@ -35,7 +35,7 @@ class _Known:
 
 
 class Manifest:
-    """The memory of a folder.
+    """The record of what was sent and done in a folder.
 
     Args:
         folder: where the results go; need not exist yet.
@@ -53,7 +53,7 @@ class Manifest:
         self._read()
 
     def finished(self, key: str) -> PlainData | None:
-        """What was written when the row was done, if its files are still there, as long as they were."""
+        """Return the manifest's entry of the finished row, if its files are still there with their sizes."""
         done = self._of(key).done
         if done is None:
             return None
@@ -61,7 +61,7 @@ class Manifest:
         return done if there else None
 
     def unfinished_job(self, key: str) -> str | None:
-        """Job of this row whose end is unknown: its process was killed, or lost contact with it."""
+        """Return the job of this row whose end is unknown: its process was killed, or lost contact with it."""
         return self._of(key).sent
 
     def claims(self, key: str, name: str) -> bool:
@@ -75,12 +75,14 @@ class Manifest:
             StorageFailedError: it cannot be written.
         """
         entry = {"key": key, "state": state, "at": now(), **more}
+        # A line that was cut off by a crash is closed first, so that it cannot swallow the new one.
         line = ("" if self._whole else "\n") + json.dumps(entry, separators=(",", ":"), default=str) + "\n"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(line)
                 file.flush()
+                # On the disk before the job is sent: after a power cut the next run must know its id.
                 os.fsync(file.fileno())
         except OSError as error:
             raise StorageFailedError(f"{self.path} could not be written: {error.strerror or error}.") from None
@@ -137,6 +139,7 @@ class Manifest:
         known.claimed |= set(entry.get("claims", ()))
         if entry["state"] in ("sent", "saving"):
             known.sent = entry["job"]
+        # A failure that leaves the job's end open keeps its id, so that the next run asks for it instead of paying again.
         elif entry["state"] != "failed" or not entry.get("open", left_open(error_from_data(entry.get("error") or {}))):
             known.sent = None
         if entry["state"] == "done":
@@ -145,7 +148,7 @@ class Manifest:
 
 
 def _entry(line: str) -> PlainData | None:
-    """One line of the manifest; None for one that was torn when a machine died.
+    """Parse one line of the manifest; None for one that was cut off when a machine died.
 
     Raises:
         ValueError: a batch did not write it so.

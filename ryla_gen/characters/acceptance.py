@@ -11,7 +11,7 @@ from ..client.fallback import IN_PROCESS
 
 
 async def release_when_accepted(sent: Sequence[AsyncJob], held: AsyncExitStack) -> None:
-    """Let other processes look at the job once its backend has everything that was sent."""
+    """Release the lock for other processes once the backend has everything that was sent."""
     async with held:
         await asyncio.gather(*(wait_accepted(job) for job in sent))
 

@@ -53,7 +53,7 @@ ANGLES: dict[str, Angle] = {
 
 
 def chosen_angles(angles: Sequence[str | Angle] | None) -> tuple[Angle, ...]:
-    """Look up the views of a sheet; None is all of :data:`ANGLES`.
+    """Find the views of a sheet; None is all of :data:`ANGLES`.
 
     Raises:
         InvalidInputError: a name is none of ours, one comes twice, there are none, or too many.
@@ -132,7 +132,7 @@ STORED = ("name", "label", "prompt", "seed", "jobs")
 
 @dataclass(slots=True)
 class CharacterPlan:
-    """What one job is to make, as ``job.json`` keeps it."""
+    """The plan of one job, as ``job.json`` stores it."""
 
     id: str
     """Its uuid4."""
@@ -247,7 +247,7 @@ def progress_of(parts: Sequence[Shot]) -> CharacterProgress:
 
 
 def state_of_parts(parts: Sequence[Shot]) -> State:
-    """Say where the whole job is: it has ended when every picture has, and succeeded only with all of them."""
+    """Return the state of the whole job: it has ended when every picture has, and succeeded only with all of them."""
     states = {part.state for part in parts}
     if all(part.ended for part in parts):
         for final in ("failed", "expired", "canceled"):
@@ -278,7 +278,7 @@ def summary(job: str, kind: Kind, parts: Sequence[Shot], **more: Any) -> dict[st
 
 
 def reference(data: Mapping[str, Any] | None) -> str:
-    """Say in words which picture a job began with."""
+    """Describe which picture a job began with."""
     if data is None:
         return "no reference picture"
     return str(data.get("origin") or f"a picture of {data['bytes']} bytes, sha256 {str(data['sha256'])[:16]}…")

@@ -122,7 +122,7 @@ class AsyncCharacterJob:
         return files_of(self._plan.parts)
 
     async def updates(self) -> AsyncIterator[CharacterProgress]:
-        """How far it is, now and after every change, until it has ended."""
+        """Yield the progress, now and after every change, until the job has ended."""
         while True:
             changed = self._changed
             yield self.progress
@@ -232,11 +232,13 @@ class AsyncCharacterJob:
         if record is None:
             return await self._submit_part(part) if send else None
         ended = record.state in FINAL_STATES
+        # A retry that the user asks for is allowed whatever the error was.
         if ended and forced:
             self._requested.add(part.name)
         if ended and record.state != "succeeded":
             error = error_from_data(record.error) if record.error else JobCanceledError(f"The picture {part.name} was canceled.")
             part.state, part.error = cast(State, record.state), error
+        # The job may exist and be paid for, so it is looked for before a new one is sent.
         if part.error is None or outcome_unknown(part.error, taken=record.handle is not None):
             job = await self._reattach(part)
             if job is not None:
@@ -245,11 +247,11 @@ class AsyncCharacterJob:
             if not self._may_retry(part, again=again):
                 return None if ended else part.error
             self._new_attempt(part)
-        # Else it never arrived: the same id is sent again, and a backend that can tell runs no job twice.
+        # Otherwise it never arrived: the same id is sent again, and a backend that knows the id does not run it twice.
         return await self._submit_part(part) if send else None
 
     async def _reattach(self, part: Shot) -> AsyncJob | None:
-        """Take up a picture's job where it is; None when its backend has none, and then the part's error says why, if it knows."""
+        """Follow a picture's existing job; None when its backend has none, and then the part's error says why, if known."""
         if part.error is not None:
             self._rechecked.add(part.job)
         try:
@@ -268,6 +270,7 @@ class AsyncCharacterJob:
             request = requests.request(self._plan, part, self._base_image)
             job = await self._client.submit(request, job=part.job, parent=self.id, tags=self._plan.tags)
         except InvalidInputError as error:
+            # Without a journal entry nothing was sent: the request itself is wrong, and the caller has to know at once.
             if self._client.history.get(part.job) is None:
                 raise
             part.state, part.error = "failed", error
@@ -290,14 +293,14 @@ class AsyncCharacterJob:
         return again and part.error is not None and may_retry(part.error, journal.count_paid(self._client.history, part))
 
     def _new_attempt(self, part: Shot) -> None:
-        """Give a failed picture another job, and write that down before it is sent."""
+        """Make another job for a failed picture, and record it before it is sent."""
         self._requested.discard(part.name)
         part.jobs.append(new_job_id())
         part.state, part.error, part.fraction = "queued", None, 0.0
         self._folder.write(self._plan)
 
     def _refresh(self) -> None:
-        """Take over what another process did since the plan was read."""
+        """Merge what another process did since the plan was read."""
         for part, fresh in zip(self._plan.parts, self._folder.read().parts, strict=True):
             part.jobs = fresh.jobs
             self._folder.refresh(part)
@@ -306,7 +309,7 @@ class AsyncCharacterJob:
         """Follow one picture to its end, and further when a machine lost it."""
         while (generation := await self._await_result(part, job)) is None:
             if self._client.closed:
-                return  # only let go of
+                return  # released, not canceled
             following = await self._retry_decision(part, again=again)
             if following is None:
                 break
@@ -332,7 +335,7 @@ class AsyncCharacterJob:
             return None
 
     async def _retry_decision(self, part: Shot, *, again: bool) -> AsyncJob | None:
-        """What to follow after a job failed: the same one, asked for again when its end is open, else a new one, or nothing."""
+        """Choose the job to follow after a failure: the same one if its end is open, else a new one, or None."""
         if part.error is None or not (again or part.name in self._requested):
             return None
         if outcome_unknown(part.error) and part.job not in self._rechecked:
@@ -346,19 +349,21 @@ class AsyncCharacterJob:
     async def _resubmit(self, part: Shot) -> AsyncJob | None:
         failed = part.job
         async with self._folder.lock():
+            # Read again under the lock: another process may have retried or finished this picture meanwhile.
             self._refresh()
             if part.state == "succeeded":
                 return None
-            if part.job != failed:  # another process was faster
+            if part.job != failed:  # another process did it first
                 return self._attach(part, await self._client.jobs.get(part.job))
             self._new_attempt(part)
             try:
                 job = await self._submit_part(part)
-            except InvalidInputError as error:  # the reference picture is nowhere to be read: a person has to give it
+            except InvalidInputError as error:  # the reference picture cannot be read anywhere: the user has to give it again
                 part.state, part.error = "failed", error
                 return None
             if isinstance(job, RylaGenError):
                 return None
+            # The lock is held until the backend has the job, so that no other process sends the picture a second time.
             await wait_accepted(job)
             return job
 
@@ -376,6 +381,7 @@ class AsyncCharacterJob:
         parts = {part.name: part for part in self._plan.parts}
         self._client.history.update(self.id, state="running", started_at=self._plan.created_at)
         await asyncio.gather(*(self._follow(parts[name], job, again=again) for name, job in list(self._live.items())))
+        # A closed client only stops following; the pictures go on, and another process can take them up.
         if not self._client.closed and self.state in FINAL_STATES:
             await self._finish()
         self._notify()

@@ -44,11 +44,11 @@ def end_is_known(history: History, plan: CharacterPlan, folder: JobFolder) -> bo
 
 
 def count_paid(history: History, part: Shot) -> int:
-    """How many jobs of a picture a backend took."""
+    """Count the jobs of a picture that a backend took."""
     records = [history.get(job) for job in part.jobs]
     return sum(record is not None and record.handle is not None for record in records)
 
 
 def cost(history: History, job: str) -> float:
-    """What all pictures of a job cost, failed ones included; US dollars."""
+    """Sum what all pictures of a job cost, failed ones included; US dollars."""
     return sum(item.cost_usd or 0.0 for item in history.list(parent=job, limit=None))

@@ -1,4 +1,4 @@
-"""Which workflow makes each picture of a character job, and with which fields. Builds requests; sends nothing."""
+"""Choose which workflow makes each picture of a character job, and with which fields. Builds requests; sends nothing."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def checkpoint_fields(settings: Settings, workflow: str, *, nsfw: bool) -> dict[
 
 
 def _base_of_checkpoint(workflow: str) -> str | None:
-    """The base model of a workflow's own checkpoint: one of another base does not fit in its place."""
+    """Return the base model of a workflow's own checkpoint: only one of the same base can replace it."""
     field = workflow_class(workflow).model_fields.get("checkpoint")
     return next((row.base for row in all_weights() if field is not None and row.name == field.default), None)
 
 
 def checked_fields(workflow: str, fields: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Take further fields of a workflow, as a caller gave them.
+    """Check a workflow's further fields, as a caller gave them.
 
     Raises:
         InvalidInputError: the job decides one itself, or the workflow has none of that name.
@@ -79,12 +79,12 @@ def request(plan: CharacterPlan, part: Shot, base_image: bytes | None) -> Workfl
 
 
 def seeds(first: int, count: int) -> list[int]:
-    """Consecutive seeds; after the largest one comes 0."""
+    """Return consecutive seeds; after the largest one comes 0."""
     return [(first + index) % LARGEST_SEED for index in range(count)]
 
 
 def sheet_prompt(angle: str, who: str) -> str:
-    """What one picture of a sheet asks for."""
+    """Write the prompt for one picture of a sheet."""
     return SHEET_PROMPT.format(angle=angle, who=who.strip()).replace(", ,", ",")
 
 
@@ -125,7 +125,7 @@ async def read_again(plan: CharacterPlan, source: Any, references: media.Referen
 
 
 def _origin(source: Any) -> str | None:
-    """Where a picture can be read again; None for one that came as bytes."""
+    """Return where a picture can be read again; None for one that came as bytes."""
     if isinstance(source, os.PathLike) or (
         isinstance(source, str) and not source.lower().startswith(("data:", "http://", "https://"))
     ):

@@ -116,7 +116,7 @@ def save_sheet(plan: CharacterPlan, file: Path) -> None:
 
 
 def failure(plan: CharacterPlan) -> RylaGenError:
-    """Say which pictures did not come, as an error of the first one's class."""
+    """Build the error for the pictures that were not made, in the class of the first one's error."""
     lacking = [part for part in plan.parts if part.state != "succeeded"]
     first = next((part.error for part in lacking if part.error is not None), None)
     names = ", ".join(part.name for part in lacking)

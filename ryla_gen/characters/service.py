@@ -1,4 +1,4 @@
-"""The character job runner for async code: submit, look, retry, cancel, list. Knows no workflow's graph and no command."""
+"""Run character jobs in async code: submit, look, retry, cancel, list. Knows no workflow's graph and no command."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COUNT = 4
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What every kind of job is asked for."""
+    """The request fields that every kind of job shares."""
 
     kind: Kind
     nsfw: bool
@@ -197,12 +197,12 @@ class AsyncCharacters:
         return sorted(plans, key=lambda plan: plan.created_at, reverse=True)
 
     def _recall(self, plan: CharacterPlan) -> None:
-        """Say of each picture what the journal says."""
+        """Update each picture from the journal."""
         for part in plan.parts:
             record = self._client.history.get(part.job)
             if part.state == "succeeded" or record is None:
                 continue
-            if record.state == "succeeded":  # made, and not fetched yet
+            if record.state == "succeeded":  # the picture is made, but not fetched yet
                 part.state = "running"
             else:
                 part.state = record.state  # type: ignore[assignment]
@@ -226,7 +226,7 @@ class AsyncCharacters:
         plan = CharacterPlan(
             new_job_id(), asked.kind, backend, workflow, asked.nsfw, seed, now(), fields, described, tags, list(parts)
         )
-        for part in parts:  # whatever does not fit is said before anything is written or sent
+        for part in parts:  # errors of the request are raised before anything is written or sent
             requests.request(plan, part, data)
         folder = JobFolder(settings.home, plan.id)
         folder.make(plan)
@@ -249,7 +249,7 @@ class AsyncCharacters:
 
 
 def _first(seed: int | None) -> int:
-    """The seed a job begins with.
+    """Return the seed a job begins with.
 
     Raises:
         InvalidInputError: it is no seed.

@@ -1,4 +1,4 @@
-"""Where a character job lies between processes: a folder with its plan and the pictures that are there. Sends nothing.
+"""Store a character job between processes: a folder with its plan and the pictures that are there. Sends nothing.
 
 ``<home>/characters/<job id>/``: ``job.json``, one file per picture, ``sheet.png``. A reference picture is never kept.
 """
@@ -91,7 +91,7 @@ class JobFolder:
         return plan
 
     def refresh(self, part: Shot) -> None:
-        """Look on the disk whether a picture is there, and take it over."""
+        """Check whether a picture is on the disk, and add it to the plan."""
         found = sorted(self.path.glob(f"{part.name}.*"))
         if found:
             part.state, part.path, part.fraction, part.error = "succeeded", found[0], 1.0, None
@@ -122,11 +122,12 @@ class JobFolder:
             StorageFailedError: another process does not let go.
 
         """
-        # Not bound to a thread: taken and given back on whichever one the event loop runs.
+        # Not bound to a thread: the lock is taken and released on whichever thread the event loop runs.
         held = file_lock(self.path / LOCK, thread_local=False)
         deadline = asyncio.get_running_loop().time() + patience
         while True:
             try:
+                # Never waits inside: a blocking lock would stop the event loop, and all other jobs with it.
                 held.acquire(timeout=0)
                 break
             except Timeout:
@@ -134,7 +135,7 @@ class JobFolder:
                     raise self._busy(patience) from None
                 await asyncio.sleep(LOOK_SECONDS)
         try:
-            with suppress(OSError):  # for people alone
+            with suppress(OSError):  # only for people: no code reads it
                 (self.path / OWNER).write_text(str(os.getpid()))
             yield
         finally:

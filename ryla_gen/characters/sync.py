@@ -1,4 +1,4 @@
-"""The character job runner for plain code: the async one, driven on the client's private thread. Holds no logic of its own."""
+"""Run character jobs in synchronous code: drives the async runner on the client's private thread. Must not hold other logic."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .service import COUNT, AsyncCharacters
 
 
 class CharacterJob:
-    """One job of several pictures, for plain code. Get one from ``Characters``."""
+    """One job of several pictures, for synchronous code. Get one from ``Characters``."""
 
     def __init__(self, job: AsyncCharacterJob, loop_thread: LoopThread, owner: object) -> None:
         self._job = job
@@ -66,7 +66,7 @@ class CharacterJob:
         return self._job.pictures
 
     def updates(self) -> Iterator[CharacterProgress]:
-        """How far it is, now and after every change, until it has ended."""
+        """Yield the progress, now and after every change, until the job has ended."""
         return self._loop_thread.iterate(self._job.updates)
 
     def handed_in(self) -> None:

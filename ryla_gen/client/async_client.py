@@ -128,7 +128,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         job: str | None = None,
         parent: str | None = None,
     ) -> AsyncJob:
-        """Hand a workflow to the backend and return its job at once.
+        """Submit a workflow to the backend and return its job at once.
 
         Args:
             workflow: what to run.
@@ -157,7 +157,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
             found = await self.jobs.take_up(before)
             if found is not None:
                 return found
-            workflow = workflow.with_seed(before.seed)  # that of the journal: the result will say it
+            workflow = workflow.with_seed(before.seed)  # the seed that the journal has, so that the result agrees with it
         order = Order(job or new_job_id(), timeout, tuple(tags), measure_consistency, parent, journaled=before is not None)
         return self._outcomes.follow(await self._send(workflow, order, self._backend))
 
@@ -315,7 +315,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
             raise found from error
 
     def _say_backend(self) -> None:
-        """Say once per process that nothing was configured, so that the emulator is not mistaken for a model."""
+        """Tell the user once per process that nothing was configured, so that the emulator is not mistaken for a model."""
         if self.settings.origin("backend") == "default" and "backend" not in _said:
             _said.add("backend")
             print(f"ryla-gen: {self.settings.backend_reason}", file=sys.stderr)  # noqa: T201 - for the person, once

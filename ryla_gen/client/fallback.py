@@ -37,12 +37,13 @@ class Skipped:
     message: str
 
     def to_data(self) -> PlainData:
-        """As plain data, for the journal and for an error's details."""
+        """Return the skipped backend as plain data, for the journal and for an error's details."""
         return asdict(self)
 
 
 def moves_on(error: RylaGenError) -> bool:
     """Whether another backend may be tried after this error."""
+    # Both must hold: certainly nothing started, and another backend could accept what this one refused.
     return error.started == "no" and (isinstance(error, MOVABLE) or error.details.get("status") == TOO_LARGE)
 
 

@@ -66,7 +66,7 @@ class AsyncJob:
         return self._outcome.done()
 
     async def events(self) -> AsyncIterator[Event]:
-        """Every event from the first one on; ends after ``Finished``. Leaving early does not stop the job."""
+        """Yield every event from the first one on; ends after ``Finished``. Leaving early does not stop the job."""
         known = self._started_at
         async for event in self._ticket.events():
             if known is not None and isinstance(event, Started):
@@ -106,7 +106,7 @@ class AsyncJob:
 
 
 def state_of(error: BaseException | None) -> State:
-    """The final state that an outcome means."""
+    """Return the final state that an outcome means."""
     if error is None:
         return "succeeded"
     code = getattr(error, "code", "internal")

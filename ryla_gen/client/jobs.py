@@ -152,7 +152,7 @@ class AsyncJobs:
             self._outcomes.settle(record.id, None, error)
 
     async def locate(self, record: Record) -> Whereabouts | None:
-        """Say where a server of one's own has a job; the server sends messages about it only to the process that submitted it.
+        """Find a job on the user's own server, which sends messages about it only to the process that submitted it.
 
         Returns:
             None when the job is not on such a server.
@@ -212,7 +212,7 @@ class AsyncJobs:
 
 
 def _request(told: RemoteRequest) -> Workflow:
-    """The request behind a job of another machine: its own workflow where this machine knows it, else the graph that runs."""
+    """Rebuild the request of a job from another machine: its workflow if this machine knows it, else the graph that runs."""
     try:
         found = rebuilt(told.workflow, told.inputs)
     except InvalidInputError:

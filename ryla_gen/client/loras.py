@@ -144,7 +144,7 @@ class AsyncLoras:
         return self._library
 
     async def _find_stored(self, library: Library, lora_id: str, source: str, wishes: PushOptions) -> Pushed | None:
-        """Look at the hub's file first: what is stored already, or of no use, need not even be downloaded."""
+        """Check the hub's file first: one that is stored already, or does not fit, is not downloaded."""
         token = os.environ.get("HF_TOKEN") or None
         digest = await asyncio.to_thread(hub_hash, source, token)
         card = await library.has(lora_id, digest) if digest is not None else None
@@ -202,7 +202,7 @@ class Loras:
 
 
 class _Hearer:
-    """Passes progress on until the push ends, then stops work that still runs in a thread, which cannot be canceled."""
+    """Forwards progress until the push ends, then stops work that still runs in a thread, which cannot be canceled."""
 
     def __init__(self, show: Show | None) -> None:
         self._show = show or _no_progress

@@ -1,4 +1,4 @@
-"""The client's typed methods, one line per workflow, without writing a field twice. Knows no backend.
+"""Define the client's typed methods, one line per workflow, without writing a field twice. Knows no backend.
 
 The lines between ``begin generated`` and ``end generated`` come from the registry: ``python -m docs_tools``.
 """
@@ -25,7 +25,7 @@ R = TypeVar("R")
 
 
 class WorkflowRunner(Generic[R]):
-    """Something that runs a workflow and gives an ``R``: a generation, or an awaitable of one."""
+    """Something that runs a workflow and returns an ``R``: a generation, or an awaitable of one."""
 
     def run(self, workflow: Workflow) -> R:
         """Run a workflow."""

@@ -108,7 +108,7 @@ class Outcomes:
         known = self._history.get(job)
         if self.closing and generation is None:
             if known is None or known.backend != "emulator":
-                return  # the job goes on without us
+                return  # the job continues on its backend
             error = JobExpiredError("The client was closed, and the emulator with it.")
         if isinstance(error, RylaGenError) and (error.details.get("contact_lost") or self._elsewhere(known, error)):
             self._history.update(job, error=error.to_data())
@@ -121,6 +121,7 @@ class Outcomes:
             columns["error"] = error.to_data()
         if generation is not None:
             columns |= {
+                # A job that was out of contact has an error in its row, which its success replaces.
                 "error": None,
                 "seed": generation.seed,
                 "gpu": generation.cost.gpu,

@@ -35,7 +35,7 @@ def check_call(workflow: object, timeout: object, tags: object) -> None:
 
 
 def references_of(settings: Settings) -> References:
-    """Which references to pictures and videos a caller's settings allow."""
+    """Return which references to pictures and videos a caller's settings allow."""
     return References("bytes" if settings.references == "bytes" else "any", settings.allow_private_addresses)
 
 
@@ -130,7 +130,7 @@ def to_typed_error(error: BaseException, job: str) -> BaseException:
 
 
 def not_reached(record: Record) -> JobNotFoundError:
-    """Say that no backend has a job, and where to look instead."""
+    """Return the error that no backend has a job, with where to look instead."""
     text = f"The job {record.id} never reached its backend (state: {record.state})."
     if record.workflow.startswith("character_"):
         text = f"The job {record.id} consists of several pictures, each with its own job."

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a call asks for besides the workflow."""
+    """The options of a call besides the workflow."""
 
     job: str
     """The job's id."""
@@ -61,7 +61,7 @@ class SentJob:
     """When its graph began, where the journal has that from an earlier process; ISO 8601 UTC."""
 
     def to_data(self) -> dict[str, Any]:
-        """Say as plain data where the job is."""
+        """Return as plain data where the job is."""
         seed = getattr(self.workflow, "seed", None)
         told = {"job": self.job, "handle": self.ticket.handle, "workflow": self.workflow.name, "backend": self.backend}
         return {**told, "seed": seed, "skipped": list(self.skipped)}
@@ -117,12 +117,14 @@ class Submission:
             if not moved and not order.journaled:
                 telemetry.emit(telemetry.describe_request(ready, job=order.job, backend=name, has_seed=seeded), self._settings)
             measure = order.measure_consistency
+            # From here on money may be spent: everything that can refuse the job has run before.
             ticket = await backend.submit(ready, job=order.job, timeout=admitted.timeout, measure_consistency=measure)
             await self._wait_arrived(ticket, name, order, last=name == names[-1])
             return ticket, backend.measures_consistency
 
         name, (ticket, measures), skipped = await first_accepting(names, attempt)
         told: Mapping[str, list[PlainData]] = {"skipped": [item.to_data() for item in skipped]} if skipped else {}
+        # By its handle another process finds the job. After a crash before this line, the backend is asked by the job's id.
         self._history.update(order.job, handle=ticket.handle, **told)
         said = notices(told.get("skipped", []), name)
         if order.measure_consistency and not measures:
@@ -133,7 +135,7 @@ class Submission:
     async def _wait_arrived(self, ticket: Ticket, name: str, order: Order, *, last: bool) -> None:
         """Wait until a server that stays has the job: the caller may end then. What it refuses may go to the next backend."""
         if last and name == "emulator":
-            return  # it ends with this process
+            return  # the emulator ends with this process
         try:
             started = await wait_accepted(ticket, name)
         except Exception as error:

@@ -113,7 +113,7 @@ class Client(Methods[Generation]):
         job: str | None = None,
         parent: str | None = None,
     ) -> Job:
-        """Hand a workflow to the backend and return its job at once; see :meth:`AsyncClient.submit`."""
+        """Submit a workflow to the backend and return its job at once; see :meth:`AsyncClient.submit`."""
         work = self._client.submit(
             workflow, timeout=timeout, tags=tags, measure_consistency=measure_consistency, job=job, parent=parent
         )
@@ -191,7 +191,7 @@ class Job:
         return self._job.done
 
     def events(self) -> Iterator[Event]:
-        """Every event from the first one on; ends after ``Finished``. Leaving early does not stop the job."""
+        """Yield every event from the first one on; ends after ``Finished``. Leaving early does not stop the job."""
         return self._loop_thread.iterate(self._job.events)
 
     def result(self, timeout: float | None = None) -> Generation:

@@ -1,4 +1,4 @@
-"""Ask a server of one's own where a job is, stop it there, and find out which jobs are lost. Must not send a job."""
+"""Find a job on the user's own server, stop it there, and find out which jobs are lost. Must not send a job."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Lost:
 
 
 async def locate(settings: Settings, record: Record) -> Whereabouts | None:
-    """Say where a server of one's own has a job; None when it is not on such a server."""
+    """Find a job on the user's own server; None when its backend is not such a server."""
     if record.backend != "comfyui" or not settings.comfyui_url:
         return None
     prompt_id = _prompt_id(record)
@@ -41,7 +41,7 @@ async def locate(settings: Settings, record: Record) -> Whereabouts | None:
 
 
 async def stop(settings: Settings, record: Record) -> JobCanceledError | None:
-    """Take a job out of the queue of a server of one's own, or interrupt it.
+    """Remove a job from the queue of the user's own server, or interrupt it.
 
     Returns:
         The end to journal; None when the job was not there, or had ended before it could be stopped.
@@ -59,7 +59,7 @@ async def stop(settings: Settings, record: Record) -> JobCanceledError | None:
         return None
     error = JobCanceledError(f"The job {record.id} was canceled.")
     start, end = (next((item.at for item in said if isinstance(item, kind)), 0.0) for kind in (ExecutionStart, PromptEnd))
-    if start and end:  # what the server itself says
+    if start and end:  # the run time that the server itself reports
         error.details |= {"gpu_seconds": end - start, "cost_usd": (end - start) * settings.comfyui_hourly_usd / 3600}
     return error
 
@@ -97,7 +97,7 @@ async def _ask(address: str, records: Sequence[Record], found: Lost) -> None:
         # As an argument: the configured credentials go to their own server only, and this address may be another one.
         settings = Settings.load(backend="comfyui", comfyui_url=address)
         async with asyncio.timeout(ANSWER_SECONDS), connect(settings, connect_timeout=ANSWER_SECONDS) as server:
-            queue = await server.queue()  # first: prompts move from there to the history
+            queue = await server.queue()  # the queue first: prompts move from there to the history
             for record in records:
                 prompt_id = _prompt_id(record)
                 if prompt_id in (*queue.running, *queue.pending) or await server.history(prompt_id) is not None:
@@ -111,7 +111,7 @@ async def _ask(address: str, records: Sequence[Record], found: Lost) -> None:
 
 
 async def _last_entry(server: ComfyClient, prompt_id: str) -> Mapping[str, Any]:
-    """The history entry of a prompt that was interrupted; empty when it takes too long to stop."""
+    """Wait for the history entry of a prompt that was interrupted; empty when it takes too long to stop."""
     for _ in range(round(STOP_SECONDS / STOP_PAUSE)):
         entry = await server.history(prompt_id)
         if entry is not None:

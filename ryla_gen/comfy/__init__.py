@@ -1,1 +1,1 @@
-"""Speak with one ComfyUI server: protocol, messages, node schemas. Must not know a workflow or a cost."""
+"""Talk to one ComfyUI server: protocol, messages, node schemas. Must not know a workflow or a cost."""

@@ -51,7 +51,7 @@ _PROMPT_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """The server took the prompt."""
+    """A prompt that the server accepted."""
 
     prompt_id: str
     number: float | None = None
@@ -141,7 +141,7 @@ class ComfyClient:
     async def submit(
         self, graph: Mapping[str, Any], *, prompt_id: str, extra_pnginfo: Mapping[str, Any] | None = None
     ) -> Submitted:
-        """Hand a graph to the server, once. When the answer is lost, the queue and the history say whether it was taken.
+        """Send a graph to the server, once. When the answer is lost, the queue and the history say whether it was taken.
 
         Args:
             graph: API format.
@@ -160,6 +160,7 @@ class ComfyClient:
                 await self._socket.open()
         sending = asyncio.ensure_future(self._submit(body, prompt_id))
         try:
+            # Shielded: a request that is cut off halfway would leave open whether the server has the prompt.
             return await asyncio.shield(sending)
         except asyncio.CancelledError:
             # The caller is gone, so nothing would follow this prompt: if the server takes it after all, take it back first.
@@ -190,10 +191,12 @@ class ComfyClient:
                 "POST", "/prompt", sending=len(body), data=io.BytesIO(body), headers={"Content-Type": "application/json"}
             )
         except (BackendUnreachableError, ServerUnhealthyError) as error:
+            # Only a request that never left is certain not to run, so another backend may be tried.
             if error.details.get("sent") is False:
                 error.started = "no"
                 raise
             return await self._taken_anyway(prompt_id, error)
+        # A proxy answered in the server's place: ComfyUI may have taken the prompt all the same.
         if answer.from_gateway:
             return await self._taken_anyway(prompt_id, errors.http_error(answer, self.address))
         if answer.status != 200:
@@ -206,6 +209,7 @@ class ComfyClient:
 
     async def _accepted_prompt(self, reply: PlainData, prompt_id: str) -> Submitted:
         if reply["prompt_id"] != prompt_id:
+            # A server that chose its own id runs a prompt that no one can follow.
             await self._withdraw(reply["prompt_id"], at_once=True)
             hint = "Update ComfyUI on the server: this package needs 0.3.71 or later."
             raise ContractMismatchError("The server is too old: it does not accept a prompt id from its client.", hint)
@@ -223,6 +227,7 @@ class ComfyClient:
             log.debug("the answer to prompt %s was lost (%s), but the server has it", prompt_id, error.message)
             self._socket.submitted(prompt_id)
             return Submitted(prompt_id)
+        # It may still appear: a large graph is validated for seconds before it is queued.
         self._socket.spawn(self._withdraw(prompt_id, at_once=True))
         message = f"The graph was sent, but the server does not have it. {error.message}"
         raise ServerUnhealthyError(message, "It can be sent again under a new id.", {**error.details, "sent": True})
@@ -283,18 +288,19 @@ class ComfyClient:
         await self.delete(prompt_id)
         await self.interrupt(prompt_id)
         if stream is not None and not stream.started:
+            # ComfyUI sends no message when a waiting prompt is deleted, so the stream's end has to be asked for.
             await self._socket.look()
 
     async def queue(self) -> Queue:
-        """The running and the waiting prompts."""
+        """List the running and the waiting prompts."""
         return read_queue(await self._transport.json("GET", "/queue", limit=QUEUE_LIMIT))
 
     async def queued_graphs(self) -> list[PlainData]:
-        """The graphs that run or wait, in API format."""
+        """List the graphs that run or wait, in API format."""
         return graphs_of(await self._transport.json("GET", "/queue", limit=QUEUE_LIMIT))
 
     async def prompt(self, prompt_id: str) -> list[Any] | None:
-        """Number, id, graph and further data of a prompt that the server has, waiting, running or ended; None where it has none."""
+        """Return number, id, graph and further data of a waiting, running or ended prompt; None if the server does not have it."""
         # The queue first: prompts move from there to the history.
         queued = entries_of(await self._transport.json("GET", "/queue", limit=QUEUE_LIMIT))
         ended = (await self.history(prompt_id) or {}).get("prompt")
@@ -302,12 +308,12 @@ class ComfyClient:
         return next(found, None)
 
     async def history(self, prompt_id: str) -> PlainData | None:
-        """The history entry of a finished prompt: outputs, status, messages; None when there is none."""
+        """Return the history entry of a finished prompt: outputs, status, messages; None when there is none."""
         entry = (await self._transport.json("GET", f"/history/{_check_prompt_id(prompt_id)}", limit=HISTORY_LIMIT)).get(prompt_id)
         return entry if isinstance(entry, dict) else None
 
     async def locate(self, prompt_ids: Sequence[str]) -> dict[str, Whereabouts]:
-        """Where these prompts are. Asks the queue first, then the history: prompts move that way and no other."""
+        """Find these prompts on the server. Ask the queue first, then the history: prompts move that way and no other."""
         queue = await self.queue()
         found: dict[str, Whereabouts] = {}
         for prompt_id in prompt_ids:
@@ -354,7 +360,7 @@ class ComfyClient:
     # The server
 
     async def object_info(self, *, refresh: bool = False) -> PlainData:
-        """Every node class with its inputs; asked for once per client unless ``refresh``."""
+        """Return every node class with its inputs; asked for once per client unless ``refresh``."""
         async with self._nodes_lock:
             if self._nodes is None or refresh:
                 told = await self._transport.json("GET", "/object_info", limit=NODES_LIMIT)
@@ -362,11 +368,11 @@ class ComfyClient:
             return self._nodes
 
     async def system_stats(self) -> PlainData:
-        """Versions and devices. An answer is no proof of life: the prompt worker may be dead behind it."""
+        """Return versions and devices. An answer does not prove that prompts still run: the thread that runs them may be dead."""
         return await self._transport.json("GET", "/system_stats")
 
     async def log(self) -> list[tuple[str, str]]:
-        """The newest pieces of the server's log (ComfyUI keeps 300), each with its time; empty where it is not shown."""
+        """Return the newest pieces of the server's log (ComfyUI keeps 300), each with its time; empty where it is not shown."""
         answer = await self._transport.call("GET", "/internal/logs/raw")
         body = answer.json() if answer.status == 200 else None
         entries = body.get("entries") if isinstance(body, dict) else None
@@ -376,7 +382,7 @@ class ComfyClient:
         return [(str(at), text) for at, text in said if isinstance(text, str)]
 
     async def models(self, folder: str) -> list[str]:
-        """File names in one of the server's model folders, such as ``loras``; empty when the server knows no such folder."""
+        """List the files in one of the server's model folders, such as ``loras``; empty when the server knows no such folder."""
         answer = await self._transport.call("GET", f"/models/{quote(folder, safe='')}")
         if answer.status == 404:
             return []

@@ -1,4 +1,4 @@
-"""Make a client for a ComfyUI server of one's own: address, credentials, certificates. Must not send or show a secret."""
+"""Make a client for a ComfyUI server that the user runs: address, credentials, certificates. Must not send or show a secret."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def connect(settings: Settings, **options: Any) -> ComfyClient:
 
 
 def no_server() -> BackendNotConfiguredError:
-    """The error of settings that name no address."""
+    """Return the error for settings without a server address."""
     once, always = "for one command --url http://HOST:8188", "for all ryla-gen config set comfyui.url http://HOST:8188"
     return BackendNotConfiguredError("The comfyui backend has no server.", f"Set it: {once}, {always}, or COMFYUI_POD_URL.")
 
 
 def authorization(token: str | None, user: str | None, password: str | None) -> dict[str, str]:
-    """The header of these credentials; none when there are none. A token goes before a user and a password.
+    """Build the header for these credentials; empty when there are none. A token takes precedence over user and password.
 
     Raises:
         InvalidInputError: they hold what no header can carry; the message does not repeat them.
@@ -68,7 +68,7 @@ def authorization(token: str | None, user: str | None, password: str | None) -> 
 
 
 def _certificates(settings: Settings) -> tls.SSLContext | bool:
-    """What aiohttp checks certificates against: the system's authorities, one of one's own, or nothing."""
+    """Return what aiohttp checks certificates against: the system's authorities, a given file, or nothing."""
     if not str(settings.comfyui_url).startswith("https:"):
         return True
     if not settings.comfyui_tls_verify:
@@ -85,7 +85,7 @@ def _certificates(settings: Settings) -> tls.SSLContext | bool:
     try:
         # Beside the system's authorities, not instead of them: a redirect of DNS to a public certificate still has to be ours.
         return tls.create_default_context(cafile=str(settings.comfyui_tls_ca))
-    except OSError as error:  # ssl.SSLError is one
+    except OSError as error:  # includes ssl.SSLError
         raise StorageFailedError(
             f"The certificate authority's file {settings.comfyui_tls_ca} cannot be read: {error.strerror or error}.",
             "Give a PEM file: ryla-gen config set comfyui.tls_ca FILE.pem",

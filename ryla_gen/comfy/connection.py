@@ -25,7 +25,7 @@ STABLE = 1.0
 
 
 class Listener(Protocol):
-    """What a connection calls on its owner."""
+    """The methods of its owner that a connection calls."""
 
     @property
     def wanted(self) -> bool:
@@ -33,19 +33,19 @@ class Listener(Protocol):
         ...
 
     def on_connect(self) -> None:
-        """Take note that the websocket is open."""
+        """Handle that the websocket opened."""
         ...
 
     def receive(self, frame: aiohttp.WSMessage) -> None:
-        """Take one frame."""
+        """Receive one frame."""
         ...
 
     def on_disconnect(self) -> None:
-        """Take note that the websocket closed: messages sent meanwhile are lost."""
+        """Handle that the websocket closed: messages sent meanwhile are lost."""
         ...
 
     def give_up(self, error: RylaGenError) -> None:
-        """Take note that there will be no connection any more."""
+        """Handle that there will be no further connection."""
         ...
 
 
@@ -68,12 +68,13 @@ class Connection:
         self._opened: asyncio.Future[None] | None = None
 
     async def open(self) -> None:
-        """Be connected. Raises when the first attempt fails, or when the server is gone for good."""
+        """Connect. Raises when the first attempt fails, or when the server is gone for good."""
         if self._run is None or self._run.done():
             self._opened = asyncio.get_running_loop().create_future()
             self._run = asyncio.create_task(self._keep(), name="comfy-websocket")
             self._run.add_done_callback(self._pass_fault)
         assert self._opened is not None
+        # Shielded: several callers wait for one connection, and one that is canceled must not end it for the others.
         await asyncio.shield(self._opened)
 
     async def close(self) -> None:
@@ -110,6 +111,7 @@ class Connection:
                     self._give_up(_gone_error(None, now - outage))
                     return
                 first = False
+            # A dropped connection that no prompt needs is not opened again; the next open() does that.
             if not self._listener.wanted:
                 self._give_up(
                     BackendUnreachableError("The connection was lost, and nothing is waiting for it.", "", {"sent": False})

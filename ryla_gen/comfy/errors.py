@@ -79,7 +79,7 @@ _GATEWAY = frozenset({502, 503, 504, 520, 521, 522, 523, 524})
 
 
 def folder_of(class_type: str, name: str) -> str:
-    """The server folder whose files an input of a node names; empty when it is not known."""
+    """Return the server folder whose files a node's input names; empty when it is not known."""
     return _FOLDERS_OF_CLASS.get((class_type, name)) or FOLDERS.get(name, "")
 
 
@@ -92,7 +92,7 @@ class HttpAnswer:
     media_type: str = ""
 
     def json(self) -> Any:
-        """The body as JSON, or None when it is none."""
+        """Return the body as JSON, or None when it is not JSON."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
@@ -163,7 +163,7 @@ def too_slow(address: str, seconds: float) -> ServerUnhealthyError:
 
 
 def refusal(body: Mapping[str, Any]) -> RylaGenError:
-    """The error behind ``{"error": …, "node_errors": …}``, of a 400 or of a 200 that dropped outputs."""
+    """Build the error from ``{"error": …, "node_errors": …}``, the body of a 400 or of a 200 that dropped outputs."""
     faults = list(_faults(body.get("node_errors")))
     whole = body.get("error")
     whole = whole if isinstance(whole, dict) else {}
@@ -203,7 +203,7 @@ class _Fault:
         return self.is_missing_file and ("lora" in self.input.lower() or "lora" in self.class_type.lower())
 
     def details(self) -> PlainData:
-        """Which node, class and input."""
+        """Return which node, class and input the error is about."""
         return {"node_id": self.node_id, "class_type": self.class_type, "input": self.input, "error_type": self.kind}
 
 
@@ -348,7 +348,7 @@ def node_error(error: ExecutionError, causes: Sequence[str] = ()) -> RylaGenErro
             f"{where}: the server could not store a file: {said}", "Free some space on the server's disk.", details
         )
     hint = "The server's own memory (RAM) is full: restart it, or use a machine with more." if kind == "MemoryError" else ""
-    if kind.endswith("SafetensorError"):  # the name is right, and the bytes are not
+    if kind.endswith("SafetensorError"):  # the file's name is right, but its content is damaged
         hint = "A weights file on the server is damaged or incomplete: ryla-gen weights verify WORKFLOW --local COMFYUI/models"
     return NodeFailedError(f"{where}: {what}", hint, {**details, "exception_message": said, **({"causes": led} if led else {})})
 

@@ -27,7 +27,7 @@ from .messages import (
 
 @dataclass(frozen=True, slots=True)
 class StreamCallbacks:
-    """What a stream needs from its websocket."""
+    """The functions that a stream needs from its websocket."""
 
     open: Callable[[], Awaitable[None]]
     """Be connected; raises when that fails."""
@@ -102,13 +102,14 @@ class PromptStream(AsyncIterator[Message]):
             self._finish()
 
     def receive(self, message: Message) -> None:
-        """Take one message of the websocket."""
+        """Receive one message of the websocket."""
         if self.ended or (isinstance(message, ExecutionStart) and self.started):
             return
         self.quiet_since, self.suspect = time.monotonic(), False
         match message:
             case PreviewImage():
                 self._preview = message
+            # Not an end by itself: the websocket now has the end read from the history, where the server has written it.
             case Idle():
                 self.idle = True
             case PromptEnd() if self.gap:
@@ -118,7 +119,7 @@ class PromptStream(AsyncIterator[Message]):
         self._wake.set()
 
     def apply_whereabouts(self, where: Whereabouts, *, quiet: bool) -> None:
-        """Take what the server's queue and history say about the prompt.
+        """Apply what the server's queue and history say about the prompt.
 
         Args:
             where: where the prompt is.
@@ -126,6 +127,7 @@ class PromptStream(AsyncIterator[Message]):
         """
         self.quiet_since = time.monotonic()
         match where.place:
+            # A position is always news. The cases below count only if the websocket's own message must have been missed.
             case "pending":
                 self._update_position(where)
             case "running" if self.gap or quiet:
@@ -144,9 +146,10 @@ class PromptStream(AsyncIterator[Message]):
             self.receive(QueuePosition(self.prompt_id, where.position))
 
     def _handle_absent(self) -> None:
-        """The server does not know the prompt."""
+        """Handle a prompt that the server does not know: one answer is suspicious, a second one means that it is lost."""
         if self.cancelled or (not self.gap and not self.started):
             self._finish_from_history([ExecutionInterrupted(self.prompt_id)])  # deleting a pending prompt sends no message
+        # Started, yet unknown to the server: the message of its end may still be on the way, so only a second look decides.
         elif self.gap or self.suspect:
             message = f"The server lost the prompt {self.prompt_id}: it is neither in its queue nor in its history."
             hint = "ComfyUI was probably restarted. The request was not the cause and can be sent again."
@@ -159,6 +162,7 @@ class PromptStream(AsyncIterator[Message]):
         for message in recalled:
             known = isinstance(message, NodeExecuted) and message.node in self._executed
             if not known and not (isinstance(message, ExecutionStart) and self.started):
+                # The websocket's own end is the original; the history repeats it only as far as it keeps it.
                 self._append(self._held_end if isinstance(message, PromptEnd) and self._held_end is not None else message)
 
     def _append(self, message: Message) -> None:

@@ -48,7 +48,7 @@ async def examine_queue(client: ComfyClient, *, seconds: float = WATCH_SECONDS) 
             first = await client.queue()  # another client's prompt may have come first
         except ServerUnhealthyError as error:
             return Health(moves=False, message=f"empty, but the smallest graph does not run: {error.message}", hint=error.hint)
-        except RylaGenError as error:  # it was refused, which says nothing about the queue
+        except RylaGenError as error:  # the prompt was refused, which says nothing about the queue
             return Health(moves=True, message=f"empty; the smallest graph could not be tried: {error.message}")
     return await _watch(client, first, seconds)
 
@@ -73,7 +73,7 @@ async def _watch(client: ComfyClient, first: Queue, seconds: float) -> Health:
 
 
 async def _log_lines(client: ComfyClient) -> list[tuple[str, str]]:
-    """What the server's log shows, without the arrivals of prompts: those come when the thread that runs them is dead, too."""
+    """Read the server's log without the arrivals of prompts: those are logged even when the thread that runs them is dead."""
     try:
         return [piece for piece in await client.log() if "got prompt" not in piece[1]]
     except RylaGenError:

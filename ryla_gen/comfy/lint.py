@@ -14,7 +14,7 @@ UNDECLARED = ("control_after_generate",)
 
 
 def oddities(graph: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Say, a sentence each, what a valid graph in API format will not do as it stands there.
+    """Describe, a sentence each, what a valid graph in API format will not do as it is written.
 
     ComfyUI rounds sizes off the step down (100×100 gives 96×96), turns texts into numbers, cuts 64.7 to 64, and ignores
     inputs that a node does not have, such as misspelt ones.
@@ -36,7 +36,7 @@ def oddities(graph: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]])
 
 
 def ignored_inputs(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """Inputs that a server ignores silently, each with the names that may have been meant."""
+    """Yield inputs that a server ignores silently, each with the names that may have been meant."""
     known = live_specs(schema, node.get("inputs") or {})
     for name in unknown_inputs(node, schema):
         if name not in UNDECLARED and not is_page_input(str(node.get("class_type")), name):
@@ -44,7 +44,7 @@ def ignored_inputs(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterat
 
 
 def unknown_choices(schema: Mapping[str, Any], inputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Choices with inputs of their own (``resize_type``) that are missing or none of the options: the node fails when it runs."""
+    """Yield choices with inputs of their own (``resize_type``) that are missing or not among the options: the node fails later."""
     for spec in {**input_specs(schema), **live_specs(schema, inputs)}.values():
         keys = [option.get("key") for option in choices_of(spec)] if spec.dynamic else []
         if keys and not is_link(inputs.get(spec.name)) and inputs.get(spec.name) not in keys:
@@ -61,7 +61,7 @@ def _odd_value(spec: InputSpec, value: Any) -> Iterator[str]:
         try:
             number = int(value)
         except (ValueError, OverflowError):
-            return  # refused anyway
+            return  # the server refuses it anyway
         if number != value:
             yield f"{spec.name}={value!r} is read as {number}"
         value = number

@@ -30,24 +30,24 @@ class ServerLog:
         self._lock = threading.Lock()
 
     def add(self, line: str) -> None:
-        """Note a line, if it is one of those that are looked for."""
+        """Keep a line, if it is one of those that are looked for."""
         if NOT_LOADED.search(line) or EXECUTED.search(line):
             with self._lock:
                 self._lines.append(line)
                 self._count += 1
 
     def mark(self) -> int:
-        """The number of the next line."""
+        """Return the number of the next line."""
         return self._count
 
     def since(self, mark: int) -> list[str]:
-        """The lines from a number on, as far as they are kept."""
+        """Return the lines from a number on, as far as they are kept."""
         with self._lock:
             count = min(self._count - mark, len(self._lines))
             return list(self._lines)[len(self._lines) - count :] if count > 0 else []
 
     async def finished(self, mark: int, *, within: float) -> list[str]:
-        """The lines from a number on, when the end of a prompt is among them or ``within`` seconds have passed.
+        """Wait until the end of a prompt is logged, at most ``within`` seconds, and return the lines from a number on.
 
         A server's messages come another way than its log, and may be faster.
         """
@@ -61,12 +61,12 @@ class ServerLog:
 
 
 def keys_not_loaded(lines: list[str]) -> list[str]:
-    """The tensors' names that ComfyUI says it left out."""
+    """Return the names of the tensors that ComfyUI says it left out."""
     return [found[1] for line in lines if (found := NOT_LOADED.search(line))]
 
 
 def lora_files(graph: Mapping[str, Any]) -> Iterator[str]:
-    """The names of the LoRA files that a graph in API format loads, whatever loader it uses."""
+    """Yield the names of the LoRA files that a graph in API format loads, with any loader."""
     for node in graph.values():
         inputs = node.get("inputs") if isinstance(node, dict) else None
         name = inputs.get("lora_name") if isinstance(inputs, dict) else None

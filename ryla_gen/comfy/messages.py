@@ -30,7 +30,7 @@ LARGEST_STEP = 2**53
 
 
 def clean(text: object, limit: int = TEXT_LIMIT) -> str:
-    """Server text made safe for a terminal and a log: no escapes, no control characters, at most ``limit`` characters."""
+    """Make server text safe for a terminal and a log: no escapes, no control characters, at most ``limit`` characters."""
     raw = str(text)[: limit * 4]  # cut before the substitutions: the input may be megabytes
     tidy = _CONTROLS.sub(" ", _ESCAPES.sub("", raw.replace("\r\n", "\n"))).strip()
     return tidy if len(tidy) <= limit else tidy[: limit - 1] + "…"
@@ -54,7 +54,7 @@ class Whereabouts:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What all messages share."""
+    """Base class of all messages."""
 
     prompt_id: str
     """The prompt it is about."""
@@ -93,7 +93,7 @@ class NodeExecuting(Message):
 
 @dataclass(frozen=True, slots=True)
 class NodeProgress(Message):
-    """A node got further."""
+    """A node made progress."""
 
     node: str
     value: float
@@ -180,7 +180,7 @@ class QueueStatus:
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What the server can do."""
+    """The optional features that the server announces."""
 
     flags: Mapping[str, Any]
 
@@ -225,7 +225,7 @@ def parse(kind: str, data: Mapping[str, Any]) -> Message | QueueStatus | Feature
 
 
 class _ShapeError(Exception):
-    """A message has not the shape of its type."""
+    """A message does not have the shape of its type."""
 
 
 def _read_status(data: Mapping[str, Any]) -> QueueStatus | None:
@@ -236,7 +236,7 @@ def _read_status(data: Mapping[str, Any]) -> QueueStatus | None:
 
 
 def _bound(value: object, largest: float) -> float:
-    """A finite number between 0 and ``largest``, taken to its nearest end where it lies beyond."""
+    """Clamp a number to 0..``largest``. Raises ``_ShapeError`` for NaN and for anything that is not a number."""
     if not is_number(value) or value != value:  # NaN is the number that is not itself
         raise _ShapeError
     return float(min(max(value, 0), largest))
@@ -274,7 +274,7 @@ def _read_executing(prompt_id: str, data: Mapping[str, Any]) -> Message:
 
 def _read_progress(prompt_id: str, data: Mapping[str, Any]) -> Message:
     most = data.get("max")
-    if isinstance(most, int | float) and most > LARGEST_STEP:  # infinity too
+    if isinstance(most, int | float) and most > LARGEST_STEP:  # refuses infinity too
         raise _ShapeError
     maximum = _bound(most, LARGEST_STEP)
     return NodeProgress(prompt_id, _node(data.get("node")), _bound(data.get("value"), maximum), maximum)
@@ -341,7 +341,7 @@ def is_expected_binary(frame: bytes) -> bool:
 
 
 def _read_described(head: bytes, data: bytes) -> PreviewImage | ImageFrame | None:
-    """A picture with a JSON document before it that says whose it is."""
+    """Parse a picture that follows a JSON document naming its prompt."""
     try:
         about = json.loads(head)
     except (ValueError, RecursionError):
@@ -364,7 +364,7 @@ def _picture(prompt_id: str, node: str, media_type: str, data: bytes) -> Preview
 
 
 def messages_from_history(prompt_id: str, entry: Mapping[str, Any]) -> list[Message]:
-    """What the websocket would have said, as far as ``/history/{id}`` keeps it: start, ``executed`` per output node, the end."""
+    """Rebuild the websocket's messages from ``/history/{id}``: start, ``executed`` per output node, the end."""
     status = entry.get("status")
     messages = status.get("messages") if isinstance(status, dict) else None
     said = [_read_recalled(prompt_id, item) for item in messages] if isinstance(messages, list) else []

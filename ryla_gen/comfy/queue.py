@@ -10,7 +10,7 @@ from .messages import PlainData
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """What the server runs and will run."""
+    """The prompts that the server runs and will run."""
 
     running: tuple[str, ...]
     """Prompt ids; at most one with a stock server."""

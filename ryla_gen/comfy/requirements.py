@@ -43,7 +43,7 @@ class MissingFile:
         return f"{self.folder or '?'}/{self.name}" + (f" ({', '.join(about)})" if about else "")
 
     def to_data(self) -> PlainData:
-        """The same as plain data."""
+        """Return the missing file as plain data."""
         told: PlainData = {"file": self.name, "folder": self.folder, "node_id": self.node_id}
         told |= {"class_type": self.class_type, "input": self.input}
         about = {"repo": self.row.repo, "revision": self.row.revision, "bytes": self.row.bytes} if self.row else {}
@@ -52,7 +52,7 @@ class MissingFile:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What one server lacks for one workflow; false when that is nothing."""
+    """Everything one server lacks for one workflow; false when it lacks nothing."""
 
     workflow: str
     nodes: tuple[str, ...] = ()
@@ -67,12 +67,12 @@ class Missing:
 
     @property
     def packs(self) -> tuple[NodePack, ...]:
-        """The node packs that bring the missing classes."""
+        """The node packs that contain the missing classes."""
         return packs_for(frozenset(self.nodes))
 
     @property
     def bytes(self) -> int | None:
-        """Bytes to bring at least: of the missing files whose size is known; None when files are missing and no size is known."""
+        """Bytes to download at least: of the missing files with a known size; None when files are missing and no size is known."""
         known = [item.row.bytes for item in self.files if item.row is not None and item.row.bytes is not None]
         return sum(known) if known or not self.files else None
 
@@ -92,7 +92,7 @@ class Missing:
 
     @property
     def hint(self) -> str:
-        """The commands that bring it, on the server's own machine."""
+        """The commands that install it, on the server's own machine."""
         name = self.workflow.replace("_", "-")
         steps = [_pack_command(pack) for pack in self.packs]
         provided = {found for pack in self.packs for found in pack.nodes}
@@ -110,14 +110,14 @@ class Missing:
         return f"On the server's machine: {'; '.join(steps)}.{own}"
 
     def to_data(self) -> PlainData:
-        """The whole as plain data."""
+        """Return all requirements as plain data."""
         packs = [{"name": pack.name, "repo": pack.repo, "commit": pack.commit} for pack in self.packs]
         unseen = [{"file": row.name, "folder": row.folder, "repo": row.repo, "bytes": row.bytes} for row in self.unseen]
         files = [item.to_data() for item in self.files]
         return {"nodes": list(self.nodes), "packs": packs, "files": files, "unseen": unseen, "bytes": self.bytes}
 
     def error(self) -> RylaGenError:
-        """The one error that names everything."""
+        """Return one error that names everything that is missing."""
         if self.nodes:
             first = {"node_id": "", "class_type": self.nodes[0], "error_type": "missing_node_type"}
             return WorkflowInvalidError(self.message, self.hint, {**first, **self.to_data()})
@@ -150,7 +150,7 @@ def missing_for(workflow: str, graph: Mapping[str, Any], schemas: Schemas, *, fi
 
 
 def _files(graph: Mapping[str, Any], schemas: Schemas) -> Iterator[MissingFile]:
-    """Every file that is named and not listed, each once; of LoRAs those of the table: the others the caller chose."""
+    """Yield each file that is named but not listed, once; of LoRAs only those of the table: the caller chose the others."""
     rows = {(row.folder, row.name): row for row in all_weights()}
     done: set[tuple[str, str]] = set()
     for node_id, node in graph.items():
@@ -170,7 +170,7 @@ def _files(graph: Mapping[str, Any], schemas: Schemas) -> Iterator[MissingFile]:
 
 
 def _named_files(node: Mapping[str, Any], schemas: Schemas) -> Iterator[str]:
-    """Files that a node names in an input whose list the server shows."""
+    """Yield the files that a node names in inputs whose list the server shows."""
     kind = str(node.get("class_type"))
     for name in _lists(kind, schemas):
         value = (node.get("inputs") or {}).get(name)
@@ -179,7 +179,7 @@ def _named_files(node: Mapping[str, Any], schemas: Schemas) -> Iterator[str]:
 
 
 def _lists(kind: str, schemas: Schemas) -> tuple[str, ...]:
-    """The inputs of a node class that list files of the server, by their files or by their name.
+    """List the inputs of a node class that choose among the server's files, judged by those files or by the input's name.
 
     By the name too: a server without any VAE lists ``["pixel_space"]``, which is no file.
     """

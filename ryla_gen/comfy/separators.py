@@ -30,7 +30,7 @@ def with_server_names(graph: Mapping[str, Any], schemas: Schemas) -> dict[str, A
 
 
 def _server_spelling(schema: Mapping[str, Any], name: str, value: str) -> str | None:
-    """The server's own spelling of a name; None where it lists it as it stands, or not at all."""
+    """Return the server's own spelling of a name; None where the name needs no change, or is not listed at all."""
     spec = input_specs(schema).get(name)
     options = spec.options or () if spec is not None else ()
     if value in options:

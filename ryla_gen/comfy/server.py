@@ -124,7 +124,7 @@ class ComfyServer:
         return await self._process.wait()
 
     async def stop(self) -> None:
-        """Ask it to end, and end it when it does not. Stopping twice is the same as once."""
+        """Terminate the process, and kill it if it does not end in time. Stopping twice is the same as once."""
         if self._process is not None and self.alive:
             with contextlib.suppress(ProcessLookupError):
                 self._process.terminate()
@@ -137,6 +137,7 @@ class ComfyServer:
         if self._process is None:
             return
         with contextlib.suppress(ProcessLookupError):
+            # The whole group: node packs start helper processes, which may hold GPU memory.
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
         if self._reader is not None:
@@ -157,7 +158,7 @@ class ComfyServer:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,  # so that killing it reaches what it started
+                start_new_session=True,  # a group of its own, so that killing it also ends its children
             )
         except OSError as error:
             raise ServerUnhealthyError(f"ComfyUI could not be started: {error}.", "Check the command and its folder.") from None
@@ -171,6 +172,7 @@ class ComfyServer:
             *lines, rest = (rest + data.decode(errors="replace")).replace("\r", "\n").split("\n")
             for line in lines:
                 self._note(line)
+            # A progress bar may write for minutes without an end of line.
             rest = rest[-LONGEST_LINE:]
         self._note(rest)
 
@@ -195,7 +197,7 @@ class ComfyServer:
             await self._probe(client)
 
     async def _probe(self, client: ComfyClient) -> None:
-        """An answer over HTTP is no proof of life: the thread that runs prompts may be dead behind it."""
+        """Run a small prompt. An answer over HTTP is not enough: the thread that runs prompts may be dead."""
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 await run_probe(client)
@@ -204,7 +206,7 @@ class ComfyServer:
             raise self._unhealthy(f"ComfyUI answers, but cannot run the smallest graph: {why}") from None
 
     def _unhealthy(self, message: str) -> ServerUnhealthyError:
-        last = f" Its last words: {clean(self._lines[-1], 300)}" if self._lines else ""
+        last = f" Its last output: {clean(self._lines[-1], 300)}" if self._lines else ""
         return ServerUnhealthyError(message + last, "", {"log": self.tail})
 
 
@@ -224,7 +226,7 @@ async def run_probe(client: ComfyClient) -> None:
                     raise ServerUnhealthyError(f"{message.node_type} raised {message.exception_type}: {message.exception_message}")
                 if isinstance(message, ExecutionSuccess):
                     return
-        except asyncio.CancelledError:  # it took too long: without this it would run later with no one waiting for it
+        except asyncio.CancelledError:  # it took too long: if not withdrawn, it would run later although its caller has left
             withdrawing = asyncio.ensure_future(client.cancel(prompt_id))
             await asyncio.wait([withdrawing], timeout=WITHDRAW_SECONDS)
             withdrawing.cancel()
@@ -233,7 +235,7 @@ async def run_probe(client: ComfyClient) -> None:
 
 
 def free_port() -> int:
-    """A port of the loopback that no process listens on at this moment."""
+    """Find a loopback port that no process listens on at this moment."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

@@ -50,7 +50,7 @@ KINDS = 100
 
 @dataclass(frozen=True, slots=True)
 class Callbacks:
-    """What the websocket needs from the client."""
+    """The functions that the websocket needs from the client."""
 
     connect: Callable[[], Awaitable[aiohttp.ClientWebSocketResponse]]
     locate: Callable[[Sequence[str]], Awaitable[Mapping[str, Whereabouts]]]
@@ -113,7 +113,7 @@ class MessageSocket:
         return stream
 
     def find(self, prompt_id: str) -> PromptStream | None:
-        """The stream of a prompt."""
+        """Return the stream of a prompt."""
         return self._streams.get(prompt_id)
 
     def _forget(self, stream: PromptStream) -> None:
@@ -126,7 +126,7 @@ class MessageSocket:
                 self._tasks.discard(task)
 
     async def open(self) -> None:
-        """Be connected. Raises when the first attempt fails, or when the server is gone for good."""
+        """Connect. Raises when the first attempt fails, or when the server is gone for good."""
         await self._connection.open()
         self._watch_prompts()
 
@@ -167,11 +167,11 @@ class MessageSocket:
         return bool(self._streams)
 
     def on_connect(self) -> None:
-        """Take note that the websocket is open: after a drop the server is asked what was missed."""
+        """Handle an open websocket: after a drop, ask the server what was missed."""
         self._watch_prompts()
 
     def on_disconnect(self) -> None:
-        """Take note that the websocket closed."""
+        """Handle a closed websocket."""
         for stream in self._streams.values():
             stream.gap, self._unseen = True, True
 
@@ -213,6 +213,7 @@ class MessageSocket:
 
     def _dispatch(self, message: Message) -> None:
         match message:
+            # Older servers send previews without a prompt id: they belong to the prompt whose node runs.
             case NodeExecuting() | ExecutionStart():
                 self._current = (message.prompt_id, getattr(message, "node", ""))
             case PromptEnd() | Idle():
@@ -236,15 +237,16 @@ class MessageSocket:
     # What the server is asked
 
     def submitted(self, prompt_id: str) -> None:
-        """The server has the prompt, so that from now on it can be lost."""
+        """Record that the server has the prompt: only from then on can it be lost."""
         stream = self._streams.get(prompt_id)
         if stream is not None:
             stream.submitted = True
-            self._ask_positions()  # the change of the queue was told before the answer to the submit
+            self._ask_positions()  # the queue's change may be announced before the submit is answered
             self._watch_prompts()
 
     async def look(self) -> None:
         """Ask the server once where the followed prompts are, and tell their streams."""
+        # One look at a time: two answers in flight could be applied in the wrong order.
         async with self._looking:
             live = self._live()
             if not live:
@@ -256,7 +258,7 @@ class MessageSocket:
                     stream.apply_whereabouts(where, quiet=stream.prompt_id in quiet)
 
     async def _locate(self, prompt_ids: Sequence[str]) -> Mapping[str, Whereabouts]:
-        """Where the server has these prompts, as far as it says so."""
+        """Ask the server where these prompts are; incomplete when it does not answer."""
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 return await self._callbacks.locate(prompt_ids)
@@ -272,14 +274,15 @@ class MessageSocket:
 
     def _quiet(self, stream: PromptStream) -> bool:
         """Whether nothing was received of a prompt for so long that the server is asked about it."""
+        # A suspect prompt is asked about at the next look; after a gap messages may never come, so the limit is shorter.
         allowed = 0.0 if stream.suspect else self._silence * (1 if stream.gap else QUIET)
         return time.monotonic() - stream.quiet_since >= allowed
 
     def _watch_prompts(self) -> None:
-        """See to it that silence about a prompt is noticed."""
+        """Start the task that notices when the server is silent about a prompt."""
         if self._watching is None or self._watching.done():
             self._watching = self.spawn(self._watch(), fails=self.give_up) if self._live() else None
-        elif self._unseen:  # a prompt taken up again, or one whose messages were lost, while others are being watched
+        elif self._unseen:  # a resumed prompt, or one whose messages were lost, while others are being watched
             self.spawn(self.look(), fails=self.give_up)
         self._unseen = False
 
@@ -288,7 +291,7 @@ class MessageSocket:
         if any(stream.gap for stream in self._live()):
             await self.look()
         while live := self._live():
-            # The socket may be deaf, the prompt lost, or the thread that runs prompts dead behind a server that answers.
+            # The socket may be broken, the prompt lost, or the thread that runs prompts dead while the server still answers.
             await asyncio.sleep(self._silence)
             if any(self._quiet(stream) for stream in live):
                 await self.look()

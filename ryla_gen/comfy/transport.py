@@ -82,12 +82,12 @@ class Transport:
     async def json(
         self, method: str, path: str, *, json: object = None, empty: bool = False, limit: int = ANSWER_LIMIT
     ) -> PlainData:
-        """Ask, and take a JSON object for an answer; ``empty`` expects no body."""
+        """Send a request and return its JSON object; ``empty`` expects no body."""
         answer = await self.call(method, path, limit=limit, json=json)
         return {} if empty and answer.status == 200 else self.object(answer)
 
     def object(self, answer: HttpAnswer) -> PlainData:
-        """The JSON object of a successful answer."""
+        """Return the JSON object of a successful answer."""
         if answer.status != 200:
             raise errors_map.http_error(answer, self.address)
         body = answer.json()
@@ -105,7 +105,7 @@ class Transport:
         sending: int = 0,
         **options: Any,
     ) -> HttpAnswer:
-        """Ask, and read the whole answer.
+        """Send a request and read the whole answer.
 
         Args:
             method: of HTTP.
@@ -133,11 +133,12 @@ class Transport:
             raise self._unreachable(error) from None  # aiohttp keeps the request's headers, and so the credentials
 
     async def _read(self, response: aiohttp.ClientResponse, limit: int) -> bytes:
+        # A compressed body may be small on the wire and huge in memory, so its declared length is not trusted.
         declared = response.content_length is not None and not response.headers.get("Content-Encoding")
         limit = limit if declared else min(limit, UNDECLARED_LIMIT)
         if declared and (response.content_length or 0) > limit:
             raise errors_map.too_long(self.address, limit)
-        body = io.BytesIO()  # gives its bytes away without a second copy
+        body = io.BytesIO()  # passes its bytes on without a second copy
         async for chunk in response.content.iter_any():
             if body.tell() + len(chunk) > limit:
                 raise errors_map.too_long(self.address, limit)
@@ -160,7 +161,7 @@ class Transport:
             lost = self._unreachable(error)
             raise BackendUnreachableError(lost.message, lost.hint, {**lost.details, "sent": False}) from None
         try:
-            # First of all: only then previews say which prompt and node they belong to.
+            # Must be the first message: only then do previews name the prompt and node they belong to.
             await socket.send_json({"type": "feature_flags", "data": {"supports_preview_metadata": True}})
         except (aiohttp.ClientError, OSError):
             log.debug("the websocket closed at once")
@@ -178,11 +179,13 @@ class Transport:
                 timeout=self._timeout,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trace_configs=[refusing],
+                # No proxy from the environment: it would see the server's credentials.
                 trust_env=False,
             )
         return self._http
 
     def _unreachable(self, error: BaseException) -> BackendUnreachableError:
+        # Only a failed connection proves that the request never left.
         sent = not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
         silent = isinstance(error, TimeoutError) and sent
         why = "it does not answer" if silent else clean(error, 200) or type(error).__name__
@@ -209,7 +212,7 @@ async def _refuse_redirect(
 
 
 def _split(url: str) -> tuple[URL, dict[str, str]]:
-    """The address without credentials, and the authorization header made of them. The url itself is never shown."""
+    """Split an address into the URL without credentials and the header made of them. Error texts never contain the url."""
     try:
         parsed = URL(url.strip() if "://" in url else f"http://{url.strip()}")
         scheme = {"ws": "http", "wss": "https"}.get(parsed.scheme, parsed.scheme)

@@ -21,7 +21,7 @@ from .estimates import Estimate, Rate, estimate
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A job that the budgets allow, written down in the journal."""
+    """A job that the budgets allow, recorded in the journal."""
 
     estimate: Estimate | None
     """Its estimated cost; None where running is free."""
@@ -67,6 +67,7 @@ def admit(
     row |= {"seed": getattr(workflow, "seed", None), "tags": list(tags), "parent": parent}
     sender = {"server": settings.comfyui_url if backend == "comfyui" else None, "process": this_process()}
     row |= sender
+    # Free of charge: nothing to estimate or reserve, but the job is journaled all the same.
     if not rate.most:
         history.record(job, **row)
         if moved:
@@ -74,10 +75,12 @@ def admit(
         return Admitted(None, timeout)
     found = estimate(workflow, backend, rate, history)
     budget.check_call(found.usd.likely, settings.max_usd)
+    # Only a client that follows the job enforces its timeout; without one, the workflow's own limit bounds the bill.
     limit = timeout if timeout and followed else workflow.time_limit() + rate.load
     reserved = _reserve(history, settings, found, job, row, limit, followed=followed)
     if settings.max_usd is None and settings.max_usd_per_day is None:
         return Admitted(found, timeout)
+    # At the highest price, the seconds that the reservation pays for: the real cost cannot exceed what is reserved.
     return Admitted(found, min(limit, reserved / rate.most))
 
 
@@ -90,6 +93,7 @@ def _reserve(
     decent = min(wanted, budget.HEADROOM * likely) if followed else wanted
     asked = Reservation(min(likely, wanted), decent, wanted, budget.expiry(limit), budget.today(), settings.max_usd_per_day)
     got = history.reserve(job, asked, row)
+    # The journal cannot be used. With a day's limit nothing may run unchecked; without one the job may.
     if got is None:
         if settings.max_usd_per_day is not None:
             raise budget.unknown_day(str(history.path))
@@ -117,9 +121,9 @@ def unfinished_cost(record: Record | None, found: Estimate | None, error: BaseEx
     return {"gpu_seconds": ran, "cost_usd": ran * usd_per_second}
 
 
-def seconds_since(instant: str) -> float:
-    """Seconds from a time in the journal until now, at least 0."""
-    return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(instant)).total_seconds())
+def seconds_since(when: str) -> float:
+    """Return the seconds from a time in the journal until now, at least 0."""
+    return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(when)).total_seconds())
 
 
 def check_batch(history: History, settings: Settings, workflows: Iterable[Workflow], rate_of: Callable[[Workflow], Rate]) -> float:

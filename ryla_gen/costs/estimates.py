@@ -79,7 +79,7 @@ def _seconds(workflow: Workflow, rate: Rate, records: Sequence[Record], *, emula
 
 
 def _took(record: Record) -> float:
-    """Seconds that a run took; where no GPU was paid for, by the clock of its start and end."""
+    """Return the seconds that a run took; where no GPU was paid for, by the clock of its start and end."""
     if record.gpu_seconds:
         return record.gpu_seconds
     if not record.started_at or not record.finished_at:

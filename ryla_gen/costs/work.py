@@ -81,7 +81,7 @@ class Estimate:
     """The dearest second that the configuration allows: the second choice of GPU, the highest regional factor."""
 
     def to_data(self) -> dict[str, Any]:
-        """The estimate as plain data."""
+        """Return the estimate as plain data."""
         return {**asdict(self), "not_included": list(self.not_included)}
 
     def __str__(self) -> str:

@@ -1,1 +1,1 @@
-"""The embedded ComfyUI look-alike. Knows no workflow, no client, no cost."""
+"""Emulate a ComfyUI server without a GPU or models. Must not know a workflow, a client or a cost."""

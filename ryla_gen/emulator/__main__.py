@@ -1,4 +1,4 @@
-"""``python -m ryla_gen.emulator``: serve the emulator in the foreground, for a supervisor that starts it in ComfyUI's place.
+"""Serve the emulator in the foreground (``python -m ryla_gen.emulator``), for a supervisor that starts it in ComfyUI's place.
 
 People start it with ``ryla-gen emulator``, which speaks to them.
 """
@@ -21,11 +21,11 @@ def main(arguments: list[str] | None = None) -> None:
     Args:
         arguments: as on the command line; None is this process's.
     """
-    parser = argparse.ArgumentParser(prog="python -m ryla_gen.emulator", description="Serve the embedded ComfyUI look-alike.")
+    parser = argparse.ArgumentParser(prog="python -m ryla_gen.emulator", description="Serve an emulated ComfyUI server.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=0, help="port; 0 chooses a free one")
     parser.add_argument("--folder", type=Path, help="folder for input, output, temp and models")
-    parser.add_argument("--stored-models-only", action="store_true", help="only the files in models are there, as with ComfyUI")
+    parser.add_argument("--stored-models-only", action="store_true", help="serve only the files in models, as ComfyUI does")
     parser.add_argument("--strict", action="store_true", help="refuse weights that are not there, as ComfyUI does")
     parser.add_argument(
         "--knob", action="append", default=[], metavar="NAME=JSON", help="a fault from the start: delay_per_node=0.2"

@@ -31,7 +31,7 @@ class Folders:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a node may know about the run it is part of."""
+    """The facts that a node may know about its run."""
 
     node_id: str
     folders: Folders
@@ -47,13 +47,13 @@ class Context:
     """Writes a line to the server's log."""
 
     def progress(self, value: int, maximum: int, preview: Callable[[], Image] | None = None) -> None:
-        """Say how far this node is; raises :class:`NodeInterrupted` when it should stop."""
+        """Report how far this node is; raises :class:`NodeInterrupted` when it should stop."""
         self.report(value, maximum, preview)
 
 
 @dataclass(frozen=True, slots=True)
 class NodeResult:
-    """What a node returns: its output slots, and what ``executed`` reports for an output node."""
+    """The result of a node: its output slots, and what ``executed`` reports for an output node."""
 
     outputs: tuple[Any, ...] = ()
     ui: Mapping[str, Any] = field(default_factory=dict)

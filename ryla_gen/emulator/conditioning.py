@@ -33,7 +33,7 @@ class ReferenceFace:
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """One encoded prompt, with everything nodes may hang on it."""
+    """One encoded prompt, with everything that nodes may add to it."""
 
     texts: tuple[tuple[str, float], ...] = (("", 1.0),)
     """Texts and their shares; more than one after ConditioningAverage."""
@@ -51,11 +51,11 @@ class Prompt:
     """ConditioningZeroOut: says nothing at all."""
 
     def with_changes(self, **changes: object) -> Prompt:
-        """A copy with some fields replaced."""
+        """Return a copy with some fields replaced."""
         return replace(self, **changes)  # type: ignore[arg-type]  # checked by the dataclass itself
 
     def joined_text(self) -> str:
-        """Its texts as one, for what needs only words."""
+        """Join the prompt's texts, for what needs only words."""
         return "" if self.zeroed else " ".join(text for text, _ in self.texts)
 
 
@@ -64,6 +64,6 @@ Conditioning = tuple[Prompt, ...]
 
 
 def stable_key(data: bytes | str) -> int:
-    """A 64-bit number that is the same in every process (Python's own ``hash`` is not)."""
+    """Compute a 64-bit number that is the same in every process (Python's own ``hash`` is not)."""
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     return int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "big")

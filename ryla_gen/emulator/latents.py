@@ -1,4 +1,4 @@
-"""The emulated VAE: pictures to sixteen numbers per 8×8 pixels and back, by cosine transforms.
+"""Convert pictures to sixteen numbers per 8×8 pixels and back by cosine transforms, in place of a VAE.
 
 As a real VAE it loses fine detail and keeps the look. Luma at half size keeps 10 of the 16 coefficients of each 4×4 block,
 chroma at quarter size 3 of the 4 of each 2×2 block: 10 + 3 + 3 = 16 channels, the number Flux and Wan use. Knows no models,
@@ -21,14 +21,14 @@ DC = (0, 10, 13)
 """The channels that hold the mean luma, blue and red difference of a block."""
 
 _KEPT = ((0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (0, 3), (3, 0))
-# What brings each diagonal of coefficients of our paintings to about unit variance, as the channels of a trained VAE are.
+# Factors that scale each diagonal of coefficients of our paintings to about unit variance, as the channels of a trained VAE are.
 _GAIN = (1.0, 3.0, 6.0, 8.0)
 _CHROMA_GAIN = (3.0, 9.0, 9.0)
 
 
 @lru_cache(maxsize=1)
 def _luma_basis() -> tuple[Array, Array]:
-    """Analysis and synthesis matrices between the 16 pixels of a 4×4 block and its 10 scaled coefficients."""
+    """Compute the analysis and synthesis matrices between the 16 pixels of a 4×4 block and its 10 scaled coefficients."""
     n = np.arange(4)
     rows = [math.sqrt((1 if k == 0 else 2) / 4) * np.cos(math.pi * (2 * n + 1) * k / 8) for k in range(4)]
     basis = np.stack([np.outer(rows[u], rows[v]).ravel() for u, v in _KEPT])
@@ -37,12 +37,12 @@ def _luma_basis() -> tuple[Array, Array]:
 
 
 def halve(plane: Array) -> Array:
-    """Mean of each 2×2 pixels."""
+    """Return the mean of each 2×2 pixels."""
     return np.asarray((plane[0::2, 0::2] + plane[1::2, 0::2] + plane[0::2, 1::2] + plane[1::2, 1::2]) * np.float32(0.25))
 
 
 def double(plane: Array) -> Array:
-    """Twice the size without changing any 2×2 mean: each pixel splits along the slope between its neighbours."""
+    """Double the size without changing any 2×2 mean: each pixel splits along the slope between its neighbours."""
     return _double_rows(np.ascontiguousarray(_double_rows(plane).T)).T
 
 
@@ -59,14 +59,14 @@ def _double_rows(plane: Array) -> Array:
 
 
 def split_colour(image: Array) -> tuple[Array, Array, Array]:
-    """RGB 0..1 to luma and the two colour differences (ITU-R BT.601), all around 0."""
+    """Convert RGB 0..1 to luma and the two colour differences (ITU-R BT.601), all around 0."""
     red, green, blue = image[..., 0], image[..., 1], image[..., 2]
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
     return (luma - 0.5).astype(np.float32), ((blue - luma) * 0.564).astype(np.float32), ((red - luma) * 0.713).astype(np.float32)
 
 
 def join_colour(luma: Array, blue: Array, red: Array) -> Array:
-    """The inverse of :func:`split_colour`, clipped to 0..1."""
+    """Invert :func:`split_colour`, clipped to 0..1."""
     image = np.empty((*luma.shape, 3), np.float32)
     luma = luma + np.float32(0.5)
     np.add(luma, red * np.float32(1.402), out=image[..., 0])
@@ -76,19 +76,19 @@ def join_colour(luma: Array, blue: Array, red: Array) -> Array:
 
 
 def encode(image: Array) -> Array:
-    """One RGB picture [H, W, 3] in 0..1, sides multiples of 8, to its latent [16, H/8, W/8]."""
+    """Encode one RGB picture [H, W, 3] in 0..1, sides multiples of 8, to its latent [16, H/8, W/8]."""
     luma, blue, red = split_colour(image)
     return encode_planes(halve(luma), halve(halve(blue)), halve(halve(red)))
 
 
 def encode_half(image: Array) -> Array:
-    """As :func:`encode`, for a picture that was painted at half the size in the first place (sides multiples of 4)."""
+    """Encode a picture that was painted at half the size in the first place (sides multiples of 4); see :func:`encode`."""
     luma, blue, red = split_colour(image)
     return encode_planes(luma, halve(blue), halve(red))
 
 
 def encode_planes(luma: Array, blue: Array, red: Array) -> Array:
-    """Luma at half size and chroma at quarter size to one latent."""
+    """Encode luma at half size and chroma at quarter size as one latent."""
     height, width = luma.shape[0] // 4, luma.shape[1] // 4
     latent = np.empty((CHANNELS, height, width), np.float32)
     blocks = luma.reshape(height, 4, width, 4).transpose(1, 3, 0, 2).reshape(16, height * width)
@@ -102,7 +102,7 @@ def encode_planes(luma: Array, blue: Array, red: Array) -> Array:
 
 
 def decode_planes(latent: Array) -> tuple[Array, Array, Array]:
-    """One latent to luma at half size and chroma at quarter size."""
+    """Decode one latent to luma at half size and chroma at quarter size."""
     _, height, width = latent.shape
     blocks = _luma_basis()[1] @ latent[:10].reshape(10, height * width)
     luma = blocks.reshape(4, 4, height, width).transpose(2, 0, 3, 1).reshape(height * 4, width * 4)
@@ -117,19 +117,19 @@ def decode_planes(latent: Array) -> tuple[Array, Array, Array]:
 
 
 def decode(latent: Array) -> Array:
-    """One latent [16, h, w] to its RGB picture [8h, 8w, 3] in 0..1."""
+    """Decode one latent [16, h, w] to its RGB picture [8h, 8w, 3] in 0..1."""
     luma, blue, red = decode_planes(latent)
     return join_colour(double(luma), double(double(blue)), double(double(red)))
 
 
 def decode_small(latent: Array) -> Array:
-    """A quick preview at a quarter of the picture's size."""
+    """Decode a quick preview at a quarter of the picture's size."""
     luma, blue, red = decode_planes(latent)
     return join_colour(halve(luma), blue, red)
 
 
 def decode_video(latent: Array) -> Iterator[Array]:
-    """One video latent [16, T, h, w] to its 4·(T-1)+1 frames, sliding between the frames the latent holds."""
+    """Decode one video latent [16, T, h, w] to its 4·(T-1)+1 frames, sliding between the frames the latent holds."""
     count = latent.shape[1]
     for index in range(4 * (count - 1) + 1):
         # Frame 0 is latent frame 0; latent frame k stands for pictures 4k-3 … 4k, as in Wan's causal VAE.
@@ -141,5 +141,5 @@ def decode_video(latent: Array) -> Iterator[Array]:
 
 
 def encode_video(frames: Array) -> Array:
-    """Frames [N, H, W, 3] to a video latent: every fourth frame, beginning with the first."""
+    """Encode frames [N, H, W, 3] as a video latent: every fourth frame, beginning with the first."""
     return np.stack([encode(frame) for frame in frames[::4][: (len(frames) - 1) // 4 + 1]], axis=1)

@@ -1,4 +1,4 @@
-"""The small "emulated" mark that every saved picture and frame carries. Pixels in, pixels out."""
+"""Draw the small "emulated" mark into every saved picture and frame. Must not know nodes or files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SMALLEST_TEXT = 32
 
 @lru_cache(maxsize=16)
 def _stamp(width: int, height: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], int, int]:
-    """Light and shade of the mark for a picture size, and its place from the left and the top."""
+    """Draw the mark's light and shade for a picture size, and return its place from the left and the top."""
     if min(width, height) < SMALLEST_TEXT:
         side = min(2, width, height)
         dot = np.full((side, side, 1), 0.82, np.float32)
@@ -49,14 +49,14 @@ def draw_mark(pixels: Pixels) -> Pixels:
     area = pixels[y : y + light.shape[0], x : x + light.shape[1], :3]
     dark = area * (1 - shade)
     area[:] = (dark + (255 - dark) * light).astype(np.uint8)
-    if pixels.shape[2] == 4:  # where the picture is transparent the mark is not
+    if pixels.shape[2] == 4:  # the mark stays visible where the picture is transparent
         cover = pixels[y : y + light.shape[0], x : x + light.shape[1], 3:]
         np.maximum(cover, (light * 255).astype(np.uint8), out=cover)
     return pixels
 
 
 def to_pixels(image: npt.NDArray[np.float32]) -> Pixels:
-    """One picture 0..1 as bytes, cut off as ComfyUI does it, with the mark."""
+    """Convert one picture 0..1 to bytes, clipped as ComfyUI clips it, with the mark."""
     scaled = image * np.float32(255.0)
     np.clip(scaled, 0.0, 255.0, out=scaled)
     return draw_mark(scaled.astype(np.uint8))

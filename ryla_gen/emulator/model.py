@@ -1,4 +1,4 @@
-"""The analytic diffusion model: for each prompt a distribution of pictures so simple that its perfect denoiser is a formula.
+"""Denoise by formula: each prompt stands for a distribution of pictures so simple that its perfect denoiser is known exactly.
 
 A prompt's pictures are a mixture of a few paintings (its compositions), each with a little Gaussian variance per coefficient
 and a lot in a few broad waves of light and colour. So seeds choose a composition, bend its light and set its grain, and every
@@ -62,15 +62,15 @@ class Model:
         return self.space == "wan"
 
     def with_look(self, look: Look) -> Model:
-        """A copy with one LoRA more; strength 0 changes nothing."""
+        """Return a copy with one more LoRA; strength 0 changes nothing."""
         return self if look.strength == 0.0 else replace(self, looks=(*self.looks, look))
 
     def with_face(self, face: ReferenceFace) -> Model:
-        """A copy that follows one reference face more."""
+        """Return a copy that follows one more reference face."""
         return replace(self, faces=(*self.faces, face))
 
     def with_sampling(self, sampling: ModelSampling) -> Model:
-        """A copy with another noise schedule."""
+        """Return a copy with another noise schedule."""
         return replace(self, sampling=sampling)
 
 
@@ -106,7 +106,7 @@ FLOWS_IN_CHECKPOINTS = ("ltx", "ace_step", "stable_audio", "hidream", "lumina", 
 
 
 def visible_channels(space: str) -> int:
-    """How many channels a real latent of that family has."""
+    """Return how many channels a real latent of that family has."""
     return VISIBLE_CHANNELS.get(space, latents.CHANNELS)
 
 
@@ -155,7 +155,7 @@ def _is_flux_2(name: str) -> bool:
 
 @lru_cache(maxsize=64)
 def _wave_rows(size: int) -> Array:
-    """The lowest cosine waves along an axis, orthonormal."""
+    """Return the lowest cosine waves along an axis, orthonormal."""
     count = min(WAVES, size)
     n = (np.arange(size) + 0.5) / size
     rows = [np.cos(math.pi * k * n) * math.sqrt((1 if k == 0 else 2) / size) for k in range(count)]
@@ -179,7 +179,7 @@ class Denoiser:
     def __init__(
         self, model: Model, positive: Conditioning, negative: Conditioning | None, cfg: float, source: Array | None = None
     ) -> None:
-        """``source`` is the picture that the run starts from, when it starts from one.
+        """Prepare a guess for one run. ``source`` is the picture that the run starts from, when it starts from one.
 
         A trained model recognises what lies under the noise. This one cannot, so it is shown it, and keeps as much of it as
         could be seen at the first level.
@@ -196,11 +196,11 @@ class Denoiser:
         self._negative_colour: Array | None = None
 
     def __call__(self, x: Array, sigma: float) -> Array:
-        """The guided best guess at the picture behind ``x`` [B, 16, (T,) h, w]."""
+        """Return the guided best guess at the picture behind ``x`` [B, 16, (T,) h, w]."""
         return self._guess(x, sigma, guided=True)
 
     def guess_unguided(self, x: Array, sigma: float) -> Array:
-        """The best guess of the prompt alone, as if cfg were 1."""
+        """Return the best guess of the prompt alone, as if cfg were 1."""
         return self._guess(x, sigma, guided=False)
 
     def _guess(self, x: Array, sigma: float, *, guided: bool) -> Array:
@@ -215,7 +215,7 @@ class Denoiser:
         return self._posterior(x, sigma, target)
 
     def _begin(self, x: Array, sigma: float) -> None:
-        """At the first level: how much of the source can be seen, and which composition each picture becomes."""
+        """Decide at the first level how much of the source can be seen, and which composition each picture becomes."""
         seen, level = x, sigma
         if self.source is not None:
             signal = VISIBILITY * self._scale(sigma) ** 2
@@ -225,7 +225,7 @@ class Denoiser:
         self._compositions = tuple(self._choose(seen[i : i + 1], level) for i in range(len(x)))
 
     def _progress(self, sigma: float) -> float:
-        """How far the sampling is, 0 at pure noise, 1 at the picture, as start and end settings count."""
+        """Return how far the sampling is, 0 at pure noise, 1 at the picture, as start and end settings count."""
         levels = self.model.sampling.table
         return 1.0 - float(np.searchsorted(levels, sigma)) / len(levels)
 
@@ -233,7 +233,7 @@ class Denoiser:
         return 1.0 - sigma if self.model.sampling.is_flow else 1.0
 
     def _posterior(self, x: Array, sigma: float, target: Array) -> Array:
-        """The mean of pictures given ``x``, for a Gaussian around ``target``."""
+        """Compute the mean of pictures given ``x``, for a Gaussian around ``target``."""
         scale = self._scale(sigma)
         residual = x - np.float32(scale) * target
         grain = GRAIN**2 * scale / (scale**2 * GRAIN**2 + sigma**2 + 1e-12)
@@ -247,7 +247,7 @@ class Denoiser:
         return guess
 
     def _guide(self, target: Array, shape: tuple[int, ...], sigma: float) -> Array:
-        """Classifier-free guidance: away from the mean colour of the negative prompt's paintings.
+        """Apply classifier-free guidance: away from the mean colour of the negative prompt's paintings.
 
         The negative's distribution is broad, so once the picture shows, both sides agree on it: guidance acts early and fades. The
         broad waves, in which the early path is never forgotten, are left out; a little contrast stays to the end.
@@ -265,7 +265,7 @@ class Denoiser:
         return guided
 
     def _mean_colour(self, conditioning: Conditioning, shape: tuple[int, ...]) -> Array:
-        """Mean luma and colour differences of the prompts' first compositions."""
+        """Compute the mean luma and colour differences of the prompts' first compositions."""
         if self._negative_colour is None:
             coarse = [self._coarse_target(prompt, shape[-1], shape[-2], 0) for prompt in conditioning or (Prompt(),)]
             self._negative_colour = np.mean(coarse, axis=(0, 2, 3))
@@ -278,7 +278,7 @@ class Denoiser:
         return np.asarray(sum(parts[1:], start=parts[0]), dtype=np.float32) if parts else np.zeros(shape, np.float32)
 
     def _target(self, prompt: Prompt, shape: tuple[int, ...]) -> Array:
-        """The mean pictures of one prompt for the whole batch, painted once per run."""
+        """Return the mean pictures of one prompt for the whole batch, painted once per run."""
         assert self._compositions is not None
         key = (id(prompt), shape[0])
         if key not in self._targets:
@@ -295,7 +295,7 @@ class Denoiser:
         return np.stack([latents.encode_half(frame) for frame in frames], axis=1)
 
     def _picture(self, prompt: Prompt, width: int, height: int, composition: int, time: float) -> Array:
-        """One painting with the prompt's and the model's looks, faces and guidance applied."""
+        """Paint one picture with the prompt's and the model's looks, faces and guidance applied."""
         if prompt.zeroed:
             return np.full((height, width, 3), 0.5, np.float32)
         total = sum(share for _, share in prompt.texts) or 1.0
@@ -305,10 +305,10 @@ class Denoiser:
         picture = looks.with_looks(picture, (*self.model.looks, *prompt.looks))
         if self.model.space == "flux" and self.model.sampling.kind == "flux" and prompt.guidance is not None:
             picture = looks.with_guidance(picture, prompt.guidance)
-        return add_caption(picture, (text for text, _ in prompt.texts))  # last, so that no LoRA and no face covers it
+        return add_caption(picture, (text for text, _ in prompt.texts))  # drawn last, so that no LoRA and no face covers it
 
     def _choose(self, x: Array, sigma: float) -> int:
-        """The composition that ``x`` resembles most; in pure noise, the one its broad shapes lean towards."""
+        """Choose the composition that ``x`` resembles most; in pure noise, the one its broad shapes lean towards."""
         prompt = self.positive[0] if self.positive else Prompt()
         height, width = x.shape[-2:]
         plane = x[0][list(latents.DC)]
@@ -331,7 +331,7 @@ class Denoiser:
 
 
 def _coarse(planes: Array) -> Array:
-    """Means of an 8×8 grid over the planes [C, h, w]."""
+    """Compute the means of an 8×8 grid over the planes [C, h, w]."""
     height, width = planes.shape[-2:]
     rows = np.linspace(0, height, min(8, height) + 1).astype(int)[:-1]
     columns = np.linspace(0, width, min(8, width) + 1).astype(int)[:-1]

@@ -1,4 +1,4 @@
-"""A cube as a file, which stands for whatever a model of shapes would make. Bytes out; knows no nodes and no folders."""
+"""Write a cube as a file, in place of whatever a 3D model would make. Bytes out; knows no nodes and no folders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _JSON_CHUNK, _BINARY_CHUNK = b"JSON", b"BIN\0"
 
 
 def cube_glb(colour: Colour, extras: Mapping[str, Any]) -> bytes:
-    """A cube of one colour in glTF 2.0's binary form; ``extras`` stand in its asset block."""
+    """Build a cube of one colour in glTF 2.0's binary form; ``extras`` are written into its asset block."""
     corners, faces = _CORNERS.tobytes(), _FACES.tobytes()
     document = {
         "asset": {"version": "2.0", "generator": "ryla_gen emulator (emulated)", "extras": dict(extras)},
@@ -53,7 +53,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def cube_ply(colour: Colour) -> bytes:
-    """The corners of a cube in one colour, as a point cloud in text."""
+    """Build the corners of a cube in one colour, as a point cloud in text."""
     head = f"ply\nformat ascii 1.0\ncomment emulated by ryla_gen\nelement vertex {len(_CORNERS)}\n"
     head += "".join(f"property float {axis}\n" for axis in "xyz")
     head += "".join(f"property uchar {part}\n" for part in ("red", "green", "blue")) + "end_header\n"

@@ -1,4 +1,4 @@
-"""Sound as nodes pass it, and the plain tones that stand for what an audio model would play. Knows no nodes and no files."""
+"""Make sound as nodes pass it: plain tones in place of what an audio model would play. Knows no nodes and no files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Audio = dict[str, Any]
 
 
 def seconds_of(audio: Mapping[str, Any]) -> float:
-    """How long a sound plays."""
+    """Return how long a sound plays."""
     return float(np.shape(audio["waveform"])[-1] / audio["sample_rate"])
 
 
@@ -42,7 +42,7 @@ def tone(seconds: float, notes: Any = ()) -> Audio:
 
 
 def notes_of(samples: Any) -> tuple[int, ...]:
-    """A short tune that follows from a latent: other seeds and prompts play other ones."""
+    """Compose a short tune from a latent: other seeds and prompts play other ones."""
     values = np.asarray(samples, np.float32)
     if not np.any(values):
         return ()
@@ -52,7 +52,7 @@ def notes_of(samples: Any) -> tuple[int, ...]:
 
 
 def sound_of(source: Any) -> Audio:
-    """The sound in a value: a sound's own, a video's, the tune of a latent; else a plain tone."""
+    """Return the sound in a value: a sound's own, a video's, the tune of a latent; else a plain tone."""
     if isinstance(source, dict) and "waveform" in source:
         return source
     audio = getattr(source, "audio", None)

@@ -26,7 +26,7 @@ def with_looks(picture: Array, looks: Iterable[Look]) -> Array:
 
 @lru_cache(maxsize=16)
 def _style(key: int) -> tuple[Array, Array, Array, float]:
-    """The look of one LoRA: a rotation of the colours, a shadow and a light tint, and a tone curve."""
+    """Draw the look of one LoRA: a rotation of the colours, a shadow and a light tint, and a tone curve."""
     draw = np.random.Generator(np.random.PCG64(key))
     angle = draw.uniform(0.25, 0.55) * (1 if draw.random() < 0.5 else -1)
     axis = np.full(3, 3**-0.5)
@@ -52,7 +52,7 @@ def _apply_style(picture: Array, key: int) -> Array:
 
 
 def with_guidance(picture: Array, guidance: float) -> Array:
-    """Flux's guidance: stronger means a little more contrast and colour (3.5, its default, changes nothing)."""
+    """Apply Flux's guidance: stronger means a little more contrast and colour (3.5, its default, changes nothing)."""
     if guidance == 3.5:
         return picture
     boost = np.float32(np.clip(1.0 + 0.035 * (guidance - 3.5), 0.8, 1.3))
@@ -62,7 +62,7 @@ def with_guidance(picture: Array, guidance: float) -> Array:
 
 
 def thumbnail(image: Array, longest: int = 96) -> Array:
-    """A small copy of a picture 0..1."""
+    """Make a small copy of a picture 0..1."""
     height, width = image.shape[:2]
     scale = min(1.0, longest / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

@@ -1,4 +1,4 @@
-"""Video files: frames and sound in and out of mp4 and webm. Knows no nodes and no folders."""
+"""Read and write frames and sound in mp4 and webm files. Knows no nodes and no folders."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class VideoFrames:
 
 
 def read(path: Path) -> VideoFrames:
-    """All frames and the sound of a file."""
+    """Read all frames and the sound of a file."""
     with av.open(str(path)) as container:
         if not container.streams.video:
             raise ValueError(f"{path.name} has no video in it")
@@ -44,7 +44,7 @@ def read(path: Path) -> VideoFrames:
 
 
 def read_audio(path: Path) -> Mapping[str, Any] | None:
-    """The sound of a file; None for one without."""
+    """Read the sound of a file; None for one without."""
     with av.open(str(path)) as container:
         if not container.streams.audio:
             return None
@@ -127,7 +127,7 @@ def _same_priority() -> Iterator[None]:
 
     Whatever that thread starts later inherits it, and then nothing else gets a processor any more.
     """
-    if not hasattr(os, "sched_getscheduler"):  # not Linux
+    if not hasattr(os, "sched_getscheduler"):  # not on Linux
         yield
         return
     before = {thread: (os.sched_getscheduler(thread), os.sched_getparam(thread)) for thread in (0, os.getpid())}

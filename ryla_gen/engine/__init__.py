@@ -61,7 +61,7 @@ log = logging.getLogger("ryla_gen")
 
 
 class Engine:
-    """Drives one ComfyUI server through its client.
+    """Runs workflows on one ComfyUI server through its client.
 
     Args:
         client: the server.
@@ -130,6 +130,7 @@ class Engine:
                 await self._follow(follower, run, job, limit)
             outputs = await self._collect(run, workflow, seed, job)
         except BackendError as error:
+            # A caller may run the job again after a server fault, but not once pictures were made: they would be made twice.
             error.details["produced"] = bool(run.collected)
             raise
         finally:
@@ -163,6 +164,7 @@ class Engine:
             async with self._client.follow(job, resume=True) as follower:
                 await self._follow(follower, run, job, timeout or workflow.time_limit())
             entry = await self._client.history(job)
+            # The server's graph is the one that ran; this version of the package might build another one.
             run.graph = _stored_graph(entry) or run.graph
             seed = used_seed(workflow, run.graph)
             outputs = await self._collect(run, workflow, seed, job)
@@ -202,6 +204,7 @@ class Engine:
         if not wanted:
             return files
         stored = stored_loras(wanted, schemas)
+        # A LoRA may have been stored since the server's lists were read: read them again once before refusing.
         if len(stored) < len(set(wanted)):
             stored = stored_loras(wanted, await self._client.object_info(refresh=True), required=not workflow.own_graph)
         return replace(files, loras={**stored, **files.loras})
@@ -232,7 +235,7 @@ class Engine:
         return node_error(failure, causes_in_log(failure, log_pieces))
 
     async def _stop(self, job: str) -> bool:
-        """Tell the server to stop a prompt. A failure is noted in ``uncancelled``; it does not hide the reason."""
+        """Stop a prompt on the server. A failure is kept in ``uncancelled``, and does not hide the reason for stopping."""
         try:
             await self._client.cancel(job)
         except RylaGenError as error:
@@ -313,7 +316,7 @@ class Engine:
     ) -> Generation:
         started = run.started or run.submitted
         running = max(0.0, (run.ended or started) - started)
-        if run.gap and all(run.server_clock):  # the start was before our time, or was missed
+        if run.gap and all(run.server_clock):  # the start was before this process followed the prompt, or was missed
             running = max(0.0, run.server_clock[1] - run.server_clock[0])
         now = time.monotonic()
         queued = max(0.0, started - run.submitted)
@@ -334,7 +337,7 @@ class Engine:
         )
 
     async def _about_server(self) -> dict[str, Any]:
-        """Versions and GPU, asked once per engine; a server that does not answer is no reason to lose a result."""
+        """Return versions and GPU, asked once per engine; empty if the server does not answer: that must not cost a result."""
         if self._server is None:
             try:
                 stats = await self._client.system_stats()
@@ -345,7 +348,7 @@ class Engine:
 
 
 def _describe(stats: Mapping[str, Any]) -> dict[str, Any]:
-    """Versions and GPU, as far as a server tells them in the usual shape."""
+    """Return versions and GPU, as far as a server tells them in the usual shape."""
     system, devices = stats.get("system"), stats.get("devices")
     system = system if isinstance(system, dict) else {}
     first = devices[0] if isinstance(devices, list) and devices and isinstance(devices[0], dict) else {}

@@ -28,7 +28,7 @@ ASK_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long one prompt may take, in seconds."""
+    """The time limits of one prompt, in seconds."""
 
     running: float
     """From the start of the graph."""
@@ -81,6 +81,7 @@ class Watched:
                     self._note(message)
                     clock.reschedule(self._deadline())
         except TimeoutError:
+            # The waiting clock ran out, but the start message may have been lost: a running graph gets its whole run limit.
             if not await self._runs_unheard():
                 raise await self._too_long(follower) from None
             self._note(ExecutionStart(self._job))
@@ -110,6 +111,7 @@ class Watched:
             return await self._waited_too_long(follower)
         limit, silent = self._limits.running, time.monotonic() - self._run.heard
         stopped = await self._stop(self._job)
+        # A hung server is told apart from a slow graph: long silence, and the prompt does not end when told to.
         stuck = silent >= min(limit, SILENT_SECONDS) / 2 and self._limits.waiting is not None
         if stopped and stuck and not await self._ends(follower):
             return errors.stuck_prompt(self._job, self._client.address, silent, limit)
@@ -126,6 +128,7 @@ class Watched:
         stopped = await self._stop(self._job)
         waiting = self._limits.waiting or 0.0
         error = errors.stuck_queue(self._job, self._client.address, waiting, ahead, moved=follower.moved, stopped=stopped)
+        # Asked again after the stop: the graph may have started between the first look and the stop.
         after = await self._whereabouts() if stopped else None
         if after is not None and after.place == "absent":
             error.started = "no"  # the graph certainly never started, so another backend may take the job without a second charge
@@ -145,7 +148,7 @@ class Watched:
             return True  # the server is gone, and the prompt with it
 
     async def _whereabouts(self) -> Whereabouts | None:
-        """Where the server has the prompt; None when it does not say."""
+        """Ask where the server has the prompt; None when it does not say."""
         try:
             async with asyncio.timeout(ASK_SECONDS):
                 return (await self._client.locate([self._job]))[self._job]

@@ -1,4 +1,4 @@
-"""Tell from a server's log whether the LoRAs of a finished prompt had an effect. Must not start or stop anything."""
+"""Find out from a server's log whether the LoRAs of a finished prompt had an effect. Must not start or stop anything."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class LoraWatch:
         """By file: ComfyUI says it once, and is silent when it has the node's result already."""
 
     def mark(self) -> int:
-        """The log's current position; take it before the prompt is submitted."""
+        """Return the log's current position; take it before the prompt is submitted."""
         return self._log.mark()
 
     async def notices(self, graph: Mapping[str, Any], mark: int) -> tuple[Notice, ...]:
-        """Say which LoRAs of a finished prompt had tensors that the model did not take.
+        """Describe which LoRAs of a finished prompt had tensors that the model did not use.
 
         Args:
             graph: what ran, in API format.
@@ -51,7 +51,7 @@ class LoraWatch:
         return self.judge(names, await self._log.finished(mark, within=LAG_SECONDS))
 
     def judge(self, names: Sequence[str], lines: list[str], *, whole: bool = True) -> tuple[Notice, ...]:
-        """Say which of these LoRAs had tensors that the model did not take.
+        """Describe which of these LoRAs had tensors that the model did not use.
 
         Args:
             names: the LoRAs' files, as the graph names them.
@@ -112,11 +112,11 @@ class PromptLog:
         self._first: asyncio.Task[Sequence[Piece]] | None = None
 
     def begin(self) -> None:
-        """Take note that the prompt starts: what was written until the end of the one before is not its own."""
+        """Mark the start of the prompt: what was logged until the end of the previous one is not its own."""
         self._first = self._first or asyncio.ensure_future(self._pieces())
 
     async def lines(self) -> list[str]:
-        """What was written for the prompt, as far as the server still shows it."""
+        """Return what was logged for the prompt, as far as the server still shows it."""
         first = await self._first if self._first is not None else ()
         end = next((piece for piece in reversed(first) if EXECUTED.search(piece[1])), None)
         own: list[str] = []
@@ -132,7 +132,7 @@ class PromptLog:
         return [line for text in own for line in clean(text).splitlines()]
 
     def close(self) -> None:
-        """Ask no more."""
+        """Stop reading the log."""
         if self._first is not None:
             self._first.cancel()
 
@@ -144,7 +144,7 @@ class PromptLog:
 
 
 def _pieces_between(pieces: Sequence[Piece], end: Piece | None) -> list[str]:
-    """The pieces after the end of the prompt before, up to the end of the next one."""
+    """Return the pieces after the end of the previous prompt, up to the end of the next one."""
     place = next((place for place in reversed(range(len(pieces))) if pieces[place] == end), -1)
     own = [text for _, text in pieces[place + 1 :]]
     last = next((place for place, text in enumerate(own) if EXECUTED.search(text)), len(own))

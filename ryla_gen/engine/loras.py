@@ -92,7 +92,7 @@ def require_plain(lora_id: str, folder: Path, base: str | None) -> None:
     path = folder / f"{lora_id}{SUFFIX}"
     try:
         told = base_of(read_header(path)) if path.is_file() else None
-    except RylaGenError as error:  # ComfyUI will say what is wrong with it
+    except RylaGenError as error:  # ComfyUI will report what is wrong with it
         log.debug("%s: %s", path, error.message)
         return
     require_base(lora_id, told, base)

@@ -1,4 +1,4 @@
-"""Keep what is known of one prompt while it runs: how far it is, what it saved. Must not speak with a server."""
+"""Keep the state of one prompt while it runs: its progress and the files it saved. Must not talk to a server."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class CollectedItem:
 
 
 class Collected:
-    """What the nodes of one prompt made, in the order of their messages.
+    """The files, pictures and texts that the nodes of one prompt made, in the order of their messages.
 
     Args:
         view: reads a file of the server.
@@ -101,7 +101,7 @@ class Collected:
             raise ServerUnhealthyError(f"The server names more than {MOST_ITEMS:,} files for one prompt.")
 
     def in_graph_order(self, graph: Mapping[str, Any]) -> list[CollectedItem]:
-        """Everything that counts as result, in the graph's order: the order of its nodes, then the order within a node.
+        """List everything that counts as a result, in the graph's order: the order of its nodes, then the order within a node.
 
         Temporary files (PreviewImage) count only where nothing was saved for good. Nodes report in the order in which they ran, and
         cached ones first, so the same graph may report in another order the next time.
@@ -120,19 +120,19 @@ class Collected:
 
 
 def _mark_retrieved(task: asyncio.Task[bytes]) -> None:
-    """Take note of how a fetch ended: where the job failed before it was waited for, asyncio would complain on stderr."""
+    """Retrieve how a fetch ended: if the job failed before awaiting it, asyncio would warn on stderr."""
     if not task.cancelled():
         task.exception()
 
 
 def _natural(node: str) -> tuple[tuple[int, str], ...]:
-    """A key that puts 5.0.0.2 before 5.0.0.10."""
+    """Return a sort key that puts 5.0.0.2 before 5.0.0.10."""
     return tuple((int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d{1,18})", node) if part)
 
 
 @dataclass(slots=True)
 class PromptProgress:
-    """What is known of one prompt while it runs."""
+    """The state of one prompt while it runs."""
 
     graph: Mapping[str, Any]
     emit: Emit
@@ -163,7 +163,7 @@ class PromptProgress:
                 self.notices += () if notice in self.notices else (notice,)
 
     def weight(self, node_id: str) -> float:
-        """How long a node takes, in sampling steps: samplers their steps, all others one."""
+        """Return how long a node takes, in sampling steps: samplers their steps, all others one."""
         inputs = self.graph.get(node_id, {}).get("inputs", {})
         steps = inputs.get("steps")
         if isinstance(steps, int):
@@ -178,7 +178,7 @@ class PromptProgress:
         return min(1.0, (done + current) / total)
 
     def enter(self, node_id: str) -> None:
-        """Note that another node runs now, so the one before it is done."""
+        """Record that another node runs now, so the one before it is done."""
         if self.node:
             self.done.add(self.node)
         self.node, self.part = node_id, 0.0

@@ -18,7 +18,7 @@ REMEMBERED = 256
 
 
 class Uploads:
-    """What one server was given.
+    """The files that one server was given.
 
     Args:
         client: the server.

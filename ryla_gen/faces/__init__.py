@@ -1,4 +1,4 @@
-"""Faces in pictures: whether there is one (before PuLID runs), and how like two are. Knows no ComfyUI.
+"""Find faces in pictures: whether there is one (before PuLID runs), and how similar two are. Knows no ComfyUI.
 
 ``base`` is the arithmetic, ``insight`` the models, ``looking`` the look before a run, ``comparing`` the comparison.
 """

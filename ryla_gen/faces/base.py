@@ -35,7 +35,7 @@ class Face:
 
 
 class Embedder(Protocol):
-    """Something that finds the faces in a picture and says whose they are."""
+    """Something that finds the faces in a picture and computes their embeddings."""
 
     def faces(self, picture: bytes) -> Sequence[Face]:
         """Find every face of an encoded picture."""
@@ -43,7 +43,7 @@ class Embedder(Protocol):
 
 
 def cosine(a: Vector, b: Vector) -> float:
-    """Cosine of the angle between two embeddings, -1 to 1.
+    """Return the cosine of the angle between two embeddings, -1 to 1.
 
     Raises:
         InternalError: they have different lengths, or one is 0: no embedder gives such.
@@ -59,7 +59,7 @@ def cosine(a: Vector, b: Vector) -> float:
 
 
 def choose_face(faces: Sequence[Face], name: str, several: Several) -> Face:
-    """Take the one face of a picture.
+    """Return the one face of a picture.
 
     Args:
         faces: those that were found.

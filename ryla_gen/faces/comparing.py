@@ -1,4 +1,4 @@
-"""Measures how similar two faces are: pictures in, one number out. Brings the models when it is asked to, and never by itself."""
+"""Measure how similar two faces are: pictures in, one number out. Must not download the models unless asked to."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MODELS = "models"
 
 
 def similarity(a: Any, b: Any, *, several: Several = "refuse", embedder: Embedder | None = None) -> float:
-    """Say how like the faces in two pictures are: the cosine of their ArcFace embeddings, -1 to 1.
+    """Measure how similar the faces in two pictures are: the cosine of their ArcFace embeddings, -1 to 1.
 
     Pictures of one person are mostly above 0.5, of two people mostly below 0.3; the number says nothing about quality.
 
@@ -57,7 +57,7 @@ def compare(a: bytes, b: bytes, *, embedder: Embedder, several: Several = "refus
 def install(
     models: Path | None = None, progress: Callable[[SyncProgress], None] | None = None, *, endpoint: str | None = None
 ) -> list[Path]:
-    """Bring the two face models, verified by size and sha256, and return their files. What is there costs no request.
+    """Download the two face models, verified by size and sha256, and return their files. Sends no request for a file that is there.
 
     Args:
         models: folder to put ``insightface/models/antelopev2`` in; ``RYLA_GEN_HOME/models`` when absent.
@@ -68,7 +68,7 @@ def install(
         RylaGenError: a file cannot be had, or is not what it should be; nothing half-written stays under its name.
 
     """
-    from ..models import downloads  # the hub's client, which the GPU images do not have
+    from ..models import downloads  # imports the hub's client, which the GPU images do not have
 
     report = downloads.sync(rows(), models or home_folder() / MODELS, endpoint=endpoint, progress=progress)
     report.raise_for_failures()

@@ -1,4 +1,4 @@
-"""insightface's detector and ArcFace recogniser on onnxruntime, from files that this package brought. Downloads nothing itself.
+"""Run insightface's detector and ArcFace recogniser on onnxruntime, from files that this package downloaded. Downloads nothing.
 
 Only the two ONNX files are opened, by insightface's own model classes: its downloader is never reached.
 """
@@ -34,7 +34,7 @@ EXTRA = "pip install 'ryla-gen[faces]'"
 
 
 class InsightFace:
-    """Finds faces with antelopev2's detector, and tells whose they are with its recogniser.
+    """Finds faces with antelopev2's detector, and computes their embeddings with its recogniser.
 
     Args:
         models: ComfyUI's models folder, or one of this package; holds ``insightface/models/antelopev2``.
@@ -73,7 +73,7 @@ class InsightFace:
         recogniser = _model(self._folder / RECOGNISER)
         made = []
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # it calls scikit-image by a name that is on its way out
+            warnings.simplefilter("ignore", FutureWarning)  # it calls scikit-image by a deprecated name
             for row, marks in zip(found, points, strict=True):
                 one = Detected(bbox=row[:4], kps=marks, det_score=row[4])
                 made.append(Face(_box(row), recogniser.get(pixels, one)))
@@ -84,7 +84,7 @@ class InsightFace:
 
 
 def rows() -> tuple[Weights, ...]:
-    """The two files in the table of weights."""
+    """Return the two files' rows in the table of weights."""
     wanted = {f"{FOLDER.removeprefix('insightface/')}/{name}" for name in (DETECTOR, RECOGNISER)}
     return tuple(row for row in all_weights() if row.folder == "insightface" and row.name in wanted)
 
@@ -121,7 +121,7 @@ def _model(path: Path) -> Any:
 
 
 def _pixels(picture: bytes) -> npt.NDArray[np.uint8]:
-    """Pixels in OpenCV's order of colours, which insightface takes."""
+    """Decode to pixels in OpenCV's order of colours, which insightface takes."""
     from io import BytesIO
 
     import numpy as np

@@ -1,4 +1,4 @@
-"""Looks for a face before PuLID runs: its node only warns and then paints a stranger. Knows no ComfyUI."""
+"""Look for a face before PuLID runs: without one, its node only warns and then paints a stranger. Knows no ComfyUI."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Verdict = Literal["face", "no_face", "unknown"]
 
 
 def look_for_face(picture: bytes, *, emulated: bool, models: Path) -> Verdict:
-    """Say whether a picture shows a face; ``unknown`` where nothing here can tell.
+    """Detect whether a picture shows a face; ``unknown`` if this machine cannot tell.
 
     Args:
         picture: encoded picture.
@@ -39,7 +39,7 @@ def look_for_face(picture: bytes, *, emulated: bool, models: Path) -> Verdict:
 
 
 def require_face(picture: bytes, *, emulated: bool, models: Path, name: str = "reference_image") -> Verdict:
-    """As ``look_for_face``, but no face is an error that names the input ``name``.
+    """Look for a face as ``look_for_face`` does; if there is none, raise an error that names the input ``name``.
 
     Raises:
         FaceNotFoundError: the picture shows none.

@@ -55,12 +55,12 @@ def positive_texts(api: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         seen.add(node_id)
         if node["class_type"].startswith("CLIPTextEncode"):
             yield from ((node_id, name) for name in TEXT_INPUTS if name in node["inputs"])
-        elif "latent_image" not in node["inputs"]:  # behind a sampler another picture begins
+        elif "latent_image" not in node["inputs"]:  # a sampler starts a new picture, so stop there
             starts += [source for name, source, _ in links(node["inputs"]) if name != "negative"]
 
 
 def unwrap(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Take a graph out of what tools wrap around it: the body of ``POST /prompt``, or of a request to worker-comfyui."""
+    """Unwrap a graph from what tools put around it: the body of ``POST /prompt``, or of a request to worker-comfyui."""
     for _ in range(WRAPPERS):
         inner = next((data[key] for key in WRAPPED if isinstance(data.get(key), dict) and "class_type" not in data[key]), None)
         if inner is None or "class_type" in data or isinstance(data.get("nodes"), list):
@@ -98,7 +98,7 @@ def checked_nodes(data: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _without_class(node_id: str, node: Mapping[str, Any]) -> str:
-    """What to say of a node that ComfyUI's page exported without knowing its class."""
+    """Describe a node that ComfyUI's page exported without knowing its class."""
     meta = node.get("_meta")
     title = meta.get("title") if isinstance(meta, dict) else None
     called = f" ({str(title)[:100]!r})" if title else ""

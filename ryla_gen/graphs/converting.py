@@ -83,13 +83,13 @@ class _Conversion:
         if not lenient:
             self._refuse_unknown([node for scope, node in nodes if self._values(scope, node) is None])
         graph = {scope.id_of(node): self._node(scope, node) for scope, node in nodes}
-        for node in graph.values():  # what hangs on a node that does not run hangs on nothing
+        for node in graph.values():  # nodes that depend on a node that does not run cannot run either
             node["inputs"] = {name: value for name, value in node["inputs"].items() if not is_link(value) or value[0] in graph}
         self._tell_left_out()
         return Converted(graph, tuple(self.notes), self.lacking)
 
     def _values(self, scope: Scope, node: Drawn) -> dict[str, Any] | None:
-        """The values of a node's own widgets, by name."""
+        """Return the values of a node's own widgets, by name."""
         key = (scope.instance.type if scope.instance else "", node.id)
         if key not in self.values:
             self.values[key] = named_values(node, self.schemas.get(node.type))
@@ -142,7 +142,7 @@ class _Conversion:
         inputs |= {socket.name: [source.node, source.slot] for socket, source in sources if source and source.node is not None}
         if lacking:
             self.lacking[where] = tuple(lacking)
-        title = node.title or str((schema or {}).get("display_name") or node.type)  # as the page calls it
+        title = node.title or str((schema or {}).get("display_name") or node.type)  # under the name that the page uses
         return {"inputs": inputs, "class_type": node.type, "_meta": {"title": title}}
 
     def _decide(self, where: str, name: str, values: dict[str, Any]) -> None:
@@ -163,7 +163,7 @@ class _Conversion:
             self.notes.append(f"Node {node} has no {' and no '.join(names)}: {CUT}, so ComfyUI refuses this node.")
 
 
-CUT = "what it hangs on is muted, or bypassed without a way through"
+CUT = "its source is muted, or bypassed without a way through"
 """Why a required input is empty."""
 
 
@@ -187,7 +187,7 @@ def _without_lacking(done: Converted, schemas: Mapping[str, Mapping[str, Any]]) 
                 if _is_required(schemas.get(graph[user]["class_type"]), name):
                     waiting.append(user)
     if not graph:
-        raise InvalidInputError("Nothing in this drawing would run: every node hangs on a muted one.", EXPORT_HELP)
+        raise InvalidInputError("Nothing in this drawing would run: every node depends on a muted one.", EXPORT_HELP)
     return Converted(graph, tuple(notes))
 
 
@@ -196,5 +196,5 @@ def _is_required(schema: Mapping[str, Any] | None, name: str) -> bool:
 
 
 def _wrap_list(value: Any) -> Any:
-    """A list would be read as a link; ComfyUI unwraps this."""
+    """Wrap a list, which would be read as a link; ComfyUI unwraps it."""
     return {"__value__": value} if isinstance(value, list) else value

@@ -134,7 +134,7 @@ def _each(places: Any) -> tuple[Place, ...]:
 
 
 def _sizes(graph: Mapping[str, Any], inputs: Mapping[Place, GraphInput]) -> Iterator[FoundField]:
-    """Width and height of what the samplers start from, and of every node that says the same size."""
+    """Find width and height of what the samplers start from, and of every node with the same size."""
     latents = list(_latents(graph))
     if not latents:
         return
@@ -165,7 +165,7 @@ def _size(graph: Mapping[str, Any], inputs: Mapping[Place, GraphInput], node: st
 
 
 def _latents(graph: Mapping[str, Any]) -> Iterator[str]:
-    """Nodes with a width and a height that samplers start from, the nearest first."""
+    """Yield the nodes with a width and a height that samplers start from, the nearest first."""
     waiting = [source for node in graph.values() for name, source, _ in links(node["inputs"]) if name == "latent_image"]
     seen: set[str] = set()
     while waiting:
@@ -194,7 +194,7 @@ def _singles(graph: Mapping[str, Any], inputs: Mapping[Place, GraphInput]) -> It
 
 
 def upstream_first(graph: Mapping[str, Any]) -> list[str]:
-    """Node ids so that a node stands behind what it needs; circles stay where they are."""
+    """Order the node ids so that a node stands behind what it needs; circles stay where they are."""
     needs = {node_id: {source for _, source, _ in links(node["inputs"]) if source in graph} for node_id, node in graph.items()}
     users: dict[str, list[str]] = {}
     for node_id, sources in needs.items():
@@ -244,5 +244,5 @@ def _loads(node: Mapping[str, Any], kind: str, name: str) -> bool:
 
 
 def safe_words(text: str) -> str:
-    """What may stand in a docstring of a text that a stranger wrote: no quotes, no backslashes, no line breaks."""
+    """Reduce a foreign text to what is safe in a docstring: no quotes, no backslashes, no line breaks."""
     return " ".join(re.sub(r"[^A-Za-z0-9 _.,:()-]+", " ", text).split())[:60] or "a node"

@@ -40,7 +40,7 @@ class Graph:
         return node
 
     def to_api(self) -> dict[str, Any]:
-        """The API format: node id → class_type and inputs, links as ``[node id, slot]``."""
+        """Convert to the API format: node id → class_type and inputs, links as ``[node id, slot]``."""
         return {
             node.id: {"class_type": node.class_type, "inputs": {name: _plain(value) for name, value in node.inputs.items()}}
             for node in self.nodes.values()
@@ -52,7 +52,7 @@ class Graph:
         return cls({key: Node(key, value["class_type"], dict(value.get("inputs") or {})) for key, value in api.items()})
 
     def class_types(self) -> frozenset[str]:
-        """Every node class the graph uses."""
+        """Return every node class the graph uses."""
         return frozenset(node.class_type for node in self.nodes.values())
 
 
@@ -68,7 +68,7 @@ def is_link(value: Any) -> bool:
 
 
 def links(inputs: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
-    """The links among a node's inputs: (input name, node id, slot)."""
+    """Yield the links among a node's inputs: (input name, node id, slot)."""
     for name, value in inputs.items():
         if is_link(value):
             yield name, value[0], value[1]

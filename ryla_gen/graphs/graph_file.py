@@ -1,4 +1,4 @@
-"""Read a JSON file that should be a graph, and say what is wrong with one that is not. Must not know either format."""
+"""Read a JSON file that should be a graph, and explain what is wrong with one that is not. Must not know either format."""
 
 from __future__ import annotations
 

@@ -232,7 +232,7 @@ def _truth(target: GraphInput, value: Any) -> bool:
 
 
 def _choice(target: GraphInput, value: Any) -> Any:
-    if not target.choices:  # only a server knows them
+    if not target.choices:  # only a server knows its files
         if not isinstance(value, str | int | float):
             raise _misfit(target, value, "takes a name")
         return value

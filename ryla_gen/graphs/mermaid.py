@@ -48,5 +48,5 @@ def _label(box: Box) -> str:
 
 
 def _text(text: str) -> str:
-    """Everything but letters, digits and plain signs as Mermaid's number codes: quotes, tags and backticks mean something."""
+    """Escape all but letters, digits and plain signs as Mermaid's number codes: quotes, tags and backticks have a meaning."""
     return "".join(sign if sign.isalnum() or sign in " .,:_-+/()…" else f"#{ord(sign)};" for sign in " ".join(text.split()))

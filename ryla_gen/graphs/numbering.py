@@ -1,4 +1,4 @@
-"""Give the nodes inside subgraphs the ids that ComfyUI's page gives them: a number that is taken already is replaced.
+"""Number the nodes inside subgraphs as ComfyUI's page does: an id that is taken already is replaced.
 
 Must not change the file's data, of which it returns a changed copy.
 """
@@ -51,7 +51,7 @@ def _nodes(sheet: Any) -> list[Mapping[str, Any]]:
 
 
 def _last_id(data: Mapping[str, Any]) -> int:
-    """The largest id that the file says it has given; version 1 keeps it under ``state``."""
+    """Return the largest id that the file records as used; version 1 keeps it under ``state``."""
     state = data.get("state")
     said = state.get("lastNodeId") if isinstance(state, Mapping) else data.get("last_node_id")
     return said if is_whole_number(said) else 0
@@ -65,7 +65,7 @@ def _next_free(last: int, used: set[int]) -> int:
 
 
 def _renumber_subgraph(subgraph: Mapping[str, Any], renamed: Mapping[str, Renamed]) -> dict[str, Any]:
-    """A subgraph with the new ids in its nodes, its links and the instances of others inside it."""
+    """Return a subgraph with the new ids in its nodes, its links and the instances of others inside it."""
     own = renamed.get(str(subgraph.get("id")), {})
     nodes, links = subgraph.get("nodes"), subgraph.get("links")
     made = dict(subgraph)
@@ -82,7 +82,7 @@ def _with_id(item: Any, key: str, renamed: Renamed) -> Any:
 
 
 def _with_proxies(node: Any, renamed: Mapping[str, Renamed]) -> Any:
-    """An instance whose ``proxyWidgets`` name the nodes inside by their new ids."""
+    """Return an instance whose ``proxyWidgets`` name the nodes inside by their new ids."""
     own = renamed.get(str(node.get("type"))) if isinstance(node, Mapping) else None
     properties = node.get("properties") if own else None
     if not own or not isinstance(properties, Mapping) or not isinstance(properties.get("proxyWidgets"), list):

@@ -91,10 +91,10 @@ class Promotions:
         return found
 
     def _first_widget(self, scope: Scope, slot: int) -> tuple[Drawn, DrawnInput] | None:
-        """The first socket inside that a subgraph's input is linked to and that has a widget."""
+        """Find the first socket inside that a subgraph's input is linked to and that has a widget."""
         key = (scope.instance.type if scope.instance else "", slot)
         if key not in self._first:
-            self._first[key] = None  # what a subgraph that holds itself finds on its way round
+            self._first[key] = None  # the answer for a subgraph that contains itself
             if len(scope.path) > DEEPEST or slot >= len(scope.sheet.inputs):
                 return None
             self._first[key] = next(
@@ -145,7 +145,7 @@ class Promotions:
 
 
 def _proxies(instance: Drawn) -> list[tuple[str, str]]:
-    """The widgets that an instance lists: the id of a node inside, and the widget's name."""
+    """List the widgets of an instance: the id of a node inside, and the widget's name."""
     entries = instance.properties.get("proxyWidgets")
     if isinstance(entries, str):
         try:

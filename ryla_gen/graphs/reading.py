@@ -22,7 +22,7 @@ from .ui import is_ui
 
 @runtime_checkable
 class Builds(Protocol):
-    """What builds a graph, as every workflow does."""
+    """Anything that builds a graph, as every workflow does."""
 
     def build(self) -> Graph:
         """Return the graph."""
@@ -51,7 +51,7 @@ def read(path: str | PathLike[str]) -> Found:
 
 
 def recognise(data: Any) -> Found:
-    """Tell the two formats apart, and check the API format's form.
+    """Detect which of the two formats a graph is in, and check the API format's form.
 
     Raises:
         InvalidInputError: it is neither.
@@ -69,7 +69,7 @@ def recognise(data: Any) -> Found:
 
 
 def _read_embedded(path: str | PathLike[str], data: bytes) -> Found:
-    """The graph that a saved picture or video carries: what ran, else the drawing beside it."""
+    """Find the graph that a saved picture or video carries: the one that ran, else the drawing beside it."""
     texts = graph_texts(media.read_metadata(data))
     failed: InvalidInputError | None = None
     for name in ("prompt", "workflow"):

@@ -1,4 +1,4 @@
-"""Find what really feeds an input of a drawing: through reroutes, bypassed nodes, set and get nodes, and subgraph borders.
+"""Find what feeds an input of a drawing: through reroutes, bypassed nodes, set and get nodes, and subgraph borders.
 
 Knows no schema and no value of a widget but a primitive's. Nothing recurses: a chain may have thousands of links.
 """
@@ -46,7 +46,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What feeds an input."""
+    """The source of an input."""
 
     node: str | None = None
     """Id of a node, in the API format; None when ``value`` is meant."""
@@ -88,13 +88,13 @@ def running_nodes(drawing: Drawing) -> Iterator[tuple[Scope, Drawn]]:
 
 
 def inside(drawing: Drawing, scope: Scope, node: Drawn) -> Scope:
-    """The scope inside one instance of a subgraph."""
+    """Return the scope inside one instance of a subgraph."""
     return Scope(drawing.subgraphs[node.type], (*scope.path, node.id), scope, node)
 
 
 @dataclass(slots=True)
 class _Place:
-    """Where a walk stands: before an input, or at an output."""
+    """The position of a walk: before an input, or at an output."""
 
     scope: Scope
     node: Drawn
@@ -208,7 +208,7 @@ class Tracer:
 
 
 def passing(node: Drawn, slot: int, wanted: str) -> int | None:
-    """Which input a bypassed node passes on as an output: the one across, else the first of the type."""
+    """Return which input a bypassed node passes on as an output: the one across, else the first of the type."""
     given = node.outputs[slot] if slot < len(node.outputs) else wanted
     if wanted in ("*", "") and node.inputs:
         return slot if slot < len(node.inputs) else 0

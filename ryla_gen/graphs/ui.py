@@ -142,7 +142,7 @@ def _ports(items: list[Any], links: Mapping[str, DrawnLink]) -> tuple[Port, ...]
 
 
 def _with_whole_instances(sheet: Sheet, subgraphs: Mapping[str, Sheet]) -> Sheet:
-    """Give every instance of a subgraph all inputs of the definition, in its order: files may leave out those of widgets."""
+    """Add to every instance of a subgraph all inputs of the definition, in its order: files may leave out those of widgets."""
     nodes = {
         key: replace(node, inputs=_instance_inputs(node.inputs, subgraphs[node.type].inputs)) if node.type in subgraphs else node
         for key, node in sheet.nodes.items()
@@ -151,7 +151,7 @@ def _with_whole_instances(sheet: Sheet, subgraphs: Mapping[str, Sheet]) -> Sheet
 
 
 def _instance_inputs(given: tuple[DrawnInput, ...], ports: tuple[Port, ...]) -> tuple[DrawnInput, ...]:
-    """The page knows an input by its name; where the file leaves none out, a renamed one is known by its number."""
+    """Match inputs to ports by name, as the page does; if the file has all inputs, match a renamed one by its number."""
     named: dict[str, list[DrawnInput]] = {}
     for socket in given:
         named.setdefault(socket.name, []).append(socket)
@@ -176,7 +176,7 @@ def _page(data: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def _link(item: Any) -> tuple[str, DrawnLink]:
-    """Version 0.4 writes a list, version 1 and subgraphs an object."""
+    """Read a link: version 0.4 writes a list, version 1 and subgraphs an object."""
     if isinstance(item, Mapping):
         keys = ("id", "origin_id", "origin_slot", "target_id", "target_slot")
         number, origin, out, target, into = (item[key] for key in keys)
@@ -202,7 +202,7 @@ def _socket(entry: Mapping[str, Any]) -> DrawnInput:
 
 
 def _type(value: Any) -> str:
-    """A type as text; litegraph also writes 0 and -1 for any, and a list of options for an enum."""
+    """Return a type as text; litegraph also writes 0 and -1 for any, and a list of options for an enum."""
     if isinstance(value, str):
         return value
     return "COMBO" if isinstance(value, list) else "*"

@@ -44,7 +44,7 @@ _COMMENT = re.compile(r"/\*[\s\S]*?\*/|//.*")
 
 
 def entries(schema: Mapping[str, Any]) -> list[Entry]:
-    """Every input of a node class, in the page's order."""
+    """List every input of a node class, in the page's order."""
     sections, order = schema.get("input") or {}, schema.get("input_order") or {}
     found: list[Entry] = []
     for section in ("required", "optional"):
@@ -71,7 +71,7 @@ def has_widget(kind: Any, config: Mapping[str, Any]) -> bool:
 
 
 def options(kind: Any, config: Mapping[str, Any]) -> Sequence[Any] | None:
-    """The choices of an enum, None of anything else."""
+    """Return the choices of an enum, None for anything else."""
     if isinstance(kind, list):
         return kind
     if kind == DYNAMIC:
@@ -80,7 +80,7 @@ def options(kind: Any, config: Mapping[str, Any]) -> Sequence[Any] | None:
 
 
 def named_values(node: Drawn, schema: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Give the widgets' values their names; widgets that the file has no value for get the schema's default.
+    """Map widgets' names to their values; widgets that the file has no value for get the schema's default.
 
     Without a schema the node's own list of widgets has to do, where it fits. None: it does not.
     """
@@ -96,7 +96,7 @@ def named_values(node: Drawn, schema: Mapping[str, Any] | None) -> dict[str, Any
 
 
 def page_widgets(class_type: str, schema: Mapping[str, Any]) -> list[Entry]:
-    """Every widget that the page shows for a class, in its order, its own among them."""
+    """List every widget that the page shows for a class, in its order, its own among them."""
     found: list[Entry] = []
     for name, kind, config in entries(schema):
         if has_widget(kind, config):
@@ -125,7 +125,7 @@ def with_page_inputs(class_type: str, schema: Mapping[str, Any], inputs: dict[st
 
 
 def _options(values: list[Any]) -> dict[str, str]:
-    """The typed-in options behind choice and index; the page always shows an empty one to type in."""
+    """Return the typed-in options behind choice and index; the page always shows an empty one to type in."""
     found: list[str] = []
     for value in values[2:]:
         found.append(value if isinstance(value, str) else "")
@@ -150,7 +150,7 @@ def _without_sockets(schema: Mapping[str, Any], values: list[Any]) -> list[Any]:
 
 
 def _by_sockets(node: Drawn, values: list[Any]) -> dict[str, Any] | None:
-    """Newer pages list every widget among the inputs of a node, so that its class need not be known."""
+    """Match values to the widgets that newer pages list among a node's inputs; this needs no schema of its class."""
     names = [socket.widget for socket in node.inputs if socket.widget]
     kept = [value for at, value in enumerate(values) if not (_is_word(values, at) and at and isinstance(values[at - 1], int))]
     fits = next((found for found in (values, kept) if len(found) == len(names)), None)
@@ -239,7 +239,7 @@ def prompts(schema: Mapping[str, Any]) -> Iterator[str]:
 
 
 def choose_wildcards(text: str) -> str:
-    """Take the first of the words in braces, and leave comments out, where the page would draw one."""
+    """Choose the first of the words in braces, where the page would draw one at random, and leave comments out."""
     text = _COMMENT.sub("", text)
     out: list[str] = []
     depth, skipping = 0, 0  # braces that are open, and how deep the one lies whose first word is over

@@ -20,7 +20,7 @@ from typing import Any
 
 from ..errors import InternalError, InvalidInputError
 from ..events import FINAL_STATES, now
-from .base import COLUMNS, JSON_COLUMNS, NUMBER_COLUMNS, Record, Records, instant, record_of, text, to_column, where_clause
+from .base import COLUMNS, JSON_COLUMNS, NUMBER_COLUMNS, Record, Records, record_of, text, to_column, to_timestamp, where_clause
 from .counting import JobEnd, ends
 from .files import BUSY_SECONDS, CORRUPT, is_corrupt, migrate, transaction, use_wal, version
 from .reserving import HELD, Reservation, reserve
@@ -232,7 +232,7 @@ class History:
             InvalidInputError: ``since`` is not a valid date or time.
 
         """
-        rows = self._select("SELECT TOTAL(cost_usd) FROM jobs WHERE created_at >= ?", (instant(since),))
+        rows = self._select("SELECT TOTAL(cost_usd) FROM jobs WHERE created_at >= ?", (to_timestamp(since),))
         return float(rows[0][0]) if rows else 0.0
 
     def taken_usd(self, since: str | datetime) -> float:
@@ -256,7 +256,7 @@ class History:
             InvalidInputError: there is no such grouping, or ``since`` is not a valid date or time.
 
         """
-        return cost_rows(self._select, by, None if since is None else instant(since))
+        return cost_rows(self._select, by, None if since is None else to_timestamp(since))
 
     def saved(self, job: str, paths: Iterable[Path]) -> None:
         """Write down where the files of a job were saved, besides where they were saved before."""
@@ -276,6 +276,7 @@ class History:
 
     def _write(self, sql: str, values: tuple[Any, ...]) -> None:
         with self._lock:
+            # Queued first: if the file is locked or broken, the row is written with the next one that works.
             self._waiting.append((sql, values))
             self._flush()
 
@@ -314,6 +315,7 @@ class History:
             yield
         except (sqlite3.Error, OSError) as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the kind, the rest its variety
+            # At most a few fresh files: on a failing disk each of them would soon be corrupt, too.
             if code in CORRUPT and self._fresh_starts < MOST_FRESH_STARTS and self._set_aside(error):
                 if self._waiting:
                     self._flush()
@@ -359,9 +361,11 @@ class History:
         if not folder.exists():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileExistsError):
+            # Created before SQLite opens it: SQLite would use the umask, and prompts would be readable for others.
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
+        # A newer version's table is left alone: writing to it could lose columns that this version does not know.
         self._newer = version(connection) > SCHEMA
         if self._newer:
             known = "it is not changed. Update this version: pip install -U ryla-gen"
@@ -385,6 +389,7 @@ class History:
         try:
             if not is_corrupt(self.path):  # another process has set it aside already
                 return True
+            # The log belongs to the corrupt file: SQLite might replay it into the fresh one.
             for tail in ("", "-wal", "-shm"):
                 with suppress(FileNotFoundError):
                     self.path.with_name(self.path.name + tail).rename(aside.with_name(aside.name + tail))

@@ -92,7 +92,7 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 COLUMNS = tuple(Record.__dataclass_fields__)
 
 
-def instant(when: str | datetime) -> str:
+def to_timestamp(when: str | datetime) -> str:
     """Format a date or time as the journal does, so that texts compare as times; without a zone it is local time.
 
     Args:
@@ -122,7 +122,7 @@ def where_clause(since: str | datetime | None, saved_in: Path | None = None, **c
     """
     terms = {f"{name} = ?": text(value) for name, value in columns.items() if value is not None}
     if since is not None:
-        terms["created_at >= ?"] = instant(since)
+        terms["created_at >= ?"] = to_timestamp(since)
     if saved_in is not None:  # a rough filter, since the column holds JSON; the caller compares whole paths in the records
         terms["instr(saved, ?)"] = json.dumps(str(saved_in))[1:-1]
     return " AND ".join(terms), tuple(terms.values())
@@ -145,7 +145,7 @@ def to_column(name: str, value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Plain data without bytes: hash and size stand for a picture, however it got here."""
+    """Convert to plain data without bytes: a picture becomes its hash and size, however it was given."""
     if isinstance(value, bytes | bytearray | memoryview):
         return media.describe(bytes(value))
     if isinstance(value, str):

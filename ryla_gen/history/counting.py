@@ -9,7 +9,7 @@ from .spending import PARENTS, Select
 
 
 class JobEnd(NamedTuple):
-    """What a count of jobs needs to know of one."""
+    """The fields of a job that counting needs."""
 
     workflow: str
     backend: str

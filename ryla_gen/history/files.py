@@ -42,7 +42,7 @@ def use_wal(connection: sqlite3.Connection, patience: float) -> None:
 
 
 def version(connection: sqlite3.Connection) -> int:
-    """The version of the table that a file has."""
+    """Return the version of the table that a file has."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
@@ -60,9 +60,9 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring an older file to this version's table."""
+    """Upgrade an older file to this version's table."""
     if version(connection) < SCHEMA:
-        with transaction(connection):  # asked again inside: another process may have been first
+        with transaction(connection):  # checked again inside the transaction: another process may have migrated the file meanwhile
             for old in range(version(connection), SCHEMA):
                 for statement in filter(str.strip, MIGRATIONS[old].split(";")):
                     connection.execute(statement)

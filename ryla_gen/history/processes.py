@@ -1,4 +1,4 @@
-"""Name the process that sends a job, and tell whether it has certainly ended. Must not stop a process."""
+"""Name the process that sends a job, and determine whether it has certainly ended. Must not stop a process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def has_ended(process: str | None) -> bool:
 
 
 def _machine() -> str:
-    """Host name and process namespace: containers on one host may share the name, and each counts its processes from 1."""
+    """Name the host and process namespace: containers on one host may share the name, and each counts processes from 1."""
     try:
         return f"{socket.gethostname()}/{Path('/proc/self/ns/pid').readlink()}"
     except OSError:

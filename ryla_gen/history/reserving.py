@@ -20,7 +20,7 @@ would reserve it all, and the others be refused although there is money for them
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What one job asks of a budget that others share, and what it got."""
+    """One job's request to a shared budget, and the amount reserved for it."""
 
     needed_usd: float
     """US dollars below which the job is not worth starting: its likely cost."""
@@ -58,6 +58,7 @@ def reserve(connection: sqlite3.Connection, job: str, purse: Reservation, row: M
 
     """
     spent = "SELECT TOTAL(cost_usd) FROM jobs WHERE created_at >= ? AND id <> ?"
+    # Without the job's own row, which is in the journal already when the job moves to another backend.
     held = f"SELECT TOTAL(reserved_usd) FROM jobs WHERE {HELD} AND id <> ?"  # noqa: S608 - our own words
     found = replace(
         purse,

@@ -31,7 +31,7 @@ Select = Callable[[str, Sequence[Any]], Sequence[tuple[Any, ...]]]
 
 @dataclass(frozen=True, slots=True)
 class CostRow:
-    """What the jobs of one group cost."""
+    """The cost of the jobs in one group."""
 
     key: str
     """The day (UTC), workflow, character or backend; empty for jobs of no character."""

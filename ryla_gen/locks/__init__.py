@@ -1,4 +1,4 @@
-"""Pins everything that is installed into one image: requirement lists go in, one list of versions with hashes comes out.
+"""Pin everything that is installed into one image: requirement lists go in, one list of versions with hashes comes out.
 
 ComfyUI, its version and the node packs are arguments. Knows no family, no Modal and no GPU; installs nothing.
 """

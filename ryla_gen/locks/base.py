@@ -65,7 +65,7 @@ def hashes(lock: str) -> dict[str, frozenset[str]]:
 
 
 def differences(before: str, after: str) -> list[str]:
-    """Say what changed between two locks, one line a package."""
+    """List what changed between two locks, one line a package."""
     old, new = pins(before), pins(after)
     changed = (name for name in sorted({*old, *new}) if old.get(name) != new.get(name))
     return [f"{name} {old.get(name, 'absent')} -> {new.get(name, 'absent')}" for name in changed]

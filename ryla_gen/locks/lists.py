@@ -1,4 +1,4 @@
-"""Reads the requirement list of a repository at a commit, by git, from its address or from a clone on this disk."""
+"""Read the requirement list of a repository at a commit, by git, from its address or from a clone on this disk."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def packages(text: str, source: NodePack, replaced: Mapping[str, str]) -> str:
 
 
 def _packages(text: str, source: NodePack, replaced: Mapping[str, str]) -> Iterator[str]:
-    for raw in re.sub(r"\\\r?\n\s*", " ", text).splitlines():  # a backslash goes on in the next line
+    for raw in re.sub(r"\\\r?\n\s*", " ", text).splitlines():  # a backslash continues the line
         line = re.sub(r"(^|\s)#.*$", "", raw).strip()
         name = NAME.match(line)
         if name is None or "://" in line:
@@ -89,13 +89,13 @@ def _list_in(folder: Path, source: NodePack) -> str:
 
 
 def _decode(data: bytes) -> str:
-    """Lists that were written by a shell of Windows are UTF-16."""
+    """Decode a list: a shell of Windows writes UTF-16, others UTF-8."""
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return data.decode("utf-16" if wide else "utf-8-sig", errors="replace")
 
 
 def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
-    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}  # no question for a password, and messages to read
+    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}  # no password prompt; English messages
     try:
         return subprocess.run(  # noqa: S603 - git, with arguments of ours
             ["git", "-C", str(folder), *words],  # noqa: S607 - whichever git is on the path

@@ -1,4 +1,4 @@
-"""Runs uv: one resolution of all requirements together, and the proof that a lock is closed. Installs nothing."""
+"""Run uv: resolve all requirements together, and check that a lock is closed. Installs nothing."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def resolve(requirements: Requirements, folders: Mapping[str, Path] | None = Non
 
 
 def check_closed(lock: str, requirements: Requirements) -> None:
-    """Prove that a lock names everything its packages need, at versions that fit together, with hashes the index knows.
+    """Check that a lock names everything its packages need, at versions that fit together, with hashes the index knows.
 
     Raises:
         InvalidInputError: it does not, with uv's explanation.
@@ -59,7 +59,7 @@ def check_closed(lock: str, requirements: Requirements) -> None:
         place = Path(name)
         words = ["pip", "install", "--dry-run", "--require-hashes", "--target", "nothing", "-r", _write(place / "lock.txt", lock)]
         _run([uv, *words, *_target(requirements)], place)
-        # A dry run fetches nothing, so it compares no hash with a file; what the index says of these versions has to do.
+        # A dry run fetches nothing, so no file's hash is compared; compare the index's hashes of these versions instead.
         plain = _write(place / "plain.txt", "\n".join(f"{name}=={version}" for name, version in pins(lock).items()))
         words = ["pip", "compile", "--no-header", "--generate-hashes", plain]
         known, held = hashes(_run([uv, *words, *_target(requirements)], place)), hashes(lock)
@@ -69,7 +69,7 @@ def check_closed(lock: str, requirements: Requirements) -> None:
 
 
 def _target(requirements: Requirements) -> list[str]:
-    # Settings of the person who runs this must not decide what an image holds.
+    # Settings of the person who runs this must not change what an image contains.
     return ["--no-config", "--python-version", requirements.python, "--python-platform", requirements.platform]
 
 

@@ -27,13 +27,14 @@ def is_public(text: str) -> bool:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return False
+    # An IPv6 address may wrap a private IPv4 one, such as ::ffff:127.0.0.1.
     if isinstance(address, ipaddress.IPv6Address) and (inner := _inside(address)) is not None:
         return is_public(str(inner))
     return address.is_global and not address.is_multicast and address not in _ASSIGNMENTS
 
 
 def _inside(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that an IPv6 one stands for."""
+    """Return the IPv4 address that an IPv6 one stands for."""
     teredo = address.teredo[1] if address.teredo is not None else None
     wrapped = address in _NAT64 or int(address) >> 32 == 0
     return (
@@ -54,9 +55,9 @@ def is_literal(host: str) -> bool:
 
 
 async def resolve(host: str) -> list[str]:
-    """The addresses behind a name; none when it is not known here."""
+    """Resolve a host name to its addresses; empty when it is not known here."""
     try:
-        import asyncio  # here: importing media must stay light
+        import asyncio  # imported late: importing media must stay light
 
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -65,7 +66,7 @@ async def resolve(host: str) -> list[str]:
 
 
 def guarded_connector() -> Any:
-    """An aiohttp connector that connects to addresses of the internet only."""
+    """Build an aiohttp connector that connects to addresses of the internet only."""
     from aiohttp import TCPConnector
     from aiohttp.abc import AbstractResolver
     from aiohttp.resolver import ThreadedResolver
@@ -78,6 +79,7 @@ def guarded_connector() -> Any:
 
         async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> Any:
             found = await self._inner.resolve(host, port, family)
+            # All of them: with one private address among them, a retry could connect to it.
             if not all(is_public(entry["host"]) for entry in found):
                 raise PrivateAddressError(REFUSED)
             return found

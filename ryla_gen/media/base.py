@@ -68,7 +68,7 @@ READ_TYPES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """Which references to pictures and videos are read."""
+    """The kinds of references to pictures and videos that may be read."""
 
     kinds: Literal["any", "bytes"] = "any"
     """bytes: no paths and no addresses, for a server that hands on its users' texts."""
@@ -82,7 +82,7 @@ USUAL = References()
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What the header of a picture says."""
+    """The facts in a picture's header."""
 
     media_type: str
     """``image/png`` and so on."""
@@ -98,7 +98,7 @@ class ImageInfo:
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What a video holds, counted rather than believed."""
+    """The facts of a video: frames are counted, not taken from its header."""
 
     container: str
     """``mp4``, ``webm``, ``mov``, ``mkv`` or ``webp``."""
@@ -150,13 +150,13 @@ _OLD_MOV = (b"moov", b"mdat", b"wide", b"free", b"skip")
 
 
 def sniff_media_type(data: bytes) -> str | None:
-    """Tell what encoded bytes are by their first bytes, or None when they are no picture, video, sound or shape that we know of."""
+    """Return the media type that the first bytes show; None when they are no known picture, video, sound or 3D shape."""
     head = data[:64]
     if head[:4] == b"RIFF":
         return {b"WEBP": "image/webp", b"AVI ": "video/x-msvideo", b"WAVE": "audio/wav"}.get(head[8:12])
     if head[4:8] == b"ftyp":
         return _BRANDS.get(head[8:12], "video/mp4")
-    if head[4:8] in _OLD_MOV and head[:1] == b"\x00":  # a size below 16 MB, not a text with the word "free"
+    if head[4:8] in _OLD_MOV and head[:1] == b"\x00":  # a size below 16 MB; excludes texts such as "was free"
         return "video/quicktime"
     if head[:2] == b"BM" and head[6:10] == bytes(4):
         return "image/bmp"
@@ -166,7 +166,7 @@ def sniff_media_type(data: bytes) -> str | None:
 
 
 def _bare_sound(head: bytes) -> str | None:
-    """MP3 and AAC without a tag in front: a frame's header (ISO 11172-3, 2.4.1.3; ISO 13818-7, 6.2), reserved values refused."""
+    """Recognise MP3 and AAC without a tag in front by a frame's header (ISO 11172-3, 2.4.1.3; ISO 13818-7, 6.2)."""
     if len(head) < 4 or head[0] != 0xFF:
         return None
     if head[1] & 0xF6 == 0xF0 and head[2] & 0x3C != 0x3C:

@@ -84,6 +84,7 @@ def _write(path: Path, data: bytes, *, overwrite: bool) -> None:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         with os.fdopen(handle, "wb", buffering=0) as file:
             rest = memoryview(data)
+            # An unbuffered write may take only a part of the bytes.
             while rest:
                 rest = rest[file.write(rest) :]
         if overwrite:
@@ -96,14 +97,16 @@ def _write(path: Path, data: bytes, *, overwrite: bool) -> None:
 
 
 def _publish(temporary: Path, path: Path) -> None:
-    """Give the finished file its name, unless another process has taken it by now."""
+    """Rename the finished file to its final name, unless another process has taken that name by now."""
     try:
+        # A link fails if the name exists, in one step: a check before a rename would leave a gap for another process.
         os.link(temporary, path)
     except FileExistsError:
         raise OutputExistsError(f"{path} exists already.", details={"file": str(path)}) from None
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
+        # A file system without links: an empty file reserves the name, and the rename then replaces it.
         _reserve(path)
         os.replace(temporary, path)  # noqa: PTH105 - as above
 

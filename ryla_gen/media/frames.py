@@ -1,4 +1,4 @@
-"""Take a few evenly spread frames out of a video, as pictures to look at. Must not know references or write a file."""
+"""Extract a few evenly spread frames of a video as pictures. Must not know references or write a file."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def frames_of(video: bytes, count: int) -> list[Image]:
 
 
 def _decode(video: bytes, media_type: str, count: int) -> list[Image]:
-    """Only what is wanted becomes a picture: all frames of a long video would fill the memory."""
+    """Decode only the wanted frames: all frames of a long video would fill the memory."""
     from PIL import Image
 
     with _open(video, media_type) as container:
         total = container.streams.video[0].frames or sum(1 for _ in container.decode(video=0))
     wanted = set(_spread(total, count))
     with _open(video, media_type) as container:
-        frames: Any = islice(enumerate(container.decode(video=0)), max(wanted, default=-1) + 1)  # nothing after the last is decoded
+        frames: Any = islice(enumerate(container.decode(video=0)), max(wanted, default=-1) + 1)  # stop after the last wanted frame
         return [Image.fromarray(frame.to_ndarray(format="rgb24")) for place, frame in frames if place in wanted]
 
 
@@ -64,7 +64,7 @@ def _of_animation(data: bytes, count: int) -> list[Image]:
 
 
 def _spread(total: int, count: int) -> list[int]:
-    """``count`` places among ``total``, the first and the last among them."""
+    """Choose ``count`` places among ``total``, the first and the last among them."""
     if count <= 1 or total <= 1:
         return [0][:total]
     return sorted({round(step * (total - 1) / (count - 1)) for step in range(count)})

@@ -113,7 +113,7 @@ def _is_text(head: bytes) -> bool:
 
 
 def probe_image(data: bytes) -> ImageInfo:
-    """Tell what a picture is from its header, without decoding pixels.
+    """Read a picture's format and size from its header, without decoding pixels.
 
     Raises:
         InvalidInputError: it is not a picture of a kind that is read, or its header is broken.
@@ -128,7 +128,7 @@ def probe_image(data: bytes) -> ImageInfo:
 
 
 def check_whole(data: bytes) -> None:
-    """Look whether a picture can be decoded to its end: by a PNG's checksums, which is quick, or by decoding it.
+    """Check that a picture can be decoded to its end: by a PNG's checksums, which is quick, or by decoding it.
 
     Raises:
         InvalidInputError: it is not a picture of a kind that is read, is broken or cut short, or has too many pixels.
@@ -193,7 +193,7 @@ def _orientation(picture: Image) -> int:
 
 
 def _foreign_profile(picture: Image) -> Any:
-    """The embedded colour profile, when there is a readable one and it is not sRGB."""
+    """Return the embedded colour profile, if it is readable and not sRGB."""
     embedded = picture.info.get("icc_profile")
     if not embedded:
         return None
@@ -232,7 +232,7 @@ def _in_srgb(picture: Image) -> Image:
     mode = "RGBA" if picture.mode == "RGBA" else "RGB"
     try:
         turned = ImageCms.profileToProfile(picture, profile, ImageCms.createProfile("sRGB"), outputMode=mode)
-    except (ImageCms.PyCMSError, ValueError):  # a profile for another mode than the pixels have
+    except (ImageCms.PyCMSError, ValueError):  # the profile is for another colour mode than the pixels'
         return picture
     return turned if turned is not None else picture
 
@@ -250,7 +250,7 @@ def _eight_bits(picture: Image) -> Image:
 
 
 def _scaled_grey(picture: Image) -> Image:
-    """Bring 16-bit, 32-bit and floating-point grey to 8 bits by the range that its values use: 0–1, 0–255 or 0–65535."""
+    """Scale 16-bit, 32-bit and floating-point grey to 8 bits by the range that its values use: 0–1, 0–255 or 0–65535."""
     import numpy
     from PIL import Image
 
@@ -263,7 +263,7 @@ def _scaled_grey(picture: Image) -> Image:
 
 def encode(picture: Image, media_type: str) -> bytes:
     """Encode pixels alone: JPEG when that was the input, else PNG."""
-    for key in list(picture.info):  # PIL would write EXIF, profiles and comments that stand here
+    for key in list(picture.info):  # PIL would write the EXIF, profiles and comments that it finds here
         del picture.info[key]
     file = io.BytesIO()
     if media_type == "image/jpeg" and picture.mode in ("L", "RGB"):

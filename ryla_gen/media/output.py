@@ -62,7 +62,7 @@ def add_png_text(png: bytes, texts: Mapping[str, str]) -> bytes:
 def _text_chunk(name: str, text: str) -> bytes:
     if not 1 <= len(name) <= 79 or not name.isprintable() or any(ord(letter) > 255 for letter in name):
         raise InternalError(f"{name!r} is not a valid name for a text in a PNG.")
-    text = text.replace("\0", "\ufffd")  # would end the text
+    text = text.replace("\0", "\ufffd")  # a NUL would end the text
     key = name.encode("latin-1")
     try:
         return _chunk(b"tEXt", key + b"\0" + text.encode("latin-1"))
@@ -169,7 +169,7 @@ def _exif_texts(data: bytes) -> Iterator[tuple[str, str]]:
 
 
 def _texts(body: bytes | str) -> Iterator[tuple[str, str]]:
-    """The texts of a JSON object; nothing when it is none."""
+    """Yield the texts of a JSON object; nothing when the body is not one."""
     try:
         held = json.loads(body)
     except ValueError:

@@ -70,7 +70,7 @@ def contact_sheet(tiles: Sequence[Tile], *, title: str = "", note: str = "") -> 
 
 
 def columns_for(count: int, shape: float) -> int:
-    """Columns of the grid: few empty places first, then an outline like a screen's.
+    """Choose the columns of the grid: few empty places first, then an outline like a screen's.
 
     Args:
         count: pictures.
@@ -143,4 +143,4 @@ def _line(draw: ImageDraw, text: str, corner: tuple[int, int], height: int, ink:
 def _font(height: int) -> FreeTypeFont | ImageFont:
     from PIL import ImageFont
 
-    return ImageFont.load_default(height)  # Pillow brings it along: a sheet looks the same on every machine
+    return ImageFont.load_default(height)  # included in Pillow: a sheet looks the same on every machine

@@ -136,7 +136,7 @@ def decode_data_url(url: str, limit: int) -> bytes:
 
 
 def _read_local(source: Any, limit: int, limit_pixels: int) -> bytes:
-    pictures = sys.modules.get("PIL.Image")  # who holds a PIL image has imported PIL
+    pictures = sys.modules.get("PIL.Image")  # a caller with a PIL image has imported PIL already
     if pictures is not None and isinstance(source, pictures.Image):
         return encode_picture(source, limit_pixels)
     if isinstance(source, str):
@@ -231,7 +231,7 @@ def encode_picture(picture: Image, limit_pixels: int) -> bytes:
 
 
 def _without_secrets(url: str) -> str:
-    """Scheme, host, port and path: user names and signed queries do not belong in messages."""
+    """Keep scheme, host, port and path: user names and signed queries do not belong in messages."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"[: SHOWN * 2]
 
@@ -241,7 +241,7 @@ def _check_address(url: str, *, plain: bool) -> str:
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
-        _ = parts.port  # raises on a port that is none
+        _ = parts.port  # raises on an invalid port
     except ValueError as error:
         raise InvalidInputError(f"{_show(url)} is not a valid URL: {error}.", "Check the address.") from None
     if not host:

@@ -27,7 +27,7 @@ _EBML_SEGMENT = b"\x18\x53\x80\x67"
 
 
 def probe_video(data: bytes, *, limit_pixels: int = LIMIT_PIXELS, limit_frames: int = LIMIT_FRAMES) -> VideoInfo:
-    """Tell what a video holds. Frames are counted and the first is decoded.
+    """Read the facts of a video. Counts its frames and decodes the first.
 
     Args:
         data: an MP4, WebM, MOV, MKV or animated WebP file.
@@ -175,5 +175,5 @@ def container_tags(data: bytes) -> dict[str, str]:
     try:
         with av.open(io.BytesIO(data), mode="r", format=_DEMUXERS[media_type], metadata_errors="replace") as container:
             return dict(container.metadata)
-    except Exception as error:  # as above
+    except Exception as error:  # ffmpeg may look for seconds for what is not there
         raise broken_file(media_type, error) from None

@@ -1,4 +1,4 @@
-"""Tell what the licences of model files allow, from the words of the table. Must not read a file or give legal advice."""
+"""Decide what the licences of model files allow, from the table. Must not read a file or give legal advice."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Term:
 
 
 def commercial_use(licence: str | None) -> bool | None:
-    """Tell whether a licence allows commercial use of the model; None when it is not known. Must not guess."""
+    """Return whether a licence allows commercial use of the model; None when it is not known. Must not guess."""
     words = (licence or "").lower()
     if any(word in words for word in FORBIDDING):
         return False
@@ -57,6 +57,6 @@ def terms(rows: Iterable[Weights]) -> tuple[Term, ...]:
 
 
 def together(rows: Iterable[Weights]) -> bool | None:
-    """Tell whether all of some files may be used commercially: one that forbids it is enough, one unknown leaves it open."""
+    """Return whether all files may be used commercially: False if one forbids it, None if one is unknown."""
     allowed = {term.commercial_use for term in terms(rows)}
     return False if False in allowed else True if allowed == {True} else None

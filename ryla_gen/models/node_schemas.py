@@ -22,7 +22,7 @@ VERSIONS = (GRAPH_VERSION, COMFYUI_VERSION)
 
 
 def node_schemas(version: str = GRAPH_VERSION) -> dict[str, dict[str, Any]]:
-    """Node class name to its ``/object_info`` entry. Shared by all callers: do not change it.
+    """Return node class name to ``/object_info`` entry. Shared by all callers: do not change it.
 
     Args:
         version: a release of ComfyUI, one of ``VERSIONS``.
@@ -51,7 +51,7 @@ def known_version(version: str) -> str:
 
 @cache
 def _read(version: str) -> dict[str, dict[str, Any]]:
-    import gzip  # here, because most commands start without schemas
+    import gzip  # imported late: most commands start without schemas
 
     folder = Path(__file__).parent
     core = json.loads(gzip.decompress((folder / f"node_schemas_{version}.json.gz").read_bytes()))

@@ -79,13 +79,13 @@ def _table() -> dict[str, Any]:
 
 @cache
 def all_weights() -> tuple[Weights, ...]:
-    """Every model file the table knows."""
+    """List every model file of the table."""
     return tuple(Weights(**{**row, "nodes": tuple(row["nodes"])}) for row in _table()["weights"])
 
 
 @cache
 def node_packs() -> tuple[NodePack, ...]:
-    """ComfyUI and every node pack the shipped graphs use."""
+    """List ComfyUI and every node pack that the shipped graphs use."""
     return tuple(NodePack(**{**row, "nodes": tuple(row["nodes"])}) for row in _table()["node_packs"])
 
 

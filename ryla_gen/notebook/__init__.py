@@ -1,4 +1,4 @@
-"""How things look in Jupyter: a running job's bar, pictures, players. Does nothing outside a kernel, and runs no job.
+"""Show jobs and results in Jupyter: a running job's bar, pictures, players. Does nothing outside a kernel, and runs no job.
 
 ``base`` finds the kernel and publishes, ``live`` is the bar, ``outputs`` shows files, ``sheets`` puts pictures in rows.
 """

@@ -1,4 +1,4 @@
-"""Finds the kernel that this process may be, and publishes to the cell that runs. Never imports IPython: a kernel has it."""
+"""Find the kernel that this process may be, and publishes to the cell that runs. Never imports IPython: a kernel has it."""
 
 from __future__ import annotations
 

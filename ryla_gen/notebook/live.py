@@ -1,4 +1,4 @@
-"""The bar of a running job below its cell, with the picture as it grows. Listens to events; starts and stops nothing.
+"""Show the bar of a running job below its cell, with the picture as it grows. Listens to events; starts and stops nothing.
 
 It is one display that is replaced, not a widget: that works in every front end without an extension, is saved with the
 notebook as words, and leaves no dead widget behind.
@@ -63,7 +63,7 @@ class Live:
         self._ended = False
 
     def __call__(self, event: Event) -> None:
-        """Take in one event, and draw when there is something new to see."""
+        """Handle one event, and draw when there is something new to see."""
         at_once = True
         match event:
             case Queued():

@@ -1,4 +1,4 @@
-"""Shows files below a cell: a picture as itself, several as one sheet, a video as a player and a strip of its frames.
+"""Show files below a cell: a picture as itself, several as one sheet, a video as a player and a strip of its frames.
 
 Pictures are published as pictures, not inside HTML: code hosts, which take HTML apart, show them too.
 """
@@ -107,13 +107,13 @@ def _show_video(file: File) -> None:
     publish({"text/html": player(file.media_type, file.data, file.name), "text/plain": f"{file.name} ({len(file.data):,} bytes)"})
     try:
         strip = _strip(file.data)
-    except InvalidInputError:  # the player says so, where it can; a result that cannot be drawn is still a result
+    except InvalidInputError:  # the player shows the error, where it can; a result that cannot be drawn is still a result
         return
     publish({"image/jpeg": encode(strip), "text/plain": f"frames of {file.name}"})
 
 
 def _first(video: bytes) -> bytes | None:
-    """What a player shows before it plays, and where it cannot."""
+    """Return the picture that a player shows before it plays, and where it cannot play."""
     try:
         return jpeg(frames_of(video, 1)[0])
     except InvalidInputError:

@@ -1,4 +1,4 @@
-"""Pictures in rows, each above its label, as one picture as wide as a cell. Knows no result and no kernel.
+"""Draw pictures in rows, each above its label, as one picture as wide as a cell. Knows no result and no kernel.
 
 ``media.sheet`` draws what is kept and shown to others; this one is for comparing: no frame, and labels that are not cut short.
 """
@@ -62,7 +62,7 @@ def jpeg(picture: Image) -> bytes:
 
 
 def _columns(count: int, width: int) -> int:
-    """As many as fit, but rows of one length where that is possible: four are 2 and 2, not 3 and 1."""
+    """Choose as many columns as fit, but rows of one length where possible: four are 2 and 2, not 3 and 1."""
     fit = max(1, (WIDTH + GAP) // (width + GAP))
     return math.ceil(count / math.ceil(count / fit))
 

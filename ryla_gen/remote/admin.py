@@ -87,7 +87,7 @@ async def scale(settings: Settings, family: str, containers: int) -> None:
 
 
 async def probe_queue(settings: Settings) -> None:
-    """Put something into the queue of events and take it out again.
+    """Put an item into the queue of events and take it out again.
 
     Raises:
         BackendError: that does not work, so that jobs would run without telling their progress.
@@ -111,7 +111,7 @@ async def weights(
     variants: bool = False,
     progress: Callable[[PlainData], None] | None = None,
 ) -> PlainData:
-    """Let the app bring, check or list the weights of some workflows; canceling this stops it.
+    """Run the app's download, check or list of the weights of some workflows; canceling this stops it.
 
     Args:
         settings: which app, and where.
@@ -128,7 +128,7 @@ async def weights(
     """
     found = await _find_class(settings, WEIGHTS_CLASS)
     if action == "sync" and (secret := await _secret(settings)) is not None:
-        found = found.with_options(secrets=[secret])  # reaches this class only, and no container of a GPU
+        found = found.with_options(secrets=[secret])  # the secret reaches this CPU class only, never a GPU container
     job = contract.new_job_id()
     request = {"contract": CONTRACT, "job": job, "workflows": list(workflows), "variants": variants}
     method = getattr(found(), action)
@@ -159,7 +159,7 @@ async def _wait_reply(call: Any, settings: Settings) -> PlainData:
         except (modal.exception.FunctionTimeoutError, modal.exception.OutputExpiredError) as error:
             raise from_modal_error(error, f"Calling {WEIGHTS_CLASS}", deploy=_deploy(settings)) from None
         except TimeoutError:
-            failures = 0  # it answered: not done yet
+            failures = 0  # it answered that it is not done yet
         except AMBIGUOUS as error:
             failures += 1
             if failures >= ATTEMPTS:

@@ -56,7 +56,7 @@ def built(make: Callable[[], modal.Image]) -> modal.Image:
 
 
 class Served:
-    """What the GPU classes share: ComfyUI, from the start of a container to its end."""
+    """Base of the GPU classes: runs ComfyUI from the start of a container to its end."""
 
     family = ""
     worker: Worker
@@ -192,7 +192,7 @@ class Custom(Served):
 
     @modal.method()
     async def generate(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The workflow that the request names."""
+        """Run the workflow that the request names."""
         return await self.worker.run(None, request)
 
 
@@ -217,7 +217,7 @@ class Weights:
 
     @modal.method()
     async def sync(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Bring what is missing."""
+        """Download what is missing."""
         return await self.keeper.run("sync", request)
 
     @modal.method()
@@ -227,5 +227,5 @@ class Weights:
 
     @modal.method()
     async def status(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Say what is there, by size."""
+        """List what is there, by size."""
         return await self.keeper.run("status", request)

@@ -43,7 +43,7 @@ RAISED = re.compile(r"(Remote error: )?[A-Za-z_][\w.]*\(")
 
 
 class ClaimStore(Protocol):
-    """What is needed of a ``modal.Dict`` and of Modal's calls."""
+    """The operations that claims need from a ``modal.Dict`` and from Modal's calls."""
 
     async def put(self, key: str, value: str) -> bool:
         """Write an entry unless it exists; return whether it was written."""
@@ -83,7 +83,7 @@ class ModalClaims:
         try:
             await modal.FunctionCall.from_id(call).get.aio(timeout=0)
         except (modal.exception.ConnectionError, modal.exception.ServiceError):
-            raise  # Modal did not say
+            raise  # Modal did not tell which
         except Exception as error:  # the container's own exception, whatever its class: a reply of its kind
             return over_without_reply(error)
         return False
@@ -109,6 +109,7 @@ async def stop(store: ClaimStore, job: str) -> list[str]:
         The calls that own it, or did: the caller cancels them.
     """
     owners: list[str] = []
+    # A put that fails means that a call has claimed this entry: remember it for cancellation, and try the next entry.
     while not await store.put(key := entry(job, len(owners) + 1), CANCELED):
         found = await store.get(key)
         if found == CANCELED:
@@ -132,7 +133,7 @@ async def claim(store: ClaimStore, job: str, call: str) -> bool:
             return await _claim(store, job, call)
         except (AlreadyClaimedError, JobCanceledError):
             raise
-        except Exception as error:  # whatever Modal's client raises: without an answer nothing may run
+        except Exception as error:  # any exception of Modal's client: without an answer nothing may run
             log.warning("claiming job %s failed (%s of %s): %s", job, attempt, TRIES, error)
             if attempt == TRIES:
                 message = f"The job {job} could not be claimed: {type(error).__name__}: {error}"
@@ -150,12 +151,15 @@ async def _claim(store: ClaimStore, job: str, call: str) -> bool:
         owner = calls[-1] if calls else None
         if owner == CANCELED:
             raise JobCanceledError(f"The job {job} was canceled, and nothing of it runs any more.", "", {"job": job})
+        # Modal restarts a preempted call under the same id: it owns the entry already.
         if owner == call:
             return True
+        # A call that lost the job must not take it back, and an owner that still runs keeps it: the job would be paid for twice.
         if owner is not None and (call in calls or not await store.is_lost(owner)):
             raise AlreadyClaimedError(
                 f"The job {job} is already run by another call.", "", {"job": job, "handle": f"modal:{owner}"}
             )
+        # If another call writes this entry first, the loop reads again and finds that call as the owner.
         if await store.put(entry(job, len(calls) + 1), call):
             return True
 

@@ -1,6 +1,6 @@
 """Define where things are in a container: volumes, ComfyUI, its working folder and command; each moved by one variable.
 
-On Modal the defaults hold. A test, or a machine without mounts, says otherwise through the environment.
+On Modal the defaults apply. A test, or a machine without mounts, overrides them through the environment.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Places:
         return [word for part in shlex.split(self.command) for word in (more if part == "{snapshot}" else (_fill(part, known),))]
 
     def environment(self, env: Mapping[str, str] | None = None, *, without_gpu: bool = False) -> dict[str, str]:
-        """What ComfyUI sees of the environment: no secret, no way to Modal, and no reason to download anything."""
+        """Return the environment for ComfyUI: without secrets, without access to Modal, and with downloads turned off."""
         env = os.environ if env is None else env
         kept = {name: value for name, value in env.items() if not name.startswith(HIDDEN)}
         compiled = {name: str(self.models / COMPILE_CACHE / name.lower()) for name in COMPILERS}
@@ -128,7 +128,7 @@ class Places:
                 _link(self.comfyui / "models" / name, self.models / name)
 
     def model_paths(self) -> str:
-        """The text of extra_model_paths.yaml: the container's own LoRAs first, then the volume."""
+        """Write the text of extra_model_paths.yaml: the container's own LoRAs first, then the volume."""
         folders = sorted({row.folder for row in all_weights()} | {"loras"})
         own = ["container:", f"  base_path: {self.work / 'models'}", "  is_default: true", "  loras: loras"]
         volume = ["volume:", f"  base_path: {self.models}"]
@@ -143,7 +143,7 @@ def _fill(part: str, known: Mapping[str, str]) -> str:
 
 
 def _link(link: Path, target: Path) -> None:
-    """Put a link where a pack made an empty folder, or nothing yet. A folder with files in it is the user's choice and stays."""
+    """Link a folder where there is an empty one, or none yet. A folder with files in it is the user's choice and stays."""
     if link.is_symlink():
         link.unlink()
     elif link.is_dir():

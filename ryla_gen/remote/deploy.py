@@ -36,7 +36,7 @@ END_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class DeployChanges:
-    """What a deploy shall differ in from ``config.toml``; None leaves what stands there."""
+    """The settings in which a deploy differs from ``config.toml``; None keeps the configured value."""
 
     families: tuple[str, ...] = tuple(CLASS_OF_FAMILY)
     """Families that the values below are for."""
@@ -150,7 +150,7 @@ def deploy(plan: DeployChanges, on_line: Callable[[str], None]) -> Deployment:
 
 
 def _models(settings: Settings) -> tuple[str, ...] | None:
-    """Which weights of the table the volume has; None when it does not answer, which does not fail a deploy."""
+    """List which weights of the table the volume has; None when it does not answer, which does not fail a deploy."""
     import modal
 
     try:
@@ -171,7 +171,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _failure(output: str) -> RylaGenError:
-    """What Modal's own words mean; its exit code says nothing more than that it failed."""
+    """Translate Modal's output into an error; its exit code says nothing more than that it failed."""
     words, details = output.lower(), {"output": output}
     last = next((line.strip(" │╰╯─") for line in reversed(output.splitlines()) if line.strip(" │╰╯─╭╮")), "it gave no reason.")
     if "token" in words and any(sign in words for sign in ("missing", "authenticate", "invalid", "not valid", "unauthenticated")):

@@ -1,4 +1,4 @@
-"""Give every exception that leaves a container one of our classes. Must not run anything."""
+"""Convert every exception that leaves a container to one of our classes. Must not run anything."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LOG_HINT = f"See its log: modal app logs {APP}"
 
 @contextmanager
 def typed_errors(what: str) -> Iterator[None]:
-    """Give every exception that leaves a container a class of ours, since Modal raises it again at the caller.
+    """Convert every exception that leaves a container to one of our classes, since Modal raises it again at the caller.
 
     There an OSError would be read as trouble with the network, and a TimeoutError as a result that is not there yet.
     """

@@ -43,7 +43,7 @@ INSTALL = 'uv pip install --python "$(command -v python)" --no-cache --compile-b
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What one GPU image is made of."""
+    """The parts of one GPU image."""
 
     lock: Path
     """Everything that is installed."""
@@ -74,9 +74,9 @@ def install_steps(lock: Path) -> list[str]:
     pins, file = locks.pins(lock.read_text(encoding="utf-8")), f"{SCRIPTS_IN_IMAGE}/{lock.name}"
     tools = [item.partition("==")[0] for item in (*INSTALLERS, *BUILD)]
     first = [f"{name}=={pins[name]}" for name in tools if name in pins]
-    # What builds comes before what is built; uv itself comes here too, and the next commands are run by the one of the lock.
+    # Build tools come before the packages they build. uv itself is among them, so the next commands run the locked uv.
     steps = [f"{INSTALL} {' '.join(first)} -c {file}", f"{INSTALL} -r {file}"]
-    # uv installs in no order. What has both of two packages with the same files gets those of the second.
+    # uv installs in no fixed order. Where two packages contain the same files, this makes the second one's win.
     steps += [
         f"{INSTALL} --no-deps --reinstall-package {other} -r {file}" for name, other in LAST.items() if {name, other} <= set(pins)
     ]
@@ -96,7 +96,7 @@ def comfyui_steps(pin: NodePack) -> list[str]:
 
 
 def pack_steps(packs: tuple[NodePack, ...]) -> list[str]:
-    """Return the commands that bring node packs, each at its commit, and patch PuLID's."""
+    """Return the commands that install node packs, each at its commit, and patch PuLID's."""
     steps = []
     for pack in packs:
         folder = f"{COMFYUI_FOLDER}/custom_nodes/{pack.name}"
@@ -105,6 +105,7 @@ def pack_steps(packs: tuple[NodePack, ...]) -> list[str]:
             f"&& git -C {folder} checkout -q --detach FETCH_HEAD",
             f'test "$(git -C {folder} rev-parse HEAD)" = {pack.commit}',
         ]
+        # Patched and checked in two steps: a changed pack fails the build here, not a request later.
         if pack.name == "ComfyUI_PuLID_Flux_ll":
             script = f"python {SCRIPTS_IN_IMAGE}/patch_pulid.py"
             steps += [f"{script} {folder}", f"{script} --check {folder}"]
@@ -142,6 +143,7 @@ def image_of(recipe: Recipe, gpu: str) -> modal.Image:
     import modal
 
     image = modal.Image.debian_slim(python_version=PYTHON).apt_install(*recipe.apt)
+    # The layers that change least come first, so that a new pack does not download PyTorch again.
     image = _copy(image, recipe.lock).run_commands(*install_steps(recipe.lock), *comfyui_steps(recipe.comfyui))
     for script in ("patch_pulid.py", "check_nodes.py", "check_snapshot.py", SNAPSHOT_NODE):
         image = _copy(image, SCRIPTS / script)
@@ -194,5 +196,6 @@ def plugin_metadata(points: list[EntryPoint]) -> Iterator[tuple[Path, str]]:
     for name in sorted({point.dist.name for point in points if point.dist is not None}):
         dist = next(point.dist for point in points if point.dist is not None and point.dist.name == name)
         for file in dist.files or ():
+            # Only these two make entry points visible; a RECORD would name files that are not in the container.
             if file.name in ("METADATA", "entry_points.txt") and file.parent.suffix == ".dist-info":
                 yield Path(str(dist.locate_file(file))), f"/root/{file.parent.name}/{file.name}"

@@ -29,7 +29,7 @@ READINGS = 3
 
 
 class Shelf(Protocol):
-    """What is needed of a ``modal.Volume``."""
+    """The operations that LoRA copies need from a ``modal.Volume``."""
 
     def read(self, path: str) -> AsyncIterator[bytes]:
         """Yield a file's content; raises FileNotFoundError."""
@@ -61,7 +61,7 @@ class Brought:
     seconds: float = 0.0
 
     def to_data(self, lora_id: str) -> PlainData:
-        """What the reply says of the copying."""
+        """Describe the copy for the reply."""
         return {"id": lora_id, "bytes": self.bytes, "seconds": round(self.seconds, 4)}
 
 
@@ -89,6 +89,7 @@ class LoraCopies:
             LoraIncompatibleError: it was made for another base model.
             LoraNotFoundError: what is stored is not whole.
         """
+        # One copy at a time per LoRA: several inputs of a container may ask for it at once.
         async with self._locks[lora_id]:
             for _ in range(READINGS):
                 card = await self._card(lora_id)
@@ -118,7 +119,7 @@ class LoraCopies:
             raise broken_lora(lora_id, why) from None
 
     async def _plain(self, lora_id: str, base: str | None) -> Brought | None:
-        """A file that was put there by hand; it has no card, so its own keys tell whether it fits."""
+        """Copy a file that was put there by hand; it has no card, so its own keys tell whether it fits."""
         try:
             brought = await self._have(f"{lora_id}.safetensors", None)
         except FileNotFoundError:
@@ -145,6 +146,7 @@ class LoraCopies:
                     digest.update(block)
                     size += len(block)
             found = {"sha256": digest.hexdigest(), "bytes": size}
+            # A damaged copy would change the picture without an error, so its hash is checked each time it is copied.
             wrong = [key for key, value in found.items() if card is not None and getattr(card, key) != value]
             if wrong:
                 raise broken_lora(target.parent.name, f"its {' and '.join(wrong)} differ from lora.json")

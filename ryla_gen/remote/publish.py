@@ -73,6 +73,7 @@ class Outbox:
     async def close(self) -> None:
         """Send what is left at once. Waits a moment for it, then lets it go on alone."""
         self._closing = True
+        # Cuts the pause between two batches short: the last events should arrive before the reply.
         self._hurry.set()
         self._wake.set()
         await asyncio.wait([self._task], timeout=FLUSH_SECONDS)
@@ -80,6 +81,7 @@ class Outbox:
     async def _deliver(self) -> None:
         while self._items or not self._closing:
             await self._wake.wait()
+            # Taken out before sending: items that are added meanwhile go into the next batch.
             made, self._items = list(self._items.values()), {}
             if not self._closing:
                 self._wake.clear()
@@ -96,7 +98,7 @@ class Outbox:
         try:
             async with asyncio.timeout(PUT_SECONDS):
                 await self._put(items)
-        except Exception as error:  # whatever the queue does, the generation goes on
+        except Exception as error:  # a failure of the queue must not stop the generation
             log.debug("%d events were lost: %s", len(items), error)
 
 
@@ -104,7 +106,7 @@ def _made(make: Callable[[], PlainData | None]) -> PlainData | None:
     """Return an item; None for one that cannot be made, so that those behind it are still sent."""
     try:
         return make()
-    except Exception:  # a preview of an unknown kind, say: events only inform
+    except Exception:  # for example a preview of an unknown kind: events only inform
         log.exception("an event could not be made")
         return None
 
@@ -128,7 +130,7 @@ class Publisher:
         self._shown = float("-inf")
 
     def emit(self, kind: type[Event], **fields: Any) -> None:
-        """Note an event; it is sent when its turn comes, unless a newer one of its kind replaces it first."""
+        """Queue an event; it is sent in order, unless a newer one of its kind replaces it first."""
         if self._outbox is None or (kind is Preview and not self._wants_preview()):
             return
         if kind is Started:
@@ -165,6 +167,7 @@ class Publisher:
                 return None
             fields["media_type"], fields["data"] = small
         event = kind(job=self._job, seq=self._seq, **fields)
+        # Numbered when sent, not when queued: an event that a newer one replaced leaves no hole in the numbers.
         self._seq += 1
         return event.to_data()
 

@@ -47,18 +47,19 @@ class Session:
         self._watch = asyncio.create_task(self._look_after(), name="comfyui-watch")
 
     def sign(self) -> None:
-        """Note a sign of progress: a step, a start, an end."""
+        """Record a sign of progress: a step, a start, an end."""
         self._sign = time.monotonic()
 
     @contextmanager
     def busy(self) -> Iterator[None]:
-        """While this lasts ComfyUI has something to do, and silence counts against it."""
+        """Mark ComfyUI as having work for as long as the block runs, so that silence counts as a hang."""
         if not self._busy:
             self.sign()
         self._busy += 1
         try:
             yield
         finally:
+            # Counted, not a flag: requests and the release of a stopped prompt may overlap.
             self._busy -= 1
             self.sign()
 
@@ -73,6 +74,7 @@ class Session:
         if not self.over:
             self.why = why
             log.warning("ComfyUI ends: %s", why)
+        # Killed, not asked to stop: a hung ComfyUI may not react to SIGTERM, and it holds the GPU.
         await self._server.kill()
         await self.client.close()
 
@@ -101,6 +103,7 @@ class Session:
                 silent = time.monotonic() - self._sign
                 if done:
                     await self.end(f"it ended by itself (exit code {ended.result()})")
+                # Only while a request runs: an idle ComfyUI is silent, too.
                 elif self._busy and silent > self._stall:
                     await self.end(f"it made no progress for {silent:.0f} s while something should run")
         finally:

@@ -26,7 +26,7 @@ def variants(cls: type[Workflow]) -> Iterator[Workflow]:
             try:
                 yield cls(**given, **dict(zip(choices, values, strict=True)))
             except InvalidInputError:
-                continue  # choices that do not go together
+                continue  # these choices cannot be combined
 
 
 def default_of(cls: type[Workflow]) -> Workflow:

@@ -15,7 +15,7 @@ log = logging.getLogger("ryla_gen.remote")
 
 
 class VolumeFiles:
-    """The weights that a container sees.
+    """The weights that are visible in a container.
 
     Args:
         volume: name of the volume.
@@ -55,7 +55,7 @@ class VolumeFiles:
         return [row for row in rows if not self._there(row)]
 
     def _there(self, row: Weights) -> bool:
-        """A file that was seen once is not asked for again: a look at a network disk takes milliseconds."""
+        """Whether a file is there. One that was seen is not looked for again: a look at a network disk takes milliseconds."""
         key = (row.folder, row.name)
         if key not in self._seen and any(
             (folder / row.folder / row.name).is_file() for folder in (self._places.models, self._places.comfyui / "models")

@@ -64,7 +64,7 @@ class Keeper:
         return {"contract": CONTRACT, "ok": True, "app": __version__, "report": contract.plain(report)}
 
     async def _reload(self) -> None:
-        """See what other containers committed meanwhile."""
+        """Reload the volume, to see what other containers committed meanwhile."""
         try:
             reload: Any = self._volume.reload  # modal types it without its .aio
             await reload.aio()

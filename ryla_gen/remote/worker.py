@@ -103,7 +103,7 @@ class Worker:
             await self._start.before_snapshot()
 
     async def start(self) -> None:
-        """Bring ComfyUI up, and when that is wanted the weights into VRAM.
+        """Start ComfyUI, and if configured load the weights into VRAM.
 
         Raises:
             ServerUnhealthyError: ComfyUI does not come up.
@@ -175,8 +175,10 @@ class Worker:
             if read.options.measure_consistency:
                 models = self._places.models
                 generation = await asyncio.to_thread(with_similarity, generation, emulated=self._emulated, models=models)
+            # In this order: if the reply cannot be encoded, the last event must not say that the job succeeded.
             reply, state = contract.reply(generation), "succeeded"
         except asyncio.CancelledError:
+            # The state is only for the last event; the cancellation itself goes on to Modal.
             state = await self._end_state(read.job)
             raise
         except JobCanceledError as error:
@@ -191,14 +193,14 @@ class Worker:
         return reply
 
     async def _end_state(self, job: str) -> State | None:
-        """Say how a job ends whose input was canceled: not at all where the container has to stop, since it may run again.
+        """End a job whose input was canceled; do not end it where the container has to stop, since it may run again.
 
         Otherwise it was canceled by hand, and perhaps by a side that writes no claims (a client of contract 1, Modal's dashboard):
         then it is stopped from here, so that no other call takes it up.
         """
         if self._interrupts.received:
             return None
-        with contextlib.suppress(Exception):  # the Dict does not answer: the words of Modal's result remain
+        with contextlib.suppress(Exception):  # the Dict does not answer: the message in Modal's result remains
             async with asyncio.timeout(STOP_SECONDS):
                 await stop(self._claims, job)
         return "canceled"
@@ -207,8 +209,9 @@ class Worker:
         """Return a number above those of all events that were sent for a job by an earlier container."""
         try:
             async with asyncio.timeout(STOP_SECONDS):
+                # Numbers of a second run must be above those of the first, or readers would take its events for old ones.
                 return int(await self._events.len.aio(partition=job)) + LOST_EVENTS
-        except Exception as error:  # a queue that does not answer delays no job
+        except Exception as error:  # a queue that does not answer must not delay the job
             log.debug("the events of %s could not be counted: %s", job, error)
             return PARTITION_EVENTS + LOST_EVENTS
 
@@ -259,16 +262,18 @@ class Worker:
                 return await self._run_once(session, workflow, job, _emitter(session, publisher, cold, begun), loras)
             except (ServerUnhealthyError, BackendUnreachableError) as error:
                 if _is_being_canceled():
-                    raise asyncio.CancelledError from error  # the request was canceled meanwhile: that counts, whatever ended it
+                    raise asyncio.CancelledError from error  # canceled meanwhile: report that, whatever ended ComfyUI
                 if not session.over:  # else the next ComfyUI may be starting already, and it would be ended
                     await session.end(error.message)
                 deaths, waited = deaths + bool(begun), waited + (not begun)
+                # A second death while running, or pictures that are made already: running once more would only cost again.
                 if deaths > 1 or waited > INPUTS or error.details.get("produced"):
                     await self._stop_accepting("ComfyUI died again")
                     raise self._supervisor.unhealthy(f"ComfyUI died while it ran the job {job}", error) from None
                 log.warning("job %s is submitted again: %s", job, error.message)
 
     async def _run_once(self, session: Session, workflow: Workflow, job: str, emit: Emit, loras: dict[str, str]) -> Generation:
+        # The container's limit bounds every request: no caller holds a GPU longer than the owner of the app allows.
         limit = min(workflow.time_limit(), self._config.limit)
         with session.busy():
             try:
@@ -276,7 +281,7 @@ class Worker:
             except (GenerationTimeoutError, asyncio.CancelledError) as error:
                 if job not in session.engine.uncancelled:
                     session.release(job)
-                elif not session.over:  # it runs on, or will run, with no one waiting for it
+                elif not session.over:  # it continues, or will run, although its caller has left
                     await asyncio.shield(session.end(f"it could not be told to stop the job {job}"))
                 if isinstance(error, GenerationTimeoutError):
                     error.hint = longer(workflow, self._config)
@@ -291,6 +296,7 @@ class Worker:
 
     async def _stop_accepting(self, why: str) -> None:
         log.error("this container takes no further requests: %s", why)
+        # Modal starts another container for the next input; this one would fail every request in the same way.
         await modal.experimental.stop_fetching_inputs.aio()
 
     def _stamp(self, generation: Generation, cold: float, notices: tuple[Notice, ...], more: PlainData) -> Generation:
@@ -326,7 +332,7 @@ def _emitter(session: Session, publisher: Publisher, cold: float, begun: list[bo
 
 
 def longer(workflow: Workflow, config: FamilyConfig) -> str:
-    """Say what gives a request more time in a container: its limit is counted here, so that a caller's timeout cannot raise it."""
+    """Explain how to give a request more time in a container: its limit is counted here, so a caller's timeout cannot raise it."""
     less = "ask for less (fewer steps, pixels, frames or images at once)"
     if workflow.own_graph and workflow.time_limit() < config.limit:
         return f"Give the workflow more time: limit=SECONDS, up to {config.limit:g} on Modal; or {less}. timeout= cannot raise it."

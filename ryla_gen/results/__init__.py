@@ -1,4 +1,4 @@
-"""Hold what a finished job gives: outputs, seed, timings, cost, graph, warnings. Saves files; must not run anything."""
+"""Define the result of a finished job: outputs, seed, timings, cost, graph, warnings. Saves files; must not run anything."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ColdStart:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Where the time went, in seconds."""
+    """The time a job took, by phase, in seconds."""
 
     queued: float = 0.0
     """Waiting behind other work."""
@@ -69,7 +69,7 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What it cost, in US dollars."""
+    """The cost of a job, in US dollars."""
 
     total_usd: float = 0.0
     gpu_usd: float = 0.0
@@ -148,7 +148,7 @@ class Output:
         return target
 
     def _with_true_suffix(self, target: Path) -> Path:
-        """A path whose suffix does not lie: one that no program knows stays."""
+        """Return the path with a suffix that fits the data; keep a suffix that belongs to no known media type."""
         right, suffix = self.suffix, target.suffix.lower()
         if not suffix:
             return target.with_name(target.name + right)
@@ -291,7 +291,7 @@ class Generation:
         target = Path(text).expanduser()
         if text.endswith(("/", "\\")) or os.path.isdir(target):  # noqa: PTH112 - as above
             return target / item.name
-        if len(self.outputs) > 1 and text == path:  # a template tells files apart itself
+        if len(self.outputs) > 1 and text == path:  # a template makes the files' names different itself
             target = target.with_name(f"{target.stem}-{index}{target.suffix}")
         return item._with_true_suffix(target)
 
@@ -342,7 +342,7 @@ def fill_name(template: str, **words: object) -> str:
 
 
 def replacement_of(item: Output) -> str:
-    """Tell what a server sent in the place of a file: nothing, or a web page; empty when this is the file."""
+    """Describe what a server sent instead of a file: nothing, or a web page; empty when this is the file."""
     if not item.data and item.kind != "text":
         return "an empty file"
     page = item.media_type == "text/html" and len(Path(item.name).suffixes) != 1

@@ -1,4 +1,4 @@
-"""Show several results beside each other: one sheet of pictures, each above what is different about it. Must not run jobs.
+"""Show several results side by side: one sheet of pictures, each above a label of what differs. Must not run jobs.
 
 In Jupyter a list of results shows itself so; :func:`grid` makes one of anything that holds pictures.
 """
@@ -81,12 +81,12 @@ class Grid:
 
 
 def grid(items: Iterable[Any], labels: Sequence[str] | None = None) -> Grid:
-    """Put results beside each other; see :class:`Grid`."""
+    """Make a grid of results; see :class:`Grid`."""
     return Grid(items, labels)
 
 
 def show_lists() -> None:
-    """Let a Jupyter cell that ends in a list of results show them as a grid. Does nothing outside a kernel, or the second time."""
+    """Make a Jupyter cell that ends in a list of results show a grid. Does nothing outside a kernel, or the second time."""
     shell = notebook.shell()
     if shell is not None:
         shell.display_formatter.ipython_display_formatter.for_type(list, _show_list)
@@ -115,7 +115,7 @@ def _tiles(item: Any, label: str) -> list[Tile]:
 
 
 def _still(output: Output) -> bytes | None:
-    """The picture that stands for an output: of a video the middle frame, None when it cannot be read."""
+    """Return the picture that stands for an output: of a video the middle frame, None when it cannot be read."""
     if output.kind == "image":
         return output.data
     try:
@@ -131,7 +131,7 @@ def _png(pictures: Sequence[Any]) -> bytes:
 
 
 def _image_bytes(item: Any) -> bytes:
-    """Bytes of a picture, of a file, of a PIL image, or of whatever has them in ``data``."""
+    """Return the bytes of a picture, a file, a PIL image, or an object that has them in ``data``."""
     if isinstance(item, bytes):
         return item
     if isinstance(item, str | PathLike):
@@ -147,7 +147,7 @@ def _image_bytes(item: Any) -> bytes:
 
 
 def _labels(items: Sequence[Any]) -> list[str]:
-    """What is different about each: the fields in which the requests differ, else the seed, a name, or the place in the row."""
+    """Label each picture by what differs: the fields in which the requests differ, else seed, name, or position."""
     asked = [item.workflow.described() | {"seed": item.seed} for item in items if isinstance(item, Generation)]
     differ = [key for key in dict.fromkeys(key for fields in asked for key in fields) if len({repr(f.get(key)) for f in asked}) > 1]
     wanted = [key for key in differ if key != "seed"] or ["seed"]

@@ -22,7 +22,7 @@ METADATA_KEY = "ryla"
 
 
 def metadata(workflow: Workflow, seed: int, job: str) -> dict[str, Any]:
-    """Describe a request for the inside of a file, so that :func:`load` can bring it back."""
+    """Describe a request for the inside of a file, so that :func:`load` can restore it."""
     from ..version import __version__
 
     return {"contract": 1, "sdk": __version__, "workflow": workflow.name, "seed": seed, "job": job, "inputs": workflow.described()}
@@ -84,7 +84,7 @@ def _from_metadata(path: str | PathLike[str], stored: Any, fields: Mapping[str, 
 
 
 def _asked_again(path: str | PathLike[str], missing: list[str], held: Mapping[str, Any]) -> InvalidInputError:
-    """The error for pictures that a note names: whatever stands there, a path or an address too, is nothing to open."""
+    """Build the error for pictures that a note names but does not contain. Never opens the path or address in the note."""
     options = " ".join(_option(field, held[field]) for field in missing)
     text = f"{path} was made with a picture that is not stored in it: {', '.join(missing)}."
     if not all(_is_summary(value) for value in held.values()):
@@ -93,7 +93,7 @@ def _asked_again(path: str | PathLike[str], missing: list[str], held: Mapping[st
 
 
 def _option(field: str, held: Any) -> str:
-    """How ``ryla-gen rerun`` takes a picture of a field."""
+    """Return the options with which ``ryla-gen rerun`` takes a picture for a field."""
     if field == "images":
         names = [str(name) for name in held][:10] if isinstance(held, dict) else ["NAME"]
         return " ".join(f"--image {shlex.quote(f'{name}=FILE')}" for name in names)

@@ -59,7 +59,7 @@ _NO_MAGIC = frozenset({"application/json", "image/svg+xml", "text/html", "text/p
 
 
 def _media_type(data: bytes, filename: str) -> str:
-    """What a file is: by its first bytes, and by its name only where those of that kind tell nothing."""
+    """Determine a file's type by its first bytes, and by its name only where the bytes do not tell."""
     head = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if found := media.sniff_media_type(data):
         return found
@@ -75,10 +75,10 @@ def _suffix(media_type: str, filename: str, data: bytes) -> str:
     given = PurePath(filename).suffix.lower()
     right = media.SUFFIXES.get(media_type)
     if media_type == "text/html" and _BY_SUFFIX.get(given) != media_type:
-        return f"{given}.html"  # what was asked for, and what came: require_outputs refuses it by this name
+        return f"{given}.html"  # such as x.png.html, which require_outputs refuses
     if right is not None:
         return ".opus" if (media_type, given) == ("audio/ogg", ".opus") else right
-    claimed = _BY_SUFFIX.get(given)  # a name that claims what the bytes are not
+    claimed = _BY_SUFFIX.get(given)  # the type that the suffix claims
     return ".bin" if not given or (data and claimed is not None and claimed not in _NO_MAGIC) else given
 
 
@@ -99,7 +99,7 @@ BLANK_BYTES_PER_PIXEL = 0.006
 
 
 def output_notices(outputs: tuple[Output, ...]) -> tuple[Notice, ...]:
-    """Say what should be known of a result: a file that was not what it should be, and a picture that is all black.
+    """Return warnings about a result: a file of the wrong type, or a picture that is all black.
 
     A model that produced NaN ends "well" in ComfyUI.
     """

@@ -27,7 +27,7 @@ HISTORY_FILE = "history.sqlite3"
 
 @dataclass(frozen=True, slots=True)
 class FamilySettings:
-    """What one Modal class runs on; None leaves the deployed value."""
+    """The machine of one Modal class; None keeps the deployed value."""
 
     gpu: tuple[str, ...] | None = None
     """GPUs in order of preference."""
@@ -176,7 +176,7 @@ class Settings:
         return self.home / HISTORY_FILE
 
     def origin(self, key: str) -> str:
-        """Tell where a value comes from: ``argument``, ``environment NAME``, ``config.toml`` or ``default``.
+        """Return where a value comes from: ``argument``, ``environment NAME``, ``config.toml`` or ``default``.
 
         Raises:
             InvalidInputError: there is no such key.
@@ -236,7 +236,7 @@ def _given_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _set(env: Mapping[str, str], name: str) -> str | None:
-    """A variable's value; a blank one counts as not set."""
+    """Return a variable's value; a blank one counts as not set."""
     return env.get(name, "").strip() or None
 
 
@@ -270,6 +270,7 @@ def _choose(values: Mapping[str, Any], origins: Mapping[str, str], env: Mapping[
     if values["backend"]:
         named = ", then ".join(values["backend"])
         return values["backend"], f"Running on {named}: chosen by {_origin_text(origins['backend'])}.", origins["backend"]
+    # An address is set on purpose for this package; a workspace or a key may be set for other programs.
     if origins["comfyui.url"] != "default":
         reason = f"Running on comfyui: its address is set by {_origin_text(origins['comfyui.url'])}."
         return ("comfyui",), reason, origins["comfyui.url"]
@@ -355,7 +356,7 @@ def _to_write(key: str, text: str) -> Any:
 
 
 def unset_value(key: str, env: Mapping[str, str] | None = None) -> Path:
-    """Take a setting out of config.toml, if it is there; return the file's path.
+    """Remove a setting from config.toml, if it is there; return the file's path.
 
     Raises:
         InvalidInputError: there is no such key, or the file cannot be edited.

@@ -122,7 +122,7 @@ def _url(value: Any) -> str:
 
 
 def without_credentials(text: str) -> str:
-    """A text fit to be shown: what stands before an ``@``, as in ``https://user:password@host``, is left out."""
+    """Hide credentials in a text: what stands before an ``@``, as in ``https://user:password@host``, is left out."""
     start, mark, rest = text.rpartition("@")
     scheme = "".join(re.findall(r"^['\"]?[a-z]{0,10}://", start))
     return f"{scheme}…@{rest}" if mark else text
@@ -177,7 +177,7 @@ class Key:
         return checked
 
     def _hint(self, origin: str) -> str:
-        """What to do about a value that does not fit: that depends on who gave it."""
+        """Return how to correct a value that does not fit: that depends on where it comes from."""
         if origin.startswith("environment "):
             return f"Correct it, or remove it: unset {origin.removeprefix('environment ')}"
         if origin == CONFIG_FILE:
@@ -210,7 +210,7 @@ def _known_backends(names: tuple[str, ...], origin: str, mending: str) -> None:
 
 
 def closest(name: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
-    """Say which known name is nearest to a wrong one; the end of a sentence."""
+    """Suggest the known name that is nearest to a wrong one; returns the end of a sentence."""
     from difflib import get_close_matches
 
     near = get_close_matches(name, list(known), n=1, cutoff=0.5)

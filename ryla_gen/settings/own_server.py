@@ -1,4 +1,4 @@
-"""Find the credentials of a ComfyUI server of one's own, and the address they belong to. Must not send them."""
+"""Find the credentials of the user's own ComfyUI server, and the address they belong to. Must not send them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VARIABLES = {name: SECRETS[f"comfyui.{name}"] for name in ("token", "user", "pas
 
 
 def credentials_of(url: str) -> tuple[str, str | None, str | None]:
-    """The address alone, and the user and the password that stood in it; None when none did."""
+    """Split an address into the address alone, and the user and the password in it; None when there are none."""
     parts = urlsplit(url)
     if "@" not in parts.netloc:
         return url, None, None

@@ -79,7 +79,7 @@ def read_text(path: Path) -> str:
             data = file.read(LARGEST_CONFIG + 1)
         if len(data) > LARGEST_CONFIG:
             raise InvalidInputError(f"{path} is too large for a configuration file.", "Move it away.")
-        return data.decode("utf-8-sig")  # some editors put a mark in front
+        return data.decode("utf-8-sig")  # some editors write a byte order mark
     except UnicodeDecodeError:
         raise InvalidInputError(f"{path} is not UTF-8 text.", "Save it again as UTF-8.") from None
     except OSError as error:

@@ -74,10 +74,10 @@ class _AliasLoader:
         return self._module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Give the module back its own name, which the import system has just replaced."""
+        """Restore the module's own name, which the import system has just replaced."""
         module.__spec__ = self._spec
 
 
 def install(package: str) -> None:
-    """Let the old paths of a package be found."""
+    """Make the old paths of a package importable."""
     sys.meta_path.append(AliasFinder(package))

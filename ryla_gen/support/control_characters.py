@@ -1,4 +1,4 @@
-"""Which characters of a foreign text would steer a terminal or turn its text around, and how they are shown instead."""
+"""Replace characters of a foreign text that would steer a terminal or reverse the direction of its text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chooses where a lock file lies: beside what it guards, or, on a volume that knows no ``flock``, on this machine's own disk.
+"""Choose where a lock file lies: beside what it guards, or, on a volume that knows no ``flock``, on this machine's own disk.
 
 A lock that is a mere file, as huggingface_hub and newer versions of filelock fall back to, outlives a container that was killed
 and then stops every later one; a lock of the kernel is freed when its holder dies. What is lost on such a volume is that two
@@ -58,7 +58,7 @@ def _knows_flock(file: Path) -> bool:
 
     opened = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        fcntl.flock(opened, fcntl.LOCK_UN)  # frees what this file descriptor never held: changes nothing
+        fcntl.flock(opened, fcntl.LOCK_UN)  # unlocks what this file descriptor never held, which changes nothing
     except OSError as error:
         return error.errno not in UNKNOWN
     finally:

@@ -1,4 +1,4 @@
-"""A private event loop on its own thread, so that plain functions can drive async code, also inside Jupyter. Knows no job."""
+"""Run a private event loop on its own thread, so that synchronous code can drive async code, also in Jupyter. Knows no job."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class LoopThread:
         errand = _CancellableCall(work)
         try:
             return asyncio.run_coroutine_threadsafe(errand.run(), loop).result()
-        except BaseException:  # it may strike before we hold the future: the errand itself knows what has to stop
+        except BaseException:  # an interrupt may come before the future is assigned: the call object knows what to stop
             if not errand.done:
                 loop.call_soon_threadsafe(errand.stop)
                 self._drain()
@@ -68,6 +68,7 @@ class LoopThread:
                 except StopAsyncIteration:
                     return
         except GeneratorExit:
+            # No call() here: a generator may be closed by the garbage collector, on the loop's own thread.
             self._close_soon(close())
             raise
         except BaseException:
@@ -83,6 +84,7 @@ class LoopThread:
             return
         future = asyncio.run_coroutine_threadsafe(closing, loop)
         if threading.current_thread() is not thread:
+            # Waiting on the loop's own thread would block the loop for which it waits.
             with contextlib.suppress(TimeoutError):
                 future.result(FINISH_SECONDS)
 
@@ -128,14 +130,14 @@ class LoopThread:
             return self._loop
 
     def _drain(self) -> None:
-        """Give canceled work the time to tell its server."""
+        """Wait a moment for canceled work to tell its server."""
         loop = self._loop
         if loop is not None:
             asyncio.run_coroutine_threadsafe(_settle(), loop).result(STOP_SECONDS + 1)
 
 
 class _CancellableCall(Generic[T]):
-    """A coroutine that can be stopped from the moment it is handed over, whether or not it has begun."""
+    """A coroutine that can be stopped as soon as it is submitted, whether or not it has begun."""
 
     def __init__(self, work: Coroutine[Any, Any, T]) -> None:
         self._work = work
@@ -147,6 +149,7 @@ class _CancellableCall(Generic[T]):
         """Run it; called on the loop."""
         self._task = asyncio.current_task()
         try:
+            # Stopped before its first step: the coroutine is closed, or Python would warn that it was never awaited.
             if self._stopped:
                 self._work.close()
                 raise asyncio.CancelledError
@@ -164,12 +167,12 @@ class _CancellableCall(Generic[T]):
 _open: weakref.WeakSet[LoopThread] = weakref.WeakSet()
 """Portals that end with their owner."""
 _leaving: set[threading.Thread] = set()
-"""Threads of portals whose owner is gone."""
+"""Threads of the loops whose owner is gone."""
 
 
 @atexit.register
 def _leave() -> None:
-    """At the end of the program: stop every loop_thread that was not closed, and give them a moment."""
+    """Stop every loop thread that was not closed at the end of the program, and give them a moment."""
     for loop_thread in list(_open):
         loop_thread._finish()
     deadline = time.monotonic() + FINISH_SECONDS
@@ -182,6 +185,7 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
     try:
         loop.run_forever()
     finally:
+        # On this thread: asynchronous generators must be closed on the loop that ran them.
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
 

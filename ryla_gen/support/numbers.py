@@ -1,4 +1,4 @@
-"""Tell numbers from other plain data, and write numbers for people. Reads no unit out of a text."""
+"""Distinguish numbers from other plain data, and write numbers for people. Reads no unit out of a text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often to try something, and how long to wait between two tries. Plain data: must not wait, and knows no error."""
+"""Define how often to try something, and how long to wait between two attempts. Plain data: must not wait, and knows no error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builds dataclasses from data that others wrote: takes the keys that a class knows, and checks the type of each value."""
+"""Build dataclasses from foreign data: take the keys that a class knows, and check the type of each value."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class ShapeError(ValueError):
-    """Data has another shape than it should; the message says where."""
+    """Data has the wrong shape; the message says where."""
 
 
 def build(cls: type[T], data: object, what: str) -> T:

@@ -1,4 +1,4 @@
-"""Events of generations, sent to ``logging``, PostHog, OpenTelemetry, and your own functions.
+"""Send events of generations to ``logging``, PostHog, OpenTelemetry, and your own functions.
 
 >>> from ryla_gen import telemetry
 >>> telemetry.add(lambda event: print(event.to_data()))

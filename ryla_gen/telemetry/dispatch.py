@@ -1,4 +1,4 @@
-"""Hand events to the sinks that listen: a logger, PostHog, OpenTelemetry, your own functions.
+"""Pass events to the sinks that listen: a logger, PostHog, OpenTelemetry, your own functions.
 
 Each sink has a bounded queue and a daemon thread of its own, so that no sink can slow or break a caller or another sink. This
 module decides which sinks get an event; it formats and sends nothing itself.
@@ -78,6 +78,7 @@ class SinkThread:
             return False
         if not reached.wait(max(0.0, deadline - time.monotonic())):
             return False
+        # The library behind a sink may have a queue of its own.
         if self._flush is not None:
             self._flush(max(0.0, deadline - time.monotonic()))
         return time.monotonic() < deadline
@@ -148,7 +149,7 @@ def remove(sink: Sink) -> None:
 
 
 def emit(event: TelemetryEvent, settings: Settings | None = None) -> None:
-    """Give an event to every sink that listens. Never waits and never raises; without sinks it does nothing.
+    """Pass an event to every sink that listens. Never waits and never raises; without sinks it does nothing.
 
     Args:
         event: what happened.

@@ -182,7 +182,7 @@ class LoraLoaded(JobEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppDeployed(TelemetryEvent):
-    """The app was put onto Modal."""
+    """The app was deployed to Modal."""
 
     type: ClassVar[str] = "app_deployed"
     app: str

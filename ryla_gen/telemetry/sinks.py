@@ -164,7 +164,7 @@ class PostHogSink:
         )
 
     def __call__(self, event: TelemetryEvent) -> None:
-        """Put an event into the library's queue."""
+        """Add an event to the library's queue."""
         found = posthog_event(event)
         if found is None:
             return
@@ -230,7 +230,7 @@ def _milliseconds(seconds: float) -> int:
 
 
 def keep_own_properties(message: dict[str, Any]) -> dict[str, Any]:
-    """Take out the properties that the library added: operating system, Python, tags of other parts of the application."""
+    """Remove the properties that the library added: operating system, Python, tags of other parts of the application."""
     held: dict[str, Any] = message.get("properties") or {}
     kept = {name: value for name, value in held.items() if name in OWN_PROPERTIES or name in LIBRARY}
     return {**message, "properties": kept}

@@ -1,1 +1,1 @@
-"""What only the command line uses: gallery, evaluations, a local ComfyUI, the files of a new workflow. Nothing imports it."""
+"""Hold what only the command line uses: gallery, evaluations, a local ComfyUI, new workflow files. Nothing else imports it."""

@@ -58,7 +58,7 @@ def inline_svg(figure: Figure, label: str) -> str:
     svg = drawn.getvalue()
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r'(?<=<g) id="[^"]*"', "", svg)  # several figures of a page would share them
-    svg = re.sub(r"font-family: [^;]*; ", "", svg)  # the page's own
+    svg = re.sub(r"font-family: [^;]*; ", "", svg)  # the page sets its own font
     for name, colour in COLOURS.items():
         svg = svg.replace(colour, f"var(--{name})")
     box = re.search(r'viewBox="[^"]*"', svg)

@@ -1,4 +1,4 @@
-"""Writes a Python package with a typed workflow class made of a graph, its test, and the entry point that offers it.
+"""Write a Python package with a typed workflow class made from a graph, its test, and its entry point.
 
 What a graph says (titles, texts, names) reaches code only as escaped literals; the graph itself stays a data file.
 """
@@ -95,7 +95,7 @@ def write_package(
 
 
 def _texts(module: str, class_name: str, graph: Mapping[str, Any], fields: tuple[FoundField, ...]) -> dict[str, str]:
-    """File → content."""
+    """Fill the templates: file name to content."""
     words = {"MODULE": module, "DASHED": module.replace("_", "-"), "CLASS": class_name, "VERSION": __version__}
     words |= _class_words(graph, fields) | _test_words(graph, fields)
     words["RUN"] = _command(words["DASHED"], fields)
@@ -136,12 +136,12 @@ WIDEST = 132
 
 
 def _assignment(start: str, forms: tuple[str, str]) -> str:
-    """Code on one line where it fits, else on several."""
+    """Write code on one line where it fits, else on several."""
     return f"{start} {forms[0]}" if len(start) + len(forms[0]) + 2 <= WIDEST else f"{start} {forms[1]}"
 
 
 def _pairs(places: tuple[tuple[str, str], ...], indent: int) -> tuple[str, str]:
-    """A tuple of places, on one line and on several."""
+    """Write a tuple of places, on one line and on several."""
     pairs = [f"({literal(node)}, {literal(name)})" for node, name in places]
     room = " " * indent
     lines = "".join(f"{room}    {pair},\n" for pair in pairs)
@@ -149,7 +149,7 @@ def _pairs(places: tuple[tuple[str, str], ...], indent: int) -> tuple[str, str]:
 
 
 def _default(field: FoundField) -> str:
-    """What stands behind a field's type."""
+    """Write what follows a field's type."""
     arguments = _arguments(field)
     if not arguments:
         return ""
@@ -188,7 +188,7 @@ def _test_words(graph: Mapping[str, Any], fields: tuple[FoundField, ...]) -> dic
 
 
 def _sample(field: FoundField) -> str:
-    """Another value than the default, that fits."""
+    """Write a valid value other than the default."""
     if field.kind in ("prompt", "text", "texts"):
         return literal(f"another {field.name.replace('_', ' ')}")
     if field.kind in ("image", "video"):
@@ -208,7 +208,7 @@ def _command(dashed: str, fields: tuple[FoundField, ...]) -> str:
 
 
 def literal(text: str) -> str:
-    """A text as a Python literal in double quotes, ASCII only: nothing in it can end the literal."""
+    """Write a text as a Python literal in double quotes, ASCII only: nothing in it can end the literal."""
     out = []
     for sign in text:
         number = ord(sign)

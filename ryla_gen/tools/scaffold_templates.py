@@ -1,4 +1,4 @@
-"""The files of a written workflow package. ``@@WORD@@`` is filled in; texts only, no logic."""
+"""Hold the templates of a written workflow package. ``@@WORD@@`` is filled in; texts only, no logic."""
 
 CLASS = '''"""The workflow @@DASHED@@, made of a ComfyUI graph. Its fields are set where PLACES says; graph.json holds the rest."""
 

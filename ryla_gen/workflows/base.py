@@ -35,7 +35,7 @@ Seed = Annotated[int | None, Field(ge=0, le=2**64 - 1)]
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """What only the engine knows when the graph is built: names that files have on the server."""
+    """The names that files have on the server; only the engine knows them when the graph is built."""
 
     prefix: str = "ryla"
     """Prefix of output files, such as ``ryla/<job>/flux_dev``."""
@@ -46,7 +46,7 @@ class Files:
 
     @classmethod
     def preview(cls) -> Files:
-        """Names for a graph that is not run: to look at, to check, to list its nodes."""
+        """Name files for a graph that is not run: to look at, to check, to list its nodes."""
         return cls()
 
     def of(self, name: str, suffix: str = ".png") -> str:
@@ -107,7 +107,7 @@ class Workflow(BaseModel):
     family: ClassVar[str]
     """Model family: flux, faces, video, upscale or custom. It decides which container runs it."""
     own_graph: ClassVar[bool] = False
-    """Whether its graph is the caller's own: it brings its own seeds, and only the server knows which of its files are there."""
+    """Whether its graph is the caller's own: it has its own seeds, and only the server knows which of its files are there."""
     lora_base: ClassVar[str | None] = None
     """Base model that its LoRAs have to be for, whatever checkpoint is chosen; None: the graph's model decides."""
     output_kind: ClassVar[OutputKind | None] = None
@@ -272,7 +272,7 @@ _NUMBERS = (int, float, int | None, float | None)
 
 
 class SampledWorkflow(Workflow):
-    """Ground of the workflows that sample a picture or a video from a prompt."""
+    """Base of the workflows that sample a picture or a video from a prompt."""
 
     output_kind: ClassVar[OutputKind | None] = "image"
     smallest: ClassVar[Mapping[str, Any]] = MappingProxyType({"steps": 1, "width": 512, "height": 512, "seed": 0})
@@ -300,7 +300,7 @@ class SampledWorkflow(Workflow):
         return value
 
     def notices(self) -> tuple[Notice, ...]:
-        """Say when the negative prompt has no effect."""
+        """Return a notice when the negative prompt has no effect."""
         if self.negative_prompt.strip() and self.cfg == 1.0:
             text = "The negative prompt has no effect at cfg 1: ComfyUI skips the negative branch. Set cfg above 1 to use it."
             return (Notice("negative_prompt_ignored", text),)

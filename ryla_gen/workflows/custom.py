@@ -1,4 +1,4 @@
-"""Run the caller's own ComfyUI graph, checked for what would hurt a server, with prompt, seed and images put in."""
+"""Run the caller's own ComfyUI graph, checked for what would harm a server, with prompt, seed and images inserted."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _personalise(inputs: dict[str, Any], seed: int | None, folder: str) -> None:
 
 
 def _check_files(node_id: str, node: Mapping[str, Any], images: Mapping[str, Any]) -> None:
-    """ComfyUI's LoadImage opens absolute and ../ paths: no graph may name one, unless the caller's picture replaces it."""
+    """Refuse graphs whose LoadImage names absolute or ../ paths, which ComfyUI opens, unless the caller's picture replaces them."""
     for name, text in node["inputs"].items():
         if name == "image" and (node_id in images or text in images):
             continue

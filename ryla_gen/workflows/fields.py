@@ -36,7 +36,7 @@ class Media:
         return core_schema.with_info_plain_validator_function(self._check)
 
     def __get_pydantic_json_schema__(self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """In JSON a picture or video is a data URL, or a path or URL on the caller's side."""
+        """Describe the field in JSON: a picture or video is a data URL, or a path or URL on the caller's side."""
         return {"type": "string", "format": "binary", "contentMediaType": f"{self.kind}/*"}
 
     def _check(self, value: Any, info: core_schema.ValidationInfo) -> Any:

@@ -1,4 +1,4 @@
-"""FLUX.1 schnell and dev, and dev with LoRAs. Sources of the graphs: ComfyUI's own templates (comfyui-workflow-templates 0.6.0)."""
+"""Define the FLUX.1 workflows: schnell, dev, and dev with LoRAs. Graphs: ComfyUI's templates (comfyui-workflow-templates 0.6.0)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def model_file(value: str) -> str:
 
 
 class FluxWorkflow(SampledWorkflow):
-    """What the Flux workflows share."""
+    """The fields that the Flux workflows share."""
 
     width: int = Field(default=1024, ge=256, le=2048, multiple_of=16)
     """Width in pixels, 256 to 2048, a multiple of 16. 1024 is the template's."""
@@ -121,7 +121,7 @@ class Flux(FluxWorkflow):
 
 
 class FluxDevWorkflow(FluxWorkflow):
-    """What the FLUX.1 dev workflows share."""
+    """The fields that the FLUX.1 dev workflows share."""
 
     steps: int = Field(default=20, ge=1, le=100)
     """Sampling steps, 1 to 100. 20 is the template's; 28 is what FLUX.1-dev's makers serve."""
@@ -176,7 +176,7 @@ class FluxDev(FluxDevWorkflow):
     @model_validator(mode="before")
     @classmethod
     def _turbo_steps(cls, data: Any) -> Any:
-        """Turbo-Alpha is trained for 8 steps (its model card)."""
+        """Default to 8 steps with Turbo-Alpha, which is trained for them (its model card)."""
         if isinstance(data, dict) and data.get("speed") == "turbo" and "steps" not in data:
             return {**data, "steps": 8}
         return data

@@ -1,4 +1,4 @@
-"""SeedVR2: a picture or a video made larger. Source of the graphs: the node pack's own example workflows."""
+"""Define the SeedVR2 workflow, which enlarges a picture or a video. Source of the graphs: the node pack's own example workflows."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class SeedVR2(Workflow):
         return graph
 
     def _vae(self, graph: Graph, *, tiled: bool) -> Node:
-        """Tiles keep a video's memory bounded; sizes are the example's."""
+        """Add the VAE. Tiles keep a video's memory bounded; sizes are the example's."""
         return graph.add(
             "SeedVR2LoadVAEModel",
             model="ema_vae_fp16.safetensors",

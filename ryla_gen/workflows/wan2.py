@@ -1,4 +1,4 @@
-"""Wan2.1 text to video, 1.3B and 14B. Source of the graphs: ComfyUI's own templates (comfyui-workflow-templates 0.6.0)."""
+"""Define the Wan2.1 workflow: text to video, 1.3B and 14B. Graphs: ComfyUI's templates (comfyui-workflow-templates 0.6.0)."""
 
 from __future__ import annotations
 

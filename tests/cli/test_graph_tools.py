@@ -165,7 +165,7 @@ def test_a_drawing_with_a_muted_node_runs_without_what_hangs_on_it(tmp_path: Pat
     file = saved(tmp_path, sheet)
     assert ok(capsys, "graph", "validate", file)["valid"]
     assert here("graph", "run", file, "-o", str(tmp_path / "x.png")) == 0
-    assert "was left out: what it hangs on is muted" in capsys.readouterr().err
+    assert "was left out: its source is muted" in capsys.readouterr().err
     assert ok(capsys, "graph", "convert", file)["graph"]["92"]["inputs"] == {"filename_prefix": "x"}, "as the page exports it"
 
 

@@ -1,4 +1,4 @@
-"""``ryla-gen batch``: runs a list of workflows into one folder; the second run does only what is missing."""
+"""Implement ``ryla-gen batch``: run a list of workflows into one folder; a second run does only what is missing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MOST_SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class RowDone(Event):
-    """One row's end, as a line of ``--json``."""
+    """The outcome of one row, as a line of ``--json``."""
 
     type: ClassVar[str] = "row"
     line: int = 0
@@ -126,7 +126,7 @@ def _check(file: Path, output: Path, timeout: float | None) -> None:
 
 
 def _checked_rows(file: Path, manifest: Manifest, *, overwrite: bool) -> list[Row]:
-    """Every row, or an error that names every bad one."""
+    """Return every row, or raise one error that names every bad row."""
     entries, problems = read(file)
     rows, more = asyncio.run(check_rows(entries, manifest, overwrite=overwrite, references=references_of(Settings.load())))
     problems = sorted([*problems, *more], key=lambda item: item.line)
@@ -146,7 +146,7 @@ def _bad_rows(file: Path, problems: Sequence[Problem], total: int) -> InvalidInp
 
 
 class _Report:
-    """What the run says while it goes on, and at its end."""
+    """The messages of a run while it goes on, and at its end."""
 
     def __init__(self, screen: Screen, folder: Path, rows: Sequence[Row], present: dict[str, dict[str, Any]]) -> None:
         self._screen, self._folder, self._rows, self._present = screen, folder, rows, present
@@ -173,7 +173,7 @@ class _Report:
         self._screen.working = False
 
     def add(self, outcome: Outcome) -> None:
-        """Take one row's end."""
+        """Count and print one row's outcome."""
         self._outcomes.append(outcome)
         error = outcome.error.to_data() if outcome.error else None
         told = RowDone(outcome.job or "", len(self._outcomes) - 1, line=outcome.row.line, state=outcome.state)
@@ -234,7 +234,7 @@ class _Report:
 
 
 def _describe_unsent(row: Row, found: dict[str, Any] | None) -> dict[str, Any]:
-    """A row that was done before, or that was not sent."""
+    """Describe a row that was done before, or that was not sent."""
     told = {"line": row.line, "workflow": row.workflow.name, "state": "present" if found else "missing"}
     if found is None:
         return told
@@ -242,7 +242,7 @@ def _describe_unsent(row: Row, found: dict[str, Any] | None) -> dict[str, Any]:
 
 
 class _RowsBar:
-    """How many rows are done."""
+    """A bar of how many rows are done."""
 
     def __init__(self, bar: RichProgress, total: int) -> None:
         self._bar = bar

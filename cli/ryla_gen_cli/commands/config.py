@@ -1,4 +1,4 @@
-"""``ryla-gen config``: shows where each setting comes from, and writes config.toml. Shows no secret."""
+"""Implement ``ryla-gen config``: show where each setting comes from, and write config.toml. Shows no secret."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def unset(context: typer.Context, key: Key, as_json: Json = False) -> None:
 
 
 def _remark(key: str, value: str) -> str:
-    """Say when the environment hides what was just written, or when another setting keeps all of them from being used."""
+    """Warn when the environment overrides what was just written, or when another setting keeps all of them from being used."""
     try:
         origin = Settings.load().origin(key)
     except RylaGenError as error:

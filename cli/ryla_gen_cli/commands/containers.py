@@ -1,4 +1,4 @@
-"""``ryla-gen warm`` and ``ryla-gen cool``: how many containers keep running on Modal while idle. Deploys nothing."""
+"""Implement ``ryla-gen warm`` and ``ryla-gen cool``: set how many idle containers keep running on Modal. Deploys nothing."""
 
 from __future__ import annotations
 

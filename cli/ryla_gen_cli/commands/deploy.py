@@ -1,4 +1,4 @@
-"""``ryla-gen deploy``: deploys the GPU side to Modal, after showing what that is. Knows neither images nor classes."""
+"""Implement ``ryla-gen deploy``: deploy the GPU side to Modal, after showing what that is. Knows neither images nor classes."""
 
 from __future__ import annotations
 
@@ -96,13 +96,13 @@ def _overview(configs: list[FamilyConfig]) -> str:
 
 
 def _standing(configs: list[FamilyConfig]) -> str:
-    """The hourly cost of an idle deploy: nothing, unless containers are kept running."""
+    """Write the hourly cost of an idle deploy: empty, unless containers are kept running."""
     cost = sum(hourly(item.gpu[0], item.min_containers) for item in configs)
     return f" and keep containers for about ${cost:.2f} an hour" if cost else ""
 
 
 def hourly(gpu: str, containers: int) -> float:
-    """US dollars an hour for the GPUs of so many containers; an unknown GPU counts nothing."""
+    """Return the US dollars an hour for the GPUs of a number of containers; an unknown GPU counts nothing."""
     name, _, several = gpu.partition(":")
     return GPU_USD_PER_SECOND.get(name.upper(), 0.0) * int(several or 1) * containers * 3600
 

@@ -1,4 +1,4 @@
-"""``ryla-gen emulator``: serves the embedded ComfyUI look-alike in the foreground until Ctrl-C."""
+"""Implement ``ryla-gen emulator``: serve the emulated ComfyUI server in the foreground until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def emulator(
 ) -> None:
     """Serve an emulated ComfyUI to any client until Ctrl-C. Its pictures are marked as emulated."""
     screen = screen_of(context, as_json=as_json)
-    if not host.strip():  # the system would take it for every address
+    if not host.strip():  # the system would treat an empty host as every address
         raise InvalidInputError("--host is empty.", "Use an address of this machine: --host 127.0.0.1; 0.0.0.0 means all of them.")
     try:
         root = folder.expanduser() if folder is not None else None
@@ -67,15 +67,15 @@ def emulator(
         )
         screen.note(use)
         server.serve_forever()
-    except KeyboardInterrupt:  # before it serves: the same end
+    except KeyboardInterrupt:  # Ctrl-C before it serves ends the same way
         server.close()
 
 
 def _reachable(server: Emulator) -> tuple[str, bool]:
-    """An address that clients here can use, and whether it listens on all of them: 0.0.0.0 and :: are none to connect to."""
+    """Return an address that clients can use, and whether the server listens on all: 0.0.0.0 and :: cannot be connected to."""
     try:
         everywhere = ip_address(server.host).is_unspecified
-    except ValueError:  # a name
+    except ValueError:  # the host is a name, not an IP address
         everywhere = False
     if not everywhere:
         return server.url, False

@@ -1,4 +1,4 @@
-"""``ryla-gen estimate``: what a workflow would take and cost; its options are those of ``run``. Sends nothing, reads no picture."""
+"""Implement ``ryla-gen estimate``: predict time and cost; its options are those of ``run``. Sends nothing, reads no picture."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def estimate(cls: type[Workflow], given: dict[str, Any]) -> None:
     """Estimate one workflow."""
     screen = screen_of(given["context"], as_json=given["as_json"])
     if "prompt" in cls.model_fields and given.get("prompt_argument") is None and given.get("field_prompt") is None:
-        given["prompt_argument"] = "any"  # what a prompt says costs nothing
+        given["prompt_argument"] = "any"  # a prompt's text does not change the cost
     say(screen, cls(**values(cls, given)), given)
 
 
 def say(screen: Screen, workflow: Workflow, given: dict[str, Any]) -> None:
-    """Say what a workflow would take and cost on each backend that is chosen.
+    """Print what a workflow would take and cost on each chosen backend.
 
     Raises:
         BackendNotConfiguredError: the first backend is not set up.
@@ -43,7 +43,7 @@ def say(screen: Screen, workflow: Workflow, given: dict[str, Any]) -> None:
 
 
 def page(found: Any) -> str:
-    """Lay out an estimate for people."""
+    """Format an estimate for people."""
     room, usd, took, cold = width(), found.usd, found.seconds, found.cold_start
     free = usd.high == 0
     lines = [f"{found.workflow.replace('_', '-')} on {found.backend}{f' ({found.gpu})' if found.gpu else ''}"]

@@ -1,4 +1,4 @@
-"""``ryla-gen funnel``: what became of requests, counted from the journal of this machine. Sends nothing."""
+"""Implement ``ryla-gen funnel``: count the outcomes of requests in the journal of this machine. Sends nothing."""
 
 from __future__ import annotations
 

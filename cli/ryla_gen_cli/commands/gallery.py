@@ -1,4 +1,4 @@
-"""``ryla-gen gallery``: one page of a folder's pictures and videos, with what made them. Starts no server, sends nothing."""
+"""Implement ``ryla-gen gallery``: write one page of a folder's pictures and videos. Starts no server, sends nothing."""
 
 from __future__ import annotations
 

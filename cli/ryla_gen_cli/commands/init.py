@@ -1,6 +1,6 @@
-"""``ryla-gen init``: chooses a backend, checks it, writes the configuration in one step, makes a first picture.
+"""Implement ``ryla-gen init``: choose a backend, check it, write the configuration in one step, make a first picture.
 
-Asks on a terminal; anywhere else the options say everything. The looking is ``doctor.checks``', the writing ``settings``'.
+Asks on a terminal; elsewhere the options must say everything. ``doctor.checks`` has the checks, ``settings`` does the writing.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ FIRST = ("flux", "flux_dev")
 
 @dataclass(frozen=True, slots=True)
 class InitPlan:
-    """What will be written, and why."""
+    """The settings that will be written, and why."""
 
     backend: Backend
     values: Mapping[str, str]
@@ -109,7 +109,7 @@ def init(
 
 
 def _choice_of_options(backend: Backend | None, url: str | None, endpoint: str | None) -> tuple[Backend | None, dict[str, str]]:
-    """The choice as the command line makes it: an address means a server of one's own."""
+    """Return the choice that the command line makes: an address means the user's own server."""
     given = {key: text for key, text in (("comfyui.url", url), ("runpod.endpoint_id", endpoint)) if text is not None}
     meant: Backend | None = "comfyui" if url is not None else "runpod" if endpoint is not None else None
     if len(given) > 1 or (backend and meant and backend != meant):
@@ -167,7 +167,7 @@ def _ask_backend(screen: Screen, settings: Settings) -> Backend:
 
 
 def _run_checks(screen: Screen, plan: InitPlan) -> list[Check]:
-    """Look whether it works.
+    """Check that the backend works before its settings are saved.
 
     Raises:
         ServerUnhealthyError: it does not; nothing was written.

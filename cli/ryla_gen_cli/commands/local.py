@@ -1,4 +1,4 @@
-"""``ryla-gen local``: a ComfyUI on this machine, installed at the pins of the table, started in the background and stopped."""
+"""Implement ``ryla-gen local``: install ComfyUI on this machine at the pinned versions, start it in the background, stop it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``ryla-gen lora``: LoRAs where the backend reads them: push, list, show, pull, verify, remove. The client decides, not this."""
+"""Implement ``ryla-gen lora``: push, list, show, pull, verify, remove LoRAs where the backend reads them. The client decides."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ def _line(screen: Screen) -> Report:
 
 
 def _seldom(pause: float, tell: Report, *, at_once: bool = True) -> Report:
-    """Tell not more often than every so many seconds; progress comes from several threads."""
+    """Report at most once per interval in seconds; progress comes from several threads."""
     lock, said = threading.Lock(), time.monotonic() - (pause if at_once else 0)
 
     def report(now: Transfer) -> None:

@@ -1,4 +1,4 @@
-"""``ryla-gen rerun``: runs again what made a saved file, with some values changed. Knows no single workflow."""
+"""Implement ``ryla-gen rerun``: run again what made a saved file, with some values changed. Knows no single workflow."""
 
 from __future__ import annotations
 
@@ -69,19 +69,19 @@ def rerun(
 
 
 def _class_of(file: Path) -> type[Workflow]:
-    """The workflow whose note is in a file; it says which fields ``--set`` may change."""
+    """Return the workflow whose note is in a file; its class decides which fields ``--set`` may change."""
     try:
         found = media.read_metadata(file.expanduser().read_bytes())
     except OSError as error:
         raise InvalidInputError(f"Cannot read {file}: {error.strerror or error}.", "Give the path of an existing file.") from None
     if METADATA_KEY not in found:
-        return CustomWorkflow  # a graph of ComfyUI's, or nothing: load tells
+        return CustomWorkflow  # a ComfyUI graph, or nothing: load reports it
     import json
 
     try:
         return workflow_class(str(json.loads(found[METADATA_KEY])["workflow"]))
     except (ValueError, KeyError, TypeError, RecursionError):
-        return CustomWorkflow  # damaged: load tells
+        return CustomWorkflow  # damaged: load reports it
 
 
 def parse_changes(cls: type[Workflow], changes: Sequence[str]) -> dict[str, Any]:

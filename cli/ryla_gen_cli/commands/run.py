@@ -1,4 +1,4 @@
-"""``ryla-gen run``: one command per workflow, its options made from the class. Knows no single workflow."""
+"""Implement ``ryla-gen run``: one command per workflow, its options made from the class. Knows no single workflow."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run(cls: type[Workflow], given: dict[str, Any]) -> None:
 
 
 def how(given: dict[str, Any]) -> RunOptions:
-    """Everything about a run that is not the request, from the options."""
+    """Collect everything about a run that is not the request, from the options."""
     tags = given["tag"] or ()
     return RunOptions(
         given["output"],

@@ -1,4 +1,4 @@
-"""``ryla-gen submit``: submits a workflow and prints its job id at once. Does not wait for the result; knows no single workflow."""
+"""Implement ``ryla-gen submit``: submit a workflow and print its job id at once. Must not wait for the result."""
 
 from __future__ import annotations
 

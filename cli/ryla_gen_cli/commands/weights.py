@@ -1,4 +1,4 @@
-"""``ryla-gen weights``: list, download and check the model files that workflows need, on Modal's volume or in a folder."""
+"""Implement ``ryla-gen weights``: list, download and check the model files of workflows, on Modal's volume or in a folder."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def verify(
 
 
 def rows_of(names: tuple[str, ...], *, every: bool) -> dict[Weights, list[str]]:
-    """Each file that the workflows need, with the names of those that do.
+    """Return each file that the workflows need, with the names of those that do.
 
     Args:
         names: workflows; a graph of one's own needs nothing that is known.
@@ -208,7 +208,7 @@ def _request(screen: Screen, action: Any, names: list[str], every: bool, environ
 
 
 def _hub_cache() -> Path | None:
-    """The hub cache of this machine, if it has one: what lies there is not downloaded again."""
+    """Return the hub cache of this machine, if it has one: what is there is not downloaded again."""
     home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
     cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
     return cache if cache.is_dir() else None

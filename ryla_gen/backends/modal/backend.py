@@ -57,7 +57,7 @@ class ModalBackend:
         self._tickets: WeakSet[ModalTicket] = WeakSet()
 
     def usd_per_second(self, workflow: Workflow) -> float:
-        """The price of the family's first GPU; cores and memory add some percent."""
+        """Return the price of the family's first GPU; cores and memory add some percent."""
         chosen = self._settings.modal_families[workflow.family].gpu or DEFAULT_GPU
         name, _, count = chosen[0].partition(":")
         return GPU_USD_PER_SECOND.get(name.rstrip("!"), max(GPU_USD_PER_SECOND.values())) * int(count or 1)
@@ -68,7 +68,7 @@ class ModalBackend:
         """Spawn the workflow's method. After an ambiguous failure it is spawned again: a claimed job never runs twice."""
         with before_start():
             await self._check_workspace()
-            await self._loras.names(workflow)  # refuses one for another base model, before anything starts
+            await self._loras.names(workflow)  # refuses a LoRA for another base model, before anything starts
             method = await self._method(workflow)
         argument = request(workflow, job, Options(measure_consistency=measure_consistency))
 
@@ -88,7 +88,7 @@ class ModalBackend:
         """
         backend, _, call_id = handle.partition(":")
         if backend != self.name:
-            raise JobNotFoundError(f"The handle {handle} is not of the modal backend.")
+            raise JobNotFoundError(f"The handle {handle} does not belong to the modal backend.")
         limit = max(self._settings.modal_timeout, workflow.time_limit())
         ticket = self._ticket(call_id, workflow, job, limit)
         ticket.at_once = True
@@ -104,7 +104,7 @@ class ModalBackend:
         try:
             entries = await retry_call(lambda: entries_of(self._claims(), job), "Asking for the claim", self._patience)
         except NotDeployedError:
-            return None  # there is no environment that could have it
+            return None  # the environment does not exist, so nothing in it does
         owners = [item for item in entries if item != CANCELED]
         if entries and not owners:
             raise JobCanceledError(f"The job {job} was canceled before it ran.")
@@ -125,7 +125,7 @@ class ModalBackend:
             await ticket.let_go()
 
     async def _method(self, workflow: Workflow) -> Any:
-        """Look the method up by name, once per workflow."""
+        """Find the method by name, once per workflow."""
         family, name = method_of(workflow)
         if name not in self._methods:
             cls = CLASS_OF_FAMILY[family]

@@ -58,6 +58,7 @@ async def retry_call(call: Callable[[], Awaitable[T]], what: str, patience: Moda
         try:
             async with asyncio.timeout_at(deadline):
                 return await call()
+        # No answer: the call may have arrived, which is why only repeatable calls come here.
         except AMBIGUOUS as error:
             if RETRY.is_last(attempt) or asyncio.get_running_loop().time() >= deadline:
                 raise from_modal_error(error, what, deploy=patience.deploy) from None
@@ -65,7 +66,7 @@ async def retry_call(call: Callable[[], Awaitable[T]], what: str, patience: Moda
         except modal.exception.Error as error:
             refusal = from_modal_error(error, what, deploy=patience.deploy)
             if not attempt and isinstance(refusal, NotAuthorizedError | NotDeployedError):
-                refusal.started = "no"  # a plain no; after an ambiguous attempt even that would prove nothing
+                refusal.started = "no"  # a refusal is final only at the first attempt: after an ambiguous one the call may exist
             raise refusal from None
     raise AssertionError("the loop returns or raises")
 
@@ -88,6 +89,7 @@ async def stop_job(claims: ClaimStore, job: str, calls: Iterable[str], patience:
         owners = await retry_call(lambda: stop(claims, job), "Stopping the job", patience)
     except RylaGenError as error:
         failure = error  # the calls that are known are canceled all the same
+    # The entry first, then the calls: otherwise another call of the job could claim it in between.
     await asyncio.gather(*(_cancel(call, patience) for call in {*calls, *owners}))
     if failure is not None:
         raise failure
@@ -99,13 +101,14 @@ async def _cancel(call: str, patience: ModalPatience) -> None:
 
 
 async def spawn_cancellable(method: Any, argument: PlainData, what: str, patience: ModalPatience, claims: ClaimStore) -> str:
-    """Hand a request over and return the id of Modal's call of it, for whose upload there is as much time as its size needs.
+    """Send a request and return the id of Modal's call. The time limit of the upload grows with its size.
 
     A caller that is interrupted meanwhile (Ctrl-C) does not pay: the job is stopped, and the call that Modal took is canceled.
     """
     generous = replace(patience, reach_seconds=patience.reach_seconds + upload_seconds(argument))
     task = asyncio.ensure_future(retry_call(lambda: method.spawn.aio(argument), what, generous))
     try:
+        # Shielded: Modal may have taken the call already, and its id is needed to cancel it.
         return str((await asyncio.shield(task)).object_id)
     except asyncio.CancelledError:
         undoing = asyncio.create_task(_take_back(task, str(argument["job"]), patience, claims))

@@ -31,7 +31,7 @@ async def copy_events(queue: Any, events: EventLog, patience: float) -> None:
     while True:
         try:
             return await _copy_events(queue, events, patience)
-        except Exception as error:  # Modal's client raises whatever its transport did once it gives up
+        except Exception as error:  # once Modal's client gives up, it raises the exceptions of its transport
             log.debug("no events of %s for %g s: %s: %s", events.job, pause, type(error).__name__, error)
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
@@ -44,5 +44,5 @@ async def _copy_events(queue: Any, events: EventLog, patience: float) -> None:
             if isinstance(event, Finished):
                 return
             if event is not None:
-                with contextlib.suppress(TypeError, ValueError):  # one that does not fit must not hide those behind it
+                with contextlib.suppress(TypeError, ValueError):  # an event that cannot be read must not hide the ones after it
                     events.put(event)

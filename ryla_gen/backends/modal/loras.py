@@ -74,7 +74,7 @@ class VolumeStore:
         await self._ask(upload, "Uploading to")
 
     async def _is_first_version(self) -> bool:
-        """Modal says which version a volume has only by refusing another one."""
+        """Whether the volume is of version 1. Modal has no question for it: it only refuses the other version."""
         await self._volume.hydrate.aio()  # makes it when it is missing
         try:
             await modal.Volume.from_name(self._name, environment_name=self._environment, version=1).hydrate.aio()
@@ -100,7 +100,7 @@ class VolumeStore:
                 continue
 
     async def in_use(self) -> Collection[str]:
-        """Nothing: no job reads the volume's own files."""
+        """Return nothing: no job reads the volume's own files."""
         return ()
 
     async def _ask(self, call: Callable[[], Awaitable[T]], what: str, seconds: float | None = None) -> T:
@@ -122,7 +122,7 @@ class VolumeStore:
 
 
 class _Watched(io.FileIO):
-    """A file that says when it is read the second time: Modal reads it once to hash it, and once to send it."""
+    """A file that reports when it is read the second time: Modal reads it once to hash it, and once to send it."""
 
     def __init__(self, path: Path, moved: Moved) -> None:
         super().__init__(path, "rb")

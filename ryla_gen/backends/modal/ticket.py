@@ -108,6 +108,7 @@ class ModalTicket(TaskTicket):
         """Stop the job, queued or running, whichever call it belongs to, and wait until it has ended here."""
         if self._task.done():
             return
+        # Set before the entry is written: whatever ends the call from now on is reported as canceled, not as a fault.
         self._canceled = True
         await self._stop()
         self._task.cancel()
@@ -117,7 +118,7 @@ class ModalTicket(TaskTicket):
         await stop_job(self._claims, self._log.job, [self._id], self._patience)
 
     def _follow(self, call: str) -> None:
-        self._id = call  # kept apart: Modal's object has its id only after the first answer
+        self._id = call  # kept separately: Modal's object has its id only after the first answer
         self._call: Any = modal.FunctionCall.from_id(call)
 
     async def _work(self) -> Generation:
@@ -128,7 +129,7 @@ class ModalTicket(TaskTicket):
         finally:
             self._send = None  # it holds the pictures of the request
             reading.cancel()
-            # Waited for, so that no loop ends while Modal's client still closes what it read from.
+            # Awaited, so that no loop ends while Modal's client is still closing its stream.
             await asyncio.wait([reading], timeout=LAST_EVENTS)
         return generation
 
@@ -149,7 +150,7 @@ class ModalTicket(TaskTicket):
         owner = str(error.details.get("handle", "")).removeprefix("modal:")
         if owner == CANCELED:  # an app of contract 1 reports this entry as if it were a call
             raise self._canceled_error()
-        if owner in self._over:  # and so it says of a call that was preempted
+        if owner in self._over:  # Modal reports the same for a call that was preempted
             raise self._preemption_error("The deployed app cannot run a job again. Deploy it again: " + self._patience.deploy)
         if not owner or owner == self._id:
             raise error
@@ -167,8 +168,10 @@ class ModalTicket(TaskTicket):
         except RylaGenError as error:
             raise self._preemption_error(f"It is not known whether it was canceled: {error.message}") from None
         last = entries[-1] if entries else None
+        # A cancel that raced with the end of the call counts: its caller wants no second run.
         if last == CANCELED or self._canceled:
             raise self._canceled_error()
+        # Another call owns the job by now, so follow that one.
         if last is not None and last not in self._over:
             return last
         # Sent again once only, by the process that sent it, and only after a container had claimed it. Each run may cost money,
@@ -176,6 +179,7 @@ class ModalTicket(TaskTicket):
         if lost.by_hand or self._send is None or last is None or len(self._over) > 1:
             await self._end_without_reply(lost, begun=last is not None)
         log.warning("the container of the job %s was lost; the job is sent again", self._log.job)
+        # Readers of the events see that the job waits again, instead of a progress that stands still.
         self._log.add(Queued, position=0)
         try:
             return await self._send()
@@ -194,6 +198,7 @@ class ModalTicket(TaskTicket):
     async def _send_in_contract_of(self, error: ContractMismatchError) -> str:
         """Send the request again in the contract of an older app, which refused it before it ran anything."""
         theirs = error.details.get("contract")
+        # Only once: the comparison holds only for the refusal of a request in our own version.
         if self._send is not None and theirs in READABLE and theirs != CONTRACT == error.details.get("theirs"):
             log.info("the deployed app uses version %s of the contract; deploy it again: %s", theirs, self._patience.deploy)
             return await self._send(theirs)
@@ -212,7 +217,7 @@ class ModalTicket(TaskTicket):
             except (RylaGenError, modal.exception.FunctionTimeoutError, modal.exception.OutputExpiredError) as error:
                 raise self._fail(error) from None
             except TimeoutError as error:
-                failures = 0  # it answered: the job is not done yet
+                failures = 0  # the server answered: the job is not done yet
                 # A TimeoutError long before ``wait`` is over was raised by the container. Two in a row, as clocks may jump once.
                 early = early + 1 if loop.time() - asked < wait / 2 else 0
                 if early > 1:
@@ -231,8 +236,10 @@ class ModalTicket(TaskTicket):
     async def _wait_budget(self) -> float:
         """Return the seconds that the next question may take; when the job's time is over, give it up."""
         now = asyncio.get_running_loop().time()
+        # Events may be lost. Before a job that seems to wait is given up, ask whether a container runs it already.
         if now >= self._deadline() and self._log.started_at is None and not self._taken:
             self._taken = await self._may_be_claimed()
+        # Computed again: a claim that was just found extends the deadline by the run limit.
         left = self._deadline() - now
         if left <= 0:
             await self._abandon()
@@ -251,7 +258,7 @@ class ModalTicket(TaskTicket):
         try:
             return await retry_call(lambda: self._claims.get(self._log.job), "Asking for the claim", self._patience) is not None
         except NotDeployedError:
-            return False  # there are no claims at all
+            return False  # an app of contract 1 has no claims at all
         except RylaGenError:
             return True
 

@@ -1,4 +1,4 @@
-"""Speak RunPod's serverless REST API over HTTP. Must not know a workflow, nor send the key to any but the configured address."""
+"""Call RunPod's serverless REST API over HTTP. Must not know a workflow, nor send the key to any but the configured address."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class RunpodAnswer:
     """Seconds that the server asks to wait."""
 
     def object(self) -> dict[str, Any] | None:
-        """The body as a JSON object, or None when it is none."""
+        """Return the body as a JSON object, or None when it is not one."""
         try:
             found = json.loads(self.body)
         except (ValueError, RecursionError):
@@ -68,7 +68,7 @@ class _LostError(Exception):
 
 
 class RunpodApi:
-    """One endpoint of RunPod's.
+    """One RunPod endpoint.
 
     Args:
         url: address of the API; https, or http on this machine.
@@ -122,13 +122,14 @@ class RunpodApi:
             found = answer.object()
             if answer.status == 200 and found is not None and _NAME.fullmatch(str(found.get("id") or "")):
                 return found
+            # Neither a clear yes nor a clear no: treated as accepted, since sending again may pay twice.
             if answer.status < 300 or answer.passing:
                 raise maybe_taken(job, f"RunPod answered {answer.status} and no job id")
             raise _certain(self._refusal(answer, "Submitting the job"))
         raise AssertionError("the last pause raises")
 
     async def status(self, job_id: str) -> dict[str, Any] | None:
-        """What RunPod says of a job, its output included; None when it does not know it (any more)."""
+        """Return RunPod's status of a job, its output included; None when it does not know it (any more)."""
         return await self._retry_request("GET", f"status/{_name(job_id)}", "Asking for the job")
 
     async def cancel(self, job_id: str) -> dict[str, Any] | None:
@@ -136,7 +137,7 @@ class RunpodApi:
         return await self._retry_request("POST", f"cancel/{_name(job_id)}", "Canceling the job")
 
     async def health(self) -> dict[str, Any]:
-        """Counts of workers and jobs.
+        """Return the counts of workers and jobs.
 
         Raises:
             NotDeployedError: there is no such endpoint.
@@ -155,7 +156,7 @@ class RunpodApi:
             await http.close()
 
     async def _retry_request(self, method: str, path: str, what: str, retry: RetryPolicy | None = None) -> dict[str, Any] | None:
-        """Ask what may safely be asked twice, until RunPod answers or patience ends."""
+        """Repeat a request that may safely be sent twice, until RunPod answers or the time limit ends."""
         retry = retry or self._retry
         for attempt in range(retry.attempts):
             try:
@@ -188,6 +189,7 @@ class RunpodApi:
             async with self._session().request(method, f"{self._base}/{path}", data=data, allow_redirects=False) as response:
                 return RunpodAnswer(response.status, await _read(response), _seconds(response.headers.get("Retry-After")))
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+            # Only an error of the connection itself proves that RunPod never saw the request.
             unsent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
             why = "it does not answer" if isinstance(error, TimeoutError) else clean(error, 200) or type(error).__name__
             raise _LostError(why, sent=not unsent) from None  # aiohttp's errors carry the headers, and so the key

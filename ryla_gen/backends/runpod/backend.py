@@ -46,7 +46,7 @@ class RunpodBackend:
         self._tickets: WeakSet[RunpodTicket] = WeakSet()
 
     def usd_per_second(self, workflow: Workflow) -> float:
-        """The configured price. RunPod's API has no prices; an unknown one counts as 0, and every result says so."""
+        """Return the configured price. RunPod's API has no prices; an unknown one counts as 0, and every result says so."""
         return self._settings.runpod_usd_per_second or 0.0
 
     async def submit(
@@ -101,7 +101,7 @@ class RunpodBackend:
         """
         backend, _, job_id = handle.partition(":")
         if backend != self.name:
-            raise JobNotFoundError(f"The handle {handle} is not of the runpod backend.")
+            raise JobNotFoundError(f"The handle {handle} does not belong to the runpod backend.")
         limit = workflow.time_limit() + self._settings.runpod_load_seconds
         return self._ticket(job_id, workflow, job, prepare(workflow, job)[0], limit, None)
 
@@ -115,7 +115,7 @@ class RunpodBackend:
         raise JobNotFoundError(text, LOST_HINT, {"job": job, "maybe_taken": True})
 
     async def health(self) -> dict[str, Any]:
-        """Counts of the endpoint's workers and jobs, for ``doctor``."""
+        """Return the counts of the endpoint's workers and jobs, for ``doctor``."""
         return await self._api.health()
 
     async def close(self) -> None:

@@ -110,7 +110,7 @@ def node_failed(answer: Mapping[str, Any], job: str) -> RylaGenError | None:
 
 
 def _texts(answer: Mapping[str, Any]) -> Iterator[str]:
-    """Every text of the worker: its error, then the details of its output."""
+    """Yield every text of the worker: its error, then the details of its output."""
     output = answer.get("output")
     output = output if isinstance(output, Mapping) else {}
     for item in (answer.get("error"), output.get("error"), output.get("details"), output.get("errors")):
@@ -142,7 +142,7 @@ def _graph_error(text: str) -> RylaGenError | None:
 
 
 def _with_place(error: RylaGenError) -> RylaGenError:
-    """Say where a missing file goes on RunPod."""
+    """Add where a missing file belongs on RunPod."""
     if not isinstance(error, ModelNotFoundError):
         return error
     folder = str(error.details.get("folder") or "")
@@ -166,7 +166,7 @@ def _json_object(text: str) -> dict[str, Any] | None:
 
 
 def _bullets(text: str) -> dict[str, dict[str, Any]]:
-    """``node_errors`` from lines such as ``• Node 4 (class_type): CheckpointLoaderSimple``."""
+    """Parse ``node_errors`` from lines such as ``• Node 4 (class_type): CheckpointLoaderSimple``."""
     found: dict[str, dict[str, Any]] = {}
     for line in text.splitlines():
         if match := _BULLET.match(line):

@@ -52,7 +52,7 @@ def prepare(workflow: Workflow, job: str) -> tuple[dict[str, Any], dict[str, byt
 
 
 def request_body(graph: Mapping[str, Any], files: Mapping[str, bytes], *, run_seconds: float, life_seconds: float) -> bytes:
-    """The JSON document of a submission.
+    """Encode the JSON document of a submission.
 
     Args:
         graph: in ComfyUI's API format.
@@ -134,12 +134,12 @@ def _unreadable(answer: Mapping[str, Any]) -> ServerUnhealthyError:
 
 
 def _shape(answer: Mapping[str, Any]) -> dict[str, str]:
-    """Names and types of what came, without the content, which may be a person's picture."""
+    """Return names and types of an answer's fields, without the content, which may be a person's picture."""
     return {str(key)[:50]: type(value).__name__ for key, value in list(answer.items())[:20]}
 
 
 def decode(data: str) -> bytes:
-    """The bytes behind base64, with or without a data URL's head.
+    """Decode base64, with or without a data URL's head.
 
     Raises:
         ServerUnhealthyError: it is not base64.
@@ -167,7 +167,7 @@ def outputs_of(
     for index, (name, data) in enumerate(files):
         plain = media.sniff_media_type(data) == "image/png" and form == "png"
         if plain:
-            with suppress(InternalError):  # a PNG that was cut short stays as it came
+            with suppress(InternalError):  # a truncated PNG is kept as it came
                 data = media.add_png_text(data, texts)
         outputs.append(as_output(data, name, f"{workflow.name}-{seed}-{index}", form, texts))
     require_outputs(tuple(outputs), workflow.name)

@@ -47,7 +47,7 @@ WAITING = frozenset({"IN_QUEUE"})
 
 @dataclass(frozen=True, slots=True)
 class RunpodPatience:
-    """How long to wait for RunPod, and how often to ask: it offers polling alone."""
+    """How long to wait for RunPod, and how often to ask: it offers only polling."""
 
     queue_seconds: float | None = None
     """How long a job may wait before it starts, instead of the setting ``queue_timeout``."""
@@ -64,7 +64,7 @@ DEFAULT_PATIENCE = RunpodPatience()
 
 @dataclass(frozen=True, slots=True)
 class RunpodRequest:
-    """What was asked for, and its limits."""
+    """A request and its limits."""
 
     workflow: Workflow
     job: str
@@ -80,7 +80,7 @@ class RunpodRequest:
 
 
 class RunpodTicket(TaskTicket):
-    """One job of RunPod's: polled to its end.
+    """One RunPod job: polled to its end.
 
     ==================================  =====================================================  ==============================
     RunPod's answer                     what happens                                           where the job is then
@@ -128,6 +128,7 @@ class RunpodTicket(TaskTicket):
         if self._task.done():
             return
         answer = await self._api.cancel(self._id)
+        # A job that ended before the cancel arrived keeps its result, which is paid for.
         if answer is None or str(answer.get("status")) not in FINAL - {"CANCELLED"}:
             self._task.cancel()
         await asyncio.wait([self._task])
@@ -138,6 +139,7 @@ class RunpodTicket(TaskTicket):
         except BackendUnreachableError as lost:
             raise contact_lost(lost, self._request.job) from None
         error = node_failed(answer, self._request.job)
+        # worker-comfyui reports a graph without saved files as a failure, although nothing went wrong.
         if answer["status"] != "COMPLETED" and not saved_nothing(answer):
             error = end_error(answer, self._request.job)
         if error is None:
@@ -147,7 +149,7 @@ class RunpodTicket(TaskTicket):
         raise error
 
     async def _poll(self) -> dict[str, Any]:
-        """Ask, with growing pauses, until the job has ended or its time is up; the one place that polls."""
+        """Poll with growing pauses until the job has ended or its time is up; the one place that polls."""
         loop, poll = asyncio.get_running_loop(), self._patience.poll
         began, repeated, seen, answer = loop.time(), 0, "", self._answer
         fresh_until = began + FRESH_SECONDS if answer else began
@@ -158,6 +160,7 @@ class RunpodTicket(TaskTicket):
             status = "" if answer is None else str(answer.get("status"))
             place = _place(status)
             if answer is None:
+                # RunPod may not find a job for some seconds after it took it, so only a later "not found" counts.
                 if loop.time() >= fresh_until:
                     raise self._no_longer_known(seen)
             else:
@@ -165,6 +168,7 @@ class RunpodTicket(TaskTicket):
                     return answer
                 if place == "running":
                     self._record_progress(answer)
+                # A status of a newer API is tolerated for a while; the job may well go on meanwhile.
                 known_at = loop.time() if place in ("running", "waiting") else known_at
                 if loop.time() - known_at >= self._patience.unknown_seconds:
                     raise self._unknown_status(status)
@@ -179,7 +183,7 @@ class RunpodTicket(TaskTicket):
             await asyncio.sleep(max(0.0, min(poll.pause(repeated), deadline - loop.time())))
 
     def _deadline(self, began: float) -> float:
-        """The end of the queue limit until the job starts, of the run limit from then on."""
+        """Return when the current limit ends: the queue limit until the job starts, the run limit from then on."""
         started = self._log.started_at
         return began + self._request.queue_seconds if started is None else started + self._request.limit
 
@@ -204,7 +208,7 @@ class RunpodTicket(TaskTicket):
         return JobExpiredError(text, "Run it again.", {"handle": self.handle})
 
     async def _abandon(self, started: bool) -> None:
-        with contextlib.suppress(RylaGenError):  # RunPod ends it by itself at the limits that were sent with it
+        with contextlib.suppress(RylaGenError):  # RunPod ends the job itself at the limits that were sent with it
             await self._api.cancel(self._id)
         details = {"job": self._request.job, "queued": not started}
         if not started:
@@ -243,10 +247,10 @@ class RunpodTicket(TaskTicket):
         )
 
     async def _read_file(self, kind: str, data: str) -> bytes:
-        """One file of the result: out of the answer, or out of the bucket that the worker put it into."""
+        """Read one file of the result: from the answer, or from the bucket that the worker put it into."""
         if kind == "base64":
             return await asyncio.to_thread(decode, data)
-        from ...media.sources import fetch  # its own connection: no key goes to a bucket
+        from ...media.sources import fetch  # a separate connection: the key must not go to a bucket
 
         try:
             return await fetch(data, OUTPUT_LIMIT, BUCKET_SECONDS, private=self._request.private_addresses)
@@ -266,7 +270,7 @@ class RunpodTicket(TaskTicket):
 
 
 def _place(status: str) -> Literal["absent", "waiting", "running", "ended", "unknown"]:
-    """Say where a job is, by RunPod's status of it; an empty one is that of a job that it does not know."""
+    """Return where a job is, by RunPod's status of it; an empty status means that RunPod does not know the job."""
     if not status:
         return "absent"
     if status in FINAL:
@@ -277,6 +281,6 @@ def _place(status: str) -> Literal["absent", "waiting", "running", "ended", "unk
 
 
 def seconds_of(milliseconds: object) -> float:
-    """A time of RunPod's in seconds; 0 for what is none."""
+    """Convert one of RunPod's times to seconds; 0 for anything that is not a time."""
     known = isinstance(milliseconds, int | float) and not isinstance(milliseconds, bool) and 0 <= milliseconds < LONGEST
     return float(milliseconds) / 1000 if known else 0.0  # type: ignore[arg-type]

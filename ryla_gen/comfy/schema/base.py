@@ -60,12 +60,12 @@ class InputSpec:
 
 
 def readable_schemas(told: Mapping[str, Any]) -> dict[str, Any]:
-    """The node classes of ``/object_info`` that have a schema; what else stands there, no graph can use."""
+    """Keep the node classes of ``/object_info`` that have a schema; a graph cannot use the others."""
     return {name: schema for name, schema in told.items() if isinstance(schema, Mapping)}
 
 
 def input_specs(schema: Mapping[str, Any]) -> dict[str, InputSpec]:
-    """Every input of a node class that a graph may set, required ones first.
+    """Return every input of a node class that a graph may set, required ones first.
 
     A dynamic input stands here under its own name alone; ``live_specs`` has those it becomes in one graph.
     """
@@ -73,13 +73,13 @@ def input_specs(schema: Mapping[str, Any]) -> dict[str, InputSpec]:
 
 
 def specs_in(sections: Any) -> Iterator[InputSpec]:
-    """Every input of a schema's ``input`` block; a dynamic one is not required by itself."""
+    """Yield every input of a schema's ``input`` block; a dynamic one is not required by itself."""
     for section in ("required", "optional") if isinstance(sections, Mapping) else ():
         entries = sections.get(section)
         for name, entry in entries.items() if isinstance(entries, Mapping) else ():
             kind, config = _entry(entry)
             spec = InputSpec(str(name), kind, config, section == "required" and kind is not None)
-            if kind is None:  # an entry of another form, such as []: takes anything
+            if kind is None:  # an entry of an unknown form, such as []: accept anything
                 spec = InputSpec(str(name), ANYTHING, config, False)
             yield InputSpec(spec.name, spec.type, spec.config, False) if spec.dynamic else spec
 
@@ -92,7 +92,7 @@ def _entry(entry: Any) -> tuple[Any, Mapping[str, Any]]:
 
 
 def hidden_inputs(schema: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the inputs that the server fills in itself."""
+    """Return the names of the inputs that the server fills in itself."""
     sections = schema.get("input") if isinstance(schema, Mapping) else None
     hidden = sections.get("hidden") if isinstance(sections, Mapping) else None
     return tuple(map(str, hidden)) if isinstance(hidden, Mapping | list) else ()
@@ -104,18 +104,18 @@ def is_output(schema: Mapping[str, Any]) -> bool:
 
 
 def outputs_of(schema: Mapping[str, Any]) -> Sequence[Any]:
-    """Types of a class's outputs."""
+    """Return the types of a class's outputs."""
     outputs = schema.get("output") if isinstance(schema, Mapping) else None
     return outputs if isinstance(outputs, list | tuple) else ()
 
 
 def file_inputs(schema: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the inputs that choose a weights file of the server: enums that are empty or list such files."""
+    """Return the names of the inputs that choose a weights file of the server: enums that are empty or list such files."""
     return tuple(spec.name for spec in input_specs(schema).values() if not spec.uploads and _lists_models(spec.options))
 
 
 def upload_inputs(schema: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the inputs that choose an uploaded file."""
+    """Return the names of the inputs that choose an uploaded file."""
     return tuple(spec.name for spec in input_specs(schema).values() if spec.uploads)
 
 
@@ -127,17 +127,17 @@ def _lists_models(options: Sequence[Any] | None) -> bool:
 
 
 def is_link(value: Any) -> bool:
-    """True for a well-formed link: ``[node id, output slot]``."""
+    """Whether a value is a well-formed link: ``[node id, output slot]``."""
     return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and type(value[1]) is int
 
 
 def unwrap(value: Any) -> Any:
-    """A literal out of the wrapping by which ComfyUI tells a list from a link."""
+    """Unwrap a literal from the wrapping by which ComfyUI tells a list from a link."""
     return value["__value__"] if isinstance(value, dict) and "__value__" in value else value
 
 
 def convert(value: Any, kind: Any) -> Any:
-    """A literal as a node of that input type gets it.
+    """Convert a literal to what a node with that input type receives.
 
     Raises:
         ValueError, TypeError, OverflowError: it cannot be converted.

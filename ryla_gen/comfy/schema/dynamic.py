@@ -20,7 +20,7 @@ MOST_LEVELS = 50
 
 
 def live_specs(schema: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, InputSpec]:
-    """Every input that a node of this class has, given the values that a graph sets.
+    """Return every input that a node of this class has, given the values that a graph sets.
 
     Args:
         schema: the class's ``/object_info`` entry.
@@ -31,7 +31,7 @@ def live_specs(schema: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str
 
 
 def expand_specs(specs: dict[str, InputSpec], inputs: Mapping[str, Any]) -> dict[str, InputSpec]:
-    """The same for a class whose inputs were read before; ``specs`` itself where none is dynamic."""
+    """Expand the dynamic inputs among ``specs``; return ``specs`` itself where none is dynamic."""
     if not any(spec.dynamic for spec in specs.values()):
         return specs
     found: dict[str, InputSpec] = {}
@@ -51,20 +51,20 @@ def expand_specs(specs: dict[str, InputSpec], inputs: Mapping[str, Any]) -> dict
 
 
 def _group(spec: InputSpec, value: Any) -> Any:
-    """The inputs that a choice or a slot brings along; None for a choice that is none of the options."""
+    """Return the inputs that a choice or a slot adds; None for a choice that is not among the options."""
     if spec.type == "COMFY_DYNAMICSLOT_V3":
         return spec.config.get("inputs")
     return next((option.get("inputs") or {} for option in choices_of(spec) if option.get("key") == value), None)
 
 
 def choices_of(spec: InputSpec) -> tuple[Mapping[str, Any], ...]:
-    """The options of a dynamic choice: ``{"key": …, "inputs": …}`` each."""
+    """Return the options of a dynamic choice: ``{"key": …, "inputs": …}`` each."""
     options = spec.config.get("options")
     return tuple(option for option in options if isinstance(option, Mapping)) if isinstance(options, list | tuple) else ()
 
 
 def _grown(spec: InputSpec) -> Iterator[InputSpec]:
-    """The inputs of a growing list: as many as it may have, the first ones required."""
+    """Yield the inputs of a growing list: as many as it may have, the first ones required."""
     template = spec.config.get("template")
     template = template if isinstance(template, Mapping) else {}
     model = next(specs_in(template.get("input")), None)

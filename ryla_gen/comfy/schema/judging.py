@@ -25,7 +25,7 @@ _Steps = Generator[str, bool, tuple[bool, list[Error]]]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What ComfyUI would answer to this graph."""
+    """The answer that ComfyUI would give to this graph."""
 
     ok: bool
     """True when at least one output can run; ``node_errors`` may still name outputs that were dropped."""
@@ -52,7 +52,7 @@ class _Judge:
         """Node to the nodes that it asked about."""
 
     def output(self, start: str) -> bool:
-        """Judge an output node and all that it depends on."""
+        """Check an output node and everything that it depends on."""
         if start not in self.judged:
             self._run(start)
         return self.judged[start][0]
@@ -102,7 +102,7 @@ class _Judge:
     def _node(self, node_id: str) -> _Steps:
         node = self.graph[node_id]
         inputs, class_type = node.get("inputs"), node["class_type"]
-        if isinstance(inputs, list | str):  # Python finds no name in them; newer releases have failed on such a graph before
+        if isinstance(inputs, list | str):  # ComfyUI's `name in inputs` finds nothing; newer releases fail earlier
             inputs = {}
         if not isinstance(inputs, Mapping):
             raise CheckFailedError(f"node {node_id} has no 'inputs'", "TypeError" if "inputs" in node else "KeyError")
@@ -130,7 +130,7 @@ class _Judge:
         return good and not errors, errors
 
     def _upload(self, class_type: str, spec: InputSpec, value: Any) -> list[Error]:
-        """The name of an uploaded file in a node of a pack, whose own function is not known."""
+        """Check the name of an uploaded file in a node of a pack, whose own function is not known."""
         found = self.check(class_type, spec.name, value) if self.check else None
         return [_custom(spec.name, found)] if found else []
 
@@ -145,7 +145,7 @@ class _Judge:
         return [_custom(name, found) for name in given] if found else []
 
     def _link(self, node_id: str, spec: InputSpec, value: list[Any], errors: list[Error]) -> Generator[str, bool, bool]:
-        """Judge a link and the node behind it; False when that one is not all right."""
+        """Check a link and the node behind it; False when that node has an error."""
         about = {"input_name": spec.name}
         if len(value) != 2:
             message = "Bad linked input, must be a length-2 list of [node_id, slot_index]"
@@ -169,13 +169,13 @@ class _Judge:
             return False
 
     def _type_behind(self, node_id: str, spec: InputSpec, value: list[Any]) -> Any:
-        """The type of the output that a link names, found the way Python finds it in a tuple."""
+        """Return the type of the output that a link names; index it as a Python tuple, so a negative slot counts from the end."""
         source, slot = value
         where = f"input '{spec.name}' of node {node_id} links to"
         try:
             known = source in self.graph
         except TypeError:
-            raise CheckFailedError(f"{where} {source!r}, which is no node id", "TypeError") from None
+            raise CheckFailedError(f"{where} {source!r}, which is not a node id", "TypeError") from None
         if not known:
             raise CheckFailedError(f"{where} node {source!r}, which is not in the graph", "KeyError")
         outputs = outputs_of(self.schemas[self.graph[source]["class_type"]])
@@ -186,7 +186,7 @@ class _Judge:
             raise CheckFailedError(text, type(problem).__name__) from None
 
     def errors_behind(self, output: str) -> Iterator[str]:
-        """Ids of the nodes with errors of their own that an output depends on."""
+        """Yield the ids of the nodes with errors of their own that an output depends on."""
         seen, todo = {output}, [output]
         while todo:
             node_id = todo.pop()
@@ -219,17 +219,17 @@ def _refusal(kind: str, message: str, details: str = "", **extra: Any) -> Verdic
 
 
 def _unreadable(graph: Mapping[str, Any], schemas: Schemas, rules: Rules) -> Verdict | None:
-    """The answer to a graph of which a node is no node or of an unknown class."""
+    """Return the verdict on a graph with an unknown node class or an entry that is not a node; None when there is neither."""
     for node_id, node in graph.items():
         where = f"Node ID '#{node_id}'"
         named = isinstance(node, Mapping) or (isinstance(node, str | list) and rules.missing_class == "invalid_prompt")
         if not named:
-            return _failing(f"{where} is no node.")
+            return _failing(f"{where} is not a node.")
         class_type = node.get("class_type") if isinstance(node, Mapping) else None
         if isinstance(class_type, str) and class_type in schemas:
             continue
         if isinstance(class_type, list | dict):
-            return _failing(f"{where} has a class_type that is no text.")
+            return _failing(f"{where} has a class_type that is not a text.")
         if rules.missing_class == "missing_node_type":
             return _missing_class(node_id, node, where)
         if "class_type" not in node:
@@ -241,7 +241,7 @@ def _unreadable(graph: Mapping[str, Any], schemas: Schemas, rules: Rules) -> Ver
 def _missing_class(node_id: str, node: Mapping[str, Any], where: str) -> Verdict:
     meta = node.get("_meta", {})
     if not isinstance(meta, Mapping):
-        return _failing(f"{where} has a '_meta' that is no dictionary.")
+        return _failing(f"{where} has a '_meta' that is not a dictionary.")
     title, class_type = meta.get("title"), node.get("class_type")
     text = f"Node '{title or class_type}' not found. The custom node may not be installed."
     if "class_type" not in node:
@@ -257,7 +257,7 @@ def _failing(problem: str) -> Verdict:
 def validate(
     graph: Mapping[str, Any], schemas: Schemas, check: UploadCheck | None = None, *, version: str = GRAPH_VERSION
 ) -> Verdict:
-    """Judge a graph in API format as ComfyUI would.
+    """Validate a graph in API format as ComfyUI would.
 
     Args:
         graph: node id to class and inputs.

@@ -12,7 +12,7 @@ from ...models.node_schemas import GRAPH_VERSION
 
 @dataclass(frozen=True, slots=True)
 class OwnCheck:
-    """What the function of a node class (``VALIDATE_INPUTS``) that judges inputs in ComfyUI's place looks at."""
+    """The inputs that a node class's own check (``VALIDATE_INPUTS``) looks at, in place of ComfyUI's."""
 
     input: str
     """The input it is about."""
@@ -43,7 +43,7 @@ class Replacement:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How one release judges."""
+    """The validation rules of one release."""
 
     missing_class: Literal["missing_node_type", "invalid_prompt"]
     """The error of a prompt that names an unknown class."""
@@ -99,7 +99,7 @@ RULES: Mapping[str, Rules] = MappingProxyType(
 
 
 def rules_of(version: str = GRAPH_VERSION) -> Rules:
-    """The rules of a release; for one without rules of its own those of the newest that is not newer, else the oldest.
+    """Return the rules of a release; without rules of its own, those of the newest that is not newer, else the oldest.
 
     Args:
         version: as a server says it in ``/system_stats``; one that cannot be read counts as the newest.

@@ -24,7 +24,7 @@ def rename_classes(graph: Mapping[str, Any], schemas: Schemas, *, version: str =
 
 
 def stumble(graph: Mapping[str, Any], schemas: Schemas, rules: Rules) -> str:
-    """Say on what ComfyUI fails while it rewrites a prompt, instead of judging it; empty when it gets through."""
+    """Return the error on which ComfyUI's rewriting of a prompt fails before any check; empty when it succeeds."""
     if rules.replacements is None:
         return ""
     for node_id, node in graph.items():
@@ -42,7 +42,7 @@ def stumble(graph: Mapping[str, Any], schemas: Schemas, rules: Rules) -> str:
 
 
 def _find_replacements(graph: Mapping[str, Any], schemas: Schemas, rules: Rules) -> dict[str, Replacement]:
-    """Node id to what takes the place of its class."""
+    """Find the nodes whose class has been replaced: node id to its replacement."""
     known = rules.replacements or {}
     classes = {node_id: node.get("class_type") for node_id, node in graph.items() if isinstance(node, Mapping)}
     return {

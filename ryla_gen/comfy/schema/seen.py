@@ -12,7 +12,7 @@ from .releases import rules_of
 
 
 def converted_inputs(node: Mapping[str, Any], schema: Mapping[str, Any], *, version: str = GRAPH_VERSION) -> dict[str, Any]:
-    """The inputs a node will see: literals converted to their types, links as they are.
+    """Return the inputs a node will see: literals converted to their types, links as they are.
 
     Inputs that the schema does not know are left out and defaults are not filled in, as ComfyUI does it.
     """
@@ -27,7 +27,7 @@ def converted_inputs(node: Mapping[str, Any], schema: Mapping[str, Any], *, vers
 
 
 def unknown_inputs(node: Mapping[str, Any], schema: Mapping[str, Any], *, version: str = GRAPH_VERSION) -> Iterator[str]:
-    """Names of the inputs that a graph sets and the node does not have; ComfyUI ignores them."""
+    """Yield the names of inputs that a graph sets and the node does not have; ComfyUI ignores them."""
     given = node.get("inputs") or {}
     known = {
         *live_specs(schema, given),

@@ -16,7 +16,7 @@ Error = dict[str, Any]
 
 
 class CheckFailedError(Exception):
-    """ComfyUI's own check would raise here. It then blames the input through which it came to the node."""
+    """ComfyUI's own check would raise here, and report the input through which it reached the node."""
 
     def __init__(self, text: str, kind: str) -> None:
         super().__init__(text)
@@ -25,17 +25,17 @@ class CheckFailedError(Exception):
 
 
 def error(kind: str, message: str, details: str, **extra: Any) -> Error:
-    """An error as ComfyUI writes it."""
+    """Build an error in ComfyUI's format."""
     return {"type": kind, "message": message, "details": details, "extra_info": extra}
 
 
 def entry(spec: InputSpec) -> list[Any]:
-    """An input's entry in ``/object_info``."""
+    """Return an input's entry in ``/object_info``."""
     return [spec.type, dict(spec.config)]
 
 
 def types_fit(received: Any, wanted: Any) -> bool:
-    """True when an output of one type may be linked to an input of the other; both may list types with commas."""
+    """Whether an output of one type may be linked to an input of the other; both may list types with commas."""
     if received == wanted or ANYTHING in (received, wanted) or "COMFY_MATCHTYPE_V3" in (received, wanted):
         return True
     if isinstance(received, list) and wanted == "COMBO":
@@ -109,7 +109,7 @@ def _not_an_option(spec: InputSpec, value: Any, rules: Rules) -> Error | None:
 
 
 def judge_itself(own: OwnCheck, class_type: str, given: Mapping[str, Any], check: UploadCheck | None) -> str | None:
-    """Say what the class's own function finds wrong; None for nothing.
+    """Return the error that the class's own function finds; None if there is none.
 
     Args:
         own: what it looks at.
@@ -129,6 +129,6 @@ def judge_itself(own: OwnCheck, class_type: str, given: Mapping[str, Any], check
     if not isinstance(value, str):
         what = "is linked" if value is None else f"is {value!r}"
         raise CheckFailedError(f"input '{own.input}' of {class_type} must be the name of a file and {what}", "AttributeError")
-    if value in ("", "."):  # the folder itself, which exists
+    if value in ("", "."):  # the name is the folder itself, which exists
         return None
     return check(class_type, own.input, value) if check else None

@@ -1,4 +1,4 @@
-"""The emulated node classes, a module per kind: importing this package registers them all. No node knows the server."""
+"""Register all emulated node classes, a module per kind, when imported. Nodes must not know the server."""
 
 from __future__ import annotations
 

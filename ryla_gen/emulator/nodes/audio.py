@@ -1,4 +1,4 @@
-"""Nodes that make, read and save sound. An audio model's song is a plain tune here, whose file says that it is emulated."""
+"""Emulate nodes that make, read and save sound. An audio model's song is a plain tune here, whose file says that it is emulated."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORMATS = {"mp3": "mp3", "opus": "opus", "flac": "flac"}
 
 @node("LoadAudio", fingerprint=input_fingerprint)
 def load_audio(context: Context, audio: str, **_: Any) -> NodeResult:
-    """A sound of the input folder."""
+    """Load a sound of the input folder."""
     path = annotated_path(context.folders, audio)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {audio!r} in the input folder")
@@ -36,7 +36,7 @@ def load_audio(context: Context, audio: str, **_: Any) -> NodeResult:
 @node("EmptyAceStep1.5LatentAudio")
 @node("EmptyLatentAudio")
 def empty_latent_audio(context: Context, seconds: float, batch_size: int = 1) -> NodeResult:
-    """Nothing, that will play for so long."""
+    """Return an empty sound latent of a length in seconds."""
     return NodeResult(({"samples": empty_sound(batch_size), "seconds": float(seconds)},))
 
 
@@ -44,19 +44,19 @@ def empty_latent_audio(context: Context, seconds: float, batch_size: int = 1) ->
 def ltxv_empty_latent_audio(
     context: Context, frames_number: int, frame_rate: float, batch_size: int = 1, audio_vae: Any = None
 ) -> NodeResult:
-    """Nothing, as long as a video."""
+    """Return an empty sound latent as long as a video."""
     return NodeResult(({"samples": empty_sound(batch_size), "seconds": frames_number / max(float(frame_rate), 1.0)},))
 
 
 @node("LTXVConcatAVLatent")
 def ltxv_concat_av(context: Context, video_latent: Latent, audio_latent: Latent) -> NodeResult:
-    """Picture and sound as one latent: the picture is sampled, the sound goes along."""
+    """Join picture and sound in one latent: the picture is sampled, the sound is carried along."""
     return NodeResult(({**video_latent, "audio": audio_latent},))
 
 
 @node("LTXVSeparateAVLatent")
 def ltxv_separate_av(context: Context, av_latent: Latent) -> NodeResult:
-    """Picture and sound apart; the sound has become what the picture makes of it."""
+    """Separate picture and sound; the sound now follows from the sampled picture."""
     video = {key: value for key, value in av_latent.items() if key != "audio"}
     audio = dict(av_latent.get("audio") or {"samples": empty_sound()})
     samples = np.asarray(av_latent["samples"], np.float32)
@@ -69,7 +69,7 @@ def ltxv_separate_av(context: Context, av_latent: Latent) -> NodeResult:
 @node("VAEDecodeAudio")
 @node("VAEDecodeAudioTiled")
 def vae_decode_audio(context: Context, samples: Latent, **_: Any) -> NodeResult:
-    """The tune of a latent."""
+    """Decode a latent to a short tune."""
     return NodeResult((tone(float(samples.get("seconds", 2.0)), notes_of(samples["samples"])),))
 
 
@@ -82,14 +82,14 @@ def empty_audio(context: Context, duration: float, sample_rate: int, channels: i
 
 @node("TrimAudioDuration")
 def trim_audio(context: Context, audio: Audio, start_index: float, duration: float) -> NodeResult:
-    """A part of a sound, counted from its end for a negative start."""
+    """Cut a part of a sound; a negative start counts from its end."""
     wave, rate = np.asarray(audio["waveform"]), audio["sample_rate"]
     first = int(np.clip(start_index * rate + (wave.shape[-1] if start_index < 0 else 0), 0, max(0, wave.shape[-1] - 1)))
     return NodeResult(({**audio, "waveform": wave[..., first : first + max(1, round(duration * rate))]},))
 
 
 def _save(context: Context, audio: Audio, prefix: str, suffix: str, root: Path, kind: str) -> NodeResult:
-    """One file per sound of the batch."""
+    """Write one file per sound of the batch."""
     folder, name, subfolder, number = next_names(root, prefix, 0, 0)
     saved = []
     for index, wave in enumerate(np.asarray(audio["waveform"])):
@@ -101,19 +101,19 @@ def _save(context: Context, audio: Audio, prefix: str, suffix: str, root: Path, 
 
 @node("SaveAudio")
 def save_audio(context: Context, audio: Audio, filename_prefix: str = "audio/ComfyUI", **_: Any) -> NodeResult:
-    """FLAC files."""
+    """Save sounds as FLAC files."""
     return _save(context, audio, filename_prefix, "flac", context.folders.output, "output")
 
 
 @node("SaveAudioMP3")
 def save_audio_mp3(context: Context, audio: Audio, filename_prefix: str = "audio/ComfyUI", **_: Any) -> NodeResult:
-    """MP3 files."""
+    """Save sounds as MP3 files."""
     return _save(context, audio, filename_prefix, "mp3", context.folders.output, "output")
 
 
 @node("SaveAudioOpus")
 def save_audio_opus(context: Context, audio: Audio, filename_prefix: str = "audio/ComfyUI", **_: Any) -> NodeResult:
-    """Opus files."""
+    """Save sounds as Opus files."""
     return _save(context, audio, filename_prefix, "opus", context.folders.output, "output")
 
 
@@ -125,12 +125,12 @@ def save_audio_advanced(
     format: str | Mapping[str, Any] = "flac",  # noqa: A002  # ComfyUI's name
     **_: Any,
 ) -> NodeResult:
-    """Files in one of three formats."""
+    """Save sounds as files in one of three formats."""
     chosen = format.get("format", "flac") if isinstance(format, Mapping) else format
     return _save(context, audio, filename_prefix, FORMATS.get(str(chosen), "flac"), context.folders.output, "output")
 
 
 @node("PreviewAudio")
 def preview_audio(context: Context, audio: Audio, **_: Any) -> NodeResult:
-    """A FLAC file in the temporary folder."""
+    """Save sounds as FLAC files in the temporary folder."""
     return _save(context, audio, f"ComfyUI_temp_audio_{context.node_id.replace(':', '_')}", "flac", context.folders.temp, "temp")

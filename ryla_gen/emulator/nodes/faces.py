@@ -1,4 +1,4 @@
-"""Nodes of the face packs: InstantID, PuLID for Flux, InfiniteYou. A face is a thumbnail; a flat picture has none."""
+"""Emulate nodes of the face packs: InstantID, PuLID for Flux, InfiniteYou. A face is a thumbnail; a flat picture has none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NO_FACE = "Reference Image: No face detected."
 
 
 def _load_by_name(context: Context, **names: Any) -> NodeResult:
-    """A loader whose file needs no content."""
+    """Load a file whose content the emulator does not need: only its name counts."""
     return NodeResult((dict(names),))
 
 
@@ -35,7 +35,7 @@ def _with_faces(conditioning: Conditioning, face: ReferenceFace) -> Conditioning
 
 
 def _thumbnail(image: Array) -> Array:
-    """The thumbnail of a reference, or InstantID's refusal."""
+    """Return the thumbnail of a reference; raise InstantID's error where no face can be in it."""
     if is_flat(image[0, ..., :3]):
         raise Exception(NO_FACE)  # the pack raises a bare Exception
     return thumbnail(image[0, ..., :3])
@@ -57,7 +57,7 @@ def apply_instantid(
     image_kps: Array | None = None,
     mask: Array | None = None,
 ) -> NodeResult:
-    """One strength for both halves of InstantID."""
+    """Apply InstantID with one strength for both of its halves."""
     return _instantid(image, image_kps, model, positive, negative, weight, weight)
 
 
@@ -80,7 +80,7 @@ def apply_instantid_advanced(
     image_kps: Array | None = None,
     mask: Array | None = None,
 ) -> NodeResult:
-    """Identity (on the model) and placement (on the prompts), each with its strength."""
+    """Apply InstantID's identity (on the model) and placement (on the prompts), each with its own strength."""
     return _instantid(image, image_kps, model, positive, negative, ip_weight, cn_strength)
 
 
@@ -109,7 +109,7 @@ def _instantid(
 def apply_pulid_flux(
     context: Context, model: Model, pulid_flux: Any, eva_clip: Any, face_analysis: Any, image: Array, weight: float, **_: Any
 ) -> NodeResult:
-    """Identity inside Flux; without a face in the picture only a warning, as the real pack does."""
+    """Apply PuLID's identity to Flux; without a face in the picture only warn, as the real pack does."""
     if is_flat(image[0, ..., :3]):
         _log.warning("PuLID: no face in the reference image; the model is not changed")
         return NodeResult((model,))
@@ -120,13 +120,13 @@ def apply_pulid_flux(
 
 @node("FixPulidFluxPatch")
 def fix_pulid_flux_patch(context: Context, model: Model) -> NodeResult:
-    """Nothing to fix here."""
+    """Return the model as it is: the emulated one needs no patch."""
     return NodeResult((model,))
 
 
 @node("IDEmbeddingModelLoader")
 def id_embedding_model_loader(context: Context, **names: Any) -> NodeResult:
-    """InfiniteYou's detector, recogniser and projector."""
+    """Load InfiniteYou's detector, recogniser and projector."""
     return NodeResult((dict(names), dict(names), dict(names)))
 
 
@@ -134,7 +134,7 @@ def id_embedding_model_loader(context: Context, **names: Any) -> NodeResult:
 def extract_id_embedding(
     context: Context, face_detector: Any, arcface_model: Any, image_proj_model: Any, image: Array
 ) -> NodeResult:
-    """The face of a picture."""
+    """Extract the face of a picture."""
     if is_flat(image[0, ..., :3]):
         raise ValueError("No face detected in the input ID image")
     return NodeResult((ReferenceFace(thumbnail(image[0, ..., :3]), 1.0, 0.5),))
@@ -154,7 +154,7 @@ def infuse_net_apply(
     vae: Any = None,
     control_mask: Array | None = None,
 ) -> NodeResult:
-    """InfiniteYou's identity, with its strength."""
+    """Apply InfiniteYou's identity, with its strength."""
     if strength == 0.0:
         return NodeResult((positive, negative))
     face = ReferenceFace(np.asarray(id_embedding.thumbnail), strength, strength / 2)

@@ -1,4 +1,4 @@
-"""Empty latents of the many model families, and nodes that cut and join latents.
+"""Emulate the empty latents of the many model families, and nodes that cut and join latents.
 
 Every emulated latent is of one form, whatever a family's own has: 8 pixels and 4 frames a number (``latents``). So all of them fit.
 """
@@ -18,7 +18,7 @@ from .plain_values import empty_latent
 
 
 def _empty(context: Context, **inputs: Any) -> NodeResult:
-    """Nothing, of a width and height, with a time axis where there is a length."""
+    """Return an empty latent of a width and height, with a time axis if a length is given."""
     return NodeResult((empty_latent(inputs),))
 
 
@@ -31,33 +31,33 @@ for _class_type in (
 
 @node("EmptyQwenImageLayeredLatentImage")
 def empty_layers(context: Context, width: int, height: int, layers: int, batch_size: int = 1) -> NodeResult:
-    """Nothing, with a picture for the whole and one for each layer."""
+    """Return an empty latent with a picture for the whole and one for each layer."""
     size = {"width": width, "height": height, "batch_size": batch_size, "length": layers * 4 + 1}
     return NodeResult((empty_latent(size),))
 
 
 @node("EmptyLatentHunyuan3Dv2")
 def empty_shape(context: Context, resolution: int, batch_size: int = 1) -> NodeResult:
-    """Nothing, that becomes a shape: how finely it is resolved changes nothing here."""
+    """Return an empty latent for a shape; the resolution changes nothing here."""
     return NodeResult((empty_latent({"width": 128, "height": 128, "batch_size": batch_size}),))
 
 
 @node("TrimVideoLatent")
 def trim_video_latent(context: Context, samples: Latent, trim_amount: int) -> NodeResult:
-    """A video without its first frames; the last one stays."""
+    """Remove the first frames of a video; the last one always stays."""
     values = np.asarray(samples["samples"])
     first = min(trim_amount, values.shape[2] - 1) if values.ndim == 5 else 0
     return NodeResult(({**samples, "samples": values[:, :, first:] if values.ndim == 5 else values},))
 
 
 def _axis(values: Array, dim: str) -> int:
-    """The axis that a letter means: x, y, or t, where a picture has none."""
+    """Return the axis that a letter means: x, y, or t, where a picture has none."""
     return {"x": values.ndim - 1, "y": values.ndim - 2}.get(dim.strip("-"), min(2, values.ndim - 3))
 
 
 @node("LatentCut")
 def latent_cut(context: Context, samples: Latent, dim: str, index: int, amount: int) -> NodeResult:
-    """A part of a latent along one axis; of a negative place counted from the end."""
+    """Cut a part of a latent along one axis; a negative place counts from the end."""
     values = np.asarray(samples["samples"])
     axis = _axis(values, dim)
     count = values.shape[axis]
@@ -68,7 +68,7 @@ def latent_cut(context: Context, samples: Latent, dim: str, index: int, amount: 
 
 @node("LatentConcat")
 def latent_concat(context: Context, samples1: Latent, samples2: Latent, dim: str) -> NodeResult:
-    """Two latents one after the other along an axis; a minus before its letter puts the second first."""
+    """Concatenate two latents along an axis; a minus before its letter puts the second first."""
     one, two = np.asarray(samples1["samples"]), np.asarray(samples2["samples"])
     axis = _axis(one, dim)
     sizes = [[side for place, side in enumerate(value.shape) if place != axis] for value in (one, two)]
@@ -80,7 +80,7 @@ def latent_concat(context: Context, samples1: Latent, samples2: Latent, dim: str
 
 @node("BatchLatentsNode")
 def batch_latents(context: Context, latents: Mapping[str, Latent]) -> NodeResult:
-    """Any number of latents as one batch, of the size of the first."""
+    """Join any number of latents in one batch, of the size of the first."""
     given = [latent for latent in latents.values() if latent is not None]
     values = [np.asarray(latent["samples"], np.float32) for latent in given]
     height, width = values[0].shape[-2:]

@@ -1,4 +1,4 @@
-"""Nodes that read pictures from the input folder, and from nowhere else (ComfyUI's follow any path)."""
+"""Emulate nodes that read pictures. Must not read outside the input folder (ComfyUI's nodes follow any path)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .masks import CHANNELS
 
 
 def annotated_path(folders: Folders, name: str) -> Path:
-    """The file a loader names: ``name``, or ``name [output]`` for another folder."""
+    """Resolve the file a loader names: ``name``, or ``name [output]`` for another folder."""
     roots = {"[input]": folders.input, "[output]": folders.output, "[temp]": folders.temp}
     for ending, root in roots.items():
         if name.endswith(ending):
@@ -24,7 +24,7 @@ def annotated_path(folders: Folders, name: str) -> Path:
 
 
 def input_fingerprint(folders: Folders, **names: Any) -> str:
-    """The content of the one file a loader names."""
+    """Hash the content of the one file a loader names."""
     path = annotated_path(folders, str(names.get("image") or names.get("file") or ""))
     return content_hash(path) if path.is_file() else ""
 
@@ -38,7 +38,7 @@ def _existing(folders: Folders, name: str) -> Path:
 
 @node("LoadImage", fingerprint=input_fingerprint)
 def load_image(context: Context, image: str, **_: Any) -> NodeResult:
-    """A picture (all frames of an animation), turned as its EXIF says, and its transparency as a mask."""
+    """Load a picture (all frames of an animation), turned as its EXIF says, and its transparency as a mask."""
     pictures: list[Array] = []
     masks: list[Array] = []
     with Image.open(_existing(context.folders, image)) as file:
@@ -58,18 +58,18 @@ def _transparency(image: Image.Image) -> Array:
         return np.asarray(1 - np.asarray(image.getchannel("A"), np.float32) / 255, np.float32)
     if image.mode == "P" and "transparency" in image.info:
         return np.asarray(1 - np.asarray(image.convert("RGBA").getchannel("A"), np.float32) / 255, np.float32)
-    return np.zeros((64, 64), np.float32)  # what ComfyUI gives for pictures without any
+    return np.zeros((64, 64), np.float32)  # ComfyUI's default for pictures without transparency
 
 
 @node("LoadImageOutput", fingerprint=input_fingerprint)
 def load_image_output(context: Context, image: str, **_: Any) -> NodeResult:
-    """A picture of the output folder."""
+    """Load a picture of the output folder."""
     return load_image(context, image if image.endswith("]") else f"{image} [output]")
 
 
 @node("LoadImageMask", fingerprint=input_fingerprint)
 def load_image_mask(context: Context, image: str, channel: str, **_: Any) -> NodeResult:
-    """One channel of a picture as a mask; its transparency inverted."""
+    """Load one channel of a picture as a mask, its transparency inverted."""
     with Image.open(_existing(context.folders, image)) as file:
         turned = ImageOps.exif_transpose(file)
         picture = turned if turned.getbands() == ("R", "G", "B", "A") else turned.convert("RGBA")

@@ -1,4 +1,4 @@
-"""Nodes that make, scale, cut and mix pictures (IMAGE: float32 [B, H, W, 3] in 0..1)."""
+"""Emulate nodes that make, scale, cut and mix pictures (IMAGE: float32 [B, H, W, 3] in 0..1)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def resize(images: Array, width: int, height: int, method: str) -> Array:
 
 
 def cut_to_aspect(images: Array, aspect: float) -> Array:
-    """The middle of a batch with that width over height."""
+    """Cut the middle of a batch with that width over height."""
     height, width = images.shape[1:3]
     if width / height > aspect:
         left = round((width - height * aspect) / 2)
@@ -32,14 +32,14 @@ def cut_to_aspect(images: Array, aspect: float) -> Array:
 
 @node("EmptyImage")
 def empty_image(context: Context, width: int, height: int, batch_size: int = 1, color: int = 0) -> NodeResult:
-    """One colour, 0xRRGGBB."""
+    """Make pictures of one colour, 0xRRGGBB."""
     rgb = np.array([color >> 16 & 255, color >> 8 & 255, color & 255], np.float32) / 255
     return NodeResult((np.broadcast_to(rgb, (batch_size, height, width, 3)).copy(),))
 
 
 @node("ImageScale")
 def image_scale(context: Context, image: Array, upscale_method: str, width: int, height: int, crop: str) -> NodeResult:
-    """To a size; 0 for one side keeps the proportions, for both changes nothing."""
+    """Scale to a size; 0 for one side keeps the proportions, 0 for both changes nothing."""
     if width == 0 and height == 0:
         return NodeResult((image,))
     width = width or max(1, round(image.shape[2] * height / image.shape[1]))
@@ -51,7 +51,7 @@ def image_scale(context: Context, image: Array, upscale_method: str, width: int,
 
 @node("ImageScaleBy")
 def image_scale_by(context: Context, image: Array, upscale_method: str, scale_by: float) -> NodeResult:
-    """By a factor."""
+    """Scale by a factor."""
     return NodeResult((resize(image, round(image.shape[2] * scale_by), round(image.shape[1] * scale_by), upscale_method),))
 
 
@@ -59,7 +59,7 @@ def image_scale_by(context: Context, image: Array, upscale_method: str, scale_by
 def image_scale_to_total_pixels(
     context: Context, image: Array, upscale_method: str, megapixels: float, resolution_steps: int = 1
 ) -> NodeResult:
-    """To a number of pixels (a megapixel is 1024²), each side a multiple of a step."""
+    """Scale to a number of pixels (a megapixel is 1024²), each side a multiple of a step."""
     factor = math.sqrt(megapixels * 1024 * 1024 / (image.shape[1] * image.shape[2]))
     width, height = (round(side * factor / resolution_steps) * resolution_steps for side in (image.shape[2], image.shape[1]))
     return NodeResult((resize(image, max(1, width), max(1, height), upscale_method),))
@@ -67,27 +67,27 @@ def image_scale_to_total_pixels(
 
 @node("ImageScaleToMaxDimension")
 def image_scale_to_max_dimension(context: Context, image: Array, upscale_method: str, largest_size: int) -> NodeResult:
-    """To a longest side."""
+    """Scale to a longest side."""
     factor = largest_size / max(image.shape[1:3])
     return NodeResult((resize(image, round(image.shape[2] * factor), round(image.shape[1] * factor), upscale_method),))
 
 
 @node("ImageUpscaleWithModel")
 def image_upscale_with_model(context: Context, upscale_model: dict[str, int], image: Array) -> NodeResult:
-    """By the factor of an upscaling model."""
+    """Scale by the factor of an upscaling model."""
     factor = upscale_model["factor"]
     return NodeResult((resize(image, image.shape[2] * factor, image.shape[1] * factor, "lanczos"),))
 
 
 @node("ImageInvert")
 def image_invert(context: Context, image: Array) -> NodeResult:
-    """The negative."""
+    """Invert the colours."""
     return NodeResult((1.0 - image,))
 
 
 @node("ImageBatch")
 def image_batch(context: Context, image1: Array, image2: Array) -> NodeResult:
-    """Two batches as one, the second scaled and cut to the size of the first."""
+    """Join two batches in one, the second scaled and cut to the size of the first."""
     height, width = image1.shape[1:3]
     if image2.shape[1:3] != (height, width):
         image2 = resize(cut_to_aspect(image2, width / height), width, height, "bilinear")
@@ -96,40 +96,40 @@ def image_batch(context: Context, image1: Array, image2: Array) -> NodeResult:
 
 @node("ImageFromBatch")
 def image_from_batch(context: Context, image: Array, batch_index: int, length: int) -> NodeResult:
-    """Some of a batch."""
+    """Select a part of a batch."""
     first = min(len(image) - 1, batch_index)
     return NodeResult((image[first : first + min(len(image) - first, length)],))
 
 
 @node("RepeatImageBatch")
 def repeat_image_batch(context: Context, image: Array, amount: int) -> NodeResult:
-    """The batch several times over."""
+    """Repeat the batch several times."""
     return NodeResult((np.tile(image, (amount, 1, 1, 1)),))
 
 
 @node("ImageCrop")
 def image_crop(context: Context, image: Array, width: int, height: int, x: int, y: int) -> NodeResult:
-    """A part, moved inside where it would begin outside."""
+    """Crop a part, moved inside where it would begin outside."""
     x, y = min(x, image.shape[2] - 1), min(y, image.shape[1] - 1)
     return NodeResult((image[:, y : y + height, x : x + width],))
 
 
 @node("ImageFlip")
 def image_flip(context: Context, image: Array, flip_method: str) -> NodeResult:
-    """Mirrored, upside down for the x axis."""
+    """Mirror the pictures: upside down for the x axis."""
     return NodeResult((np.ascontiguousarray(image[:, ::-1] if flip_method.startswith("x") else image[:, :, ::-1]),))
 
 
 @node("ImageRotate")
 def image_rotate(context: Context, image: Array, rotation: str) -> NodeResult:
-    """Turned clockwise by quarters."""
+    """Rotate clockwise by quarters."""
     quarters = int(rotation.split()[0]) // 90 if rotation != "none" else 0
     return NodeResult((np.ascontiguousarray(np.rot90(image, -quarters, axes=(1, 2))),))
 
 
 @node("ImageBlend")
 def image_blend(context: Context, image1: Array, image2: Array, blend_factor: float, blend_mode: str) -> NodeResult:
-    """One picture over another, as painting programs blend."""
+    """Blend one picture over another, as painting programs blend."""
     if image2.shape != image1.shape:
         height, width = image1.shape[1:3]
         image2 = resize(cut_to_aspect(image2, width / height), width, height, "bicubic")
@@ -158,7 +158,7 @@ def _filter(image: Array, kernel: ImageFilter.GaussianBlur) -> Array:
 
 @node("ImageBlur")
 def image_blur(context: Context, image: Array, blur_radius: int, sigma: float) -> NodeResult:
-    """A Gaussian blur."""
+    """Apply a Gaussian blur."""
     if blur_radius == 0:
         return NodeResult((image,))
     return NodeResult((_filter(image, ImageFilter.GaussianBlur(min(sigma, blur_radius))),))
@@ -166,7 +166,7 @@ def image_blur(context: Context, image: Array, blur_radius: int, sigma: float) -
 
 @node("ImageSharpen")
 def image_sharpen(context: Context, image: Array, sharpen_radius: int, sigma: float, alpha: float) -> NodeResult:
-    """What a blur would take away, added."""
+    """Sharpen by adding what a blur would take away."""
     if sharpen_radius == 0:
         return NodeResult((image,))
     blurred = _filter(image, ImageFilter.GaussianBlur(min(sigma, sharpen_radius)))
@@ -178,7 +178,7 @@ def image_sharpen(context: Context, image: Array, sharpen_radius: int, sigma: fl
 def image_composite_masked(
     context: Context, destination: Array, source: Array, x: int, y: int, resize_source: bool, mask: Array | None = None
 ) -> NodeResult:
-    """One picture laid on another, through a mask."""
+    """Place one picture on another, through a mask."""
     result = destination[..., :3].copy()
     height, width = result.shape[1:3]
     if resize_source:
@@ -200,7 +200,7 @@ def image_composite_masked(
 def image_pad_for_outpaint(
     context: Context, image: Array, left: int, top: int, right: int, bottom: int, feathering: int
 ) -> NodeResult:
-    """Grey around a picture, and a mask of what is new, soft towards the picture."""
+    """Add grey around a picture, and return a mask of what is new, soft towards the picture."""
     batch, height, width, _ = image.shape
     padded = np.full((batch, height + top + bottom, width + left + right, 3), 0.5, np.float32)
     padded[:, top : top + height, left : left + width] = image[..., :3]
@@ -217,7 +217,7 @@ def image_pad_for_outpaint(
 
 @node("GetImageSize")
 def get_image_size(context: Context, image: Array, **_: object) -> NodeResult:
-    """Width, height and number of a batch."""
+    """Return width, height and number of a batch."""
     return NodeResult((image.shape[2], image.shape[1], len(image)))
 
 
@@ -230,7 +230,7 @@ KONTEXT_SIZES = (
 
 @node("FluxKontextImageScale")
 def flux_kontext_image_scale(context: Context, image: Array) -> NodeResult:
-    """To the trained size of the nearest proportions."""
+    """Scale to the trained size of the nearest proportions."""
     aspect = image.shape[2] / image.shape[1]
     width, height = min(KONTEXT_SIZES, key=lambda size: abs(size[0] / size[1] - aspect))
     return NodeResult((resize(cut_to_aspect(image, width / height), width, height, "lanczos"),))

@@ -1,4 +1,4 @@
-"""Nodes that make, encode, decode and reshape latents."""
+"""Emulate nodes that make, encode, decode and reshape latents."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from ..sampling.run import Latent
 
 @node("EmptyLatentImage")
 def empty_latent_image(context: Context, width: int, height: int, batch_size: int = 1) -> NodeResult:
-    """Nothing, in Stable Diffusion's four channels; every model takes it."""
+    """Return an empty latent in Stable Diffusion's four channels; every model takes it."""
     return NodeResult(({"samples": np.zeros((batch_size, 4, height // 8, width // 8), np.float32)},))
 
 
 @node("EmptySD3LatentImage")
 def empty_sd3_latent_image(context: Context, width: int, height: int, batch_size: int = 1) -> NodeResult:
-    """Nothing, in sixteen channels."""
+    """Return an empty latent in sixteen channels."""
     return NodeResult(({"samples": np.zeros((batch_size, 16, height // 8, width // 8), np.float32)},))
 
 
 @node("EmptyHunyuanLatentVideo")
 def empty_hunyuan_latent_video(context: Context, width: int, height: int, length: int, batch_size: int = 1) -> NodeResult:
-    """Nothing, with a time axis: one latent frame for the first picture and one for every four after it."""
+    """Return an empty latent with a time axis: one latent frame for the first picture and one for every four after it."""
     shape = (batch_size, 16, (length - 1) // 4 + 1, height // 8, width // 8)
     return NodeResult(({"samples": np.zeros(shape, np.float32)},))
 
@@ -49,7 +49,7 @@ def _readable(samples: Array, space: str | None, vae: Vae) -> Array:
 
 @node("VAEDecode")
 def vae_decode(context: Context, samples: Latent, vae: Vae) -> NodeResult:
-    """Pictures of latents; the frames of videos one after the other."""
+    """Decode pictures from latents; the frames of videos one after the other."""
     values = _readable(np.asarray(samples["samples"], np.float32), samples.get("space"), vae)
     if values.ndim == 5 and vae.space not in ("wan", ANY):
         values = values[:, :, 0]
@@ -66,13 +66,13 @@ def vae_decode(context: Context, samples: Latent, vae: Vae) -> NodeResult:
 
 @node("VAEDecodeTiled")
 def vae_decode_tiled(context: Context, samples: Latent, vae: Vae, **_: Any) -> NodeResult:
-    """As VAEDecode: tiles only save memory."""
+    """Decode as VAEDecode does: tiles only save memory."""
     return vae_decode(context, samples, vae)
 
 
 @node("VAEEncode")
 def vae_encode(context: Context, pixels: Array, vae: Vae) -> NodeResult:
-    """Latents of pictures, cut to a multiple of eight around their middle."""
+    """Encode pictures, cut to a multiple of eight around their middle."""
     height, width = pixels.shape[1] // 8 * 8, pixels.shape[2] // 8 * 8
     top, left = (pixels.shape[1] - height) // 2, (pixels.shape[2] - width) // 2
     cut = pixels[:, top : top + height, left : left + width, :3]
@@ -82,13 +82,13 @@ def vae_encode(context: Context, pixels: Array, vae: Vae) -> NodeResult:
 
 @node("VAEEncodeTiled")
 def vae_encode_tiled(context: Context, pixels: Array, vae: Vae, **_: Any) -> NodeResult:
-    """As VAEEncode: tiles only save memory."""
+    """Encode as VAEEncode does: tiles only save memory."""
     return vae_encode(context, pixels, vae)
 
 
 @node("VAEEncodeForInpaint")
 def vae_encode_for_inpaint(context: Context, pixels: Array, vae: Vae, mask: Array, grow_mask_by: int = 6) -> NodeResult:
-    """Latents with the masked part greyed out and marked for sampling."""
+    """Encode pictures with the masked part greyed out and marked for sampling."""
     size = (pixels.shape[2], pixels.shape[1])
     planes = [np.asarray(Image.fromarray(np.asarray(m, np.float32)).resize(size)) for m in mask.reshape(-1, *mask.shape[-2:])]
     hidden = np.round(np.stack(planes))[..., None]
@@ -97,7 +97,7 @@ def vae_encode_for_inpaint(context: Context, pixels: Array, vae: Vae, mask: Arra
 
 
 def _grown(mask: Array, by: int) -> Array:
-    """White parts larger by a few pixels on every side."""
+    """Grow the white parts by a few pixels on every side."""
     grown = mask
     for axis in (1, 2):
         shifted = [np.roll(grown, offset, axis) for offset in range(-(by // 2), by - by // 2)]
@@ -130,7 +130,7 @@ def resized_planes(planes: Array, width: int, height: int, method: str) -> Array
 
 @node("LatentUpscale")
 def latent_upscale(context: Context, samples: Latent, upscale_method: str, width: int, height: int, crop: str) -> NodeResult:
-    """Latents scaled to a size; 0 for one side keeps the proportions, for both changes nothing."""
+    """Scale latents to a size; 0 for one side keeps the proportions, 0 for both changes nothing."""
     values = np.asarray(samples["samples"])
     if width == 0 and height == 0:
         return NodeResult((samples,))
@@ -143,7 +143,7 @@ def latent_upscale(context: Context, samples: Latent, upscale_method: str, width
 
 
 def _cut_to(planes: Array, aspect: float) -> Array:
-    """The middle of the last two axes with that width over height."""
+    """Cut the middle of the last two axes with that width over height."""
     rows, columns = planes.shape[-2:]
     if columns / rows > aspect:
         left = round((columns - columns * (aspect / (columns / rows))) / 2)
@@ -154,7 +154,7 @@ def _cut_to(planes: Array, aspect: float) -> Array:
 
 @node("LatentUpscaleBy")
 def latent_upscale_by(context: Context, samples: Latent, upscale_method: str, scale_by: float) -> NodeResult:
-    """Latents scaled by a factor."""
+    """Scale latents by a factor."""
     values = np.asarray(samples["samples"])
     width, height = round(values.shape[-1] * scale_by), round(values.shape[-2] * scale_by)
     return NodeResult(({**samples, "samples": resized_planes(values, width, height, upscale_method)},))
@@ -162,7 +162,7 @@ def latent_upscale_by(context: Context, samples: Latent, upscale_method: str, sc
 
 @node("RepeatLatentBatch")
 def repeat_latent_batch(context: Context, samples: Latent, amount: int) -> NodeResult:
-    """The batch several times over."""
+    """Repeat the batch several times."""
     values = np.asarray(samples["samples"])
     repeated = {**samples, "samples": np.tile(values, (amount, *[1] * (values.ndim - 1)))}
     if samples.get("batch_index") is not None:
@@ -174,7 +174,7 @@ def repeat_latent_batch(context: Context, samples: Latent, amount: int) -> NodeR
 
 @node("LatentFromBatch")
 def latent_from_batch(context: Context, samples: Latent, batch_index: int, length: int) -> NodeResult:
-    """Some of a batch, which keep the noise they would have had in it."""
+    """Select a part of a batch; it keeps the noise it would have had in the whole."""
     values = np.asarray(samples["samples"])
     first = min(len(values) - 1, batch_index)
     last = min(len(values), first + length)
@@ -184,7 +184,7 @@ def latent_from_batch(context: Context, samples: Latent, batch_index: int, lengt
 
 @node("LatentBatch")
 def latent_batch(context: Context, samples1: Latent, samples2: Latent) -> NodeResult:
-    """Two batches as one."""
+    """Join two batches in one."""
     one, two = np.asarray(samples1["samples"]), np.asarray(samples2["samples"])
     if one.shape[-2:] != two.shape[-2:]:
         two = resized_planes(two, one.shape[-1], one.shape[-2], "bilinear")

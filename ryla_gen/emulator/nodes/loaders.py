@@ -1,4 +1,4 @@
-"""Nodes that load models, text encoders, VAEs and LoRAs. An emulated file need not exist: its name says what it is."""
+"""Emulate nodes that load models, text encoders, VAEs and LoRAs. An emulated file need not exist: its name says what it is."""
 
 from __future__ import annotations
 
@@ -18,56 +18,56 @@ _ACCELERATORS = ("turbo", "hyper", "lightx2v", "lightning", "lcm", "causvid")
 
 @node("CheckpointLoaderSimple")
 def checkpoint_loader_simple(context: Context, ckpt_name: str) -> NodeResult:
-    """Model, text encoder and VAE of one file."""
+    """Load model, text encoder and VAE of one file."""
     model = model_for(ckpt_name, whole=True)
     return NodeResult((model, Clip(ckpt_name), Vae(ckpt_name, model.space)))
 
 
 @node("CheckpointLoader")
 def checkpoint_loader(context: Context, config_name: str, ckpt_name: str) -> NodeResult:
-    """The older loader, with a configuration that is no longer needed."""
+    """Load as the older loader, with a configuration that is no longer needed."""
     return checkpoint_loader_simple(context, ckpt_name)
 
 
 @node("unCLIPCheckpointLoader")
 def unclip_checkpoint_loader(context: Context, ckpt_name: str) -> NodeResult:
-    """A checkpoint with a vision encoder."""
+    """Load a checkpoint with a vision encoder."""
     return NodeResult((*checkpoint_loader_simple(context, ckpt_name).outputs, {"name": ckpt_name}))
 
 
 @node("UNETLoader")
 def unet_loader(context: Context, unet_name: str, weight_dtype: str) -> NodeResult:
-    """A diffusion model alone."""
+    """Load a diffusion model alone."""
     return NodeResult((model_for(unet_name),))
 
 
 @node("CLIPLoader")
 def clip_loader(context: Context, clip_name: str, type: str, device: str = "default") -> NodeResult:  # noqa: A002  # ComfyUI's name
-    """One text encoder."""
+    """Load one text encoder."""
     return NodeResult((Clip(clip_name),))
 
 
 @node("DualCLIPLoader")
 def dual_clip_loader(context: Context, clip_name1: str, clip_name2: str, type: str, device: str = "default") -> NodeResult:  # noqa: A002
-    """Two text encoders."""
+    """Load two text encoders."""
     return NodeResult((Clip(f"{clip_name1}+{clip_name2}"),))
 
 
 @node("TripleCLIPLoader")
 def triple_clip_loader(context: Context, clip_name1: str, clip_name2: str, clip_name3: str) -> NodeResult:
-    """Three text encoders."""
+    """Load three text encoders."""
     return NodeResult((Clip(f"{clip_name1}+{clip_name2}+{clip_name3}"),))
 
 
 @node("VAELoader")
 def vae_loader(context: Context, vae_name: str) -> NodeResult:
-    """A VAE."""
+    """Load a VAE."""
     return NodeResult((vae_for(vae_name),))
 
 
 @node("CLIPSetLastLayer")
 def clip_set_last_layer(context: Context, clip: Clip, stop_at_clip_layer: int) -> NodeResult:
-    """The emulated encoder has no layers to skip."""
+    """Return the encoder as it is: the emulated one has no layers to skip."""
     return NodeResult((clip,))
 
 
@@ -76,13 +76,13 @@ def _lora_fingerprint(folders: Folders, lora_name: str = "", **_: Any) -> str:
 
 
 def _lora_key(folders: Folders, lora_name: str) -> int:
-    """What a LoRA's look is drawn from: its content when the file is there, else its name."""
+    """Return the key that a LoRA's look is drawn from: of its content when the file is there, else of its name."""
     path = inside(folders.models / "loras", lora_name)
     return stable_key(content_hash(path) if path.is_file() else lora_name)
 
 
 def _look(context: Context, model: Model, lora_name: str) -> int | None:
-    """The key of a LoRA's look; None for one that changes nothing, because it only saves steps or the model takes none of it.
+    """Return the key of a LoRA's look; None for one without effect: it only saves steps, or it does not fit the model.
 
     What the model does not take is left out and named in the log, in ComfyUI's words and as quietly.
     """
@@ -101,7 +101,7 @@ def _look(context: Context, model: Model, lora_name: str) -> int | None:
 def lora_loader(
     context: Context, model: Model, clip: Clip, lora_name: str, strength_model: float, strength_clip: float
 ) -> NodeResult:
-    """A LoRA on the model and, with a third of the effect, on the text encoder."""
+    """Apply a LoRA to the model and, with a third of the effect, to the text encoder."""
     key = None if strength_model == strength_clip == 0 else _look(context, model, lora_name)
     if key is None:
         return NodeResult((model, clip))
@@ -111,19 +111,19 @@ def lora_loader(
 
 @node("LoraLoaderModelOnly", fingerprint=_lora_fingerprint)
 def lora_loader_model_only(context: Context, model: Model, lora_name: str, strength_model: float) -> NodeResult:
-    """A LoRA on the model alone."""
+    """Apply a LoRA to the model alone."""
     key = None if strength_model == 0 else _look(context, model, lora_name)
     return NodeResult((model if key is None else model.with_look(Look(key, strength_model)),))
 
 
 @node("ControlNetLoader")
 def controlnet_loader(context: Context, control_net_name: str) -> NodeResult:
-    """A ControlNet."""
+    """Load a ControlNet."""
     return NodeResult(({"name": control_net_name},))
 
 
 @node("UpscaleModelLoader")
 def upscale_model_loader(context: Context, model_name: str) -> NodeResult:
-    """An upscaling model: a number before an x in its name is its factor, as in 4x-UltraSharp."""
+    """Load an upscaling model: a number before an x in its name is its factor, as in 4x-UltraSharp."""
     digits = [c for c, x in pairwise(model_name) if c.isdigit() and x in "xX"]
     return NodeResult(({"name": model_name, "factor": int(digits[0]) if digits else 4},))

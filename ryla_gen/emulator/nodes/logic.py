@@ -1,4 +1,4 @@
-"""Nodes that choose and calculate: switches, choices, expressions, sizes."""
+"""Emulate nodes that choose and calculate: switches, choices, expressions, sizes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BRANCHES = ("on_false", "on_true")
 
 
 def other_branch(known: Mapping[str, Any], given: Collection[str]) -> tuple[str, ...]:
-    """The branches of a switch that are not needed: both while it is open which, then the one that is not taken."""
+    """Return the branches of a switch that are not needed: both while its state is unknown, then the one not taken."""
     if "switch" not in known:
         return _BRANCHES
     taken = _taken_branch(bool(known["switch"]), given)
@@ -29,19 +29,19 @@ def _taken_branch(switch: bool, given: Collection[str]) -> str:
 @node("ComfySwitchNode", unneeded=other_branch)
 @node("ComfySoftSwitchNode", unneeded=other_branch)
 def switch_node(context: Context, switch: bool, **branches: Any) -> NodeResult:
-    """One of two values; a branch that is not linked leaves the other."""
+    """Return one of two values; if its branch is not linked, the other."""
     return NodeResult((branches.get(_taken_branch(bool(switch), branches)),))
 
 
 @node("CustomCombo")
 def custom_combo(context: Context, choice: str, index: int = 0, **_: Any) -> NodeResult:
-    """A choice among options that the graph's author wrote, and its place among them."""
+    """Return a choice among options that the graph's author wrote, and its place among them."""
     return NodeResult((choice, int(index)))
 
 
 @node("ComfyNumberConvert")
 def number_convert(context: Context, value: Any) -> NodeResult:
-    """A number or a text as both kinds of number."""
+    """Convert a number or a text to both kinds of number."""
     number = float(value.strip()) if isinstance(value, str) else float(value)
     if not math.isfinite(number):
         raise ValueError(f"Cannot convert non-finite value to number: {number}")
@@ -50,7 +50,7 @@ def number_convert(context: Context, value: Any) -> NodeResult:
 
 @node("ResolutionSelector")
 def resolution_selector(context: Context, aspect_ratio: str, megapixels: float, multiple: int = 8) -> NodeResult:
-    """Width and height of so many megapixels in a proportion such as ``3:2 (Photo)``."""
+    """Compute width and height for a number of megapixels and a proportion such as ``3:2 (Photo)``."""
     across, _, down = aspect_ratio.split()[0].partition(":")
     scale = math.sqrt(megapixels * 1024 * 1024 / (float(across) * float(down)))
     return NodeResult(tuple(round(float(side) * scale / multiple) * multiple for side in (across, down)))
@@ -152,7 +152,7 @@ class _Evaluation:
 
 @node("ComfyMathExpression")
 def math_expression(context: Context, expression: str, values: Mapping[str, Any] | None = None, **_: Any) -> NodeResult:
-    """An arithmetic expression over the values a, b, c and so on."""
+    """Evaluate an arithmetic expression over the values a, b, c and so on."""
     given = dict(values or {})
     result = evaluate(expression, {**given, "values": list(given.values())})
     if not isinstance(result, int | float) or not math.isfinite(float(result)):

@@ -1,4 +1,4 @@
-"""Nodes that save and show pictures."""
+"""Emulate nodes that save and show pictures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PNG_COMPRESSION = 1
 
 
 def png_text(context: Context) -> PngInfo:
-    """The text chunks of a saved picture: the graph, what the caller added, and that it is emulated."""
+    """Build the text chunks of a saved picture: the graph, what the caller added, and that it is emulated."""
     text = PngInfo()
     text.add_text("prompt", json.dumps(context.prompt))
     for key, value in context.extra_pnginfo.items():
@@ -31,7 +31,7 @@ def png_text(context: Context) -> PngInfo:
 
 @node("SaveImage")
 def save_image(context: Context, images: Array, filename_prefix: str = "ComfyUI", **_: Any) -> NodeResult:
-    """PNG files in the output folder."""
+    """Save pictures as PNG files in the output folder."""
     folder, name, subfolder, number = next_names(context.folders.output, filename_prefix, images.shape[2], images.shape[1])
     text = png_text(context)
     saved = []
@@ -44,7 +44,7 @@ def save_image(context: Context, images: Array, filename_prefix: str = "ComfyUI"
 
 @node("SaveImageAdvanced")
 def save_image_advanced(context: Context, images: Array, filename_prefix: str = "ComfyUI", **_: Any) -> NodeResult:
-    """PNG files, whichever format is asked for: an EXR would hold more than what is painted here."""
+    """Save PNG files, whichever format is asked for: an EXR would hold more than what is painted here."""
     return save_image(context, images, filename_prefix)
 
 
@@ -52,7 +52,7 @@ def save_image_advanced(context: Context, images: Array, filename_prefix: str = 
 def save_animated_png(
     context: Context, images: Array, filename_prefix: str, fps: float, compress_level: int = PNG_COMPRESSION, **_: Any
 ) -> NodeResult:
-    """One PNG with all pictures as its frames."""
+    """Save all pictures as the frames of one PNG."""
     folder, name, subfolder, number = next_names(context.folders.output, filename_prefix, images.shape[2], images.shape[1])
     file_name = f"{name}_{number:05}_.png"
     frames = [Image.fromarray(to_pixels(image)) for image in images]
@@ -67,7 +67,7 @@ def save_animated_png(
 
 @node("SaveText")
 def save_text(context: Context, text: str, filename_prefix: str = "ComfyUI", format: str = "txt", **_: Any) -> NodeResult:  # noqa: A002
-    """A text file."""
+    """Save a text file."""
     folder, name, subfolder, number = next_names(context.folders.output, filename_prefix, 0, 0)
     file_name = f"{name}_{number:05}_.{format if format in ('md', 'json') else 'txt'}"
     (folder / file_name).write_text(text, encoding="utf-8")
@@ -75,7 +75,7 @@ def save_text(context: Context, text: str, filename_prefix: str = "ComfyUI", for
 
 
 def _save_previews(context: Context, images: Array, part: str = "") -> list[dict[str, str]]:
-    """PNG files in the temporary folder; the references to them."""
+    """Write PNG files in the temporary folder and return the references to them."""
     # ComfyUI draws five random letters per node; ours come from graph and node, so that the same request says the same.
     letters = stable_key(json.dumps(context.prompt, sort_keys=True) + context.node_id + part)
     suffix = "".join(chr(ord("a") + letters // 26**i % 26) for i in range(5))
@@ -90,27 +90,27 @@ def _save_previews(context: Context, images: Array, part: str = "") -> list[dict
 
 @node("PreviewImage")
 def preview_image(context: Context, images: Array, **_: Any) -> NodeResult:
-    """Pictures to look at."""
+    """Preview pictures."""
     return NodeResult((images,), {"images": _save_previews(context, images)})
 
 
 @node("MaskPreview")
 def mask_preview(context: Context, mask: Array, **_: Any) -> NodeResult:
-    """Masks to look at, as grey pictures."""
+    """Preview masks as grey pictures."""
     planes = np.repeat(mask.reshape(-1, *mask.shape[-2:])[..., None], 3, axis=-1)
     return NodeResult((mask,), {"images": _save_previews(context, planes)})
 
 
 @node("ImageCompare")
 def image_compare(context: Context, image_a: Array | None = None, image_b: Array | None = None, **_: Any) -> NodeResult:
-    """Two pictures to look at beside each other."""
+    """Preview two pictures side by side."""
     named = {"a_images": image_a, "b_images": image_b}
     return NodeResult(ui={key: _save_previews(context, images, key) for key, images in named.items() if images is not None})
 
 
 @node("SaveImageWebsocket")
 def save_image_websocket(context: Context, images: Array) -> NodeResult:
-    """Pictures straight to the caller; no file."""
+    """Send pictures straight to the caller; write no file."""
     for index, image in enumerate(images):
         picture = Image.fromarray(to_pixels(np.array(image)))
         context.progress(index, len(images))

@@ -1,6 +1,6 @@
-"""Makes the values that stand-ins give: what they pass on, turned into the wanted type, or something plain. Decides nothing.
+"""Make the values that stand-ins return: an input converted to the wanted type, or a plain value. Decides nothing.
 
-``stand_ins`` decides which input an output is made from; here it is done.
+``stand_ins`` decides which input an output is made from; this module makes it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Thing:
 
 
 def stand_in(schema: Mapping[str, Any], types: Mapping[str, str], inputs: Mapping[str, Any]) -> NodeResult:
-    """Give the outputs of a class without an emulation.
+    """Make the outputs of a class without an emulation.
 
     Args:
         schema: the class's.
@@ -68,7 +68,7 @@ def _is(value: Any, kind: str) -> bool:
 
 
 def found_in(value: Any, test: Callable[[Any], bool]) -> Any:
-    """The first value within a thing, and the things it was made of, that passes a test; None without one."""
+    """Find the first value within a thing, or within what it was made of, that passes a test; None without one."""
     todo = [value]
     while todo:
         item = todo.pop(0)
@@ -84,7 +84,7 @@ def _is_media(value: Any) -> bool:
 
 
 def pictures(value: Any) -> Any:
-    """Frames [N, H, W, C] of any value that holds some; None of others."""
+    """Return the frames [N, H, W, C] of any value that holds some; None for others."""
     if isinstance(value, VideoFrames):
         return value.frames
     if isinstance(value, dict) and "samples" in value:
@@ -95,7 +95,7 @@ def pictures(value: Any) -> Any:
 
 
 def decode(latent: Mapping[str, Any]) -> Any:
-    """Frames of a latent, whichever VAE made it."""
+    """Decode the frames of a latent, whichever VAE made it."""
     samples = np.asarray(latent["samples"], np.float32)
     if samples.shape[1] != latents.CHANNELS:
         samples = np.zeros((samples.shape[0], latents.CHANNELS, *samples.shape[2:]), np.float32)
@@ -113,7 +113,7 @@ def _first_number(inputs: Mapping[str, Any], names: tuple[str, ...], default: fl
 
 
 def _size(inputs: Mapping[str, Any]) -> tuple[int, int, int, int | None]:
-    """Width, height, batch and, where a class makes videos, the number of frames, as far as inputs say them."""
+    """Read width, height, batch and, where a class makes videos, the number of frames, as far as inputs give them."""
     side = _first_number(inputs, ("resolution",), PLAIN_SIDE)
     width = _first_number(inputs, ("width", "target_width"), side)
     height = _first_number(inputs, ("height", "target_height"), side)
@@ -132,7 +132,7 @@ def _image(values: list[Any], types: Mapping[str, str], inputs: Mapping[str, Any
 
 
 def _mask(values: list[Any], types: Mapping[str, str], inputs: Mapping[str, Any], place: int) -> Any:
-    """A mask passed on, or a white oval in the middle: as a detector would choose something, and leave something."""
+    """Pass a mask on, or make a white oval in the middle: like a detector that selects some of a picture."""
     source = found_in(values[0], _is_media) if values else None
     if isinstance(source, np.ndarray) and source.ndim == 3:
         return source
@@ -154,12 +154,12 @@ def _latent(values: list[Any], types: Mapping[str, str], inputs: Mapping[str, An
 
 
 def empty_sound(batch: int = 1) -> Any:
-    """The latent of any sound: a small field of numbers. How long it plays stands beside it, as ``seconds``."""
+    """Return the latent of any sound: a small field of numbers. How long it plays stands beside it, as ``seconds``."""
     return np.zeros((batch, latents.CHANNELS, 8, 16), np.float32)
 
 
 def empty_latent(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """An empty latent of the size that inputs name; with a time axis where they name a length."""
+    """Return an empty latent of the size that inputs name; with a time axis where they name a length."""
     width, height, batch, length = _size(inputs)
     frames = () if length is None else ((length - 1) // 4 + 1,)
     return {"samples": np.zeros((batch, latents.CHANNELS, *frames, max(1, height // 8), max(1, width // 8)), np.float32)}
@@ -180,7 +180,7 @@ def _audio(values: list[Any], types: Mapping[str, str], inputs: Mapping[str, Any
 
 
 def _conditioning(values: list[Any], types: Mapping[str, str], inputs: Mapping[str, Any], place: int) -> Conditioning:
-    """A prompt passed on, or one of the class's own texts: the first output of those that are not negative."""
+    """Pass a prompt on, or make one of the class's own texts: the first output from those that are not negative."""
     if values:
         return tuple(values[0])
     texts = {name: str(inputs[name]) for name, kind in types.items() if kind == "STRING" and inputs.get(name)}
@@ -212,7 +212,7 @@ def _sigmas(values: list[Any], types: Mapping[str, str], inputs: Mapping[str, An
 
 
 def _pass_on(plain: Callable[[Mapping[str, Any]], Any]) -> Callable[..., Any]:
-    """A maker of a type that is passed on as it is, or plain."""
+    """Return a maker of a type that is passed on as it is, or plain."""
 
     def make(values: list[Any], types: Mapping[str, str], inputs: Mapping[str, Any], place: int) -> Any:
         return values[0] if values else plain(inputs)

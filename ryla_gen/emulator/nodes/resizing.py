@@ -1,4 +1,4 @@
-"""Nodes that bring pictures and masks to a size, batch them, and put them side by side."""
+"""Emulate nodes that resize pictures and masks, batch them, and place them side by side."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .latents import resized_planes
 
 
 def _resize(value: Array, width: int, height: int, method: str, crop: str = "disabled") -> Array:
-    """A batch of pictures [B, H, W, C] or of masks [B, H, W] at a size."""
+    """Resize a batch of pictures [B, H, W, C] or of masks [B, H, W]."""
     width, height = max(1, width), max(1, height)
     if value.ndim == 4:
         return resize(cut_to_aspect(value, width / height) if crop == "center" else value, width, height, method)
@@ -24,7 +24,7 @@ def _resize(value: Array, width: int, height: int, method: str, crop: str = "dis
 
 
 def _by_sides(value: Array, width: int, height: int, method: str, crop: str = "disabled") -> Array:
-    """To a size of which one side may be 0: it keeps the proportions."""
+    """Resize to a size of which one side may be 0: it keeps the proportions."""
     if width == height == 0:
         return value
     rows, columns = value.shape[1:3]
@@ -36,7 +36,7 @@ def _by_factor(value: Array, factor: float, method: str) -> Array:
 
 
 def _to_multiple(value: Array, multiple: int, method: str) -> Array:
-    """Down to sides that a number divides; what stands out is cut."""
+    """Shrink to sides that a number divides; the rest is cut off."""
     width, height = (side // multiple * multiple for side in (value.shape[2], value.shape[1]))
     if multiple <= 1 or not width or not height:
         return value
@@ -45,7 +45,7 @@ def _to_multiple(value: Array, multiple: int, method: str) -> Array:
 
 @node("ResizeImageMaskNode")
 def resize_image_mask(context: Context, input: Array, resize_type: Mapping[str, Any], scale_method: str) -> NodeResult:  # noqa: A002  # ComfyUI's name
-    """To a size that is given in one of nine ways."""
+    """Resize to a size that is given in one of nine ways."""
     way, given = resize_type["resize_type"], resize_type
     sides = (input.shape[2], input.shape[1])
     if way == "scale by multiplier":
@@ -68,13 +68,13 @@ def resize_image_mask(context: Context, input: Array, resize_type: Mapping[str, 
 
 @node("ResizeImagesByLongerEdge")
 def resize_by_longer_edge(context: Context, images: Array, longer_edge: int) -> NodeResult:
-    """To a longest side."""
+    """Resize to a longest side."""
     return NodeResult((_by_factor(images, longer_edge / max(images.shape[1:3]), "lanczos"),))
 
 
 @node("ResizeImagesByShorterEdge")
 def resize_by_shorter_edge(context: Context, images: Array, shorter_edge: int) -> NodeResult:
-    """To a shortest side."""
+    """Resize to a shortest side."""
     return NodeResult((_by_factor(images, shorter_edge / min(images.shape[1:3]), "lanczos"),))
 
 
@@ -82,7 +82,7 @@ def resize_by_shorter_edge(context: Context, images: Array, shorter_edge: int) -
 def resize_and_pad(
     context: Context, image: Array, target_width: int, target_height: int, padding_color: str, interpolation: str
 ) -> NodeResult:
-    """Into a size without being cut, with one colour around it."""
+    """Fit into a size without cutting, with one colour around the picture."""
     factor = min(target_width / image.shape[2], target_height / image.shape[1])
     small = _resize(image[..., :3], int(image.shape[2] * factor), int(image.shape[1] * factor), interpolation)
     padded = np.full((len(image), target_height, target_width, 3), 1.0 if padding_color == "white" else 0.0, np.float32)
@@ -92,7 +92,7 @@ def resize_and_pad(
 
 
 def to_batch(items: list[Array]) -> Array:
-    """Batches as one, brought to the size and the channels of the first."""
+    """Join batches in one, converted to the size and the channels of the first."""
     first = items[0]
     height, width = first.shape[1:3]
     channels = max(item.shape[3] for item in items) if first.ndim == 4 else 0
@@ -104,19 +104,19 @@ def to_batch(items: list[Array]) -> Array:
 
 @node("BatchImagesNode")
 def batch_images(context: Context, images: Mapping[str, Array]) -> NodeResult:
-    """Any number of pictures as one batch."""
+    """Join any number of pictures in one batch."""
     return NodeResult((to_batch([image for image in images.values() if image is not None]),))
 
 
 @node("BatchMasksNode")
 def batch_masks(context: Context, masks: Mapping[str, Array]) -> NodeResult:
-    """Any number of masks as one batch."""
+    """Join any number of masks in one batch."""
     return NodeResult((to_batch([mask.reshape(-1, *mask.shape[-2:]) for mask in masks.values() if mask is not None]),))
 
 
 @node("JoinImageWithAlpha")
 def join_image_with_alpha(context: Context, image: Array, alpha: Array) -> NodeResult:
-    """A picture that is transparent where a mask is white."""
+    """Make a picture transparent where a mask is white."""
     count = max(len(image), len(alpha))
     planes = resized_planes(
         np.asarray(alpha, np.float32).reshape(-1, *alpha.shape[-2:]), image.shape[2], image.shape[1], "bilinear"
@@ -127,7 +127,7 @@ def join_image_with_alpha(context: Context, image: Array, alpha: Array) -> NodeR
 
 @node("SplitImageWithAlpha")
 def split_image_with_alpha(context: Context, image: Array) -> NodeResult:
-    """Colours, and a mask of what is transparent."""
+    """Separate the colours from a mask of what is transparent."""
     alpha = image[..., 3] if image.shape[-1] > 3 else np.ones(image.shape[:3], np.float32)
     return NodeResult((image[..., :3], 1.0 - alpha))
 
@@ -142,7 +142,7 @@ def image_stitch(
     spacing_color: str = "white",
     image2: Array | None = None,
 ) -> NodeResult:
-    """Two pictures side by side or one above the other."""
+    """Place two pictures side by side or one above the other."""
     if image2 is None:
         return NodeResult((image1,))
     across = direction in ("right", "left")
@@ -159,7 +159,7 @@ def image_stitch(
 
 
 def _match_sides(one: Array, two: Array, across: bool) -> tuple[Array, Array]:
-    """Two batches with the same height (or width), the smaller one in the middle of black."""
+    """Pad two batches to the same height (or width), the smaller one in the middle of black."""
     axis = 1 if across else 2
     longest = max(one.shape[axis], two.shape[axis])
 
@@ -172,7 +172,7 @@ def _match_sides(one: Array, two: Array, across: bool) -> tuple[Array, Array]:
 
 @node("MaskComposite")
 def mask_composite(context: Context, destination: Array, source: Array, x: int, y: int, operation: str) -> NodeResult:
-    """One mask laid on another, by one of six rules."""
+    """Place one mask on another, by one of six rules."""
     result = np.array(destination.reshape(-1, *destination.shape[-2:]), np.float32)
     above = source.reshape(-1, *source.shape[-2:])
     rows, columns = min(above.shape[1], result.shape[1] - y), min(above.shape[2], result.shape[2] - x)

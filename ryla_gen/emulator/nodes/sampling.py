@@ -1,4 +1,4 @@
-"""Nodes that sample: the plain samplers, the custom ones with their parts, and the nodes that change a model's sampling."""
+"""Emulate nodes that sample: the plain samplers, the custom ones with their parts, and the nodes that change a model's sampling."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def ksampler(
     latent_image: Latent,
     denoise: float = 1.0,
 ) -> NodeResult:
-    """Noise, walk, picture."""
+    """Sample a picture from noise."""
     sigmas = flow.sampling_levels(model.sampling, scheduler, steps, sampler_name, denoise)
     guider = Guider(model, positive, negative, cfg)
     return NodeResult((sample(context, guider, Noise(seed), sampler_named(sampler_name), sigmas, latent_image),))
@@ -52,7 +52,7 @@ def ksampler_advanced(
     end_at_step: int,
     return_with_leftover_noise: str,
 ) -> NodeResult:
-    """A part of the walk, so that several samplers can share one."""
+    """Sample a part of the levels, so that several samplers can share one run."""
     sigmas = flow.sampling_levels(model.sampling, scheduler, steps, sampler_name)
     if end_at_step < len(sigmas) - 1:
         sigmas = sigmas[: end_at_step + 1].copy()
@@ -77,7 +77,7 @@ def sampler_custom(
     sigmas: Sigmas,
     latent_image: Latent,
 ) -> NodeResult:
-    """A sampler with given levels."""
+    """Sample with given levels."""
     guider = Guider(model, positive, negative, cfg)
     return _custom(context, guider, Noise(noise_seed, disabled=not add_noise), sampler, sigmas, latent_image)
 
@@ -86,7 +86,7 @@ def sampler_custom(
 def sampler_custom_advanced(
     context: Context, noise: Noise, guider: Guider, sampler: dict[str, Any], sigmas: Sigmas, latent_image: Latent
 ) -> NodeResult:
-    """A sampler of which every part is a node."""
+    """Sample with noise, guider, sampler and levels that are nodes of their own."""
     return _custom(context, guider, noise, sampler, sigmas, latent_image)
 
 
@@ -99,13 +99,13 @@ def _custom(
 
 @node("BasicGuider")
 def basic_guider(context: Context, model: Model, conditioning: Conditioning) -> NodeResult:
-    """One prompt, no guidance."""
+    """Guide by one prompt, without classifier-free guidance."""
     return NodeResult((Guider(model, conditioning),))
 
 
 @node("CFGGuider")
 def cfg_guider(context: Context, model: Model, positive: Conditioning, negative: Conditioning, cfg: float) -> NodeResult:
-    """Classifier-free guidance."""
+    """Guide by classifier-free guidance."""
     return NodeResult((Guider(model, positive, negative, cfg),))
 
 
@@ -118,25 +118,25 @@ def dual_model_guider(
     model_negative: Model | None = None,
     negative: Conditioning | None = None,
 ) -> NodeResult:
-    """Classifier-free guidance whose negative half runs on another model; here on the same one."""
+    """Guide by classifier-free guidance whose negative half runs on another model; here on the same one."""
     return NodeResult((Guider(model, positive, negative or (Prompt(zeroed=True),), cfg),))
 
 
 @node("RandomNoise")
 def random_noise(context: Context, noise_seed: int) -> NodeResult:
-    """Noise from a seed."""
+    """Make noise from a seed."""
     return NodeResult((Noise(noise_seed),))
 
 
 @node("DisableNoise")
 def disable_noise(context: Context) -> NodeResult:
-    """No noise."""
+    """Turn noise off."""
     return NodeResult((Noise(0, disabled=True),))
 
 
 @node("AddNoise")
 def add_noise(context: Context, model: Model, noise: Noise, sigmas: Sigmas, latent_image: Latent) -> NodeResult:
-    """A latent with the noise of the first level (or of the way to the last one)."""
+    """Add the noise of the first level (or of the way to the last one) to a latent."""
     if len(sigmas) == 0:
         return NodeResult((latent_image,))
     scale = np.float32(abs(sigmas[0] - sigmas[-1]) if len(sigmas) > 1 else sigmas[0])
@@ -148,37 +148,37 @@ def add_noise(context: Context, model: Model, noise: Noise, sigmas: Sigmas, late
 
 @node("BasicScheduler")
 def basic_scheduler(context: Context, model: Model, scheduler: str, steps: int, denoise: float) -> NodeResult:
-    """The levels of a named schedule for one model."""
+    """Compute the levels of a named schedule for one model."""
     return NodeResult((flow.denoised_tail(model.sampling, scheduler, steps, denoise),))
 
 
 @node("KarrasScheduler")
 def karras_scheduler(context: Context, steps: int, sigma_max: float, sigma_min: float, rho: float) -> NodeResult:
-    """Karras levels between two given ones."""
+    """Compute Karras levels between two given ones."""
     return NodeResult((flow.karras(steps, sigma_min, sigma_max, rho),))
 
 
 @node("ExponentialScheduler")
 def exponential_scheduler(context: Context, steps: int, sigma_max: float, sigma_min: float) -> NodeResult:
-    """Exponential levels between two given ones."""
+    """Compute exponential levels between two given ones."""
     return NodeResult((flow.exponential(steps, sigma_min, sigma_max),))
 
 
 @node("PolyexponentialScheduler")
 def polyexponential_scheduler(context: Context, steps: int, sigma_max: float, sigma_min: float, rho: float) -> NodeResult:
-    """Polyexponential levels between two given ones."""
+    """Compute polyexponential levels between two given ones."""
     return NodeResult((flow.polyexponential(steps, sigma_min, sigma_max, rho),))
 
 
 @node("LaplaceScheduler")
 def laplace_scheduler(context: Context, steps: int, sigma_max: float, sigma_min: float, mu: float, beta: float) -> NodeResult:
-    """Laplace levels between two given ones."""
+    """Compute Laplace levels between two given ones."""
     return NodeResult((flow.laplace(steps, sigma_min, sigma_max, mu, beta),))
 
 
 @node("BetaSamplingScheduler")
 def beta_scheduler(context: Context, model: Model, steps: int, alpha: float, beta: float) -> NodeResult:
-    """Beta levels with given shape."""
+    """Compute beta levels with given shape."""
     return NodeResult((flow.beta(model.sampling, steps, alpha, beta),))
 
 
@@ -197,7 +197,7 @@ def split_sigmas_denoise(context: Context, sigmas: Sigmas, denoise: float) -> No
 
 @node("FlipSigmas")
 def flip_sigmas(context: Context, sigmas: Sigmas) -> NodeResult:
-    """The levels backwards, for adding noise step by step."""
+    """Reverse the levels, for adding noise step by step."""
     flipped = sigmas[::-1].copy()
     if len(flipped) and flipped[0] == 0:
         flipped[0] = 0.0001
@@ -206,7 +206,7 @@ def flip_sigmas(context: Context, sigmas: Sigmas) -> NodeResult:
 
 @node("SetFirstSigma")
 def set_first_sigma(context: Context, sigmas: Sigmas, sigma: float) -> NodeResult:
-    """The levels with another start."""
+    """Replace the first level."""
     changed = sigmas.copy()
     changed[0] = sigma
     return NodeResult((changed,))
@@ -214,24 +214,24 @@ def set_first_sigma(context: Context, sigmas: Sigmas, sigma: float) -> NodeResul
 
 @node("ModelSamplingFlux")
 def model_sampling_flux(context: Context, model: Model, max_shift: float, base_shift: float, width: int, height: int) -> NodeResult:
-    """Flux's shift for a size."""
+    """Set Flux's shift for a size."""
     return NodeResult((model.with_sampling(ModelSampling("flux", flow.flux_shift(max_shift, base_shift, width, height))),))
 
 
 @node("ModelSamplingSD3")
 def model_sampling_sd3(context: Context, model: Model, shift: float) -> NodeResult:
-    """The shift of SD3 and Wan."""
+    """Set the shift of SD3 and Wan."""
     return NodeResult((model.with_sampling(ModelSampling("flow", shift)),))
 
 
 @node("ModelSamplingAuraFlow")
 def model_sampling_aura_flow(context: Context, model: Model, shift: float) -> NodeResult:
-    """The shift of AuraFlow, whose timestep is the level itself."""
+    """Set the shift of AuraFlow, whose timestep is the level itself."""
     return NodeResult((model.with_sampling(ModelSampling("flow", shift, 1.0)),))
 
 
 def _keep_model(context: Context, model: Model, **_: Any) -> NodeResult:
-    """A speed-up that leaves the result as it is: the emulated model has nothing to skip or compile."""
+    """Return the model as it is: the emulated one has nothing to skip or compile, so speed-ups change nothing."""
     return NodeResult((model,))
 
 

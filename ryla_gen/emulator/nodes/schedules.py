@@ -1,4 +1,4 @@
-"""Nodes that give the noise levels of particular model families, or levels written by hand."""
+"""Emulate nodes that compute the noise levels of particular model families, or take levels written by hand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_LEVELS = 10_000
 
 
 def _shift_steps(steps: int, shift: float) -> Sigmas:
-    """Equal steps of a flow's time with an exponential shift."""
+    """Compute equal steps of a flow's time with an exponential shift."""
     times = np.linspace(1.0, 0.0, steps + 1)
     with np.errstate(divide="ignore"):
         return np.where(times > 0.0, math.exp(shift) / (math.exp(shift) + (1.0 / times - 1.0)), 0.0)
@@ -26,13 +26,13 @@ def _shift_steps(steps: int, shift: float) -> Sigmas:
 
 @node("ManualSigmas")
 def manual_sigmas(context: Context, sigmas: str) -> NodeResult:
-    """The numbers in a text."""
+    """Parse the numbers in a text as levels."""
     return NodeResult((np.array([float(number) for number in re.findall(r"[-+]?(?:\d*\.*\d+)", sigmas)][:MOST_LEVELS]),))
 
 
 @node("Flux2Scheduler")
 def flux2_scheduler(context: Context, steps: int, width: int, height: int) -> NodeResult:
-    """FLUX.2's: the shift follows from the number of 16×16 patches and of steps (the two lines of its reference code)."""
+    """Compute FLUX.2's levels: the shift follows from the 16×16 patches and the steps (two lines of its reference code)."""
     patches = round(width * height / 256)
     many = 0.00016927 * patches + 0.45666666
     few = 8.73809524e-05 * patches + 1.89833333
@@ -50,7 +50,7 @@ def ltxv_scheduler(
     terminal: float,
     latent: Latent | None = None,
 ) -> NodeResult:
-    """LTX-Video's: the shift follows from the size of the latent (32 pixels and 8 frames a token), the end may be raised."""
+    """Compute LTX-Video's levels: the shift follows from the latent's size (32 pixels and 8 frames a token). The end may rise."""
     tokens = 4096.0 if latent is None else math.prod(np.shape(latent["samples"])[2:]) / (16 * 2)
     slope = (max_shift - base_shift) / (4096 - 1024)
     levels = _shift_steps(steps, tokens * slope + base_shift - slope * 1024)
@@ -64,7 +64,7 @@ def ltxv_scheduler(
 
 @node("Ideogram4Scheduler")
 def ideogram4_scheduler(context: Context, steps: int, width: int, height: int, mu: float, std: float) -> NodeResult:
-    """Ideogram's: times at the quantiles of a logit-normal distribution, its mean after the size."""
+    """Compute Ideogram's levels: times at the quantiles of a logit-normal distribution, its mean after the size."""
     mean = mu + 0.5 * math.log(width * height / 512**2)
     bounds = [1.0 - 1.0 / (1.0 + math.exp(-log_snr / 2)) for log_snr in (18.0, -15.0)]
     quantiles = [NormalDist().inv_cdf(float(share)) for share in np.linspace(1.0, 0.0, steps + 1)[1:-1]]
@@ -74,7 +74,7 @@ def ideogram4_scheduler(context: Context, steps: int, width: int, height: int, m
 
 @node("SDTurboScheduler")
 def sd_turbo_scheduler(context: Context, model: Model, steps: int, denoise: float) -> NodeResult:
-    """SD-Turbo's: every hundredth of the thousand levels it was trained on."""
+    """Compute SD-Turbo's levels: every hundredth of the thousand levels it was trained on."""
     first = 10 - int(10 * denoise)
     times = (np.arange(1, 11) * 100 - 1)[::-1][first : first + steps]
     scale = 1.0 if model.sampling.kind != "flux" else 1000.0
@@ -83,7 +83,7 @@ def sd_turbo_scheduler(context: Context, model: Model, steps: int, denoise: floa
 
 @node("VPScheduler")
 def vp_scheduler(context: Context, steps: int, beta_d: float, beta_min: float, eps_s: float) -> NodeResult:
-    """The variance-preserving schedule (Song et al. 2021, in Karras' form)."""
+    """Compute the variance-preserving schedule (Song et al. 2021, in Karras' form)."""
     times = np.linspace(1.0, eps_s, steps)
     return NodeResult((np.append(np.sqrt(np.expm1(beta_d * times**2 / 2 + beta_min * times)), 0.0),))
 
@@ -92,7 +92,7 @@ def vp_scheduler(context: Context, steps: int, beta_d: float, beta_min: float, e
 def extend_intermediate_sigmas(
     context: Context, sigmas: Sigmas, steps: int, start_at_sigma: float, end_at_sigma: float, spacing: str
 ) -> NodeResult:
-    """More levels between the given ones, within bounds."""
+    """Insert more levels between the given ones, within bounds."""
     start = math.inf if start_at_sigma < 0 else start_at_sigma
     part = np.linspace(0.0, 1.0, steps + 1)[1:-1]
     part = {"cosine": np.sin(part * math.pi / 2), "sine": 1.0 - np.cos(part * math.pi / 2)}.get(spacing, part)

@@ -1,4 +1,4 @@
-"""Nodes that save shapes: a cube stands for each, in a colour that follows from what it was made of."""
+"""Emulate nodes that save 3D shapes: each is a cube, in a colour that follows from what it was made of."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .plain_values import Thing, found_in, pictures
 
 
 def _colour(shape: Any) -> Colour:
-    """The mean colour of the picture or latent behind a shape; grey where nothing is."""
+    """Return the mean colour of the picture or latent behind a shape; grey if there is none."""
     source = found_in(shape, lambda value: not isinstance(value, Thing))
     frames = pictures(source) if source is not None else None
     if frames is None:
@@ -36,43 +36,43 @@ def _save(context: Context, shape: Any, prefix: str, suffix: str, *, root: Path,
 
 
 def _temporary(context: Context) -> str:
-    """A prefix of the temporary folder that is the same for the same request."""
+    """Return a prefix of the temporary folder that is the same for the same request."""
     return f"preview3d_{stable_key(json.dumps(context.prompt, sort_keys=True) + context.node_id):016x}"
 
 
 @node("SaveGLB")
 def save_glb(context: Context, mesh: Any, filename_prefix: str = "3d/ComfyUI", **_: Any) -> NodeResult:
-    """A GLB file."""
+    """Save a GLB file."""
     return _save(context, mesh, filename_prefix, "glb", root=context.folders.output, kind="output")
 
 
 @node("Save3DAdvanced")
 def save_3d_advanced(context: Context, model_3d: Any, filename_prefix: str = "3d/ComfyUI", **_: Any) -> NodeResult:
-    """A GLB file."""
+    """Save a GLB file."""
     return _save(context, model_3d, filename_prefix, "glb", root=context.folders.output, kind="output")
 
 
 @node("SaveGaussianSplat")
 @node("SavePointCloud")
 def save_points(context: Context, model_3d: Any, filename_prefix: str = "3d/ComfyUI", **_: Any) -> NodeResult:
-    """A PLY file."""
+    """Save a PLY file."""
     return _save(context, model_3d, filename_prefix, "ply", root=context.folders.output, kind="output")
 
 
 @node("Preview3D")
 def preview_3d(context: Context, model_file: Any = "", **_: Any) -> NodeResult:
-    """A GLB file in the temporary folder."""
+    """Save a GLB file in the temporary folder."""
     return _save(context, model_file, _temporary(context), "glb", root=context.folders.temp, kind="temp")
 
 
 @node("Preview3DAdvanced")
 def preview_3d_advanced(context: Context, model_3d: Any, **_: Any) -> NodeResult:
-    """A GLB file in the temporary folder."""
+    """Save a GLB file in the temporary folder."""
     return _save(context, model_3d, _temporary(context), "glb", root=context.folders.temp, kind="temp")
 
 
 @node("PreviewGaussianSplat")
 @node("PreviewPointCloud")
 def preview_points(context: Context, model_3d: Any, **_: Any) -> NodeResult:
-    """A PLY file in the temporary folder."""
+    """Save a PLY file in the temporary folder."""
     return _save(context, model_3d, _temporary(context), "ply", root=context.folders.temp, kind="temp")

@@ -1,4 +1,4 @@
-"""Nodes that look into texts and change them."""
+"""Emulate nodes that search and change texts."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from ..base import Context, NodeResult, node
 
 @node("StringSubstring")
 def string_substring(context: Context, string: str, start: int, end: int) -> NodeResult:
-    """A part of a text."""
+    """Return a part of a text."""
     return NodeResult((string[start:end],))
 
 
 @node("StringContains")
 def string_contains(context: Context, string: str, substring: str, case_sensitive: bool = True) -> NodeResult:
-    """Whether a text holds another."""
+    """Return whether a text holds another."""
     found = substring in string if case_sensitive else substring.lower() in string.lower()
     return NodeResult((found,))
 
 
 @node("StringCompare")
 def string_compare(context: Context, string_a: str, string_b: str, mode: str, case_sensitive: bool = True) -> NodeResult:
-    """Whether a text equals another, or begins or ends with it."""
+    """Return whether a text equals another, or begins or ends with it."""
     one, other = (string_a, string_b) if case_sensitive else (string_a.lower(), string_b.lower())
     return NodeResult(({"Starts With": one.startswith(other), "Ends With": one.endswith(other)}.get(mode, one == other),))
 
 
 @node("CaseConverter")
 def case_converter(context: Context, string: str, mode: str) -> NodeResult:
-    """Small and capital letters."""
+    """Convert a text to small or capital letters."""
     changed = {"UPPERCASE": string.upper, "lowercase": string.lower, "Capitalize": string.capitalize, "Title Case": string.title}
     return NodeResult((changed.get(mode, lambda: string)(),))
 
 
 @node("StringFormat")
 def string_format(context: Context, f_string: str, values: dict[str, Any] | None = None, **_: Any) -> NodeResult:
-    """Values put into the braces of a text; formats and attributes are left as they are written."""
+    """Put values into the braces of a text; formats and attributes are left as they are written."""
     given = values or {}
     return NodeResult((re.sub(r"\{(\w+)\}", lambda found: str(given.get(found[1], found[0])), f_string),))
 
 
 @node("JsonExtractString")
 def json_extract_string(context: Context, json_string: str, key: str) -> NodeResult:
-    """The value of a key, searched in a JSON text; empty where there is none."""
+    """Find the value of a key in a JSON text; empty where there is none."""
     try:
         data = json.loads(json_string)
     except ValueError:
@@ -63,7 +63,7 @@ def _flags(case_insensitive: bool, multiline: bool, dotall: bool) -> re.RegexFla
 def regex_match(
     context: Context, string: str, regex_pattern: str, case_insensitive: bool = True, multiline: bool = False, dotall: bool = False
 ) -> NodeResult:
-    """Whether a pattern is found."""
+    """Return whether a pattern is found."""
     try:
         return NodeResult((re.search(regex_pattern, string, _flags(case_insensitive, multiline, dotall)) is not None,))
     except re.error:
@@ -81,7 +81,7 @@ def regex_extract(
     dotall: bool = False,
     group_index: int = 1,
 ) -> NodeResult:
-    """What a pattern finds: whole matches or one of their groups, the first or all of them, a line each."""
+    """Return what a pattern finds: whole matches or one of their groups, the first or all of them, a line each."""
     try:
         matches = list(re.finditer(regex_pattern, string, _flags(case_insensitive, multiline, dotall)))
     except re.error:
@@ -104,6 +104,6 @@ def regex_replace(
     dotall: bool = False,
     count: int = 0,
 ) -> NodeResult:
-    """A text with what a pattern finds exchanged."""
+    """Replace what a pattern finds in a text."""
     flags = _flags(case_insensitive, multiline, dotall)
     return NodeResult((re.sub(regex_pattern, replace, string, count=count, flags=flags),))

@@ -1,4 +1,4 @@
-"""SeedVR2's nodes: a picture or video enlarged, its content kept, a little crisper, with grain from the seed."""
+"""Emulate SeedVR2's nodes: enlarge a picture or video, keep its content, make it a little crisper, add grain from the seed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ for _loader in ("SeedVR2LoadDiTModel", "SeedVR2LoadVAEModel", "SeedVR2TorchCompi
 
 
 def target_size(width: int, height: int, resolution: int, max_resolution: int) -> tuple[int, int]:
-    """Shortest edge at ``resolution``, longest at most ``max_resolution`` (0: no limit), both even."""
+    """Compute a size with the shortest edge at ``resolution``, the longest at most ``max_resolution`` (0: no limit), both even."""
     scale = resolution / min(width, height)
     if max_resolution > 0:
         scale = min(scale, max_resolution / max(width, height))

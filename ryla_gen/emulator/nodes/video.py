@@ -1,4 +1,4 @@
-"""Nodes that read, build and save videos and animations."""
+"""Emulate nodes that read, build and save videos and animations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WEBP_METHODS = {"default": 4, "fastest": 0, "slowest": 6}
 
 @node("LoadVideo", fingerprint=input_fingerprint)
 def load_video(context: Context, file: str, **_: Any) -> NodeResult:
-    """A video of the input folder."""
+    """Load a video of the input folder."""
     path = annotated_path(context.folders, file)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {file!r} in the input folder")
@@ -29,15 +29,15 @@ def load_video(context: Context, file: str, **_: Any) -> NodeResult:
 
 @node("GetVideoComponents")
 def get_video_components(context: Context, video: VideoFrames) -> NodeResult:
-    """Frames, sound and rate."""
-    return NodeResult((video.frames, video.audio, float(video.fps), 8))  # of the fourth, the bits of a colour, 0.3.71 knows nothing
+    """Return a video's frames, sound and rate."""
+    return NodeResult((video.frames, video.audio, float(video.fps), 8))  # 0.3.71 lacks the last output, the bits of a colour
 
 
 @node("Video Slice")
 def video_slice(
     context: Context, video: VideoFrames, start_time: float, duration: float, strict_duration: bool = False
 ) -> NodeResult:
-    """A part of a video, in seconds; all that follows for a duration of 0."""
+    """Cut a part of a video, in seconds; a duration of 0 keeps all that follows."""
     count = len(video.frames)
     first = min(max(0, round(start_time * video.fps) + (count if start_time < 0 else 0)), count - 1)
     frames = video.frames[first : first + max(1, round(duration * video.fps)) if duration > 0 else None]
@@ -50,12 +50,12 @@ def video_slice(
 
 @node("CreateVideo")
 def create_video(context: Context, images: Array, fps: float, audio: dict[str, Any] | None = None, **_: Any) -> NodeResult:
-    """Frames with a rate, and sound."""
+    """Make a video of frames with a rate, and sound."""
     return NodeResult((VideoFrames(images, Fraction(fps).limit_denominator(100_000), audio),))
 
 
 def metadata(context: Context) -> dict[str, str]:
-    """What a saved video or sound says of itself: the graph, what the caller added, and that it is emulated."""
+    """Build the metadata of a saved video or sound: the graph, what the caller added, and that it is emulated."""
     graph = json.dumps(context.prompt)
     extra = {key: json.dumps(value) for key, value in context.extra_pnginfo.items()}
     # ComfyUI's tag is "prompt"; "comment" is what players and file managers show.
@@ -75,7 +75,7 @@ def save_video(
     codec: str = "auto",
     **_: Any,
 ) -> NodeResult:
-    """An mp4 file in H.264."""
+    """Save an mp4 file in H.264."""
     height, width = video.frames.shape[1:3]
     folder, name, subfolder, number = next_names(context.folders.output, filename_prefix, width, height)
     file_name = f"{name}_{number:05}_.mp4"
@@ -86,7 +86,7 @@ def save_video(
 
 @node("SaveWEBM")
 def save_webm(context: Context, images: Array, filename_prefix: str, codec: str, fps: float, crf: float, **_: Any) -> NodeResult:
-    """A webm file in VP9 or AV1."""
+    """Save a webm file in VP9 or AV1."""
     height, width = images.shape[1:3]
     folder, name, subfolder, number = next_names(context.folders.output, filename_prefix, width, height)
     file_name = f"{name}_{number:05}_.webm"
@@ -99,7 +99,7 @@ def save_webm(context: Context, images: Array, filename_prefix: str, codec: str,
 def save_animated_webp(
     context: Context, images: Array, filename_prefix: str, fps: float, lossless: bool, quality: int, method: str, **_: Any
 ) -> NodeResult:
-    """One WebP with all pictures as its frames."""
+    """Save all pictures as the frames of one WebP."""
     height, width = images.shape[1:3]
     folder, name, subfolder, number = next_names(context.folders.output, filename_prefix, width, height)
     file_name = f"{name}_{number:05}_.webp"

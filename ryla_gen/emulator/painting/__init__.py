@@ -58,7 +58,7 @@ def _light(scene: Scene, draw: np.random.Generator) -> Light:
 
 
 def _finish(canvas: Canvas) -> Array:
-    """Light areas shine a little into their surroundings, a brush leaves its grain, and corners are darker."""
+    """Finish the painting: light areas shine a little into their surroundings, a brush leaves its grain, and corners are darker."""
     image: Array = np.clip(canvas.image, 0.0, 1.0)
     small = Image.fromarray((image[::4, ::4] * 255).astype(np.uint8))
     soft = small.filter(ImageFilter.GaussianBlur(max(0.6, 0.006 * canvas.unit)))
@@ -98,7 +98,7 @@ def add_caption(picture: Array, texts: Iterable[str]) -> Array:
 
 @lru_cache(maxsize=64)
 def _letters(caption: str, width: int, height: int) -> tuple[Array, Array]:
-    """The dark strip of a caption and its light letters, both [rows, width, 1]."""
+    """Draw the dark strip of a caption and its light letters, both [rows, width, 1]."""
     size = max(SMALLEST_LETTERS, round(LETTERS * min(width, height)))
     # Drawn four times as large: at the size of the painting the spaces between letters would be rounded away.
     font, fine = _font(4 * size), 4
@@ -124,7 +124,7 @@ def _wrap(text: str, font: Font, room: int) -> list[str]:
 
 
 def legible(text: str) -> str:
-    """Put a text into letters that the font has: accents are dropped where they must be, an ellipsis stands for what is missing."""
+    """Convert a text to letters that the font has: drop accents where needed, write an ellipsis for what is missing."""
     found = ""
     for letter in unicodedata.normalize("NFC", text):
         plain = unicodedata.normalize("NFKD", letter)[:1]
@@ -133,7 +133,7 @@ def legible(text: str) -> str:
             found += letter if _has_glyph(letter) else plain
         elif kind == "Cc":
             found += " "
-        elif kind[0] not in "CM" and not found.endswith("…"):  # marks that join or turn letters are not missed
+        elif kind[0] not in "CM" and not found.endswith("…"):  # marks that join or turn letters may be dropped
             found += "…"
     if any(letter.isalnum() for letter in found):
         return f"“{' '.join(found.split())}”"
@@ -143,7 +143,7 @@ def legible(text: str) -> str:
 
 @lru_cache(maxsize=16)
 def _font(size: int) -> Font:
-    return ImageFont.load_default(size)  # Pillow brings it along: a caption looks the same on every machine
+    return ImageFont.load_default(size)  # included in Pillow: a caption looks the same on every machine
 
 
 @lru_cache(maxsize=4096)

@@ -18,17 +18,17 @@ Point = tuple[float, float]
 
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:
-    """Between two colours."""
+    """Mix two colours."""
     return (a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share, a[2] + (b[2] - a[2]) * share)
 
 
 def scale(colour: Colour, factor: float) -> Colour:
-    """Lighter or darker."""
+    """Make a colour lighter or darker."""
     return (min(1.0, colour[0] * factor), min(1.0, colour[1] * factor), min(1.0, colour[2] * factor))
 
 
 class Light(NamedTuple):
-    """The light of a scene: what every colour is multiplied with, where it comes from (-1 left, 1 right), its own colour."""
+    """The light of a scene: the factor for every colour, where it comes from (-1 left, 1 right), its own colour."""
 
     tint: Colour
     side: float
@@ -58,12 +58,12 @@ class Canvas:
         self.right, self.bottom = width / 2 / self.unit, height / 2 / self.unit
 
     def lit(self, colour: Colour, factor: float = 1.0) -> Colour:
-        """A surface colour in the scene's light."""
+        """Return a surface colour in the scene's light."""
         tint = self.light.tint
         return scale((colour[0] * tint[0], colour[1] * tint[1], colour[2] * tint[2]), factor)
 
     def fresh(self) -> np.random.Generator:
-        """A generator of its own for each texture, so that textures, whose size depends on the picture's, move no shape."""
+        """Return a generator of its own for each texture, so that textures, whose size depends on the picture's, move no shape."""
         self._drawn += 1
         return np.random.Generator(np.random.PCG64([*self._seed, self._drawn]))
 
@@ -73,7 +73,7 @@ class Canvas:
         return self.unit < 96
 
     def noise(self, scale: float, octaves: int = 3, stretch: float = 1.0, drift: float = 0.0) -> Array:
-        """Soft noise around 0, deviation about 0.5: features of ``scale`` units, ``stretch`` times as wide, moved by ``drift``."""
+        """Draw soft noise around 0, deviation 0.5: features of ``scale`` units, ``stretch`` times as wide, moved by ``drift``."""
         total = np.zeros((self.height, self.width), np.float32)
         weight, size = 1.0, scale
         for _ in range(octaves):
@@ -89,13 +89,13 @@ class Canvas:
         return total * np.float32(0.6)
 
     def ridge(self, scale: float, octaves: int = 4, roughness: float = 0.5, drift: float = 0.0) -> Array:
-        """A line of hills over the width: heights around 0."""
+        """Draw a line of hills over the width: heights around 0."""
         total = np.zeros(self.width, np.float32)
         weight, size, draw = 1.0, scale, self.fresh()
         for _ in range(octaves):
             values = draw.uniform(-1, 1, int(2 * self.right / size) + 12)
             part, low = np.modf((self.x + self.right + drift) / size + 2.0)
-            low, part = low.astype(int) % (len(values) - 1), part * part * (3 - 2 * part)  # a long drift comes round again
+            low, part = low.astype(int) % (len(values) - 1), part * part * (3 - 2 * part)  # a long drift wraps around
             total += (weight * (values[low] * (1 - part) + values[low + 1] * part)).astype(np.float32)
             weight, size = weight * roughness, size * 0.47
         return total
@@ -109,7 +109,7 @@ class Canvas:
         return None if c0 >= c1 or r0 >= r1 else (slice(r0, r1), slice(c0, c1))
 
     def polygon(self, points: Sequence[Point], smooth: bool = False) -> Patch | None:
-        """Inside a line of points, which ``smooth`` makes a soft curve."""
+        """Cover the inside of a line of points, which ``smooth`` makes a soft curve."""
         line = _curve(points) if smooth else np.asarray(points, np.float64)
         box = self._box(*line.min(0), *line.max(0))
         if box is None:
@@ -123,7 +123,7 @@ class Canvas:
         return Patch(rows, columns, np.asarray(mask.reduce(fine), np.float32) * np.float32(1 / 255))
 
     def ellipse(self, cx: float, cy: float, rx: float, ry: float, soft: float = 0.0) -> Patch | None:
-        """Inside an ellipse; ``soft`` units of its edge fade."""
+        """Cover the inside of an ellipse; ``soft`` units of its edge fade."""
         spread = 1.0 + max(soft, 1.0 / self.unit) / max(min(rx, ry), 1e-6)
         box = self._box(cx - rx * spread, cy - ry * spread, cx + rx * spread, cy + ry * spread)
         if box is None or rx <= 0 or ry <= 0:
@@ -134,7 +134,7 @@ class Canvas:
         return Patch(box[0], box[1], np.clip(0.5 - distance / edge, 0.0, 1.0).astype(np.float32))
 
     def below(self, line: Array) -> Patch:
-        """Everything below a line over the width."""
+        """Cover everything below a line over the width."""
         top = max(0, int((float(line.min()) + self.bottom) * self.unit) - 1)
         rows = slice(min(top, self.height - 1), self.height)
         alpha = np.clip((self.y[rows][:, None] - line[None, :]) * self.unit + 0.5, 0.0, 1.0)
@@ -163,7 +163,7 @@ class Canvas:
         self.lay(patch, base + up * (glow - base) + down * (dark - base))
 
     def relief(self, patch: Patch, depth: float) -> Array:
-        """How much each pixel of a patch faces the light, -1 to 1, as if the patch bulged towards us."""
+        """Return how much each pixel of a patch faces the light, -1 to 1, as if the patch bulged towards the viewer."""
         radius = max(1.0, depth * self.unit)
         rows, columns = patch.alpha.shape
         # A blur in floats on a smaller copy. (Blurred bytes would show contour lines.)
@@ -180,7 +180,7 @@ class Canvas:
         return np.asarray(np.clip(down * 0.75 - across * self.light.side * 0.8, -1, 1), np.float32)
 
     def glow(self, cx: float, cy: float, radius: float, colour: Colour, strength: float = 1.0) -> None:
-        """Light that spreads from a point."""
+        """Add light that spreads from a point."""
         reach = radius * 3.5
         box = self._box(cx - reach, cy - reach, cx + reach, cy + reach)
         if box is None:
@@ -193,7 +193,7 @@ class Canvas:
         area += amount[..., None] * np.asarray(colour, np.float32) * np.clip(1.0 - area, 0, 1)
 
     def blur(self, radius: float) -> None:
-        """Put everything painted so far out of focus."""
+        """Blur everything painted so far."""
         pixels = Image.fromarray((np.clip(self.image, 0, 1) * 255).astype(np.uint8))
         soft = pixels.filter(ImageFilter.GaussianBlur(max(0.5, radius * self.unit)))
         self.image = np.asarray(soft, np.float32) * np.float32(1 / 255)
@@ -206,7 +206,7 @@ class Canvas:
 
 
 def _soften(plane: Array, times: int) -> Array:
-    """A binomial blur, ``times`` of its 1-4-6-4-1 kernels in each direction; each takes 2 from every side."""
+    """Apply a binomial blur, ``times`` of its 1-4-6-4-1 kernels in each direction; each takes 2 from every side."""
     for _ in range(times):
         plane = plane[:-4] + plane[4:] + 4 * (plane[1:-3] + plane[3:-1]) + 6 * plane[2:-2]
         plane = plane[:, :-4] + plane[:, 4:] + 4 * (plane[:, 1:-3] + plane[:, 3:-1]) + 6 * plane[:, 2:-2]
@@ -221,7 +221,7 @@ _SPLINE = (np.linspace(0, 1, 8, endpoint=False)[:, None] ** np.arange(4)) @ (
 
 
 def _curve(points: Sequence[Point]) -> npt.NDArray[np.float64]:
-    """A closed Catmull-Rom curve through the points."""
+    """Compute a closed Catmull-Rom curve through the points."""
     count = len(points)
     around = np.asarray(points, np.float64)[(np.arange(count)[:, None] + np.arange(-1, 3)) % count]
     return np.asarray(_SPLINE @ around).reshape(-1, 2)

@@ -16,7 +16,7 @@ _LAMP: Colour = (1.0, 0.86, 0.52)
 
 @dataclass(frozen=True)
 class Frame:
-    """Where a figure is, so that its parts are placed by its own measures: in units of its size, y down."""
+    """The place of a figure; its parts are placed in units of its size, y down."""
 
     canvas: Canvas
     x: float
@@ -24,19 +24,19 @@ class Frame:
     size: float
 
     def at(self, dx: float, dy: float) -> Point:
-        """A point of the figure on the canvas."""
+        """Return a point of the figure on the canvas."""
         return (self.x + dx * self.size, self.y + dy * self.size)
 
     def shape(self, points: Sequence[Point], smooth: bool = True) -> Patch | None:
-        """Inside an outline."""
+        """Cover the inside of an outline."""
         return self.canvas.polygon([self.at(dx, dy) for dx, dy in points], smooth)
 
     def disc(self, dx: float, dy: float, rx: float, ry: float, soft: float = 0.0) -> Patch | None:
-        """Inside an ellipse; ``soft`` units of its edge fade."""
+        """Cover the inside of an ellipse; ``soft`` units of its edge fade."""
         return self.canvas.ellipse(*self.at(dx, dy), rx * self.size, ry * self.size, soft=soft * self.size)
 
     def trunk(self, dx: float, top: float, low: float, half_top: float, half_low: float) -> Patch | None:
-        """Between two heights, as wide as ``half_top`` and ``half_low`` to both sides of ``dx``."""
+        """Cover the area between two heights, as wide as ``half_top`` and ``half_low`` to both sides of ``dx``."""
         return self.shape([(dx - half_top, top), (dx + half_top, top), (dx + half_low, low), (dx - half_low, low)], smooth=False)
 
     def lay(self, patch: Patch | None, colour: Colour, opacity: float = 1.0) -> None:
@@ -59,7 +59,7 @@ def paint_figures(canvas: Canvas, scene: Scene, ground: Ground) -> None:
 
 
 def _round(frame: Frame, patch: Patch | None, half: float, colour: Colour) -> None:
-    """A patch as the side of a round tower: light on one side, dark on the other, a rim of reflected light."""
+    """Paint a patch as the side of a round tower: light on one side, dark on the other, a rim of reflected light."""
     if patch is None:
         return
     canvas = frame.canvas
@@ -72,7 +72,7 @@ def _round(frame: Frame, patch: Patch | None, half: float, colour: Colour) -> No
 
 
 def _lighthouse(frame: Frame, scene: Scene) -> None:
-    """A tapered tower with bands, a gallery, a lantern that shines, a roof, on rocks."""
+    """Paint a tapered tower with bands, a gallery, a lantern that shines, a roof, on rocks."""
     roof = scene.colours.get("roof", scene.colours.get("lighthouse", (0.78, 0.16, 0.13)))
     wall = scene.colours.get("wall", scene.colours.get("lighthouse", (0.95, 0.94, 0.91)))
     is_dark = scene.hour in ("night", "dusk")
@@ -110,7 +110,7 @@ def _lantern(frame: Frame, roof: Colour, is_dark: bool) -> None:
 
 
 def _beam(frame: Frame, side: float) -> None:
-    """A cone of light that turns slowly."""
+    """Paint a cone of light that turns slowly."""
     canvas, (x, y) = frame.canvas, frame.at(0, -0.795)
     reach, near = canvas.right * 2.2, 0.012 * frame.size
     slope = -0.10 * side * canvas.light.side + 0.05 * np.sin(0.35 * canvas.time)
@@ -138,7 +138,7 @@ def _rocks(frame: Frame) -> None:
 
 
 def _house(frame: Frame, scene: Scene) -> None:
-    """A house with a gable, a door, windows, and smoke that drifts away."""
+    """Paint a house with a gable, a door, windows, and smoke that drifts away."""
     canvas, is_dark = frame.canvas, scene.hour in ("night", "dusk") or scene.weather in ("rain", "storm")
     roof = (0.95, 0.96, 1.0) if scene.weather == "snow" else scene.colours.get("roof", (0.58, 0.25, 0.18))
     wall = scene.colours.get("wall", scene.colours.get("house", (0.88, 0.82, 0.72)))
@@ -159,7 +159,7 @@ def _house(frame: Frame, scene: Scene) -> None:
 
 
 def _boat(frame: Frame, scene: Scene) -> None:
-    """A sailing boat, which crosses the picture in a video: a sine, so that it never leaves for good."""
+    """Paint a sailing boat, which crosses the picture in a video: a sine, so that it never leaves for good."""
     canvas, flip = frame.canvas, -1.0 if frame.x > 0 else 1.0
     bob, way = 0.010 * np.sin(0.5 * canvas.time + 3 * frame.x), 0.45 * np.sin(canvas.time / 30) - 0.08
     afloat = Frame(canvas, frame.x + flip * float(way), frame.y - 0.05 + float(bob), frame.size)
@@ -183,7 +183,7 @@ _EYES: tuple[Colour, ...] = ((0.36, 0.24, 0.14), (0.28, 0.48, 0.62), (0.32, 0.50
 
 @dataclass(frozen=True)
 class Head(Frame):
-    """What a head looks like. Its unit is about half its height, measured from the middle of the face."""
+    """The look of a head. Its unit is about half its height, measured from the middle of the face."""
 
     turn: float
     """How far the features are moved sideways: the head looks that way."""
@@ -194,12 +194,12 @@ class Head(Frame):
     is_man: bool
 
     def both(self, *points: Point) -> Patch | None:
-        """Inside a symmetrical outline: the right half from top to bottom, mirrored back up."""
+        """Cover the inside of a symmetrical outline: the right half from top to bottom, mirrored back up."""
         return self.shape([*points, *((-dx, dy) for dx, dy in reversed(points))])
 
 
 def _portrait(frame: Frame, scene: Scene) -> None:
-    """Head and shoulders of a person, who sways a little in a video."""
+    """Paint head and shoulders of a person, who sways a little in a video."""
     canvas, draw, named = frame.canvas, frame.canvas.draw, scene.colours
     is_man = scene.who == "man" or (scene.who == "person" and draw.random() < 0.4 and "hair" not in named)
     skin, hair, clothes, eyes = (int(draw.integers(n)) for n in (5, 5, 5, 4))
@@ -223,7 +223,7 @@ def _portrait(frame: Frame, scene: Scene) -> None:
 
 
 def _locks(head: Head, count: int, inner: float, outer: float, top: float, low: float) -> None:
-    """Locks of hair down both sides: thin lighter and darker curves between two distances from the middle."""
+    """Paint locks of hair down both sides: thin lighter and darker curves between two distances from the middle."""
     draw = head.canvas.draw
     for k in range(count):
         side, at, end = 1.0 if k % 2 else -1.0, draw.uniform(inner, outer), top + (low - top) * draw.uniform(0.6, 1.0)
@@ -237,7 +237,7 @@ def _lock_tone(head: Head) -> Colour:
 
 
 def _body(head: Head) -> None:
-    """Neck, its shadow, and clothes with a round neckline."""
+    """Paint neck, its shadow, and clothes with a round neckline."""
     wide, neck = (1.95, 0.46) if head.is_man else (1.62, 0.36)
     low = max(2.9, (head.canvas.bottom - head.y) / head.size + 0.2)
     clothes = head.both((neck * 1.28, 1.34), (0.98, 1.56), (wide * 0.86, 1.80), (wide, 2.4), (wide * 1.06, low))
@@ -297,7 +297,7 @@ def _nose_and_mouth(head: Head) -> None:
 
 
 def _hair(head: Head) -> None:
-    """The hair in front: two curtains from the parting, or short hair over the forehead."""
+    """Paint the hair in front: two curtains from the parting, or short hair over the forehead."""
     draw = head.canvas.draw
     part = float(draw.uniform(-0.35, 0.35))
     if head.is_man:

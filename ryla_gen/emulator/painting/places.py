@@ -13,7 +13,7 @@ from .scene import Scene
 
 
 class Ground(NamedTuple):
-    """What a place tells the figures, in units of the canvas: where the sky ends, and where a figure stands."""
+    """The ground of a place, in units of the canvas: where the sky ends, and where a figure stands."""
 
     horizon: float
     foot: float
@@ -52,7 +52,7 @@ def _sky_colours(scene: Scene) -> tuple[Colour, Colour, Colour]:
 
 
 def _sky(canvas: Canvas, scene: Scene, horizon: float) -> None:
-    """Gradient, sun or moon, stars, clouds."""
+    """Paint gradient, sun or moon, stars, clouds."""
     top, middle, low = _sky_colours(scene)
     end = (horizon + canvas.bottom) / (2 * canvas.bottom)
     canvas.vertical([(0, top), (end * 0.55, middle), (end, low), (1, low)])
@@ -109,12 +109,12 @@ def _clouds(canvas: Canvas, scene: Scene, horizon: float) -> None:
 
 
 def _haze(canvas: Canvas, scene: Scene, colour: Colour, far: float) -> Colour:
-    """A colour seen through ``far`` (0..1) of air."""
+    """Return a colour seen through ``far`` (0..1) of air."""
     return mix(canvas.lit(colour), _sky_colours(scene)[2], far * (0.92 if scene.weather == "fog" else 0.78))
 
 
 def _hills(canvas: Canvas, scene: Scene, line: Array, colour: Colour, far: float, grain: float = 0.10) -> None:
-    """One range of hills, lighter at its crest, with some texture."""
+    """Paint one range of hills, lighter at its crest, with some texture."""
     patch = canvas.below(line)
     near = np.asarray(_haze(canvas, scene, colour, far), np.float32)
     depth = np.clip((canvas.y[patch.rows][:, None] - line[None, :]) / 0.35, 0, 1)[..., None]
@@ -126,7 +126,7 @@ def _meadow_colour(scene: Scene) -> Colour:
 
 
 def _meadow(canvas: Canvas, scene: Scene, top: float) -> Ground:
-    """The grass in front."""
+    """Paint the grass in front."""
     _hills(canvas, scene, top + 0.035 * canvas.ridge(0.9, 2), scale(_meadow_colour(scene), 0.92), 0.04, 0.16)
     return Ground(top, min(canvas.bottom - 0.06, top + 0.22))
 
@@ -142,7 +142,7 @@ def _field(canvas: Canvas, scene: Scene) -> Ground:
 
 
 def _mountains(canvas: Canvas, scene: Scene) -> Ground:
-    """Two ranges with lit and dark flanks and snow on top, meadow below."""
+    """Paint two ranges with lit and dark flanks and snow on top, meadow below."""
     horizon = 0.24 * canvas.bottom
     _sky(canvas, scene, horizon)
     window = max(1, int(0.03 * canvas.unit))
@@ -163,7 +163,7 @@ def _mountains(canvas: Canvas, scene: Scene) -> Ground:
 
 
 def _forest(canvas: Canvas, scene: Scene) -> Ground:
-    """Rows of firs that fade into the air, and a clearing."""
+    """Paint rows of firs that fade into the air, and a clearing."""
     horizon, is_white = 0.20 * canvas.bottom, scene.weather == "snow"
     needles = scene.colours.get("leaves", scene.colours.get("forest", (0.26, 0.38, 0.37) if is_white else (0.20, 0.40, 0.22)))
     _sky(canvas, scene, horizon)
@@ -172,7 +172,7 @@ def _forest(canvas: Canvas, scene: Scene) -> Ground:
         for k in range(count):
             x = -canvas.right + (k + canvas.draw.uniform(0.1, 0.9)) / count * 2 * canvas.right
             tall, tone = (0.36 + 0.15 * row) * canvas.draw.uniform(0.75, 1.2), canvas.draw.uniform(0.82, 1.12)
-            if row < 3 or abs(x) > 0.27:  # nearest to us is the clearing
+            if row < 3 or abs(x) > 0.27:  # the clearing is nearest to the viewer
                 fir = canvas.polygon(_fir(x + 0.004 * np.sin(0.7 * canvas.time + 9 * x), foot, tall))
                 canvas.lay(fir, scale(_haze(canvas, scene, needles, far), tone))
         floor: Colour = (0.90, 0.93, 0.98) if is_white else mix((0.30, 0.33, 0.18), needles, 0.25)
@@ -181,14 +181,14 @@ def _forest(canvas: Canvas, scene: Scene) -> Ground:
 
 
 def _fir(x: float, foot: float, tall: float) -> list[Point]:
-    """The outline of a fir in five tiers."""
+    """Return the outline of a fir in five tiers."""
     tiers = [(0.21 * (1 - k / 5), 0.10 + 0.17 * k) for k in range(5)]
     right = [(0.02, 0.0), (0.02, 0.10), *(point for out, low in tiers for point in ((out, low), (out * 0.45, low + 0.17)))]
     return [(x + dx * tall, foot - dy * tall) for dx, dy in (*right, (0.0, 1.0), *((-dx, dy) for dx, dy in reversed(right)))]
 
 
 def _sea(canvas: Canvas, scene: Scene) -> Ground:
-    """Water to the horizon with the light of the sky on it."""
+    """Paint water to the horizon with the light of the sky on it."""
     horizon = 0.20 * canvas.bottom
     _sky(canvas, scene, horizon)
     if canvas.draw.random() < 0.6:
@@ -199,7 +199,7 @@ def _sea(canvas: Canvas, scene: Scene) -> Ground:
 
 
 def _water(canvas: Canvas, scene: Scene, horizon: float) -> None:
-    """Waves that reflect the sky, longer towards us, with glitter under the sun."""
+    """Paint waves that reflect the sky, longer towards us, with glitter under the sun."""
     _, middle, low = _sky_colours(scene)
     rows = slice(min(canvas.height - 1, int((horizon + canvas.bottom) * canvas.unit)), canvas.height)
     depth = np.clip((canvas.y[rows] - horizon) / (canvas.bottom - horizon), 0, 1)[:, None, None].astype(np.float32)
@@ -224,7 +224,7 @@ _BACKDROPS: tuple[Colour, ...] = ((0.36, 0.45, 0.50), (0.52, 0.42, 0.38), (0.36,
 
 
 def _studio(canvas: Canvas, scene: Scene) -> Ground:
-    """A plain backdrop with a soft light, which wanders a little in a video."""
+    """Paint a plain backdrop with a soft light, which wanders a little in a video."""
     tone = scene.colours.get("studio", _BACKDROPS[int(canvas.draw.integers(len(_BACKDROPS)))])
     far = np.hypot(canvas.x[None, :] - 0.12 * canvas.light.side * np.cos(0.2 * canvas.time), canvas.y[:, None] + 0.08)
     light = 1.12 - 0.55 * np.clip(far, 0, 1.2) + 0.06 * canvas.noise(0.35, 4, drift=0.01 * canvas.time)
@@ -233,7 +233,7 @@ def _studio(canvas: Canvas, scene: Scene) -> Ground:
 
 
 def _nowhere(canvas: Canvas, scene: Scene) -> Ground:
-    """Ribbons of light, in the prompt's colours where it names any: plainly not what was asked for, so that the caption is read."""
+    """Paint ribbons of light, in the prompt's colours if it names any: clearly not what was asked for, so the caption is read."""
     draw = canvas.draw
     turns = (0.0, draw.uniform(0.06, 0.12), draw.uniform(-0.13, -0.06), draw.uniform(0.43, 0.57))
     hue = draw.random()

@@ -1,4 +1,4 @@
-"""Read a prompt: what of it can be painted, and which of its words are left for the caption. Paints nothing."""
+"""Read a prompt: find what of it can be painted, and which words are left for the caption. Paints nothing."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ _FILLERS = frozenset({
 
 @dataclass
 class Scene:
-    """What of a prompt is painted."""
+    """The parts of a prompt that are painted."""
 
     hour: str = "day"
     """day, dusk, dawn or night."""
@@ -132,13 +132,13 @@ def read(text: str) -> Scene:
 
 
 def _phrases(text: str) -> list[str]:
-    """The parts of a text between commas and the like; a full stop ends one only before a space, so not in "f/1.8"."""
+    """Split a text between commas and the like; a full stop ends a part only before a space, so not in "f/1.8"."""
     parts = re.split(r"[,;\r\n]+|[.!](?=\s|$)", text)
     return [" ".join(part.split()) for part in parts if part.strip()]
 
 
 def _read_phrase(scene: Scene, phrase: str) -> set[str]:
-    """Note in the scene what a phrase names, and return everything it asks for; what cannot be painted is asked for as itself."""
+    """Add what a phrase names to the scene, and return everything it asks for, in its own words where the painter knows none."""
     words = re.findall(r"depth of field|\w+", phrase.lower())
     asked = set[str]()
     for index, word in enumerate(words):
@@ -152,7 +152,7 @@ def _read_phrase(scene: Scene, phrase: str) -> set[str]:
 
 
 def _note_colour(scene: Scene, word: str, after: list[str]) -> str:
-    """Give a colour to the next thing after it; returns that thing, or ``accent`` where the painter knows none."""
+    """Assign a colour to the next thing after it; return that thing, or ``accent`` where the painter knows none."""
     for raw in after:
         if raw in ("and", "with", "in", "on", "at", "of"):
             break
@@ -171,13 +171,13 @@ def _singular(word: str) -> str:
 
 
 def _note(scene: Scene, raw: str) -> set[str]:
-    """Note what one word names."""
+    """Add what one word names to the scene."""
     word = _singular(raw)
     asked: set[str] = set()
     if word in FIGURES:
         asked.add(FIGURES[word])
         if word != raw:
-            asked.add("several")  # one is painted: the caption says that there were to be more
+            asked.add("several")  # only one is painted: the caption says that more were asked for
         if FIGURES[word] not in scene.figures:
             scene.figures.append(FIGURES[word])
         if PEOPLE.get(word, "person") != "person":
@@ -185,7 +185,7 @@ def _note(scene: Scene, raw: str) -> set[str]:
             asked.add(scene.who)
     if word in PLACES:
         asked.add(PLACES[word])
-        if scene.place in ("", "field"):  # a field is the least that a place can be
+        if scene.place in ("", "field"):  # any other word for a place overrides a field
             scene.place = PLACES[word]
     if word in HOURS:
         asked.add(HOURS[word])
@@ -207,7 +207,7 @@ def _settle(scene: Scene) -> None:
         scene.figures.append("person")
     if "person" in scene.figures:  # a head in front of everything else would hide it
         scene.figures = ["person"]
-    del scene.figures[2:]  # more would cover each other
+    del scene.figures[2:]  # more figures would cover each other
     if scene.figures and (not scene.place or scene.figures[0] == "boat"):
         scene.place = _HOME[scene.figures[0]]
     if not scene.place and (scene.hour != "day" or scene.weather != "clear"):

@@ -1,1 +1,1 @@
-"""Sampling: noise levels and schedules, the samplers, and one run of them over an emulated model. Knows no node."""
+"""Sample from an emulated model: noise levels and schedules, the samplers, and one run of them. Must not know a node."""

@@ -1,4 +1,4 @@
-"""Noise levels: what sigma means for each model family, and the schedules that walk from noise to picture.
+"""Compute noise levels: what sigma means for each model family, and the schedules from noise to picture.
 
 Pure numbers, written from the published definitions (Karras et al. 2022, Esser et al. 2024, Flux's time shift). Knows no
 latents, no samplers, no nodes.
@@ -26,7 +26,7 @@ DISCARD_PENULTIMATE = frozenset({"dpm_2", "dpm_2_ancestral", "uni_pc", "uni_pc_b
 
 @dataclass(frozen=True)
 class ModelSampling:
-    """How one model family parametrises noise.
+    """The noise parametrisation of one model family.
 
     ``flow``: x = (1-σ)·picture + σ·noise with the shift of SD3 and Wan; ``flux``: the same with Flux's exponential shift;
     ``eps``: x = picture + σ·noise with Stable Diffusion's 1000 discrete levels.
@@ -57,7 +57,7 @@ class ModelSampling:
         return float(self.table[-1])
 
     def level_at(self, time: float) -> float:
-        """The level at flow time ``time`` (0 picture, 1 noise)."""
+        """Return the level at flow time ``time`` (0 picture, 1 noise)."""
         if time <= 0.0:
             return 0.0
         if self.kind == "flux":
@@ -65,20 +65,20 @@ class ModelSampling:
         return self.shift * time / (1.0 + (self.shift - 1.0) * time)
 
     def timestep(self, sigma: float) -> float:
-        """The model's timestep for a level."""
+        """Return the model's timestep for a level."""
         if self.kind == "eps":
             return float(np.argmin(np.abs(np.log(self.table) - math.log(sigma))))
         return sigma if self.kind == "flux" else sigma * self.multiplier
 
     def sigma(self, timestep: float) -> float:
-        """The level at a timestep; for flows this shifts again, as ComfyUI's ``normal`` schedule does."""
+        """Return the level at a timestep; for flows this shifts again, as ComfyUI's ``normal`` schedule does."""
         if self.kind == "eps":
             logs = np.log(self.table)
             return float(np.exp(np.interp(timestep, np.arange(len(logs)), logs)))
         return self.level_at(timestep if self.kind == "flux" else timestep / self.multiplier)
 
     def percent_to_sigma(self, percent: float) -> float:
-        """The level at a fraction of the sampling (0 start, 1 end), as the start and end settings of nodes use it."""
+        """Return the level at a fraction of the sampling (0 start, 1 end), as the start and end settings of nodes use it."""
         if self.kind == "eps":
             if percent <= 0.0:
                 return 999999999.9
@@ -110,20 +110,20 @@ SDXL = ModelSampling("eps")
 
 
 def flux_shift(max_shift: float, base_shift: float, width: int, height: int) -> float:
-    """Flux's shift for a size: linear in the number of 16×16 patches between 256 and 4096 of them."""
+    """Compute Flux's shift for a size: linear in the number of 16×16 patches between 256 and 4096 of them."""
     slope = (max_shift - base_shift) / (4096 - 256)
     return (width * height / 256) * slope + base_shift - slope * 256
 
 
 def simple(sampling: ModelSampling, steps: int) -> Sigmas:
-    """Every n-th level of the model's table, from the top."""
+    """Take every n-th level of the model's table, from the top."""
     table = sampling.table
     stride = len(table) / steps
     return np.array([table[-(1 + int(i * stride))] for i in range(steps)] + [0.0])
 
 
 def ddim_uniform(sampling: ModelSampling, steps: int) -> Sigmas:
-    """Levels at a whole stride from the bottom of the table, as DDIM walks."""
+    """Take levels at a whole stride from the bottom of the table, as DDIM does."""
     table = sampling.table
     with_zero = math.isclose(float(table[1]), 0.0, abs_tol=1e-5)
     levels: list[float] = [] if with_zero else [0.0]
@@ -133,7 +133,7 @@ def ddim_uniform(sampling: ModelSampling, steps: int) -> Sigmas:
 
 
 def normal(sampling: ModelSampling, steps: int, *, sgm: bool = False) -> Sigmas:
-    """Equal distances in the model's timestep; ``sgm`` leaves the smallest level out."""
+    """Take equal distances in the model's timestep; ``sgm`` leaves the smallest level out."""
     start, end = sampling.timestep(sampling.sigma_max), sampling.timestep(sampling.sigma_min)
     ends_at_zero = False
     if sgm:
@@ -146,38 +146,38 @@ def normal(sampling: ModelSampling, steps: int, *, sgm: bool = False) -> Sigmas:
 
 
 def karras(steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Sigmas:
-    """Karras et al. 2022, equation 5."""
+    """Compute the levels of Karras et al. 2022, equation 5."""
     ramp = np.linspace(0.0, 1.0, steps)
     low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
     return np.append((high + ramp * (low - high)) ** rho, 0.0)
 
 
 def exponential(steps: int, sigma_min: float, sigma_max: float) -> Sigmas:
-    """Equal distances in log sigma."""
+    """Take equal distances in log sigma."""
     return np.append(np.exp(np.linspace(math.log(sigma_max), math.log(sigma_min), steps)), 0.0)
 
 
 def polyexponential(steps: int, sigma_min: float, sigma_max: float, rho: float = 1.0) -> Sigmas:
-    """A power of equal distances in log sigma."""
+    """Take a power of equal distances in log sigma."""
     ramp = np.linspace(1.0, 0.0, steps) ** rho
     return np.append(np.exp(ramp * (math.log(sigma_max) - math.log(sigma_min)) + math.log(sigma_min)), 0.0)
 
 
 def laplace(steps: int, sigma_min: float, sigma_max: float, mu: float = 0.0, beta: float = 0.5) -> Sigmas:
-    """Levels after a Laplace distribution of log sigma; ComfyUI's do not end at zero."""
+    """Compute levels after a Laplace distribution of log sigma; ComfyUI's do not end at zero."""
     x = np.linspace(0.0, 1.0, steps)
     levels = mu - beta * np.sign(0.5 - x) * np.log(1 - 2 * np.abs(0.5 - x) + 1e-5)
     return np.clip(np.exp(levels), sigma_min, sigma_max)
 
 
 def kl_optimal(steps: int, sigma_min: float, sigma_max: float) -> Sigmas:
-    """Sabour et al. 2024 (Align Your Steps), the closed form: equal distances in the arc tangent."""
+    """Compute the closed form of Sabour et al. 2024 (Align Your Steps): equal distances in the arc tangent."""
     ramp = np.arange(steps) / max(steps - 1, 1)  # one step is σ_max; ComfyUI divides by zero there
     return np.append(np.tan(ramp * math.atan(sigma_min) + (1 - ramp) * math.atan(sigma_max)), 0.0)
 
 
 def linear_quadratic(sampling: ModelSampling, steps: int, threshold: float = 0.025) -> Sigmas:
-    """Mochi's schedule: half of the steps nearly without progress, then a parabola."""
+    """Compute Mochi's schedule: half of the steps nearly without progress, then a parabola."""
     if steps == 1:
         return np.array([1.0, 0.0]) * sampling.sigma_max
     first = steps // 2
@@ -190,7 +190,7 @@ def linear_quadratic(sampling: ModelSampling, steps: int, threshold: float = 0.0
 
 
 def beta(sampling: ModelSampling, steps: int, alpha: float = 0.6, beta_: float = 0.6) -> Sigmas:
-    """Lee et al. 2024: timesteps at the quantiles of a beta distribution, dense at both ends."""
+    """Compute the levels of Lee et al. 2024: timesteps at the quantiles of a beta distribution, dense at both ends."""
     top = len(sampling.table) - 1
     quantiles = beta_quantile(1.0 - np.linspace(0.0, 1.0, steps, endpoint=False), alpha, beta_)
     picked = np.rint(quantiles * top).astype(int)
@@ -208,7 +208,7 @@ def _beta_distribution(alpha: float, beta_: float) -> tuple[Sigmas, Sigmas]:
 
 
 def _beta_half(alpha: float, beta_: float) -> tuple[Sigmas, Sigmas]:
-    """The mass from 0 to points up to ½."""
+    """Compute the mass from 0 to points up to ½."""
     # With x = u^p the density is p·u^(pa-1)·(1-u^p)^(b-1): tame at both ends for this p, so that a sum over small steps gives
     # the distribution to better than a level of the 10000 in Flux's table.
     power = max(2.0, 2.0 / alpha)
@@ -219,7 +219,7 @@ def _beta_half(alpha: float, beta_: float) -> tuple[Sigmas, Sigmas]:
 
 
 def beta_quantile(probability: Sigmas, alpha: float, beta_: float) -> Sigmas:
-    """The quantile function of the beta distribution (``scipy.stats.beta.ppf``)."""
+    """Compute the quantile function of the beta distribution (``scipy.stats.beta.ppf``)."""
     cumulative, x = _beta_distribution(alpha, beta_)
     return np.interp(probability, cumulative, x)
 
@@ -241,14 +241,14 @@ SCHEDULERS = tuple(_SCHEDULES)
 
 
 def schedule(sampling: ModelSampling, scheduler: str, steps: int) -> Sigmas:
-    """The ``steps + 1`` levels of one scheduler (some give fewer, as in ComfyUI)."""
+    """Return the ``steps + 1`` levels of one scheduler (some give fewer, as in ComfyUI)."""
     if scheduler not in _SCHEDULES:
         raise ValueError(f"the emulator has no scheduler {scheduler!r}; it has {', '.join(SCHEDULERS)}")
     return _SCHEDULES[scheduler](sampling, steps)
 
 
 def sampling_levels(sampling: ModelSampling, scheduler: str, steps: int, sampler: str, denoise: float = 1.0) -> Sigmas:
-    """The levels a KSampler walks: a denoise below one takes the last ``steps`` of a longer schedule."""
+    """Return the levels of a KSampler: a denoise below one takes the last ``steps`` of a longer schedule."""
     if denoise <= 0.0:
         return np.zeros(0)
     total = steps if denoise > 0.9999 else int(steps / denoise)
@@ -260,7 +260,7 @@ def sampling_levels(sampling: ModelSampling, scheduler: str, steps: int, sampler
 
 
 def denoised_tail(sampling: ModelSampling, scheduler: str, steps: int, denoise: float) -> Sigmas:
-    """The levels of BasicScheduler, which knows no sampler: always the last ``steps``, even of a schedule that gave more."""
+    """Return the levels of BasicScheduler, which knows no sampler: always the last ``steps``, even of a schedule with more."""
     if denoise <= 0.0:
         return np.zeros(0)
     return schedule(sampling, scheduler, int(steps / min(denoise, 1.0)))[-(steps + 1) :]

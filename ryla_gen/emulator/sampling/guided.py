@@ -1,4 +1,4 @@
-"""The samplers of CFG++ (Chung et al. 2024): each step follows the guess without guidance, and guidance shifts its end.
+"""Sample with CFG++ (Chung et al. 2024): each step follows the guess without guidance, and guidance shifts its end.
 
 What guidance adds to a guess is added with the picture's own scale (α: 1, or 1-σ for flows), not with the step's.
 """
@@ -13,13 +13,13 @@ from .walk import Array, Walk, descent_of, half_log_snr, middle_of, renew_noise,
 
 
 def _guesses(walk: Walk, i: int, x: Array) -> tuple[Array, Array]:
-    """The guided guess, which is reported, and the one without guidance."""
+    """Return the guided guess, which is reported, and the one without guidance."""
     guided = walk.look(i, x)
     return guided, guided if walk.unguided is None else walk.unguided(x, float(walk.sigmas[i]))
 
 
 def euler_ancestral_cfg_pp(walk: Walk, x: Array) -> Array:
-    """Euler's steps with renewed noise."""
+    """Sample with Euler's steps and renewed noise."""
     for i, sigma, following in walk.pairs():
         guided, free = _guesses(walk, i, x)
         descent = descent_of(walk, sigma, following)
@@ -30,12 +30,12 @@ def euler_ancestral_cfg_pp(walk: Walk, x: Array) -> Array:
 
 
 def euler_cfg_pp(walk: Walk, x: Array) -> Array:
-    """Euler's steps."""
+    """Sample with Euler's steps."""
     return euler_ancestral_cfg_pp(replace(walk, eta=0.0), x)
 
 
 def dpmpp_2s_ancestral_cfg_pp(walk: Walk, x: Array) -> Array:
-    """A second look at the middle of each step in log sigma, and renewed noise."""
+    """Sample with a second look at the middle of each step in log sigma, and renewed noise."""
     for i, sigma, following in walk.pairs():
         guided, free = _guesses(walk, i, x)
         descent = descent_of(walk, sigma, following)
@@ -51,7 +51,7 @@ def dpmpp_2s_ancestral_cfg_pp(walk: Walk, x: Array) -> Array:
 
 
 def _multistep(walk: Walk, x: Array, lean: float) -> Array:
-    """Second order from the last two guesses in log-SNR; ``lean`` is how much of the change counts."""
+    """Sample with second order from the last two guesses in log-SNR; ``lean`` is how much of the change counts."""
     walk = started_inside(walk)
     old: tuple[Array, float] | None = None  # the last guess, and how long its step was
     for i, sigma, following in walk.pairs():
@@ -70,20 +70,20 @@ def _multistep(walk: Walk, x: Array, lean: float) -> Array:
 
 
 def dpmpp_2m_cfg_pp(walk: Walk, x: Array) -> Array:
-    """DPM-Solver++(2M)."""
+    """Sample with DPM-Solver++(2M)."""
     return _multistep(replace(walk, eta=0.0), x, 1.0)
 
 
 def res_multistep_cfg_pp(walk: Walk, x: Array) -> Array:
-    """In the place of the refined exponential solver: the second-order multistep method."""
+    """Sample with the second-order multistep method, in place of the refined exponential solver."""
     return _multistep(replace(walk, eta=0.0), x, 1.0)
 
 
 def res_multistep_ancestral_cfg_pp(walk: Walk, x: Array) -> Array:
-    """As :func:`res_multistep_cfg_pp`, with renewed noise."""
+    """Sample as :func:`res_multistep_cfg_pp`, with renewed noise."""
     return _multistep(walk, x, 1.0)
 
 
 def gradient_estimation_cfg_pp(walk: Walk, x: Array) -> Array:
-    """In the place of gradient estimation, which leans its slope further: the multistep method, leaning twice as far."""
+    """Sample with the multistep method leaning twice as far, in place of gradient estimation, which leans its slope further."""
     return _multistep(replace(walk, eta=0.0), x, 2.0)

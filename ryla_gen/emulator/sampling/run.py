@@ -1,4 +1,4 @@
-"""One sampling run: noise from a seed, the walk of a sampler over an emulated model, masks, progress and previews.
+"""Run one sampling: noise from a seed, a sampler's steps over an emulated model, masks, progress and previews.
 
 Knows no node's inputs; ``nodes.sampling`` turns those into the arguments here.
 """
@@ -36,7 +36,7 @@ class Noise:
     disabled: bool = False
 
     def draw(self, latent: Latent, shape: tuple[int, ...]) -> Array:
-        """One tensor for the whole batch from one generator, item after item, as ComfyUI draws it."""
+        """Draw one tensor for the whole batch from one generator, item after item, as ComfyUI does."""
         if self.disabled:
             return np.zeros(shape, np.float32)
         generator = np.random.Generator(np.random.PCG64(self.seed))
@@ -58,7 +58,7 @@ class Guider:
 
 
 def fitting_samples(model: Model, latent: Latent) -> Array:
-    """The latent as this model holds it; empty ones fit every model, others must be of its family."""
+    """Return the latent as this model holds it; empty ones fit every model, others must be of its family."""
     samples = np.asarray(latent["samples"], dtype=np.float32)
     if not np.any(samples):
         shape = (samples.shape[0], latents.CHANNELS, *samples.shape[2:])
@@ -95,7 +95,7 @@ def sample(
 def sample_both(
     context: Context, guider: Guider, noise: Noise, sampler: Sampler, sigmas: Sigmas, latent: Latent, **options: Any
 ) -> tuple[Latent, Latent]:
-    """As :func:`sample`, with the last guess at the finished picture beside the end of the walk."""
+    """Sample as :func:`sample`, and also return the last guess at the finished picture."""
     start = fitting_samples(guider.model, latent)
     kept = {key: value for key, value in latent.items() if key != "samples"} | {"space": guider.model.space}
     if len(sigmas) < 2:
@@ -113,14 +113,14 @@ def sample_both(
 
 
 def _add_noise(sampling: ModelSampling, sigma: float, noise: Array, picture: Array) -> Array:
-    """Picture and noise at one level."""
+    """Mix picture and noise at one level."""
     if sampling.is_flow:
         return np.asarray(np.float32(sigma) * noise + np.float32(1.0 - sigma) * picture, np.float32)
     return np.asarray(np.float32(sigma) * noise + picture, np.float32)
 
 
 def _start(sampling: ModelSampling, sigma: float, noise: Array, picture: Array) -> Array:
-    """The start of a walk: from the very top ComfyUI starts as if the noise had swallowed the picture's variance."""
+    """Build the start of a walk: from the very top ComfyUI starts as if the noise had swallowed the picture's variance."""
     if sampling.is_flow or sigma < sampling.sigma_max * (1 - 1e-5):
         return _add_noise(sampling, sigma, noise, picture)
     return _add_noise(sampling, math.sqrt(1.0 + sigma**2), noise, picture)
@@ -168,7 +168,7 @@ def _walk(
 def _with_mask(
     denoise: Callable[[Array, float], Array], sampling: ModelSampling, mask: Array, picture: Array, noise: Array
 ) -> Callable[[Array, float], Array]:
-    """Only change the picture where the mask is white; elsewhere it stays what it was."""
+    """Return a guess that changes the picture only where the mask is white."""
 
     def masked(x: Array, sigma: float) -> Array:
         blended = x * mask + _add_noise(sampling, sigma, noise, picture) * (1 - mask)
@@ -178,7 +178,7 @@ def _with_mask(
 
 
 def fitted_mask(mask: Array, shape: tuple[int, ...]) -> Array:
-    """A mask [B, H, W] at the size of latents of ``shape``."""
+    """Resize a mask [B, H, W] to latents of ``shape``."""
     planes = np.asarray(mask, np.float32).reshape(-1, *np.shape(mask)[-2:])
     size = (shape[-1], shape[-2])
     small = np.stack([np.asarray(Image.fromarray(p).resize(size, Image.Resampling.BILINEAR), np.float32) for p in planes])
@@ -187,7 +187,7 @@ def fitted_mask(mask: Array, shape: tuple[int, ...]) -> Array:
 
 
 def preview(denoised: Array) -> Image.Image:
-    """A small picture of the current guess (of a video, of its middle)."""
+    """Draw a small picture of the current guess (of a video, of its middle)."""
     first = denoised[0]
     if first.ndim == 4:
         first = first[:, first.shape[1] // 2]

@@ -18,14 +18,14 @@ from .walk import Array, Descent, Sampler, Walk, descent_of, middle_of, renew_no
 
 
 def euler(walk: Walk, x: Array) -> Array:
-    """Straight steps (Karras et al. 2022, algorithm 2 without churn)."""
+    """Sample in straight steps (Karras et al. 2022, algorithm 2 without churn)."""
     for i, sigma, following in walk.pairs():
         x = towards(x, walk.look(i, x), sigma, following)
     return x
 
 
 def euler_ancestral(walk: Walk, x: Array) -> Array:
-    """Straight steps a little too far down, then fresh noise up to the level."""
+    """Sample in straight steps a little too far down, then add fresh noise up to the level."""
     for i, sigma, following in walk.pairs():
         descent = descent_of(walk, sigma, following)
         x = towards(x, walk.look(i, x), sigma, descent.down)
@@ -35,7 +35,7 @@ def euler_ancestral(walk: Walk, x: Array) -> Array:
 
 
 def heun(walk: Walk, x: Array) -> Array:
-    """Two slopes averaged (Karras et al. 2022, algorithm 1)."""
+    """Sample with the average of two slopes (Karras et al. 2022, algorithm 1)."""
     for i, sigma, following in walk.pairs():
         denoised = walk.look(i, x)
         ahead = towards(x, denoised, sigma, following)
@@ -49,7 +49,7 @@ def heun(walk: Walk, x: Array) -> Array:
 
 
 def heunpp2(walk: Walk, x: Array) -> Array:
-    """Heun's method with up to three slopes, weighted by their levels (Zhang et al. 2023)."""
+    """Sample with Heun's method with up to three slopes, weighted by their levels (Zhang et al. 2023)."""
     levels = [float(level) for level in walk.sigmas]
     for i, sigma, following in walk.pairs():
         denoised = walk.look(i, x)
@@ -67,7 +67,7 @@ def heunpp2(walk: Walk, x: Array) -> Array:
 
 
 def dpm_3(walk: Walk, x: Array) -> Array:
-    """DPM-Solver-3 (Lu et al. 2022) over each step in log sigma: looks at a third and at two thirds of it."""
+    """Sample with DPM-Solver-3 (Lu et al. 2022) over each step in log sigma: looks at a third and at two thirds of it."""
     for i, sigma, following in walk.pairs():
         denoised = walk.look(i, x)
         if following == 0.0:
@@ -108,17 +108,17 @@ def _dpm_2(walk: Walk, x: Array, ancestral: bool) -> Array:
 
 
 def dpm_2(walk: Walk, x: Array) -> Array:
-    """DPM-Solver-2 (Lu et al. 2022): the slope in the geometric middle."""
+    """Sample with DPM-Solver-2 (Lu et al. 2022): the slope in the geometric middle."""
     return _dpm_2(walk, x, ancestral=False)
 
 
 def dpm_2_ancestral(walk: Walk, x: Array) -> Array:
-    """DPM-Solver-2 with renewed noise."""
+    """Sample with DPM-Solver-2 with renewed noise."""
     return _dpm_2(walk, x, ancestral=True)
 
 
 def lms(walk: Walk, x: Array) -> Array:
-    """Linear multistep over uneven steps: the polynomial through the last slopes, integrated."""
+    """Sample with linear multistep over uneven steps: the polynomial through the last slopes, integrated."""
     slopes: list[Array] = []
     for i, sigma, following in walk.pairs():
         denoised = walk.look(i, x)
@@ -137,12 +137,12 @@ def lms(walk: Walk, x: Array) -> Array:
 
 
 def ipndm_v(walk: Walk, x: Array) -> Array:
-    """The pseudo numerical method over uneven steps: Adams-Bashforth of order four, whose weights are those of :func:`lms`."""
+    """Sample with the pseudo numerical method over uneven steps: Adams-Bashforth of order four, weighted as in :func:`lms`."""
     return lms(replace(walk, order=4), x)
 
 
 def deis(walk: Walk, x: Array) -> Array:
-    """DEIS (Zhang and Chen 2022) with three slopes, its polynomial taken in σ."""
+    """Sample with DEIS (Zhang and Chen 2022) with three slopes, its polynomial taken in σ."""
     return lms(replace(walk, order=3), x)
 
 
@@ -150,7 +150,7 @@ _ADAMS = ((1.0,), (1.5, -0.5), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 
 
 
 def ipndm(walk: Walk, x: Array) -> Array:
-    """Improved pseudo numerical method (Zhang and Chen 2022): Adams-Bashforth weights over the last four slopes."""
+    """Sample with the improved pseudo numerical method (Zhang and Chen 2022): Adams-Bashforth weights over the last four slopes."""
     slopes: list[Array] = []
     for i, sigma, following in walk.pairs():
         denoised = walk.look(i, x)
@@ -164,7 +164,7 @@ def ipndm(walk: Walk, x: Array) -> Array:
 
 
 def dpmpp_2m(walk: Walk, x: Array) -> Array:
-    """DPM-Solver++(2M) (Lu et al. 2022): second order from the last two guesses, in log sigma."""
+    """Sample with DPM-Solver++(2M) (Lu et al. 2022): second order from the last two guesses, in log sigma."""
     old: Array | None = None
     for i, sigma, following in walk.pairs():
         denoised = walk.look(i, x)
@@ -178,7 +178,7 @@ def dpmpp_2m(walk: Walk, x: Array) -> Array:
 
 
 def dpmpp_2s_ancestral(walk: Walk, x: Array) -> Array:
-    """DPM-Solver++(2S) with renewed noise: a look at the middle of each step in log sigma."""
+    """Sample with DPM-Solver++(2S) with renewed noise: a look at the middle of each step in log sigma."""
     for i, sigma, following in walk.pairs():
         denoised = walk.look(i, x)
         descent = descent_of(walk, sigma, following)
@@ -192,7 +192,7 @@ def dpmpp_2s_ancestral(walk: Walk, x: Array) -> Array:
 
 
 def ddpm(walk: Walk, x: Array) -> Array:
-    """Ho et al. 2020: one step of the reverse Markov chain per level."""
+    """Sample with one step of the reverse Markov chain per level (Ho et al. 2020)."""
     for i, sigma, following in walk.pairs():
         denoised = walk.look(i, x)
         if following == 0.0:
@@ -208,7 +208,7 @@ def ddpm(walk: Walk, x: Array) -> Array:
 
 
 def lcm(walk: Walk, x: Array) -> Array:
-    """Latent consistency (Luo et al. 2023): jump to the picture, add the next level's noise."""
+    """Sample with latent consistency (Luo et al. 2023): jump to the picture, add the next level's noise."""
     for i, _, following in walk.pairs():
         x = walk.look(i, x)
         if following > 0.0:
@@ -218,7 +218,7 @@ def lcm(walk: Walk, x: Array) -> Array:
 
 
 def res_multistep(walk: Walk, x: Array) -> Array:
-    """Refined exponential solver, two guesses (Zhang et al. 2023), in log sigma."""
+    """Sample with the refined exponential solver, two guesses (Zhang et al. 2023), in log sigma."""
     old: Array | None = None
     for i, sigma, following in walk.pairs():
         denoised = walk.look(i, x)
@@ -235,7 +235,7 @@ def res_multistep(walk: Walk, x: Array) -> Array:
 
 
 def res_multistep_ancestral(walk: Walk, x: Array) -> Array:
-    """As :func:`res_multistep`, with renewed noise: each step goes further down, and noise up to the level is added."""
+    """Sample as :func:`res_multistep`, with renewed noise: each step goes further down, and noise up to the level is added."""
     old: tuple[Array, float] | None = None
     for i, sigma, following in walk.pairs():
         denoised = walk.look(i, x)
@@ -252,7 +252,7 @@ def res_multistep_ancestral(walk: Walk, x: Array) -> Array:
 
 
 def gradient_estimation(walk: Walk, x: Array) -> Array:
-    """Permenter and Yuan 2023: lean the slope away from the last one, with their γ of 2."""
+    """Lean the slope away from the last one, with a γ of 2 (Permenter and Yuan 2023)."""
     old: Array | None = None
     for i, sigma, following in walk.pairs():
         denoised = walk.look(i, x)
@@ -267,17 +267,17 @@ def gradient_estimation(walk: Walk, x: Array) -> Array:
 
 
 def ddim(walk: Walk, x: Array) -> Array:
-    """Song et al. 2021: with eta 0 and these levels its step is Euler's."""
+    """Sample with DDIM (Song et al. 2021): with eta 0 and these levels its step is Euler's."""
     return euler(walk, x)
 
 
 def uni_pc(walk: Walk, x: Array) -> Array:
-    """UniPC (Zhao et al. 2023), B(h) = h."""
+    """Sample with UniPC (Zhao et al. 2023), B(h) = h."""
     return unipc(walk.denoise, walk.sigmas, walk.step, x, lambda hh: hh)
 
 
 def uni_pc_bh2(walk: Walk, x: Array) -> Array:
-    """UniPC (Zhao et al. 2023), B(h) = e^h - 1."""
+    """Sample with UniPC (Zhao et al. 2023), B(h) = e^h - 1."""
     return unipc(walk.denoise, walk.sigmas, walk.step, x, math.expm1)
 
 
@@ -340,13 +340,13 @@ STOCHASTIC = frozenset({
 
 
 def sampler_named(name: str) -> Sampler:
-    """The sampler of that name; one with a schema but no emulation raises."""
+    """Return the sampler of that name; raise for one that has a schema but is not emulated."""
     if name not in SAMPLERS:
         raise NotImplementedError(f"the emulator does not have the sampler {name!r}; it has {', '.join(SAMPLERS)}")
     return SAMPLERS[name]
 
 
 def last_level(sampler: Sampler, sigmas: Sigmas) -> float:
-    """The level at which a walk stops: UniPC does not reach zero, and ComfyUI scales a flow's picture for what is left."""
+    """Return the level at which a walk stops: UniPC does not reach zero, and ComfyUI scales a flow's picture for the rest."""
     end = float(sigmas[-1])
     return ALMOST_ZERO if end == 0.0 and sampler in (uni_pc, uni_pc_bh2) else end

@@ -1,4 +1,4 @@
-"""Samplers that step in log-SNR (λ = log α/σ) and may renew noise on the way: the exponential and stochastic solvers.
+"""Sample with exponential and stochastic solvers, which step in log-SNR (λ = log α/σ) and may renew noise on the way.
 
 With α of 1 for Stable Diffusion and 1-σ for flows they are the same for both. Written from the papers named at each function.
 """
@@ -19,7 +19,7 @@ INTEGRATION_POINTS = 200
 
 
 def dpmpp_2m_sde(walk: Walk, x: Array) -> Array:
-    """DPM-Solver++(2M) for the stochastic equation, in the midpoint's form or Heun's."""
+    """Sample with DPM-Solver++(2M) for the stochastic equation, in the midpoint's form or Heun's."""
     walk = started_inside(walk)
     old: Array | None = None
     last = 0.0
@@ -43,7 +43,7 @@ def dpmpp_2m_sde(walk: Walk, x: Array) -> Array:
 
 
 def dpmpp_2m_sde_heun(walk: Walk, x: Array) -> Array:
-    """DPM-Solver++(2M) for the stochastic equation, Heun's form."""
+    """Sample with DPM-Solver++(2M) for the stochastic equation, Heun's form."""
     return dpmpp_2m_sde(replace(walk, heun=True), x)
 
 
@@ -58,7 +58,7 @@ class _Step:
     """Its length in λ."""
 
     def level(self, walk: Walk, part: float) -> float:
-        """The noise level a part of the way along."""
+        """Return the noise level a part of the way along."""
         if part >= 1.0:
             return self.following
         middle = half_log_snr(walk, self.sigma) + part * self.h
@@ -76,19 +76,19 @@ def _steps(walk: Walk) -> Iterator[_Step]:
 
 
 def _move(walk: Walk, x: Array, guess: Array, step: _Step, part: float) -> Array:
-    """The exact solution a part of the way along for a guess that does not change, without noise."""
+    """Compute the exact solution a part of the way along for a guess that does not change, without noise."""
     h, level = part * step.h, step.level(walk, part)
     kept = level / step.sigma * math.exp(-h * walk.eta)
     return np.float32(kept) * x - np.float32(_alpha(walk, level) * math.expm1(-h * (1 + walk.eta))) * guess
 
 
 def _spread(walk: Walk, length: float) -> float:
-    """How much noise of unit scale comes in over a length of λ."""
+    """Return how much noise of unit scale comes in over a length of λ."""
     return math.sqrt(-math.expm1(-2 * length * walk.eta)) * walk.s_noise
 
 
 def dpmpp_3m_sde(walk: Walk, x: Array) -> Array:
-    """DPM-Solver++ for the stochastic equation with three guesses: a parabola through them in λ."""
+    """Sample with DPM-Solver++ for the stochastic equation with three guesses: a parabola through them in λ."""
     walk = started_inside(walk)
     guesses: list[Array] = []
     lengths: list[float] = []
@@ -114,7 +114,7 @@ def dpmpp_3m_sde(walk: Walk, x: Array) -> Array:
 
 
 def _slope(denoised: Array, guesses: list[Array], lengths: list[float], h: float) -> Array:
-    """How fast the guess changes now, per step: from the last guess, or from the parabola through the last two."""
+    """Return how fast the guess changes now, per step: from the last guess, or from the parabola through the last two."""
     near = lengths[0] / h
     first = (denoised - guesses[0]) / np.float32(near)
     if len(guesses) == 1:
@@ -124,7 +124,7 @@ def _slope(denoised: Array, guesses: list[Array], lengths: list[float], h: float
 
 
 def dpmpp_sde(walk: Walk, x: Array) -> Array:
-    """DPM-Solver++(2S) for the stochastic equation: a look inside each step, both halves with renewed noise."""
+    """Sample with DPM-Solver++(2S) for the stochastic equation: a look inside each step, both halves with renewed noise."""
     walk = started_inside(walk)
     for step in _steps(walk):
         denoised = walk.look(step.number, x)
@@ -139,7 +139,7 @@ def dpmpp_sde(walk: Walk, x: Array) -> Array:
 
 
 def _renewing(walk: Walk, x: Array, guess: Array, step: _Step, part: float) -> Array:
-    """A part of a step as an ancestral one, in σ/α."""
+    """Compute a part of a step as an ancestral one, in σ/α."""
     level = step.level(walk, part)
     alpha = _alpha(walk, level)
     begin, end = step.sigma / _alpha(walk, step.sigma), level / alpha
@@ -150,7 +150,7 @@ def _renewing(walk: Walk, x: Array, guess: Array, step: _Step, part: float) -> A
 
 
 def seeds_2(walk: Walk, x: Array) -> Array:
-    """SEEDS-2 (Gonzalez et al. 2023): an exponential solver with one look inside each step and the noise of both parts."""
+    """Sample with SEEDS-2 (Gonzalez et al. 2023): exponential solver, one look inside each step, the noise of both parts."""
     walk = started_inside(walk)
     for step in _steps(walk):
         denoised = walk.look(step.number, x)
@@ -169,13 +169,13 @@ def seeds_2(walk: Walk, x: Array) -> Array:
 
 
 def _joined_noise(walk: Walk, first: Array, before: float, after: float) -> Array:
-    """The noise of two parts of a step at its end: what came in first has faded meanwhile."""
+    """Draw the noise of two parts of a step at its end: what came in first has faded meanwhile."""
     faded = np.float32(math.exp(-after * walk.eta) * _spread(walk, before))
     return np.asarray(faded * first + np.float32(_spread(walk, after)) * walk.noise(), np.float32)
 
 
 def seeds_3(walk: Walk, x: Array) -> Array:
-    """SEEDS-3: looks at a third and at two thirds of each step."""
+    """Sample with SEEDS-3: looks at a third and at two thirds of each step."""
     walk = started_inside(walk)
     for step in _steps(walk):
         denoised = walk.look(step.number, x)
@@ -200,13 +200,13 @@ def seeds_3(walk: Walk, x: Array) -> Array:
 
 
 def _bent(walk: Walk, step: _Step, part: float) -> float:
-    """What a change of the guess in proportion to λ adds a part of the way along: α·φ₂."""
+    """Return what a change of the guess in proportion to λ adds a part of the way along: α·φ₂."""
     whole = part * step.h * (1 + walk.eta)
     return _alpha(walk, step.level(walk, part)) * (math.expm1(-whole) / whole + 1.0)
 
 
 def exp_heun_2_x0_sde(walk: Walk, x: Array) -> Array:
-    """Heun's method in λ (Zhang and Chen 2023, predicting the picture): the second look is at the end of each step."""
+    """Sample with Heun's method in λ (Zhang and Chen 2023, predicting the picture): the second look is at the end of each step."""
     walk = started_inside(walk)
     for step in _steps(walk):
         denoised = walk.look(step.number, x)
@@ -220,12 +220,12 @@ def exp_heun_2_x0_sde(walk: Walk, x: Array) -> Array:
 
 
 def exp_heun_2_x0(walk: Walk, x: Array) -> Array:
-    """As :func:`exp_heun_2_x0_sde`, without noise."""
+    """Sample as :func:`exp_heun_2_x0_sde`, without noise."""
     return exp_heun_2_x0_sde(replace(walk, eta=0.0), x)
 
 
 def er_sde(walk: Walk, x: Array) -> Array:
-    """ER-SDE-Solver-3 (Cui et al. 2023) with its fifth noise scale, in σ/α."""
+    """Sample with ER-SDE-Solver-3 (Cui et al. 2023) with its fifth noise scale, in σ/α."""
     walk = started_inside(walk)
     old: tuple[Array, float] | None = None
     last_slope: tuple[Array, float] | None = None
@@ -254,12 +254,12 @@ def er_sde(walk: Walk, x: Array) -> Array:
 
 
 def _noise_scale(level: Any) -> Any:
-    """The scale of its noise at a level, or at many."""
+    """Return the scale of its noise at a level, or at many."""
     return level * (np.exp(np.power(level, 0.3)) + 10.0)
 
 
 def sa_solver(walk: Walk, x: Array) -> Array:
-    """In the place of SA-Solver: the stochastic multistep method of the same order, with noise over the middle of the walk only."""
+    """Sample with the stochastic multistep method of SA-Solver's order, in its place; noise only over the middle of the walk."""
     levels = walk.sigmas
     quiet = replace(walk, eta=0.0)
     middle = levels[(levels > 0.2 * levels[0]) & (levels < 0.8 * levels[0])]

@@ -1,4 +1,4 @@
-"""UniPC, the unified predictor-corrector of Zhao et al. 2023, for models that predict the picture.
+"""Sample with UniPC, the unified predictor-corrector of Zhao et al. 2023, for models that predict the picture.
 
 Written in x = picture + σ·noise, where its α is 1 and λ is -log σ. Knows no latents' meaning, no models, no nodes.
 """
@@ -66,7 +66,7 @@ def _ratios(known: list[tuple[float, Array]], target: float) -> list[float]:
 
 
 def _predict(x: Array, known: list[tuple[float, Array]], target: float, scale: Callable[[float], float]) -> tuple[Array, Array]:
-    """The first-order step and the predictor of full order."""
+    """Compute the first-order step and the predictor of full order."""
     sigma, guess = known[-1]
     hh = -math.log(sigma / target)
     base = np.float32(target / sigma) * x - np.float32(math.expm1(hh)) * guess
@@ -82,7 +82,7 @@ def _predict(x: Array, known: list[tuple[float, Array]], target: float, scale: C
 
 
 def _correct(base: Array, known: list[tuple[float, Array]], target: float, scale: Callable[[float], float], ahead: Array) -> Array:
-    """The corrector: the same step once more, knowing the guess at its end."""
+    """Repeat the step as corrector, knowing the guess at its end."""
     sigma, guess = known[-1]
     hh = -math.log(sigma / target)
     ratios = [*_ratios(known, target), 1.0]

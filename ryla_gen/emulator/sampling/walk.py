@@ -53,7 +53,7 @@ class Walk:
         return denoised
 
     def pairs(self) -> list[tuple[int, float, float]]:
-        """Each step: its number, its level, the next level."""
+        """Return each step: its number, its level, the next level."""
         s = self.sigmas
         return [(i, float(s[i]), float(s[i + 1])) for i in range(len(s) - 1)]
 
@@ -108,7 +108,7 @@ def started_inside(walk: Walk) -> Walk:
 
 
 def middle_of(walk: Walk, sigma: float, down: float) -> float:
-    """The level in the middle of an ancestral step, in log-SNR."""
+    """Return the level in the middle of an ancestral step, in log-SNR."""
     if not walk.is_flow:
         return math.sqrt(sigma * down)
     if sigma < 1.0:

@@ -1,4 +1,4 @@
-"""The embedded ComfyUI look-alike: starts, owns and stops the server, its worker and its folders.
+"""Start, own and stop the emulated ComfyUI server, its worker and its folders.
 
 Listens on the loopback unless told otherwise, and refuses requests that a foreign web page makes. Knows no workflow.
 """
@@ -67,7 +67,7 @@ class Emulator:
         allow_hosts: Sequence[str] = (),
         strict: bool | None = None,
     ) -> None:
-        """``folder`` holds input, output, temp and models; without one a temporary folder is made, and removed by ``close``.
+        """Prepare a server. ``folder`` holds input, output, temp and models; a temporary one is made, and removed by ``close``.
 
         ``models`` names the weights that are there (models folder to file names); the files of the weights table otherwise.
         ``models_folder`` holds weights and LoRAs that outlive this server; ``folder/models`` otherwise.
@@ -89,7 +89,7 @@ class Emulator:
         self.stats = Stats()
         self.folder = Path(tempfile.mkdtemp(prefix="ryla-emulator-")) if folder is None else Path(folder)
         self._clean: Callable[[], object] = lambda: None
-        if folder is None:  # also when the process ends without close()
+        if folder is None:  # removes the folder also when the process ends without close()
             self._clean = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         models_at = models_folder or self.folder / "models"
         self.folders = Folders(self.folder / "input", self.folder / "output", self.folder / "temp", models_at)
@@ -190,7 +190,7 @@ class Emulator:
             self._closed = True
         self.queue.close()
         if self._threads:
-            with contextlib.suppress(RuntimeError):  # the loop ended by itself: the server had vanished
+            with contextlib.suppress(RuntimeError):  # the loop ended by itself: a knob made the server vanish
                 self._loop.call_soon_threadsafe(self._stop.set)
             for thread in self._threads:
                 thread.join(STOP_SECONDS)
@@ -233,21 +233,21 @@ class Emulator:
     # What the routes and the worker ask --------------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
-        """ComfyUI's status block."""
+        """Return ComfyUI's status block."""
         return {"exec_info": {"queue_remaining": self.queue.remaining()}}
 
     def next_number(self) -> int:
-        """The place of a new prompt in the queue."""
+        """Return the place of a new prompt in the queue."""
         return next(self._numbers)
 
     def schemas(self, graph: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """Schemas, as they are now, of the classes that a graph uses, and of those that take their place."""
+        """Return the current schemas of the classes that a graph uses, and of their replacements."""
         now = rename_classes(graph, self.catalog.schemas, version=self.comfyui)
         classes = (node.get("class_type") for part in (graph, now) for node in part.values())
         return self.catalog.object_info(name for name in classes if isinstance(name, str))
 
     def schemas_for(self, graph: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], list[str]]:
-        """Schemas by which a graph is judged, and the weights it names that are stood in for."""
+        """Return the schemas to check a graph against, and the weights it names for which the emulator substitutes."""
         schemas = self.schemas(graph)
         if self.strict:
             return schemas, []
@@ -272,7 +272,7 @@ class Emulator:
 
 
 async def _wait_accepted() -> None:
-    """Let connections that were accepted a moment ago become ones that the runner knows, and closes."""
+    """Wait until the runner knows the connections that were accepted a moment ago, so that it closes them."""
     await asyncio.sleep(0)
     taking = [task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__name__", "") == "_accept_connection2"]
     if taking:

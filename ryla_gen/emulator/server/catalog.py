@@ -1,4 +1,4 @@
-"""Which model and input files the emulated server has, and the ``/object_info`` that follows from it.
+"""List which model and input files the emulated server has, and build the ``/object_info`` that follows from them.
 
 Looks at the disk on every question, as ComfyUI does: a new file is seen without a restart. Knows no HTTP and runs nothing.
 """
@@ -63,7 +63,7 @@ _ANNOTATIONS = {" [input]": "input", " [output]": "output", " [temp]": "temp"}
 
 
 def builtin_models() -> dict[str, list[str]]:
-    """The files of the weights table by folder, and the example LoRAs."""
+    """List the files of the weights table by folder, and the example LoRAs."""
     folders: dict[str, list[str]] = {}
     for row in all_weights():
         folders.setdefault(row.folder, []).append(row.name)
@@ -94,7 +94,7 @@ class Catalog:
         more: Mapping[str, dict[str, Any]] | None = None,
         comfyui: str = COMFYUI_VERSION,
     ) -> None:
-        """``builtin``: models folder to file names; ``more``: schemas of node classes beyond the packaged ones of ``comfyui``."""
+        """Build a catalog. ``builtin``: models folder to file names; ``more``: node classes beyond those of ``comfyui``."""
         self.folders = folders
         self.schemas = {**node_schemas(comfyui), **(more or {})}
         self.builtin: dict[str, list[str]] = {}
@@ -102,13 +102,13 @@ class Catalog:
             self.builtin.setdefault(FOLDER_ALIASES.get(folder, folder), []).extend(names)
 
     def model_folders(self) -> list[str]:
-        """Names of all models folders."""
+        """List the names of all models folders."""
         known = {*self.builtin, *FOLDER_OF_INPUT.values(), *FOLDER_OF_NODE.values()}
         on_disk = {path.name for path in self.folders.models.glob("*") if path.is_dir()}
         return sorted(known | {FOLDER_ALIASES.get(name, name) for name in on_disk})
 
     def models(self, folder: str) -> list[str]:
-        """Names of the files in one models folder, with ``/`` between sub-folders."""
+        """List the files in one models folder, with ``/`` between sub-folders."""
         folder = FOLDER_ALIASES.get(folder, folder)
         names = set(self.builtin.get(folder, ()))
         for place in {folder, *(alias for alias, name in FOLDER_ALIASES.items() if name == folder)}:
@@ -117,7 +117,7 @@ class Catalog:
         return sorted(names, key=str.lower)
 
     def object_info(self, classes: Iterable[str] | None = None) -> dict[str, dict[str, Any]]:
-        """Schemas as the server reports them now: all, or those of ``classes`` that exist."""
+        """Return schemas as the server reports them now: all, or those of ``classes`` that exist."""
         wanted = self.schemas if classes is None else [name for name in dict.fromkeys(classes) if name in self.schemas]
         listed: dict[str, list[str]] = {}
         return {name: self._fill_options(name, self.schemas[name], listed) for name in wanted}
@@ -140,7 +140,7 @@ class Catalog:
         return schemas, list(dict.fromkeys(file for inputs in missing.values() for files in inputs.values() for file in files))
 
     def check_upload(self, class_type: str, input_name: str, value: Any) -> str | None:
-        """Say what is wrong with the name of an uploaded file; None when the file is there."""
+        """Check the name of an uploaded file: return what is wrong with it, or None when the file is there."""
         if isinstance(value, str) and value and uploaded_file(self.folders, value):
             return None
         what = {"file": "video", "audio": "audio"}.get(input_name, "image")
@@ -171,7 +171,7 @@ class Catalog:
 
 
 def _unknown_files(node: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Inputs of a node that name a weights file which its list does not have, with the names."""
+    """Yield the inputs of a node that name a weights file which its list does not have, with the names."""
     kind, inputs = node.get("class_type"), node.get("inputs")
     if not isinstance(kind, str) or kind not in schemas or not isinstance(inputs, Mapping):
         return

@@ -1,4 +1,4 @@
-"""Say before a prompt runs what the emulator stands in for, and which nodes it cannot run at all. Pure; runs nothing.
+"""Report before a prompt runs what the emulator substitutes, and which nodes it cannot run at all. Pure; runs nothing.
 
 A stand-in never makes a saved file alone: an emulated sampler must be behind it, or a picture, video or sound that was loaded.
 """
@@ -37,14 +37,14 @@ class NodeCannotRun:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What of a graph is emulated, as far as it is not all."""
+    """The parts of a graph that are substituted or cannot run."""
 
     stood_in: tuple[str, ...]
     """Classes that are stood in for by their types."""
     stops: tuple[NodeCannotRun, ...]
 
     def error(self) -> dict[str, Any]:
-        """The refusal, in the form of ComfyUI's."""
+        """Build the error in ComfyUI's format."""
         named = ", ".join(f"{stop.class_type} (node {stop.node_id})" for stop in self.stops)
         nodes = [{"node_id": stop.node_id, "class_type": stop.class_type, "reason": stop.reason} for stop in self.stops]
         message = "The emulator cannot run this graph"
@@ -52,7 +52,7 @@ class Coverage:
 
 
 def coverage(graph: Graph, schemas: Schemas, outputs: Collection[str], emulated: Collection[str]) -> Coverage:
-    """Look at every node that the outputs need.
+    """Check every node that the outputs need.
 
     Args:
         graph: in API format, valid.
@@ -77,7 +77,7 @@ def coverage(graph: Graph, schemas: Schemas, outputs: Collection[str], emulated:
 
 
 class _Look:
-    """One look at one graph."""
+    """One check of one graph."""
 
     def __init__(self, graph: Graph, schemas: Schemas, emulated: frozenset[str]) -> None:
         self.graph = graph
@@ -103,7 +103,7 @@ class _Look:
         return self._inputs[node_id]
 
     def needs(self, output: str) -> Iterator[str]:
-        """An output node and everything it depends on."""
+        """Yield an output node and everything it depends on."""
         seen = {output}
         todo = [output]
         while todo:
@@ -114,7 +114,7 @@ class _Look:
             seen.update(sources)
 
     def find_unfounded(self, output: str) -> list[str]:
-        """The stand-ins that would make what an output saves, where nothing emulated is behind them."""
+        """Return the stand-ins that would make what an output saves, where nothing emulated is behind them."""
         return [node_id for link in self._carriers(output, -1) for node_id in self._alone(link)]
 
     def _alone(self, link: Sequence[Any]) -> list[str]:
@@ -134,7 +134,7 @@ class _Look:
         return found
 
     def _carriers(self, node_id: str, slot: int) -> list[Any]:
-        """The links that what an output of a node holds may come from."""
+        """Return the links that what an output of a node holds may come from."""
         inputs = self.inputs(node_id)
         if not self.is_stand_in(node_id):
             return [value for value in inputs.values() if is_link(value) and carries(self.types.of_link(value))]
@@ -145,13 +145,13 @@ class _Look:
 
 
 def embeddings_in(graph: Graph) -> list[str]:
-    """Names of the textual inversions that the prompts of a graph ask for."""
+    """List the textual inversions that the prompts of a graph ask for."""
     texts = [value for node in graph.values() for value in (node.get("inputs") or {}).values() if isinstance(value, str)]
     return list(dict.fromkeys(name for text in texts for name in _EMBEDDING.findall(text)))
 
 
 def notices(files: Collection[str], classes: Collection[str]) -> list[dict[str, str]]:
-    """What a result has to say of its stand-ins: ``code`` and ``message`` each.
+    """Describe a result's stand-ins: ``code`` and ``message`` each.
 
     Args:
         files: names of weights, LoRAs and embeddings that the emulator does not know.

@@ -78,7 +78,7 @@ class PromptRun:
             self.hub.send(event, {**data, "prompt_id": self.job.prompt_id}, self.job.client_id)
 
     def note(self, event: str, **data: Any) -> dict[str, Any]:
-        """Put an event with its time into the history's list; returns its data."""
+        """Add an event with its time to the history's list; returns its data."""
         stamped = {"prompt_id": self.job.prompt_id, **data, "timestamp": int(time.time() * 1000)}
         self.messages.append((event, stamped))
         return stamped
@@ -96,7 +96,7 @@ class PromptRun:
         return {**ids, "display_node_id": node_id, "parent_node_id": None, "real_node_id": node_id}
 
     def report(self, value: int, maximum: int, preview: Callable[[], Image] | None) -> None:
-        """Say how far the current node is, with a preview when a client would see it; raises when interrupted."""
+        """Send how far the current node is, with a preview when a client would see it; raises when interrupted."""
         self.stop_if_interrupted()
         client = self.job.client_id
         self._progress(self.current, value, maximum, "running")
@@ -121,7 +121,7 @@ class PromptRun:
             raise NodeInterrupted
 
     def wait(self, seconds: float) -> None:
-        """Do nothing for a while, unless interrupted."""
+        """Wait for a number of seconds, unless interrupted."""
         if seconds > 0:
             self.job.interrupted.wait(seconds)
         self.stop_if_interrupted()
@@ -170,7 +170,7 @@ class PromptRun:
         self._progress(node_id, maximum, maximum, "finished")
 
     def hub_executing(self, node_id: str) -> None:
-        """Say which node runs now, and remember it for a client that comes back."""
+        """Send which node runs now, and keep it for a client that reconnects."""
         self.executor.running_node = (self.job.client_id, node_id)
         self.say("executing", node=node_id, display_node=node_id)
 
@@ -190,13 +190,13 @@ class PromptRun:
         return result
 
     def _stand_in(self, class_type: str, inputs: Mapping[str, Any], values: Mapping[str, Any]) -> NodeResult:
-        from ..nodes.plain_values import stand_in  # here: it brings what nodes need, and the server is up before
+        from ..nodes.plain_values import stand_in  # imported late: it loads what nodes need, and the server is up before
 
         schema = self.schemas[class_type]
         return stand_in(schema, self.types.of_inputs(inputs, schema), values)
 
     def _unneeded_inputs(self, node_id: str, inputs: Mapping[str, Any]) -> Collection[str]:
-        """Inputs whose sources a node does not need, as far as what is computed by now tells."""
+        """Return the inputs whose sources a node does not need, as far as the values computed so far show."""
         emulated = NODES.get(self.job.graph[node_id]["class_type"])
         if emulated is None or emulated.unneeded is None:
             return ()
@@ -215,7 +215,7 @@ class PromptRun:
         literals = {name: value for name, value in inputs.items() if not is_link(value)}
         try:
             return emulated.fingerprint(self.executor.folders, **literals)
-        except (OSError, ValueError) as problem:  # the node itself will say what is wrong; until then it is never cached
+        except (OSError, ValueError) as problem:  # the node itself will raise the error; until then it is never cached
             _log.debug("no fingerprint of node %s: %s", node_id, problem)
             return f"never the same: {time.monotonic_ns()}"
 
@@ -229,7 +229,7 @@ class PromptRun:
     # Ending ------------------------------------------------------------------------------------------------------
 
     def fail(self, error: BaseException) -> None:
-        """Say that a node raised."""
+        """Send that a node raised."""
         node = self.job.graph.get(self.current, {})
         data = self.note(
             "execution_error",
@@ -246,7 +246,7 @@ class PromptRun:
         self.say("execution_error", **data)
 
     def say_interrupted(self) -> None:
-        """Say that the prompt was interrupted: to its client, or to everybody when it has none."""
+        """Send that the prompt was interrupted: to its client, or to all clients when it has none."""
         class_type = self.job.graph.get(self.current, {}).get("class_type", "")
         executed = list(self.executed)
         data = self.note("execution_interrupted", node_id=self.current, node_type=class_type, executed=executed)
@@ -254,7 +254,7 @@ class PromptRun:
         self.hub.send("execution_interrupted", data, self.job.client_id)
 
     def succeed(self) -> None:
-        """Say that everything ran."""
+        """Send that everything ran."""
         data = self.note("execution_success")
         self._end("success")
         self.say("execution_success", timestamp=data["timestamp"])
@@ -300,8 +300,8 @@ class Executor:
 
     def work(self) -> None:
         """Run prompts until the queue is closed. No node can end this thread."""
-        with contextlib.suppress(ImportError):  # the first prompt will say so
-            load_nodes()  # slow, so here: the server answers meanwhile
+        with contextlib.suppress(ImportError):  # the first prompt will raise the error
+            load_nodes()  # slow, so on this thread: the server answers meanwhile
         while (job := self.queue.take()) is not None:
             try:
                 self._run(job)
@@ -310,6 +310,7 @@ class Executor:
             except BaseException:
                 _log.exception("the emulator failed outside of a node")
             self.running_node = None
+            # Before the message below: a client that receives it asks the queue, which must not show the prompt as running.
             self.queue.done()
             if job.client_id is not None:
                 self.hub.send("executing", {"node": None, "prompt_id": job.prompt_id}, job.client_id)
@@ -330,7 +331,7 @@ class Executor:
             run.execute(self._cache)
         except NodeInterrupted:
             run.say_interrupted()
-        except BaseException as error:  # SystemExit too: it would leave a server that answers and never works again
+        except BaseException as error:  # SystemExit too: otherwise the server would answer, but never run a prompt again
             run.fail(error)
         else:
             run.succeed()
@@ -343,7 +344,7 @@ def load_nodes() -> None:
 
 
 def covered_by_emulator(graph: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]], outputs: Collection[str]) -> Coverage:
-    """Say what of a valid graph is emulated; waits until the nodes are loaded."""
+    """Report what of a valid graph is emulated; waits until the nodes are loaded."""
     load_nodes()
     return coverage(graph, schemas, outputs, NODES)
 

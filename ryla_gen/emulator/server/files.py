@@ -1,4 +1,4 @@
-"""Where nodes may read and write: names stay inside their folder, numbers count up. Knows no pictures, no nodes."""
+"""Decide where nodes may read and write: names stay inside their folder, numbers count up. Knows no pictures, no nodes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 
 def inside(folder: Path, name: str) -> Path:
-    """The file ``name`` of ``folder``; a name that leads out of it is refused (ComfyUI would follow it)."""
+    """Return the file ``name`` of ``folder``; refuse a name that leads out of it (ComfyUI would follow it)."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or (path.parts and ":" in path.parts[0]):
         raise ValueError(f"{name!r} is outside its folder: give the name of a file in {folder.name}, without '..' or a leading '/'")
@@ -25,7 +25,7 @@ _ALSO_SHOWN = frozenset({"text/plain", "application/json"})
 
 
 def served_as(name: str) -> tuple[str, dict[str, str]]:
-    """The type and the headers under which a file goes to a browser: whatever might run a script is bytes to be saved.
+    """Return type and headers under which a file goes to a browser: a type that could run a script is sent as a download.
 
     ComfyUI names a few types that are not shown (0.28.2: HTML, XHTML, JavaScript, CSS); here the types that are shown are named.
     """
@@ -41,7 +41,7 @@ def served_as(name: str) -> tuple[str, dict[str, str]]:
 
 
 def content_hash(path: Path) -> str:
-    """A hash of a file's content, remembered while size and time of the file stay the same."""
+    """Hash a file's content; the hash is kept while size and time of the file stay the same."""
     stat = path.stat()
     return _hash_of(path, stat.st_size, stat.st_mtime_ns)
 
@@ -53,7 +53,7 @@ def _hash_of(path: Path, size: int, modified: int) -> str:
 
 
 def next_names(folder: Path, prefix: str, width: int, height: int) -> tuple[Path, str, str, int]:
-    """Where files of a prefix go: folder (made), name without number, subfolder, and the first free number."""
+    """Choose where files of a prefix go: folder (made), name without number, subfolder, and the first free number."""
     prefix = _fill_prefix(prefix, width, height)
     path = PurePosixPath(prefix.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts:

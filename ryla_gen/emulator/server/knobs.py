@@ -1,4 +1,4 @@
-"""Faults that a test may ask a running emulator for, and counts of what happened. Plain data; acts nowhere itself."""
+"""Define the faults that a test may switch on in a running emulator, and its counters. Plain data, no actions."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 
 class OutOfMemoryError(RuntimeError):
-    """What PyTorch raises when the GPU's memory is full, under its name."""
+    """PyTorch's exception for a full GPU memory, under its name."""
 
     __module__ = "torch"
 
 
 @dataclass(slots=True)
 class Knobs:
-    """What should go wrong. Turn them while the server runs; all off by default."""
+    """Switches for faults. Set them while the server runs; all are off by default."""
 
     drop_websocket_after: int | None = None
     """Cut a websocket without a goodbye after it was sent this many messages; once, then the knob is None again."""
@@ -47,7 +47,7 @@ class Knobs:
 
 @dataclass(slots=True)
 class Stats:
-    """What the server counted since it started."""
+    """The server's counters since it started."""
 
     prompts: int = 0
     """Prompts accepted."""

@@ -1,4 +1,4 @@
-"""Which requests a foreign web page makes, directly or under a name that it points here (DNS rebinding). Serves nothing."""
+"""Detect requests of a foreign web page, sent directly or under a name that points here (DNS rebinding). Serves nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...support.control_characters import escape_controls
 
 
 def refusal(headers: Mapping[str, str], names: Collection[str]) -> str:
-    """Say why a request is refused; nothing for one that a program or a page of this server makes.
+    """Return why a request is refused; empty for one that a program or a page of this server makes.
 
     Args:
         headers: the request's.
@@ -35,7 +35,7 @@ def refusal(headers: Mapping[str, str], names: Collection[str]) -> str:
 
 @cache
 def own_names() -> frozenset[str]:
-    """What this machine is called, by itself and in the local network (mDNS): no page of the internet can own such a name."""
+    """Return the names of this machine, its own and those in the local network (mDNS): no page of the internet can own them."""
     own = socket.gethostname().lower()
     return frozenset({"localhost", own, own.partition(".")[0], f"{own.partition('.')[0]}.local"} - {""})
 

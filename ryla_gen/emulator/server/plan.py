@@ -18,7 +18,7 @@ _RANK_OUTPUT, _RANK_FEEDS_OUTPUT, _RANK_OTHER = range(3)
 
 
 def nest_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Inputs as a node gets them: ``resize_type`` and ``resize_type.width`` become one mapping with both in it."""
+    """Nest inputs as a node gets them: ``resize_type`` and ``resize_type.width`` become one mapping with both in it."""
     result: dict[str, Any] = {}
     heads = {name.partition(".")[0] for name in inputs if "." in name}
     for name, value in inputs.items():
@@ -48,6 +48,7 @@ def signatures(graph: Mapping[str, Any], inputs: Mapping[str, Mapping[str, Any]]
         parts = {
             name: ["link", result[value[0]], value[1]] if is_link(value) else ["value", value] for name, value in values.items()
         }
+        # Links are named by what their source computes, not by its id: a graph with other ids finds the same cached results.
         text = json.dumps([graph[node_id]["class_type"], parts, changed(node_id)], sort_keys=True, default=repr)
         result[node_id] = hashlib.sha256(text.encode()).hexdigest()
     return result
@@ -60,7 +61,7 @@ def _sources(values: Mapping[str, Any]) -> Iterator[str]:
 def needed_inputs(
     graph: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]], outputs: list[str]
 ) -> dict[str, dict[str, Any]]:
-    """Converted inputs of every node that ``outputs`` need, ancestors first. No recursion, however deep the graph."""
+    """Convert the inputs of every node that ``outputs`` need, ancestors first. No recursion, however deep the graph."""
     found: dict[str, dict[str, Any]] = {}
     ordered: dict[str, dict[str, Any]] = {}
     stack = [(output, False) for output in reversed(outputs)]
@@ -70,6 +71,7 @@ def needed_inputs(
             ordered[node_id] = found[node_id]
         elif node_id not in found:
             found[node_id] = converted_inputs(graph[node_id], schemas[graph[node_id]["class_type"]])
+            # Seen again after its sources: only then do all of them stand before it in the order.
             stack.append((node_id, True))
             stack.extend((source, False) for source in _sources(found[node_id]) if source not in found)
     return ordered
@@ -77,7 +79,7 @@ def needed_inputs(
 
 @dataclass(slots=True)
 class ExecutionPlan:
-    """Which nodes run, and in which order: outputs as soon as they can, then what feeds an output, then as found.
+    """The nodes that run, and their order: outputs as soon as they can, then what feeds an output, then as found.
 
     Iterate once, after ``find``.
     """
@@ -108,7 +110,7 @@ class ExecutionPlan:
             todo.extend(needed)
 
     def _missing_sources(self, node_id: str) -> set[str]:
-        """Sources that a node still waits for."""
+        """Return the sources that a node still waits for."""
         without = self.unneeded(node_id)
         inputs = {name: value for name, value in self.inputs[node_id].items() if name not in without}
         return {source for source in _sources(inputs) if source not in self.done}
@@ -118,6 +120,7 @@ class ExecutionPlan:
         heapq.heapify(ready)
         while ready:
             node_id = heapq.heappop(ready)[2]
+            # A switch knows its branch only now, when the condition has been computed: it waits again, for that branch.
             if node_id not in self.done and (more := self._missing_sources(node_id)):
                 for other in self._wait(node_id, more):
                     heapq.heappush(ready, self._key(other))
@@ -130,7 +133,7 @@ class ExecutionPlan:
                     heapq.heappush(ready, self._key(other))
 
     def _wait(self, node_id: str, sources: set[str]) -> list[str]:
-        """Let a node wait for sources that it turned out to need; return what can run because of that."""
+        """Make a node wait for sources that it turned out to need; return what can run because of that."""
         known = set(self.found)
         self.blockers[node_id] = sources
         for source in sources:

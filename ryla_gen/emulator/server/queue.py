@@ -1,4 +1,4 @@
-"""Prompts that wait, the one that runs, and the history of those that ran. Thread-safe; knows no HTTP and runs nothing."""
+"""Keep the prompts that wait, the one that runs, and the history. Thread-safe; knows no HTTP and runs nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class QueuedPrompt:
     extra_data: Mapping[str, Any]
     outputs: list[str]
     size: int = 0
-    """Characters of the request that brought it."""
+    """Characters of the request that submitted it."""
     notices: list[dict[str, str]] = field(default_factory=list)
     """What its results say of stand-ins: under ``emulated``, beside the files of each output node."""
     interrupted: threading.Event = field(default_factory=threading.Event)
@@ -36,7 +36,7 @@ class QueuedPrompt:
         return None if client is None else str(client)
 
     def to_data(self) -> list[Any]:
-        """The prompt as ``/queue`` and ``/history`` show it."""
+        """Return the prompt as ``/queue`` and ``/history`` show it."""
         return [self.number, self.prompt_id, self.graph, self.extra_data, self.outputs]
 
 
@@ -53,7 +53,7 @@ class PromptQueue:
         self._closed = False
 
     def remaining(self) -> int:
-        """How many prompts wait or run."""
+        """Count the prompts that wait or run."""
         with self._guard:
             return len(self._pending) + (self._running is not None)
 
@@ -76,7 +76,7 @@ class PromptQueue:
         return job
 
     def done(self) -> None:
-        """The running prompt is over."""
+        """End the running prompt."""
         with self._guard:
             self._running = None
         self._changed()
@@ -106,13 +106,13 @@ class PromptQueue:
             self._changed()
 
     def to_data(self) -> dict[str, Any]:
-        """What ``GET /queue`` answers."""
+        """Return the answer of ``GET /queue``."""
         with self._guard:
             running = [self._running.to_data()] if self._running else []
             return {"queue_running": running, "queue_pending": [job.to_data() for job in self._pending]}
 
     def remember(self, prompt_id: str, entry: dict[str, Any], size: int = 0) -> None:
-        """Put a finished prompt of that many bytes into the history; the oldest ones make room."""
+        """Add a finished prompt of that many bytes to the history; the oldest ones are removed to make room."""
         with self._guard:
             self._drop(prompt_id)
             self._history[prompt_id] = entry
@@ -131,7 +131,7 @@ class PromptQueue:
         self._sizes.pop(prompt_id, None)
 
     def history(self, prompt_id: str | None = None, most: int | None = None, offset: int = -1) -> dict[str, Any]:
-        """What ``GET /history`` answers: one prompt, or the newest ``most`` of all, or ``most`` from ``offset`` on."""
+        """Return the answer of ``GET /history``: one prompt, or the newest ``most`` of all, or ``most`` from ``offset`` on."""
         with self._guard:
             if prompt_id is not None:
                 return {prompt_id: self._history[prompt_id]} if prompt_id in self._history else {}

@@ -1,4 +1,4 @@
-"""ComfyUI's HTTP routes and its websocket, with and without ``/api``. Translates requests; decides nothing about running."""
+"""Serve ComfyUI's HTTP routes and its websocket, with and without ``/api``. Translates requests; decides nothing about running."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Routes:
         self.emulator = emulator
 
     def table(self) -> list[web.RouteDef]:
-        """Every route, each also below ``/api``."""
+        """List every route, each also below ``/api``."""
         get, post = web.get, web.post
         routes = [
             get("/prompt", self.prompt_info),
@@ -75,7 +75,7 @@ class Routes:
     # Prompts -----------------------------------------------------------------------------------------------------
 
     async def prompt_info(self, _request: web.Request) -> web.Response:
-        """How many prompts wait or run."""
+        """Answer how many prompts wait or run."""
         return web.json_response({"exec_info": {"queue_remaining": self.emulator.queue.remaining()}})
 
     async def prompt(self, request: web.Request) -> web.Response:
@@ -91,7 +91,7 @@ class Routes:
             return web.json_response({"error": error, "node_errors": {}}, status=400)
         graph = body["prompt"]
         if not isinstance(graph, dict) or not all(isinstance(node, dict) for node in graph.values()):
-            raise ValueError("the prompt is not a graph in API format")  # ComfyUI stumbles too: 500
+            raise ValueError("the prompt is not a graph in API format")  # ComfyUI fails here too, with 500
         (schemas, unknown), version = self.emulator.schemas_for(graph), self.emulator.comfyui
         verdict = validate(graph, schemas, self.emulator.catalog.check_upload, version=version)
         if verdict.error is not None and verdict.error["type"] == "http_500":
@@ -105,7 +105,7 @@ class Routes:
         job = self._accept(body, graph, verdict.outputs, len(text))
         job.notices = notices([*unknown, *embeddings_in(graph)], covered.stood_in)
         self.emulator.queue.put(job)
-        if knobs.slow_answers:  # else the answer is on its way before the prompt can end, or end us
+        if knobs.slow_answers:  # otherwise the answer is sent before the prompt can end, or end the server
             await asyncio.sleep(knobs.slow_answers)
         node_errors = verdict.node_errors
         if knobs.partial_node_errors:
@@ -123,7 +123,7 @@ class Routes:
         return job
 
     async def queue(self, _request: web.Request) -> web.Response:
-        """What runs and what waits."""
+        """Answer what runs and what waits."""
         return web.json_response(self.emulator.queue.to_data())
 
     async def change_queue(self, request: web.Request) -> web.Response:
@@ -136,7 +136,7 @@ class Routes:
         return web.Response()
 
     async def history(self, request: web.Request) -> web.Response:
-        """Prompts that ran: one, or the newest."""
+        """Answer with prompts that ran: one, or the newest."""
         prompt_id = request.match_info.get("prompt_id")
         most = request.query.get("max_items")
         offset = int(request.query.get("offset", "-1"))
@@ -202,7 +202,7 @@ class Routes:
         kind, subfolder = text.get("type", "input"), text.get("subfolder", "")
         try:
             folder = self._folder(kind, subfolder)
-            target = (folder / name).resolve()  # of "." the folder itself
+            target = (folder / name).resolve()  # "." is the folder itself
         except (web.HTTPForbidden, OSError) as problem:
             raise web.HTTPBadRequest from problem
         if target == folder or not target.is_relative_to(folder):
@@ -213,12 +213,12 @@ class Routes:
     # What the server is ------------------------------------------------------------------------------------------
 
     async def object_info(self, request: web.Request) -> web.Response:
-        """Schemas of all node classes, or of one."""
+        """Answer with the schemas of all node classes, or of one."""
         node = request.match_info.get("node")
         return web.json_response(self.emulator.catalog.object_info(None if node is None else [node]))
 
     async def models(self, request: web.Request) -> web.Response:
-        """Names of the models folders, or of the files in one."""
+        """Answer with the names of the models folders, or of the files in one."""
         folder = request.match_info.get("folder")
         if folder is None:
             return web.json_response(self.emulator.catalog.model_folders())
@@ -228,15 +228,15 @@ class Routes:
         return web.json_response(files)
 
     async def features(self, _request: web.Request) -> web.Response:
-        """What the server can do."""
+        """Answer with the optional features that the server announces."""
         return web.json_response(FEATURES)
 
     async def nothing(self, _request: web.Request) -> web.Response:
-        """An empty list, for what the emulator has none of."""
+        """Answer with an empty list, for what the emulator has none of."""
         return web.json_response([])
 
     async def system_stats(self, _request: web.Request) -> web.Response:
-        """What a health check reads; says plainly that this is the emulator."""
+        """Answer what a health check reads; the answer names this server an emulator."""
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
         system = {
             "os": os.name,
@@ -277,7 +277,7 @@ class Routes:
             hub.remove(socket)
             writer.cancel()
             with contextlib.suppress(asyncio.CancelledError, ConnectionError, RuntimeError):
-                await writer  # what it could not send any more is of no interest: the client is gone
+                await writer  # ignore what could not be sent: the client is gone
         return response
 
     async def _read(self, socket: ClientSocket) -> None:
@@ -345,7 +345,7 @@ def _store(path: Path, data: bytes, overwrite: bool) -> Path:
 
 
 def _preview(path: Path, wish: str) -> tuple[bytes, str]:
-    from PIL import Image  # here, because the server is up before a picture is wanted
+    from PIL import Image  # imported late: the server is up before a picture is needed
 
     form, _, quality = wish.partition(";")
     kind = form if form in _PNG_PREVIEW else "webp"

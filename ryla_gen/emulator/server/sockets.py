@@ -1,7 +1,7 @@
-"""The open websockets and what waits to be sent over each. Lives on the server's event loop; other threads only post.
+"""Keep the open websockets and the messages that wait for each. Runs on the server's event loop; other threads only post.
 
-A reader that is slow or deaf never holds up anybody: each socket has its own bounded queue, previews are dropped first,
-then progress, and a socket that still cannot keep up is cut.
+A reader that is slow, or does not read at all, never delays another client: each socket has a bounded queue, previews are dropped
+first, then progress, and a socket that still cannot keep up is closed.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class ClientSocket:
     def push(self, message: _Message) -> bool:
         """Queue a message; False when the reader is so far behind that the socket must be cut."""
         if message.preview and self.waiting_previews >= MOST_WAITING_PREVIEWS:
+            # The oldest preview goes: only the newest picture is of use to a slow reader.
             oldest = next(item for item in self.waiting if item.preview)
             self.waiting.remove(oldest)
             self._count(oldest, -1)
@@ -75,7 +76,7 @@ class ClientSocket:
         return len(self.waiting) <= MOST_WAITING and self.waiting_bytes <= MOST_WAITING_BYTES
 
     def pop(self) -> _Message:
-        """Take the next message out."""
+        """Remove and return the next message."""
         message = self.waiting.popleft()
         self._count(message, -1)
         return message
@@ -132,11 +133,11 @@ class Hub:
         self._post(_Message(head + _encode(image, form), preview=form == "JPEG"), client_id, metadata)
 
     def listening(self, client_id: str | None) -> bool:
-        """True when a message to this client would be received."""
+        """Whether a message to this client would be received."""
         return bool(self._sockets) if client_id is None else client_id in self._sockets
 
     def wants_preview(self, client_id: str | None) -> bool:
-        """True when a client listens that has taken the earlier previews."""
+        """Whether a client listens that has taken the earlier previews."""
         return any(
             socket.waiting_previews < MOST_WAITING_PREVIEWS and (socket.metadata or self._plain_previews)
             for socket in self._of(client_id)
@@ -151,7 +152,7 @@ class Hub:
     def _post(self, message: _Message, client_id: str | None, metadata: bool | None = None) -> None:
         try:
             self._loop.call_soon_threadsafe(self._deliver, message, client_id, metadata)
-        except RuntimeError:  # the loop is closed: the server is gone, and so is everybody who listened
+        except RuntimeError:  # the loop is closed: the server is gone, and all clients with it
             return
 
     # On the loop -------------------------------------------------------------------------------------------------
@@ -162,7 +163,7 @@ class Hub:
                 socket.abort()
 
     def add(self, socket: ClientSocket) -> None:
-        """Take a socket in; an older one of the same client id goes deaf, as in ComfyUI."""
+        """Add a socket; an older one of the same client id receives nothing any more, as in ComfyUI."""
         self._open.add(socket)
         self._sockets[socket.client_id] = socket
         self._stats.sockets = len(self._open)
@@ -170,6 +171,7 @@ class Hub:
     def remove(self, socket: ClientSocket) -> None:
         """Forget a closed socket."""
         self._open.discard(socket)
+        # A client that reconnected has a newer socket under the same id, which stays.
         if self._sockets.get(socket.client_id) is socket:
             del self._sockets[socket.client_id]
         self._stats.sockets = len(self._open)
@@ -178,6 +180,7 @@ class Hub:
         """Send what waits for one socket until it closes."""
         while True:
             await socket.wake.wait()
+            # Cleared before the queue is read: a message that arrives during a send sets it again.
             socket.wake.clear()
             while socket.waiting:
                 if self._knobs.away:
@@ -193,7 +196,7 @@ class Hub:
                     return
 
     async def close(self) -> None:
-        """Say goodbye to every client."""
+        """Close the websocket of every client."""
         for socket in list(self._open):
             try:
                 await asyncio.wait_for(socket.websocket.close(), 0.5)
@@ -202,7 +205,7 @@ class Hub:
 
 
 def _encode(image: Image, form: Literal["JPEG", "PNG"]) -> bytes:
-    from PIL.PngImagePlugin import PngInfo  # here, because the server is up before a picture is wanted
+    from PIL.PngImagePlugin import PngInfo  # imported late: the server is up before a picture is needed
 
     buffer = io.BytesIO()
     if form == "JPEG":

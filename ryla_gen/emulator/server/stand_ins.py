@@ -1,4 +1,4 @@
-"""Stands in for node classes without an emulation of their own, by the types of their inputs and outputs.
+"""Choose substitutes for node classes without an emulation of their own, by the types of their inputs and outputs.
 
 An output passes on an input of its type; without one it is made from an input of a kindred type, and without that it is plain.
 ``inputs_by_output`` decides from a graph alone, so that the same is known before anything runs. Computes nothing itself.
@@ -44,7 +44,7 @@ def carries(kind: str) -> bool:
 
 
 def types_in(text: Any) -> frozenset[str]:
-    """The types that one entry lists: some inputs take several, written with commas."""
+    """Split the types of one entry: some inputs take several, written with commas."""
     return frozenset(part.strip() for part in text.split(",")) if isinstance(text, str) else frozenset({"COMBO"})
 
 
@@ -57,11 +57,11 @@ class Types:
         self._known: dict[tuple[str, int], str] = {}
 
     def of_link(self, link: Sequence[Any]) -> str:
-        """The type of a node's output."""
+        """Find the type of a node's output."""
         way: dict[tuple[str, int], None] = {}
         place, kind = (str(link[0]), int(link[1])), ""
         while not kind:
-            if place in way:  # a circle, which no valid graph has
+            if place in way:  # a cycle, which no valid graph has
                 kind = "*"
             elif place in self._known:
                 kind = self._known[place]
@@ -72,7 +72,7 @@ class Types:
         return kind
 
     def _look(self, source: str, slot: int) -> tuple[str, tuple[str, int]]:
-        """A type, or the output that it follows from."""
+        """Return a type, or the output that it follows from."""
         node = self.graph[source]
         schema = self.schemas[node["class_type"]]
         kind = str(schema["output"][slot])
@@ -86,7 +86,7 @@ class Types:
         return _type_of(open_ones[0]) if open_ones else "*", (source, slot)
 
     def of_inputs(self, inputs: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, str]:
-        """The type of each input that a graph gives a node, in the schema's order."""
+        """Find the type of each input that a graph gives a node, in the schema's order."""
         specs = input_specs(schema)
         ordered = [*(name for name in specs if name in inputs), *(name for name in inputs if name not in specs)]
         found: dict[str, str] = {}
@@ -108,7 +108,7 @@ def _type_of(literal: Any) -> str:
 
 
 def inputs_by_output(schema: Mapping[str, Any], types: Mapping[str, str]) -> list[tuple[str, ...]]:
-    """Say for each output of a class which inputs it is made from; none for a plain one.
+    """Choose for each output of a class the inputs it is made from; none for a plain one.
 
     Args:
         schema: the class's.
@@ -126,7 +126,7 @@ def inputs_by_output(schema: Mapping[str, Any], types: Mapping[str, str]) -> lis
 def _inputs_for(kind: str, name: str, place: int, types: Mapping[str, str]) -> tuple[str, ...]:
     wanted = types_in(kind)
     same = [given for given, having in types.items() if wanted & types_in(having)]
-    if kind in NUMBERS:  # another number would be a wrong one
+    if kind in NUMBERS:  # only the input of the same name: other numbers mean something else
         return (name,) if name in same else ()
     if kind in TEXTS:
         return (name,) if name in same else tuple(same[:1])

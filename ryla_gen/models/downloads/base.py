@@ -27,12 +27,12 @@ PRIVATE = ".ryla"
 
 
 def distinct(rows: Iterable[Weights]) -> list[Weights]:
-    """The rows without repetition: several workflows share files."""
+    """Remove repeated rows: several workflows share files."""
     return list({row.label: row for row in rows}.values())
 
 
 def target(row: Weights, models: Path) -> Path:
-    """Where the file belongs. Raises InvalidInputError for a name that leaves the folder (rows may come from plug-ins)."""
+    """Return where the file belongs. Raises InvalidInputError for a name that leaves the folder (rows may come from plug-ins)."""
     name = PurePosixPath(row.label)
     if name.is_absolute() or ".." in name.parts or "\\" in str(name):
         raise InvalidInputError(f"The weights name {row.label!r} points outside the models folder.", details={"file": row.label})
@@ -40,12 +40,12 @@ def target(row: Weights, models: Path) -> Path:
 
 
 def part_path(path: Path, identity: str) -> Path:
-    """Temporary name of a file: beside it, so that the rename stays on one filesystem even if a folder is a link to another."""
+    """Return a file's temporary name: beside it, so that the rename stays on one filesystem even if a folder is a link."""
     return path.with_name(f".{path.name}.{identity}.part")
 
 
 def parts_of(path: Path) -> list[Path]:
-    """Every unfinished download of this file, of whatever revision."""
+    """List every unfinished download of this file, of any revision."""
     return sorted(path.parent.glob(f".{glob.escape(path.name)}.*.part"))
 
 
@@ -65,7 +65,7 @@ class FileStatus:
     """What it is, where it was computed."""
 
     def to_data(self) -> PlainData:
-        """The status as plain data."""
+        """Return the status as plain data."""
         return {
             "file": self.row.label,
             "repo": self.row.repo,
@@ -89,7 +89,7 @@ class FileProgress:
     total: int | None
 
     def to_data(self) -> PlainData:
-        """The same as plain data."""
+        """Return the file's progress as plain data."""
         return {"file": self.file, "stage": self.stage, "bytes": self.bytes, "total": self.total}
 
 
@@ -108,7 +108,7 @@ class SyncProgress:
     files: tuple[FileProgress, ...]
 
     def to_data(self) -> PlainData:
-        """The same as plain data."""
+        """Return the progress as plain data."""
         return {
             "bytes": self.bytes,
             "total": self.total,
@@ -120,7 +120,7 @@ class SyncProgress:
 
 @dataclass(frozen=True, slots=True)
 class FileReport:
-    """What a sync did about one file."""
+    """The outcome of a sync for one file."""
 
     row: Weights
     path: Path
@@ -131,7 +131,7 @@ class FileReport:
     error: RylaGenError | None = None
 
     def to_data(self) -> PlainData:
-        """The same as plain data."""
+        """Return the file's report as plain data."""
         return {
             "file": self.row.label,
             "repo": self.row.repo,
@@ -144,7 +144,7 @@ class FileReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a sync did, file by file, in the order of the rows."""
+    """The outcome of a sync, file by file, in the order of the rows."""
 
     files: tuple[FileReport, ...]
     seconds: float
@@ -177,7 +177,7 @@ class Report:
             )
 
     def to_data(self) -> PlainData:
-        """The same as plain data."""
+        """Return the report as plain data."""
         return {
             "ok": self.ok,
             "seconds": self.seconds,

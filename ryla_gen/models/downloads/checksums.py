@@ -58,7 +58,7 @@ class Records:
         """Records put through this object."""
 
     def all(self) -> dict[str, ChecksumRecord]:
-        """Every record by the file's label; empty where nothing was ever recorded."""
+        """Return every record by the file's label; empty where nothing was ever recorded."""
         try:
             data = json.loads(self.path.read_text(encoding="utf-8"))
             return {name: _record(item) for name, item in data["files"].items()}

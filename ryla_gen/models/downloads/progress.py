@@ -1,4 +1,4 @@
-"""Combine the progress of several threads into one picture, shown from the caller's thread. Must not touch files."""
+"""Combine the progress of several threads into one report, sent from the caller's thread. Must not touch files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Line:
 
 
 class Board:
-    """What every file is at."""
+    """The progress of every file."""
 
     def __init__(self, show: Callable[[SyncProgress], None] | None) -> None:
         self._show, self._lock = show, threading.Lock()
@@ -37,12 +37,12 @@ class Board:
         self._shown = float("-inf")
 
     def add(self, name: str, total: int | None) -> None:
-        """One more file, of a known or unknown size."""
+        """Add a file, of a known or unknown size."""
         with self._lock:
             self._lines[name] = _Line("waiting", 0, total)
 
     def stage(self, name: str, stage: Stage, *, bytes: int | None = None, total: int | None = None) -> None:  # noqa: A002 - the field's name
-        """A file passes to another stage; its size may be known only now."""
+        """Set a file's stage; its size may be known only now."""
         with self._lock:
             line = self._lines[name]
             line.stage = stage
@@ -50,7 +50,7 @@ class Board:
             line.bytes = bytes if bytes is not None else line.bytes
 
     def add_bytes(self, name: str, size: int, *, flow: bool = True) -> None:
-        """So many bytes more (or less, when a file begins again); with ``flow`` they count for the speed."""
+        """Add a number of bytes (negative when a file begins again); with ``flow`` they count for the speed."""
         with self._lock:
             self._lines[name].bytes += size
             if flow:
@@ -70,7 +70,7 @@ class Board:
             raise
 
     def show(self, *, last: bool = False) -> None:
-        """Hand the picture to the caller, unless one was handed just before."""
+        """Report the progress to the caller, unless it was reported just before."""
         now = time.monotonic()
         if self._show and (last or now - self._shown >= BEAT):
             self._shown = now

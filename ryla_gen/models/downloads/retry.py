@@ -39,7 +39,7 @@ class CancelToken:
         self._event = threading.Event()
 
     def set(self) -> None:
-        """Ask everything to stop."""
+        """Tell every thread to stop."""
         self._event.set()
 
     def check(self) -> None:

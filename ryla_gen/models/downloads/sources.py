@@ -66,7 +66,7 @@ class Sources:
         self._commits: dict[str, str] = {}
 
     def probe(self, row: Weights, known: str | None) -> Origin:
-        """Ask for size, hash and commit; ``known`` is the commit that an earlier download recorded.
+        """Request size, hash and commit; ``known`` is the commit that an earlier download recorded.
 
         Raises PassingError for what may pass, else NotAuthorizedError, ModelNotFoundError or BackendUnreachableError.
         """
@@ -115,7 +115,7 @@ class Sources:
         asked = {**headers, "Accept-Encoding": "identity"}
         session, patience = get_session(), constants.HF_HUB_DOWNLOAD_TIMEOUT
         with session.stream("GET", url, headers=asked, timeout=patience, follow_redirects=True) as response:
-            if response.status_code >= 400 and response.status_code != 416:  # 416: the caller asked beyond the end, and sees to it
+            if response.status_code >= 400 and response.status_code != 416:  # 416 (beyond the end): the caller handles it
                 raise _RefusedError(response)
             yield response
 
@@ -183,7 +183,7 @@ class Sources:
 
 
 def total_of(response: Any) -> int | None:
-    """Size of the whole file that an answer belongs to, where it says so."""
+    """Return the size of the whole file that an answer belongs to, if the answer has it."""
     total = str(response.headers.get("Content-Range", "")).rpartition("/")[2]
     if not total and response.status_code == 200:
         total = str(response.headers.get("Content-Length", ""))
@@ -195,6 +195,6 @@ def _details(row: Weights, revision: str | None) -> PlainData:
 
 
 def with_details(error: RylaGenError, row: Weights) -> RylaGenError:
-    """The error, saying which file of which repository it is about where it did not yet."""
+    """Add to the error which file of which repository it is about, if it does not say so yet."""
     error.details = {**_details(row, row.revision), **error.details}
     return error

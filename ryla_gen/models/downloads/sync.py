@@ -85,7 +85,7 @@ class _Sync:
         return plan
 
     def _takes(self, plan: TransferPlan) -> bool:
-        """True if the file on disk is the expected one (by sha256; by size when no hash is published)."""
+        """Whether the file on disk is the expected one (by sha256; by size when no hash is published)."""
         self.board.stage(plan.row.label, "checking", total=plan.size)
         actual = sha256_of(plan.path, lambda size: self.board.add_bytes(plan.row.label, size), self.stop)
         size = plan.path.stat().st_size
@@ -99,8 +99,9 @@ class _Sync:
         row, began = plan.row, time.monotonic()
         try:
             with self.records.lock(row.label, self.stop):
+                # Looked at again under the lock: several syncs share the work.
                 found = self.look(row)
-                if found.state == "present":  # another process was faster
+                if found.state == "present":  # another process did it first
                     self._settle(row, "already", found.bytes)
                     return FileReport(row, plan.path, "already", 0, time.monotonic() - began)
                 arrived, outcome = self._arrive(plan)
@@ -125,6 +126,7 @@ class _Sync:
 
     def _record(self, plan: TransferPlan, arrived: Arrived) -> None:
         row, origin = plan.row, plan.origin
+        # The record says who vouched for the hash: the table, the hub, or only the first download.
         source = "table" if row.sha256 else "hub" if origin.sha256 else "first"
         self.records.put(
             row, ChecksumRecord(row.repo, origin.commit, row.file, arrived.bytes, arrived.sha256, source, now()), self.stop
@@ -157,12 +159,13 @@ def _room(plans: Iterable[TransferPlan]) -> None:
     for plan in plans:
         place = next(folder for folder in plan.path.parents if folder.exists())
         device = place.stat().st_dev
+        # What an earlier sync left needs no room again.
         begun = plan.part.stat().st_size if plan.part.exists() else 0
         needs[device] += max((plan.size or 0) - begun, 0)
         places[device] = place
     for device, need in needs.items():
         disk = shutil.disk_usage(places[device])
-        if disk.total and need + MARGIN > disk.free:  # some network volumes say 0 of everything
+        if disk.total and need + MARGIN > disk.free:  # some network volumes report 0 for all sizes
             message = f"{places[device]} has {format_bytes(disk.free)} free, and the downloads need {format_bytes(need)} more."
             hint = "Free some space, choose another folder, or sync fewer workflows. Nothing was downloaded."
             raise StorageFailedError(message, hint, {"needed": need, "free": disk.free, "folder": str(places[device])})
@@ -181,7 +184,7 @@ def sync(
     endpoint: str | None = None,
     github: str = GITHUB,
 ) -> Report:
-    """Bring every file that is missing, half there or wrong into a models folder, verified by size and sha256.
+    """Download every file that is missing, incomplete or wrong into a models folder, verified by size and sha256.
 
     A file is continued where an earlier sync stopped, even one that was killed; under its own name it appears whole or not at all.
     A hash that is not published is recorded at the first download and held to afterwards. Files that are in place cost no request.

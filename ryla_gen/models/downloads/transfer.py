@@ -82,19 +82,19 @@ class Part:
         self._took(block, True)
 
     def restart(self) -> None:
-        """Throw away what is there."""
+        """Discard what is there."""
         self._moved(-self.size, False)
         self._file.seek(0)
         self._file.truncate()
         self._digest, self.size = hashlib.sha256(), 0
 
     def seal(self) -> str:
-        """Bring everything to the disk and say the hash."""
+        """Flush everything to the disk and return the hash."""
         os.fsync(self._file.fileno())
         return self._digest.hexdigest()
 
     def close(self) -> None:
-        """Let go of the file; what is in it stays for the next time."""
+        """Close the file; its content stays for the next time."""
         self._file.close()
 
 
@@ -102,7 +102,7 @@ def fetch(plan: TransferPlan, sources: Sources, moved: Moved, tries: int, stop: 
     """Download one file, verify it, put it in place. The caller holds the file's lock.
 
     Args:
-        plan: What to bring.
+        plan: The file to download.
         sources: Where from.
         moved: Told of every piece.
         tries: Passing faults in a row, without a byte in between, before giving up.
@@ -114,16 +114,19 @@ def fetch(plan: TransferPlan, sources: Sources, moved: Moved, tries: int, stop: 
 
     """
     try:
+        # Parts of other revisions can never be completed any more: they only take room.
         for old in set(parts_of(plan.path)) - {plan.part}:
             old.unlink(missing_ok=True)
         part = Part(plan.part, moved, stop)
         try:
+            # The part is hashed again instead of trusting a stored state: it may have been cut off in the middle of a write.
             begun = part.reread()
             patiently(lambda: _stream(plan, sources, part), lambda: part.received, tries, stop)
             digest = part.seal()
         finally:
             part.close()
         _check(plan, part.size, digest)
+        # Only after the check: under its own name a file is always whole and verified.
         plan.part.replace(plan.path)
     except OSError as error:
         raise _storage(plan, error) from error
@@ -139,13 +142,14 @@ def _stream(plan: TransferPlan, sources: Sources, part: Part) -> None:
         return  # complete already: the last process died between the last byte and the rename
     with sources.open(plan.row, plan.origin, part.size) as response:
         start = str(response.headers.get("Content-Range", "")).removeprefix("bytes ").partition("-")[0]
+        # Some servers ignore a range and send the file from its beginning (200): then what is there is dropped, not appended to.
         if part.size and (response.status_code != 206 or start != str(part.size)):
             part.restart()
-            if response.status_code != 200:  # 206 of another place, or 416: beyond the end
+            if response.status_code != 200:  # 206 with another range, or 416 (beyond the end)
                 raise PassingError(BackendUnreachableError(f"The server sent a different part of {plan.row.label} than requested."))
         said = total_of(response)
         if said is not None and size is not None and said != size:
-            raise _wrong_size(plan, said)  # before the first byte of a file that cannot be right
+            raise _wrong_size(plan, said)  # refuse before the first byte of a file that has the wrong size
         size = size if size is not None else said
         for block in response.iter_bytes():
             part.write(block)
@@ -180,19 +184,21 @@ def adopt(plan: TransferPlan, cache: Path, moved: Callable[[int], None], stop: C
 
     Linked where that is possible, so that it is on disk once, else copied; the cache itself is left as it is.
     """
+    # Without a published hash a blob in the cache cannot be identified.
     if plan.sha256 is None:
         return None
     blob = cache / f"models--{plan.row.repo.replace('/', '--')}" / "blobs" / plan.sha256
     try:
         if not blob.is_file() or sha256_of(blob, moved, stop) != plan.sha256:
             return None
-    except OSError:  # a cache that cannot be read is as good as none
+    except OSError:  # a cache that cannot be read is treated as missing
         return None
     source, fresh = blob.resolve(), part_path(plan.path, "cache")
     try:
         fresh.parent.mkdir(parents=True, exist_ok=True)
         fresh.unlink(missing_ok=True)
         try:
+            # Linked under a temporary name first, so that the rename replaces an old file in one step.
             os.link(source, fresh)
         except OSError:  # another filesystem, or one without links
             shutil.copyfile(source, fresh)

@@ -1,4 +1,4 @@
-"""Look at a models folder: what is there, what is missing, what is wrong. Must not download."""
+"""Check a models folder: what is there, what is missing, what is wrong. Must not download."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HASHERS = 2
 
 
 def look(row: Weights, models: Path, record: ChecksumRecord | None) -> FileStatus:
-    """One file by size and recorded hash, without reading it."""
+    """Check one file by size and recorded hash, without reading it."""
     path = target(row, models)
     held = record if record is not None and record.holds(row) else None
     sha256 = row.sha256 or (held.sha256 if held else None)
@@ -43,7 +43,7 @@ def look(row: Weights, models: Path, record: ChecksumRecord | None) -> FileStatu
 
 
 def status(rows: Iterable[Weights], models: Path) -> list[FileStatus]:
-    """Say in which state each file is, by its size and by the hash recorded when it came; hashes nothing, so it is fast.
+    """Return the state of each file, by its size and by the hash recorded at its download; hashes nothing, so it is fast.
 
     Args:
         rows: The files to look for; repetitions are dropped.
@@ -107,5 +107,5 @@ def verify(rows: Iterable[Weights], models: Path, progress: Callable[[SyncProgre
 
 
 def now() -> str:
-    """Say what time it is, as records keep it."""
+    """Return the current time, as records keep it."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -30,7 +30,7 @@ Kind = Literal["stored", "plain", "broken"]
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What lora.json says of a LoRA."""
+    """The contents of a LoRA's lora.json."""
 
     id: str
     file: str
@@ -50,7 +50,7 @@ class Card:
         return f"{self.id}/{self.file}"
 
     def to_data(self) -> PlainData:
-        """The card as lora.json holds it."""
+        """Return the card as lora.json holds it."""
         return {**asdict(self), "trigger_words": list(self.trigger_words)}
 
 
@@ -76,7 +76,7 @@ class Stored:
     """What is wrong with a broken one."""
 
     def to_data(self) -> PlainData:
-        """The same as plain data: a row of ``lora list --json``."""
+        """Return a row of ``lora list --json`` as plain data."""
         card = self.card
         return {
             "id": self.id,
@@ -127,7 +127,7 @@ class LoraStore(Protocol):
         ...
 
     async def put(self, source: Path, path: str, sha256: str, moved: Moved) -> None:
-        """Bring a file there, whole or not at all; what an interrupted try left is used where that is possible."""
+        """Store a file, whole or not at all; an interrupted attempt is continued where that is possible."""
         ...
 
     async def write(self, path: str, data: bytes) -> None:
@@ -139,7 +139,7 @@ class LoraStore(Protocol):
         ...
 
     async def in_use(self) -> Collection[str]:
-        """Paths that jobs which wait or run name."""
+        """Return the paths that waiting or running jobs name."""
         ...
 
 
@@ -183,7 +183,7 @@ def nearest_id(text: str) -> str:
 
 
 def not_found(lora_id: str, place: str) -> LoraNotFoundError:
-    """The error for an id that a store does not have."""
+    """Return the error for an id that a store does not have."""
     hint = f"Store it: ryla-gen lora push FILE --id {lora_id}. See what is stored: ryla-gen lora list"
     return LoraNotFoundError(f"There is no LoRA {lora_id!r} in {place}.", hint, {"lora_id": lora_id})
 

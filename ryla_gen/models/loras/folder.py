@@ -68,7 +68,7 @@ class FolderStore:
         await self._thread(lambda: self._remove(paths))
 
     async def in_use(self) -> Collection[str]:
-        """Paths that jobs which wait or run name."""
+        """Return the paths that waiting or running jobs name."""
         return await self._in_use() if self._in_use is not None else ()
 
     async def _thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -102,7 +102,7 @@ class FolderStore:
         if stop.is_set():
             return  # the copy was canceled; what is there stays for the next time
         if copied != sha256:
-            # What lay there was of another content after all, or the source changed: once more from the beginning.
+            # The partial file had another content, or the source changed: copy once more from the beginning.
             moved(-part.stat().st_size)
             part.unlink()
             if _copy(source, part, moved, stop) != sha256:

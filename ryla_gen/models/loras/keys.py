@@ -1,4 +1,4 @@
-"""Tell from the names of a LoRA's tensors which base model it was made for, and which of them a model takes.
+"""Detect from the names of a LoRA's tensors which base model it was made for, and which of them a model takes.
 
 The names are facts of the tools that write them (kohya's sd-scripts, diffusers and PEFT, ai-toolkit, SimpleTuner, OneTrainer,
 XLabs, DiffSynth) and of what ComfyUI's loader looks for.
@@ -81,7 +81,7 @@ _DEEP = rf"(?:(?:down|up)_blocks{_NUMBER}|mid_block{_DOT})attentions{_NUMBER}tra
 """SDXL's transformers are up to ten layers deep, those of SD 1 and 2 one."""
 
 _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    # The first that fits decides for the key. What is told apart by one detail stands before what it resembles.
+    # The first match decides for a key, so a pattern with one distinguishing detail stands before the one it resembles.
     ("hunyuan", re.compile(_HUNYUAN)),
     ("flux2", re.compile(_FLUX2)),
     ("flux", re.compile(rf"^{_PLAIN}(?:{_FLUX_DOUBLE}|{_FLUX_SINGLE})|single_transformer_blocks{_NUMBER}|^{_XLABS}")),
@@ -118,7 +118,7 @@ def is_lora(header: Header) -> bool:
 
 
 def base_of(header: Header) -> str | None:
-    """Tell the base model that a LoRA was made for: a key of ``NAMES``; None when neither its keys nor its metadata tell.
+    """Detect the base model that a LoRA was made for: a key of ``NAMES``; None when neither its keys nor its metadata tell.
 
     The names of the tensors decide; widths tell apart what shares names; metadata, which anybody may write, comes last.
     """
@@ -134,7 +134,7 @@ def base_of(header: Header) -> str | None:
 
 
 def _by_width(header: Header, found: str | None) -> str | None:
-    """Look at the widths where names are shared: SD 1 and SDXL in diffusers' names, FLUX.1 and FLUX.2."""
+    """Compare the tensors' widths where names are shared: SD 1 and SDXL in diffusers' names, FLUX.1 and FLUX.2."""
     if found not in (None, "flux", "sdxl"):
         return None
     kind, pattern = ("flux", _FLUX_QUERY) if found == "flux" else ("cross", _CROSS)

@@ -51,7 +51,7 @@ Outcome = Literal["pushed", "already"]
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What a push did."""
+    """The result of a push."""
 
     card: Card
     outcome: Outcome
@@ -62,13 +62,13 @@ class Pushed:
     """Older contents of the same id that were removed."""
 
     def to_data(self) -> PlainData:
-        """The same as plain data."""
+        """Return the push as plain data."""
         return {**self.card.to_data(), "outcome": self.outcome, "sent": self.sent, "removed": list(self.removed)}
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a verification found."""
+    """The result of a verification."""
 
     stored: Stored
     sha256: str | None
@@ -81,7 +81,7 @@ class Verified:
         return not self.problems
 
     def to_data(self) -> PlainData:
-        """The same as plain data."""
+        """Return the verification as plain data."""
         return {**self.stored.to_data(), "ok": self.ok, "actual_sha256": self.sha256, "problems": list(self.problems)}
 
 
@@ -218,7 +218,7 @@ class Library:
         if used:
             text = f"A waiting or running job on the server uses {', '.join(sorted(used))}."
             raise StorageFailedError(text, "Wait for it, or cancel it: ryla-gen jobs list", {"lora_id": lora_id})
-        # The card first: from then on no reader begins with the content.
+        # The card first: without it no new reader starts on the content.
         cards = [path for path in paths if path.endswith(f"/{CARD}")]
         await self.store.remove(cards)
         await self.store.remove([path for path in paths if path not in cards])
@@ -233,7 +233,9 @@ class Library:
                 await self.store.put(incoming.path, card.path, card.sha256, counter.add)
                 sent = card.bytes
             data = json.dumps(card.to_data(), indent=1).encode() + b"\n"
+            # The card last: readers follow it, so it must never name content that is not there yet.
             await self.store.write(f"{card.id}/{CARD}", data)
+            # Checked after the card is written: a concurrent push may have removed the content as outdated in between.
             have = {entry.path: entry.bytes for entry in await self.store.entries()}
             if have.get(card.path) == card.bytes:
                 show(Transfer("sending", card.bytes, card.bytes))
@@ -248,9 +250,10 @@ class Library:
         old = [path for path in old if path not in (card.path, now.path if now else "")]
         try:
             used = await self.store.in_use() if old else ()
+            # A waiting or running prompt that names the file would fail without it.
             gone = tuple(path for path in old if path not in used)
             await self.store.remove(gone)
-        except RylaGenError as error:  # the push itself is done; the next one clears up
+        except RylaGenError as error:  # the push itself is done; the next one removes old contents
             log.warning("older contents of %s stay: %s", card.id, error.message)
             return ()
         return gone
@@ -313,7 +316,7 @@ class _Counter:
 
 
 def _id_of(path: str) -> str | None:
-    """The LoRA that a file makes known: a card, or a plain file; contents alone make none known."""
+    """Return the id of the LoRA that a file stands for: a card, or a plain file; None for content without a card."""
     folder, _, name = path.rpartition("/")
     lora_id = folder if name == CARD else "" if folder else name.removesuffix(SUFFIX) if name.endswith(SUFFIX) else ""
     return lora_id if LORA_ID.fullmatch(lora_id) else None
@@ -335,7 +338,7 @@ def _require_usable(stored: Stored) -> None:
 
 
 def _target(target: Path, lora_id: str, *, overwrite: bool) -> Path:
-    """The file that a pull writes; a folder gets one of the LoRA's name."""
+    """Return the file that a pull writes; in a folder, one of the LoRA's name."""
     try:
         target = target.expanduser()
         target = target / f"{lora_id}{SUFFIX}" if target.is_dir() else target

@@ -47,7 +47,7 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class PushOptions:
-    """What the caller says of the LoRA instead of, or besides, what the file tells."""
+    """The caller's statements about the LoRA, which override or complete what the file tells."""
 
     base: str | None = None
     trigger_words: tuple[str, ...] = ()
@@ -84,7 +84,7 @@ def hub_row(source: str) -> Weights:
 
 
 def hub_hash(source: str, token: str | None) -> str | None:
-    """Ask the hub for a file's sha256; None where it does not say.
+    """Request a file's sha256 from the hub; None where it has none.
 
     Raises:
         RylaGenError: the file is not there, is gated, or the hub does not answer.
@@ -97,7 +97,7 @@ def hub_hash(source: str, token: str | None) -> str | None:
 
 
 def hub_checked(source: str, token: str | None, base: str | None) -> None:
-    """Look at a file's header on the hub, before the whole is downloaded.
+    """Check a file's header on the hub, before the whole file is downloaded.
 
     Args:
         source: its address.
@@ -127,7 +127,7 @@ def hub_checked(source: str, token: str | None, base: str | None) -> None:
 
 
 class _Stream:
-    """Bytes that come in pieces, as a file; hung up when enough was read."""
+    """A file made of bytes that arrive in pieces; the connection is closed when enough was read."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
@@ -143,7 +143,7 @@ class _Stream:
 
 @contextmanager
 def on_disk(source: str, folder: Path, token: str | None, show: Show) -> Iterator[Path]:
-    """Have a source on this disk: a file where it is, one of the hub downloaded, and removed again when all went well.
+    """Provide a source on this disk: a local file where it is, a hub file downloaded, and removed again after success.
 
     Args:
         source: a path, or an address on the hub.
@@ -175,7 +175,7 @@ def on_disk(source: str, folder: Path, token: str | None, show: Show) -> Iterato
 
 
 def hub_cache() -> Path | None:
-    """The hub cache of this machine, if it has one: what lies there is not downloaded again."""
+    """Return the hub cache of this machine, if it has one: what is there is not downloaded again."""
     home = Path(os.environ.get("HF_HOME") or Path("~/.cache/huggingface").expanduser())
     cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
     return cache if cache.is_dir() else None
@@ -270,5 +270,5 @@ def sha256_of(path: Path, moved: Callable[[int], None]) -> str:
 
 
 def words_of(words: Iterable[str] | str) -> tuple[str, ...]:
-    """Several trigger words, or one."""
+    """Return several trigger words, or one, as a tuple."""
     return (words,) if isinstance(words, str) else tuple(words)

@@ -27,12 +27,12 @@ def trigger_words(metadata: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def clean_words(words: Iterable[str]) -> tuple[str, ...]:
-    """Words that may be shown and stored: on one line, without control characters, none twice."""
+    """Clean words for showing and storing: on one line, without control characters, without repetition."""
     return _distinct(words)
 
 
 def _split(text: str) -> list[str]:
-    """A phrase as it stands; a JSON list as its items."""
+    """Return a phrase as it stands; a JSON list as its items."""
     try:
         found = json.loads(text) if text.lstrip().startswith("[") else text
     except (ValueError, RecursionError):
@@ -49,7 +49,7 @@ def _most_frequent(text: str) -> list[str]:
 
 
 def _favourite(folder: str, tags: Any) -> str:
-    """The most frequent tag of a folder; where there is none, what the folder is called."""
+    """Return the most frequent tag of a folder; where there is none, the folder's name."""
     counted = {str(tag): count for tag, count in tags.items() if type(count) is int} if isinstance(tags, dict) else {}
     return max(counted, key=lambda tag: counted[tag]) if counted else _REPEATS.sub("", folder)
 

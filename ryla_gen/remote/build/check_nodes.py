@@ -1,4 +1,4 @@
-"""Boots ComfyUI in the image and fails the build unless every node class that the family's graphs use is registered.
+"""Start ComfyUI in the image and fail the build unless every node class that the family's graphs use is registered.
 
 A node pack whose import fails is only a line in ComfyUI's log; here it ends the build. Standard library only.
 """
@@ -49,7 +49,7 @@ def free_port() -> int:
 
 
 def main(arguments: list[str]) -> None:
-    """``check_nodes.py "COMMAND with {port}" CLASS…``: boot, look, end."""
+    """Run ``check_nodes.py "COMMAND with {port}" CLASS…``: start the server, compare its node classes, stop it."""
     command, *wanted = arguments
     port = free_port()
     with tempfile.TemporaryFile() as log:

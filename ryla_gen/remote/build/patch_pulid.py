@@ -1,4 +1,4 @@
-"""Mends ComfyUI_PuLID_Flux_ll for ComfyUI from 0.3.67 on, whose sampler calls wrappers with a new keyword, ``latent_shapes``.
+"""Patch ComfyUI_PuLID_Flux_ll for ComfyUI from 0.3.67 on, whose sampler calls wrappers with a new keyword, ``latent_shapes``.
 
 The pack's two outer-sample wrappers take no keyword they do not know. Both get ``**kwargs`` and pass it on. The edit is exact: when
 the text is not the one of the pinned commit, nothing is written and the build fails. Standard library only.
@@ -19,8 +19,8 @@ EDITS = (
 """The end of both signatures, and of both calls: what is there, and what has to be there."""
 
 
-def mended(text: str) -> str:
-    """Return the mended source.
+def patched(text: str) -> str:
+    """Return the patched source.
 
     Raises:
         SystemExit: it is not the source that this edit was made for.
@@ -56,14 +56,14 @@ def check(text: str) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """``patch_pulid.py FOLDER`` mends the pack in place, ``patch_pulid.py --check FOLDER`` looks only."""
+    """Patch the pack in place (``patch_pulid.py FOLDER``), or only check it (``patch_pulid.py --check FOLDER``)."""
     *flags, folder = arguments
     path = Path(folder) / FILE
     text = path.read_text(encoding="utf-8")
     if "--check" in flags:
         check(text)
     else:
-        path.write_text(mended(text), encoding="utf-8")
+        path.write_text(patched(text), encoding="utf-8")
     sys.stdout.write(f"{path}: both wrappers take latent_shapes\n")
 
 

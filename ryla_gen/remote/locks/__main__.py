@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def check(images: Sequence[str]) -> int:
-    """Say which locks are not what they would be made from today; 1 when there is one."""
+    """Print which locks are out of date; return 1 when there is one."""
     stale = [image for image in images if not fresh(image)]
     for image in images:
         sys.stdout.write(f"{image}: {'stale' if image in stale else 'made from the pins as they are'}\n")

@@ -1,4 +1,4 @@
-"""Prompts for evaluations that name none of their own: a person in several scenes, so that a face has something to hold against."""
+"""Provide prompts for evaluations that name none of their own: a person in several scenes, so that faces can be compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From requested to completed, by workflow, as the journal tells it. Reads records; opens no file and runs nothing."""
+"""Count requests from start to completion, by workflow, from the journal. Reads records; opens no file and runs nothing."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Stage:
 
 @dataclass(slots=True)
 class _Counts:
-    """What is counted of one workflow, or of all."""
+    """The counts of one workflow, or of all."""
 
     requested: int = 0
     emulated: int = 0

@@ -20,7 +20,7 @@ NO_FACE = "On the emulator, similarity does not measure a model: its faces are d
 
 @dataclass(slots=True)
 class Evaluation:
-    """Trials as they come in, and what they mean so far."""
+    """Trials as they come in, and the statistics so far."""
 
     kind: Kind
     workflow: str
@@ -98,7 +98,7 @@ class Evaluation:
         return 60 * self.files / self.wall if self.wall and self.files else None
 
     def times(self, *, cold: bool) -> dict[str, Spread]:
-        """Seconds of cold or of warm runs that succeeded: in all, on the GPU, and until the server was up."""
+        """Measure the seconds of cold or of warm runs that succeeded: in all, on the GPU, and until the server was up."""
         found = [trial for trial in self.trials if trial.ok and trial.cold is cold]
         return {
             "seconds": spread([trial.seconds for trial in found]),
@@ -107,7 +107,7 @@ class Evaluation:
         }
 
     def remarks(self) -> list[str]:
-        """What a reader should know about the numbers."""
+        """List what a reader should know about the numbers."""
         said = [self.stopped] if self.stopped else []
         if self.emulated:
             said.append(NO_FACE if self.kind == "consistency" else EMULATED)

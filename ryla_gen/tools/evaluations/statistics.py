@@ -1,4 +1,4 @@
-"""The arithmetic of evaluations: shares with their uncertainty, percentiles. Pure; knows no job."""
+"""Calculate an evaluation's statistics: shares with their uncertainty, percentiles. Pure; knows no job."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Z_95 = 1.959963984540054
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A share of successes, and within what it lies with 95 % confidence."""
+    """A share of successes, with its 95 % confidence interval."""
 
     of: int
     """How many were tried."""
@@ -58,7 +58,7 @@ def percentile(values: Sequence[float], share_below: float) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How measured values are spread."""
+    """The distribution of measured values."""
 
     count: int
     mean: float | None

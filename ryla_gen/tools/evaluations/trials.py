@@ -1,4 +1,4 @@
-"""One run of a workflow as an evaluation sees it, and many of them, a few at a time. Judges nothing and prints nothing."""
+"""Run a workflow once as an evaluation sees it, or many times, a few at a time. Judges nothing and prints nothing."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class TrialOptions:
-    """How runs are made."""
+    """The options of the runs."""
 
     in_flight: int = 1
     """Maximum number of jobs in progress at once."""
@@ -123,7 +123,7 @@ async def _trial(client: AsyncClient, index: int, workflow: Workflow, how: Trial
 
 
 def _finished(told: Trial, generation: Generation, how: TrialOptions) -> Trial:
-    """What takes a moment, after the clock was stopped and beside the event loop."""
+    """Complete a trial with what takes a moment, after the clock was stopped and outside the event loop."""
     first = generation.output
     similarity = generation.face_similarity
     try:
@@ -132,7 +132,7 @@ def _finished(told: Trial, generation: Generation, how: TrialOptions) -> Trial:
     except RylaGenError as error:
         if error.code != "face_not_found":
             raise
-        told = replace(told, code=error.code, message=error.message)  # made, and shows no face: no similarity
+        told = replace(told, code=error.code, message=error.message)  # the picture is made but shows no face: no similarity
     return replace(
         told,
         seed=generation.seed,

@@ -1,4 +1,4 @@
-"""The gallery: the pictures and videos of a folder, and what made them, as one page that opens from disk.
+"""Make a gallery: the pictures and videos of a folder, and what made them, as one page that opens from disk.
 
 Reads files and the journal, writes one HTML file. Starts no server, sends nothing, copies no picture.
 """

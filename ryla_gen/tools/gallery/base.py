@@ -1,4 +1,4 @@
-"""One picture or video of a gallery, with what made it. Plain values that are safe to show; opens no file."""
+"""Define one picture or video of a gallery, with what made it. Plain values that are safe to show; opens no file."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class GalleryItem:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What was found in a folder."""
+    """The files found in a folder."""
 
     folder: Path
     items: tuple[GalleryItem, ...] = ()

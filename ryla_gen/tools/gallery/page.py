@@ -1,4 +1,4 @@
-"""Writes a collection as one HTML page: data, style and script inside, pictures by link. Reads no picture."""
+"""Write a collection as one HTML page: data, style and script inside, pictures by link. Reads no picture."""
 
 from __future__ import annotations
 
@@ -82,12 +82,12 @@ def _part(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """What the page's own policy lets run: this text and no other, whatever a prompt tries."""
+    """Hash a script for the page's policy, which then runs this text and no other, whatever a prompt contains."""
     return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _embed(data: Any) -> str:
-    """JSON that cannot end the element that holds it."""
+    """Encode JSON that cannot end the element that holds it."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

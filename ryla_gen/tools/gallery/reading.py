@@ -1,4 +1,4 @@
-"""Finds the pictures and videos of a folder and what made them: their own notes, and the journal. Changes nothing."""
+"""Find the pictures and videos of a folder and what made them: their own notes, and the journal. Changes nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ... import media
 from ...errors import InvalidInputError, RylaGenError
 from ...graphs.graph_file import graph_texts
 from ...history import History, Record
-from ...history.base import instant
+from ...history.base import to_timestamp
 from ...results import METADATA_KEY
 from .base import Collection, GalleryItem, visible_fields, whole, words
 from .rerun import again
@@ -30,12 +30,12 @@ _JOB = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def collect(folder: Path, history: History, *, since: str | datetime | None = None) -> Collection:
-    """Look through a folder and the folders in it; hidden ones, and links to folders, are left out.
+    """Search a folder and the folders in it; hidden ones, and links to folders, are left out.
 
     Args:
         folder: where the files are.
         history: the journal, for times and costs.
-        since: only what was made then or later: an instant, or how long ago, such as ``7d``.
+        since: only what was made then or later: a date and time, or how long ago, such as ``7d``.
 
     Raises:
         InvalidInputError: there is no such folder, or ``since`` is not a valid date or time.
@@ -45,7 +45,7 @@ def collect(folder: Path, history: History, *, since: str | datetime | None = No
     if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir() raises for a name that is too long
         problem = "is not a folder" if os.path.exists(folder) else "does not exist"  # noqa: PTH110 - as above
         raise InvalidInputError(f"{folder} {problem}.", "Name the folder with the pictures: ryla-gen gallery FOLDER")
-    begin = instant(since) if since is not None else ""
+    begin = to_timestamp(since) if since is not None else ""
     reader = _Reader(history, folder)
     for path, state in _files(folder, reader.unreadable):
         if _instant_of(state) >= begin:  # no job's file is older than its job
@@ -69,12 +69,12 @@ def _files(folder: Path, unreadable: list[str]) -> Iterator[tuple[Path, os.stat_
                 except OSError as error:
                     failed(error)
                     continue
-                if stat.S_ISREG(state.st_mode):  # a pipe would be waited for
+                if stat.S_ISREG(state.st_mode):  # reading a pipe would block
                     yield path, state
 
 
 def _instant_of(state: os.stat_result) -> str:
-    return instant(datetime.fromtimestamp(state.st_mtime, UTC))
+    return to_timestamp(datetime.fromtimestamp(state.st_mtime, UTC))
 
 
 class _Reader:
@@ -88,7 +88,7 @@ class _Reader:
         self._saved: dict[str, Record] | None = None
 
     def read(self, path: Path, state: os.stat_result) -> None:
-        """Take a file in, or count it."""
+        """Add a file to the collection, or count it as skipped."""
         try:
             data = _head(path, state.st_size)
         except OSError as error:
@@ -113,7 +113,7 @@ class _Reader:
         return self._history.get(job) if isinstance(job, str) and _JOB.fullmatch(job) else None
 
     def _saved_as(self, path: Path, size: int) -> Record | None:
-        """The job that saved a file under this name; another file that lies there now has another size."""
+        """Find the job that saved a file under this name; a different file that is there now has another size."""
         if self._saved is None:
             records = self._history.list(limit=None, saved_in=self._folder)
             self._saved = {str(place): record for record in reversed(records) for place in record.saved}
@@ -123,7 +123,7 @@ class _Reader:
 
 
 def _head(path: Path, size: int) -> bytes:
-    """As much of a file as holds its note; of what is too large for this package, nothing."""
+    """Read as much of a file as holds its note; nothing of a file that is too large for this package."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
         whole_note = head.startswith(b"\x89PNG") and b"IDAT" in head
@@ -192,7 +192,7 @@ def _seconds(record: Record) -> float | None:
 
 
 def _nodes(graph: Any) -> Iterator[Mapping[str, Any]]:
-    """The inputs of every node of what may be a graph."""
+    """Yield the inputs of every node of what may be a graph."""
     for node in graph.values() if isinstance(graph, dict) else ():
         if isinstance(node, dict) and isinstance(node.get("inputs"), dict):
             yield node["inputs"]
@@ -204,7 +204,7 @@ def _graph_number(graph: Any, *names: str) -> int | None:
 
 
 def _graph_prompt(graph: Any) -> str:
-    """The text that reaches a sampler's positive input."""
+    """Return the text that reaches a sampler's positive input."""
     from ...graphs.api_format import positive_texts
     from ...workflows.custom import CustomWorkflow
 
@@ -213,6 +213,6 @@ def _graph_prompt(graph: Any) -> str:
     try:
         api = CustomWorkflow.from_plain({"graph": graph}, trusted=True).graph
     except RylaGenError:
-        return ""  # no graph after all
+        return ""  # not a graph after all
     texts = (words(api[node]["inputs"].get(name)) for node, name in positive_texts(api))
     return next((text for text in texts if text), "")

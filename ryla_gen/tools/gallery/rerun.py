@@ -1,4 +1,4 @@
-"""The command and the Python that make a file again, from a note that anybody may have written. Runs nothing.
+"""Write the command and the Python that make a file again, from a note that anyone may have written. Runs nothing.
 
 Only values that the workflow's own class accepts are spelled out, each quoted; whatever else there is is read from the
 file itself when the command runs.
@@ -29,7 +29,7 @@ _CONTROL = re.compile(f"[\n\t{CLASS}\udc80-\udcff]")
 
 @dataclass(frozen=True, slots=True)
 class RerunSnippet:
-    """How a file is made again."""
+    """The command and the Python that make a file again."""
 
     command: str
     python: str
@@ -64,11 +64,11 @@ def _class_of(name: str) -> type[Workflow] | None:
     try:
         return workflow_class(name)
     except RylaGenError:
-        return None  # of a plug-in that is not installed here
+        return None  # the workflow of a plug-in that is not installed here
 
 
 def _fields(cls: type[Workflow], inputs: Mapping[str, Any], needs: tuple[str, ...]) -> dict[str, Any] | None:
-    """The fields to write down: those that differ from their defaults, unless a default depends on one of them."""
+    """Choose the fields to write: those that differ from their defaults, unless a default depends on one of them."""
     pictures = {name: STANDING_IN.get(name, "photo.png") for name in needs}
     full = {name: value for name, value in inputs.items() if name in cls.model_fields and value is not None} | pictures
     kept = {

@@ -1,1 +1,1 @@
-"""A ComfyUI on this machine: installed at the pins of the table, started and stopped. Knows no workflow's fields and no job."""
+"""Install a ComfyUI on this machine at the pinned versions, start it and stop it. Knows no workflow's fields and no job."""

@@ -1,4 +1,4 @@
-"""One external command after the other: run, checked, remembered, shown when it fails. Knows no ComfyUI and no table."""
+"""Run external commands one after the other: check each, remember it, show output on failure. Knows no ComfyUI and no table."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class CommandRunner:
         self._environment = dict(environment)
 
     def pending(self, steps: Sequence[Step]) -> list[Step]:
-        """The steps that still have to be done, in order."""
+        """Return the steps that still have to be done, in order."""
         done = self._read_remembered()
         return [step for step in steps if not (step.produces and step.produces.exists() and done.get(step.title) == step.mark)]
 

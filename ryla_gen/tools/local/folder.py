@@ -1,4 +1,4 @@
-"""Where a ComfyUI of this machine lives: one folder with everything in it. Starts nothing and downloads nothing."""
+"""Locate a ComfyUI of this machine: one folder with everything in it. Starts nothing and downloads nothing."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Folder:
         return "" if self.root == usual else f" --folder {shlex.quote(str(self.root))}"
 
     def places(self, env: Mapping[str, str] | None = None, *, cpu: bool = False) -> Places:
-        """The folders and the command of the server, as on Modal.
+        """Return the folders and the command of the server, as on Modal.
 
         Args:
             env: the environment, for ``RYLA_COMFYUI_COMMAND``; None is this process's.
@@ -82,7 +82,7 @@ class Folder:
         return Places(self.root, self.comfyui, self.root / "work", command.replace("{python}", shlex.quote(str(self.python))))
 
     def head(self, repository: Path) -> str | None:
-        """The commit that a repository of this installation stands at; None when there is none."""
+        """Return the commit that a repository of this installation is at; None when there is no repository."""
         if not (repository / ".git").exists():
             return None
         command = ["git", "-C", str(repository), "rev-parse", "--verify", "-q", "HEAD"]

@@ -25,7 +25,7 @@ EXTRA = "pip install 'ryla-gen[local]'"
 
 @dataclass(frozen=True, slots=True)
 class InstallPlan:
-    """What an installation will do."""
+    """The actions and sizes of an installation."""
 
     folder: Folder
     on: Device
@@ -114,7 +114,7 @@ def install(
 def bring(
     made: InstallPlan, *, token: str | None, progress: Callable[[downloads.SyncProgress], None] | None, cache: Path | None = None
 ) -> downloads.Report:
-    """Bring the weights of a plan, by the code that brings them on Modal; an interrupted file is continued."""
+    """Download the weights of a plan, with the code that does so on Modal; an interrupted file is continued."""
     return downloads.sync(made.rows, made.folder.models, token=token, progress=progress, cache=cache)
 
 

@@ -24,7 +24,7 @@ from .folder import Folder
 Device = Literal["nvidia", "apple", "cpu"]
 """What ComfyUI computes on."""
 CPU_TORCH = ("--index-url", "https://download.pytorch.org/whl/cpu")
-"""On Linux the usual packages of PyTorch bring 4 GB of CUDA along; these do not (https://pytorch.org/get-started/locally)."""
+"""On Linux the usual packages of PyTorch include 4 GB of CUDA; these do not (https://pytorch.org/get-started/locally)."""
 ON_CPU = {"onnxruntime-gpu": "onnxruntime"}
 """Packages whose build for a GPU is another one; both must not be installed at once."""
 SOFTWARE_BYTES: dict[Device, int] = {"nvidia": 9_000_000_000, "apple": 3_000_000_000, "cpu": 3_000_000_000}
@@ -43,19 +43,19 @@ class Pins:
 
     @classmethod
     def of(cls, workflows: Sequence[str]) -> Pins:
-        """What these workflows need, by any of their options."""
+        """Collect what these workflows need, with any of their options."""
         nodes = nodes_of(workflows)
         return cls(node_packs()[0], tuple(pack for pack in node_packs()[1:] if nodes.intersection(pack.nodes)))
 
 
 def nodes_of(workflows: Iterable[str]) -> frozenset[str]:
-    """Every node class that the workflows may use, and those that nearly every graph has."""
+    """List every node class that the workflows may use, and those that nearly every graph has."""
     requests = (request for name in workflows for request in variants(workflow_class(name)))
     return CORE.union(*(request.required_nodes() for request in requests))
 
 
 def device() -> Device:
-    """What this machine has: an NVIDIA GPU whose driver answers, Apple's chip, or neither."""
+    """Detect what this machine has: an NVIDIA GPU whose driver answers, Apple's chip, or neither."""
     program = shutil.which("nvidia-smi")
     if program is not None:
         told = subprocess.run([program, "-L"], capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
@@ -65,7 +65,7 @@ def device() -> Device:
 
 
 def steps(folder: Folder, pins: Pins, on: Device, nodes: frozenset[str]) -> list[Step]:
-    """Every command of an installation, in order.
+    """List every command of an installation, in order.
 
     Args:
         folder: where.
@@ -84,7 +84,7 @@ def steps(folder: Folder, pins: Pins, on: Device, nodes: frozenset[str]) -> list
     if pins.torch:
         index = CPU_TORCH if on == "cpu" and sys.platform == "linux" else ()
         found.append(Step("PyTorch", (*pip, *pins.torch, *index), produces=folder.python))
-    # All in one command: pip resolves what stands in one together, and only that.
+    # All in one command: pip resolves only the packages of one command together.
     listed = (*pins.torch, *requirements, "-r", str(folder.comfyui / "requirements.txt"))
     found.append(
         Step(f"requirements of ComfyUI {pins.comfyui.commit[:12]} and of the packs", (*pip, *listed), produces=folder.python)
@@ -96,7 +96,7 @@ def steps(folder: Folder, pins: Pins, on: Device, nodes: frozenset[str]) -> list
 
 
 def requirements_of(pins: Pins, on: Device) -> tuple[str, ...]:
-    """What pip installs beside ComfyUI's own list, each once."""
+    """List what pip installs beside ComfyUI's own list, each once."""
     if pins.requirements is not None:
         return pins.requirements
     numpy = [item for item in SDK if pins.packs and item.startswith("numpy==")]
@@ -116,7 +116,7 @@ def _on_cpu(item: str) -> str:
 
 
 def _comfyui(folder: Folder, comfyui: NodePack, on: Device) -> Iterator[Step]:
-    """ComfyUI by comfy-cli, where there is none; one at another commit is moved to the pin."""
+    """Yield the steps that install ComfyUI by comfy-cli, where there is none, or move another commit to the pin."""
     found = folder.head(folder.comfyui)
     if found is not None or folder.comfyui.exists():
         yield from _checked_out(folder, folder.comfyui, comfyui, "ComfyUI")
@@ -152,7 +152,7 @@ def _repair(place: Path) -> bool:
 
 
 def _checked_out(folder: Folder, place: Path, pack: NodePack, title: str) -> Iterator[Step]:
-    """A repository at its commit; changes of one's own in it are never thrown away: git refuses."""
+    """Yield the steps that check a repository out at its commit; local changes in it are never thrown away: git refuses."""
     git = ("git", "-C", str(place))
     if folder.head(place) != pack.commit:
         yield Step(f"folder of {title}", ("git", "init", "-q", str(place)))

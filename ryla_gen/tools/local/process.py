@@ -1,4 +1,4 @@
-"""ComfyUI in the background of this machine: started, looked at, stopped, by any process. Installs nothing.
+"""Run ComfyUI in the background of this machine: any process may start, check or stop it. Installs nothing.
 
 A running server holds the lock of a file that it got open from us. So a process that finds the lock free knows that no server runs,
 whatever the pid file says, and two starts at once cannot both succeed.
@@ -41,7 +41,7 @@ _children: list[subprocess.Popen[bytes]] = []
 
 @dataclass(frozen=True, slots=True)
 class ServerStatus:
-    """What is known of the server."""
+    """The state of the server."""
 
     state: State
     folder: Path
@@ -57,7 +57,7 @@ class ServerStatus:
     waiting: int = 0
 
     def to_data(self) -> dict[str, Any]:
-        """The same as plain data."""
+        """Return the status as plain data."""
         told = {name: getattr(self, name) for name in self.__slots__}
         return told | {"folder": str(self.folder), "log": str(self.log)}
 
@@ -117,7 +117,7 @@ class Local:
         raise ServerUnhealthyError(f"ComfyUI (process {pid}) does not end.", f"Look at it: ps -g {pid}")
 
     async def status(self) -> ServerStatus:
-        """Look at it: whether it runs, answers, and what it says of itself."""
+        """Check whether the server runs and answers, and what it reports about itself."""
         if not self.held:
             died = self._record.exists()
             return self._status("died" if died else "stopped" if self._installed else "not installed")
@@ -130,7 +130,7 @@ class Local:
     def held(self) -> bool:
         """Whether a server runs."""
         for child in _children:
-            child.poll()  # one that ended is no longer waited for
+            child.poll()  # reaps a child that has ended
         if not self._folder.state.is_dir():
             return False
         with self._lock() as lock:
@@ -152,7 +152,7 @@ class Local:
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[int | None]:
-        """Hold the lock, or give None when a server does."""
+        """Take the lock, or return None when a server holds it."""
         import fcntl  # Windows lacks it; there `ryla-gen local install` refuses, so that no folder comes here
 
         file = os.open(lockable(self._folder.state / "server.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -162,7 +162,7 @@ class Local:
         except BlockingIOError:
             yield None
         finally:
-            os.close(file)  # a child that was given it goes on holding the lock
+            os.close(file)  # a child process that inherits the file keeps holding the lock
 
     def _spawn(self, port: int, cpu: bool, lock: int) -> subprocess.Popen[bytes]:
         places = self._folder.places(self._env, cpu=cpu)
@@ -238,7 +238,7 @@ class Local:
         return found if isinstance(found, dict) else {}
 
     def _pid(self) -> int:
-        """The server's process group; never one that only has its number now."""
+        """Return the server's process group; never that of another process that has its number now."""
         told = self._read_record()
         pid = told.get("pid")
         born = _born(pid) if isinstance(pid, int) and pid > 1 else None
@@ -257,7 +257,7 @@ class Local:
 
     def _unhealthy(self, message: str) -> ServerUnhealthyError:
         lines = self.tail.splitlines()
-        last = f" Its last words: {clean(lines[-1], 300)}" if lines else ""
+        last = f" Its last output: {clean(lines[-1], 300)}" if lines else ""
         return ServerUnhealthyError(message + last, f"See its log: {self._folder.log}", {"log": self.tail or "empty"})
 
 
@@ -267,7 +267,7 @@ def _is_refused(error: BackendError) -> bool:
 
 
 def _born(pid: int) -> str | None:
-    """When a process began, in whatever words the system has for it; None when there is none of that id."""
+    """Return when a process began, in the system's own format; None when there is no process of that id."""
     try:
         # Everything after the name, which may hold anything; the 22nd field of all is the start in clock ticks (man 5 proc).
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
@@ -279,7 +279,7 @@ def _born(pid: int) -> str | None:
 
 
 def _free(port: int, option: str) -> int:
-    """The port, when nothing listens there."""
+    """Return the port when nothing listens there; raise otherwise."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

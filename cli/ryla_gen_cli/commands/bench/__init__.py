@@ -1,4 +1,4 @@
-"""``ryla-gen bench``: measures success rate, face consistency and speed. What to run and whether to; ``run`` does it."""
+"""Implement ``ryla-gen bench``: measure success rate, face consistency and speed. Only options and consent; ``run`` runs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An evaluation as tables on the screen. Reads it; decides nothing."""
+"""Show an evaluation as tables on the screen. Reads it; decides nothing."""
 
 from __future__ import annotations
 

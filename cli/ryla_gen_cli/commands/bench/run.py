@@ -1,4 +1,4 @@
-"""What ``ryla-gen bench`` does: asks, runs, shows, writes the report; keeps what it has when it is stopped. Knows no measure."""
+"""Ask, run, show and write the report of ``ryla-gen bench``; keep what is there when it is stopped. Knows no measure."""
 
 from __future__ import annotations
 
@@ -84,13 +84,13 @@ class BenchPlan:
 
 
 def _varying_fields(cls: type[Workflow], prompt: str, seed: int) -> dict[str, Any]:
-    """What differs from run to run, as far as the workflow has it. Without another seed a server answers from its cache."""
+    """Return the fields that differ between runs, if the workflow has them: with an equal seed a server answers from its cache."""
     varied = {"prompt": prompt, "seed": seed}
     return {name: value for name, value in varied.items() if name in cls.model_fields}
 
 
 def bench(screen: Screen, plan: BenchPlan, *, yes: bool) -> None:
-    """Ask, run, show.
+    """Ask for consent, run the evaluation and show it.
 
     Raises:
         RylaGenError: nothing could be measured.
@@ -162,7 +162,7 @@ def _comparison(loop_thread: LoopThread, workflow: Workflow, found: Evaluation) 
     data = getattr(loop_thread.call(workflow.resolved()), FACE_FIELD)
     found.reference = small_jpeg(data)
     if found.backend not in MEASURES:
-        similarity(data, data)  # before anything is spent: is everything there, and does it show one face?
+        similarity(data, data)  # before anything is spent: check that everything is there, and that the picture shows one face
     return lambda picture: similarity(data, picture, several="largest")
 
 
@@ -188,7 +188,7 @@ def _run(
             screen.note(f"{len(found.trials)}/{found.wanted}  {_line(trial)}")
     except KeyboardInterrupt as stop:
         if not found.trials:
-            raise  # with the mark that work was under way
+            raise  # screen.working is still set, so it is reported as canceled work
         screen.working = False
         found.stopped = f"Stopped after {len(found.trials)} of {count_text(found.wanted, 'run')}."
         return 128 + int(getattr(stop, "number", signal.SIGINT)), JobCanceledError(
@@ -224,7 +224,7 @@ def conclude(screen: Screen, plan: BenchPlan, found: Evaluation, code: int, erro
     Raises:
         typer.Exit: the target was missed, it was stopped, or the report could not be written.
     """
-    screen.say(page(found))  # before the report: what was paid for is seen, whatever becomes of that
+    screen.say(page(found))  # before the report: results that were paid for are shown even if the report fails
     data = found.to_data()
     unwritten = _write_report(screen, plan, found, data)
     if error is not None and unwritten is not None:
@@ -255,7 +255,7 @@ def _write_report(screen: Screen, plan: BenchPlan, found: Evaluation, data: dict
 
 
 def _target_error(screen: Screen, found: Evaluation) -> RylaGenError | None:
-    """The error of a target that was missed: of the failures' own kind. Where every run went well nothing failed: that is said."""
+    """Return the error for a missed target, in the class of the first failure; for a missed similarity only print a note."""
     target = found.target or 0.0
     if found.kind == "consistency":
         screen.note(f"The mean similarity {found.similarity.mean or 0.0:.2f} is below the target {target:g}.")

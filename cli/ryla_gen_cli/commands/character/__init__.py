@@ -1,4 +1,4 @@
-"""``ryla-gen character``: base images, face swaps and character sheets. Options only; ``work`` does the work."""
+"""Implement ``ryla-gen character``: base images, face swaps and character sheets. Options only; ``work`` does the work."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
 
 
 def _picture(image: str) -> str | Path:
-    """A picture as the command line names it: a file, or an address.
+    """Read a picture argument of the command line: a file, or an address.
 
     Raises:
         InvalidInputError: there is no such file.

@@ -1,4 +1,4 @@
-"""What ``ryla-gen character`` does: submits, follows and fetches character jobs. Knows no option and no workflow's graph."""
+"""Submit, follow and fetch character jobs for ``ryla-gen character``. Knows no option and no workflow's graph."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def submit(
 
 
 def status(screen: Screen, job_id: str, how: RunOptions, base_image: str | Path | None, *, wait: bool) -> None:
-    """Say where a job is; fetch what is ready.
+    """Show the state of a job; fetch what is ready.
 
     Raises:
         RylaGenError: the job is unknown, cannot be asked, or (with ``wait``) a picture failed.
@@ -100,7 +100,7 @@ def cancel(screen: Screen, job_id: str, how: RunOptions) -> None:
 
 
 def compare(screen: Screen, first: str | Path, second: str | Path, *, largest: bool, install: bool) -> None:
-    """Say how like two faces are.
+    """Measure how similar two faces are.
 
     Raises:
         RylaGenError: a picture shows no face, or several; the extra or the models are not there.
@@ -159,7 +159,7 @@ def _follow(screen: Screen, job: CharacterJob, *, watching: bool = False) -> Non
 
 
 def _current(job: CharacterJob) -> str:
-    """The picture that is being made."""
+    """Return the name of the picture that is being made."""
     return next((part.name for part in job.parts if part.state == "running"), "pictures")
 
 
@@ -183,7 +183,7 @@ def _fetch(screen: Screen, job: CharacterJob, how: RunOptions) -> None:
 
 
 def _copy_files(job: CharacterJob, how: RunOptions) -> list[Path]:
-    """The files of a job: copied to where they are wanted, else where the job keeps them."""
+    """Return the files of a job: copied to the given place, else where the job keeps them."""
     made = job.pictures
     sheet = made[0].path.with_name("sheet.png") if made else None
     sheet = sheet if sheet is not None and sheet.exists() and job.state in FINAL_STATES else None
@@ -211,7 +211,7 @@ def _job_data(job: CharacterJob, **more: Any) -> dict[str, Any]:
 
 
 def _page(plan: CharacterPlan) -> str:
-    """A job in a few lines: where it is, and each of its pictures."""
+    """Write a job in a few lines: where it is, and each of its pictures."""
     head = f"{plan.id}  {plan.kind}  {state_of_parts(plan.parts)}  {_count_text(plan)}"
     rows = [(f"  {part.name}", part.state, "" if part.ended else f"{part.fraction:.0%}", _why(part.error)) for part in plan.parts]
     return head + "\n" + table(("  picture", "state", "done", ""), rows, width())

@@ -1,4 +1,4 @@
-"""``ryla-gen costs``: what this machine's jobs cost, as a table, JSON, CSV or picture, and the prices. Sends nothing."""
+"""Implement ``ryla-gen costs``: show what this machine's jobs cost, as table, JSON, CSV or picture, and prices. Sends nothing."""
 
 from __future__ import annotations
 
@@ -118,5 +118,5 @@ def _csv(rows: Sequence[CostRow], by: str) -> str:
 
 
 def _cell(text: str) -> str:
-    """A text that a spreadsheet takes for no formula: the sign in front that begins one gets an apostrophe before it (OWASP)."""
+    """Write a text so that a spreadsheet never reads it as a formula: an apostrophe goes before the first sign (OWASP)."""
     return f"'{text}" if text.startswith(FORMULA_SIGNS) else text

@@ -1,4 +1,4 @@
-"""``ryla-gen doctor``: checks the backend that is chosen, line by line, and says what to do. The checks are in ``checks``."""
+"""Implement ``ryla-gen doctor``: check the chosen backend, line by line, and advise what to do. The checks are in ``checks``."""
 
 from __future__ import annotations
 

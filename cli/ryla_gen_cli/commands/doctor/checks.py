@@ -1,4 +1,4 @@
-"""The checks of ``doctor``, backend by backend, each with its result and what to do. Prints nothing and fixes nothing."""
+"""Run the checks of ``doctor``, backend by backend, each with its result and what to do. Prints nothing and fixes nothing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     state: State
@@ -41,7 +41,7 @@ class Check:
 
 
 def failed(name: str, error: RylaGenError) -> Check:
-    """A check that ended with an error."""
+    """Return a check that ended with an error."""
     return Check(name, "failed", error.message, error.hint)
 
 
@@ -55,7 +55,7 @@ async def run_checks(settings: Settings, workflows: Sequence[str], *, generate: 
     """
     yield _home(settings)
     names = settings.backend_names
-    origins = {**settings.origins, "backend": "argument"}  # each is named here, so that no client has to say why it was chosen
+    origins = {**settings.origins, "backend": "argument"}  # each backend is named here, so that no client prints why it was chosen
     for name in names:
         async for check in _backend(replace(settings, backend_names=(name,), origins=origins), name, workflows, generate=generate):
             yield check if len(names) == 1 else replace(check, name=f"{name}: {check.name}")
@@ -81,7 +81,7 @@ async def _backend(settings: Settings, name: str, workflows: Sequence[str], *, g
 
 
 async def _emulator(workflows: Sequence[str]) -> AsyncIterator[Check]:
-    """What was asked for is built and held against the emulator's nodes and lists of weights; it need not serve for that."""
+    """Build each workflow's graph and compare it with the emulator's nodes and lists of weights; no server is started."""
     from ryla_gen.emulator.server import Emulator  # NumPy and all: only where it is needed
 
     server = Emulator()
@@ -152,7 +152,7 @@ def _parts(version: str) -> tuple[int, ...]:
 
 
 def _nodes(known: dict[str, Any], workflows: Sequence[str]) -> list[Check]:
-    """Which workflows the server has the nodes for, and which of those lack weights."""
+    """Check which workflows the server has the nodes for, and which of those lack weights."""
     lacking = [
         missing_for(name, default_of(workflow_class(name)).build().to_api(), known) for name in workflows or prepared_names()
     ]
@@ -269,7 +269,7 @@ def _workspace(found: str, settings: Settings) -> Check:
 
 
 def _stock(states: dict[str, str], workflows: Sequence[str]) -> list[Check]:
-    """Which workflows have their weights on the volume."""
+    """Check which workflows have their weights on the volume."""
     checks = []
     for name in workflows or prepared_names():
         rows = default_of(workflow_class(name)).required_weights()

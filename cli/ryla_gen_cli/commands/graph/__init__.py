@@ -1,4 +1,4 @@
-"""``ryla-gen graph``: runs or checks a graph. ``checks`` finds what is wrong with one; the other verbs are in ``tools``."""
+"""Implement ``ryla-gen graph``: run or check a graph. ``checks`` finds what is wrong with one; ``tools`` has the other verbs."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def validate(
 
 
 def _graph_of(screen: Screen, file: Path, known: Schemas) -> dict[str, Any]:
-    """The graph of a file as a server would get it.
+    """Return the graph of a file as a server would get it.
 
     Raises:
         InvalidInputError: there is no such file.
@@ -156,7 +156,7 @@ def _graph_of(screen: Screen, file: Path, known: Schemas) -> dict[str, Any]:
 def _findings(
     graph: Mapping[str, Any], image: list[str] | None, nodes: Nodes, there: Callable[[Asked], Iterable[Finding]], settings: Settings
 ) -> Iterator[Finding]:
-    """What `graph run` refuses before it asks any server, and then what is found ``there``."""
+    """Yield what `graph run` refuses before it asks any server, and then what is found ``there``."""
     fields = {"images": fields_of(CustomWorkflow)["images"].read(image)} if image else {}
     try:
         workflow = CustomWorkflow.from_plain({"graph": dict(graph), **fields}, trusted=True)

@@ -1,4 +1,4 @@
-"""What a backend would refuse of a graph before it runs anything, found without a job: ``graph validate --backend`` asks here."""
+"""Find what a backend would refuse in a graph (``graph validate --backend``). Must not submit a job."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ANYWHERE = "job"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A graph, and how it would be run."""
+    """A graph, and the options it would be run with."""
 
     workflow: CustomWorkflow
     graph: Mapping[str, Any]
@@ -35,7 +35,7 @@ class Asked:
 
 
 def nodes_at(backend: str | None, settings: Settings, url: str | None, comfyui: str | None) -> Nodes:
-    """The node classes that a backend has; the packaged ones where none is named.
+    """Return the node classes that a backend has; the packaged ones where none is named.
 
     Raises:
         BackendError: the server did not answer, or none is set.
@@ -44,7 +44,7 @@ def nodes_at(backend: str | None, settings: Settings, url: str | None, comfyui: 
     """
     if url or backend == "comfyui":
         if not (url or settings.comfyui_url):
-            backends.create("comfyui", settings)  # says how to set one
+            backends.create("comfyui", settings)  # raises an error that says how to set one
         return nodes_of(url or settings.comfyui_url)
     if backend == "modal":
         return _modal_nodes(comfyui or COMFYUI_VERSION)
@@ -52,7 +52,7 @@ def nodes_at(backend: str | None, settings: Settings, url: str | None, comfyui: 
 
 
 def findings_at(backend: str | None, asked: Asked, nodes: Nodes, url: str | None) -> Iterator[Finding]:
-    """Everything that a run there would refuse, and what it would do otherwise than meant."""
+    """Yield everything that a run there would refuse, and what it would do differently than intended."""
     yield from _errors_as_findings(lambda: asyncio.run(asked.workflow.resolved(references_of(asked.settings))))
     if backend == "emulator":
         yield from _on_the_emulator(asked, nodes)
@@ -78,7 +78,7 @@ def _errors_as_findings(work: Callable[[], object]) -> Iterator[Finding]:
 
 
 def _given_alone(asked: Asked, where: str) -> UploadCheck:
-    """For a place that has no file but those that come with the request."""
+    """Return a check of uploads for a place that has only the files that come with the request."""
 
     def missing(_class_type: str, _name: str, value: Any) -> str | None:
         return None if value in asked.given else f"{value} is not on {where}; give a picture: --image {value}=FILE"
@@ -106,7 +106,7 @@ def _on_the_emulator(asked: Asked, nodes: Nodes) -> Iterator[Finding]:
 
 
 def _on_server(asked: Asked, url: str | None) -> UploadCheck:
-    """Ask the server for the files of its input folder."""
+    """Request the files of the server's input folder."""
     from ryla_gen.comfy.connect import connect
     from ryla_gen.errors import ResultExpiredError
 
@@ -131,7 +131,7 @@ def _on_server(asked: Asked, url: str | None) -> UploadCheck:
 
 
 def _modal_nodes(release: str) -> Nodes:
-    """The classes of the image that serves graphs: ComfyUI's own and those of its packs."""
+    """Return the classes of the image that serves graphs: ComfyUI's own and those of its packs."""
     from ryla_gen.remote.pins import packs_of
 
     packs = {name for pack in packs_of("custom") for name in pack.nodes}
@@ -141,7 +141,7 @@ def _modal_nodes(release: str) -> Nodes:
 
 
 def _without_files(found: list[Finding], nodes: Nodes) -> Iterator[Finding]:
-    """Of an image that is built here all classes are known."""
+    """Turn unknown classes into errors: all classes of an image that is built here are known."""
     for item in found:
         text = f"The image of the Modal app has ComfyUI {nodes.release}, which has no such node."
         yield Finding("error", item.node, item.class_type, "", text, item.closest) if item.level == "unknown" else item

@@ -1,4 +1,4 @@
-"""What is wrong with a graph, node by node, with the names that were probably meant. Prints nothing and runs nothing."""
+"""Find what is wrong with a graph, node by node, with the names that were probably meant. Prints nothing and runs nothing."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Nodes:
 
 
 def nodes_of(url: str | None, comfyui: str | None = None) -> Nodes:
-    """Node classes: a server's own, or the packaged ones.
+    """Return node classes: a server's own, or the packaged ones.
 
     Args:
         url: the server's address.
@@ -111,7 +111,7 @@ def _unknown_finding(node_id: str, name: str, nodes: Nodes) -> Finding:
 
 
 def _openly(schema: Mapping[str, Any], *, free: bool) -> Mapping[str, Any]:
-    """A schema that takes any weights file, when it is not known which files there are."""
+    """Return a schema that takes any weights file, when it is not known which files there are."""
     files = set(file_inputs(schema)) if free else set()
     if not files:
         return schema
@@ -124,7 +124,7 @@ def _openly(schema: Mapping[str, Any], *, free: bool) -> Mapping[str, Any]:
 
 
 def _anything(graph: Graph, name: str) -> dict[str, Any]:
-    """A schema for an unknown class: takes everything, gives everything, may be the end of the graph."""
+    """Build a schema for an unknown class: takes everything, returns everything, may be the end of the graph."""
     used = [
         value[1]
         for node in graph.values()
@@ -150,7 +150,7 @@ def _finding(node_id: str, node: Mapping[str, Any], error: Mapping[str, Any], kn
 
 
 def _extras(graph: Graph, known: Schemas) -> Iterator[Finding]:
-    """What a server would take without a word, and do otherwise or fail at."""
+    """Yield what a server would accept silently, and then ignore or fail at."""
     for node_id, node in graph.items():
         kind = node["class_type"]
         for name, close in ignored_inputs(node, known[kind]) if kind in known else ():

@@ -1,4 +1,4 @@
-"""What ``ryla-gen graph`` does with a graph without running it: converts, draws, lists what can be set, writes a workflow."""
+"""Convert and draw graphs, list what can be set, write a workflow from one, for ``ryla-gen graph``. Must not run a graph."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SUFFIXES = (".mmd", ".mermaid", ".md")
 
 
 def nodes_for(url: str | None, file: Path | None, comfyui: str | None = None) -> Nodes:
-    """Node classes: of a file, of --url, of the configured server, or the packaged ones.
+    """Return node classes: of a file, of --url, of the configured server, or the packaged ones.
 
     Raises:
         InvalidInputError: the file holds none.
@@ -52,7 +52,7 @@ def nodes_for(url: str | None, file: Path | None, comfyui: str | None = None) ->
 
 
 def schemas_in(file: Path) -> Schemas:
-    """Node schemas of a file.
+    """Read the node schemas of a file.
 
     Raises:
         InvalidInputError: it holds none.
@@ -78,7 +78,7 @@ def _is_schema(item: Any) -> bool:
 
 
 def runnable(screen: Screen, file: Path, known: Schemas | Callable[[], Schemas]) -> dict[str, Any]:
-    """The graph of a file, converted where ComfyUI saved it in its UI format; what that decided is told.
+    """Return the graph of a file, converted from ComfyUI's UI format if needed; print what the conversion decided.
 
     Raises:
         InvalidInputError: the file holds no graph, or one that only a server with its nodes, or ComfyUI's page, can convert.

@@ -1,4 +1,4 @@
-"""``ryla-gen jobs``: reads the journal of this machine; the verbs that ask a backend are in ``actions``."""
+"""Implement ``ryla-gen jobs``: read the journal of this machine; the verbs that ask a backend are in ``actions``."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def _journal(screen: Screen) -> Iterator[History]:
 
 
 def _data(item: Record) -> dict[str, Any]:
-    """A record as plain data; ``asdict`` would copy every value in it too."""
+    """Return a record as plain data; ``asdict`` would copy every value in it too."""
     return {name: getattr(item, name) for name in COLUMNS}
 
 
@@ -159,7 +159,7 @@ def _row(item: Record) -> tuple[Any, ...]:
 
 
 def _local(moment: str) -> str:
-    """A moment in the time zone of this machine, to the minute."""
+    """Convert a time to the time zone of this machine, to the minute."""
     try:
         return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")
     except ValueError:

@@ -1,4 +1,4 @@
-"""The verbs of ``ryla-gen jobs`` that ask the backend of a job: status, watch, wait, result, cancel. Starts no job."""
+"""Implement the verbs of ``ryla-gen jobs`` that ask a job's backend: status, watch, wait, result, cancel. Starts no job."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FORMATS = ("output_format", "format")
 
 
 def status(screen: Screen, job: str, url: str | None) -> None:
-    """Say where a job is: from the journal when it has ended, else from the place where it runs."""
+    """Show where a job is: from the journal when it has ended, else from the backend where it runs."""
     record = _record(job, url)
     data: dict[str, Any] = {"job": record.id, "workflow": record.workflow, "backend": record.backend, "state": record.state}
     if record.state not in FINAL_STATES:
@@ -74,7 +74,7 @@ async def _current_progress(job: AsyncJob) -> dict[str, Any]:
 
 
 async def _events_so_far(job: AsyncJob) -> AsyncIterator[Event]:
-    """Every event so far: until the job is silent for a moment, or has been listened to for long enough."""
+    """Yield every event so far: until the job is silent for a moment, or the time for listening is over."""
     events, clock = job.events(), asyncio.get_running_loop().time
     until = clock() + FIRST_LOOK
     patience = FIRST_LOOK
@@ -263,7 +263,7 @@ def _show_end(screen: Screen, record: Record) -> None:
 
 
 def _failure(record: Record) -> RylaGenError:
-    """The error that the journal has, or the one that the state means."""
+    """Return the error in the journal, or the one that the state means."""
     if record.error:
         return error_from_data(record.error)
     if record.state == "expired":

@@ -1,4 +1,4 @@
-"""``ryla-gen workflows``: what there is, each one's fields, weights, licences and schema. Runs nothing."""
+"""Implement ``ryla-gen workflows``: list them, show each one's fields, weights, licences and schema. Runs nothing."""
 
 from __future__ import annotations
 
@@ -82,12 +82,12 @@ def _item(name: str) -> dict[str, Any]:
 
 
 def _use(item: dict[str, Any]) -> str:
-    """Whether the default weights may be used commercially, in a word; a graph of one's own is as its models are."""
+    """Return whether the default weights may be used commercially, in a word; for the user's own graph, nothing."""
     return "" if item["licence"] in ("", "as its models") else WORDS[item["commercial_use"]]
 
 
 def _licence(cls: type[Workflow]) -> tuple[str, bool | None]:
-    """The licences of the default weights in a word, and whether they allow commercial use; None when that is not known."""
+    """Return the licences of the default weights in a word, and whether they allow commercial use; None when that is not known."""
     workflow = None if cls.own_graph else sample_of(cls)
     weights = workflow.required_weights() if workflow is not None else ()
     if not weights:
@@ -100,7 +100,7 @@ def _licence(cls: type[Workflow]) -> tuple[str, bool | None]:
 
 
 def _needs(cls: type[Workflow]) -> dict[str, Any]:
-    """Weights with the options that need them, and node packs."""
+    """Collect the weights with the options that need them, and node packs."""
     weights: dict[Weights, dict[str, str]] = {}
     nodes: set[str] = set()
     for choices in _variants(cls):
@@ -125,7 +125,7 @@ def _needs(cls: type[Workflow]) -> dict[str, Any]:
 
 
 def _variants(cls: type[Workflow]) -> Iterator[dict[str, str]]:
-    """Combinations of the choices that may choose a model; those nearest to the defaults first."""
+    """Yield combinations of the choices that may choose a model; those nearest to the defaults first."""
     fields = [item for item in fields_of(cls).values() if item.kind == "choice" and len(item.choices) <= FEW_CHOICES]
     fields = [item for item in fields if "format" not in item.name]
     found = []
@@ -149,7 +149,7 @@ def _field(cls: type[Workflow], item: Field) -> dict[str, Any]:
 
 
 def _range(found: dict[str, Any]) -> str:
-    """The bounds of a field in words."""
+    """Describe the bounds of a field."""
     found = {**found, **next((part for part in found.get("anyOf", ()) if part.get("type") != "null"), {})}
     low, above, high = found.get("minimum"), found.get("exclusiveMinimum"), found.get("maximum")
     words = []

@@ -1,4 +1,4 @@
-"""``ryla-gen workflows check``: which workflows your own server can run, and what it lacks for the others. Runs nothing."""
+"""Implement ``ryla-gen workflows check``: list which workflows your server can run, and what others lack. Runs nothing."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def check(
 
 
 async def _check_all(settings: Settings, names: tuple[str, ...], *, every: bool) -> list[Missing]:
-    """Ask the server once, and hold every workflow against its answer."""
+    """Ask the server once, and compare every workflow with its answer."""
     from ryla_gen.comfy.connect import connect
 
     async with connect(settings) as client:
@@ -58,7 +58,7 @@ async def _check_all(settings: Settings, names: tuple[str, ...], *, every: bool)
 
 
 def _missing_for(name: str, schemas: dict[str, Any], *, every: bool) -> Missing:
-    """What one workflow lacks, by its defaults or by all its options together."""
+    """Return what one workflow lacks, by its defaults or by all its options together."""
     from ryla_gen.comfy.requirements import missing_for
     from ryla_gen.remote.variants import default_of, variants
 
