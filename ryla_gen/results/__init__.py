@@ -33,6 +33,16 @@ _ALSO = {".jpeg": ".jpg", ".tif": ".tiff", ".htm": ".html", ".opus": ".ogg", ".o
 _FIELD = re.compile("{(" + "|".join(TEMPLATE_FIELDS) + ")}")
 
 
+COLD_PARTS = {
+    "image": "image",
+    "boot": "start of ComfyUI",
+    "restore": "restore from the snapshot",
+    "weights": "reading the weights",
+    "load": "loading them to the GPU",
+}
+"""Parts of a cold start, and what a screen calls them."""
+
+
 @dataclass(frozen=True, slots=True)
 class ColdStart:
     """Where a cold start went, in seconds; None where it is not known. Reading the weights overlaps with the rest."""
@@ -47,6 +57,10 @@ class ColdStart:
     """Reading the weights from the volume into memory."""
     load: float | None = None
     """Loading them into VRAM before the first request."""
+
+    def known(self) -> dict[str, float]:
+        """Return the seconds of each part that is known, by what the part is called on a screen."""
+        return {words: seconds for name, words in COLD_PARTS.items() if (seconds := getattr(self, name)) is not None}
 
 
 @dataclass(frozen=True, slots=True)

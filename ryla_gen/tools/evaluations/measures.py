@@ -99,12 +99,21 @@ class Evaluation:
 
     def times(self, *, cold: bool) -> dict[str, Spread]:
         """Measure the seconds of cold or of warm runs that succeeded: in all, on the GPU, and until the server was up."""
-        found = [trial for trial in self.trials if trial.ok and trial.cold is cold]
+        found = self._succeeded(cold=cold)
         return {
             "seconds": spread([trial.seconds for trial in found]),
             "running": spread([trial.running for trial in found if trial.running is not None]),
             "cold_start": spread([trial.cold_start for trial in found if trial.cold_start]),
         }
+
+    def parts(self) -> dict[str, Spread]:
+        """Measure where the cold starts went, as far as a backend says it: part → seconds."""
+        found = [trial.parts for trial in self._succeeded(cold=True)]
+        names = {name: None for parts in found for name in parts}
+        return {name: spread([parts[name] for parts in found if name in parts]) for name in names}
+
+    def _succeeded(self, *, cold: bool) -> list[Trial]:
+        return [trial for trial in self.trials if trial.ok and trial.cold is cold]
 
     def remarks(self) -> list[str]:
         """List what a reader should know about the numbers."""
@@ -118,6 +127,8 @@ class Evaluation:
             )
         if self.kind == "performance" and self.trials and not any(trial.cold_start for trial in self.trials):
             said.append("The server was already running: the first run is counted as cold, and no server start was measured.")
+        if restored := sum(trial.restored for trial in self.trials):
+            said.append(f"{count_text(restored, 'container')} came out of a snapshot.")
         faceless = sum(trial.ok and trial.similarity is None for trial in self.trials)
         if self.kind == "consistency" and faceless:
             said.append(f"{faceless} of {count_text(self.share.successes, 'picture')} without a face that could be compared.")
@@ -139,6 +150,7 @@ class Evaluation:
             "errors": self.codes,
             "similarity": self.similarity.to_data() if self.kind == "consistency" else None,
             "cold": {name: found.to_data() for name, found in self.times(cold=True).items()},
+            "cold_parts": {name: found.to_data() for name, found in self.parts().items()},
             "warm": {name: found.to_data() for name, found in self.times(cold=False).items()},
             "cost_usd": self.cost_usd,
             "usd_per_file": self.usd_per_file,

@@ -126,6 +126,7 @@ def _times(found: Evaluation) -> str:
         times = found.times(cold=cold)
         rows += [(f"{words}, in all", times["seconds"]), (f"{words}, on the GPU", times["running"])]
         rows += [("start of the server", times["cold_start"])] if times["cold_start"].count else []
+        rows += found.parts().items() if cold else ()
     body = "".join(_time_row(words, spread) for words, spread in rows if spread.count)
     if not body:
         return ""

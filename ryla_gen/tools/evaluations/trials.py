@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ...client import AsyncClient
@@ -44,6 +44,10 @@ class Trial:
     """Seconds of the graph on the GPU."""
     cold_start: float = 0.0
     """Seconds the server needed to come up for it."""
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """Where these went, as far as known: part → seconds."""
+    restored: bool = False
+    """Whether its container was restored from a snapshot."""
     cost_usd: float = 0.0
     gpu: str | None = None
     files: int = 0
@@ -140,6 +144,8 @@ def _finished(told: Trial, generation: Generation, how: TrialOptions) -> Trial:
         backend=generation.backend,
         running=generation.timings.running,
         cold_start=generation.timings.cold_start,
+        parts=generation.timings.cold.known() if generation.timings.cold is not None else {},
+        restored=generation.timings.restored,
         cost_usd=generation.cost.total_usd,
         gpu=generation.cost.gpu,
         files=len(generation.outputs),

@@ -54,6 +54,7 @@ def _times(found: Evaluation, room: int | None) -> list[str]:
             (f"{words}, on the GPU", times["running"]),
             (f"{words}, server start", times["cold_start"]),
         ]
+        rows += [(f"  {name}", found_part) for name, found_part in found.parts().items()] if cold else []
     shown = [_row(words, spread) for words, spread in rows if spread.count]
     return [table(("seconds", "runs", "mean", "p50", "p90", "p95", "p99", "max"), shown, room)] if shown else []
 

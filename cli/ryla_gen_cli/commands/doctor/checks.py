@@ -15,6 +15,7 @@ from ryla_gen.comfy.requirements import Missing, missing_for
 from ryla_gen.errors import RylaGenError
 from ryla_gen.models.node_schemas import COMFYUI_VERSION
 from ryla_gen.remote.variants import default_of
+from ryla_gen.results import Timings
 from ryla_gen.settings import Settings
 from ryla_gen.support.counting import count_text
 from ryla_gen.version import __version__
@@ -115,7 +116,16 @@ async def _picture(settings: Settings, *, generate: bool, broken: bool) -> Check
     finally:
         await client.close()
     size = f"{made.outputs[0].width}×{made.outputs[0].height}"
-    return Check("picture", "ok", f"{size} in {made.timings.total:.1f} s, ${made.cost.total_usd:.4f}")
+    return Check("picture", "ok", f"{size} in {made.timings.total:.1f} s, ${made.cost.total_usd:.4f}{_cold_text(made.timings)}")
+
+
+def _cold_text(timings: Timings) -> str:
+    """Say where a cold start went, as the end of a sentence."""
+    if not timings.cold_start:
+        return ""
+    parts = timings.cold.known() if timings.cold is not None else {}
+    told = f" ({', '.join(f'{words} {seconds:.1f} s' for words, seconds in parts.items())})" if parts else ""
+    return f"; cold start {timings.cold_start:.1f} s{told}"
 
 
 # -- a ComfyUI server of one's own ---------------------------------------------------------------------
