@@ -1,4 +1,4 @@
-"""Write the API reference: every public name with its line, readable as it is, and unfolded by mkdocstrings on the site."""
+"""The API reference: every public name with its line, readable as it is, and unfolded by mkdocstrings on the site."""
 
 from __future__ import annotations
 

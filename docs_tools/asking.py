@@ -1,4 +1,4 @@
-"""Query the real command line: the text of a help page, the data of a list. Runs in this process, at a fixed width."""
+"""Asks the real command line: the text of a help page, the data of a list. Runs in this process, at a fixed width."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def data(*arguments: str) -> dict[str, Any]:
 
 @contextmanager
 def _fixed_terminal() -> Iterator[None]:
-    """Hide this machine from the output: neither the width of its terminal nor its colours show."""
+    """Nothing of this machine shows: neither the width of its terminal nor its colours."""
     fixed = {"COLUMNS": str(WIDTH), "LINES": "50", "NO_COLOR": "1", "TERM": "dumb", "_TYPER_FORCE_DISABLE_TERMINAL": "1"}
     before = {name: os.environ.get(name) for name in fixed}
     os.environ.update(fixed)

@@ -1,4 +1,4 @@
-"""Write the command reference: the ``--help`` of every command, as it is. Must not name a command itself."""
+"""The command reference: the ``--help`` of every command, as it is. Knows no command by heart."""
 
 from __future__ import annotations
 

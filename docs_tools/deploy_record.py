@@ -1,4 +1,4 @@
-"""Record what a deploy of the Modal app registers: classes, methods, resources, the steps of every image. Uses no account.
+"""Records what a deploy of the Modal app registers: classes, methods, resources, the steps of every image. Reaches no account.
 
 The app is deployed with Modal's own command onto the tests' control plane on this machine. A change of what is deployed then
 shows in ``tests/remote/deployed.json``, where it is read before it is agreed to.

@@ -1,4 +1,4 @@
-"""Write the troubleshooting page from the error classes: code, meaning, remedy, HTTP status. Adds no error of its own."""
+"""The troubleshooting page, from the error classes: code, meaning, remedy, HTTP status. Adds no error of its own."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _section(code: str, cls: type[RylaGenError]) -> str:
 
 
 def _remedy(cls: type[RylaGenError]) -> str:
-    """Write the hint, its commands as code."""
+    """The hint, its commands as code."""
     text = cls.default_hint or "The message says it."
     at = text.find("ryla-gen ")
     if at < 0:

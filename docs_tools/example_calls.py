@@ -1,4 +1,4 @@
-"""Write the example of a workflow's class as Python, for the shell and as TypeScript. The tests run or compile every one."""
+"""Writes the example of a workflow's class as Python, for the shell and as TypeScript. The tests run or compile every one."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def typescript_block(name: str) -> str:
     if cls.own_graph:
         reads = [f'const graph = JSON.parse(await readFile("{found.fields["graph"]}", "utf8"));\n']
     functions = "readFile, writeFile" if reads else "writeFile"
-    sure = "" if cls.output_kind else f"if (result.{kind}) "  # the type of the result depends on the request
+    sure = "" if cls.output_kind else f"if (result.{kind}) "  # what decides is the request: its result's type says so
     values = [_typescript(cls, key, value) for key, value in found.fields.items()]
     call = _call(f"const result = await ryla.{method_name(cls)}({{ ", values, " });", "")
     return (
@@ -112,7 +112,7 @@ def hyphenate(name: str) -> str:
 
 
 def _call(start: str, arguments: Sequence[str], end: str, indent: str) -> str:
-    """Write a call, its arguments on separate lines where it is too long for one."""
+    """A call, its arguments on lines of their own where it is too long for one."""
     line = f"{indent}{start}{', '.join(arguments)}{end}"
     if len(line) <= LONGEST:
         return line

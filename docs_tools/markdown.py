@@ -1,4 +1,4 @@
-"""Read Markdown as far as the checks need it: code blocks, headings, links. Renders nothing."""
+"""Reads Markdown as far as the checks need it: code blocks, headings, links. Renders nothing."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def dead_links(root: Path) -> list[str]:
     for page in pages(root):
         for line, target in links(page.read_text(encoding="utf-8")):
             if re.match(r"[a-z]+:", target):
-                continue  # links to other sites are checked by people, not in every test run
+                continue  # another site: looked at by people, not in every test run
             path, _, anchor = target.partition("#")
             file = (page.parent / path).resolve() if path else page
             where = f"{page.relative_to(root)}:{line}"

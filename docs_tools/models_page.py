@@ -1,4 +1,4 @@
-"""Write the page about model files, from the table of weights: size, licence, who needs it. A missing fact is "not known"."""
+"""The page about model files, from the table of weights: size, licence, who needs it. What nobody looked up is "not known"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run the notebooks of ``examples/notebooks`` from a clean kernel on the emulator, and save what they show. Changes no source.
+"""Runs the notebooks of ``examples/notebooks`` from a clean kernel on the emulator, and saves what they show. Changes no source.
 
 ``python -m docs_tools.notebooks`` runs all of them, and with names only those. What is different on every machine is left out.
 """

@@ -1,4 +1,4 @@
-"""Write the parts of Python sources that name every workflow: the package's exports, the client's methods, the Modal app's methods.
+"""The parts of Python sources that name every workflow: the package's exports, the client's methods, the Modal app's methods.
 
 They are written out, not made at import, so that editors complete them and type checkers see them.
 """
@@ -78,7 +78,7 @@ def _of_family(family: str) -> Iterator[str]:
 
 
 def _format(text: str, name: str) -> str:
-    """Order imports and break lines as the linter does, so that it finds nothing."""
+    """As the linter orders imports and breaks lines, so that it has nothing to say."""
     for command in (["check", "--select", "I", "--fix", "--quiet"], ["format", "--quiet"]):
         call = [sys.executable, "-m", "ruff", *command, "--stdin-filename", name, "-"]
         done = subprocess.run(call, input=text, capture_output=True, text=True, encoding="utf-8", check=True)  # noqa: S603

@@ -1,4 +1,4 @@
-"""Replace the generated parts of files that are otherwise written by hand, between two comments. Knows no file's language.
+"""Replaces the generated parts of files that are otherwise written by hand, between two comments. Knows no file's language.
 
 A part stands between a line with ``begin generated: NAME`` and one with ``end generated: NAME``, whatever makes them comments.
 """

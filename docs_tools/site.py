@@ -1,4 +1,4 @@
-"""Hook into the site's build: README and similar files become pages, links of a checkout links of the site. Changes no file."""
+"""Hooks of the site's build: README and its like become pages, links of a checkout links of the site. Changes no file."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _rewrite_link(match: re.Match[str], folder: str, place: str, files: Any) -> 
     inside = BROUGHT.get(path, path.removeprefix("docs/") if path.startswith("docs/") else "")
     if not inside or files.get_file_from_path(inside) is None:
         if path.startswith("docs/"):
-            return match[0]  # a dead link: the strict build reports it
+            return match[0]  # a dead link: the strict build says so
         return match["words"]
     moved = posixpath.relpath(inside, posixpath.dirname(place) or ".")
     return f"{match['before']}{moved}{'#' + anchor if anchor else ''}{match['after']}"

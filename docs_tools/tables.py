@@ -1,4 +1,4 @@
-"""Write the parts of hand-written pages that name every workflow, or every room of the house. Holds no fact of its own."""
+"""The parts of hand-written pages that name every workflow, or every room of the house. Holds no fact of its own."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _packs(served: list[type[Workflow]]) -> str:
 
 
 def _tries() -> str:
-    """Write each workflow's weights and its example, on Modal."""
+    """Each workflow's weights and its example, on Modal."""
     lines = ["<!-- not run: it needs an account, and spends money -->", "```sh"]
     for name in prepared_names():
         lines += [f"ryla-gen weights sync {hyphenate(name)}"]
@@ -104,7 +104,7 @@ def _navigation() -> str:
 
 
 def _house(root: Path) -> str:
-    """Draw the floors as Mermaid text, the command line on top; an arrow is an import."""
+    """The floors as Mermaid text, the command line on top; an arrow is an import."""
     rows = [(number, " · ".join(rooms)) for number, rooms in enumerate(_floors(root))]
     lines = ["```mermaid", "flowchart TD", '  cli["<b>ryla_gen_cli</b><br/>the command line"]']
     for number, rooms in reversed(rows):
@@ -115,7 +115,7 @@ def _house(root: Path) -> str:
 
 
 def _floors(root: Path) -> list[tuple[str, ...]]:
-    """Read the floors that the test of the house checks, from the ground up."""
+    """The floors that the test of the house holds, from the ground up."""
     tree = ast.parse((root / "tests" / "test_house.py").read_text(encoding="utf-8"))
     found = next(
         node.value

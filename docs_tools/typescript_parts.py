@@ -1,7 +1,8 @@
-"""Write the parts of the TypeScript example that name every workflow: input types and a method for each, from the Python fields."""
+"""The parts of the TypeScript example that follow from Python: what each workflow takes, a method for each, the golden files."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import textwrap
@@ -45,8 +46,16 @@ export type FileBytes = Buffer | Uint8Array;
 def typescript_sources(root: Path) -> Iterator[tuple[str, str]]:
     """Yield path and text of the sources."""
     yield f"{FOLDER}/src/options.ts", "\n".join([HEAD, *_aliases(), "", *_interfaces(), *_table(), ""])
+    yield f"{FOLDER}/test/golden.json", _golden(root)
     client = f"{FOLDER}/src/ryla.ts"
     yield client, with_parts((root / client).read_text(encoding="utf-8"), {"tables": _places(), "methods": _methods()})
+
+
+def _golden(root: Path) -> str:
+    """All golden files in one, so that the folder can be copied and tested without this repository."""
+    files = sorted((root / "tests" / "golden").glob("*.json"))
+    golden = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
+    return json.dumps(golden, indent=2, ensure_ascii=False) + "\n"
 
 
 def method_name(cls: type[Workflow]) -> str:
@@ -63,7 +72,7 @@ def camel(name: str) -> str:
 
 
 def _stem(cls: type[Workflow]) -> str:
-    return "Workflow" if cls.own_graph else cls.__name__  # in Python the base class has that name
+    return "Workflow" if cls.own_graph else cls.__name__.lstrip("_")  # in Python the base class has that name
 
 
 def _aliases() -> Iterator[str]:
@@ -79,13 +88,33 @@ def _aliases() -> Iterator[str]:
 
 
 def _interfaces() -> Iterator[str]:
-    for cls in built_in_classes():
-        yield from _comment(f"{first_sentence(cls)}.", "")
-        yield f"export interface {_stem(cls)}Options {{"
-        for name, info in cls.model_fields.items():
-            yield from _comment(info.description or "", "  ")
-            yield f"  {_member(name, info, _type(cls, name, info))}"
-        yield "}\n"
+    """Every class whose fields somebody takes, after the classes that it takes fields from."""
+    written: set[type[Workflow]] = set()
+    for built_in in built_in_classes():
+        for cls in reversed(_with_fields(built_in)):
+            if cls not in written:
+                yield from _interface(cls)
+                written.add(cls)
+
+
+def _with_fields(cls: type[Workflow]) -> list[type[Workflow]]:
+    """The class and those of its bases that declare fields, nearest first."""
+    return [base for base in cls.__mro__ if issubclass(base, Workflow) and _own_fields(base)]
+
+
+def _own_fields(cls: type[Workflow]) -> list[str]:
+    return [name for name in cls.model_fields if name in inspect.get_annotations(cls)]
+
+
+def _interface(cls: type[Workflow]) -> Iterator[str]:
+    bases = [f"{_stem(base)}Options" for base in _with_fields(cls)[1:2]]
+    yield from _comment(f"{first_sentence(cls)}.", "")
+    yield f"export interface {_stem(cls)}Options {' '.join(['extends', *bases, '{']) if bases else '{'}"
+    for name in _own_fields(cls):
+        info = cls.model_fields[name]
+        yield from _comment(info.description or "", "  ")
+        yield f"  {_member(name, info, _type(cls, name, info))}"
+    yield "}\n"
 
 
 def _comment(text: str, indent: str) -> list[str]:
@@ -104,7 +133,7 @@ def _member(name: str, info: FieldInfo, kind: str) -> str:
 
 
 def _type(cls: type[Workflow], name: str, info: FieldInfo) -> str:
-    """Return the TypeScript type of a field's values."""
+    """The TypeScript type of a field's values."""
     if name in cls.media_fields():
         return "Record<string, FileBytes>" if get_origin(info.annotation) is dict else "FileBytes"
     return "Whole" if name == "seed" else _simple(info.annotation)
@@ -151,10 +180,7 @@ def _places() -> str:
 
 
 def _methods() -> str:
-    results = {"image": "PictureResult", "video": "VideoResult", None: "Result"}
-    methods = []
+    lines: list[str] = []
     for cls in built_in_classes():
-        head = f'{method_name(cls)}(options: OptionsOf["{cls.name}"], call?: CallOptions): Promise<{results[cls.output_kind]}>'
-        body = f'    return this.generate("{cls.name}", options, call);'
-        methods.append("\n".join([*_comment(f"{first_sentence(cls)}.", "  "), f"  {head} {{", body, "  }"]))
-    return "\n\n".join(methods)
+        lines += [*_comment(f"{first_sentence(cls)}.", "  "), f'  readonly {method_name(cls)} = this.#generator("{cls.name}");']
+    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Write a page for each workflow, from its class: fields, graph, weights, licences, example calls. Holds no fact of its own."""
+"""A page for each workflow, from its class: fields, graph, weights, licences, example calls. Holds no fact of its own."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _fields(item: dict[str, Any]) -> list[str]:
 
 
 def _takes(field: dict[str, Any], choices: list[str]) -> str:
-    """Describe the kind of value, and its range."""
+    """The kind of value, and its range."""
     if len(choices) > MANY:
         return "a name, see below"
     if len(choices) > 1:

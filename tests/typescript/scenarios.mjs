@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ModalClient as Modal } from "modal";
 import { Characters } from "./src/characters.js";
+import { ModalJobRunner } from "./src/jobRunner.js";
 import { ModalClient, RylaError } from "./src/ryla.js";
 
 const name = process.argv[2];
@@ -37,6 +38,18 @@ const scenarios = {
       const now = await runner.status(JSON.parse(JSON.stringify(job)));
       if (now.state !== "queued" && now.state !== "running") return now;
       await sleep(100);
+    }
+  },
+  jobId: (ryla) => new ModalJobRunner(ryla, given.settings)[given.method](given.input),
+  async jobStatus(ryla) {
+    const runner = new ModalJobRunner(ryla);
+    const seen = [];
+    for (;;) {
+      const now = await runner.getJobStatus(given.id);
+      if (seen.at(-1) !== now.status) seen.push(now.status);
+      if (!["IN_QUEUE", "IN_PROGRESS"].includes(now.status)) return { seen, ...now };
+      if (now.status === given.cancelAt) await runner.cancelJob(given.id);
+      await sleep(50);
     }
   },
   async events(ryla) {

@@ -1,8 +1,18 @@
 /** Character jobs: base images, a face swap, a sheet of angles. Each is several calls of ryla.ts; knows no Modal. */
+import { randomUUID } from "node:crypto";
 import { RylaError, type FileBytes, type JobState, type Poll, type Submitted, type Whole } from "./ryla.js";
 import type { ModalClient, OptionsOf } from "./ryla.js";
 
-/** One view of a sheet: the same table as the Python package's. */
+/** One view of a sheet. */
+export interface Angle {
+  /** Lower case with hyphens. */
+  name: string;
+  label: string;
+  /** What is asked of the model for this view. */
+  prompt: string;
+}
+
+/** The views that have a name: the same table as the Python package's. */
 export const ANGLES = {
   "front": { label: "Front", prompt: "front view, facing the camera, looking straight ahead" },
   "three-quarter-left": { label: "Three-quarter left", prompt: "three-quarter view, head turned halfway to the left" },
@@ -12,7 +22,7 @@ export const ANGLES = {
   "back": { label: "Back", prompt: "seen from behind, back of the head, facing away from the camera" },
   "looking-up": { label: "Looking up", prompt: "seen slightly from below, chin raised, looking up" },
   "looking-down": { label: "Looking down", prompt: "seen slightly from above, chin lowered, looking down" },
-} as const;
+} as const satisfies Record<string, Omit<Angle, "name">>;
 export type AngleName = keyof typeof ANGLES;
 
 const SHEET_PROMPT = "character reference photo, {angle}, {who}, same person, same hair and clothes, plain grey background, studio light";
@@ -56,11 +66,12 @@ export interface CharacterPart extends Submitted {
 
 /** A submitted job: keep it (it is plain data) to ask for its status from any process. */
 export interface CharacterJob {
+  id: string;
   kind: "base" | "swap" | "sheet";
   parts: CharacterPart[];
 }
 
-export interface CharacterStatus {
+export interface CharacterStatus<Part extends Submitted = CharacterPart> {
   /** Failed when every picture has ended and one did not come. */
   state: JobState;
   /** Share of all the work that is done. */
@@ -68,7 +79,7 @@ export interface CharacterStatus {
   succeeded: number;
   total: number;
   /** Each picture: where it is, and its result once it is there. */
-  parts: (CharacterPart & { now: Poll })[];
+  parts: (Part & { now: Poll })[];
 }
 
 type Made = "flux_dev" | FaceWorkflow;
@@ -100,19 +111,15 @@ export class Characters {
   submitCharacterSheet(
     baseImage: FileBytes,
     nsfw = false,
-    angles: readonly AngleName[] = Object.keys(ANGLES) as AngleName[],
+    angles: readonly (AngleName | Angle)[] = Object.keys(ANGLES) as AngleName[],
     { prompt = "", seed = drawn(), ...size }: SheetOptions = {},
   ): Promise<CharacterJob> {
-    if (new Set(angles).size !== angles.length || angles.length === 0) throw invalid("Give each angle once, and at least one");
-    const parts = angles.map((name) => {
-      const { label, prompt: angle } = ANGLES[name];
-      return { name, label, prompt: SHEET_PROMPT.replace("{angle}", angle).replace("{who}", prompt.trim()).replace(", ,", ","), seed };
-    });
+    const parts = chosen(angles).map((angle) => ({ ...angle, prompt: sheetPrompt(angle, prompt), seed }));
     return this.#submitted("sheet", this.#faceWorkflow, nsfw, parts, { ...size, referenceImage: baseImage });
   }
 
   /** Where a job of any process is, with the pictures that are there. */
-  async status(job: CharacterJob): Promise<CharacterStatus> {
+  async status<Part extends Submitted = CharacterPart>(job: { parts: readonly Part[] }): Promise<CharacterStatus<Part>> {
     const parts = await Promise.all(job.parts.map(async (part) => ({ ...part, now: await this.ryla.poll(part.callId, part.job) })));
     const states = parts.map(({ now }) => now.state);
     const open = states.some((state) => state === "queued" || state === "running");
@@ -157,18 +164,43 @@ export class Characters {
     shared: PictureSize & { referenceImage?: FileBytes },
   ): Promise<CharacterJob> {
     const checkpoint = this.#checkpoint(workflow, nsfw);
+    const id = randomUUID();
     const sent: CharacterPart[] = [];
     try {
       for (const { name, label, prompt, seed } of parts) {
         const options = { ...shared, ...checkpoint, prompt, seed } as OptionsOf[Made];
-        sent.push({ name, label, seed, ...(await this.ryla.submit(workflow, options)) });
+        const submitted = await this.ryla.submit(workflow, options, { job: partJob(id, sent.length) });
+        sent.push({ name, label, seed, ...submitted });
       }
     } catch (error) {
       await Promise.allSettled(sent.map((part) => this.ryla.cancel(part))); // nobody would know of them
       throw error;
     }
-    return { kind, parts: sent };
+    return { id, kind, parts: sent };
   }
+}
+
+/** Id of the job that makes a character job's picture of this index. */
+export function partJob(id: string, index: number): string {
+  return `${id}-${index + 1}`;
+}
+
+function chosen(angles: readonly (AngleName | Angle)[]): Angle[] {
+  const found = angles.map((angle) => (typeof angle === "string" ? known(angle) : angle));
+  if (found.length < 1 || found.length > MOST_PICTURES) throw invalid(`A sheet has 1 to ${MOST_PICTURES} angles, not ${found.length}`);
+  const twice = found.find((angle, index) => found.findIndex(({ name }) => name === angle.name) < index);
+  if (twice) throw invalid(`The angle ${twice.name} was given twice`);
+  return found;
+}
+
+function known(name: AngleName): Angle {
+  if (Object.hasOwn(ANGLES, name)) return { name, ...ANGLES[name] };
+  throw invalid(`There is no angle ${name}`, `Angles: ${Object.keys(ANGLES).join(", ")}; or describe your own: { name, label, prompt }.`);
+}
+
+function sheetPrompt({ prompt }: Angle, who: string): string {
+  const whole = SHEET_PROMPT.replace("{angle}", () => prompt).replace("{who}", () => who.trim()); // in a plain text, $& would be replaced
+  return whole.replace(", ,", ",");
 }
 
 function drawn(): number {

@@ -19,22 +19,32 @@ export type Scheduler =
 export type OutputFormat = "png" | "jpeg" | "webp";
 export type FaceProvider = "CPU" | "GPU";
 
-/** FLUX.1 schnell: a picture in four steps. */
-export interface FluxOptions {
+/** Ground of the workflows that sample a picture or a video from a prompt. */
+export interface SampledWorkflowOptions {
   /** What to show. At most 20,000 characters; the text encoders read the first 77 (CLIP) or 512 (T5) tokens closely. */
   prompt: string;
   /** What to avoid. Without effect at cfg 1, where ComfyUI skips the negative branch. */
   negativePrompt?: string | undefined;
+  /** Width in pixels, 256 to 2048, a multiple of 16. */
+  width?: number | undefined;
+  /** Height in pixels, 256 to 2048, a multiple of 16. */
+  height?: number | undefined;
+  /** Sampling steps, 1 to 100. More steps change less and cost more. */
+  steps?: number | undefined;
+  /** Classifier-free guidance scale, 0 to 30. 1 runs the model once a step, anything else twice. */
+  cfg?: number | undefined;
+  /** Seed of the noise, 0 to 2⁶⁴−1. The same request with the same seed gives the same picture. Random by default. */
+  seed?: Whole | undefined;
+}
+
+/** What the Flux workflows share. */
+export interface FluxWorkflowOptions extends SampledWorkflowOptions {
   /** Width in pixels, 256 to 2048, a multiple of 16. 1024 is the template's. */
   width?: number | undefined;
   /** Height in pixels, 256 to 2048, a multiple of 16. 1024 is the template's. */
   height?: number | undefined;
-  /** Sampling steps, 1 to 50. schnell is distilled for 1 to 4 (its model card); 4 is the template's. */
-  steps?: number | undefined;
   /** Classifier-free guidance scale, 0 to 30. 1, the template's, runs the model once a step, anything else twice. */
   cfg?: number | undefined;
-  /** Seed of the noise, 0 to 2⁶⁴−1. The same request with the same seed gives the same picture. Random by default. */
-  seed?: Whole | undefined;
   /** Pictures from one run, 1 to 16, each with its own noise. */
   batchSize?: number | undefined;
   /** Sampler. Default of ComfyUI's Flux templates. */
@@ -45,34 +55,24 @@ export interface FluxOptions {
   outputFormat?: OutputFormat | undefined;
 }
 
-/** FLUX.1 dev: the better picture, in twenty steps. */
-export interface FluxDevOptions {
-  /** What to show. At most 20,000 characters; the text encoders read the first 77 (CLIP) or 512 (T5) tokens closely. */
-  prompt: string;
-  /** What to avoid. Without effect at cfg 1, where ComfyUI skips the negative branch. */
-  negativePrompt?: string | undefined;
-  /** Width in pixels, 256 to 2048, a multiple of 16. 1024 is the template's. */
-  width?: number | undefined;
-  /** Height in pixels, 256 to 2048, a multiple of 16. 1024 is the template's. */
-  height?: number | undefined;
+/** FLUX.1 schnell: a picture in four steps. */
+export interface FluxOptions extends FluxWorkflowOptions {
+  /** Sampling steps, 1 to 50. schnell is distilled for 1 to 4 (its model card); 4 is the template's. */
+  steps?: number | undefined;
+}
+
+/** What the FLUX.1 dev workflows share. */
+export interface FluxDevWorkflowOptions extends FluxWorkflowOptions {
   /** Sampling steps, 1 to 100. 20 is the template's; 28 is what FLUX.1-dev's makers serve. */
   steps?: number | undefined;
-  /** Classifier-free guidance scale, 0 to 30. 1, the template's, runs the model once a step, anything else twice. */
-  cfg?: number | undefined;
-  /** Seed of the noise, 0 to 2⁶⁴−1. The same request with the same seed gives the same picture. Random by default. */
-  seed?: Whole | undefined;
-  /** Pictures from one run, 1 to 16, each with its own noise. */
-  batchSize?: number | undefined;
-  /** Sampler. Default of ComfyUI's Flux templates. */
-  sampler?: Sampler | undefined;
-  /** Noise schedule. Default of ComfyUI's Flux templates. */
-  scheduler?: Scheduler | undefined;
-  /** File type of the pictures: png (lossless), jpeg or webp. */
-  outputFormat?: OutputFormat | undefined;
   /** Distilled guidance of FLUX.1 dev, 0 to 30: higher follows the prompt more closely. 3.5 is the template's. */
   guidance?: number | undefined;
   /** Checkpoint file on the server; the default is the fp8 one of Comfy-Org. */
   checkpoint?: string | undefined;
+}
+
+/** FLUX.1 dev: the better picture, in twenty steps. */
+export interface FluxDevOptions extends FluxDevWorkflowOptions {
   /**
    * quality: every step; balanced: EasyCache skips steps that change little; turbo: the 8-step Turbo-Alpha LoRA, which sets `steps`
    * to 8 unless you set them.
@@ -81,33 +81,7 @@ export interface FluxDevOptions {
 }
 
 /** FLUX.1 dev with one or several LoRAs: a character, a style. */
-export interface FluxLoraOptions {
-  /** What to show. At most 20,000 characters; the text encoders read the first 77 (CLIP) or 512 (T5) tokens closely. */
-  prompt: string;
-  /** What to avoid. Without effect at cfg 1, where ComfyUI skips the negative branch. */
-  negativePrompt?: string | undefined;
-  /** Width in pixels, 256 to 2048, a multiple of 16. 1024 is the template's. */
-  width?: number | undefined;
-  /** Height in pixels, 256 to 2048, a multiple of 16. 1024 is the template's. */
-  height?: number | undefined;
-  /** Sampling steps, 1 to 100. 20 is the template's; 28 is what FLUX.1-dev's makers serve. */
-  steps?: number | undefined;
-  /** Classifier-free guidance scale, 0 to 30. 1, the template's, runs the model once a step, anything else twice. */
-  cfg?: number | undefined;
-  /** Seed of the noise, 0 to 2⁶⁴−1. The same request with the same seed gives the same picture. Random by default. */
-  seed?: Whole | undefined;
-  /** Pictures from one run, 1 to 16, each with its own noise. */
-  batchSize?: number | undefined;
-  /** Sampler. Default of ComfyUI's Flux templates. */
-  sampler?: Sampler | undefined;
-  /** Noise schedule. Default of ComfyUI's Flux templates. */
-  scheduler?: Scheduler | undefined;
-  /** File type of the pictures: png (lossless), jpeg or webp. */
-  outputFormat?: OutputFormat | undefined;
-  /** Distilled guidance of FLUX.1 dev, 0 to 30: higher follows the prompt more closely. 3.5 is the template's. */
-  guidance?: number | undefined;
-  /** Checkpoint file on the server; the default is the fp8 one of Comfy-Org. */
-  checkpoint?: string | undefined;
+export interface FluxLoraOptions extends FluxDevWorkflowOptions {
   /** Name of one stored LoRA. Either this or `loras`. */
   loraId?: string | undefined;
   /** How strongly `loraId` acts, 0 (not at all) to 1 (as trained). */
@@ -118,22 +92,10 @@ export interface FluxLoraOptions {
   loras?: readonly { id: string; strength?: number | undefined }[] | undefined;
 }
 
-/** SDXL with InstantID: the face of a reference picture in a new scene. */
-export interface InstantIDOptions {
-  /** What to show. At most 20,000 characters; the text encoders read the first 77 (CLIP) or 512 (T5) tokens closely. */
-  prompt: string;
+/** The SDXL picture with the face of the reference. */
+export interface InstantIDStageOptions extends SampledWorkflowOptions {
   /** What to avoid. The default is shortened from InstantID's example graph. */
   negativePrompt?: string | undefined;
-  /** Width in pixels, 256 to 2048, a multiple of 8. 1016 keeps the training pictures' watermarks away (InstantID's node pack). */
-  width?: number | undefined;
-  /** Height in pixels, 256 to 2048, a multiple of 8. 1016 as for the width. */
-  height?: number | undefined;
-  /** Sampling steps, 1 to 100. 30 is the example graph's. */
-  steps?: number | undefined;
-  /** Classifier-free guidance scale, 0 to 30. 4.5 is the example graph's. */
-  cfg?: number | undefined;
-  /** Seed of the noise, 0 to 2⁶⁴−1. The same request with the same seed gives the same picture. Random by default. */
-  seed?: Whole | undefined;
   /** Picture of the face to keep: one person, face to the camera, some room around the head. */
   referenceImage: FileBytes;
   /** How strongly the identity acts, 0 to 1. 0.8 is the node's own default. */
@@ -146,6 +108,18 @@ export interface InstantIDOptions {
   batchSize?: number | undefined;
   /** File type of the pictures: png (lossless), jpeg or webp. */
   outputFormat?: OutputFormat | undefined;
+}
+
+/** SDXL with InstantID: the face of a reference picture in a new scene. */
+export interface InstantIDOptions extends InstantIDStageOptions {
+  /** Width in pixels, 256 to 2048, a multiple of 8. 1016 keeps the training pictures' watermarks away (InstantID's node pack). */
+  width?: number | undefined;
+  /** Height in pixels, 256 to 2048, a multiple of 8. 1016 as for the width. */
+  height?: number | undefined;
+  /** Sampling steps, 1 to 100. 30 is the example graph's. */
+  steps?: number | undefined;
+  /** Classifier-free guidance scale, 0 to 30. 4.5 is the example graph's. */
+  cfg?: number | undefined;
   /** Sampler. ddpm is the example graph's. */
   sampler?: Sampler | undefined;
   /** Noise schedule. karras is the example graph's. */
@@ -155,11 +129,7 @@ export interface InstantIDOptions {
 }
 
 /** An InstantID picture refined by FLUX.1 dev in the same graph. */
-export interface FluxInstantIDOptions {
-  /** What to show. At most 20,000 characters; the text encoders read the first 77 (CLIP) or 512 (T5) tokens closely. */
-  prompt: string;
-  /** What to avoid. The default is shortened from InstantID's example graph. */
-  negativePrompt?: string | undefined;
+export interface FluxInstantIDOptions extends InstantIDStageOptions {
   /** Width in pixels of both stages, 256 to 2048, a multiple of 16. 1024 is ComfyUI's Flux template's. */
   width?: number | undefined;
   /** Height in pixels of both stages, 256 to 2048, a multiple of 16. 1024 as for the width. */
@@ -168,20 +138,6 @@ export interface FluxInstantIDOptions {
   steps?: number | undefined;
   /** Classifier-free guidance scale of the Flux stage, 0 to 30. 1 is ComfyUI's Flux template's: `guidance` guides. */
   cfg?: number | undefined;
-  /** Seed of the noise, 0 to 2⁶⁴−1. The same request with the same seed gives the same picture. Random by default. */
-  seed?: Whole | undefined;
-  /** Picture of the face to keep: one person, face to the camera, some room around the head. */
-  referenceImage: FileBytes;
-  /** How strongly the identity acts, 0 to 1. 0.8 is the node's own default. */
-  instantidStrength?: number | undefined;
-  /** How strongly the position of the facial features acts, 0 to 1. 0.8 is the node's own default. */
-  controlnetStrength?: number | undefined;
-  /** Where the face is looked for; CPU works everywhere and takes about a second. */
-  faceProvider?: FaceProvider | undefined;
-  /** Pictures from one run, 1 to 16, each with its own noise. */
-  batchSize?: number | undefined;
-  /** File type of the pictures: png (lossless), jpeg or webp. */
-  outputFormat?: OutputFormat | undefined;
   /** Sampler of the Flux stage. Default of ComfyUI's Flux templates. */
   sampler?: Sampler | undefined;
   /** Noise schedule of the Flux stage. Default of ComfyUI's Flux templates. */
@@ -201,33 +157,7 @@ export interface FluxInstantIDOptions {
 }
 
 /** FLUX.1 dev with PuLID: the face of a reference picture inside Flux itself. */
-export interface FluxPulidOptions {
-  /** What to show. At most 20,000 characters; the text encoders read the first 77 (CLIP) or 512 (T5) tokens closely. */
-  prompt: string;
-  /** What to avoid. Without effect at cfg 1, where ComfyUI skips the negative branch. */
-  negativePrompt?: string | undefined;
-  /** Width in pixels, 256 to 2048, a multiple of 16. 1024 is the template's. */
-  width?: number | undefined;
-  /** Height in pixels, 256 to 2048, a multiple of 16. 1024 is the template's. */
-  height?: number | undefined;
-  /** Sampling steps, 1 to 100. 20 is the template's; 28 is what FLUX.1-dev's makers serve. */
-  steps?: number | undefined;
-  /** Classifier-free guidance scale, 0 to 30. 1, the template's, runs the model once a step, anything else twice. */
-  cfg?: number | undefined;
-  /** Seed of the noise, 0 to 2⁶⁴−1. The same request with the same seed gives the same picture. Random by default. */
-  seed?: Whole | undefined;
-  /** Pictures from one run, 1 to 16, each with its own noise. */
-  batchSize?: number | undefined;
-  /** Sampler. Default of ComfyUI's Flux templates. */
-  sampler?: Sampler | undefined;
-  /** Noise schedule. Default of ComfyUI's Flux templates. */
-  scheduler?: Scheduler | undefined;
-  /** File type of the pictures: png (lossless), jpeg or webp. */
-  outputFormat?: OutputFormat | undefined;
-  /** Distilled guidance of FLUX.1 dev, 0 to 30: higher follows the prompt more closely. 3.5 is the template's. */
-  guidance?: number | undefined;
-  /** Checkpoint file on the server; the default is the fp8 one of Comfy-Org. */
-  checkpoint?: string | undefined;
+export interface FluxPulidOptions extends FluxDevWorkflowOptions {
   /** Picture of the face to keep: one person, face to the camera, some room around the head. */
   referenceImage: FileBytes;
   /** How strongly the identity acts, 0 to 1. 1.0 is the node's own default. */
@@ -237,9 +167,7 @@ export interface FluxPulidOptions {
 }
 
 /** Wan2.1: a short video from a prompt. */
-export interface Wan2Options {
-  /** What to show. At most 20,000 characters; the text encoders read the first 77 (CLIP) or 512 (T5) tokens closely. */
-  prompt: string;
+export interface Wan2Options extends SampledWorkflowOptions {
   /** What to avoid. The default is Wan's own list (over-exposed, static, blurred, subtitles, deformed hands …). */
   negativePrompt?: string | undefined;
   /** Width in pixels, 256 to 1280, a multiple of 16. 832×480 is what the 1.3B model was trained for. */
@@ -250,8 +178,6 @@ export interface Wan2Options {
   steps?: number | undefined;
   /** Classifier-free guidance scale, 0 to 30. 6 is the template's. */
   cfg?: number | undefined;
-  /** Seed of the noise, 0 to 2⁶⁴−1. The same request with the same seed gives the same picture. Random by default. */
-  seed?: Whole | undefined;
   /** Frames, 4n+1, 1 to 161. 33 is the template's; the models were trained on 81. */
   length?: number | undefined;
   /** Frames per second of the file, 1 to 120. Wan was trained at 16. */

@@ -74,6 +74,8 @@ export interface WaitOptions extends Listening {
 }
 
 export interface SubmitOptions {
+  /** Id of the job, a uuid; drawn when absent. A job that was sent before is not run again: its own call answers. */
+  job?: string | undefined;
   /** Preview pictures among the events. */
   previews?: boolean | undefined;
   /** Measure how like the reference the face is. */
@@ -100,6 +102,9 @@ export type VideoResult = Result & { video: Buffer };
 type ResultOf<W extends WorkflowName> =
   (typeof OUTPUT_OF)[W] extends "image" ? PictureResult : (typeof OUTPUT_OF)[W] extends "video" ? VideoResult : Result;
 
+/** Submits one workflow and waits for its result. */
+export type Generate<W extends WorkflowName> = (options: OptionsOf[W], call?: CallOptions) => Promise<ResultOf<W>>;
+
 /** Runs workflows on the deployed app. Every method throws RylaError, and nothing else. */
 export class ModalClient {
   readonly #modal: Modal;
@@ -115,50 +120,28 @@ export class ModalClient {
 
   // begin generated: methods (python -m docs_tools)
   /** FLUX.1 schnell: a picture in four steps. */
-  generateFlux(options: OptionsOf["flux"], call?: CallOptions): Promise<PictureResult> {
-    return this.generate("flux", options, call);
-  }
-
+  readonly generateFlux = this.#generator("flux");
   /** FLUX.1 dev: the better picture, in twenty steps. */
-  generateFluxDev(options: OptionsOf["flux_dev"], call?: CallOptions): Promise<PictureResult> {
-    return this.generate("flux_dev", options, call);
-  }
-
+  readonly generateFluxDev = this.#generator("flux_dev");
   /** FLUX.1 dev with one or several LoRAs: a character, a style. */
-  generateFluxLoRA(options: OptionsOf["flux_lora"], call?: CallOptions): Promise<PictureResult> {
-    return this.generate("flux_lora", options, call);
-  }
-
+  readonly generateFluxLoRA = this.#generator("flux_lora");
   /** SDXL with InstantID: the face of a reference picture in a new scene. */
-  generateInstantID(options: OptionsOf["instantid"], call?: CallOptions): Promise<PictureResult> {
-    return this.generate("instantid", options, call);
-  }
-
+  readonly generateInstantID = this.#generator("instantid");
   /** An InstantID picture refined by FLUX.1 dev in the same graph. */
-  generateFluxInstantID(options: OptionsOf["flux_instantid"], call?: CallOptions): Promise<PictureResult> {
-    return this.generate("flux_instantid", options, call);
-  }
-
+  readonly generateFluxInstantID = this.#generator("flux_instantid");
   /** FLUX.1 dev with PuLID: the face of a reference picture inside Flux itself. */
-  generateFluxPuLID(options: OptionsOf["flux_pulid"], call?: CallOptions): Promise<PictureResult> {
-    return this.generate("flux_pulid", options, call);
-  }
-
+  readonly generateFluxPuLID = this.#generator("flux_pulid");
   /** Wan2.1: a short video from a prompt. */
-  generateWan2(options: OptionsOf["wan2"], call?: CallOptions): Promise<VideoResult> {
-    return this.generate("wan2", options, call);
-  }
-
+  readonly generateWan2 = this.#generator("wan2");
   /** SeedVR2 upscaling of one picture or one video. */
-  generateSeedVR2(options: OptionsOf["seedvr2"], call?: CallOptions): Promise<Result> {
-    return this.generate("seedvr2", options, call);
-  }
-
+  readonly generateSeedVR2 = this.#generator("seedvr2");
   /** Any ComfyUI graph in the API format. */
-  generateWorkflow(options: OptionsOf["workflow"], call?: CallOptions): Promise<Result> {
-    return this.generate("workflow", options, call);
-  }
+  readonly generateWorkflow = this.#generator("workflow");
   // end generated: methods
+
+  #generator<W extends WorkflowName>(workflow: W): Generate<W> {
+    return (options, call) => this.generate(workflow, options, call);
+  }
 
   /** Submit a workflow by its name and wait for its result. */
   async generate<W extends WorkflowName>(workflow: W, options: OptionsOf[W], call: CallOptions = {}): Promise<ResultOf<W>> {
@@ -173,7 +156,7 @@ export class ModalClient {
 
   /** Submit a workflow and return at once. After an ambiguous failure it is sent again: a claimed job never runs twice. */
   async submit<W extends WorkflowName>(workflow: W, options: OptionsOf[W], call: SubmitOptions = {}): Promise<Submitted> {
-    const job = randomUUID();
+    const job = call.job ?? randomUUID();
     const asked = { events: true, previews: call.previews ?? false, measureConsistency: call.measureConsistency ?? false };
     const request = writeRequest(options, job, asked);
     try {

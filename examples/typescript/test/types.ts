@@ -1,6 +1,7 @@
 /** Read by the compiler, never run: right calls compile, and wrong ones do not (an unused `expect-error` is itself an error). */
 import type { Poll, RylaEvent } from "../src/ryla.js";
 import { ModalClient } from "../src/ryla.js";
+import { ModalJobRunner } from "../src/jobRunner.js";
 
 export async function calls(ryla: ModalClient): Promise<void> {
   const picture: Buffer = (await ryla.generateFluxDev({ prompt: "x", seed: 7n, sampler: "euler", negativePrompt: undefined })).image;
@@ -29,3 +30,14 @@ export function told(poll: Poll, event: RylaEvent): number {
   if (event.type === "progress") return event.fraction;
   return poll.state === "running" ? poll.fraction : poll.state === "failed" ? poll.error.httpStatus : 0;
 }
+
+/** A backend's own declaration: whatever it calls it, the runner fits. */
+interface BackendsRunner {
+  submitBaseImages(input: { prompt: string; nsfw: boolean; seed?: number; useZImage?: boolean }): Promise<string>;
+  submitFaceSwap(input: { baseImageUrl: string; prompt: string; nsfw: boolean; seed?: number }): Promise<string>;
+  submitCharacterSheet(input: { baseImageUrl: string; nsfw: boolean; angles?: string[] }): Promise<string>;
+  getJobStatus(jobId: string): Promise<{ status: "IN_QUEUE" | "IN_PROGRESS" | "COMPLETED" | "FAILED" | string; output?: unknown; error?: string }>;
+}
+
+export const runner: BackendsRunner = new ModalJobRunner();
+export class Adapter extends ModalJobRunner implements BackendsRunner {}
