@@ -34,7 +34,7 @@ from ryla_gen.errors import (
     error_from_data,
 )
 from ryla_gen.events import Finished, Preview, Progress, Queued, Started, event_from_data
-from ryla_gen.results import Cost, Generation, Output, Timings
+from ryla_gen.results import ColdStart, Cost, Generation, Output, Timings
 from ryla_gen.version import __version__
 from ryla_gen.workflows.base import Notice
 
@@ -54,7 +54,9 @@ GENERATION = Generation(
     seed=7,
     job=JOB,
     backend="modal",
-    timings=Timings(queued=0.2, cold_start=0.0, running=11.3, total=11.9),
+    timings=Timings(
+        queued=0.2, cold_start=0.0, running=11.3, total=11.9, cold=ColdStart(boot=0.0, restore=2.5, weights=9.0), restored=True
+    ),
     cost=Cost(0.0061, 0.0058, 0.0002, 0.0001, "L40S", 11.3, "2026-09-01"),
     warnings=(Notice("negative_prompt_ignored", "It has no effect."),),
     graph={"1": {"class_type": "SaveImage", "inputs": {}}},

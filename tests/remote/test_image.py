@@ -85,7 +85,7 @@ def test_each_family_has_its_own_packs_and_custom_all_of_them() -> None:
 def commands_of(family: str) -> list[str]:
     recipe = image.recipe(family)
     first = [*image.install_steps(recipe.lock), *image.comfyui_steps(recipe.comfyui)]
-    return [*first, *image.pack_steps(recipe.packs), *image.check_steps(recipe)]
+    return [*first, *image.pack_steps(recipe.packs), *image.snapshot_steps(), *image.check_steps(recipe)]
 
 
 @pytest.mark.parametrize("family", list(FAMILIES))
@@ -94,8 +94,9 @@ def test_no_command_hides_a_failure(family: str) -> None:
     for command in commands:
         assert not re.search(r"\|\||;|\|\s|2>|set \+e|true$", command), command
         for part in command.split("&&"):
-            assert part.split()[0] in ("comfy", "git", "test", "python", "pip", "uv", "cd"), part
-    check = commands[-1]
+            assert part.split()[0] in ("comfy", "git", "test", "python", "pip", "uv", "cd", "mkdir", "cp"), part
+    [check] = [command for command in commands if "check_nodes.py" in command]
+    assert any("check_snapshot.py" in command for command in commands) != image.recipe(family).needs_gpu
     assert set(family_nodes(family)) <= set(check.split()), "the classes are passed inline"
     assert set(family_nodes(family)) <= set(node_schemas(COMFYUI_VERSION))
     assert ("--cpu" in check) != image.recipe(family).needs_gpu
@@ -124,11 +125,12 @@ def test_the_module_that_two_packages_bring_is_the_one_without_a_display() -> No
 
 
 def test_the_scripts_need_the_standard_library_only() -> None:
-    for script in SCRIPTS.glob("*.py"):
+    for script in set(SCRIPTS.glob("*.py")) - {SCRIPTS / image.SNAPSHOT_NODE}:  # which runs inside ComfyUI
         for node in ast.walk(ast.parse(script.read_text())):
             names = [item.name for item in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or "?"] if isinstance(node, ast.ImportFrom) else []
-            assert all(name.partition(".")[0] in sys.stdlib_module_names for name in names), f"{script.name}: {names}"
+            names += [node.module or "?"] if isinstance(node, ast.ImportFrom) and not node.level else []
+            known = {*sys.stdlib_module_names, *(path.stem for path in SCRIPTS.glob("check_*.py"))}
+            assert {name.partition(".")[0] for name in names} <= known, f"{script.name}: {names}"
 
 
 def check_nodes(*classes: str, command: str = "") -> subprocess.CompletedProcess[str]:
