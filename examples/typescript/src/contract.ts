@@ -43,6 +43,18 @@ export interface Timings {
   coldStart: number;
   running: number;
   total: number;
+  /** Where a cold start went; undefined when it was warm. */
+  cold: ColdStart | undefined;
+  /** Whether the container of a cold start was restored from a snapshot. */
+  restored: boolean;
+}
+
+/** Seconds of each part; undefined where it is not known. */
+export interface ColdStart {
+  boot: number | undefined;
+  restore: number | undefined;
+  weights: number | undefined;
+  load: number | undefined;
 }
 
 export interface Warning {
@@ -239,7 +251,16 @@ function readCost(data: Plain): Cost {
 }
 
 function readTimings(data: Plain): Timings {
-  return { queued: number(data["queued"]), coldStart: number(data["cold_start"]), running: number(data["running"]), total: number(data["total"]) };
+  const cold = data["cold"] ? optional(data["cold"]) : undefined;
+  const part = (name: string) => (typeof cold?.[name] === "number" ? cold[name] : undefined);
+  return {
+    queued: number(data["queued"]),
+    coldStart: number(data["cold_start"]),
+    running: number(data["running"]),
+    total: number(data["total"]),
+    cold: cold && { boot: part("boot"), restore: part("restore"), weights: part("weights"), load: part("load") },
+    restored: data["restored"] === true,
+  };
 }
 
 /** Read an event; undefined for a kind that a newer app sends. Unknown keys are ignored. */
