@@ -38,7 +38,7 @@ from ..version import __version__
 from ..workflows.base import Notice, Workflow
 from . import costs
 from .claims import ModalClaims, claim, stop
-from .config import INPUTS, FamilyConfig, inside
+from .config import FamilyConfig, inside
 from .consistency import with_similarity
 from .container_paths import Places
 from .faults import typed_errors
@@ -252,7 +252,7 @@ class Worker:
                     await session.end(error.message)
                 deaths, waited = deaths + bool(begun), waited + (not begun)
                 # A second death while running, or pictures that are made already: running once more would only cost again.
-                if deaths > 1 or waited > INPUTS or error.details.get("produced"):
+                if deaths > 1 or waited > self._config.max_inputs or error.details.get("produced"):
                     await self._stop_accepting("ComfyUI died again")
                     raise self._supervisor.unhealthy(f"ComfyUI died while it ran the job {job}", error) from None
                 log.warning("job %s is submitted again: %s", job, error.message)

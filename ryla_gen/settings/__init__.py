@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -35,6 +35,8 @@ class FamilySettings:
     """Containers kept warm."""
     max_containers: int | None = None
     """Most containers at once."""
+    buffer_containers: int | None = None
+    """Idle containers more than the requests ask for, while there are requests."""
     scaledown_window: int | None = None
     """Seconds that an idle container stays."""
 
@@ -281,7 +283,7 @@ def _origin_text(origin: str) -> str:
 
 
 def _families(values: Mapping[str, Any]) -> Mapping[str, FamilySettings]:
-    names = ("gpu", "min_containers", "max_containers", "scaledown_window")
+    names = [item.name for item in fields(FamilySettings)]
     return MappingProxyType(
         {
             family: FamilySettings(**{name: values[f"modal.families.{family}.{name}"] for name in names})
