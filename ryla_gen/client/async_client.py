@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..backends.base import Backend
 
 IN_FLIGHT = 5
-"""Jobs that ``map`` keeps under way: what one GPU container takes at once."""
+"""Jobs that ``map`` keeps under way; Modal starts a container for each, as far as it may."""
 
 OnEvent = Callable[[Event], None]
 """Called with every event of a job, in order."""

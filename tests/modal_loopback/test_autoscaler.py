@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks import autoscaler
 from tests.modal_loopback import Loopback
 from tests.modal_loopback.autoscaler import Scaling
 from tests.modal_loopback.client import connected
@@ -96,3 +98,26 @@ def test_a_cold_start_comes_before_the_process_and_ends_with_the_server(three: L
     targeted().wait.spawn("a", 0.1)
     eventually(lambda: bool(three.containers))
     assert three.containers[0].process is None
+
+
+def test_the_simulation_s_table_stands_in_the_documentation() -> None:
+    page = Path(__file__).parents[2] / "docs" / "performance.md"
+    assert autoscaler.table() in page.read_text(encoding="utf-8"), "write it again: python -m benchmarks.autoscaler"
+
+
+@pytest.mark.parametrize("load", autoscaler.LOADS, ids=lambda load: load.text)
+def test_the_simulation_runs_every_request_and_a_target_makes_none_wait_longer(load: autoscaler.Load) -> None:
+    before, now, *_ = found = [autoscaler.Simulation(load, way).run() for way in autoscaler.ways(load.family)]
+    assert {len(item.waits) for item in found} == {len(load.arrivals)}
+    assert max(now.waits) < max(before.waits)
+    assert all(item.idle > 0 for item in found)
+
+
+@given(SCALINGS, st.lists(st.floats(0, 300), min_size=1, max_size=12), st.floats(1, 600), st.booleans())
+def test_the_simulation_keeps_to_the_rule(scaling: Scaling, arrivals: list[float], seconds: float, greedy: bool) -> None:
+    load = autoscaler.Load("", "flux", tuple(arrivals), seconds)
+    bounded = dataclasses.replace(scaling, min_containers=0)
+    found = autoscaler.Simulation(load, autoscaler.Way("", bounded, 60.0, greedy)).run()
+    assert len(found.waits) == len(arrivals)
+    assert min(found.waits) >= 0
+    assert found.idle >= autoscaler.COLD - 1e-6, "one container at least was started"
