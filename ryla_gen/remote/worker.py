@@ -287,11 +287,11 @@ class Worker:
     def _stamp(self, generation: Generation, cold: float, notices: tuple[Notice, ...], more: PlainData) -> Generation:
         config = self._config
         gpu = costs.gpu_name(self._device, config.gpu)
-        spent = generation.timings.running
+        machine: dict[str, Any] = {"count": costs.gpu_count(config.gpu), "cpu": config.cpu, "memory": config.memory}
         return replace(
             generation,
             timings=replace(generation.timings, cold_start=cold),
-            cost=costs.cost_of(spent, gpu, count=costs.gpu_count(config.gpu), cpu=config.cpu, memory=config.memory),
+            cost=costs.cost_of(generation.timings.running, gpu, **machine, region=config.region),
             warnings=generation.warnings + notices,
             server={"comfyui": self._version, "gpu": gpu, "container": self._places.container, "app": __version__, **more},
         )

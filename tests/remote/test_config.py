@@ -108,7 +108,17 @@ def test_a_run_costs_its_seconds_of_gpu_cores_and_memory() -> None:
     assert cost.cpu_usd == pytest.approx(10 * 4 * 0.0000131)
     assert cost.memory_usd == pytest.approx(10 * 32 * 0.00000222)
     assert cost.total_usd == pytest.approx(cost.gpu_usd + cost.cpu_usd + cost.memory_usd)
-    assert (cost.gpu, cost.gpu_seconds, cost.prices_as_of) == ("H100", 10.0, "2026-09-01")
+    assert (cost.gpu, cost.gpu_seconds, cost.prices_as_of, cost.region_factor) == ("H100", 10.0, "2026-09-01", 1.0)
+
+
+@pytest.mark.parametrize(("region", "factor"), [((), 1.0), (("eu",), 1.25), (("us-east", "ca"), 1.25), (("ca-toronto",), 2.5)])
+def test_a_region_multiplies_every_part_of_a_cost(region: tuple[str, ...], factor: float) -> None:
+    anywhere = costs.cost_of(10.0, "L40S", cpu=4.0, memory=32_768)
+    there = costs.cost_of(10.0, "L40S", cpu=4.0, memory=32_768, region=region)
+    assert there.region_factor == factor
+    assert there.gpu_seconds == anywhere.gpu_seconds
+    for name in ("total_usd", "gpu_usd", "cpu_usd", "memory_usd"):
+        assert getattr(there, name) == pytest.approx(factor * getattr(anywhere, name))
 
 
 def test_comfyui_sees_no_secret_and_all_of_the_volume(tmp_path: Path) -> None:
