@@ -21,13 +21,13 @@ from typing import Any
 from ..errors import InternalError, InvalidInputError
 from ..events import FINAL_STATES, now
 from .base import COLUMNS, JSON_COLUMNS, NUMBER_COLUMNS, Record, Records, instant, record_of, text, to_column, where_clause
-from .counting import JobEnd, ends
+from .counting import JobEnd, JobSpan, ends, spans
 from .files import BUSY_SECONDS, CORRUPT, is_corrupt, migrate, transaction, use_wal, version
 from .reserving import HELD, Reservation, reserve
 from .schema import SCHEMA
 from .spending import CostRow, cost_rows
 
-__all__ = ["CostRow", "History", "JobEnd", "Record", "Records", "Reservation"]
+__all__ = ["CostRow", "History", "JobEnd", "JobSpan", "Record", "Records", "Reservation"]
 
 BUSY_SECONDS_AGAIN = 0.05
 """Seconds it waits after one timeout, so that a stuck process does not slow every call."""
@@ -224,6 +224,10 @@ class History:
 
         """
         return ends(self._select, *where_clause(since, workflow=workflow, backend=backend))
+
+    def spans(self, backend: str, since: str | datetime | None = None) -> Sequence[JobSpan]:
+        """Read when the graphs of a backend's jobs ran; of those submitted then or later."""
+        return spans(self._select, *where_clause(since, backend=backend))
 
     def spent_usd(self, since: str | datetime) -> float:
         """Sum up the cost of all jobs submitted then or later, in US dollars.

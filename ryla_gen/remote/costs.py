@@ -44,9 +44,7 @@ def gpu_count(configured: Sequence[str]) -> int:
     return int(number) if number.isdigit() else 1
 
 
-def cost_of(
-    seconds: float, gpu: str, *, count: int = 1, cpu: float = 0.0, memory: int = 0, region: tuple[str, ...] = ()
-) -> Cost:
+def cost_of(seconds: float, gpu: str, *, count: int = 1, cpu: float = 0.0, memory: int = 0, region: tuple[str, ...] = ()) -> Cost:
     """Return what a run cost: its seconds on the GPU, with the container's cores and memory for as long.
 
     Args:

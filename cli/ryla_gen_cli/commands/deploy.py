@@ -101,13 +101,14 @@ def _overview(configs: list[FamilyConfig]) -> str:
         (
             CLASS_OF_FAMILY[item.family],
             ", ".join(item.gpu),
-            f"{item.min_containers} to {item.max_containers}{f', {item.buffer_containers} spare' if item.buffer_containers else ''}",
+            f"{item.min_containers} to {item.max_containers}",
+            item.buffer_containers or "",
             f"{item.scaledown_window} s",
             ", ".join(item.region) or "anywhere",
         )
         for item in configs
     ]
-    return table(("class", "gpu", "containers", "idle", "region"), rows, width())
+    return table(("class", "gpu", "containers", "spare", "idle", "region"), rows, width())
 
 
 def _standing(configs: list[FamilyConfig]) -> str:
