@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from datetime import datetime
+from functools import cache
 
 from ..contract import family_of, method_of
 from ..costs.durations import COLD_START
@@ -61,13 +62,14 @@ def idle_costs(history: History, settings: Settings, since: str | datetime | Non
 
     """
     ran: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
-    for span in history.spans("modal", since):
-        ran[family_of(span.workflow)].append((span.began, span.ended))
+    family = cache(family_of)
+    for workflow, began, ended in history.spans("modal", since):
+        ran[family(workflow)].append((began, ended))
     found = []
-    for family, jobs in ran.items():
-        rate = _modal_rate(deployed_family(family, settings))
+    for name, jobs in ran.items():
+        rate = _modal_rate(deployed_family(name, settings))
         idle = idle_between(jobs, rate.idle_window, time.time())
-        found.append(idle_cost(CLASS_OF_FAMILY[family], idle, rate.cold_start.likely, rate.usd.likely))
+        found.append(idle_cost(CLASS_OF_FAMILY[name], idle, rate.cold_start.likely, rate.usd.likely))
     return sorted(found, key=lambda item: -item.usd)
 
 
