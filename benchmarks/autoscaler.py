@@ -27,7 +27,7 @@ TITLES = ("requests", "settings", "wait, median", "wait, longest", "containers",
 
 
 @dataclass(frozen=True)
-class Load:
+class Workload:
     """Requests that arrive, and what they find."""
 
     text: str
@@ -40,7 +40,7 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Way:
+class ScalingSetup:
     """One way to scale."""
 
     text: str
@@ -51,7 +51,7 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Found:
+class SimulationOutcome:
     """What came out."""
 
     waits: Sequence[float]
@@ -61,7 +61,7 @@ class Found:
 
 
 @dataclass(eq=False)
-class Box:
+class SimulatedContainer:
     """A container."""
 
     began: float
@@ -77,123 +77,123 @@ class Simulation:
 
     Args:
         load: what arrives.
-        way: how it is scaled.
+        setup: how it is scaled.
     """
 
-    def __init__(self, load: Load, way: Way) -> None:
+    def __init__(self, load: Workload, setup: ScalingSetup) -> None:
         self._load = load
-        self._way = way
-        self._events: list[tuple[float, int, Box | None, str]] = []
+        self._setup = setup
+        self._events: list[tuple[float, int, SimulatedContainer | None, str]] = []
         self._numbers = itertools.count()
         self._waiting: deque[float] = deque()
-        self._boxes: list[Box] = []
+        self._containers: list[SimulatedContainer] = []
         self._waits: list[float] = []
         self._now = 0.0
 
-    def run(self) -> Found:
+    def run(self) -> SimulationOutcome:
         """Handle event after event until every container has ended."""
         for _ in range(self._load.warm):
-            self._boxes.append(Box(0.0, up=True))
-            self._at(self._way.window, "look")
+            self._containers.append(SimulatedContainer(0.0, up=True))
+            self._at(self._setup.window, "look")
         for arrival in self._load.arrivals:
             self._at(arrival, "arrive")
         while self._events:
-            self._now, _, box, what = heapq.heappop(self._events)
-            self._handle(what, box)
+            self._now, _, container, what = heapq.heappop(self._events)
+            self._handle(what, container)
             if not self._events or self._events[0][0] > self._now:  # all that happens at one moment is seen together
                 self._settle()
-        paid = sum((box.ended or self._now) - box.began for box in self._boxes)
-        return Found(self._waits, len(self._boxes), paid - self._load.seconds * len(self._load.arrivals))
+        paid = sum((container.ended or self._now) - container.began for container in self._containers)
+        return SimulationOutcome(self._waits, len(self._containers), paid - self._load.seconds * len(self._load.arrivals))
 
-    def _at(self, when: float, what: str, box: Box | None = None) -> None:
-        heapq.heappush(self._events, (when, next(self._numbers), box, what))
+    def _at(self, when: float, what: str, container: SimulatedContainer | None = None) -> None:
+        heapq.heappush(self._events, (when, next(self._numbers), container, what))
 
-    def _handle(self, what: str, box: Box | None) -> None:
+    def _handle(self, what: str, container: SimulatedContainer | None) -> None:
         if what == "arrive":
             self._waiting.append(self._now)
-        elif what == "up" and box:
-            box.up = True
-            self._rest(box)
-        elif what == "done" and box:
-            box.held.popleft()
-            if box.held:
-                self._begin(box)
+        elif what == "up" and container:
+            container.up = True
+            self._rest(container)
+        elif what == "done" and container:
+            container.held.popleft()
+            if container.held:
+                self._begin(container)
             else:
-                self._rest(box)
+                self._rest(container)
 
     def _settle(self) -> None:
         """Start what is missing, hand out what waits, end what has been idle for long enough."""
-        wanted = self._way.scaling.containers(self._inputs)
+        wanted = self._setup.scaling.containers(self._inputs)
         for _ in range(wanted - len(self._live)):
-            box = Box(self._now)
-            self._boxes.append(box)
-            self._at(self._now + COLD, "up", box)
+            container = SimulatedContainer(self._now)
+            self._containers.append(container)
+            self._at(self._now + COLD, "up", container)
         while self._waiting and (free := self._free()):
             free.held.append(self._waiting.popleft())
             if len(free.held) == 1:
                 self._begin(free)
-        for box in [box for box in self._live if box.up and not box.held]:
-            if self._now - box.idle_since >= self._way.window and len(self._live) > wanted:
-                box.ended = self._now
+        for container in [container for container in self._live if container.up and not container.held]:
+            if self._now - container.idle_since >= self._setup.window and len(self._live) > wanted:
+                container.ended = self._now
 
-    def _free(self) -> Box | None:
+    def _free(self) -> SimulatedContainer | None:
         """The container that takes the next request: the least busy one, or one after the other to the brim."""
-        scaling = self._way.scaling
-        places = scaling.max_inputs if self._way.greedy else scaling.places(self._inputs)
-        free = [box for box in self._live if box.up and len(box.held) < places]
-        return free[0] if free and self._way.greedy else min(free, key=lambda box: len(box.held), default=None)
+        scaling = self._setup.scaling
+        places = scaling.max_inputs if self._setup.greedy else scaling.places(self._inputs)
+        free = [container for container in self._live if container.up and len(container.held) < places]
+        return free[0] if free and self._setup.greedy else min(free, key=lambda container: len(container.held), default=None)
 
-    def _begin(self, box: Box) -> None:
-        self._waits.append(self._now - box.held[0])
-        self._at(self._now + self._load.seconds, "done", box)
+    def _begin(self, container: SimulatedContainer) -> None:
+        self._waits.append(self._now - container.held[0])
+        self._at(self._now + self._load.seconds, "done", container)
 
-    def _rest(self, box: Box) -> None:
-        box.idle_since = self._now
-        self._at(self._now + self._way.window, "look")
+    def _rest(self, container: SimulatedContainer) -> None:
+        container.idle_since = self._now
+        self._at(self._now + self._setup.window, "look")
 
     @property
-    def _live(self) -> list[Box]:
-        return [box for box in self._boxes if box.ended is None]
+    def _live(self) -> list[SimulatedContainer]:
+        return [container for container in self._containers if container.ended is None]
 
     @property
     def _inputs(self) -> int:
-        return len(self._waiting) + sum(len(box.held) for box in self._live)
+        return len(self._waiting) + sum(len(container.held) for container in self._live)
 
 
-LOADS = (
-    Load("5 × 30 s at once, one container warm", "flux", (0.0,) * 5, 30.0, warm=1),
-    Load("20 × 30 s at once, none warm", "flux", (0.0,) * 20, 30.0),
-    Load("5 videos of 10 minutes at once, none warm", "video", (0.0,) * 5, 600.0),
-    Load("10 × 30 s, one every 20 s, one container warm", "flux", tuple(20.0 * number for number in range(10)), 30.0, warm=1),
+WORKLOADS = (
+    Workload("5 × 30 s at once, one container warm", "flux", (0.0,) * 5, 30.0, warm=1),
+    Workload("20 × 30 s at once, none warm", "flux", (0.0,) * 20, 30.0),
+    Workload("5 videos of 10 minutes at once, none warm", "video", (0.0,) * 5, 600.0),
+    Workload("10 × 30 s, one every 20 s, one container warm", "flux", tuple(20.0 * number for number in range(10)), 30.0, warm=1),
 )
 
 
-def ways(family: str) -> list[Way]:
+def setups(family: str) -> list[ScalingSetup]:
     """Return the ways to scale that are compared for a family."""
     config = FAMILIES[family]
     window = float(config.scaledown_window)
     before = Scaling(SHORT_INPUTS, config.max_containers)
     after = Scaling(config.max_inputs, config.max_containers, TARGET_INPUTS)
     return [
-        Way("before: at most 5, no target", before, window),
-        Way(f"now: at most {config.max_inputs}, target 1", after, window),
-        Way("now, if whoever is up fills first", after, window, greedy=True),
-        Way("now, window of 60 s", after, 60.0),
-        Way("now, one container in the buffer", replace(after, buffer_containers=1), window),
+        ScalingSetup("before: at most 5, no target", before, window),
+        ScalingSetup(f"now: at most {config.max_inputs}, target 1", after, window),
+        ScalingSetup("now, if whoever is up fills first", after, window, greedy=True),
+        ScalingSetup("now, window of 60 s", after, 60.0),
+        ScalingSetup("now, one container in the buffer", replace(after, buffer_containers=1), window),
     ]
 
 
 def rows() -> list[tuple[str, ...]]:
     """Return the rows of the table."""
     lines: list[tuple[str, ...]] = []
-    for load in LOADS:
+    for load in WORKLOADS:
         config = FAMILIES[load.family]
         price = cost_of(1.0, config.gpu[0], cpu=config.cpu, memory=config.memory).total_usd
-        for number, way in enumerate(ways(load.family)):
-            found = Simulation(load, way).run()
+        for number, setup in enumerate(setups(load.family)):
+            found = Simulation(load, setup).run()
             waits = (f"{statistics.median(found.waits):.0f} s", f"{max(found.waits):.0f} s")
             idle = (f"{found.idle:.0f}", f"${found.idle * price:.2f}")
-            lines.append(("" if number else load.text, way.text, *waits, str(found.containers), *idle))
+            lines.append(("" if number else load.text, setup.text, *waits, str(found.containers), *idle))
     return lines
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Idle:
+class IdleTime:
     """What the containers of one class did beside running graphs, as far as the gaps between its jobs tell."""
 
     jobs: int
@@ -25,7 +25,7 @@ class Idle:
         return self.starts * cold_start + self.idle_seconds
 
 
-def idle_between(jobs: Iterable[tuple[float, float]], window: float, now: float) -> Idle:
+def idle_between(jobs: Iterable[tuple[float, float]], window: float, now: float) -> IdleTime:
     """Estimate what containers did between the jobs of one class.
 
     A job goes to the container that became free last, when that was within the window; the gap is then paid. Otherwise a container
@@ -50,7 +50,7 @@ def idle_between(jobs: Iterable[tuple[float, float]], window: float, now: float)
         else:
             idle += began - free.pop(at)
         insort(free, max(began, ended))
-    return Idle(found, starts, idle + sum(min(window, max(0.0, now - end)) for end in free))
+    return IdleTime(found, starts, idle + sum(min(window, max(0.0, now - end)) for end in free))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class IdleCost:
     """US dollars of both."""
 
 
-def idle_cost(name: str, idle: Idle, cold_start: float, usd_per_second: float) -> IdleCost:
+def idle_cost(name: str, idle: IdleTime, cold_start: float, usd_per_second: float) -> IdleCost:
     """Price what the containers of a class did beside running graphs.
 
     Args:

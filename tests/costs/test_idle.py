@@ -9,50 +9,54 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ryla_gen import AsyncClient, Client, Settings
 from ryla_gen.backends.rates import idle_costs
 from ryla_gen.costs.durations import COLD_START
-from ryla_gen.costs.idle import Idle, idle_between, idle_cost
+from ryla_gen.costs.idle import IdleTime, idle_between, idle_cost
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.history import History
 from ryla_gen.remote.config import FAMILIES
 from ryla_gen.remote.costs import cost_of
 
 WINDOW, LATER = 300.0, 1e9
+BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A busy machine is no fault."""
 JOBS = st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 900)).map(lambda job: (float(job[0]), float(sum(job)))), max_size=30)
 
 
 @pytest.mark.parametrize(
     ("jobs", "expected"),
     [
-        ([], Idle(0, 0, 0.0)),
-        ([(0, 30)], Idle(1, 1, 300.0)),
-        ([(0, 30), (130, 160)], Idle(2, 1, 100.0 + 300.0)),
-        ([(0, 30), (330, 360)], Idle(2, 1, 300.0 + 300.0)),
-        ([(0, 30), (331, 360)], Idle(2, 2, 300.0 + 300.0)),
-        ([(0, 30), (10, 40)], Idle(2, 2, 300.0 + 300.0)),
-        ([(0, 30), (10, 40), (50, 80)], Idle(3, 2, 10.0 + 300.0 + 300.0)),
+        ([], IdleTime(0, 0, 0.0)),
+        ([(0, 30)], IdleTime(1, 1, 300.0)),
+        ([(0, 30), (130, 160)], IdleTime(2, 1, 100.0 + 300.0)),
+        ([(0, 30), (330, 360)], IdleTime(2, 1, 300.0 + 300.0)),
+        ([(0, 30), (331, 360)], IdleTime(2, 2, 300.0 + 300.0)),
+        ([(0, 30), (10, 40)], IdleTime(2, 2, 300.0 + 300.0)),
+        ([(0, 30), (10, 40), (50, 80)], IdleTime(3, 2, 10.0 + 300.0 + 300.0)),
     ],
 )
 def test_a_gap_within_the_window_is_idle_time_and_a_longer_one_a_window_and_a_start(
-    jobs: list[tuple[float, float]], expected: Idle
+    jobs: list[tuple[float, float]], expected: IdleTime
 ) -> None:
     assert idle_between(jobs, WINDOW, LATER) == expected
 
 
 def test_a_window_that_is_not_over_yet_counts_until_now() -> None:
-    assert idle_between([(0, 30)], WINDOW, 100.0) == Idle(1, 1, 70.0)
-    assert idle_between([(0, 30)], WINDOW, 20.0) == Idle(1, 1, 0.0), "it runs still, by another clock"
+    assert idle_between([(0, 30)], WINDOW, 100.0) == IdleTime(1, 1, 70.0)
+    assert idle_between([(0, 30)], WINDOW, 20.0) == IdleTime(1, 1, 0.0), "it runs still, by another clock"
 
 
+@BUSY
 @given(JOBS)
 def test_the_order_of_the_jobs_says_nothing(jobs: list[tuple[float, float]]) -> None:
     assert idle_between(jobs[::-1], WINDOW, LATER) == idle_between(jobs[::2] + jobs[1::2], WINDOW, LATER)
 
 
+@BUSY
 @given(JOBS, st.integers(2, 3600))
 def test_no_job_costs_more_than_a_start_and_a_window(jobs: list[tuple[float, float]], window: int) -> None:
     found = idle_between(jobs, window, LATER)
@@ -61,6 +65,7 @@ def test_no_job_costs_more_than_a_start_and_a_window(jobs: list[tuple[float, flo
     assert found.starts * window <= found.idle_seconds <= len(jobs) * window, "each container has one window at its end"
 
 
+@BUSY
 @given(JOBS)
 def test_as_many_containers_are_up_as_jobs_run_at_once(jobs: list[tuple[float, float]]) -> None:
     most = max((sum(began <= at < ended for began, ended in jobs) for at, _ in jobs), default=0)
@@ -68,6 +73,7 @@ def test_as_many_containers_are_up_as_jobs_run_at_once(jobs: list[tuple[float, f
     assert idle_between(jobs, 1e6, LATER).starts == most, "with an endless window none starts twice"
 
 
+@BUSY
 @given(st.lists(st.integers(0, 2000), max_size=20), st.integers(2, 3600))
 def test_one_after_the_other_is_the_sum_of_the_gaps(gaps: list[int], window: int) -> None:
     began, jobs = 0.0, [(0.0, 10.0)]
@@ -79,6 +85,7 @@ def test_one_after_the_other_is_the_sum_of_the_gaps(gaps: list[int], window: int
     assert found.idle_seconds == sum(min(gap, window) for gap in gaps) + window
 
 
+@BUSY
 @given(JOBS, st.integers(0, 10**6))
 def test_another_clock_changes_nothing(jobs: list[tuple[float, float]], shift: int) -> None:
     moved = [(began + shift, ended + shift) for began, ended in jobs]
@@ -86,7 +93,7 @@ def test_another_clock_changes_nothing(jobs: list[tuple[float, float]], shift: i
 
 
 def test_both_are_priced_as_seconds_of_the_container() -> None:
-    found = idle_cost("Flux", Idle(3, 2, 400.0), 60.0, 0.001)
+    found = idle_cost("Flux", IdleTime(3, 2, 400.0), 60.0, 0.001)
     assert (found.cold_starts, found.cold_start_seconds, found.idle_seconds) == (2, 120.0, 400.0)
     assert found.usd == pytest.approx(0.52)
 

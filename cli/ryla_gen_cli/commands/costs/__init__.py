@@ -18,7 +18,7 @@ from ryla_gen.costs.idle import IdleCost
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.history import CostRow, History
 from ryla_gen.settings import Settings
-from ryla_gen.support.counting import counted
+from ryla_gen.support.counting import count_text
 
 from ...common import Json, Overwrite, example, screen_of
 from ...screen import table, width, wrap
@@ -73,8 +73,15 @@ def costs(
         return
     total = {name: sum(getattr(row, name) for row in rows) for name in COLUMNS if name != "usd_each"}
     left_out = _left_out(idle)
-    data = {"by": by, "since": since, "items": [_data(row) for row in rows], "total": total}
-    data |= {"idle": {"items": [asdict(item) for item in idle], "usd": sum(item.usd for item in idle)}, "not_included": left_out}
+    beside = {"items": [asdict(item) for item in idle], "usd": sum(item.usd for item in idle)}
+    data = {
+        "by": by,
+        "since": since,
+        "items": [_data(row) for row in rows],
+        "total": total,
+        "idle": beside,
+        "not_included": left_out,
+    }
     screen.result(data, _page(rows, by, left_out) if rows else "No jobs yet.")
 
 
@@ -104,7 +111,7 @@ def _left_out(idle: Sequence[IdleCost]) -> list[str]:
     if not idle:
         return []
     usd = sum(item.usd for item in idle)
-    classes = "; ".join(f"{item.name} {counted(item.cold_starts, 'start')}, {item.idle_seconds:.0f} s idle" for item in idle)
+    classes = "; ".join(f"{item.name} {count_text(item.cold_starts, 'start')}, {item.idle_seconds:.0f} s idle" for item in idle)
     text = f"the starts and the idle time of Modal's containers: about ${usd:.2f}, by the gaps between these jobs ({classes})"
     return [text, "containers that are kept warm, and what jobs of other machines change about both"]
 
