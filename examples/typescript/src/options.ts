@@ -19,7 +19,7 @@ export type Scheduler =
 export type OutputFormat = "png" | "jpeg" | "webp";
 export type FaceProvider = "CPU" | "GPU";
 
-/** Ground of the workflows that sample a picture or a video from a prompt. */
+/** Base of the workflows that sample a picture or a video from a prompt. */
 export interface SampledWorkflowOptions {
   /** What to show. At most 20,000 characters; the text encoders read the first 77 (CLIP) or 512 (T5) tokens closely. */
   prompt: string;
@@ -37,7 +37,7 @@ export interface SampledWorkflowOptions {
   seed?: Whole | undefined;
 }
 
-/** What the Flux workflows share. */
+/** The fields that the Flux workflows share. */
 export interface FluxWorkflowOptions extends SampledWorkflowOptions {
   /** Width in pixels, 256 to 2048, a multiple of 16. 1024 is the template's. */
   width?: number | undefined;
@@ -61,7 +61,7 @@ export interface FluxOptions extends FluxWorkflowOptions {
   steps?: number | undefined;
 }
 
-/** What the FLUX.1 dev workflows share. */
+/** The fields that the FLUX.1 dev workflows share. */
 export interface FluxDevWorkflowOptions extends FluxWorkflowOptions {
   /** Sampling steps, 1 to 100. 20 is the template's; 28 is what FLUX.1-dev's makers serve. */
   steps?: number | undefined;
