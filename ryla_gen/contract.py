@@ -70,6 +70,11 @@ def method_of(workflow: Workflow) -> tuple[str, str]:
     return (workflow.family, workflow.name) if workflow.name in BUILT_IN else (ANY_FAMILY, ANY_METHOD)
 
 
+def family_of(name: str) -> str:
+    """Return the family whose Modal class serves the workflow of this name."""
+    return workflow_class(name).family if name in BUILT_IN else ANY_FAMILY
+
+
 def read_request(data: Mapping[str, Any], name: str | None = None) -> Request:
     """Read a request, trusting nothing in it.
 

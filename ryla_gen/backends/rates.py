@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from ..contract import method_of
+import time
+from collections import defaultdict
+from datetime import datetime
+from functools import cache
+
+from ..contract import family_of, method_of
 from ..costs.durations import COLD_START
+from ..costs.idle import IdleCost, idle_between, idle_cost
 from ..costs.prices import GPU_USD_PER_SECOND, PRICES_AS_OF, region_factors
 from ..costs.work import NOTHING, Range, Rate
+from ..history import History
+from ..names import CLASS_OF_FAMILY
 from ..remote.config import FamilyConfig, deployed_family
 from ..remote.costs import cost_of, gpu_count, gpu_name
 from ..settings import Settings
@@ -30,7 +38,7 @@ def rate_of(workflow: Workflow, backend: str, settings: Settings) -> Rate:
     if backend == "emulator":
         return Rate(NOTHING, 0.0, includes="The emulator costs nothing.")
     if backend == "modal":
-        return _modal_rate(workflow, settings)
+        return _modal_rate(deployed_family(method_of(workflow)[0], settings))
     if backend == "comfyui" and settings.comfyui_url:
         usd = settings.comfyui_hourly_usd / 3600
     else:
@@ -41,23 +49,49 @@ def rate_of(workflow: Workflow, backend: str, settings: Settings) -> Rate:
     return Rate(Range(usd, usd, usd), usd, load=load, includes=f"At the configured ${usd * 3600:.2f} an hour.")
 
 
-def _modal_rate(workflow: Workflow, settings: Settings) -> Rate:
-    config = deployed_family(method_of(workflow)[0], settings)
+def idle_costs(history: History, settings: Settings, since: str | datetime | None = None) -> list[IdleCost]:
+    """Estimate what Modal's containers cost beside the jobs of this machine, from the gaps between these; the dearest class first.
+
+    Args:
+        history: the journal.
+        settings: what the classes run on.
+        since: only jobs submitted then or later.
+
+    Raises:
+        InvalidInputError: ``since`` is not a valid date or time, or a setting of a Modal family does not fit.
+
+    """
+    ran: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+    family = cache(family_of)
+    for workflow, began, ended in history.spans("modal", since):
+        ran[family(workflow)].append((began, ended))
+    found = []
+    for name, jobs in ran.items():
+        rate = _modal_rate(deployed_family(name, settings))
+        idle = idle_between(jobs, rate.idle_window, time.time())
+        found.append(idle_cost(CLASS_OF_FAMILY[name], idle, rate.cold_start.likely, rate.usd.likely))
+    return sorted(found, key=lambda item: -item.usd)
+
+
+def _modal_rate(config: FamilyConfig) -> Rate:
     second = [_usd_per_second(gpu, config) for gpu in config.gpu]
     low, likely, high = region_factors(config.region)
     where = f"in {', '.join(config.region)} at ×{low:g} to ×{high:g}" if config.region else "in any region, without a surcharge"
     includes = f"At Modal's prices of {PRICES_AS_OF}: GPU, {config.cpu:g} cores and {config.memory / 1024:g} GiB, {where}."
+    usd = second[0] * likely
+    start = f"the start of a container, when none is free: about {COLD_START[1]:g} s, ${usd * COLD_START[1]:.3f}"
     idle = f"an idle container stays up to {config.scaledown_window} s after its last job: up to "
-    notes = [f"{idle}${second[0] * likely * config.scaledown_window:.3f}, shared by all jobs before it"]
+    notes = [start, f"{idle}${usd * config.scaledown_window:.3f}, shared by all jobs before it"]
     if not config.region:
         notes.append("a region, if the app was deployed with one elsewhere: ×1.15 to ×2.5")
     if len(config.gpu) > 1:
         notes.append(f"another GPU of the list when {config.gpu[0]} is scarce: {', '.join(config.gpu[1:])}")
     return Rate(
-        Range(second[0] * low, second[0] * likely, second[0] * high),
+        Range(second[0] * low, usd, second[0] * high),
         max(second) * high,
         gpu_name(None, config.gpu),
         Range(*COLD_START, max(config.load, COLD_START[1])),
+        idle_window=config.scaledown_window,
         prices_as_of=PRICES_AS_OF,
         includes=includes,
         not_included=tuple(notes),

@@ -11,8 +11,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 from .. import backends
+from ..backends.rates import idle_costs
 from ..contract import new_job_id
 from ..costs.estimates import Estimate
+from ..costs.idle import IdleCost
 from ..errors import BackendNotConfiguredError, InvalidInputError, RylaGenError
 from ..events import FINAL_STATES, Event
 from ..history import CostRow, History
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from ..backends.base import Backend
 
 IN_FLIGHT = 5
-"""Jobs that ``map`` keeps under way: what one GPU container takes at once."""
+"""Jobs that ``map`` keeps under way; Modal starts a container for each, as far as it may."""
 
 OnEvent = Callable[[Event], None]
 """Called with every event of a job, in order."""
@@ -287,6 +289,18 @@ class AsyncClient(Methods[Awaitable[Generation]]):
 
         """
         return self.history.costs(by, since)
+
+    def idle_costs(self, *, since: str | datetime | None = None) -> Sequence[IdleCost]:
+        """Estimate what Modal's containers cost beside the jobs of this machine: their starts and their idle time, class by class.
+
+        Args:
+            since: a date or time, such as ``2026-01-31``; None is the beginning.
+
+        Raises:
+            InvalidInputError: ``since`` is not a valid date or time, or a setting of a Modal family does not fit.
+
+        """
+        return idle_costs(self.history, self.settings, since)
 
     async def _quietly(self, workflow: Workflow) -> Generation:
         return await _follow(await self.submit(workflow), None)

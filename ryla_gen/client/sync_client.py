@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from ..costs.estimates import Estimate
+from ..costs.idle import IdleCost
 from ..errors import RylaGenError
 from ..events import Event, State
 from ..history import CostRow, History, Record
@@ -138,6 +139,10 @@ class Client(Methods[Generation]):
     def costs(self, by: str = "day", *, since: str | datetime | None = None) -> Sequence[CostRow]:
         """Sum up what the jobs of this machine cost; see :meth:`AsyncClient.costs`."""
         return self._client.costs(by, since=since)
+
+    def idle_costs(self, *, since: str | datetime | None = None) -> Sequence[IdleCost]:
+        """Estimate what Modal's containers cost beside the jobs of this machine; see :meth:`AsyncClient.idle_costs`."""
+        return self._client.idle_costs(since=since)
 
     def close(self) -> None:
         """Close the connections, the emulator and the private thread. Jobs on a server of their own go on."""

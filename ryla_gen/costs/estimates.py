@@ -47,6 +47,8 @@ def estimate(workflow: Workflow, backend: str, rate: Rate, history: History) -> 
         seconds=seconds,
         cold_start=rate.cold_start,
         cold_start_usd=rate.cold_start.times(rate.usd),
+        idle_window=rate.idle_window,
+        idle_window_usd=rate.idle_window * rate.usd.likely,
         basis=f"{basis} {rate.includes}",
         source=source,
         runs=runs,

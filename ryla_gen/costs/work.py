@@ -44,6 +44,8 @@ class Rate:
     gpu: str | None = None
     cold_start: Range = NOTHING
     """Seconds until a new container is up and has its weights loaded."""
+    idle_window: float = 0.0
+    """Seconds that a container stays idle, and paid, after its last job."""
     load: float = 0.0
     """Seconds of loading that count towards a job's own time there, besides its time limit."""
     prices_as_of: str | None = None
@@ -79,6 +81,10 @@ class Estimate:
     """What may be billed besides."""
     most_usd_per_second: float = 0.0
     """The dearest second that the configuration allows: the second choice of GPU, the highest regional factor."""
+    idle_window: float = 0.0
+    """Seconds that an idle container stays after its last job; 0 where a server is always up."""
+    idle_window_usd: float = 0.0
+    """What those will likely cost, beside :attr:`usd`; the jobs before share it."""
 
     def to_data(self) -> dict[str, Any]:
         """Return the estimate as plain data."""

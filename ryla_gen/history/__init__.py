@@ -20,14 +20,14 @@ from typing import Any
 
 from ..errors import InternalError, InvalidInputError
 from ..events import FINAL_STATES, now
-from .base import COLUMNS, JSON_COLUMNS, NUMBER_COLUMNS, Record, Records, record_of, text, to_column, to_timestamp, where_clause
-from .counting import JobEnd, ends
+from .base import CHANGEABLE_COLUMNS, COLUMNS, Record, Records, record_of, text, to_column, to_timestamp, where_clause
+from .counting import JobEnd, JobSpan, ends, spans
 from .files import BUSY_SECONDS, CORRUPT, is_corrupt, migrate, transaction, use_wal, version
 from .reserving import HELD, Reservation, reserve
 from .schema import SCHEMA
 from .spending import CostRow, cost_rows
 
-__all__ = ["CostRow", "History", "JobEnd", "Record", "Records", "Reservation"]
+__all__ = ["CostRow", "History", "JobEnd", "JobSpan", "Record", "Records", "Reservation"]
 
 BUSY_SECONDS_AGAIN = 0.05
 """Seconds it waits after one timeout, so that a stuck process does not slow every call."""
@@ -35,11 +35,6 @@ MOST_FRESH_STARTS = 3
 """Corrupt files that are set aside in one process: a disk that corrupts every file cannot hold a journal."""
 KEPT = 1000
 """Writes kept in memory while the file cannot be written."""
-
-_FREE_TEXT = frozenset(
-    {"handle", "backend", "state", "seed", "started_at", "finished_at", "gpu", "parent", "expires_at", "server", "process"}
-)
-_CHANGEABLE = _FREE_TEXT | JSON_COLUMNS | NUMBER_COLUMNS
 
 _log = logging.getLogger(__name__)
 
@@ -139,7 +134,7 @@ class History:
             InternalError: there is no such column, or it is fixed when the job is recorded.
 
         """
-        unknown = set(columns) - _CHANGEABLE
+        unknown = set(columns) - CHANGEABLE_COLUMNS
         if unknown:
             raise InternalError(f"The journal has no changeable column {', '.join(sorted(unknown))}.")
         if not columns:
@@ -224,6 +219,10 @@ class History:
 
         """
         return ends(self._select, *where_clause(since, workflow=workflow, backend=backend))
+
+    def spans(self, backend: str, since: str | datetime | None = None) -> Sequence[JobSpan]:
+        """Read when the graphs of a backend's jobs ran; of those submitted then or later."""
+        return spans(self._select, *where_clause(since, backend=backend))
 
     def spent_usd(self, since: str | datetime) -> float:
         """Sum up the cost of all jobs submitted then or later, in US dollars.

@@ -18,6 +18,12 @@ JSON_COLUMNS = frozenset({"inputs", "error", "outputs", "tags", "skipped", "save
 """Columns that hold JSON."""
 NUMBER_COLUMNS = frozenset({"gpu_seconds", "cost_usd", "reserved_usd"})
 """Columns that hold numbers; all others hold text."""
+TEXT_COLUMNS = frozenset(
+    {"handle", "backend", "state", "seed", "started_at", "finished_at", "gpu", "parent", "expires_at", "server", "process"}
+)
+"""Columns of text that may change after a job was recorded."""
+CHANGEABLE_COLUMNS = TEXT_COLUMNS | JSON_COLUMNS | NUMBER_COLUMNS
+"""Columns that may change after a job was recorded."""
 
 
 @dataclass(frozen=True, slots=True)

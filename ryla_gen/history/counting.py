@@ -1,4 +1,4 @@
-"""Read how the journal's jobs ended, in so few columns that a large journal is read at once. Must not count them itself."""
+"""Read when the journal's jobs ran and how they ended, in few columns, so that a large one is read at once. Must not count them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,30 @@ class JobEnd(NamedTuple):
     """From the request to the end, of a job that succeeded; None where the journal's times cannot be read."""
     code: str | None
     """Code of the error of a job that failed or expired."""
+
+
+class JobSpan(NamedTuple):
+    """When a job's graph ran, in seconds since 1970."""
+
+    workflow: str
+    began: float
+    ended: float
+
+
+def spans(select: Select, where: str, values: Sequence[Any]) -> Sequence[JobSpan]:
+    """Read when the graphs of ended jobs ran, as far as the journal knows. Jobs made of others count as those others.
+
+    Args:
+        select: runs a query on the journal.
+        where: SQL terms that choose the jobs; empty for all.
+        values: what the terms compare with.
+
+    """
+    began = "(julianday(COALESCE(started_at, created_at)) - 2440587.5) * 86400"
+    ended = f"{began} + COALESCE(gpu_seconds, (julianday(finished_at) - julianday(started_at)) * 86400)"
+    terms = " AND ".join(filter(None, [where, PARENTS]))
+    sql = f"SELECT workflow, {began} AS began, {ended} AS ended FROM jobs WHERE {terms} AND ended > began"  # noqa: S608 - our own words
+    return [JobSpan._make(row) for row in select(sql, values)]
 
 
 def ends(select: Select, where: str, values: Sequence[Any]) -> Sequence[JobEnd]:

@@ -87,7 +87,7 @@ class Served:
 
 
 @app.cls(**family("flux"))
-@modal.concurrent(max_inputs=config.INPUTS)
+@modal.concurrent(**config.concurrency("flux"))
 class Flux(Served):
     """FLUX.1: schnell, dev, dev with LoRAs."""
 
@@ -114,7 +114,7 @@ class Flux(Served):
 
 
 @app.cls(**family("faces"))
-@modal.concurrent(max_inputs=config.INPUTS)
+@modal.concurrent(**config.concurrency("faces"))
 class Faces(Served):
     """The face of a reference picture in a new one."""
 
@@ -141,7 +141,7 @@ class Faces(Served):
 
 
 @app.cls(**family("video"))
-@modal.concurrent(max_inputs=config.INPUTS)
+@modal.concurrent(**config.concurrency("video"))
 class Video(Served):
     """Wan2.1: short videos."""
 
@@ -158,7 +158,7 @@ class Video(Served):
 
 
 @app.cls(**family("upscale"))
-@modal.concurrent(max_inputs=config.INPUTS)
+@modal.concurrent(**config.concurrency("upscale"))
 class Upscale(Served):
     """SeedVR2: larger pictures and videos."""
 
@@ -175,7 +175,7 @@ class Upscale(Served):
 
 
 @app.cls(**family("custom"))
-@modal.concurrent(max_inputs=config.INPUTS)
+@modal.concurrent(**config.concurrency("custom"))
 class Custom(Served):
     """Any graph, with every node pack; and the workflows of plug-ins."""
 
@@ -204,7 +204,7 @@ class Custom(Served):
     timeout=config.LONGEST_TIMEOUT,
     startup_timeout=config.STARTUP,
 )
-@modal.concurrent(max_inputs=config.INPUTS)
+@modal.concurrent(max_inputs=config.WEIGHTS_INPUTS)
 class Weights:
     """The files on the volume. ``HF_TOKEN`` is attached at call time (``with_options(secrets=…)``), and to nothing else."""
 

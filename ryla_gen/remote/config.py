@@ -10,15 +10,20 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..errors import InvalidInputError
 from ..names import CLASS_OF_FAMILY
 from ..settings import FamilySettings, Settings
 
-INPUTS = 5
-"""Requests a container holds at once. The GPU runs one; uploads, checks and downloads of the others overlap with it."""
+TARGET_INPUTS = 1
+"""Requests a container shall hold: its GPU runs one. Modal's autoscaler counts by it, and by ``max_inputs`` where it is not set."""
+SHORT_INPUTS, LONG_INPUTS = 5, 2
+"""Requests a container holds at most, where a graph takes seconds and where it takes minutes. The GPU runs one; uploads, checks and
+downloads of the others overlap with it. Behind a long one, a second request waits for long enough."""
+WEIGHTS_INPUTS = 5
+"""Requests the container of the weights holds. No target: two containers would download the same file twice."""
 LONGEST_TIMEOUT = 86_400
 """Seconds a Modal function may run at most."""
 STARTUP = 300
@@ -47,6 +52,8 @@ class FamilyConfig:
     """MiB asked for; more may be used."""
     preload: str
     """Workflow whose weights are loaded at the start, when that is wanted."""
+    max_inputs: int = SHORT_INPUTS
+    """Requests a container holds at once, at most."""
     cpu: float = 4.0
     """Physical cores asked for: one drives the GPU, the others encode, decode and upload."""
     gpu: tuple[str, ...] = ("L40S",)
@@ -54,6 +61,8 @@ class FamilyConfig:
     min_containers: int = 0
     max_containers: int = 10
     """A bound against a runaway bill, not a target."""
+    buffer_containers: int = 0
+    """Idle containers more than the requests ask for, while there are requests; within ``max_containers``."""
     scaledown_window: int = SCALEDOWN_WINDOW
     region: tuple[str, ...] = ()
     """Where to run; empty is anywhere, which is the cheapest."""
@@ -66,7 +75,7 @@ class FamilyConfig:
     @property
     def timeout(self) -> int:
         """Modal's function timeout: every request of a full container may use up its limit, after everything was loaded."""
-        return min(LONGEST_TIMEOUT, int(INPUTS * self.limit + self.load))
+        return min(LONGEST_TIMEOUT, int(self.max_inputs * self.limit + self.load))
 
 
 FAMILIES = {
@@ -77,9 +86,13 @@ FAMILIES = {
         # register (SeedVR2's loaders), or where nodes of others run that were never tried without one.
         FamilyConfig("flux", limit=900, load=300, stall=240, memory=40_960, preload="flux_dev"),
         FamilyConfig("faces", limit=900, load=300, stall=240, memory=49_152, preload="flux_instantid"),
-        FamilyConfig("video", limit=3600, load=420, stall=900, memory=49_152, preload="wan2"),
-        FamilyConfig("upscale", limit=3600, load=300, stall=900, memory=32_768, preload="seedvr2", snapshot="off"),
-        FamilyConfig("custom", limit=3600, load=420, stall=900, memory=49_152, preload="flux", snapshot="off"),
+        FamilyConfig("video", limit=3600, load=420, stall=900, memory=49_152, preload="wan2", max_inputs=LONG_INPUTS),
+        FamilyConfig(
+            "upscale", limit=3600, load=300, stall=900, memory=32_768, preload="seedvr2", snapshot="off", max_inputs=LONG_INPUTS
+        ),
+        FamilyConfig(
+            "custom", limit=3600, load=420, stall=900, memory=49_152, preload="flux", snapshot="off", max_inputs=LONG_INPUTS
+        ),
     )
 }
 """Every family as it is deployed when nothing says otherwise. Stall times are bounds, not measured."""
@@ -100,7 +113,7 @@ def deployed_family(family: str, settings: Settings | None = None) -> FamilyConf
     settings = Settings.load() if settings is None else settings
     chosen = settings.modal_families.get(family, FamilySettings())
     usual = FAMILIES[family]
-    given = {name: value for name, value in _fields(chosen).items() if value is not None}
+    given = {name: value for name, value in asdict(chosen).items() if value is not None}
     if usual.snapshot != "off" and settings.modal_snapshot is not None:
         given = {"snapshot": settings.modal_snapshot} | given
     config = replace(usual, **given, region=settings.modal_region or (), preloads=settings.modal_preload)
@@ -127,6 +140,11 @@ def container_environment(config: FamilyConfig) -> dict[str, str]:
     return {FAMILY_VARIABLE: json.dumps({name: value for name, value in own.items() if value != usual[name]}, sort_keys=True)}
 
 
+def concurrency(family: str) -> dict[str, int]:
+    """Return the arguments of ``modal.concurrent`` for a family."""
+    return {"max_inputs": FAMILIES[family].max_inputs, "target_inputs": TARGET_INPUTS}
+
+
 def class_options(config: FamilyConfig) -> dict[str, Any]:
     """Return the arguments of ``App.cls`` for a family."""
     return {
@@ -135,6 +153,7 @@ def class_options(config: FamilyConfig) -> dict[str, Any]:
         "memory": config.memory,
         "min_containers": config.min_containers,
         "max_containers": config.max_containers,
+        "buffer_containers": config.buffer_containers,
         "scaledown_window": config.scaledown_window,
         "timeout": config.timeout,
         "startup_timeout": int(config.load) + STARTUP,
@@ -142,7 +161,3 @@ def class_options(config: FamilyConfig) -> dict[str, Any]:
         "enable_memory_snapshot": config.snapshot != "off",
         "experimental_options": {"enable_gpu_snapshot": True} if config.snapshot == "gpu" else None,
     }
-
-
-def _fields(chosen: FamilySettings) -> dict[str, Any]:
-    return {field.name: getattr(chosen, field.name) for field in fields(FamilySettings)}

@@ -5,7 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ..costs.prices import CPU_USD_PER_CORE_SECOND, GPU_USD_PER_SECOND, MEMORY_USD_PER_GIB_SECOND, PRICES_AS_OF
+from ..costs.prices import (
+    CPU_USD_PER_CORE_SECOND,
+    GPU_USD_PER_SECOND,
+    MEMORY_USD_PER_GIB_SECOND,
+    PRICES_AS_OF,
+    region_factors,
+)
 from ..results import Cost
 
 ALIASES = {"A10G": "A10", "A100": "A100-40GB"}
@@ -38,7 +44,7 @@ def gpu_count(configured: Sequence[str]) -> int:
     return int(number) if number.isdigit() else 1
 
 
-def cost_of(seconds: float, gpu: str, *, count: int = 1, cpu: float = 0.0, memory: int = 0) -> Cost:
+def cost_of(seconds: float, gpu: str, *, count: int = 1, cpu: float = 0.0, memory: int = 0, region: tuple[str, ...] = ()) -> Cost:
     """Return what a run cost: its seconds on the GPU, with the container's cores and memory for as long.
 
     Args:
@@ -47,8 +53,10 @@ def cost_of(seconds: float, gpu: str, *, count: int = 1, cpu: float = 0.0, memor
         count: GPUs of the container.
         cpu: physical cores asked for.
         memory: MiB asked for.
+        region: where the app was deployed to run; none is anywhere. Its likely factor multiplies every price.
     """
-    gpu_usd = seconds * count * GPU_USD_PER_SECOND.get(gpu, 0.0)
-    cpu_usd = seconds * cpu * CPU_USD_PER_CORE_SECOND
-    memory_usd = seconds * memory / MIB_PER_GIB * MEMORY_USD_PER_GIB_SECOND
-    return Cost(gpu_usd + cpu_usd + memory_usd, gpu_usd, cpu_usd, memory_usd, gpu or None, seconds, PRICES_AS_OF)
+    _, factor, _ = region_factors(region)
+    gpu_usd = factor * seconds * count * GPU_USD_PER_SECOND.get(gpu, 0.0)
+    cpu_usd = factor * seconds * cpu * CPU_USD_PER_CORE_SECOND
+    memory_usd = factor * seconds * memory / MIB_PER_GIB * MEMORY_USD_PER_GIB_SECOND
+    return Cost(gpu_usd + cpu_usd + memory_usd, gpu_usd, cpu_usd, memory_usd, gpu or None, seconds, PRICES_AS_OF, factor)

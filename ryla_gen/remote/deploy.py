@@ -44,6 +44,8 @@ class DeployChanges:
     """GPUs in order of preference."""
     min_containers: int | None = None
     max_containers: int | None = None
+    buffer_containers: int | None = None
+    """Idle containers more than the requests ask for, while there are requests."""
     scaledown_window: int | None = None
     """Seconds that an idle container stays."""
     region: str | None = None
@@ -63,6 +65,7 @@ class DeployChanges:
             "GPU": ",".join(self.gpu) if self.gpu else None,
             "MIN_CONTAINERS": self.min_containers,
             "MAX_CONTAINERS": self.max_containers,
+            "BUFFER_CONTAINERS": self.buffer_containers,
             "SCALEDOWN_WINDOW": self.scaledown_window,
         }
         for family in self.families:

@@ -39,7 +39,7 @@ from ..version import __version__
 from ..workflows.base import Notice, Workflow
 from . import costs
 from .claims import ModalClaims, claim, stop
-from .config import INPUTS, FamilyConfig, inside
+from .config import FamilyConfig, inside
 from .consistency import with_similarity
 from .container_paths import Places
 from .faults import typed_errors
@@ -267,7 +267,7 @@ class Worker:
                     await session.end(error.message)
                 deaths, waited = deaths + bool(begun), waited + (not begun)
                 # A second death while running, or pictures that are made already: running once more would only cost again.
-                if deaths > 1 or waited > INPUTS or error.details.get("produced"):
+                if deaths > 1 or waited > self._config.max_inputs or error.details.get("produced"):
                     await self._stop_accepting("ComfyUI died again")
                     raise self._supervisor.unhealthy(f"ComfyUI died while it ran the job {job}", error) from None
                 log.warning("job %s is submitted again: %s", job, error.message)
@@ -302,7 +302,7 @@ class Worker:
     def _stamp(self, generation: Generation, cold: float, notices: tuple[Notice, ...], more: PlainData) -> Generation:
         config = self._config
         gpu = costs.gpu_name(self._device, config.gpu)
-        spent = generation.timings.running
+        machine: dict[str, Any] = {"count": costs.gpu_count(config.gpu), "cpu": config.cpu, "memory": config.memory}
         return replace(
             generation,
             timings=replace(
@@ -311,7 +311,7 @@ class Worker:
                 cold=self._start.times() if cold else None,
                 restored=bool(cold) and self._start.restored,
             ),
-            cost=costs.cost_of(spent, gpu, count=costs.gpu_count(config.gpu), cpu=config.cpu, memory=config.memory),
+            cost=costs.cost_of(generation.timings.running, gpu, **machine, region=config.region),
             warnings=generation.warnings + notices,
             server={"comfyui": self._version, "gpu": gpu, "container": self._places.container, "app": __version__, **more},
         )

@@ -95,6 +95,8 @@ class Cost:
     """Seconds the graph held the GPU."""
     prices_as_of: str | None = None
     """Day on which the prices were read."""
+    region_factor: float = 1.0
+    """What the prices were multiplied by, since a region was chosen; it is in all amounts above."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,8 @@ class FamilySettings:
     """Containers kept warm."""
     max_containers: int | None = None
     """Most containers at once."""
+    buffer_containers: int | None = None
+    """Idle containers more than the requests ask for, while there are requests."""
     scaledown_window: int | None = None
     """Seconds that an idle container stays."""
     snapshot: str | None = None
@@ -286,7 +288,7 @@ def _origin_text(origin: str) -> str:
 
 
 def _families(values: Mapping[str, Any]) -> Mapping[str, FamilySettings]:
-    names = [field.name for field in fields(FamilySettings)]
+    names = [item.name for item in fields(FamilySettings)]
     return MappingProxyType(
         {
             family: FamilySettings(**{name: values[f"modal.families.{family}.{name}"] for name in names})

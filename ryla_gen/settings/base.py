@@ -222,6 +222,7 @@ def _family_keys() -> Iterator[Key]:
         yield Key(f"modal.families.{family}.gpu", _texts)
         yield Key(f"modal.families.{family}.min_containers", _count(0))
         yield Key(f"modal.families.{family}.max_containers", _count(1))
+        yield Key(f"modal.families.{family}.buffer_containers", _count(0))
         yield Key(f"modal.families.{family}.scaledown_window", _count(*WINDOW))
         yield Key(f"modal.families.{family}.snapshot", _one_of(*SNAPSHOTS))
 

@@ -109,8 +109,32 @@ def test_a_table_for_people_ends_with_the_sum(journal: History, capsys: pytest.C
     said = capsys.readouterr().out.splitlines()
     assert said[0].split()[:2] == ["character", "jobs"]
     assert "(no character)" in said[2]
-    assert said[-1].split()[:2] == ["all", "4"]
-    assert "$1.6250" in said[-1]
+    [whole] = [line for line in said if line.startswith("all ")]
+    assert whole.split()[:2] == ["all", "4"]
+    assert "$1.6250" in whole
+
+
+def test_what_modal_bills_beside_the_jobs_is_estimated_and_said(journal: History, capsys: pytest.CaptureFixture[str]) -> None:
+    assert here("costs", "--json") == 0
+    data = envelope(capsys.readouterr().out)["data"]
+    items, usd = data["idle"]["items"], data["idle"]["usd"]
+    assert {item["name"]: (item["jobs"], item["cold_starts"]) for item in items} == {"Flux": (3, 3), "Video": (1, 1)}
+    assert 0 < usd == pytest.approx(sum(item["usd"] for item in items))
+    assert f"about ${usd:.2f}" in data["not_included"][0]
+    assert here("costs") == 0
+    said = capsys.readouterr().out
+    assert said.count("Not included:") == 2
+    assert "by the gaps between these jobs" in " ".join(said.split())
+
+
+def test_nothing_is_left_out_where_modal_was_not_used(clean_environment: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with contextlib.closing(History(Settings.load().history_path)) as history:
+        history.record(str(uuid.uuid4()), backend="emulator", workflow="flux", inputs={})
+    assert here("costs") == 0
+    assert "Not included" not in capsys.readouterr().out
+    assert here("costs", "--json") == 0
+    data = envelope(capsys.readouterr().out)["data"]
+    assert (data["idle"], data["not_included"]) == ({"items": [], "usd": 0}, [])
 
 
 @pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t", "\r"])

@@ -106,6 +106,7 @@ def test_deploy_puts_the_app_there_without_waiting_for_a_container_and_says_what
 
 def test_options_decide_for_one_family_or_for_all(modal: Loopback, capsys: Capsys) -> None:
     options = ["--gpu", "H100,L40S", "--min-containers", "1", "--max-containers", "4", "--window", "60", "--family", "flux"]
+    options += ["--buffer-containers", "2"]
     found = told(capsys, "deploy", *options, "--region", "eu", "--environment", "staging", "--preload", "--yes")["data"]
     assert (found["environment"], found["workspace"], found["app"]) == ("staging", "loopback", APP)
     assert found["families"]["flux"] == {"gpu": ["H100", "L40S"], "min_containers": 1}
@@ -113,6 +114,14 @@ def test_options_decide_for_one_family_or_for_all(modal: Loopback, capsys: Capsy
     flux, video = classes["Flux"], classes["Video"]
     assert (flux["gpu"], flux["min_containers"], flux["max_containers"], flux["scaledown_window"]) == (["H100", "L40S"], 1, 4, 60)
     assert (video["gpu"], video.get("min_containers"), video["scaledown_window"]) == (["L40S"], None, 300)
+    assert (flux["buffer_containers"], video.get("buffer_containers")) == (2, None)
+    places = {name: (item["max_inputs"], item.get("target_inputs")) for name, item in classes.items()}
+    assert places == {
+        **dict.fromkeys(("Flux", "Faces"), (5, 1)),
+        **dict.fromkeys(("Video", "Upscale", "Custom"), (2, 1)),
+        "Weights": (5, None),
+    }
+    assert (flux["timeout"], video["timeout"]) == (5 * 900 + 300, 2 * 3600 + 420), "a full container may use up every limit"
     assert flux["regions"] == video["regions"] == ["eu"]
     assert "preloads" in str(flux["image"]) and "preloads" in str(video["image"]), "containers are told to load their weights first"
 

@@ -149,7 +149,9 @@ def test_a_region_is_priced_where_it_is_configured_and_named_where_it_is_not(
     assert any("region" in text for text in plain.not_included)
     monkeypatch.setenv("RYLA_DEPLOY_REGION", "eu,us")
     found = on(history, MEGAPIXEL)
-    assert found.usd.likely == pytest.approx(1.25 * plain.usd.likely)
+    config, seconds = FAMILIES["flux"], found.seconds.likely
+    told = cost_of(seconds, "L40S", cpu=config.cpu, memory=config.memory, region=("eu", "us"))
+    assert found.usd.likely == pytest.approx(1.25 * plain.usd.likely) == pytest.approx(told.total_usd), "as a result will say"
     assert found.usd.high == pytest.approx(1.75 * plain.usd.high)
     assert "in eu, us at" in found.basis
     assert not any("a region" in text for text in found.not_included)
@@ -177,8 +179,20 @@ def test_a_cold_start_stands_beside_the_cost_and_not_in_it(history: History) -> 
     found = on(history, MEGAPIXEL)
     assert 0 < found.cold_start.low < found.cold_start.likely <= found.cold_start.high == FAMILIES["flux"].load
     assert found.cold_start_usd.likely == pytest.approx(found.cold_start.likely * found.usd.likely / found.seconds.likely)
+    assert any(text.startswith("the start of a container") for text in found.not_included)
     pod = on(history, MEGAPIXEL, "comfyui", comfyui_url="http://127.0.0.1:9")
     assert pod.cold_start.high == 0
+
+
+def test_the_idle_window_stands_beside_the_cost_and_not_in_it(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = on(history, MEGAPIXEL)
+    assert found.idle_window == 300
+    assert found.idle_window_usd == pytest.approx(300 * found.usd.likely / found.seconds.likely)
+    assert any("stays up to 300 s" in text for text in found.not_included)
+    monkeypatch.setenv("RYLA_GEN_MODAL_FAMILIES_FLUX_SCALEDOWN_WINDOW", "60")
+    assert on(history, MEGAPIXEL).idle_window == 60
+    pod = on(history, MEGAPIXEL, "comfyui", comfyui_url="http://127.0.0.1:9", comfyui_hourly_usd=1.0)
+    assert (pod.idle_window, pod.idle_window_usd) == (0, 0)
 
 
 def test_a_pod_costs_its_hourly_rate_and_nothing_when_there_is_none(history: History) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import math
+import dataclasses
 import time
 from collections.abc import Coroutine
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2 as pb
 
+from tests.modal_loopback.autoscaler import Scaling
 from tests.modal_loopback.functions import autoscaler_of, definition_of
 from tests.modal_loopback.process import Processes
 from tests.modal_loopback.rpc import Caller
@@ -26,6 +27,11 @@ GRACE = 5.0
 """Seconds for exit hooks when the loopback ends."""
 
 Result = pb.GenericResult
+
+
+def load_of(function: Function) -> int:
+    """Inputs that wait for a container or run in one that goes on."""
+    return len(function.waiting) + sum(len(container.running) for container in function.containers if not container.stopping)
 
 
 class Containers:
@@ -54,18 +60,23 @@ class Containers:
         """Start as many containers as the waiting inputs and the settings ask for."""
         if self._closing:
             return
-        settings = autoscaler_of(function)
         live = [container for container in function.containers if not container.stopping]
-        slots = max(1, definition_of(function).max_concurrent_inputs)
-        load = len(function.waiting) + sum(len(container.running) for container in live)
-        most = min(self._most, settings.max_containers or self._most)
-        wanted = min(most, max(settings.min_containers, math.ceil(load / slots)))
-        for _ in range(wanted - len(live)):
+        for _ in range(self._scaling(function).containers(load_of(function)) - len(live)):
             container_id = self._world.new_id("ta")
             container = Container(container_id, function, self._world.folder / "containers" / container_id)
             function.containers.append(container)
             self._world.containers[container.id] = container
             self._spawn(self._live(container))
+
+    def _scaling(self, function: Function) -> Scaling:
+        """The settings in force, as the knobs let them count."""
+        settings, definition = autoscaler_of(function), definition_of(function)
+        most = min(self._most, settings.max_containers or self._most)
+        packed = Scaling(max(1, definition.max_concurrent_inputs), most, min_containers=settings.min_containers)
+        if not self._world.knobs.autoscale:
+            return packed
+        target, spare = definition.target_concurrent_inputs, settings.buffer_containers
+        return dataclasses.replace(packed, target_inputs=target, buffer_containers=spare)
 
     def replace(self, app: App) -> None:
         """Stop what an older deployment left running, and start what the new one keeps warm."""
@@ -108,7 +119,8 @@ class Containers:
     async def _live(self, container: Container) -> None:
         function = container.function
         try:
-            container.exit_code = await self._processes.run(container)
+            await function.changed.until(lambda: container.stopping, self._world.knobs.cold_start)
+            container.exit_code = 0 if container.stopping else await self._processes.run(container)
         except Exception as fault:
             self._world.bugs.append(f"{container.id} could not be started: {fault!r}")
         function.containers.remove(container)
@@ -151,7 +163,9 @@ class Containers:
         settings = autoscaler_of(function)
         idle = self._scaledown if self._scaledown is not None else settings.scaledown_window or IDLE
         live = sum(not known.stopping for known in function.containers)
-        if container.running or function.waiting or container.stopping or live <= settings.min_containers:
+        if container.running or function.waiting or container.stopping:
+            return
+        if live <= self._scaling(function).containers(load_of(function)):
             return
         if container.ready and now - container.idle_since > idle:
             self.stop(container)
@@ -202,7 +216,9 @@ class Containers:
     async def FunctionGetDynamicConcurrency(
         self, request: pb.FunctionGetDynamicConcurrencyRequest, caller: Caller
     ) -> pb.FunctionGetDynamicConcurrencyResponse:
-        return pb.FunctionGetDynamicConcurrencyResponse(concurrency=request.max_concurrency)
+        function, most = caller.inside.function, request.max_concurrency
+        places = self._scaling(function).places(load_of(function)) if self._world.knobs.autoscale else most
+        return pb.FunctionGetDynamicConcurrencyResponse(concurrency=places)
 
     async def FunctionGetInputs(self, request: pb.FunctionGetInputsRequest, caller: Caller) -> pb.FunctionGetInputsResponse:
         container = caller.inside

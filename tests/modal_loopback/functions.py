@@ -49,6 +49,8 @@ def autoscaler_of(function: Function) -> pb.AutoscalerSettings:
         settings.min_containers = definition.warm_pool_size if function.options.HasField("warm_pool_size") else 0
         settings.max_containers = definition.concurrency_limit
         settings.scaledown_window = definition.task_idle_timeout_secs
+        if function.options.HasField("buffer_containers"):
+            settings.buffer_containers = function.options.buffer_containers
     settings.MergeFrom(function.autoscaler)
     return settings
 

@@ -1,4 +1,4 @@
-"""The faults a test can switch on, all in one place. Says what goes wrong, never how: the other modules look here."""
+"""What a test can switch on, faults above all, in one place. Says what goes wrong, never how: the other modules look here."""
 
 from __future__ import annotations
 
@@ -56,8 +56,14 @@ class Knobs:
     """What becomes of an input that a preempted container answers with a cancellation: it is over, or (False) it is restarted
     elsewhere under the same call. Modal documents the restart; what its service does with the answer is unknown."""
 
+    autoscale: bool = False
+    """Whether containers are started and filled by ``target_inputs`` and ``buffer_containers``, as Modal's autoscaler does. Without
+    it a container is filled up before another one starts, whatever the app asks for: fewer processes."""
+    cold_start: float = 0.0
+    """Seconds between the order for a container and its process: a machine is found and the image pulled."""
+
     def reset(self) -> None:
-        """Switch every fault off."""
+        """Switch everything off."""
         for item in fields(self):
             setattr(self, item.name, getattr(Knobs(), item.name))
 

@@ -55,6 +55,13 @@ def test_who_waited_for_the_container_hears_of_its_cold_start(fresh: Any) -> Non
     assert started["cold_start"] == first["generation"]["timings"]["cold_start"]
 
 
+def test_the_cost_has_the_region_that_the_class_was_deployed_with(fresh: Any) -> None:
+    fresh({"RYLA_FAMILY": json.dumps({"region": ["eu"]})})
+    cost = method("flux").remote({"inputs": SMALL})["generation"]["cost"]
+    assert cost["region_factor"] == 1.25
+    assert cost["gpu_usd"] == pytest.approx(1.25 * cost["gpu_seconds"] * 0.000542)
+
+
 def test_the_same_seed_gives_the_same_picture_and_a_missing_one_is_drawn(app: Loopback) -> None:
     first, again = (method("flux").remote({"inputs": SMALL}) for _ in range(2))
     pictures = [Image.open(io.BytesIO(reply["generation"]["outputs"][0]["data"])).tobytes() for reply in (first, again)]

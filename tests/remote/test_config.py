@@ -9,7 +9,7 @@ import pytest
 from ryla_gen.costs.prices import GPU_USD_PER_SECOND
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.remote import costs
-from ryla_gen.remote.config import FAMILIES, INPUTS, class_options, container_environment, deployed_family, inside
+from ryla_gen.remote.config import FAMILIES, class_options, concurrency, container_environment, deployed_family, inside
 from ryla_gen.remote.container_paths import Places
 from ryla_gen.remote.deploy import DeployChanges
 from ryla_gen.remote.variants import default_of, variants
@@ -22,7 +22,13 @@ def test_every_family_gives_its_workflows_the_time_they_ask_for(name: str) -> No
     cls = workflow_class(name)
     family = FAMILIES[cls.family]
     assert max(request.time_limit() for request in variants(cls)) <= family.limit
-    assert family.timeout == INPUTS * family.limit + family.load
+    assert family.timeout == family.max_inputs * family.limit + family.load
+
+
+def test_the_autoscaler_counts_one_request_a_container_and_few_wait_behind_a_long_one() -> None:
+    assert {concurrency(name)["target_inputs"] for name in FAMILIES} == {1}
+    most = {name: concurrency(name)["max_inputs"] for name in FAMILIES}
+    assert most == {"flux": 5, "faces": 5, "video": 2, "upscale": 2, "custom": 2}
 
 
 def test_config_toml_and_variables_change_what_a_deploy_registers(clean_environment: Path) -> None:
@@ -31,6 +37,7 @@ def test_config_toml_and_variables_change_what_a_deploy_registers(clean_environm
     env = {
         "RYLA_GEN_HOME": str(clean_environment),
         "RYLA_GEN_MODAL_FAMILIES_FLUX_SCALEDOWN_WINDOW": "60",
+        "RYLA_GEN_MODAL_FAMILIES_FLUX_BUFFER_CONTAINERS": "2",
         "RYLA_DEPLOY_REGION": "us-east, eu",
         "RYLA_PRELOAD": "1",
     }
@@ -38,6 +45,7 @@ def test_config_toml_and_variables_change_what_a_deploy_registers(clean_environm
     options = class_options(config)
     assert options["gpu"] == ["H100", "L40S"]
     assert (options["min_containers"], options["max_containers"], options["scaledown_window"]) == (1, 10, 60)
+    assert (options["buffer_containers"], class_options(FAMILIES["flux"])["buffer_containers"]) == (2, 0)
     assert options["region"] == ["us-east", "eu"]
     assert inside("flux", container_environment(config)) == config, "the container hears all of it"
     assert deployed_family("video", Settings.load(env)).gpu == ("L40S",)
@@ -100,7 +108,17 @@ def test_a_run_costs_its_seconds_of_gpu_cores_and_memory() -> None:
     assert cost.cpu_usd == pytest.approx(10 * 4 * 0.0000131)
     assert cost.memory_usd == pytest.approx(10 * 32 * 0.00000222)
     assert cost.total_usd == pytest.approx(cost.gpu_usd + cost.cpu_usd + cost.memory_usd)
-    assert (cost.gpu, cost.gpu_seconds, cost.prices_as_of) == ("H100", 10.0, "2026-09-01")
+    assert (cost.gpu, cost.gpu_seconds, cost.prices_as_of, cost.region_factor) == ("H100", 10.0, "2026-09-01", 1.0)
+
+
+@pytest.mark.parametrize(("region", "factor"), [((), 1.0), (("eu",), 1.25), (("us-east", "ca"), 1.25), (("ca-toronto",), 2.5)])
+def test_a_region_multiplies_every_part_of_a_cost(region: tuple[str, ...], factor: float) -> None:
+    anywhere = costs.cost_of(10.0, "L40S", cpu=4.0, memory=32_768)
+    there = costs.cost_of(10.0, "L40S", cpu=4.0, memory=32_768, region=region)
+    assert there.region_factor == factor
+    assert there.gpu_seconds == anywhere.gpu_seconds
+    for name in ("total_usd", "gpu_usd", "cpu_usd", "memory_usd"):
+        assert getattr(there, name) == pytest.approx(factor * getattr(anywhere, name))
 
 
 def test_comfyui_sees_no_secret_and_all_of_the_volume(tmp_path: Path) -> None:

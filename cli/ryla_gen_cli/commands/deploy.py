@@ -25,6 +25,12 @@ Count = Annotated[
     int | None, typer.Option("--min-containers", metavar="NUMBER", min=0, help="Number of containers that always keep running.")
 ]
 Most = Annotated[int | None, typer.Option("--max-containers", metavar="NUMBER", min=1, help="Maximum number of containers.")]
+Spare = Annotated[
+    int | None,
+    typer.Option(
+        "--buffer-containers", metavar="NUMBER", min=0, help="Number of idle containers besides the busy ones, under load."
+    ),
+]
 Environment = Annotated[str | None, typer.Option("--environment", metavar="NAME", help="Modal environment.")]
 
 
@@ -36,6 +42,7 @@ def command(
     ] = None,
     min_containers: Count = None,
     max_containers: Most = None,
+    buffer_containers: Spare = None,
     window: Annotated[
         int | None, typer.Option("--window", metavar="SECONDS", min=2, max=3600, help="How long an idle container keeps running.")
     ] = None,
@@ -63,7 +70,15 @@ def command(
     screen = screen_of(context, as_json=as_json, quiet=quiet)
     gpus = tuple(name.strip() for name in gpu.split(",") if name.strip()) if gpu else None
     plan = DeployChanges(
-        tuple(family or CLASS_OF_FAMILY), gpus, min_containers, max_containers, window, region, environment, preload
+        tuple(family or CLASS_OF_FAMILY),
+        gpus,
+        min_containers,
+        max_containers,
+        buffer_containers,
+        window,
+        region,
+        environment,
+        preload,
     )
     settings, configs = plan.settings(), plan.configs()
     for text in setting_warnings(settings):
@@ -87,12 +102,13 @@ def _overview(configs: list[FamilyConfig]) -> str:
             CLASS_OF_FAMILY[item.family],
             ", ".join(item.gpu),
             f"{item.min_containers} to {item.max_containers}",
+            item.buffer_containers or "",
             f"{item.scaledown_window} s",
             ", ".join(item.region) or "anywhere",
         )
         for item in configs
     ]
-    return table(("class", "gpu", "containers", "idle", "region"), rows, width())
+    return table(("class", "gpu", "containers", "spare", "idle", "region"), rows, width())
 
 
 def _standing(configs: list[FamilyConfig]) -> str:

@@ -35,6 +35,8 @@ export interface Cost {
   gpu: string | undefined;
   gpuSeconds: number;
   pricesAsOf: string | undefined;
+  /** What the prices were multiplied by, since a region was chosen; it is in all amounts above. */
+  regionFactor: number;
 }
 
 /** Seconds. */
@@ -247,6 +249,7 @@ function readCost(data: Plain): Cost {
     gpu: text(data["gpu"]) || undefined,
     gpuSeconds: number(data["gpu_seconds"]),
     pricesAsOf: text(data["prices_as_of"]) || undefined,
+    regionFactor: number(data["region_factor"]) || 1,
   };
 }
 

@@ -12,13 +12,16 @@ from typing import Annotated, Literal
 
 import typer
 
+from ryla_gen.backends.rates import idle_costs
 from ryla_gen.costs import prices as table_of_prices
+from ryla_gen.costs.idle import IdleCost
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.history import CostRow, History
 from ryla_gen.settings import Settings
+from ryla_gen.support.counting import count_text
 
 from ...common import Json, Overwrite, example, screen_of
-from ...screen import table, width
+from ...screen import table, width, wrap
 
 EXAMPLE = "ryla-gen costs --by workflow --since 7d"
 COLUMNS = ("jobs", "succeeded", "failed", "gpu_seconds", "usd", "usd_each", "reserved_usd")
@@ -56,8 +59,9 @@ def costs(
     screen = screen_of(context, as_json=as_json)
     if as_json and as_csv:
         raise InvalidInputError("--json and --csv cannot both use stdout.", "Use one of them.")
-    with closing(History(Settings.load().history_path)) as history:
-        rows = history.costs(by, since)
+    settings = Settings.load()
+    with closing(History(settings.history_path)) as history:
+        rows, idle = history.costs(by, since), idle_costs(history, settings, since)
     for text in history.warnings:
         screen.note(f"warning: {text}")
     if plot is not None:
@@ -68,8 +72,17 @@ def costs(
         screen.say(_csv(rows, by))
         return
     total = {name: sum(getattr(row, name) for row in rows) for name in COLUMNS if name != "usd_each"}
-    data = {"by": by, "since": since, "items": [_data(row) for row in rows], "total": total}
-    screen.result(data, _page(rows, by) if rows else "No jobs yet.")
+    left_out = _left_out(idle)
+    beside = {"items": [asdict(item) for item in idle], "usd": sum(item.usd for item in idle)}
+    data = {
+        "by": by,
+        "since": since,
+        "items": [_data(row) for row in rows],
+        "total": total,
+        "idle": beside,
+        "not_included": left_out,
+    }
+    screen.result(data, _page(rows, by, left_out) if rows else "No jobs yet.")
 
 
 @app.command(epilog=example("ryla-gen costs prices"))
@@ -93,14 +106,25 @@ def _data(row: CostRow) -> dict[str, object]:
     return {**asdict(row), "usd_each": row.usd_each}
 
 
-def _page(rows: Sequence[CostRow], by: str) -> str:
+def _left_out(idle: Sequence[IdleCost]) -> list[str]:
+    """Say what Modal bills beside the jobs, and about how much that was."""
+    if not idle:
+        return []
+    usd = sum(item.usd for item in idle)
+    classes = "; ".join(f"{item.name} {count_text(item.cold_starts, 'start')}, {item.idle_seconds:.0f} s idle" for item in idle)
+    text = f"the starts and the idle time of Modal's containers: about ${usd:.2f}, by the gaps between these jobs ({classes})"
+    return [text, "containers that are kept warm, and what jobs of other machines change about both"]
+
+
+def _page(rows: Sequence[CostRow], by: str, left_out: Sequence[str]) -> str:
     cells = [_cells(row, row.key or f"(no {by})") for row in rows]
     if len(rows) > 1:
         whole = CostRow("all", *(sum(getattr(row, name) for row in rows) for name in CostRow.__dataclass_fields__ if name != "key"))
         cells.append(_cells(whole, "all"))
     titles = (by, "jobs", "done", "failed", "GPU seconds", "cost", "each", "held by jobs under way")
     shown = len(titles) if any(row.reserved_usd for row in rows) else len(titles) - 1
-    return table(titles[:shown], [line[:shown] for line in cells], width())
+    said = table(titles[:shown], [line[:shown] for line in cells], width())
+    return "\n".join([said, "", *(wrap(f"Not included: {text}.", width()) for text in left_out)]) if left_out else said
 
 
 def _cells(row: CostRow, key: str) -> tuple[object, ...]:
