@@ -70,7 +70,7 @@ class Settings:
     modal_preload: bool
     """Whether a deployed container loads its weights before it takes its first request."""
     modal_snapshot: str | None
-    """Snapshot that containers start from; None is each family's own. Where that is ``off``, only the family's own key changes it."""
+    """Snapshot that containers start from; None is each family's own. Where that is ``off``, only its own key changes it."""
     modal_families: Mapping[str, FamilySettings]
     """What each family's Modal class runs on, by family."""
     comfyui_url: str | None
