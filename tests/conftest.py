@@ -7,10 +7,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from PIL import Image, ImageDraw
 
 SETTINGS = ("RYLA_GEN_", "COMFYUI_", "MODAL_", "RUNPOD_", "HF_", "DO_NOT_TRACK", "NO_COLOR", "COLUMNS", "LINES")
+
+# A busy machine is no fault: no example has a deadline.
+hypothesis.settings.register_profile("busy", deadline=None)
+hypothesis.settings.load_profile("busy")
 
 
 @pytest.fixture(autouse=True)

@@ -40,7 +40,7 @@ print(count)
 
 def test_every_module_can_be_imported_without_the_modules_that_windows_lacks() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", IMPORT_EVERYTHING], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, "-c", IMPORT_EVERYTHING], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 100

@@ -237,7 +237,7 @@ def test_a_job_is_found_again_in_another_process(server: Emulator, clean_environ
         print(job.id, job.handle, flush=True)
         import os; os._exit(1)  # dies without a word
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=600, check=False)
     job_id, handle = done.stdout.split()
     with Client(url=server.url) as client:
         job = client.jobs.get(job_id[:13])
@@ -278,10 +278,10 @@ def test_jobs_that_are_gone_say_so(server: Emulator) -> None:
 def test_the_choice_of_a_backend_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
     call = "    c.flux(prompt='x', width=256, height=256)\n"
     script = f"from ryla_gen import Client\nwith Client() as c:\n{call}{call}"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600, check=True)
     assert done.stderr.count("emulator") == 1
     monkeypatch.setenv("RYLA_GEN_BACKEND", "emulator")
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600, check=True)
     assert done.stderr == ""
 
 
@@ -375,7 +375,7 @@ def test_a_client_nobody_closes_leaves_nothing(tmp_path: Path) -> None:
     """
     command = [sys.executable, "-W", "error", "-c", textwrap.dedent(script)]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=60, check=True, env={**os.environ, "TMPDIR": str(tmp_path)}
+        command, capture_output=True, text=True, timeout=600, check=True, env={**os.environ, "TMPDIR": str(tmp_path)}
     )
     assert done.stdout.splitlines() == ["True", "1 []"]
     assert list(tmp_path.glob("ryla-*")) == []
@@ -613,7 +613,7 @@ try: asyncio.run(left_open())
 except InvalidInputError as error: print(error.message)
 """
     call = [sys.executable, "-W", "ignore", "-c", code]
-    done = subprocess.run(call, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(call, capture_output=True, text=True, timeout=600, check=True)
     assert done.stdout.splitlines() == [
         "emulator emulator",
         "This AsyncClient is open on another event loop (another asyncio.run).",

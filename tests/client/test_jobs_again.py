@@ -175,7 +175,7 @@ client = Client("emulator")
 print(client.submit(FluxDev(prompt="a red fox", width=1536, height=1536, steps=100)).id, flush=True)
 os._exit(9)
 """
-    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, timeout=600, check=False)
     job = done.stdout.strip()
     with Client("emulator") as client:
         assert client.jobs.list()[0].state in ("queued", "running")

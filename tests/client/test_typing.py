@@ -16,7 +16,7 @@ WRONG = {number for number, line in enumerate(CALLS.read_text(encoding="utf-8").
 
 def test_mypy_refuses_exactly_the_wrong_calls() -> None:
     command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--show-error-end", "--output", "json", str(CALLS)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=600, check=False)
     found = {
         item["line"]
         for item in map(json.loads, done.stdout.splitlines())
@@ -28,7 +28,7 @@ def test_mypy_refuses_exactly_the_wrong_calls() -> None:
 @pytest.mark.timeout(300)
 def test_pyright_refuses_exactly_the_wrong_calls() -> None:
     command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable, str(CALLS)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=600, check=False)
     report = json.loads(done.stdout)
     found = {item["range"]["start"]["line"] + 1 for item in report["generalDiagnostics"] if item["severity"] == "error"}
     assert found == WRONG, done.stdout

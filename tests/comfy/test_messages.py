@@ -4,7 +4,7 @@ import base64
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ryla_gen.comfy import errors as errors_map
@@ -140,12 +140,10 @@ class TestTextFrames:
     def test_what_does_not_fit_is_dropped(self, frame):
         assert parse_text(frame) is None
 
-    @settings(deadline=None)  # a busy machine is no fault
     @given(st.text())
     def test_no_text_raises(self, text):
         parse_text(text)
 
-    @settings(deadline=None)  # a busy machine is no fault
     @given(
         st.sampled_from([item["type"] for item in RUNS["image"] + RUNS["out_of_memory"] + RUNS["interrupted"] if "type" in item]),
         st.dictionaries(
@@ -186,7 +184,6 @@ class TestBinaryFrames:
     def test_an_old_picture_while_nothing_runs_is_dropped(self):
         assert parse_binary(b"\0\0\0\1\0\0\0\1" + JPEG, "", "") is None
 
-    @settings(deadline=None)  # a busy machine is no fault
     @given(
         st.binary() | st.binary().map(lambda tail: b"\0\0\0\4" + tail) | st.binary().map(lambda tail: b"\0\0\0\4\0\0\0\2" + tail)
     )
@@ -308,7 +305,6 @@ class TestRefusals:
     def test_other_statuses(self, status, kind):
         assert type(submit_error(HttpAnswer(status, b"<html>", "text/html"), "http://pod")) is kind
 
-    @settings(deadline=None)  # a busy machine is no fault
     @given(
         st.recursive(
             st.none() | st.integers() | st.text(),
@@ -367,7 +363,6 @@ class TestCleaning:
     def test_length_is_bounded(self):
         assert len(clean("x" * 10_000_000, 100)) == 100
 
-    @settings(deadline=None)  # a busy machine is no fault
     @given(st.text())
     def test_nothing_but_printable_text_and_line_feeds_remains(self, text):
         assert not any((ord(character) < 32 and character != "\n") or 127 <= ord(character) < 160 for character in clean(text))

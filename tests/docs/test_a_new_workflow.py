@@ -120,7 +120,7 @@ def by_hand(tree: Path) -> list[str]:
 def python(tree: Path, *arguments: str) -> str:
     """Run Python in the copy, and return what it said."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tree), str(tree / "cli")]), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run([sys.executable, *arguments], cwd=tree, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, *arguments], cwd=tree, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -117,5 +117,5 @@ with Emulator() as emulator:
         connection.sendall(b"GET / HTTP/1.1\\r\\nContent-Length: nonsense\\r\\n\\r\\n")
         assert b"400" in connection.recv(100)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

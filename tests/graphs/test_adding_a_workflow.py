@@ -88,7 +88,7 @@ def test_the_page_works_word_for_word(reader: Path, modal: Loopback, clean_envir
             continue  # a drawing, which the test above holds
         assert language == "bash"
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", text], cwd=folder, env=environment, capture_output=True, text=True, timeout=90
+            ["bash", "-euo", "pipefail", "-c", text], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
         )
         assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
         said += done.stdout

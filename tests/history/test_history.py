@@ -234,7 +234,7 @@ def test_four_processes_write_fifty_jobs_each_into_a_file_that_none_has_made_yet
         assert worker.stdin
         worker.stdin.write("go\n")
         worker.stdin.flush()
-    assert [worker.communicate(timeout=60)[0].strip() for worker in workers] == ["[]"] * 4
+    assert [worker.communicate(timeout=600)[0].strip() for worker in workers] == ["[]"] * 4
     assert len(history.list(limit=None, state="succeeded")) == 200
     assert history.spent_usd("2020-01-01") == 100
 
@@ -259,7 +259,7 @@ print(sorted(item.workflow for item in history.list()))
 
 def test_a_forked_child_opens_the_file_itself(path: Path) -> None:
     # In a process of its own: forking this one, with its threads, could stop the child for ever.
-    done = subprocess.run([sys.executable, "-c", FORKING, str(path)], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", FORKING, str(path)], capture_output=True, text=True, timeout=600, check=True)
     assert done.stdout.strip() == "['child', 'flux_dev', 'flux_dev']"
 
 

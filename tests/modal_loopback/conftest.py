@@ -22,7 +22,7 @@ SAMPLE = Path(__file__).parent / "sample"
 def run(loopback: Loopback, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a client process in the folder of the sample app."""
     environment = {**os.environ, **loopback.env, **variables}
-    return subprocess.run([sys.executable, *command], cwd=SAMPLE, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run([sys.executable, *command], cwd=SAMPLE, env=environment, capture_output=True, text=True, timeout=600)
 
 
 def deploy(loopback: Loopback) -> None:
@@ -42,7 +42,7 @@ def worker(name: str = "Worker") -> Any:
     return modal.Cls.from_name("sample", name)()
 
 
-def eventually(true: Callable[[], bool], seconds: float = 5.0) -> None:
+def eventually(true: Callable[[], bool], seconds: float = 120.0) -> None:
     """Wait until something is true."""
     deadline = time.monotonic() + seconds
     while not true():

@@ -78,21 +78,21 @@ def test_each_input_has_a_container_of_its_own(three: Loopback) -> None:
 
 def test_more_inputs_than_containers_are_spread_over_them(three: Loopback) -> None:
     calls = [targeted().wait.spawn(str(number), 60.0) for number in range(6)]
-    eventually(lambda: [container.peak for container in three.containers] == [2, 2, 2], 15)
+    eventually(lambda: [container.peak for container in three.containers] == [2, 2, 2])
     for call in calls:
         call.cancel()
 
 
 def test_without_a_target_one_container_is_filled_first(three: Loopback) -> None:
     calls = [modal.Cls.from_name("sample", "Worker")().wait.spawn(str(number), 60.0) for number in range(5)]
-    eventually(lambda: [container.peak for container in three.containers] == [5], 15)
+    eventually(lambda: [container.peak for container in three.containers] == [5])
     for call in calls:
         call.cancel()
 
 
 def test_a_spare_container_stands_by_while_there_is_an_input(three: Loopback) -> None:
     call = targeted(buffer_containers=1).wait.spawn("a", 60.0)
-    eventually(lambda: sorted((container.ready, container.peak) for container in three.containers) == [(True, 0), (True, 1)], 15)
+    eventually(lambda: sorted((container.ready, container.peak) for container in three.containers) == [(True, 0), (True, 1)])
     call.cancel()
 
 

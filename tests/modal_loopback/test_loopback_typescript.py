@@ -28,7 +28,7 @@ def node_modules() -> Path:
     if not (folder / "node_modules" / "modal").is_dir():
         making = Path(tempfile.mkdtemp(prefix="ryla-npm-"))
         command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--silent", MODAL_JS]
-        subprocess.run(command, cwd=making, check=True, capture_output=True, timeout=100)
+        subprocess.run(command, cwd=making, check=True, capture_output=True, timeout=600)
         if not folder.exists():
             making.rename(folder)
     return folder
@@ -38,7 +38,7 @@ def call(loopback: Loopback, node_modules: Path, method: str, request: dict[str,
     script = node_modules / SCRIPT.name  # imports are looked up beside the file
     shutil.copyfile(SCRIPT, script)
     command = ["node", str(script), method, json.dumps(request)]
-    result = subprocess.run(command, env={**os.environ, **loopback.env}, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(command, env={**os.environ, **loopback.env}, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr
     reply: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     return reply

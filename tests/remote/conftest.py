@@ -44,7 +44,7 @@ def deploy(loopback: Loopback, home: Path, **variables: str) -> None:
     """Deploy the app as its README says."""
     environment = {**os.environ, **loopback.env, "RYLA_GEN_HOME": str(home), "PYTHONPATH": str(ROOT), **variables}
     call = [sys.executable, "-m", "modal", "deploy", "-m", "ryla_gen.remote.app"]
-    done = subprocess.run(call, cwd=home, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(call, cwd=home, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -116,7 +116,7 @@ def events_of(job: str) -> list[dict[str, Any]]:
     return queue.get_many(5000, block=False, partition=job)
 
 
-def eventually(true: Callable[[], Any], seconds: float = 15.0) -> Any:
+def eventually(true: Callable[[], Any], seconds: float = 120.0) -> Any:
     """Wait until something is so, and return it."""
     deadline = time.monotonic() + seconds
     while not (value := true()):

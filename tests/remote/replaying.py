@@ -65,7 +65,7 @@ def git(folder: Path, *words: str) -> str:
     """Run git, and return what it says."""
     who = ["-c", "user.name=test", "-c", "user.email=test@example.com"]
     call = ["git", *who, "-C", str(folder), *words]
-    return subprocess.run(call, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
+    return subprocess.run(call, check=True, capture_output=True, text=True, timeout=600).stdout.strip()
 
 
 def repository(folder: Path, files: dict[str, str], tag: str = "") -> str:
@@ -129,14 +129,14 @@ class Replay:
 
     def says(self, code: str) -> str:
         """What a few lines print in the environment."""
-        return subprocess.run([self.python, "-c", code], check=True, capture_output=True, text=True, timeout=120).stdout
+        return subprocess.run([self.python, "-c", code], check=True, capture_output=True, text=True, timeout=600).stdout
 
     def _base(self) -> None:
         """Modal's base images have the newest pip, wheel and uv of the day they were made."""
         uv = [UV, "venv", "--quiet", "--python", image.PYTHON, "--seed", str(self.python.parent.parent)]
-        subprocess.run(uv, check=True, timeout=300)
+        subprocess.run(uv, check=True, timeout=600)
         uv = [UV, "pip", "install", "--quiet", "--python", str(self.python), "--upgrade", "pip", "wheel", "uv"]
-        subprocess.run(uv, check=True, timeout=300)
+        subprocess.run(uv, check=True, timeout=600)
 
     def _command(self, command: str) -> None:
         here = command.replace(COMFYUI_FOLDER, f"{self.root}{COMFYUI_FOLDER}")

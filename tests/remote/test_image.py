@@ -136,7 +136,7 @@ def test_the_scripts_need_the_standard_library_only() -> None:
 def check_nodes(*classes: str, command: str = "") -> subprocess.CompletedProcess[str]:
     emulator = command or f"{sys.executable} -m ryla_gen.emulator --port {{port}}"
     call = [sys.executable, str(SCRIPTS / "check_nodes.py"), emulator, *classes]
-    return subprocess.run(call, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return subprocess.run(call, cwd=ROOT, capture_output=True, text=True, timeout=600)
 
 
 def test_the_build_goes_on_when_every_class_is_registered() -> None:
@@ -169,7 +169,7 @@ def pack(tmp_path: Path, text: str) -> Path:
 
 def mend(*arguments: str) -> subprocess.CompletedProcess[str]:
     call = [sys.executable, str(SCRIPTS / "patch_pulid.py"), *arguments]
-    return subprocess.run(call, capture_output=True, text=True, timeout=30)
+    return subprocess.run(call, capture_output=True, text=True, timeout=600)
 
 
 def test_pulid_is_mended_so_that_both_wrappers_pass_the_new_keyword_on(tmp_path: Path) -> None:

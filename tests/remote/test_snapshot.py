@@ -167,7 +167,7 @@ def run_check(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content, encoding="utf-8")
     call = [sys.executable, str(scripts / "check_snapshot.py"), str(folder), command]
-    return subprocess.run(call, capture_output=True, text=True, timeout=120)
+    return subprocess.run(call, capture_output=True, text=True, timeout=600)
 
 
 def test_the_build_tries_a_start_a_freeze_and_a_graph(tmp_path: Path) -> None:

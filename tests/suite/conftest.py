@@ -102,7 +102,7 @@ def deployed(python: Path, work: Path, source: Path = ROOT, **variables: str) ->
         home = {name: value for name, value in os.environ.items() if not name.startswith(("MODAL_", "RYLA_"))}
         environment = {**home, **loopback.env, "PYTHONPATH": str(source), "RYLA_GEN_HOME": str(work / "home")}
         command = [sys.executable, "-m", "modal", "deploy", "-m", "ryla_gen.remote.app"]
-        done = subprocess.run(command, env=environment, cwd=work, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, env=environment, cwd=work, capture_output=True, text=True, timeout=600, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         WORK_FOLDERS[loopback.url] = work
         yield loopback
@@ -169,7 +169,7 @@ def elsewhere(place: Place, clean_environment: Path) -> Elsewhere:
         }
         environment = {**kept, **place.variables, "RYLA_GEN_HOME": str(clean_environment), "PYTHONPATH": str(ROOT)}
         return subprocess.run(
-            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=90, check=False
+            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=600, check=False
         )
 
     return run

@@ -75,7 +75,7 @@ def process(source: Path, script: str, **variables: str) -> dict[str, Any]:
     environment = {**os.environ, "PYTHONPATH": str(source), **variables}
     head = "import json, ryla_gen\nfrom ryla_gen import *\nfrom ryla_gen.errors import RylaGenError\n"
     command = [sys.executable, "-c", head + script]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False, cwd=source)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False, cwd=source)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found

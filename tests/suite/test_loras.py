@@ -193,7 +193,7 @@ def test_a_push_killed_halfway_leaves_the_old_one_and_the_next_one_finishes(
         process.send_signal(signal.SIGKILL)
     finally:
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=600)
     card = client.loras.show("kim").card
     assert card is not None
     assert card.sha256 == hashlib.sha256(old).hexdigest()
@@ -214,7 +214,7 @@ def test_a_push_that_dies_before_its_card_shows_nothing_new(client: Client, volu
 
 def test_the_command_pushes_with_progress_and_one_last_line(modal_app: Loopback, tmp_path: Path, clean_environment: Path) -> None:
     process = push_elsewhere(modal_app, clean_environment, str(stored(tmp_path, "max.safetensors", lora(seed=10))))
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=600)
     last = json.loads(out.splitlines()[-1])
     assert (process.returncode, last["ok"], last["command"], last["data"]["outcome"]) == (0, True, "lora push", "pushed")
 

@@ -80,7 +80,7 @@ try:
 except RylaGenError as error:
     print(error.code, error.hint)
 """
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=600, check=True)
     assert done.stdout.startswith("not_authorized"), done.stdout
     assert "modal token new" in done.stdout
 
@@ -216,7 +216,7 @@ def test_a_large_request_has_the_time_that_its_upload_needs(modal: Loopback, cli
 def test_what_python_raised_in_a_container_is_not_taken_for_something_here(modal: Loopback, raised: str, code: str) -> None:
     command = [sys.executable, "-m", "modal", "deploy", "-m", "older_app"]
     folder = ROOT / "tests" / "modal_loopback" / "sample"
-    subprocess.run(command, cwd=folder, env={**os.environ, **modal.env}, capture_output=True, timeout=60, check=True)
+    subprocess.run(command, cwd=folder, env={**os.environ, **modal.env}, capture_output=True, timeout=600, check=True)
     with Client(settings=Settings.load(backend="modal", modal_app="older")) as client:
         client._client._backends["modal"] = ModalBackend(client.settings, patience=ModalPatience(queue_seconds=5.0))
         before = modal.counts["FunctionGetOutputs"]
@@ -258,7 +258,7 @@ except RylaGenError as error:
 """
     nowhere = {"MODAL_SERVER_URL": "http://127.0.0.1:9", "MODAL_TOKEN_ID": "ak-x", "MODAL_TOKEN_SECRET": "as-x"}
     environment = {**os.environ, **nowhere, "MODAL_CONFIG_PATH": os.devnull, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=600, check=True)
     assert done.stdout.startswith("backend_unreachable")
 
 
@@ -291,7 +291,7 @@ client._client.history.update = die
 client.submit(Flux(prompt="a red fox", width=256, height=256, seed=7))
 """
     environment = {**os.environ, **modal.env, "RYLA_GEN_HOME": str(clean_environment), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=600, check=False)
     job_id = done.stdout.strip()
     assert job_id, done.stderr
     with Client("modal") as client:

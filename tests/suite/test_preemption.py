@@ -119,7 +119,7 @@ def test_who_only_looks_after_a_preempted_job_is_told_so(modal: Loopback, client
     modal.knobs.interrupted_ends = True
     script = "from ryla_gen import Client, FluxDev; import sys; print(Client('modal').submit(FluxDev(**eval(sys.argv[1]))).id)"
     fields = {name: value for name, value in long().to_plain().items() if name in ("prompt", "steps", "batch_size", "seed")}
-    done = subprocess.run([sys.executable, "-c", script, repr(fields)], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", script, repr(fields)], capture_output=True, text=True, timeout=600, check=True)
     job = client.jobs.get(done.stdout.strip())
     started(job)
     modal.preempt(container_of(modal))

@@ -65,7 +65,7 @@ def long() -> FluxDev:
     return SLOW.changed(width=1024, height=1024, seed=next(SEEDS))
 
 
-def eventually(true: Callable[[], Any], seconds: float = 30.0) -> Any:
+def eventually(true: Callable[[], Any], seconds: float = 120.0) -> Any:
     """Wait until something is so, and return it."""
     deadline = time.monotonic() + seconds
     while not (value := true()):
@@ -297,7 +297,7 @@ def test_a_job_whose_sender_was_killed_is_cancelled_by_its_id(modal: Loopback, c
         eventually(lambda: modal.counts["FunctionMap"] > asked and (moment == "delay" or len(modal.calls) > sent))
     finally:
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=600)
     modal.knobs.reset()
     record = client.jobs.list()[0]
     assert (record.state, record.handle) == ("queued", None)

@@ -208,7 +208,7 @@ print([name for name in sys.modules if name == "ryla_gen.telemetry.sinks"])
 
 
 def test_where_nobody_listens_nothing_is_loaded() -> None:
-    done = subprocess.run([sys.executable, "-c", NOBODY], env=environment(), capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", NOBODY], env=environment(), capture_output=True, text=True, timeout=600)
     assert done.stdout.splitlines() == ["[]", "[]"], done.stderr
 
 
@@ -232,7 +232,7 @@ if child:
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="no fork on this system")
 def test_a_forked_child_tells_for_itself() -> None:
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", FORKED], env=environment(), capture_output=True, text=True, timeout=30
+        [sys.executable, "-W", "ignore", "-c", FORKED], env=environment(), capture_output=True, text=True, timeout=600
     )
     assert sorted(done.stdout.splitlines()) == ["one True", "two False", "two True"], done.stderr
 

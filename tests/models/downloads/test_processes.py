@@ -21,7 +21,7 @@ DATA = noise(800_000)
 
 
 def ended(process: subprocess.Popen[str]) -> dict[str, Any]:
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     return dict(json.loads(out.splitlines()[-1]))
 

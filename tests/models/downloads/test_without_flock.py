@@ -63,7 +63,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("the C library is interposed with a C compiler, on Linux")
     folder = tmp_path_factory.mktemp("shim")
     (folder / "shim.c").write_text(SHIM)
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", folder / "shim.so", folder / "shim.c"], check=True, timeout=60)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", folder / "shim.so", folder / "shim.c"], check=True, timeout=600)
     return folder / "shim.so"
 
 
@@ -123,7 +123,7 @@ def test_syncs_onto_a_volume_without_flock_bring_each_file_once(
         hub.put("maker/model", name, data)
     rows = [row(name, data) for name, data in contents.items()]
     for process in [start(*rows, environment=volume), start(*rows, environment=volume)]:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=600)
         assert process.returncode == 0 and '"ok": true' in out, err
     assert hub.sent == 3 * 200_000
     assert all((models / "checkpoints" / name).read_bytes() == data for name, data in contents.items())
@@ -144,7 +144,7 @@ def test_a_sync_that_was_killed_in_one_container_stops_none_in_the_next(
     first.wait()
     hub.knobs.speed = None
     second = start(row(data=data), environment={**volume, "NAME_OF_CONTAINER": "second"})
-    out, err = second.communicate(timeout=60)
+    out, err = second.communicate(timeout=600)
     assert second.returncode == 0 and '"ok": true' in out, err
     assert (models / "checkpoints/a.safetensors").read_bytes() == data
 
@@ -154,11 +154,11 @@ def test_a_batch_whose_folder_knows_no_flock_is_held(shim: Path, volume: dict[st
         "from pathlib import Path; from ryla_gen.batches.manifest import Manifest\n"
         "from ryla_gen.errors import StorageFailedError\n"
         f"one, two = (Manifest(Path({str(tmp_path / 'out')!r})) for _ in range(2))\n"
-        "with one.held():\n"
+        "with one.lock():\n"
         "    try:\n"
-        "        with two.held(): print('both')\n"
+        "        with two.lock(): print('both')\n"
         "    except StorageFailedError as error: print(error.message)\n"
     )
     environment = {**os.environ, **volume, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=600)
     assert done.stdout.strip() == f"Another batch is running in {tmp_path / 'out'}.", done.stderr

@@ -111,7 +111,7 @@ def test_ctrl_c_in_a_download_leaves_nothing_to_see_and_the_next_push_goes_on(
         folder = tmp_path / "home" / "downloads" / "loras"
         eventually(lambda: process.poll() is not None or any(path.stat().st_size for path in folder.glob(".*.part")))
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=600)
         assert process.returncode == 130, err
         assert lines(out)[-1]["error"]["code"] == "job_canceled"
         assert envelope(ryla("lora", "list", "--json").stdout)["data"]["items"] == []

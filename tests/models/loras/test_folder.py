@@ -124,7 +124,7 @@ def test_a_push_killed_halfway_shows_nothing_and_the_next_one_goes_on(client: Cl
     assert process.stdout is not None
     assert process.stdout.readline() == b"half\n"
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=600)
     assert client.loras.show("ada").file == f"ada/{file_name(lora(seed=1))}"
     assert client.loras.verify("ada").ok
     assert lora_name(client.run(FluxLora(**SMALL, lora_id="ada"))) == f"ada/{file_name(lora(seed=1))}"

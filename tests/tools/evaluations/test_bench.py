@@ -193,7 +193,7 @@ def test_a_report_that_cannot_be_written_after_all_loses_nothing(more: list[str]
         if line.startswith(b"1/3"):
             page.write_text("somebody else's")
             break
-    out, said = process.communicate(timeout=30)
+    out, said = process.communicate(timeout=600)
     assert process.returncode == 1
     assert b"error[output_exists]" in said
     if more:
@@ -241,7 +241,7 @@ def test_stopping_keeps_what_was_measured_and_writes_the_report(server: Emulator
         if line.startswith(b"2/1000"):
             break
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=600)
     found = json.loads(out.splitlines()[-1])
     assert process.returncode == 130
     assert (found["ok"], found["error"]["code"]) == (False, "job_canceled")
@@ -260,7 +260,7 @@ def test_stopping_before_the_first_run_ended_claims_nothing(server: Emulator, ca
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    out, said = process.communicate(timeout=30)
+    out, said = process.communicate(timeout=600)
     found = envelope(out)
     assert process.returncode == 130, said
     assert (found["error"]["code"], found["data"]) == ("job_canceled", None)

@@ -127,7 +127,7 @@ def test_a_prompt_reaches_the_command_as_it_is_and_never_the_shell(prompt: str, 
     command = again("flux_dev", FluxDev(prompt=prompt, seed=3).described(), 3, tmp_path / "a.png").command
     assert not [sign for sign in command if not sign.isprintable()]
     script = f"ryla-gen() {{ printf '%s\\0' \"$@\"; }}; {command}"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, check=True, timeout=20)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, check=True, timeout=600)
     words = done.stdout.decode().split("\0")
     assert words[:2] == ["run", "flux-dev"] and prompt in (words[2], words[2].removeprefix("--prompt="))
     assert not words[2].startswith("-") or words[2].startswith("--prompt=")

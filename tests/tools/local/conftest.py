@@ -44,7 +44,7 @@ def git(folder: Path, *words: str) -> str:
     """Run git, and return what it says."""
     who = ["-c", "user.name=test", "-c", "user.email=test@example.com"]
     return subprocess.run(
-        ["git", *who, "-C", str(folder), *words], check=True, capture_output=True, text=True, timeout=30
+        ["git", *who, "-C", str(folder), *words], check=True, capture_output=True, text=True, timeout=600
     ).stdout.strip()
 
 

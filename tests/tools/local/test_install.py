@@ -125,7 +125,7 @@ def test_a_clone_that_was_killed_halfway_is_begun_again(folder: Folder, origin: 
 @pytest.mark.usefixtures("comfy_cli")
 def test_an_older_installation_is_moved_to_the_pin_unless_somebody_changed_it(folder: Folder, origin: Sources) -> None:
     folder.comfyui.parent.mkdir(parents=True)
-    subprocess.run(["git", "clone", "-q", str(origin.comfyui), str(folder.comfyui)], check=True, timeout=30)
+    subprocess.run(["git", "clone", "-q", str(origin.comfyui), str(folder.comfyui)], check=True, timeout=600)
     (folder.comfyui / "nodes.py").write_text("older")
     git(folder.comfyui, "commit", "-aqm", "older")
     (folder.comfyui / "nodes.py").write_text("changed by hand")
