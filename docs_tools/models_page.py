@@ -69,11 +69,14 @@ def models_page() -> str:
 
 
 def _packs() -> list[str]:
-    from ryla_gen.models.weights_table import node_packs
+    from ryla_gen.locks.families import family_lock, node_packs
+    from ryla_gen.names import CLASS_OF_FAMILY
 
-    lines = ["## Node packs", "", "Pinned to a commit, in the image of the family that needs them.", ""]
-    lines += ["| pack | version | commit | licence |", "|---|---|---|---|"]
-    for pack in node_packs():
+    lines = ["## ComfyUI and node packs", "", "Pinned to a commit, in the lock of each family's image (`ryla-gen families`).", ""]
+    lines += ["| repository | version | commit | licence | families |", "|---|---|---|---|---|"]
+    locks = {family: family_lock(family) for family in CLASS_OF_FAMILY}
+    for pack in dict.fromkeys([*(lock.comfyui for lock in locks.values()), *node_packs()]):
+        families = ", ".join(family for family, lock in locks.items() if pack in (lock.comfyui, *lock.packs))
         name = f"[{pack.name}]({pack.repo})"
-        lines.append(f"| {name} | {pack.version or '–'} | `{pack.commit[:12]}` | {pack.licence or 'not known'} |")
+        lines.append(f"| {name} | {pack.version or '–'} | `{pack.commit[:12]}` | {pack.licence or 'not known'} | {families} |")
     return lines

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ryla_gen.models.weights_table import packs_for
+from ryla_gen.locks.families import packs_for
 from ryla_gen.names import CLASS_OF_FAMILY
 from ryla_gen.remote.variants import variants
 from ryla_gen.workflows.base import Workflow

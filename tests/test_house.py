@@ -16,9 +16,9 @@ COMMANDS = ROOT / "cli" / "ryla_gen_cli"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "version", "names", "support", "events"),
-    ("settings", "media", "notebook", "models", "graphs", "comfy"),
+    ("settings", "media", "notebook", "models", "locks", "graphs", "comfy"),
     ("workflows", "results"),
-    ("contract", "history", "costs", "telemetry", "locks", "engine", "emulator", "faces"),
+    ("contract", "history", "costs", "telemetry", "engine", "emulator", "faces"),
     ("remote", "backends"),
     ("client", "characters", "batches"),
     ("tools",),

@@ -10,9 +10,10 @@ from ..engine.lora_effect import LoraWatch
 from ..engine.loras import LoraResolver
 from ..errors import JobExpiredError
 from ..faces import require_face
+from ..locks.families import family_lock
 from ..models.loras.folder import FolderStore
 from ..models.loras.library import Library
-from ..models.node_schemas import COMFYUI_VERSION, GRAPH_VERSION, known_version
+from ..models.node_schemas import GRAPH_VERSION, known_version
 from ..settings.base import QUEUE_SECONDS
 from ..workflows.base import Workflow
 from .base import Ticket
@@ -28,7 +29,7 @@ class EmulatorBackend(ComfyBackend):
     Args:
         home: folder of the configuration; LoRAs in its ``emulator/models/loras`` are known to the emulator.
         queue_timeout: seconds that a job may wait until its graph starts.
-        comfyui: release of ComfyUI that it is for built-in workflows.
+        comfyui: release of ComfyUI that it is for built-in workflows; None is for each the one that its family's image has.
         graphs: release that it is for graphs of one's own; None is the newest it knows.
 
     Raises:
@@ -38,7 +39,7 @@ class EmulatorBackend(ComfyBackend):
     name = "emulator"
 
     def __init__(
-        self, home: Path, *, queue_timeout: float = QUEUE_SECONDS, comfyui: str = COMFYUI_VERSION, graphs: str | None = None
+        self, home: Path, *, queue_timeout: float = QUEUE_SECONDS, comfyui: str | None = None, graphs: str | None = None
     ) -> None:
         folder = home / "emulator" / "models" / "loras"
         library = Library(FolderStore(folder, f"the emulator's folder {folder}"))
@@ -46,9 +47,11 @@ class EmulatorBackend(ComfyBackend):
         self._said = ServerLog()
         self._watch = LoraWatch(self._said, (folder,))
         self._home = home
-        self._comfyui, self._graphs = known_version(comfyui), known_version(graphs or GRAPH_VERSION)
-        self._for_graphs: EmulatorBackend | None = None
-        """The emulator of the other release, started at its first job."""
+        self._comfyui, self._graphs = comfyui and known_version(comfyui), known_version(graphs or GRAPH_VERSION)
+        self._own = self._comfyui or GRAPH_VERSION
+        """Release of the emulator that this one starts itself."""
+        self._others: dict[str, EmulatorBackend] = {}
+        """The emulators of other releases, each started at its first job."""
         self._emulator: Emulator | None = None
 
     async def submit(
@@ -59,11 +62,12 @@ class EmulatorBackend(ComfyBackend):
         Raises:
             FaceNotFoundError: PuLID's reference shows no face; its node would only warn.
         """
-        if workflow.own_graph and self._graphs != self._comfyui:
-            if self._for_graphs is None:
-                waiting, release = self._queue_timeout, self._graphs
-                self._for_graphs = EmulatorBackend(self._home, queue_timeout=waiting, comfyui=release, graphs=release)
-            return await self._for_graphs.submit(workflow, job=job, timeout=timeout)
+        release = self._release_for(workflow)
+        if release != self._own:
+            if release not in self._others:
+                waiting = self._queue_timeout
+                self._others[release] = EmulatorBackend(self._home, queue_timeout=waiting, comfyui=release, graphs=release)
+            return await self._others[release].submit(workflow, job=job, timeout=timeout)
         for name, picture in workflow.face_pictures().items():
             if picture is not None:
                 require_face(picture, emulated=True, models=self._home, name=name)
@@ -84,18 +88,23 @@ class EmulatorBackend(ComfyBackend):
 
     async def close(self) -> None:
         """Close the connection and stop the emulator."""
-        others, self._for_graphs = self._for_graphs, None
-        if others is not None:
-            await others.close()
+        others, self._others = self._others, {}
+        for other in others.values():
+            await other.close()
         await super().close()
         emulator, self._emulator = self._emulator, None
         if emulator is not None:
             emulator.close()
+
+    def _release_for(self, workflow: Workflow) -> str:
+        if workflow.own_graph:
+            return self._graphs
+        return self._comfyui or known_version(family_lock(workflow.family).release)
 
     async def _address(self) -> str:
         if self._emulator is None:
             from ..emulator.server import Emulator
 
             models = self._home / "emulator" / "models"
-            self._emulator = Emulator(models_folder=models, log=self._said.add, comfyui=self._comfyui)
+            self._emulator = Emulator(models_folder=models, log=self._said.add, comfyui=self._own)
         return self._emulator.start()

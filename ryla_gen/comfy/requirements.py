@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ModelNotFoundError, PlainData, RylaGenError, WorkflowInvalidError
-from ..models.node_schemas import COMFYUI_VERSION, node_schemas
-from ..models.weights_table import NodePack, Weights, all_weights, packs_for, weights_for
+from ..locks.base import NodePack
+from ..locks.families import packs_for
+from ..models.node_schemas import GRAPH_VERSION, VERSIONS, node_schemas
+from ..models.weights_table import Weights, all_weights, weights_for
 from ..support.numbers import format_bytes
 from .errors import folder_of, missing_file
 from .schema import Schemas, file_inputs, input_specs
@@ -97,8 +99,9 @@ class Missing:
         steps = [_pack_command(pack) for pack in self.packs]
         provided = {found for pack in self.packs for found in pack.nodes}
         others = [item for item in self.nodes if item not in provided]
-        if core := [item for item in others if item in node_schemas(COMFYUI_VERSION)]:
-            steps.append(f"update ComfyUI to {COMFYUI_VERSION} or later, which has {_list_text(core)}")
+        core = [item for item in others if item in node_schemas()]
+        if core:
+            steps.append(f"update ComfyUI to {_release_with(core)} or later, which has {_list_text(core)}")
         if strange := [item for item in others if item not in core]:
             steps.append(f"install the node pack that provides {_list_text(strange)} (ComfyUI-Manager finds it)")
         if any(item.row is not None for item in self.files) or (self.nodes and self.unseen):
@@ -187,6 +190,11 @@ def _lists(kind: str, schemas: Schemas) -> tuple[str, ...]:
         return ()
     chosen = [name for name, spec in input_specs(schemas[kind]).items() if spec.options is not None and folder_of(kind, name)]
     return tuple(dict.fromkeys([*file_inputs(schemas[kind]), *chosen]))
+
+
+def _release_with(classes: list[str]) -> str:
+    """The oldest release whose schemas are known and that has all these classes."""
+    return next((name for name in reversed(VERSIONS) if set(classes) <= set(node_schemas(name))), GRAPH_VERSION)
 
 
 def _pack_command(pack: NodePack) -> str:

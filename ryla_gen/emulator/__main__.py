@@ -11,6 +11,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+from ..models.node_schemas import GRAPH_VERSION, VERSIONS
 from .server import Emulator
 from .server.knobs import Knobs
 
@@ -31,11 +32,12 @@ def main(arguments: list[str] | None = None) -> None:
         "--knob", action="append", default=[], metavar="NAME=JSON", help="a fault from the start: delay_per_node=0.2"
     )
     parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="another host name that requests may use")
+    parser.add_argument("--comfyui", default=GRAPH_VERSION, choices=VERSIONS, help="release of ComfyUI that it is")
     given = parser.parse_args(arguments)
     models: dict[str, list[str]] | None = {} if given.stored_models_only else None
     server = Emulator(
         given.folder, host=given.host, port=given.port, models=models, log=_to_stderr, allow_hosts=given.allow_host,
-        strict=given.strict or None,
+        strict=given.strict or None, comfyui=given.comfyui,
     )  # fmt: skip
     known = {item.name for item in fields(Knobs)}
     for knob in given.knob:

@@ -7,9 +7,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 
-from ..models.weights_table import NodePack
-
 PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;\\]+)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class NodePack:
+    """A repository that an image takes in at one commit: a pack of node classes, or ComfyUI itself."""
+
+    name: str
+    repo: str
+    version: str | None
+    commit: str
+    licence: str | None
+    nodes: tuple[str, ...]
+    """Node classes that it gives, of those that our graphs use."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,7 @@ from pathlib import Path
 from shlex import quote
 
 from ..errors import BackendNotConfiguredError, BackendUnreachableError, InvalidInputError
-from ..models.weights_table import NodePack
-from .base import canonical
+from .base import NodePack, canonical
 
 FILE = "requirements.txt"
 GIT_SECONDS = 600
@@ -115,6 +114,6 @@ def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
 def _not_fetched(source: NodePack, words: str) -> InvalidInputError | BackendUnreachableError:
     if "not our ref" in words or "couldn't find remote ref" in words:
         text = f"{source.repo} has no commit {source.commit}."
-        return InvalidInputError(text, f"Correct the commit of {source.name} in ryla_gen/models/weights.json.")
+        return InvalidInputError(text, f"Correct the commit of {source.name} in the lock that names it.")
     text = f"The repository of {source.name} cannot be read from {source.repo}: {words}"
     return BackendUnreachableError(text, f"Check the network, or read from a clone: --source {quote(source.name)}=DIR")

@@ -13,11 +13,11 @@ from typing import Any
 
 from ..errors import InvalidInputError
 
-COMFYUI_VERSION = "0.3.71"
-"""The release that this project pins: the images of the built-in workflows have it."""
 GRAPH_VERSION = "0.28.2"
 """The release that graphs of one's own are read, judged and emulated for, unless told otherwise."""
-VERSIONS = (GRAPH_VERSION, COMFYUI_VERSION)
+OLDEST_VERSION = "0.3.71"
+"""The oldest release that this package speaks to; older ones do not take a prompt's id from their client."""
+VERSIONS = (GRAPH_VERSION, OLDEST_VERSION)
 """The releases whose node schemas this package has, newest first."""
 
 
@@ -47,6 +47,12 @@ def known_version(version: str) -> str:
     known = " and ".join(VERSIONS)
     hint = "Ask a server that runs it: --url URL. Or save its /object_info and name that file: --schemas FILE.json"
     raise InvalidInputError(f"No node schemas of ComfyUI {version!r} are packaged; there are those of {known}.", hint)
+
+
+def release_key(version: str) -> tuple[int, ...] | None:
+    """Return a release's numbers, to compare releases by; None for a version that cannot be read."""
+    numbers = version.strip().removeprefix("v").split("+")[0].split("-")[0].split(".")
+    return tuple(map(int, numbers)) if all(number.isdecimal() and len(number) < 9 for number in numbers) else None
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Look up the weights and node packs that graphs need, in one data file. Must not download."""
+"""Look up the weights that graphs need, in one data file. Must not download."""
 
 from __future__ import annotations
 
@@ -59,19 +59,6 @@ class Weights:
         return commercial_use(self.licence)
 
 
-@dataclass(frozen=True, slots=True)
-class NodePack:
-    """A repository of custom nodes, pinned to a commit; the first one is ComfyUI itself."""
-
-    name: str
-    repo: str
-    version: str | None
-    commit: str
-    licence: str | None
-    nodes: tuple[str, ...]
-    """Node classes that our graphs use from it."""
-
-
 @cache
 def _table() -> dict[str, Any]:
     return dict(json.loads(TABLE.read_text(encoding="utf-8")))
@@ -83,19 +70,8 @@ def all_weights() -> tuple[Weights, ...]:
     return tuple(Weights(**{**row, "nodes": tuple(row["nodes"])}) for row in _table()["weights"])
 
 
-@cache
-def node_packs() -> tuple[NodePack, ...]:
-    """List ComfyUI and every node pack that the shipped graphs use."""
-    return tuple(NodePack(**{**row, "nodes": tuple(row["nodes"])}) for row in _table()["node_packs"])
-
-
 def weights_for(graph: Mapping[str, Any]) -> tuple[Weights, ...]:
     """Find the files that a graph in API format loads, by the names in its loader nodes and by what its nodes imply."""
     classes = {node.get("class_type") for node in graph.values()}
     named = {value for node in graph.values() for value in (node.get("inputs") or {}).values() if isinstance(value, str)}
     return tuple(row for row in all_weights() if row.name in named or classes.intersection(row.nodes))
-
-
-def packs_for(classes: frozenset[str]) -> tuple[NodePack, ...]:
-    """Find the node packs that provide these node classes; none for a graph of core nodes alone."""
-    return tuple(pack for pack in node_packs() if classes.intersection(pack.nodes))

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..models.node_schemas import GRAPH_VERSION
 from ..models.weights_table import all_weights
 from ..names import MODELS_VOLUME
 
@@ -68,8 +69,8 @@ class Places:
         """Read the environment of a container.
 
         ``RYLA_VOLUME_ROOT``, ``RYLA_COMFYUI_FOLDER`` and ``RYLA_WORK_FOLDER`` are folders; ``RYLA_COMFYUI_COMMAND`` starts ComfyUI,
-        with ``{port}``, ``{python}``, ``{work}`` and ``{models}`` filled in; ``RYLA_STALL_SECONDS`` and ``RYLA_CHECK_WEIGHTS`` are
-        the last two fields.
+        with ``{port}``, ``{python}``, ``{work}``, ``{models}`` and ``{comfyui}``, its release, filled in; ``RYLA_STALL_SECONDS``
+        and ``RYLA_CHECK_WEIGHTS`` are the last two fields.
         """
         env = os.environ if env is None else env
         container = env.get("MODAL_TASK_ID")
@@ -100,13 +101,14 @@ class Places:
         """LoRAs on the container's own disk."""
         return self.work / "models" / "loras"
 
-    def arguments(self, *, without_gpu: bool = False) -> list[str]:
+    def arguments(self, release: str = GRAPH_VERSION, *, without_gpu: bool = False) -> list[str]:
         """Return ComfyUI's command, all but its port filled in.
 
         Args:
+            release: ComfyUI's, for an emulator in its place.
             without_gpu: for a start in which no GPU may be asked for.
         """
-        known = {"python": sys.executable, "work": str(self.work), "models": str(self.models)}
+        known = {"python": sys.executable, "work": str(self.work), "models": str(self.models), "comfyui": release}
         more = WITHOUT_GPU if without_gpu else ()
         return [word for part in shlex.split(self.command) for word in (more if part == "{snapshot}" else (_fill(part, known),))]
 

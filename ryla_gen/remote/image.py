@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import locks
-from ..models.weights_table import NodePack
+from ..locks.base import NodePack
 from ..workflows.registry import PLUGIN_GROUP
 from .config import FamilyConfig, container_environment
 from .container_paths import COMFYUI_FOLDER, WITHOUT_GPU
-from .pins import BUILD, COMPILED, INSTALLERS, LAST, NEEDS_GPU, PYTHON, WEIGHTS, comfyui, lock_file, packs_of
+from .pins import BUILD, COMPILED, INSTALLERS, LAST, NEEDS_GPU, PYTHON, WEIGHTS, image_lock, requirements_file
 from .variants import family_nodes
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Recipe:
 
     lock: Path
     """Everything that is installed."""
+    python: str
     comfyui: NodePack
     packs: tuple[NodePack, ...]
     nodes: frozenset[str]
@@ -66,7 +67,8 @@ class Recipe:
 
 def recipe(family: str) -> Recipe:
     """Return what a family's image is made of."""
-    return Recipe(lock_file(family), comfyui(), packs_of(family), family_nodes(family))
+    lock = image_lock(family)
+    return Recipe(requirements_file(family), lock.python.version, lock.comfyui, lock.packs, family_nodes(family))
 
 
 def install_steps(lock: Path) -> list[str]:
@@ -142,7 +144,7 @@ def image_of(recipe: Recipe, gpu: str) -> modal.Image:
     """
     import modal
 
-    image = modal.Image.debian_slim(python_version=PYTHON).apt_install(*recipe.apt)
+    image = modal.Image.debian_slim(python_version=recipe.python).apt_install(*recipe.apt)
     # The layers that change least come first, so that a new pack does not download PyTorch again.
     image = _copy(image, recipe.lock).run_commands(*install_steps(recipe.lock), *comfyui_steps(recipe.comfyui))
     for script in ("patch_pulid.py", "check_nodes.py", "check_snapshot.py", SNAPSHOT_NODE):
@@ -162,7 +164,7 @@ def weights_image() -> modal.Image:
     """Return the image of the CPU class that syncs weights."""
     import modal
 
-    lock = lock_file(WEIGHTS)
+    lock = requirements_file(WEIGHTS)
     image = _copy(modal.Image.debian_slim(python_version=PYTHON), lock).run_commands(*install_steps(lock), "pip check")
     return with_sources(image, plugins=True)
 

@@ -1,22 +1,21 @@
-"""Pin the versions that the images are made of, and name the lock resolved from them for each image. Knows no Modal.
+"""Pin what all images have in common, and put it together with a family's lock for the resolution. Knows no Modal.
 
-After a change here, write the locks anew: ``python -m ryla_gen.remote.locks``. A test holds them against this file.
+ComfyUI, its node packs and PyTorch are the lock's (``locks/FAMILY.lock``). After a change here or there, write the locks again:
+``python -m ryla_gen.remote.locks``. A test holds them against this file.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from ..locks import Requirements
-from ..models.weights_table import NodePack, node_packs
+from ..locks import ImageLock, Requirements, read_lock
+from ..locks.families import FOLDER
 from .config import FAMILIES
-from .variants import family_nodes
 
 PYTHON = "3.11"
+"""Of the image that syncs weights; a family's lock names its own."""
 COMFY_CLI = "comfy-cli==1.5.3"
 """Installs ComfyUI. Every flag that is used was checked against this version's own help."""
-TORCH = ("torch==2.9.1", "torchvision==0.24.1", "torchaudio==2.9.1")
-"""The release of ComfyUI 0.3.71's month; comfy-cli would take whatever is newest on the day of the build."""
 TRANSFORMERS = ("transformers==4.57.1",)
 """Version 5 removed what the packs call, and tokenizes Chinese, Japanese and Korean prompts differently: one for all families."""
 
@@ -41,11 +40,13 @@ PACK_REQUIREMENTS = {
         "matplotlib==3.10.7",
     ),
 }
-"""The packs' own lists, which pin nothing, as they resolved for ComfyUI 0.3.71's month.
+"""The packs' own lists, which pin nothing, as they resolved in November 2025: the month that the packs were read and tried in.
 
 insightface's packages ask for opencv-python-headless and PuLID's facexlib for opencv-python: both are the module ``cv2``, and both
 must be there for ``pip check``, so they are held to one version.
 """
+CONSTRAINTS = ("matplotlib==3.10.7",)
+"""Versions of what some packs ask for and others only bring along, so that all images with packs have the same."""
 COMPILED = ("insightface",)
 """Packages without wheels: their C++ is built in the image."""
 BUILD = ("setuptools==80.9.0", "wheel==0.45.1", "cython==3.1.6", SDK[3])
@@ -59,38 +60,52 @@ LAST = {"opencv-python": "opencv-python-headless"}
 NEEDS_GPU = frozenset({"ComfyUI-SeedVR2_VideoUpscaler"})
 """Packs whose nodes do not register on a machine without a GPU."""
 
-LOCKS = Path(__file__).parent / "locks"
+LOCKS = FOLDER
+"""Where the locks are."""
 WEIGHTS = "weights"
 """The image of the class that syncs weights."""
 IMAGES = (*FAMILIES, WEIGHTS)
 """Every image that has a lock."""
 
 
-def comfyui() -> NodePack:
-    """Return ComfyUI's repository and pin."""
-    return node_packs()[0]
+def image_lock(family: str) -> ImageLock:
+    """Return a family's lock: ComfyUI, node packs, Python.
 
-
-def packs_of(family: str) -> tuple[NodePack, ...]:
-    """Return the node packs whose nodes a family's graphs use; ComfyUI itself is not among them."""
-    nodes = family_nodes(family)
-    return tuple(pack for pack in node_packs() if nodes.intersection(pack.nodes))
+    Raises:
+        InvalidInputError, StorageFailedError: the file is damaged or missing.
+    """
+    return read_lock(lock_file(family))
 
 
 def requirements(image: str) -> Requirements:
-    """Return what an image's lock is resolved from.
+    """Return what an image's packages are resolved from.
 
     Args:
         image: a family, or ``weights``.
     """
-    if image == WEIGHTS:
-        return Requirements((*INSTALLERS, *SDK, *HUB), python=PYTHON)
-    packs = packs_of(image)
-    asked = [item for pack in packs for item in PACK_REQUIREMENTS[pack.name]]
-    own = dict.fromkeys([COMFY_CLI, *TORCH, *TRANSFORMERS, *INSTALLERS, *BUILD, *SDK, *asked])
-    return Requirements(tuple(own), (comfyui(), *packs), replaced=REPLACED if packs else (), python=PYTHON)
+    return requirements_of(image_lock(image)) if image != WEIGHTS else Requirements((*INSTALLERS, *SDK, *HUB), python=PYTHON)
 
 
-def lock_file(image: str) -> Path:
-    """Return the file that holds an image's lock."""
+def requirements_of(lock: ImageLock) -> Requirements:
+    """Return what the packages of a family's image are resolved from."""
+    asked = [item for pack in lock.packs for item in PACK_REQUIREMENTS[pack.name]]
+    own = dict.fromkeys([COMFY_CLI, *lock.python.requirements, *TRANSFORMERS, *INSTALLERS, *BUILD, *SDK, *asked])
+    return Requirements(
+        tuple(own),
+        (lock.comfyui, *lock.packs),
+        constraints=CONSTRAINTS if lock.packs else (),
+        replaced=REPLACED if lock.packs else (),
+        python=lock.python.version,
+        platform=lock.python.platform,
+        until=lock.python.until,
+    )
+
+
+def lock_file(family: str) -> Path:
+    """Return the file with a family's lock."""
+    return LOCKS / f"{family}.lock"
+
+
+def requirements_file(image: str) -> Path:
+    """Return the file with every package of an image and its hashes."""
     return LOCKS / f"{image}.requirements.txt"

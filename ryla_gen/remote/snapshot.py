@@ -68,10 +68,10 @@ class ContainerStart:
         self._places.prepare()
         if self._config.snapshot == "off":
             return
-        hidden = self._config.snapshot == "cpu"
+        hidden, release = self._config.snapshot == "cpu", family_lock(self._config.family).release
         try:
             self._boot = await self._server.start(
-                self._places.arguments(without_gpu=hidden), self._places.environment(without_gpu=hidden)
+                self._places.arguments(release, without_gpu=hidden), self._places.environment(without_gpu=hidden)
             )
         except RylaGenError as error:
             log.warning("the snapshot will hold no ComfyUI: %s", error.message)

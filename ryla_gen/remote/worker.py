@@ -33,6 +33,7 @@ from ..errors import (
 )
 from ..events import Preview, Progress, Queued, Started, State
 from ..faces import require_face
+from ..locks.families import family_lock
 from ..names import CLAIMS_DICT, EVENTS_QUEUE, MODELS_VOLUME
 from ..results import Generation
 from ..version import __version__
@@ -76,7 +77,7 @@ class Worker:
         self._config = inside(family)
         self._places = places or Places.from_environment()
         server = ComfyServer(
-            self._places.arguments(),
+            self._places.arguments(family_lock(family).release),
             folder=self._places.comfyui if self._places.comfyui.is_dir() else self._places.work,
             environment=self._places.environment(),
             log=_to_container_log,

@@ -20,7 +20,7 @@ from tests.models.downloads.hub import Hub
 
 from .shell import COMMAND, PLACES, SECONDS, SMALL, envelope, environment, here, lines, picture, ryla
 
-EMULATED = "{python} -m ryla_gen.emulator --port {port} --folder {work}"
+EMULATED = "{python} -m ryla_gen.emulator --port {port} --folder {work} --comfyui {comfyui}"
 """What the workers start in ComfyUI's place."""
 APP = "ryla-comfyui"
 

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from ryla_gen.emulator.server import Emulator
-from ryla_gen.models.node_schemas import COMFYUI_VERSION, node_schemas
+from ryla_gen.models.node_schemas import OLDEST_VERSION, node_schemas
 from ryla_gen.support.loop_thread import LoopThread
 
 from .shell import envelope, here, ryla
@@ -80,9 +80,7 @@ class Bare:
 
     def __init__(self, version: str, *, nodes: bool = True) -> None:
         core = {
-            name: schema
-            for name, schema in node_schemas(COMFYUI_VERSION).items()
-            if "InstantID" not in name and "Pulid" not in name
+            name: schema for name, schema in node_schemas(OLDEST_VERSION).items() if "InstantID" not in name and "Pulid" not in name
         }
         self.answers: dict[str, Any] = {
             "/system_stats": {"system": {"comfyui_version": version}, "devices": [{"name": "cuda:0 L40S"}]},

@@ -13,7 +13,7 @@ from ryla_gen import Client, CustomWorkflow, FluxDev, Wan2
 from ryla_gen.comfy.requirements import missing_for
 from ryla_gen.emulator.server import Emulator
 from ryla_gen.errors import ModelNotFoundError, WorkflowInvalidError
-from ryla_gen.models.node_schemas import COMFYUI_VERSION, node_schemas
+from ryla_gen.models.node_schemas import OLDEST_VERSION, node_schemas
 from ryla_gen.remote.variants import default_of
 from ryla_gen.workflows.registry import workflow_class
 from tests.cli.shell import envelope, here
@@ -23,7 +23,7 @@ FLUX = "flux1-dev-fp8.safetensors"
 
 def bare(*without: str, **files: list[str]) -> dict[str, Any]:
     """Node schemas of a server without some node classes, whose model lists are empty but for ``files`` (input → names)."""
-    found = json.loads(json.dumps({name: schema for name, schema in node_schemas(COMFYUI_VERSION).items() if name not in without}))
+    found = json.loads(json.dumps({name: schema for name, schema in node_schemas(OLDEST_VERSION).items() if name not in without}))
     for schema in found.values():
         for inputs in (schema.get("input") or {}).values():
             for name, entry in (inputs or {}).items():

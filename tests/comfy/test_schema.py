@@ -23,7 +23,7 @@ from ryla_gen.comfy.schema import (
     validate,
 )
 from ryla_gen.errors import InvalidInputError
-from ryla_gen.models.node_schemas import COMFYUI_VERSION, VERSIONS, node_schemas
+from ryla_gen.models.node_schemas import OLDEST_VERSION, VERSIONS, node_schemas
 
 
 def node_class(output: list[Any], *, optional: dict[str, Any] | None = None, save: bool = False, **required: Any) -> dict[str, Any]:
@@ -223,7 +223,7 @@ def test_packaged_schemas_name_no_file_of_any_server(version: str):
 
 
 def test_all_node_classes_of_both_releases_are_packaged_and_the_packs_beside_them():
-    newest, pinned = node_schemas(), node_schemas(COMFYUI_VERSION)
+    newest, pinned = node_schemas(), node_schemas(OLDEST_VERSION)
     assert newest is node_schemas("v0.28.2") and len(newest) == 576 + 23 and len(pinned) == 414
     assert {"ApplyInstantID", "KSampler", "Canny"} <= newest.keys() & pinned.keys()
     assert "ResizeImageMaskNode" in newest and "ResizeImageMaskNode" not in pinned

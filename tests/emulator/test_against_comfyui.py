@@ -16,7 +16,7 @@ from ryla_gen.emulator.sampling import run as sampling
 from ryla_gen.emulator.sampling.run import Guider, Noise
 from ryla_gen.emulator.sampling.samplers import SAMPLERS, sampler_named
 from ryla_gen.emulator.sampling.walk import Array, Walk
-from ryla_gen.models.node_schemas import COMFYUI_VERSION, node_schemas
+from ryla_gen.models.node_schemas import OLDEST_VERSION, node_schemas
 
 MEASURED: dict[str, dict[str, Any]] = json.loads((Path(__file__).with_name("data") / "comfyui_sampling.json").read_text())
 MODELS = {"flux": flow.FLUX_DEV, "schnell": flow.FLUX_SCHNELL, "wan": flow.WAN, "sdxl": flow.SDXL}
@@ -175,7 +175,7 @@ def test_the_measured_samplers_are_all_there() -> None:
 
 @pytest.mark.parametrize("node", ["KSampler", "KSamplerAdvanced", "KSamplerSelect", "BasicScheduler"])
 def test_nodes_offer_the_names_that_comfyui_has(node: str) -> None:
-    required = node_schemas(COMFYUI_VERSION)[node]["input"]["required"]
+    required = node_schemas(OLDEST_VERSION)[node]["input"]["required"]
     for name, wanted in (("sampler_name", "samplers"), ("scheduler", "schedulers")):
         if name in required:
             assert required[name][0] == MEASURED["names"][wanted]

@@ -24,13 +24,13 @@ from ryla_gen.emulator.mark import to_pixels
 from ryla_gen.emulator.nodes import NODES
 from ryla_gen.emulator.nodes.upscale import target_size
 from ryla_gen.emulator.server.files import inside, next_names
-from ryla_gen.models.node_schemas import COMFYUI_VERSION, node_schemas
+from ryla_gen.models.node_schemas import node_schemas
 
 HERE = Path(__file__).parent
 GRAPHS = {
     path.stem: path for path in [*(HERE.parent / "data" / "graphs").glob("*.json"), *(HERE / "data" / "graphs").glob("*.json")]
 }
-SCHEMAS = node_schemas(COMFYUI_VERSION)
+SCHEMAS = node_schemas()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from ryla_gen import Flux, FluxDev, FluxInstantID, FluxLora, FluxPulid, InstantI
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.graphs import Converted, convert
 from ryla_gen.graphs.widgets import choose_wildcards
-from ryla_gen.models.node_schemas import COMFYUI_VERSION, node_schemas
+from ryla_gen.models.node_schemas import OLDEST_VERSION, node_schemas
 
 from .sheets import Sheet, drawn
 
@@ -44,7 +44,7 @@ def run(sheet: Sheet, *subgraphs: dict[str, Any]) -> Converted:
 @pytest.mark.parametrize("workflow", SHIPPED, ids=lambda workflow: workflow.name)
 def test_what_the_page_would_save_of_a_shipped_graph_becomes_that_graph(workflow: Workflow) -> None:
     api = workflow.build().to_api()
-    done = convert(drawn(api), node_schemas(COMFYUI_VERSION))
+    done = convert(drawn(api), node_schemas(OLDEST_VERSION))
     assert {key: {part: node[part] for part in ("class_type", "inputs")} for key, node in done.graph.items()} == api
     assert done.notes == ()
 

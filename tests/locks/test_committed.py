@@ -13,17 +13,23 @@ from packaging.version import Version
 
 from ryla_gen import locks
 from ryla_gen.errors import InvalidInputError
+from ryla_gen.locks.families import node_packs
+from ryla_gen.models.node_schemas import VERSIONS
+from ryla_gen.remote import image as image_of
 from ryla_gen.remote import pins
 from ryla_gen.remote.locks import __main__ as command
+from ryla_gen.remote.variants import family_nodes
 
 online = pytest.mark.skipif(not os.environ.get("RYLA_LOCK_TESTS"), reason="it needs the network: set RYLA_LOCK_TESTS=1")
 COMMAND_LINE = ("click", "typer", "rich")
 """What Modal's client needs where people type, and in no container."""
 IMAGES = pytest.mark.parametrize("image", pins.IMAGES)
+FAMILIES = pytest.mark.parametrize("family", list(pins.FAMILIES))
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def lock_of(image: str) -> str:
-    return pins.lock_file(image).read_text(encoding="utf-8")
+    return pins.requirements_file(image).read_text(encoding="utf-8")
 
 
 @IMAGES
@@ -89,15 +95,56 @@ def test_a_stale_lock_is_named_with_the_command_that_writes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command.main(["--check"]) == 0
-    shutil.copytree(pins.lock_file("flux").parent, tmp_path / "locks")
-    flux = tmp_path / "locks" / "flux.requirements.txt"
-    flux.write_text(flux.read_text().replace("# own: torch==2.9.1\n", "# own: torch==2.9.0\n", 1))
+    shutil.copytree(pins.requirements_file("flux").parent, tmp_path / "locks")
+    flux = tmp_path / "locks" / "flux.lock"
+    flux.write_text(flux.read_text().replace('"torch==', '"torch==9', 1))
     monkeypatch.setattr(pins, "LOCKS", tmp_path / "locks")
     capsys.readouterr()
     assert command.main(["--check"]) == 1
     printed = capsys.readouterr()
     assert "flux: stale" in printed.out and "video: made from the pins as they are" in printed.out
     assert printed.err == "Write them again: python -m ryla_gen.remote.locks flux\n"
+
+
+def test_packages_that_are_not_those_the_lock_names_are_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(pins.LOCKS, tmp_path / "locks")
+    monkeypatch.setattr(pins, "LOCKS", tmp_path / "locks")
+    assert command.fresh("video")
+    with pins.requirements_file("video").open("a") as file:
+        file.write("# changed by hand\n")
+    assert not command.fresh("video")
+
+
+@FAMILIES
+def test_a_lock_has_the_packs_whose_classes_the_workflows_of_its_family_use_and_no_other(family: str) -> None:
+    lock, used = pins.image_lock(family), family_nodes(family)
+    assert [pack for pack in node_packs() if used.intersection(pack.nodes)] == list(lock.packs)
+    assert set(pins.PACK_REQUIREMENTS) >= {pack.name for pack in lock.packs}
+
+
+@FAMILIES
+def test_the_recipe_is_what_the_lock_says(family: str) -> None:
+    lock, recipe = pins.image_lock(family), image_of.recipe(family)
+    assert (recipe.comfyui, recipe.packs, recipe.python) == (lock.comfyui, lock.packs, lock.python.version)
+    assert recipe.lock.name == lock.python.file
+    assert locks.sha256_of(recipe.lock.read_text(encoding="utf-8")) == lock.python.sha256
+
+
+@FAMILIES
+def test_the_node_classes_of_the_pinned_comfyui_are_packaged(family: str) -> None:
+    assert pins.image_lock(family).release in VERSIONS
+
+
+def test_no_other_source_names_a_release_or_a_commit_of_what_is_locked() -> None:
+    pinned = {pack for family in pins.FAMILIES for pack in (pins.image_lock(family).comfyui, *pins.image_lock(family).packs)}
+    assert len({pack.name for pack in pinned}) == len(pinned), "one commit of a repository in all families"
+    for path in sorted(ROOT.joinpath("ryla_gen").rglob("*.*")):
+        if path.suffix in (".py", ".json", ".toml"):
+            text = path.read_text(encoding="utf-8")
+            assert [pack.name for pack in pinned if pack.commit in text] == [], path
+    for name in ("pins", "image", "config", "app"):
+        text = ROOT.joinpath("ryla_gen", "remote", f"{name}.py").read_text(encoding="utf-8")
+        assert [release for release in VERSIONS if release in text] == [], name
 
 
 @pytest.mark.parametrize("given", ["ComfyUI", "Comfy=/tmp", "ComfyUI="])

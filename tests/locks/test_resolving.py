@@ -13,8 +13,7 @@ import pytest
 
 from ryla_gen import locks
 from ryla_gen.errors import BackendNotConfiguredError, BackendUnreachableError, InvalidInputError
-from ryla_gen.locks import Requirements
-from ryla_gen.models.weights_table import NodePack
+from ryla_gen.locks import NodePack, Requirements
 from tests.remote.replaying import git, repository
 
 AT_ALL_TIMES = "2099-01-01T00:00:00Z"
@@ -154,7 +153,7 @@ def test_without_uv_or_git_it_says_which_one_to_install(tmp_path: Path) -> None:
     python.parent.mkdir()
     python.symlink_to(Path(sys.executable).resolve())
     code = (
-        "import sys; from pathlib import Path; from ryla_gen import locks; from ryla_gen.models.weights_table import NodePack\n"
+        "import sys; from pathlib import Path; from ryla_gen import locks; from ryla_gen.locks import NodePack\n"
         f"item = NodePack('a pack', {item.repo!r}, None, {item.commit!r}, None, ())\n"
         "for call in (lambda: locks.resolve(locks.Requirements(())), lambda: locks.requirement_list(item)):\n"
         "    try: call()\n"

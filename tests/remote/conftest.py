@@ -25,7 +25,7 @@ from tests.modal_loopback.client import connected
 from tests.modal_loopback.state import Container
 
 ROOT = Path(__file__).resolve().parents[2]
-EMULATOR = "{python} -m ryla_gen.emulator --port {port} --folder {work}"
+EMULATOR = "{python} -m ryla_gen.emulator --port {port} --folder {work} --comfyui {comfyui}"
 """What the worker starts in ComfyUI's place."""
 
 SMALL = {"prompt": "a red fox in the snow", "width": 256, "height": 256, "steps": 2, "seed": 7}

@@ -19,8 +19,7 @@ from typing import Any
 
 import modal
 
-from ryla_gen.locks import pins
-from ryla_gen.models.weights_table import NodePack
+from ryla_gen.locks import NodePack, pins
 from ryla_gen.remote import image
 from ryla_gen.remote.build import patch_pulid
 from ryla_gen.remote.container_paths import COMFYUI_FOLDER

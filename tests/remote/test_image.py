@@ -14,8 +14,8 @@ import pytest
 from packaging.requirements import Requirement
 
 from ryla_gen import locks
-from ryla_gen.models.node_schemas import COMFYUI_VERSION, node_schemas
-from ryla_gen.models.weights_table import node_packs
+from ryla_gen.locks.families import node_packs
+from ryla_gen.models.node_schemas import node_schemas
 from ryla_gen.remote import image, pins
 from ryla_gen.remote.build import patch_pulid
 from ryla_gen.remote.config import FAMILIES
@@ -78,7 +78,7 @@ def test_each_family_has_its_own_packs_and_custom_all_of_them() -> None:
     assert names["flux"] == names["video"] == []
     assert names["faces"] == ["ComfyUI_InstantID", "ComfyUI_PuLID_Flux_ll"]
     assert names["upscale"] == ["ComfyUI-SeedVR2_VideoUpscaler"]
-    assert names["custom"] == [pack.name for pack in node_packs()[1:]]
+    assert names["custom"] == [pack.name for pack in node_packs()]
     assert [family for family in names if recipes[family].needs_gpu] == ["upscale", "custom"]
 
 
@@ -98,7 +98,7 @@ def test_no_command_hides_a_failure(family: str) -> None:
     [check] = [command for command in commands if "check_nodes.py" in command]
     assert any("check_snapshot.py" in command for command in commands) != image.recipe(family).needs_gpu
     assert set(family_nodes(family)) <= set(check.split()), "the classes are passed inline"
-    assert set(family_nodes(family)) <= set(node_schemas(COMFYUI_VERSION))
+    assert set(family_nodes(family)) <= set(node_schemas(str(image.recipe(family).comfyui.version)))
     assert ("--cpu" in check) != image.recipe(family).needs_gpu
 
 
@@ -162,8 +162,22 @@ WRAPPER = """def {name}(wrapper_executor, noise, latent_image, disable_pbar=Fals
 """
 
 
-def pack(tmp_path: Path, text: str) -> Path:
+FORWARD = """def pulid_forward_orig(
+    self,
+    guidance: Tensor = None,
+    control = None,
+    transformer_options={},
+    attn_mask: Tensor = None,
+) -> Tensor:
+    return transformer_options
+
+
+"""
+
+
+def pack(tmp_path: Path, text: str, forward: str = FORWARD) -> Path:
     (tmp_path / patch_pulid.FILE).write_text(text)
+    (tmp_path / patch_pulid.HOOK_FILE).write_text(forward)
     return tmp_path
 
 
@@ -172,25 +186,39 @@ def mend(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(call, capture_output=True, text=True, timeout=600)
 
 
-def test_pulid_is_mended_so_that_both_wrappers_pass_the_new_keyword_on(tmp_path: Path) -> None:
-    folder = pack(tmp_path, "".join(WRAPPER.format(name=name) for name in patch_pulid.WRAPPERS))
+def wrappers() -> str:
+    return "".join(WRAPPER.format(name=name) for name in patch_pulid.WRAPPERS)
+
+
+def test_pulid_is_mended_so_that_its_functions_take_the_new_keywords(tmp_path: Path) -> None:
+    folder = pack(tmp_path, wrappers())
     assert "does not take latent_shapes" in mend("--check", str(folder)).stderr
     assert mend(str(folder)).returncode == 0
     assert mend("--check", str(folder)).returncode == 0
-    names: dict[str, object] = {}
+    names: dict[str, object] = {"Tensor": object}
     exec((folder / patch_pulid.FILE).read_text(), names)
     for name in patch_pulid.WRAPPERS:
         seen = names[name](lambda *a, **k: k, 1, 2, latent_shapes=[3])  # type: ignore[operator]
         assert seen == {"latent_shapes": [3]}
+    exec((folder / patch_pulid.HOOK_FILE).read_text(), names)
+    forward = names[patch_pulid.FORWARD]
+    assert forward(None, timestep_zero_index=None, transformer_options={"a": 1}) == {"a": 1}  # type: ignore[operator]
 
 
-def test_a_pack_with_another_text_is_left_alone_and_ends_the_build(tmp_path: Path) -> None:
-    text = WRAPPER.format(name=patch_pulid.WRAPPERS[0])
-    folder = pack(tmp_path, text)
+@pytest.mark.parametrize(
+    ("text", "forward", "found"),
+    [
+        (WRAPPER.format(name=patch_pulid.WRAPPERS[0]), FORWARD, "pulidflux.py: .* found 1"),
+        (wrappers(), "", "PulidFluxHook.py: .* found 0"),
+    ],
+)
+def test_a_pack_with_another_text_is_left_alone_and_ends_the_build(tmp_path: Path, text: str, forward: str, found: str) -> None:
+    folder = pack(tmp_path, text, forward)
     done = mend(str(folder))
     assert done.returncode == 1
-    assert "found 1" in done.stderr
+    assert re.search(found, done.stderr)
     assert (folder / patch_pulid.FILE).read_text() == text
+    assert (folder / patch_pulid.HOOK_FILE).read_text() == forward
 
 
 def test_a_plugins_entry_points_travel_with_its_source() -> None:

@@ -21,7 +21,7 @@ from tests.runpod_loopback import ComfyWorker, RunpodLoopback
 ROOT = Path(__file__).resolve().parent.parent.parent
 IN_CONTAINERS = ("modal", "pydantic", "pillow", "aiohttp", "numpy", "av", "huggingface_hub", "filelock")
 """What the images install for the worker; a test compares the images with this project's dependencies."""
-EMULATED = "{python} -m ryla_gen.emulator --port {port} --folder {work}"
+EMULATED = "{python} -m ryla_gen.emulator --port {port} --folder {work} --comfyui {comfyui}"
 """What the workers start in ComfyUI's place."""
 
 

@@ -41,7 +41,8 @@ from ryla_gen.errors import (
     WorkflowInvalidError,
 )
 from ryla_gen.events import Finished, Progress, Queued, Started
-from ryla_gen.models.node_schemas import COMFYUI_VERSION, GRAPH_VERSION
+from ryla_gen.locks.families import family_lock
+from ryla_gen.models.node_schemas import GRAPH_VERSION
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class
 from tests.conftest import encoded, portrait
 
@@ -92,7 +93,7 @@ def test_every_workflow_runs_and_tells_about_itself(client: Client, place: Place
     if "server version" not in place.cannot:
         # `ryla-gen emulator` is the release for graphs of one's own; built-in workflows have that of their images elsewhere.
         newest = place.backend == "comfyui" or (place.backend == "emulator" and workflow.own_graph)
-        assert generation.server["comfyui"] == (GRAPH_VERSION if newest else COMFYUI_VERSION)
+        assert generation.server["comfyui"] == (GRAPH_VERSION if newest else family_lock(workflow.family).release)
     assert set(generation.graph) and all("class_type" in node for node in generation.graph.values())
     assert 0 <= generation.timings.running <= generation.timings.total
     record = client.jobs.list()[0]

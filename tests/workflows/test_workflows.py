@@ -13,8 +13,9 @@ import ryla_gen
 from ryla_gen import CustomWorkflow, Flux, FluxDev, FluxInstantID, FluxLora, FluxPulid, InstantID, Lora, SeedVR2, Wan2
 from ryla_gen.comfy import schema
 from ryla_gen.errors import InvalidInputError
-from ryla_gen.models.node_schemas import COMFYUI_VERSION, node_schemas
-from ryla_gen.models.weights_table import all_weights, packs_for
+from ryla_gen.locks.families import packs_for
+from ryla_gen.models.node_schemas import VERSIONS, node_schemas
+from ryla_gen.models.weights_table import all_weights
 from ryla_gen.names import CLASS_OF_FAMILY
 from ryla_gen.workflows.base import Files, Workflow
 from ryla_gen.workflows.fields import bounds
@@ -48,7 +49,7 @@ RECORDED: dict[str, Workflow] = {
     "seedvr2_image": SeedVR2(image="input.png", seed=42),
     "seedvr2_video": SeedVR2(video="input.mp4", seed=42),
 }
-"""Name of a graph that ComfyUI 0.3.71 accepted → the request that must build it."""
+"""Name of a graph that ComfyUI 0.3.71 and 0.28.2 accepted → the request that must build it."""
 NAMED = {type(workflow).name for workflow in RECORDED.values()}
 KNOWN_GOOD = RECORDED | {name: example(name) for name in prepared_names() if name not in NAMED}
 """A workflow that is not in the list above builds, with the fields of its example, the graph that is recorded under its name."""
@@ -85,15 +86,16 @@ def test_a_request_builds_the_known_good_graph(name: str) -> None:
     assert shape(KNOWN_GOOD[name].build(FILES).to_api()) == shape(known)
 
 
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", KNOWN_GOOD)
-def test_every_graph_fits_the_pinned_node_schemas(name: str) -> None:
-    schemas = node_schemas(COMFYUI_VERSION)
+def test_every_graph_fits_the_node_schemas_of_every_release(name: str, version: str) -> None:
+    schemas = node_schemas(version)
     graph = KNOWN_GOOD[name].build(FILES).to_api()
     assert {node["class_type"] for node in graph.values()} <= set(schemas)
     for node in graph.values():
         known = {spec for group in ("required", "optional") for spec in schemas[node["class_type"]]["input"].get(group, {})}
         assert set(node["inputs"]) <= known
-    errors = schema.validate(graph, schemas).node_errors
+    errors = schema.validate(graph, schemas, version=version).node_errors
     others = [error for entry in errors.values() for error in entry["errors"] if error["type"] != "value_not_in_list"]
     assert others == []  # which files are there is the server's to know
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from ...models.node_schemas import GRAPH_VERSION
+from ...models.node_schemas import GRAPH_VERSION, release_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +105,6 @@ def rules_of(version: str = GRAPH_VERSION) -> Rules:
         version: as a server says it in ``/system_stats``; one that cannot be read counts as the newest.
 
     """
-    wanted = _parts(version)
-    fitting = [name for name in RULES if wanted is None or _parts(name) <= wanted]  # type: ignore[operator]
+    wanted = release_key(version)
+    fitting = [name for name in RULES if wanted is None or release_key(name) <= wanted]  # type: ignore[operator]
     return RULES[fitting[-1] if fitting else next(iter(RULES))]
-
-
-def _parts(version: str) -> tuple[int, ...] | None:
-    numbers = version.strip().removeprefix("v").split("+")[0].split("-")[0].split(".")
-    return tuple(map(int, numbers)) if all(number.isdecimal() and len(number) < 9 for number in numbers) else None

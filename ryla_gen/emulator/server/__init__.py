@@ -24,7 +24,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from ...comfy.schema import rename_classes
-from ...models.node_schemas import COMFYUI_VERSION, known_version
+from ...models.node_schemas import GRAPH_VERSION, known_version
 from ..base import Folders
 from .catalog import Catalog, builtin_models
 from .executor import Executor
@@ -63,7 +63,7 @@ class Emulator:
         plain_previews: bool = False,
         models_folder: Path | None = None,
         log: Callable[[str], None] | None = None,
-        comfyui: str = COMFYUI_VERSION,
+        comfyui: str = GRAPH_VERSION,
         allow_hosts: Sequence[str] = (),
         strict: bool | None = None,
     ) -> None:

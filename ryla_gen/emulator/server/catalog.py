@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ...comfy.schema import MODEL_SUFFIXES, InputSpec, file_inputs, input_specs
-from ...models.node_schemas import COMFYUI_VERSION, node_schemas
+from ...models.node_schemas import GRAPH_VERSION, node_schemas
 from ...models.weights_table import all_weights
 from ..base import Folders
 
@@ -92,7 +92,7 @@ class Catalog:
         builtin: Mapping[str, Sequence[str]],
         folders: Folders,
         more: Mapping[str, dict[str, Any]] | None = None,
-        comfyui: str = COMFYUI_VERSION,
+        comfyui: str = GRAPH_VERSION,
     ) -> None:
         """Build a catalog. ``builtin``: models folder to file names; ``more``: node classes beyond those of ``comfyui``."""
         self.folders = folders

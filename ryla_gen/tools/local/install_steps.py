@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ...models.weights_table import NodePack, node_packs
+from ...locks import NodePack
+from ...locks.families import family_lock, node_packs
+from ...models.node_schemas import release_key
 from ...remote.build import patch_pulid
 from ...remote.image import BOOT, SCRIPTS
-from ...remote.pins import COMPILED, NEEDS_GPU, PACK_REQUIREMENTS, SDK, TORCH, TRANSFORMERS
+from ...remote.pins import COMPILED, NEEDS_GPU, PACK_REQUIREMENTS, SDK, TRANSFORMERS
 from ...remote.variants import CORE, variants
 from ...workflows.registry import workflow_class
 from .command_runner import Step
@@ -33,19 +35,22 @@ SOFTWARE_BYTES: dict[Device, int] = {"nvidia": 9_000_000_000, "apple": 3_000_000
 
 @dataclass(frozen=True, slots=True)
 class Pins:
-    """Versions; those of the table and of Modal's images, unless a test has a table of its own."""
+    """Versions; those of Modal's images, unless a test has its own."""
 
     comfyui: NodePack
     packs: tuple[NodePack, ...]
-    torch: tuple[str, ...] = TORCH
+    torch: tuple[str, ...]
     requirements: tuple[str, ...] | None = None
     """What pip installs beside ComfyUI's own list; None is what the images have."""
 
     @classmethod
     def of(cls, workflows: Sequence[str]) -> Pins:
-        """Collect what these workflows need, with any of their options."""
+        """Collect what these workflows need, with any of their options; of several releases of ComfyUI the oldest."""
         nodes = nodes_of(workflows)
-        return cls(node_packs()[0], tuple(pack for pack in node_packs()[1:] if nodes.intersection(pack.nodes)))
+        families = {workflow_class(name).family for name in workflows} or {"custom"}
+        lock = min(map(family_lock, sorted(families)), key=lambda item: release_key(item.release) or ())
+        packs = tuple(pack for pack in node_packs() if nodes.intersection(pack.nodes))
+        return cls(lock.comfyui, packs, lock.python.requirements)
 
 
 def nodes_of(workflows: Iterable[str]) -> frozenset[str]:
@@ -145,7 +150,7 @@ def _pack(folder: Folder, pack: NodePack) -> Iterator[Step]:
 
 def _repair(place: Path) -> bool:
     try:
-        patch_pulid.check((place / patch_pulid.FILE).read_text(encoding="utf-8"))
+        patch_pulid.check_folder(place)
     except (OSError, SystemExit):
         return False
     return True

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ryla_gen.models.weights_table import NodePack
+from ryla_gen.locks import NodePack
 from ryla_gen.tools.local.folder import Folder
 from ryla_gen.tools.local.install_steps import Pins
 
@@ -74,13 +74,13 @@ class Sources:
 def sources(folder: Path) -> Sources:
     """Make them below a folder."""
     comfyui, pack = folder / "ComfyUI", folder / "pack"
-    commit = repository(comfyui, {"main.py": MAIN, "requirements.txt": "", "nodes.py": ""}, "v0.3.71")
+    commit = repository(comfyui, {"main.py": MAIN, "requirements.txt": "", "nodes.py": ""}, "v0.28.2")
     other = repository(pack, {"__init__.py": "NODE_CLASS_MAPPINGS = {}\n"})
     (folder / "tools" / "comfy_cli").mkdir(parents=True)
     (folder / "tools" / "comfy_cli" / "__init__.py").touch()
     (folder / "tools" / "comfy_cli" / "__main__.py").write_text(COMFY)
     packs = (NodePack("a_pack", f"{HOST}/cubiq/a_pack", None, other, None, ("InstantIDModelLoader",)),)
-    pins = Pins(NodePack("ComfyUI", f"{HOST}/comfyanonymous/ComfyUI", "0.3.71", commit, None, ()), packs, torch=(), requirements=())
+    pins = Pins(NodePack("ComfyUI", f"{HOST}/comfyanonymous/ComfyUI", "0.28.2", commit, None, ()), packs, torch=(), requirements=())
     places = [str(folder / "tools"), str(ROOT), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
     environment = {"PYTHONPATH": os.pathsep.join(dict.fromkeys(places)), "GIT_CONFIG_COUNT": "2"}
     # Git takes the addresses to be these folders. comfy-cli refuses a ComfyUI whose remote is not the original one.

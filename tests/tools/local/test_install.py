@@ -39,7 +39,7 @@ def carried_out(folder: Folder, origin: Sources, pins: Pins | None = None) -> li
 async def test_an_installation_is_made_once_started_and_stopped(folder: Folder, origin: Sources) -> None:
     local = Local(folder, origin.environment)
     assert (await local.status()).state == "not installed"
-    assert "ComfyUI 0.3.71" in carried_out(folder, origin)
+    assert "ComfyUI 0.28.2" in carried_out(folder, origin)
     assert folder.head(folder.comfyui) == origin.pins.comfyui.commit
     assert folder.head(folder.comfyui / "custom_nodes" / "a_pack") == origin.pins.packs[0].commit
     assert not (folder.root / "ComfyUI.part").exists()
@@ -49,7 +49,7 @@ async def test_an_installation_is_made_once_started_and_stopped(folder: Folder, 
     assert (await local.status()).state == "stopped"
     found = await local.start(port=0, cpu=True, ready_within=60)
     try:
-        assert (found.state, found.comfyui) == ("ready", "0.3.71")
+        assert (found.state, found.comfyui) == ("ready", "0.28.2")
         same = await Local(folder, origin.environment).start(port=0, cpu=True, ready_within=60)
         assert (same.pid, same.url) == (found.pid, found.url)
         assert str(folder.models) in (folder.root / "work" / "extra_model_paths.yaml").read_text()

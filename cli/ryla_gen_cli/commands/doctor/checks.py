@@ -13,7 +13,7 @@ from ryla_gen.comfy.connect import connect, no_server
 from ryla_gen.comfy.health import examine_queue
 from ryla_gen.comfy.requirements import Missing, missing_for
 from ryla_gen.errors import RylaGenError
-from ryla_gen.models.node_schemas import COMFYUI_VERSION
+from ryla_gen.models.node_schemas import OLDEST_VERSION, release_key
 from ryla_gen.remote.variants import default_of
 from ryla_gen.results import Timings
 from ryla_gen.settings import Settings
@@ -152,13 +152,9 @@ def _version(stats: dict[str, Any]) -> Check:
     found = str((stats.get("system") or {}).get("comfyui_version") or "unknown")
     devices = ", ".join(str(item.get("name", "")) for item in stats.get("devices") or () if isinstance(item, dict))
     text = f"ComfyUI {found}{f' on {devices}' if devices else ''}"
-    if _parts(found) < _parts(COMFYUI_VERSION):
-        return Check("version", "failed", f"{text} is older than {COMFYUI_VERSION}.", "Update ComfyUI on the server.")
+    if (release_key(found) or ()) < (release_key(OLDEST_VERSION) or ()):
+        return Check("version", "failed", f"{text} is older than {OLDEST_VERSION}.", "Update ComfyUI on the server.")
     return Check("version", "ok", text)
-
-
-def _parts(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("+")[0].removeprefix("v").split(".") if part.isdecimal())
 
 
 def _nodes(known: dict[str, Any], workflows: Sequence[str]) -> list[Check]:

@@ -11,8 +11,9 @@ from ryla_gen import backends
 from ryla_gen.client.requests import references_of
 from ryla_gen.comfy.schema import UploadCheck, file_inputs, validate
 from ryla_gen.errors import RylaGenError
-from ryla_gen.models.node_schemas import COMFYUI_VERSION, node_schemas
-from ryla_gen.models.weights_table import all_weights, node_packs
+from ryla_gen.locks.families import family_lock, node_packs
+from ryla_gen.models.node_schemas import node_schemas
+from ryla_gen.models.weights_table import all_weights
 from ryla_gen.settings import Settings
 from ryla_gen.workflows.custom import CustomWorkflow
 
@@ -47,7 +48,7 @@ def nodes_at(backend: str | None, settings: Settings, url: str | None, comfyui: 
             backends.create("comfyui", settings)  # raises an error that says how to set one
         return nodes_of(url or settings.comfyui_url)
     if backend == "modal":
-        return _modal_nodes(comfyui or COMFYUI_VERSION)
+        return _modal_nodes(comfyui or family_lock("custom").release)
     return nodes_of(None, comfyui or (settings.emulator_comfyui if backend == "emulator" else None))
 
 
@@ -132,9 +133,7 @@ def _on_server(asked: Asked, url: str | None) -> UploadCheck:
 
 def _modal_nodes(release: str) -> Nodes:
     """Return the classes of the image that serves graphs: ComfyUI's own and those of its packs."""
-    from ryla_gen.remote.pins import packs_of
-
-    packs = {name for pack in packs_of("custom") for name in pack.nodes}
+    packs = {name for pack in family_lock("custom").packs for name in pack.nodes}
     schemas = node_schemas(release)
     others = {name for pack in node_packs() for name in pack.nodes} - packs
     return Nodes({name: schema for name, schema in schemas.items() if name not in others}, release, told=False)

@@ -11,8 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
+from ryla_gen.locks.families import packs_for
 from ryla_gen.models.licences import WORDS, Term, terms, together
-from ryla_gen.models.weights_table import Weights, packs_for
+from ryla_gen.models.weights_table import Weights
 from ryla_gen.workflows.base import Workflow
 from ryla_gen.workflows.preview import sample_of
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class, workflow_names

@@ -1,0 +1,146 @@
+"""Read and write the lock of an image, a TOML file: ComfyUI's version and commit, the node packs, what Python installs.
+
+The packages with their hashes are in a file beside it, which the lock names with its sha256. Runs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InvalidInputError, StorageFailedError
+from .base import NodePack
+
+FORMAT = 1
+"""Number of the file's form; one with another number is refused."""
+HEAD = (
+    "What one image is made of. Versions, commits and requirements may be changed by hand;\n"
+    "then run the command of CONTRIBUTING.md, which resolves the packages again."
+)
+LINE = 100
+"""Characters of a list that are written in one line."""
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True)
+class PythonLock:
+    """What Python installs."""
+
+    version: str
+    platform: str
+    """As uv names it."""
+    until: str
+    """Packages that were uploaded later do not count."""
+    requirements: tuple[str, ...]
+    """Packages that this image asks for beside those of all images, one version each."""
+    file: str
+    """Name of the file beside the lock with every package and its hashes."""
+    sha256: str
+    """Of that file; empty while it is not written."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLock:
+    """What one image is made of."""
+
+    comfyui: NodePack
+    packs: tuple[NodePack, ...]
+    python: PythonLock
+
+    @property
+    def release(self) -> str:
+        """ComfyUI's version."""
+        return str(self.comfyui.version)
+
+
+def read_lock(path: Path) -> ImageLock:
+    """Read a lock.
+
+    Raises:
+        InvalidInputError: it is none, or a part of it is missing.
+        StorageFailedError: the file cannot be read.
+
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        if data.get("format") != FORMAT:
+            raise InvalidInputError(f"{path.name} has the format {data.get('format')!r}, not {FORMAT}.", "Update this package.")
+        packs = tuple(_pack(row, str(row["name"])) for row in data.get("packs", ()))
+        return ImageLock(_pack(data["comfyui"], "ComfyUI"), packs, _python(data["python"]))
+    except OSError as error:
+        raise StorageFailedError(f"The lock {path} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        text = f"{path.name} is not the lock of an image: {error}."
+        raise InvalidInputError(text, "CONTRIBUTING.md shows what one looks like.") from error
+
+
+def write_lock(path: Path, lock: ImageLock) -> None:
+    """Write a lock."""
+    import tomlkit  # here, because containers read locks and have no tomlkit
+
+    document = tomlkit.document()
+    for line in HEAD.splitlines():
+        document.add(tomlkit.comment(line))
+    document["format"] = FORMAT
+    document["comfyui"] = _table_of_pack(lock.comfyui)
+    python = lock.python
+    document["python"] = _table_of(
+        version=python.version,
+        platform=python.platform,
+        until=python.until,
+        requirements=list(python.requirements),
+        file=python.file,
+        sha256=python.sha256,
+    )
+    if lock.packs:
+        document.add(tomlkit.nl())
+        document["packs"] = rows = tomlkit.aot()
+        for pack in lock.packs:
+            rows.append(_table_of_pack(pack, named=True))
+    path.write_text(tomlkit.dumps(document), encoding="utf-8", newline="\n")
+
+
+def sha256_of(text: str) -> str:
+    """Return the digest of a file with this text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _pack(row: Mapping[str, Any], name: str) -> NodePack:
+    commit = str(row["commit"])
+    if not COMMIT.fullmatch(commit):
+        raise InvalidInputError(f"{name}: {commit!r} is not a commit.", "Write all 40 hexadecimal digits of it.")
+    classes = tuple(map(str, row.get("classes", ())))
+    return NodePack(name, str(row["repository"]), row.get("version"), commit, row.get("licence"), classes)
+
+
+def _python(row: Mapping[str, Any]) -> PythonLock:
+    texts = {name: str(row[name]) for name in ("version", "platform", "until", "file", "sha256")}
+    return PythonLock(**texts, requirements=tuple(map(str, row["requirements"])))
+
+
+def _table_of_pack(pack: NodePack, *, named: bool = False) -> Any:
+    known = {
+        "name": pack.name if named else None,
+        "version": pack.version,
+        "commit": pack.commit,
+        "repository": pack.repo,
+        "licence": pack.licence,
+        "classes": list(pack.nodes) or None,
+    }
+    return _table_of(**{name: value for name, value in known.items() if value is not None})
+
+
+def _table_of(**values: Any) -> Any:
+    import tomlkit
+
+    table = tomlkit.table()
+    for name, value in values.items():
+        table[name] = value
+        if isinstance(value, list):
+            table[name].multiline(sum(len(item) + 4 for item in value) > LINE)
+    return table
