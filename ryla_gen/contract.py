@@ -96,9 +96,18 @@ def read_request(data: Mapping[str, Any], name: str | None = None) -> Request:
         text = f"{cls.name} does not know {', '.join(unknown)} in version {__version__}."
         raise InvalidInputError(text, "If a newer version has it, deploy the app again: ryla-gen deploy", {"fields": unknown})
     job = data.get("job") or new_job_id()
-    if not isinstance(job, str) or len(job) > 64 or not job.replace("-", "").isalnum():
-        raise InvalidInputError("job must be a uuid", "Leave it out to use a random one.")
+    if not _is_job_id(job):
+        text = f"job must be a UUID in lowercase with its hyphens, as ComfyUI takes it, and not {str(job)[:64]!r}."
+        raise InvalidInputError(text, "Leave it out to use a random one.")
     return Request(cls.from_plain(inputs, trusted=False).seeded(), job, _options(data.get("options")))
+
+
+def _is_job_id(job: object) -> bool:
+    """Whether this is the canonical form of a UUID: ComfyUI 0.28 takes no other id, since it compares them letter by letter."""
+    try:
+        return isinstance(job, str) and str(uuid.UUID(job)) == job
+    except ValueError:
+        return False
 
 
 def _options(data: object) -> Options:

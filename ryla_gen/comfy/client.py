@@ -33,6 +33,7 @@ from ..errors import (
     before_start,
 )
 from . import errors
+from .cancellation import Cancellation
 from .follower import PromptStream
 from .messages import Whereabouts, clean
 from .queue import Queue, entries_of, graphs_of, read_queue
@@ -94,6 +95,7 @@ class ComfyClient:
         self.client_id = uuid.uuid4().hex
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout, sock_read=answer_timeout)
         self._transport = Transport(url, headers or {}, ssl, timeout, within=answer_within)
+        self._cancellation = Cancellation(self._transport)
         self._file_within = file_within
         self.address = self._transport.address
         """The server's address without credentials, fit for messages."""
@@ -272,21 +274,18 @@ class ComfyClient:
 
     async def interrupt(self, prompt_id: str) -> None:
         """Stop this prompt if it runs; its neighbours go on."""
-        # Without an id ComfyUI stops whatever runs.
-        await self._transport.json("POST", "/interrupt", json={"prompt_id": _check_prompt_id(prompt_id)}, empty=True)
+        await self._cancellation.interrupt(_check_prompt_id(prompt_id))
 
     async def delete(self, prompt_id: str) -> None:
         """Take this prompt out of the queue if it waits there."""
-        await self._transport.json("POST", "/queue", json={"delete": [_check_prompt_id(prompt_id)]}, empty=True)
+        await self._cancellation.delete(_check_prompt_id(prompt_id))
 
     async def cancel(self, prompt_id: str) -> None:
         """Stop this prompt, waiting or running; its stream ends with ExecutionInterrupted. Nothing happens to a finished one."""
         stream = self._socket.find(prompt_id)
         if stream is not None:
             stream.cancelled = True
-        # In this order: it may begin to run in between, and never the other way round.
-        await self.delete(prompt_id)
-        await self.interrupt(prompt_id)
+        await self._cancellation.cancel(_check_prompt_id(prompt_id))
         if stream is not None and not stream.started:
             # ComfyUI sends no message when a waiting prompt is deleted, so the stream's end has to be asked for.
             await self._socket.look()

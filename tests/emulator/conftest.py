@@ -15,6 +15,7 @@ from PIL import Image
 
 from ryla_gen.emulator.base import Context, Folders, NodeResult, node
 from ryla_gen.emulator.server import Emulator
+from ryla_gen.models.node_schemas import OLDEST_VERSION
 
 DATA = Path(__file__).with_name("data")
 
@@ -200,6 +201,14 @@ def folders(emulator: Emulator) -> Folders:
 
 def kinds(messages: list[Any]) -> list[str]:
     return ["binary" if isinstance(message, bytes) else message["type"] for message in messages]
+
+
+@pytest.fixture
+async def old_client() -> AsyncIterator[Client]:
+    """A client of a server of the oldest release."""
+    with Emulator(schemas=LAB, comfyui=OLDEST_VERSION) as server:
+        async with aiohttp.ClientSession() as session:
+            yield Client(server, session)
 
 
 @pytest.fixture(scope="session")

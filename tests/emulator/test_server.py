@@ -7,6 +7,7 @@ import io
 import json
 import socket
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ SLOW = {"class_type": "LabSteps", "steps": 200, "seconds": 0.02}
 
 @pytest.fixture(scope="module")
 def server_of_the_recording():
-    with Emulator(models=RECORDED_MODELS) as emulator:
+    with Emulator(models=RECORDED_MODELS, comfyui="0.3.71") as emulator:
         yield emulator
 
 
@@ -85,8 +86,54 @@ async def test_every_route_answers_below_api_too(client):
 async def test_system_stats_say_that_this_is_the_emulator(client):
     status, body = await client.get("/system_stats")
     assert status == 200 and "ryla_gen" in body["system"]["emulator"]
-    assert body["system"]["comfyui_version"] == "0.3.71"
+    assert body["system"]["comfyui_version"] == "0.28.2"
     assert body["devices"][0]["type"] == "cpu"
+
+
+# Releases ------------------------------------------------------------------------------------------------------------
+
+
+async def cancel(client, prompt_id):
+    return await client.post(f"/api/jobs/{prompt_id}/cancel", None)
+
+
+async def test_one_job_is_canceled_whether_it_waits_or_runs(client, lab):
+    async with client.socket() as websocket:
+        running = await client.prompt(lab(SLOW))
+        waiting = await client.prompt(lab(SLOW, color=2))
+        assert await cancel(client, waiting) == (200, {"cancelled": True})
+        assert await cancel(client, waiting) == (200, {"cancelled": False}), "it is gone"
+        while running not in json.dumps((await client.get("/queue"))[1]["queue_running"]):
+            await asyncio.sleep(0.01)
+        assert await cancel(client, running) == (200, {"cancelled": True})
+        messages = await client.until_done(websocket, running)
+    assert "execution_interrupted" in [message["type"] for message in messages if isinstance(message, dict)]
+    assert (await client.get("/queue"))[1] == {"queue_running": [], "queue_pending": []}
+    assert await cancel(client, running) == (200, {"cancelled": False}), "it has ended"
+    assert await cancel(client, "nobody") == (200, {"cancelled": False})
+
+
+async def test_the_older_release_has_no_jobs_and_takes_any_id(old_client, lab):
+    assert (await cancel(old_client, "5c1b86b1-3f5c-4bb1-b5a8-8c4c7a2d7a11"))[0] == 405
+    assert await old_client.prompt(lab(), prompt_id="my-own") == "my-own"
+    status, body = await old_client.post("/prompt", {"prompt": {"1": {"class_type": "Nobodys", "inputs": {}}}})
+    assert (status, body["error"]["type"]) == (400, "invalid_prompt")
+
+
+@pytest.mark.parametrize("prompt_id", ["my-own", "5C1B86B1-3F5C-4BB1-B5A8-8C4C7A2D7A11", "5c1b86b13f5c4bb1b5a88c4c7a2d7a11", 7, ""])
+async def test_a_prompts_id_is_a_uuid_in_its_canonical_form(client, lab, prompt_id):
+    status, body = await client.post("/prompt", {"prompt": lab(), "prompt_id": prompt_id})
+    assert (status, body["error"]["type"], body["node_errors"]) == (400, "invalid_prompt_id", {})
+
+
+async def test_a_prompt_may_leave_its_id_to_the_server(client, lab):
+    status, body = await client.post("/prompt", {"prompt": lab(), "prompt_id": None})
+    assert status == 200 and str(uuid.UUID(body["prompt_id"])) == body["prompt_id"]
+
+
+async def test_an_unknown_class_is_a_missing_node_type_without_node_errors(client):
+    status, body = await client.post("/prompt", {"prompt": {"1": {"class_type": "Nobodys", "inputs": {}}}})
+    assert (status, body["error"]["type"], body["node_errors"]) == (400, "missing_node_type", {})
 
 
 # Messages ------------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import re
 import shutil
 import signal
 import socket
@@ -24,7 +25,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from ...comfy.schema import rename_classes
-from ...models.node_schemas import GRAPH_VERSION, known_version
+from ...models.node_schemas import GRAPH_VERSION, known_version, release_key
 from ..base import Folders
 from .catalog import Catalog, builtin_models
 from .executor import Executor
@@ -41,6 +42,10 @@ _http.addHandler(logging.NullHandler())
 
 CANCELS = {("POST", "/interrupt"), ("POST", "/queue"), ("POST", "/api/interrupt"), ("POST", "/api/queue")}
 """Requests that stop prompts."""
+CANCEL_JOB = re.compile(r"/api/jobs/[^/]+/cancel")
+"""Another one of them, with the prompt's id in it."""
+JOBS_SINCE = (0, 28)
+"""Release that knows jobs, of those that are emulated."""
 STOP_SECONDS = 5.0
 """How long ``close`` waits for a node that is deep in arithmetic; its thread is a daemon and ends with the process."""
 
@@ -112,6 +117,11 @@ class Emulator:
         self._closed = False
 
     # Life --------------------------------------------------------------------------------------------------------
+
+    @property
+    def has_jobs(self) -> bool:
+        """Whether its release knows jobs: a route that cancels one, and ids that are UUIDs in their canonical form."""
+        return (release_key(self.comfyui) or ()) >= JOBS_SINCE
 
     def start(self) -> str:
         """Start serving on threads of its own; returns the URL. Starting twice is the same as once."""
@@ -260,7 +270,7 @@ class Emulator:
             request.transport.abort()
             return web.Response()
         self.stats.requests += 1
-        if self.knobs.refuse_cancels is not None and (request.method, request.path) in CANCELS:
+        if self.knobs.refuse_cancels is not None and _cancels(request):
             return web.Response(status=self.knobs.refuse_cancels, text="refused")
         if why := refusal(request.headers, self._names):
             return web.Response(status=403, text=why)
@@ -277,3 +287,7 @@ async def _wait_accepted() -> None:
     taking = [task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__name__", "") == "_accept_connection2"]
     if taking:
         await asyncio.wait(taking, timeout=STOP_SECONDS)
+
+
+def _cancels(request: web.Request) -> bool:
+    return (request.method, request.path) in CANCELS or CANCEL_JOB.fullmatch(request.path) is not None

@@ -105,6 +105,19 @@ class PromptQueue:
         if changed:
             self._changed()
 
+    def cancel(self, prompt_id: str) -> bool:
+        """Stop a prompt, waiting or running, under one lock; False for one that is neither."""
+        with self._guard:
+            if self._running and self._running.prompt_id == prompt_id:
+                self._running.interrupted.set()
+                return True
+            kept = [job for job in self._pending if job.prompt_id != prompt_id]
+            found = len(kept) != len(self._pending)
+            self._pending = kept
+        if found:
+            self._changed()
+        return found
+
     def to_data(self) -> dict[str, Any]:
         """Return the answer of ``GET /queue``."""
         with self._guard:

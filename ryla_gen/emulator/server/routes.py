@@ -37,6 +37,13 @@ FEATURES = {"supports_preview_metadata": True, "max_upload_size": MAX_BODY}
 
 _PNG_PREVIEW = {"webp": "WEBP", "jpeg": "JPEG", "png": "PNG"}
 
+INVALID_PROMPT_ID = {
+    "type": "invalid_prompt_id",
+    "message": "prompt_id must be a valid UUID",
+    "details": "prompt_id must be a UUID string in canonical lowercase hyphenated form; omit it to let the server generate one",
+    "extra_info": {},
+}
+
 
 class Routes:
     """The handlers, bound to one emulator."""
@@ -70,7 +77,8 @@ class Routes:
             get("/extensions", self.nothing),
             get("/ws", self.websocket),
         ]
-        return [*routes, *(web.RouteDef(item.method, f"/api{item.path}", item.handler, item.kwargs) for item in routes)]
+        below = [web.RouteDef(item.method, f"/api{item.path}", item.handler, item.kwargs) for item in routes]
+        return [*routes, *below, post("/api/jobs/{job_id}/cancel", self.cancel_job)]
 
     # Prompts -----------------------------------------------------------------------------------------------------
 
@@ -89,6 +97,8 @@ class Routes:
             message = "No prompt provided"
             error = {"type": "no_prompt", "message": message, "details": message, "extra_info": {}}
             return web.json_response({"error": error, "node_errors": {}}, status=400)
+        if self.emulator.has_jobs and not is_job_id(body.get("prompt_id")):
+            return web.json_response({"error": INVALID_PROMPT_ID, "node_errors": {}}, status=400)
         graph = body["prompt"]
         if not isinstance(graph, dict) or not all(isinstance(node, dict) for node in graph.values()):
             raise ValueError("the prompt is not a graph in API format")  # ComfyUI fails here too, with 500
@@ -121,6 +131,12 @@ class Routes:
         job = QueuedPrompt(-number if body.get("front") else number, prompt_id, graph, extra, outputs, size)
         self.emulator.stats.prompts += 1
         return job
+
+    async def cancel_job(self, request: web.Request) -> web.Response:
+        """Stop one prompt, waiting or running; a route that older releases do not have."""
+        if not self.emulator.has_jobs:
+            raise web.HTTPMethodNotAllowed("POST", ["GET", "HEAD"])  # there the page's own files are served below every address
+        return web.json_response({"cancelled": self.emulator.queue.cancel(request.match_info["job_id"])})
 
     async def queue(self, _request: web.Request) -> web.Response:
         """Answer what runs and what waits."""
@@ -356,6 +372,14 @@ def _preview(path: Path, wish: str) -> tuple[bytes, str]:
     except (OSError, ValueError) as problem:
         raise web.HTTPBadRequest(text="not a picture") from problem
     return buffer.getvalue(), f"image/{kind}"
+
+
+def is_job_id(value: object) -> bool:
+    """Whether 0.28 takes this for a prompt's id: nothing, or a UUID in its canonical form."""
+    try:
+        return value is None or (isinstance(value, str) and str(uuid.UUID(value)) == value)
+    except ValueError:
+        return False
 
 
 def _made_up_errors(graph: dict[str, Any]) -> dict[str, Any]:
