@@ -42,6 +42,7 @@ COMMANDS = {
     "lora": ("lora", "Store, list and check the LoRAs of a backend."),
     "weights": ("weights", "List, download and check the model files that workflows need."),
     "deploy": ("deploy", "Deploy the GPU side to Modal."),
+    "families": ("families", "List the pinned and the deployed ComfyUI of each family on Modal."),
     "warm": ("containers:warming", "Keep containers of a family running on Modal."),
     "cool": ("containers:cooling", "Let the idle containers of a family on Modal end."),
     "doctor": ("doctor", "Check that the backend works, and how to fix it if it does not."),

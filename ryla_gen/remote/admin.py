@@ -17,6 +17,7 @@ from ..errors import BackendUnreachableError, InvalidInputError, NotDeployedErro
 from ..events import CONTRACT
 from ..names import CLASS_OF_FAMILY, EVENTS_QUEUE, HUGGINGFACE_SECRET
 from ..settings import Settings
+from .deployed_tags import versions_in
 from .modal_errors import AMBIGUOUS, from_modal_error
 
 T = TypeVar("T")
@@ -67,6 +68,24 @@ async def missing_classes(settings: Settings) -> list[str]:
         where = f" in the environment {settings.modal_environment}" if settings.modal_environment else ""
         raise NotDeployedError(f"The app {settings.modal_app} is not deployed{where}.", f"Deploy it: {_deploy(settings)}")
     return missing
+
+
+async def deployed_versions(settings: Settings) -> dict[str, str]:
+    """Return the ComfyUI that each family was deployed with, and as ``app`` this package's version then. Starts no container.
+
+    Empty for an app that an older version deployed, which does not say.
+
+    Raises:
+        NotDeployedError: there is no such app.
+        BackendError: Modal cannot be asked.
+    """
+
+    async def read() -> dict[str, str]:
+        app = await modal.App.lookup.aio(settings.modal_app, environment_name=settings.modal_environment)
+        return dict(await app.get_tags.aio())
+
+    tags = await _ask(read, f"Asking for the tags of the app {settings.modal_app}", settings)
+    return versions_in(tags)
 
 
 async def scale(settings: Settings, family: str, containers: int) -> None:

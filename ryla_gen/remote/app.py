@@ -19,6 +19,7 @@ from ..names import APP, MODELS_VOLUME
 from ..settings import Settings
 from . import config, image
 from .container_paths import HUB_VOLUME, VOLUME_ROOT
+from .deployed_tags import app_tags
 
 if TYPE_CHECKING:
     from .weights import Keeper
@@ -30,7 +31,7 @@ SETTINGS = Settings.load() if modal.is_local() else Settings.load({"HOME": "/roo
 if modal.is_local():
     os.environ.setdefault(image.BUILDER_VARIABLE, image.BUILDER)  # read by Modal's client when it resolves an image
 
-app = modal.App(SETTINGS.modal_app or APP, include_source=False)
+app = modal.App(SETTINGS.modal_app or APP, tags=app_tags(), include_source=False)
 models = modal.Volume.from_name(MODELS_VOLUME, create_if_missing=True)
 hub_cache = modal.Volume.from_name(HUB_VOLUME, create_if_missing=True)
 

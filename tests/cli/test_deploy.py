@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 
 from ryla_gen import load
+from ryla_gen.locks.families import family_lock
+from ryla_gen.names import CLASS_OF_FAMILY
 from ryla_gen.remote import pins
+from ryla_gen.version import __version__
 from tests.modal_loopback import Loopback, minimal_environment
 from tests.modal_loopback.client import connected
 from tests.models.downloads.hub import Hub
@@ -167,6 +170,46 @@ def test_a_person_is_asked(answer: str, code: int, app: Loopback) -> None:
     os.close(outer)
     assert b"$3.90 an hour" in said
     assert app.counts["FunctionUpdateSchedulingParams"] - before == (answer == "y")
+
+
+def test_families_say_what_is_pinned_and_what_is_deployed_without_a_container(app: Loopback, capsys: Capsys) -> None:
+    before = app.counts["ContainerHello"]
+    found = told(capsys, "families")["data"]
+    assert {row["family"]: row["class"] for row in found["items"]} == CLASS_OF_FAMILY
+    for row in found["items"]:
+        lock = family_lock(row["family"])
+        assert row["comfyui"]["version"] == row["deployed"] == lock.release
+        assert row["comfyui"]["commit"] == lock.comfyui.commit
+        assert [pack["commit"] for pack in row["packs"]] == [pack.commit for pack in lock.packs]
+        assert (row["python"], f"torch=={row['torch']}") == (lock.python.version, lock.python.requirements[0])
+    assert found["deployed"] == {"app": APP, "version": __version__, "error": None}
+    assert here("families") == 0
+    printed = capsys.readouterr().out
+    assert "ComfyUI_PuLID_Flux_ll" in printed and "another ComfyUI" not in printed
+    assert app.counts["ContainerHello"] == before
+
+
+def test_a_deployment_of_another_comfyui_or_of_an_older_version_is_noticed(app: Loopback, capsys: Capsys) -> None:
+    [deployed] = [item for item in app._world.apps.values() if item.name == APP and item.environment == "main"]
+    tags = deployed.tags
+    try:
+        deployed.tags = {**tags, "comfyui-video": "0.3.71"}
+        assert here("families") == 0
+        assert "Deployed with another ComfyUI: video." in capsys.readouterr().out
+        deployed.tags = {}
+        assert here("families") == 0
+        assert "does not say which ComfyUI it has" in capsys.readouterr().out
+        assert {row["deployed"] for row in told(capsys, "families")["data"]["items"]} == {None}
+    finally:
+        deployed.tags = tags
+
+
+def test_families_are_listed_where_nothing_is_deployed_too(capsys: Capsys) -> None:
+    with Loopback() as empty, connected(empty):
+        found = told(capsys, "families")["data"]
+    assert [row["family"] for row in found["items"]] == list(CLASS_OF_FAMILY)
+    assert found["deployed"]["error"]["code"] == "not_deployed"
+    assert found["deployed"]["version"] is None
 
 
 def test_warm_keeps_containers_and_cool_lets_them_end(app: Loopback, capsys: Capsys) -> None:

@@ -14,6 +14,11 @@ SLOW = {"class_type": "LabSteps", "steps": 200, "seconds": 0.02}
 INVERT = {"class_type": "LabInvert"}
 
 
+def numbered(number: int) -> str:
+    """A prompt's id."""
+    return f"00000000-0000-4000-8000-{number:012}"
+
+
 def of_type(messages: list[Any], kind: str) -> list[dict[str, Any]]:
     return [message["data"] for message in messages if isinstance(message, dict) and message["type"] == kind]
 
@@ -181,11 +186,11 @@ async def test_an_interrupt_of_another_id_and_of_an_idle_server_changes_nothing(
 
 async def test_prompts_run_first_in_first_out_and_front_goes_first(client, emulator, lab):
     emulator.knobs.delay_per_node = 0.05
-    ids = [await client.prompt(lab(color=color), prompt_id=f"p{color}") for color in range(3)]
-    ids.append(await client.prompt(lab(color=9), prompt_id="front", front=True))
+    ids = [await client.prompt(lab(color=color), prompt_id=numbered(color)) for color in range(3)]
+    ids.append(await client.prompt(lab(color=9), prompt_id="cda666ac-8fce-5913-b22a-f6d84ecccd04", front=True))
     entries = [await client.finished(prompt_id) for prompt_id in ids]
     starts = {entry["prompt"][1]: entry["status"]["messages"][0][1]["timestamp"] for entry in entries}
-    assert sorted(starts, key=starts.__getitem__) == ["p0", "front", "p1", "p2"]
+    assert sorted(starts, key=starts.__getitem__) == [numbered(0), "cda666ac-8fce-5913-b22a-f6d84ecccd04", numbered(1), numbered(2)]
 
 
 async def test_a_waiting_prompt_can_be_deleted_and_leaves_no_trace(client, lab):
@@ -205,9 +210,9 @@ async def test_a_waiting_prompt_can_be_deleted_and_leaves_no_trace(client, lab):
 
 
 async def test_the_same_id_twice_in_the_queue_does_not_hurt(client, lab):
-    await client.prompt(lab(STEPS | {"steps": 5, "seconds": 0.01}), prompt_id="twice", number=1)
-    await client.prompt(lab(color=2), prompt_id="twice", number=1)
-    await client.prompt(lab(color=3), prompt_id="twice", number=1)
+    await client.prompt(lab(STEPS | {"steps": 5, "seconds": 0.01}), prompt_id="cb985935-ac20-54d7-b7d4-8d7d043cad36", number=1)
+    await client.prompt(lab(color=2), prompt_id="cb985935-ac20-54d7-b7d4-8d7d043cad36", number=1)
+    await client.prompt(lab(color=3), prompt_id="cb985935-ac20-54d7-b7d4-8d7d043cad36", number=1)
     assert of_type(await client.run(lab(color=4)), "execution_success")
 
 
@@ -224,9 +229,15 @@ async def test_the_history_is_complete_when_success_is_announced(client, lab):
 
 async def test_history_entries_look_like_comfyuis(client, lab):
     graph = lab()
-    prompt_id = await client.prompt(graph, prompt_id="my-own-id", extra_data={"extra_pnginfo": {"a": 1}})
+    prompt_id = await client.prompt(graph, prompt_id="88c610a3-37fa-5e61-8aaf-b25fe61ec9aa", extra_data={"extra_pnginfo": {"a": 1}})
     entry = await client.finished(prompt_id)
-    assert entry["prompt"] == [0, "my-own-id", graph, {"extra_pnginfo": {"a": 1}, "client_id": "me"}, ["2"]]
+    assert entry["prompt"] == [
+        0,
+        "88c610a3-37fa-5e61-8aaf-b25fe61ec9aa",
+        graph,
+        {"extra_pnginfo": {"a": 1}, "client_id": "me"},
+        ["2"],
+    ]
     assert entry["status"]["completed"] and entry["status"]["status_str"] == "success"
     order = ["execution_start", "execution_cached", "execution_success"]
     assert [name for name, _ in entry["status"]["messages"]] == order

@@ -199,7 +199,7 @@ async def test_a_deaf_client_neither_stops_the_worker_nor_fills_the_memory(clien
         deaf._conn.transport.pause_reading()  # the connection stays open, and nobody reads
         for color in range(25):
             graph["1"]["inputs"]["color"] = color
-            await client.prompt(graph, "deaf", prompt_id=f"p{color}")
+            await client.prompt(graph, "deaf", prompt_id=f"00000000-0000-4000-8000-{color:012}")
         assert (await client.finished("p24"))["status"]["completed"]
         assert emulator.stats.sockets == 0, "64 MiB behind, it should have been cut"
         deaf._conn.transport.resume_reading()
@@ -435,7 +435,7 @@ async def test_the_server_can_be_silent_refuse_lose_its_history_and_drop_outputs
     assert (await client.post("/prompt", {"prompt": lab()}))[1]["node_errors"]["1"]["errors"]
     emulator.knobs.partial_node_errors = False
     emulator.knobs.lose_history = True
-    await client.run(lab(color=3), prompt_id="lost")
+    await client.run(lab(color=3), prompt_id="2eab07b6-eafc-5666-945e-cbd276cfb7d2")
     assert (await client.get("/history/lost"))[1] == {}
 
 

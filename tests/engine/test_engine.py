@@ -77,7 +77,7 @@ async def test_a_result_says_everything_about_itself(bench: Bench) -> None:
     assert (generation.seed, generation.backend, generation.cost.total_usd) == (7, "emulator", 0.0)
     assert [item.code for item in generation.warnings] == ["negative_prompt_ignored"]
     assert generation.graph["1"]["class_type"] == "CheckpointLoaderSimple"
-    assert generation.server["comfyui"] == "0.3.71"
+    assert generation.server["comfyui"] == "0.28.2"
     assert 0 < generation.timings.running <= generation.timings.total
 
 
@@ -204,16 +204,18 @@ async def test_silence_while_a_model_loads_is_no_fault(bench: Bench) -> None:
 
 async def test_a_cancelled_run_leaves_its_neighbour_alone(bench: Bench) -> None:
     bench.server.knobs.delay_per_node = 0.2
-    doomed = asyncio.create_task(bench.run(FluxDev(**SMALL, steps=2), job="doomed"))
+    doomed = asyncio.create_task(bench.run(FluxDev(**SMALL, steps=2), job="33333333-3333-4333-8333-333333333333"))
     await asyncio.sleep(0.3)
-    other = asyncio.create_task(bench.engine.run(Flux(**SMALL), job="other", emit=lambda kind, **fields: None))
+    other = asyncio.create_task(
+        bench.engine.run(Flux(**SMALL), job="44444444-4444-4444-8444-444444444444", emit=lambda kind, **fields: None)
+    )
     await asyncio.sleep(0.2)
     doomed.cancel()
     with pytest.raises(asyncio.CancelledError):
         await doomed
     bench.server.knobs.delay_per_node = 0
     assert (await other).output.width == 256
-    entry = await bench.client.history("doomed")
+    entry = await bench.client.history("33333333-3333-4333-8333-333333333333")
     assert entry is not None
     assert entry["status"]["status_str"] == "error"
 
@@ -251,7 +253,9 @@ async def test_partly_accepted_is_refused(bench: Bench) -> None:
 async def test_nobody_listening_is_unreachable() -> None:
     async with ComfyClient("http://127.0.0.1:9") as client:
         with pytest.raises(BackendUnreachableError, match="127.0.0.1:9"):
-            await Engine(client, backend="comfyui").run(Flux(**SMALL), job="j", emit=lambda kind, **fields: None)
+            await Engine(client, backend="comfyui").run(
+                Flux(**SMALL), job="55555555-5555-4555-8555-555555555555", emit=lambda kind, **fields: None
+            )
 
 
 async def test_a_graph_that_saves_nothing_is_a_failure(bench: Bench) -> None:

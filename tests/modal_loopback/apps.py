@@ -67,6 +67,12 @@ class Apps:
         app = deployed(self._world, request.name, request.environment_name)
         return pb.AppGetByDeploymentNameResponse(app_id=app.id if app else "")
 
+    async def AppGetOrCreate(self, request: pb.AppGetOrCreateRequest, caller: Caller) -> pb.AppGetOrCreateResponse:
+        app = deployed(self._world, request.app_name, request.environment_name)
+        if app is None:
+            raise GRPCError(Status.NOT_FOUND, f"App '{request.app_name}' not found")
+        return pb.AppGetOrCreateResponse(app_id=app.id)
+
     async def AppGetLayout(self, request: pb.AppGetLayoutRequest, caller: Caller) -> pb.AppGetLayoutResponse:
         return pb.AppGetLayoutResponse(app_layout=layout_of(self._world, found(self._world.apps, request.app_id, "App")))
 
@@ -74,8 +80,12 @@ class Apps:
         app = found(self._world.apps, request.app_id, "App")
         app.name, app.state = request.name or app.name, request.app_state
         app.functions, app.classes = dict(request.function_ids), dict(request.class_ids)
+        app.tags = dict(request.tags)
         self._containers.replace(app)
         return pb.AppPublishResponse(url=f"https://loopback.invalid/{app.id}", deployed_at=time.time())
+
+    async def AppGetTags(self, request: pb.AppGetTagsRequest, caller: Caller) -> pb.AppGetTagsResponse:
+        return pb.AppGetTagsResponse(tags=found(self._world.apps, request.app_id, "App").tags)
 
     async def AppStop(self, request: pb.AppStopRequest, caller: Caller) -> Empty:
         app = found(self._world.apps, request.app_id, "App")

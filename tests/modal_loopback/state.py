@@ -53,6 +53,7 @@ class App:
     state: pb.AppState.ValueType = pb.APP_STATE_INITIALIZING
     functions: dict[str, str] = field(default_factory=dict)
     classes: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(eq=False, repr=False)

@@ -42,7 +42,7 @@ def test_a_bare_call_gives_a_picture_and_says_what_it_took(app: Loopback) -> Non
     assert cost["gpu_usd"] == pytest.approx(timings["running"] * 0.000542)
     assert cost["total_usd"] == pytest.approx(cost["gpu_usd"] + cost["cpu_usd"] + cost["memory_usd"])
     container = flux_containers(app)[-1].id
-    assert generation["server"] == {"comfyui": "0.3.71", "gpu": "L40S", "container": container, "app": __version__}
+    assert generation["server"] == {"comfyui": "0.28.2", "gpu": "L40S", "container": container, "app": __version__}
 
 
 def test_who_waited_for_the_container_hears_of_its_cold_start(fresh: Any) -> None:
