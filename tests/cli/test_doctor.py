@@ -54,7 +54,7 @@ def test_a_server_with_every_node_is_well(capsys: Capsys) -> None:
     with Emulator() as server:
         checks = doctor(capsys, "--url", server.url)
         assert {item["state"] for name, item in checks.items() if name != "picture"} == {"ok"}
-        assert checks["version"]["message"].startswith("ComfyUI 0.3.71")
+        assert checks["version"]["message"].startswith("ComfyUI 0.28.2")
         assert checks["picture"]["state"] == "skipped"
         assert doctor(capsys, "--url", server.url, "--generate")["picture"]["state"] == "ok"
 

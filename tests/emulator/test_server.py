@@ -200,7 +200,7 @@ async def test_a_deaf_client_neither_stops_the_worker_nor_fills_the_memory(clien
         for color in range(25):
             graph["1"]["inputs"]["color"] = color
             await client.prompt(graph, "deaf", prompt_id=f"00000000-0000-4000-8000-{color:012}")
-        assert (await client.finished("p24"))["status"]["completed"]
+        assert (await client.finished("00000000-0000-4000-8000-000000000024"))["status"]["completed"]
         assert emulator.stats.sockets == 0, "64 MiB behind, it should have been cut"
         deaf._conn.transport.resume_reading()
 

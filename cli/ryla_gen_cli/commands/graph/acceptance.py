@@ -19,7 +19,7 @@ from ryla_gen.workflows.custom import CustomWorkflow
 
 from .checks import Finding, Nodes, check, nodes_of
 
-ANYWHERE = "job"
+ANYWHERE = "00000000-0000-4000-8000-000000000000"
 """Id of a request that is written and not sent."""
 
 
