@@ -15,6 +15,7 @@ from pathlib import Path
 from ... import locks
 from ...errors import InvalidInputError, RylaGenError
 from .. import pins
+from ..config import FAMILIES
 from .moving import Move, changes_of, move_families
 
 COMMAND = "python -m ryla_gen.remote.locks"
@@ -120,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
 def _move_parser() -> argparse.ArgumentParser:
     text = "Move families to another release of ComfyUI: resolve their packages, and say what changed, also in their node classes."
     parser = argparse.ArgumentParser(prog=f"{COMMAND} {MOVE}", description=text)
-    parser.add_argument("families", nargs="+", choices=list(pins.FAMILIES), metavar="FAMILY", help=f"of {', '.join(pins.FAMILIES)}")
+    parser.add_argument("families", nargs="+", choices=list(FAMILIES), metavar="FAMILY", help=f"of {', '.join(FAMILIES)}")
     parser.add_argument("version", metavar="VERSION", help="release of ComfyUI, such as 0.28.2")
     parser.add_argument("--commit", help="its commit; the one of the tag unless given")
     parser.add_argument("--until", metavar="DATE", help="leave out later packages; the beginning of today unless given")
