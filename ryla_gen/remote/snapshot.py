@@ -26,6 +26,7 @@ import aiohttp
 
 from ..comfy.server import ComfyServer
 from ..errors import RylaGenError, ServerUnhealthyError
+from ..locks.families import family_lock
 from ..results import ColdStart
 from .config import FamilyConfig
 from .container_paths import Places
