@@ -11,6 +11,7 @@ import importlib
 import logging
 import os
 import random
+import sys
 from typing import Any
 
 import comfy.cli_args
@@ -31,6 +32,9 @@ async def choose_device(_: web.Request) -> web.Response:
         seed()  # else every container of one snapshot would draw the same numbers
     comfy.cli_args.args.cpu = not torch.cuda.is_available()
     importlib.reload(comfy.model_management)
+    for kernels in ("cuda", "triton"):  # kernels of 0.28 for quantized weights: they asked too, when imported
+        if module := sys.modules.get(f"comfy_kitchen.backends.{kernels}"):
+            module._register()
     device = comfy.model_management.get_torch_device()
     logging.info("ryla_snapshot: the device is %s", device)
     return web.json_response({"device": str(device)})
