@@ -68,8 +68,8 @@ def read_lock(path: Path) -> ImageLock:
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-        if data.get("format") != FORMAT:
-            raise InvalidInputError(f"{path.name} has the format {data.get('format')!r}, not {FORMAT}.", "Update this package.")
+        if data.get("lock") != FORMAT:
+            raise InvalidInputError(f"{path.name} is a lock of form {data.get('format')!r}, not {FORMAT}.", "Update this package.")
         packs = tuple(_pack(row, str(row["name"])) for row in data.get("packs", ()))
         return ImageLock(_pack(data["comfyui"], "ComfyUI"), packs, _python(data["python"]))
     except OSError as error:
@@ -86,7 +86,7 @@ def write_lock(path: Path, lock: ImageLock) -> None:
     document = tomlkit.document()
     for line in HEAD.splitlines():
         document.add(tomlkit.comment(line))
-    document["format"] = FORMAT
+    document["lock"] = FORMAT
     document["comfyui"] = _table_of_pack(lock.comfyui)
     python = lock.python
     document["python"] = _table_of(

@@ -39,8 +39,8 @@ def changed(tmp_path: Path, old: str, new: str) -> Path:
 @pytest.mark.parametrize(
     ("old", "new", "error", "said"),
     [
-        ("format = 1", "format = 2", InvalidInputError, "the format 2, not 1"),
-        ("format = 1", "", InvalidInputError, "the format None"),
+        ("lock = 1", "lock = 2", InvalidInputError, "a lock of form 2, not 1"),
+        ("lock = 1", "", InvalidInputError, "a lock of form None"),
         ("[comfyui]", "[comfy]", InvalidInputError, "not the lock of an image: 'comfyui'"),
         ("[comfyui]", "[comfyui", InvalidInputError, "not the lock of an image"),
         ('commit = "a', 'commit = "x', InvalidInputError, "is not a commit"),
