@@ -69,7 +69,7 @@ def read_lock(path: Path) -> ImageLock:
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
         if data.get("lock") != FORMAT:
-            raise InvalidInputError(f"{path.name} is a lock of form {data.get('format')!r}, not {FORMAT}.", "Update this package.")
+            raise InvalidInputError(f"{path.name} is a lock of form {data.get('lock')!r}, not {FORMAT}.", "Update this package.")
         packs = tuple(_pack(row, str(row["name"])) for row in data.get("packs", ()))
         return ImageLock(_pack(data["comfyui"], "ComfyUI"), packs, _python(data["python"]))
     except OSError as error:
