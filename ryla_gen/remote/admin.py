@@ -51,13 +51,19 @@ async def workspace() -> str:
 
 
 async def missing_classes(settings: Settings) -> list[str]:
-    """Return the classes that this package calls and the deployed app does not have.
+    """Return the classes that this package calls, that the app was deployed with or should have been, and that it does not have.
 
     Raises:
         NotDeployedError: the app has none of them.
         BackendError: Modal cannot be asked.
     """
-    wanted = [*CLASS_OF_FAMILY.values(), WEIGHTS_CLASS]
+    try:
+        standing = await deployed_versions(settings)
+    except NotDeployedError:
+        standing = {}
+    # A deploy of some families alone says in the app's tags which; one by an older version says nothing, and had all.
+    families = [family for family in CLASS_OF_FAMILY if family in standing] or CLASS_OF_FAMILY
+    wanted = [*(CLASS_OF_FAMILY[family] for family in families), WEIGHTS_CLASS]
     missing = []
     for name in wanted:
         try:

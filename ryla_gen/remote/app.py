@@ -31,7 +31,10 @@ SETTINGS = Settings.load() if modal.is_local() else Settings.load({"HOME": "/roo
 if modal.is_local():
     os.environ.setdefault(image.BUILDER_VARIABLE, image.BUILDER)  # read by Modal's client when it resolves an image
 
-app = modal.App(SETTINGS.modal_app or APP, tags=app_tags(), include_source=False)
+FAMILIES = config.deployed_families()
+app = modal.App(SETTINGS.modal_app or APP, tags=app_tags(FAMILIES), include_source=False)
+left_out = modal.App("left-out", include_source=False)
+"""Takes the classes that this deploy leaves out. It is never deployed."""
 models = modal.Volume.from_name(MODELS_VOLUME, create_if_missing=True)
 hub_cache = modal.Volume.from_name(HUB_VOLUME, create_if_missing=True)
 
@@ -45,8 +48,13 @@ def configured(name: str) -> config.FamilyConfig:
     return config.deployed_family(name, SETTINGS) if modal.is_local() else config.inside(name)
 
 
+def app_of(name: str) -> modal.App:
+    """Return the app that a family's class belongs to."""
+    return app if name in FAMILIES else left_out
+
+
 def family(name: str) -> dict[str, Any]:
-    """Return the arguments of ``app.cls`` for a GPU family."""
+    """Return the arguments of ``App.cls`` for a GPU family."""
     chosen = configured(name)
     return {"image": built(lambda: image.family_image(chosen)), "volumes": MODELS_MOUNT, **config.class_options(chosen)}
 
@@ -87,7 +95,7 @@ class Served:
         await self.worker.stop()
 
 
-@app.cls(**family("flux"))
+@app_of("flux").cls(**family("flux"))
 @modal.concurrent(**config.concurrency("flux"))
 class Flux(Served):
     """FLUX.1: schnell, dev, dev with LoRAs."""
@@ -114,7 +122,7 @@ class Flux(Served):
     # end generated: flux
 
 
-@app.cls(**family("faces"))
+@app_of("faces").cls(**family("faces"))
 @modal.concurrent(**config.concurrency("faces"))
 class Faces(Served):
     """The face of a reference picture in a new one."""
@@ -141,7 +149,7 @@ class Faces(Served):
     # end generated: faces
 
 
-@app.cls(**family("video"))
+@app_of("video").cls(**family("video"))
 @modal.concurrent(**config.concurrency("video"))
 class Video(Served):
     """Wan2.1: short videos."""
@@ -158,7 +166,7 @@ class Video(Served):
     # end generated: video
 
 
-@app.cls(**family("upscale"))
+@app_of("upscale").cls(**family("upscale"))
 @modal.concurrent(**config.concurrency("upscale"))
 class Upscale(Served):
     """SeedVR2: larger pictures and videos."""
@@ -175,7 +183,7 @@ class Upscale(Served):
     # end generated: upscale
 
 
-@app.cls(**family("custom"))
+@app_of("custom").cls(**family("custom"))
 @modal.concurrent(**config.concurrency("custom"))
 class Custom(Served):
     """Any graph, with every node pack; and the workflows of plug-ins."""

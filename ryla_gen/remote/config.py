@@ -33,6 +33,8 @@ SCALEDOWN_WINDOW = 300
 """Seconds an idle container stays: a cold start costs about a minute, so a pause for thought should not cause one."""
 FAMILY_VARIABLE = "RYLA_FAMILY"
 """Tells a container what its class was deployed with."""
+ONLY_VARIABLE = "RYLA_DEPLOY_ONLY"
+"""Tells a deploy which families' classes the app shall have; all where it is not set. Containers do not see it."""
 PRELOAD_VARIABLE = "RYLA_PRELOAD"
 """Set inside a container, it decides there, whatever was deployed."""
 
@@ -122,6 +124,12 @@ def deployed_family(family: str, settings: Settings | None = None) -> FamilyConf
         hint = f"Raise max_containers: ryla-gen config set modal.families.{family}.max_containers {config.min_containers}"
         raise InvalidInputError(text, hint)
     return config
+
+
+def deployed_families(env: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Return the families whose classes this deploy registers."""
+    only = (os.environ if env is None else env).get(ONLY_VARIABLE, "")
+    return tuple(family for family in CLASS_OF_FAMILY if not only or family in only.split(","))
 
 
 def inside(family: str, env: Mapping[str, str] | None = None) -> FamilyConfig:

@@ -21,7 +21,7 @@ from ..errors import BackendUnreachableError, InvalidInputError, NotAuthorizedEr
 from ..models.weights_table import all_weights
 from ..names import CLASS_OF_FAMILY, MODELS_VOLUME
 from ..settings import Settings
-from .config import FamilyConfig, deployed_family
+from .config import ONLY_VARIABLE, FamilyConfig, deployed_family
 from .modal_errors import TOKEN_HINT
 
 log = logging.getLogger("ryla_gen.modal")
@@ -54,6 +54,8 @@ class DeployChanges:
     """Modal environment."""
     preload: bool | None = None
     """Whether containers load their weights before their first request."""
+    only: tuple[str, ...] = ()
+    """Families whose classes the app shall have, and no others; all where it is empty."""
 
     def variables(self) -> dict[str, str]:
         """Return the environment variables that configure the app.
@@ -68,7 +70,7 @@ class DeployChanges:
             "BUFFER_CONTAINERS": self.buffer_containers,
             "SCALEDOWN_WINDOW": self.scaledown_window,
         }
-        for family in self.families:
+        for family in (*self.families, *self.only):
             if family not in CLASS_OF_FAMILY:
                 raise InvalidInputError(f"There is no family {family!r}.", f"Families: {', '.join(CLASS_OF_FAMILY)}")
         for gpu in self.gpu or ():
@@ -80,6 +82,7 @@ class DeployChanges:
             for name, value in given.items()
             if value is not None
         }
+        told |= {ONLY_VARIABLE: ",".join(self.only)} if self.only else {}
         told |= {"RYLA_GEN_MODAL_REGION": self.region} if self.region else {}
         told |= {"RYLA_GEN_MODAL_PRELOAD": str(self.preload).lower()} if self.preload is not None else {}
         return told | ({"RYLA_GEN_MODAL_ENVIRONMENT": self.environment} if self.environment else {})
@@ -93,13 +96,13 @@ class DeployChanges:
         return Settings.load({**(os.environ if env is None else env), **self.variables()})
 
     def configs(self, env: Mapping[str, str] | None = None) -> list[FamilyConfig]:
-        """Return every class as it will be deployed.
+        """Return every class that will be deployed, as it will be.
 
         Raises:
             InvalidInputError: a value does not fit.
         """
         settings = self.settings(env)
-        return [deployed_family(family, settings) for family in CLASS_OF_FAMILY]
+        return [deployed_family(family, settings) for family in self.only or CLASS_OF_FAMILY]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ..locks.families import family_lock
 from ..names import CLASS_OF_FAMILY
@@ -14,9 +14,9 @@ COMFYUI_TAG = "comfyui-"
 """Beginning of the tags with ComfyUI's version, one a family."""
 
 
-def app_tags() -> dict[str, str]:
-    """Return the tags of the app as it is deployed from this package."""
-    return {VERSION_TAG: __version__, **{f"{COMFYUI_TAG}{family}": family_lock(family).release for family in CLASS_OF_FAMILY}}
+def app_tags(families: Iterable[str] = tuple(CLASS_OF_FAMILY)) -> dict[str, str]:
+    """Return the tags of the app as it is deployed from this package, with the classes of these families."""
+    return {VERSION_TAG: __version__, **{f"{COMFYUI_TAG}{family}": family_lock(family).release for family in families}}
 
 
 def versions_in(tags: Mapping[str, str]) -> dict[str, str]:

@@ -337,7 +337,7 @@ def longer(workflow: Workflow, config: FamilyConfig) -> str:
     less = "ask for less (fewer steps, pixels, frames or images at once)"
     if workflow.own_graph and workflow.time_limit() < config.limit:
         return f"Give the workflow more time: limit=SECONDS, up to {config.limit:g} on Modal; or {less}. timeout= cannot raise it."
-    gpu = f"put the family on a faster GPU: ryla-gen deploy --family {config.family} --gpu NAME"
+    gpu = f"put the family on a faster GPU: ryla-gen deploy --apply-to {config.family} --gpu NAME"
     return f"{less[0].upper()}{less[1:]}, or {gpu}. A longer timeout= cannot raise the limit of the container."
 
 

@@ -129,10 +129,31 @@ def test_options_decide_for_one_family_or_for_all(modal: Loopback, capsys: Capsy
     assert "preloads" in str(flux["image"]) and "preloads" in str(video["image"]), "containers are told to load their weights first"
 
 
+def test_one_family_alone_is_deployed_and_what_goes_away_is_said_before(capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RYLA_GEN_BACKEND", "modal")
+    with Loopback() as empty, connected(empty):
+
+        def deploy(*only: str) -> str:
+            capsys.readouterr()
+            assert here("deploy", *(word for name in only for word in ("--only", name)), "--yes") == 0
+            return capsys.readouterr().err
+
+        assert "takes away" not in deploy("flux"), "nothing was deployed before"
+        assert sorted(empty.registered(APP)["classes"]) == ["Flux", "Weights"]
+        checks = {item["name"]: item for item in told(capsys, "doctor", code=1)["data"]["items"]}
+        assert checks["app"]["state"] == "ok", "what was left out is not missing"
+        assert "takes away what is deployed of: Flux." in deploy("video", "faces")
+        assert sorted(empty.registered(APP)["classes"]) == ["Faces", "Video", "Weights"]
+        assert "takes away" not in deploy()
+        assert len(empty.registered(APP)["classes"]) == 6
+
+
 @pytest.mark.parametrize(
     "line",
     [
         "deploy --gpu L41S --yes",
+        "deploy --only flix --yes",
+        "deploy --apply-to flix --yes",
         "deploy --family flix --yes",
         "deploy --min-containers 5 --max-containers 2 --yes",
         "deploy --window 1 --yes",

@@ -192,7 +192,7 @@ def test_a_run_over_its_limit_is_stopped_and_the_next_one_runs(fresh: Open) -> N
 def test_what_gives_a_request_more_time_is_said_truthfully() -> None:
     hint = longer(Flux(prompt="x"), FAMILIES["flux"])
     assert hint.startswith("Ask for less")
-    assert "ryla-gen deploy --family flux --gpu" in hint
+    assert "ryla-gen deploy --apply-to flux --gpu" in hint
 
 
 def test_a_cancelled_job_is_not_run_again_when_comfyui_hung_and_was_ended(fresh: Open) -> None:

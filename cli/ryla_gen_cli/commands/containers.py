@@ -40,7 +40,7 @@ def warm(
     settings = _settings(family, environment)
     config = deployed_family(family, settings)
     if containers > config.max_containers:
-        hint = f"Raise the limit first: ryla-gen deploy --family {family} --max-containers {containers}"
+        hint = f"Raise the limit first: ryla-gen deploy --apply-to {family} --max-containers {containers}"
         raise InvalidInputError(f"{CLASS_OF_FAMILY[family]} has at most {config.max_containers} containers.", hint)
     cost = hourly(config.gpu[0], containers)
     what = f"{count_text(containers, 'container')} of {CLASS_OF_FAMILY[family]}"

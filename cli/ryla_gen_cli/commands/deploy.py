@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from ryla_gen.costs.prices import GPU_USD_PER_SECOND
-from ryla_gen.errors import NotAuthorizedError
+from ryla_gen.errors import NotAuthorizedError, NotDeployedError
 from ryla_gen.names import CLASS_OF_FAMILY
 from ryla_gen.remote import admin
 from ryla_gen.remote.config import FamilyConfig
 from ryla_gen.remote.deploy import DeployChanges, deploy
+from ryla_gen.settings import Settings
 
 from ..common import Json, Quiet, example, screen_of, setting_warnings, single
 from ..prompts import Yes, confirm
@@ -34,7 +36,7 @@ Spare = Annotated[
 Environment = Annotated[str | None, typer.Option("--environment", metavar="NAME", help="Modal environment.")]
 
 
-@app.command("deploy", epilog=example("ryla-gen deploy --gpu L40S,H100 --max-containers 4 --family flux"))
+@app.command("deploy", epilog=example("ryla-gen deploy --gpu L40S,H100 --max-containers 4 --apply-to flux"))
 def command(
     context: typer.Context,
     gpu: Annotated[
@@ -46,10 +48,19 @@ def command(
     window: Annotated[
         int | None, typer.Option("--window", metavar="SECONDS", min=2, max=3600, help="How long an idle container keeps running.")
     ] = None,
-    family: Annotated[
+    only: Annotated[
         list[str] | None,
-        typer.Option("--family", metavar="NAME", help=f"Deploy only this family of {', '.join(CLASS_OF_FAMILY)}; repeatable."),
+        typer.Option(
+            "--only",
+            metavar="NAME",
+            help=f"Deploy this family alone, of {', '.join(CLASS_OF_FAMILY)}; repeatable. Other classes are taken away.",
+        ),
     ] = None,
+    apply_to: Annotated[
+        list[str] | None,
+        typer.Option("--apply-to", metavar="NAME", help="Family that the options are for; repeatable. Default: all."),
+    ] = None,
+    family: Annotated[list[str] | None, typer.Option("--family", hidden=True)] = None,
     region: Annotated[
         str | None, typer.Option("--region", metavar="NAMES", help="Region where containers run, such as eu.")
     ] = None,
@@ -70,7 +81,7 @@ def command(
     screen = screen_of(context, as_json=as_json, quiet=quiet)
     gpus = tuple(name.strip() for name in gpu.split(",") if name.strip()) if gpu else None
     plan = DeployChanges(
-        tuple(family or CLASS_OF_FAMILY),
+        tuple(apply_to or family or CLASS_OF_FAMILY),  # --family is its name until 0.3
         gpus,
         min_containers,
         max_containers,
@@ -79,6 +90,7 @@ def command(
         region,
         environment,
         preload,
+        tuple(only or ()),
     )
     settings, configs = plan.settings(), plan.configs()
     for text in setting_warnings(settings):
@@ -89,7 +101,8 @@ def command(
         raise NotAuthorizedError(text, f"Switch to the right token: modal profile activate {settings.modal_workspace}")
     screen.note(_overview(configs))
     where = f"{workspace}{f', environment {settings.modal_environment}' if settings.modal_environment else ''}"
-    confirm(screen, f"Deploy {settings.modal_app} to the workspace {where}{_standing(configs)}?", yes=yes)
+    lost = _taken_away(screen, settings, [item.family for item in configs])
+    confirm(screen, f"Deploy {settings.modal_app} to the workspace {where}{_standing(configs)}{lost}?", yes=yes)
     done = deploy(plan, screen.note)
     families = {item.family: {"gpu": list(item.gpu), "min_containers": item.min_containers} for item in configs}
     screen.result({"workspace": workspace, **asdict(done), "families": families}, f"{done.app} is deployed ({done.seconds:.0f} s).")
@@ -109,6 +122,23 @@ def _overview(configs: list[FamilyConfig]) -> str:
         for item in configs
     ]
     return table(("class", "gpu", "containers", "spare", "idle", "region"), rows, width())
+
+
+def _taken_away(screen: Screen, settings: Settings, families: Sequence[str]) -> str:
+    """Say which deployed classes a deploy takes away, as the end of a question: empty where there are none."""
+    left_out = [name for name in CLASS_OF_FAMILY if name not in families]
+    if not left_out:
+        return ""
+    try:
+        standing = asyncio.run(admin.deployed_versions(settings))
+    except NotDeployedError:
+        return ""
+    names = ", ".join(CLASS_OF_FAMILY[name] for name in left_out if name in standing or not standing)
+    if names:
+        screen.note(
+            f"This takes away what is deployed of: {names}. A call of one of them will fail; a job that runs there may end."
+        )
+    return f", and take away {names}" if names else ""
 
 
 def _standing(configs: list[FamilyConfig]) -> str:
