@@ -31,7 +31,7 @@ import ryla_gen, ryla_gen_cli
 count = 0
 for package in (ryla_gen, ryla_gen_cli):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        if not module.name.endswith("__main__"):
+        if not module.name.endswith(("__main__", "snapshot_node")):  # the latter runs inside ComfyUI
             importlib.import_module(module.name)
             count += 1
 print(count)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from ..comfy.connect import connect
 from ..comfy.log import lora_files
-from ..engine.loras import LoraResolver
 from ..errors import BackendNotConfiguredError, BackendUnreachableError
 from ..models.loras.base import LoraStore
 from ..models.loras.folder import FolderStore
 from ..models.loras.library import Library
 
 if TYPE_CHECKING:
+    from ..engine.loras import LoraResolver
     from ..settings import Settings
 
 FOLDER_HINT = "Set the server's models/loras folder, local or mounted: ryla-gen config set comfyui.lora_folder PATH"
@@ -44,6 +44,8 @@ def lora_store(name: str, settings: Settings) -> LoraStore:
 
 def pod_loras(settings: Settings) -> LoraResolver | None:
     """Return what looks up a request's LoRAs in the pod's folder; None when this machine does not reach it."""
+    from ..engine.loras import LoraResolver  # here, since the engine imports aiohttp, and a client makes this module
+
     folder = settings.comfyui_lora_folder
     return LoraResolver(Library(_pod_store(settings)), plain=folder) if folder is not None else None
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..comfy.client import ComfyClient
 from ..comfy.connect import connect
 from ..comfy.messages import ExecutionStart, ExecutionSuccess, PromptEnd, Whereabouts, messages_from_history
 from ..errors import JobCanceledError, JobExpiredError, RylaGenError
@@ -15,6 +14,9 @@ from ..events import FINAL_STATES
 from ..history import Record
 from ..history.processes import has_ended
 from ..settings import Settings
+
+if TYPE_CHECKING:
+    from ..comfy.client import ComfyClient
 
 STOP_SECONDS, STOP_PAUSE = 3.0, 0.05
 """How long a server may take to say that a prompt has stopped, and how often it is asked: some nodes end before they stop."""

@@ -8,10 +8,10 @@ import ssl as tls
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BackendNotConfiguredError, InvalidInputError, StorageFailedError
-from .client import ComfyClient
 
 if TYPE_CHECKING:
     from ..settings import Settings
+    from .client import ComfyClient
 
 log = logging.getLogger("ryla_gen.comfy")
 
@@ -32,6 +32,8 @@ def connect(settings: Settings, **options: Any) -> ComfyClient:
         StorageFailedError: the certificate authority's file cannot be read.
 
     """
+    from .client import ComfyClient  # it imports aiohttp, which most programs never need from here
+
     if not settings.comfyui_url:
         raise no_server()
     headers = authorization(settings.comfyui_token, settings.comfyui_user, settings.comfyui_password)

@@ -100,6 +100,7 @@ class Workflow(BaseModel):
         use_attribute_docstrings=True,
         ser_json_bytes="base64",
         protected_namespaces=(),
+        defer_build=True,  # a class is built when it is first used: most programs use one or two of them
     )
 
     name: ClassVar[str]

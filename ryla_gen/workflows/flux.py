@@ -200,7 +200,7 @@ class FluxDev(FluxDevWorkflow):
 class Lora(BaseModel):
     """A stored LoRA and how strongly it acts."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, defer_build=True)
 
     id: LoraId
     """Id of the stored LoRA."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import typer
@@ -17,7 +17,7 @@ from ryla_gen.remote.config import FamilyConfig
 from ryla_gen.remote.deploy import DeployChanges, deploy
 from ryla_gen.settings import Settings
 
-from ..common import Json, Quiet, example, screen_of, setting_warnings, single
+from ..common import Json, Quiet, example, grouped, screen_of, setting_warnings, single
 from ..prompts import Yes, confirm
 from ..screen import Screen, table, width
 
@@ -36,62 +36,70 @@ Spare = Annotated[
 Environment = Annotated[str | None, typer.Option("--environment", metavar="NAME", help="Modal environment.")]
 
 
+Window = Annotated[
+    int | None, typer.Option("--window", metavar="SECONDS", min=2, max=3600, help="How long an idle container keeps running.")
+]
+Gpu = Annotated[str | None, typer.Option("--gpu", metavar="NAMES", help="GPUs in order of preference, separated by commas.")]
+Region = Annotated[str | None, typer.Option("--region", metavar="NAMES", help="Region where containers run, such as eu.")]
+Preload = Annotated[
+    bool | None,
+    typer.Option(
+        "--preload/--no-preload", help="Load the weights when a container starts, or with its first request.", show_default=False
+    ),
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only",
+        metavar="NAME",
+        help=f"Deploy this family alone, of {', '.join(CLASS_OF_FAMILY)}; repeatable. Other classes are taken away.",
+    ),
+]
+ApplyTo = Annotated[
+    list[str] | None,
+    typer.Option("--apply-to", metavar="NAME", help="Family that the options are for; repeatable. Default: all."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class DeployOptions:
+    """The options that say in what a deploy differs from the settings."""
+
+    gpu: Gpu = None
+    min_containers: Count = None
+    max_containers: Most = None
+    buffer_containers: Spare = None
+    window: Window = None
+    only: Only = None
+    apply_to: ApplyTo = None
+    family: Annotated[list[str] | None, typer.Option("--family", hidden=True)] = None
+    """Name of ``apply_to`` until 0.3."""
+    region: Region = None
+    environment: Environment = None
+    preload: Preload = None
+
+    def changes(self) -> DeployChanges:
+        """Return them as the deploy takes them."""
+        return DeployChanges(
+            families=tuple(self.apply_to or self.family or CLASS_OF_FAMILY),
+            gpu=tuple(name.strip() for name in self.gpu.split(",") if name.strip()) if self.gpu else None,
+            min_containers=self.min_containers,
+            max_containers=self.max_containers,
+            buffer_containers=self.buffer_containers,
+            scaledown_window=self.window,
+            region=self.region,
+            environment=self.environment,
+            preload=self.preload,
+            only=tuple(self.only or ()),
+        )
+
+
 @app.command("deploy", epilog=example("ryla-gen deploy --gpu L40S,H100 --max-containers 4 --apply-to flux"))
-def command(
-    context: typer.Context,
-    gpu: Annotated[
-        str | None, typer.Option("--gpu", metavar="NAMES", help="GPUs in order of preference, separated by commas.")
-    ] = None,
-    min_containers: Count = None,
-    max_containers: Most = None,
-    buffer_containers: Spare = None,
-    window: Annotated[
-        int | None, typer.Option("--window", metavar="SECONDS", min=2, max=3600, help="How long an idle container keeps running.")
-    ] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--only",
-            metavar="NAME",
-            help=f"Deploy this family alone, of {', '.join(CLASS_OF_FAMILY)}; repeatable. Other classes are taken away.",
-        ),
-    ] = None,
-    apply_to: Annotated[
-        list[str] | None,
-        typer.Option("--apply-to", metavar="NAME", help="Family that the options are for; repeatable. Default: all."),
-    ] = None,
-    family: Annotated[list[str] | None, typer.Option("--family", hidden=True)] = None,
-    region: Annotated[
-        str | None, typer.Option("--region", metavar="NAMES", help="Region where containers run, such as eu.")
-    ] = None,
-    environment: Environment = None,
-    preload: Annotated[
-        bool | None,
-        typer.Option(
-            "--preload/--no-preload",
-            help="Load the weights when a container starts, or with its first request.",
-            show_default=False,
-        ),
-    ] = None,
-    yes: Yes = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
+@grouped
+def command(context: typer.Context, options: DeployOptions, yes: Yes = False, as_json: Json = False, quiet: Quiet = False) -> None:
     """Deploy the GPU side to Modal, with what the settings say. The first deploy builds images, which takes some minutes."""
     screen = screen_of(context, as_json=as_json, quiet=quiet)
-    gpus = tuple(name.strip() for name in gpu.split(",") if name.strip()) if gpu else None
-    plan = DeployChanges(
-        tuple(apply_to or family or CLASS_OF_FAMILY),  # --family is its name until 0.3
-        gpus,
-        min_containers,
-        max_containers,
-        buffer_containers,
-        window,
-        region,
-        environment,
-        preload,
-        tuple(only or ()),
-    )
+    plan = options.changes()
     settings, configs = plan.settings(), plan.configs()
     for text in setting_warnings(settings):
         screen.note(f"warning: {text}")
