@@ -96,18 +96,21 @@ def read_request(data: Mapping[str, Any], name: str | None = None) -> Request:
         text = f"{cls.name} does not know {', '.join(unknown)} in version {__version__}."
         raise InvalidInputError(text, "If a newer version has it, deploy the app again: ryla-gen deploy", {"fields": unknown})
     job = data.get("job") or new_job_id()
-    if not _is_job_id(job):
-        text = f"job must be a UUID in lowercase with its hyphens, as ComfyUI takes it, and not {str(job)[:64]!r}."
-        raise InvalidInputError(text, "Leave it out to use a random one.")
+    if not isinstance(job, str) or len(job) > 64 or not job.replace("-", "").isalnum():
+        raise InvalidInputError("job must be a uuid", "Leave it out to use a random one.")
     return Request(cls.from_plain(inputs, trusted=False).seeded(), job, _options(data.get("options")))
 
 
-def _is_job_id(job: object) -> bool:
-    """Whether this is the canonical form of a UUID: ComfyUI 0.28 takes no other id, since it compares them letter by letter."""
+def prompt_id_of(job: str) -> str:
+    """Return the id under which ComfyUI runs a job: the job's own where that is a UUID in its canonical form, else one made of it.
+
+    ComfyUI 0.28 takes no other id, and callers may send others, such as ``<uuid>-2`` for a part of a job.
+    """
     try:
-        return isinstance(job, str) and str(uuid.UUID(job)) == job
+        canonical = str(uuid.UUID(job)) == job
     except ValueError:
-        return False
+        canonical = False
+    return job if canonical else str(uuid.uuid5(uuid.NAMESPACE_OID, job))
 
 
 def _options(data: object) -> Options:

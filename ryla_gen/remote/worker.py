@@ -172,7 +172,8 @@ class Worker:
         publisher.emit(Queued, position=0)
         state: State | None = "failed"
         try:
-            generation = await self._generation(read.workflow, read.job, publisher, cold)
+            generation = await self._generation(read.workflow, contract.prompt_id_of(read.job), publisher, cold)
+            generation = replace(generation, job=read.job)
             if read.options.measure_consistency:
                 models = self._places.models
                 generation = await asyncio.to_thread(with_similarity, generation, emulated=self._emulated, models=models)

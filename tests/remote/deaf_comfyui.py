@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 from pathlib import Path
 
 from ryla_gen.emulator.server import Emulator
 
-UNHEARD = (b"POST /interrupt", b"POST /queue")
+UNHEARD = re.compile(rb"POST /(interrupt|queue|api/jobs/[^ ]+/cancel)")
 
 
 async def serve(port: int, server: Emulator) -> None:
@@ -28,7 +29,7 @@ async def serve(port: int, server: Emulator) -> None:
 async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Pass bytes on until a connection ends or asks to stop a prompt."""
     try:
-        while (data := await reader.read(65536)) and not data.startswith(UNHEARD):
+        while (data := await reader.read(65536)) and not UNHEARD.match(data):
             writer.write(data)
             await writer.drain()
     except ConnectionError:

@@ -21,7 +21,7 @@ import modal
 
 from ryla_gen.locks import NodePack, pins
 from ryla_gen.remote import image
-from ryla_gen.remote.build import patch_pulid
+from ryla_gen.remote.build import check_snapshot, patch_pulid
 from ryla_gen.remote.container_paths import COMFYUI_FOLDER
 from tests.modal_loopback import Loopback
 from tests.modal_loopback.client import connected
@@ -38,13 +38,22 @@ import aiohttp, alembic, av, comfy_cli, safetensors, sqlalchemy, tokenizers, tra
 
 classes = {}
 for file in pathlib.Path("custom_nodes").glob("*/__init__.py"):
+    if file.parent.name == "ryla_snapshot":
+        continue  # it chooses the device of the real one
     names = {}
     exec(file.read_text(), names)
     classes.update(names["CLASSES"])
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        body = json.dumps(classes).encode()
+        self.answer({"one": {"status": {"status_str": "success"}}} if self.path.startswith("/history") else classes)
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer({"device": "cpu"} if self.path == "/ryla/device" else {"prompt_id": "one"})
+
+    def answer(self, data):
+        body = json.dumps(data).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -58,6 +67,8 @@ PULID = "".join(
     "    callback = None\n    return wrapper_executor(noise, latent_image, callback, disable_pbar, seed)\n\n\n"
     for name in patch_pulid.WRAPPERS
 )
+
+HOOK = "def pulid_forward_orig(\n    self,\n    control = None,\n    transformer_options={},\n):\n    return transformer_options\n"
 
 
 def git(folder: Path, *words: str) -> str:
@@ -181,6 +192,8 @@ class Replay:
         core = sorted(recipe.nodes.difference(*(pack.nodes for pack in recipe.packs)))
         files = {"main.py": MAIN, "requirements.txt": "a-package-that-does-not-exist==1\n", "comfyui_version.py": ""}
         files["custom_nodes/core/__init__.py"] = f"CLASSES = { {name: {} for name in core}!r}\n"
+        files["comfy/cli_args.py"] = "".join(f'print("{flag}")\n' for flag in check_snapshot.FLAGS)
+        files["comfy/model_management.py"] = f"{check_snapshot.CHOICE}\n"
         place = self.folder / "ComfyUI"
         commit = repository(place, files, f"v{recipe.comfyui.version}")
         self.addresses.append((place, recipe.comfyui.repo))
@@ -189,9 +202,8 @@ class Replay:
     def _pack(self, pack: NodePack) -> NodePack:
         place = self.folder / pack.name
         imports = FACES if "insightface" in pins(self.recipe.lock.read_text()) else ""
-        commit = repository(
-            place, {"__init__.py": f"{imports}CLASSES = { {name: {} for name in pack.nodes}!r}\n", patch_pulid.FILE: PULID}
-        )
+        classes = f"{imports}CLASSES = { {name: {} for name in pack.nodes}!r}\n"
+        commit = repository(place, {"__init__.py": classes, patch_pulid.FILE: PULID, patch_pulid.HOOK_FILE: HOOK})
         self.addresses.append((place, pack.repo))
         return replace(pack, commit=commit)
 

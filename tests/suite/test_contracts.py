@@ -50,7 +50,8 @@ def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def older_app(older: Path, worker_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
     """A loopback with the app of contract 1."""
-    with deployed(worker_python, tmp_path_factory.mktemp("older-app"), older) as loopback:
+    command = "{python} -m ryla_gen.emulator --port {port} --folder {work}"  # an older app knows no other release
+    with deployed(worker_python, tmp_path_factory.mktemp("older-app"), older, RYLA_COMFYUI_COMMAND=command) as loopback:
         yield loopback
 
 

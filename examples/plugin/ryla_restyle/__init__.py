@@ -35,7 +35,9 @@ class Restyle(Workflow):
         graph = Graph()
         model = graph.add("CheckpointLoaderSimple", ckpt_name="flux1-dev-fp8.safetensors")
         picture = graph.add("LoadImage", image=files.of("image"))
-        sized = graph.add("ImageScaleToTotalPixels", image=picture, upscale_method="lanczos", megapixels=self.megapixels)
+        sized = graph.add(
+            "ImageScaleToTotalPixels", image=picture, upscale_method="lanczos", megapixels=self.megapixels, resolution_steps=1
+        )
         text = graph.add("CLIPTextEncode", text=self.prompt, clip=model[1])
         latent = graph.add(
             "KSampler",

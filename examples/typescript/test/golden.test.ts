@@ -59,7 +59,9 @@ test("the golden reply becomes a result", () => {
   });
   assert.deepEqual([result.audios, result.texts], [[Buffer.from("fLaC")], ["a fox in the snow"]]);
   assert.deepEqual([result.workflow, result.job, result.seed], ["flux_dev", "7f0c3a52-8d7e-4f5e-9b1a-2f6f1f0a9c11", 7]);
-  assert.deepEqual(result.timings, { queued: 0.2, coldStart: 0, running: 11.3, total: 11.9 });
+  assert.deepEqual(result.timings, {
+    queued: 0.2, coldStart: 0, running: 11.3, total: 11.9, cold: { boot: 0, restore: 2.5, weights: 9, load: undefined }, restored: true,
+  });
   assert.deepEqual(result.cost, {
     totalUsd: 0.0061, gpuUsd: 0.0058, cpuUsd: 0.0002, memoryUsd: 0.0001, gpu: "L40S", gpuSeconds: 11.3, pricesAsOf: "2026-09-01", regionFactor: 1,
   });
