@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import pickle
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ryla_gen.contract import (
     error_reply,
     new_job_id,
     plain,
+    prompt_id_of,
     read_reply,
     read_request,
     readable_by,
@@ -89,6 +91,14 @@ def test_each_shape_is_the_golden_one(name: str) -> None:
     golden = json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8"))
     shape = as_json(SHAPES[name])
     assert (shape | {"sdk": golden["sdk"]} if name == "request" else shape) == golden
+
+
+def test_comfyui_gets_a_canonical_uuid_whatever_a_job_is_called() -> None:
+    assert prompt_id_of(JOB) == JOB
+    made = [prompt_id_of(job) for job in (f"{JOB}-1", f"{JOB}-2", JOB.upper(), "job7")]
+    assert len({*made, JOB}) == 5
+    assert all(str(uuid.UUID(item)) == item for item in made)
+    assert made[0] == prompt_id_of(f"{JOB}-1"), "the same one in every container"
 
 
 def test_every_golden_file_is_looked_at() -> None:

@@ -395,6 +395,5 @@ def final_faults(verdict: schema.Verdict) -> dict[str, Any]:
 def used_seed(workflow: Workflow, graph: Mapping[str, Any]) -> int:
     """Return the seed a run used: the request's, or for a custom graph the first one it names."""
     seed = getattr(workflow, "seed", None)
-    if seed is None:
-        return graph_seed(graph) if workflow.own_graph else 0
-    return int(seed)
+    drawn = graph_seed(graph) if workflow.own_graph else 0
+    return drawn if seed is None else int(seed)

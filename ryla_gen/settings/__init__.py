@@ -287,10 +287,9 @@ def _origin_text(origin: str) -> str:
 
 
 def _families(values: Mapping[str, Any]) -> Mapping[str, FamilySettings]:
-    names = [item.name for item in fields(FamilySettings)]
     return MappingProxyType(
         {
-            family: FamilySettings(**{name: values[f"modal.families.{family}.{name}"] for name in names})
+            family: FamilySettings(**{item.name: values[f"{FAMILIES}{family}.{item.name}"] for item in fields(FamilySettings)})
             for family in CLASS_OF_FAMILY
         }
     )

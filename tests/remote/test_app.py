@@ -62,6 +62,15 @@ def test_the_cost_has_the_region_that_the_class_was_deployed_with(fresh: Any) ->
     assert cost["gpu_usd"] == pytest.approx(1.25 * cost["gpu_seconds"] * 0.000542)
 
 
+def test_a_job_id_that_comfyui_would_refuse_is_the_caller_s_all_the_way(app: Loopback) -> None:
+    job = f"{uuid.uuid4()}-2"  # a part of a job, as the TypeScript module names it
+    reply = method("flux").remote({"inputs": SMALL, "job": job})
+    assert reply["ok"], reply
+    assert reply["generation"]["job"] == job
+    assert {item["job"] for item in events_of(job)} == {job}
+    assert method("flux").remote({"inputs": SMALL, "job": job})["error"]["code"] == "already_claimed"
+
+
 def test_the_same_seed_gives_the_same_picture_and_a_missing_one_is_drawn(app: Loopback) -> None:
     first, again = (method("flux").remote({"inputs": SMALL}) for _ in range(2))
     pictures = [Image.open(io.BytesIO(reply["generation"]["outputs"][0]["data"])).tobytes() for reply in (first, again)]
