@@ -4,6 +4,10 @@ The whole tree::
 
     RylaGenError                       code
     ├── InvalidInputError              invalid_input          a field of a request does not fit (also a ValueError)
+    ├── LockError                                             the lock of a graph cannot be used
+    │   ├── LockOpenError              lock_open              something in it was not settled
+    │   ├── PackUnknownError           pack_unknown           no node pack is known that gives a class
+    │   └── HashMismatchError          hash_mismatch          something is not what was locked
     ├── WorkflowError                                         the graph could not run; never retried
     │   ├── WorkflowInvalidError       workflow_invalid       the server refused the graph
     │   ├── NodeFailedError            node_failed            a node of the graph raised
@@ -104,6 +108,33 @@ class InvalidInputError(RylaGenError, ValueError):
     code = "invalid_input"
     http_status = 400
     default_hint = "See the fields and their ranges: ryla-gen workflows show NAME"
+
+
+class LockError(RylaGenError):
+    """The lock of a graph cannot be used as it is."""
+
+
+class LockOpenError(LockError):
+    """A lock has questions that nobody answered; ``details["questions"]`` has them. Nothing was deployed."""
+
+    code = "lock_open"
+    http_status = 400
+    default_hint = "Settle them with the commands that the lock names."
+
+
+class PackUnknownError(LockError):
+    """No node pack is known that gives a node class, or the pack cannot be found."""
+
+    code = "pack_unknown"
+    http_status = 400
+    default_hint = "Name the pack: ryla-gen graph lock FILE --pack CLASS=OWNER/REPOSITORY@COMMIT"
+
+
+class HashMismatchError(LockError):
+    """A file is not the one that was locked."""
+
+    code = "hash_mismatch"
+    default_hint = "Lock the graph again: ryla-gen graph lock FILE"
 
 
 class WorkflowError(RylaGenError):

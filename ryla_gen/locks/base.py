@@ -20,7 +20,11 @@ class NodePack:
     commit: str
     licence: str | None
     nodes: tuple[str, ...]
-    """Node classes that it gives, of those that our graphs use."""
+    """Node classes that it gives, of those that the graphs use."""
+    registry: str | None = None
+    """Its id and version in ComfyUI's registry, ``id@version``; None where it was not found by them."""
+    source: str = ""
+    """Where it is known from."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,13 +70,24 @@ def read_lock(path: Path) -> ImageLock:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
         if data.get("lock") != FORMAT:
             raise InvalidInputError(f"{path.name} is a lock of form {data.get('lock')!r}, not {FORMAT}.", "Update this package.")
-        packs = tuple(_pack(row, str(row["name"])) for row in data.get("packs", ()))
-        return ImageLock(_pack(data["comfyui"], "ComfyUI"), packs, _python(data["python"]))
+        return image_from(data)
     except OSError as error:
         raise StorageFailedError(f"The lock {path} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         text = f"{path.name} is not the lock of an image: {error}."
         raise InvalidInputError(text, "CONTRIBUTING.md shows what one looks like.") from error
+
+
+def image_from(data: Mapping[str, Any]) -> ImageLock:
+    """Read the tables of an image; a lock of a graph has the same.
+
+    Raises:
+        InvalidInputError: a commit is none.
+        KeyError, TypeError, AttributeError: a part is missing, or has another form.
+
+    """
+    packs = tuple(_pack(row, str(row["name"])) for row in data.get("packs", ()))
+    return ImageLock(_pack(data["comfyui"], "ComfyUI"), packs, _python(data["python"]))
 
 
 def write_lock(path: Path, lock: ImageLock) -> None:
@@ -87,9 +98,15 @@ def write_lock(path: Path, lock: ImageLock) -> None:
     for line in HEAD.splitlines():
         document.add(tomlkit.comment(line))
     document["lock"] = FORMAT
+    add_image(document, lock)
+    path.write_text(tomlkit.dumps(document), encoding="utf-8", newline="\n")
+
+
+def add_image(document: Any, lock: ImageLock) -> None:
+    """Add the tables of an image to a TOML document."""
     document["comfyui"] = _table_of_pack(lock.comfyui)
     python = lock.python
-    document["python"] = _table_of(
+    document["python"] = table_of(
         version=python.version,
         platform=python.platform,
         until=python.until,
@@ -97,12 +114,18 @@ def write_lock(path: Path, lock: ImageLock) -> None:
         file=python.file,
         sha256=python.sha256,
     )
-    if lock.packs:
+    add_rows(document, "packs", [_table_of_pack(pack, named=True) for pack in lock.packs])
+
+
+def add_rows(document: Any, name: str, tables: Sequence[Any]) -> None:
+    """Add tables of one name to a TOML document; none leave no trace."""
+    import tomlkit
+
+    if tables:
         document.add(tomlkit.nl())
-        document["packs"] = rows = tomlkit.aot()
-        for pack in lock.packs:
-            rows.append(_table_of_pack(pack, named=True))
-    path.write_text(tomlkit.dumps(document), encoding="utf-8", newline="\n")
+        document[name] = rows = tomlkit.aot()
+        for table in tables:
+            rows.append(table)
 
 
 def sha256_of(text: str) -> str:
@@ -115,7 +138,8 @@ def _pack(row: Mapping[str, Any], name: str) -> NodePack:
     if not COMMIT.fullmatch(commit):
         raise InvalidInputError(f"{name}: {commit!r} is not a commit.", "Write all 40 hexadecimal digits of it.")
     classes = tuple(map(str, row.get("classes", ())))
-    return NodePack(name, str(row["repository"]), row.get("version"), commit, row.get("licence"), classes)
+    known = (row.get("version"), commit, row.get("licence"), classes, row.get("registry"), str(row.get("source", "")))
+    return NodePack(name, str(row["repository"]), *known)
 
 
 def _python(row: Mapping[str, Any]) -> PythonLock:
@@ -129,18 +153,23 @@ def _table_of_pack(pack: NodePack, *, named: bool = False) -> Any:
         "version": pack.version,
         "commit": pack.commit,
         "repository": pack.repo,
+        "registry": pack.registry,
         "licence": pack.licence,
         "classes": list(pack.nodes) or None,
+        "source": pack.source or None,
     }
-    return _table_of(**{name: value for name, value in known.items() if value is not None})
+    return table_of(**known)
 
 
-def _table_of(**values: Any) -> Any:
+def table_of(**values: Any) -> Any:
+    """Return a TOML table; None leaves an entry out, and long lists stand on several lines."""
     import tomlkit
 
     table = tomlkit.table()
     for name, value in values.items():
+        if value is None:
+            continue
         table[name] = value
         if isinstance(value, list):
-            table[name].multiline(sum(len(item) + 4 for item in value) > LINE)
+            table[name].multiline(sum(len(str(item)) + 4 for item in value) > LINE)
     return table
