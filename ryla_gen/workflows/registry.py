@@ -1,9 +1,11 @@
-"""Find workflows by name: the built-in ones, and those of installed plug-ins. Loads a class only when it is asked for."""
+"""Find workflows by name: built-in ones, those of installed plug-ins, locked graphs. Loads a class only when it is asked for."""
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from traceback import walk_tb
 from typing import TYPE_CHECKING
 
@@ -27,28 +29,39 @@ BUILT_IN = {
 }
 """Name of each built-in workflow → module and class."""
 
+LOCK_SUFFIX = ".lock"
+"""What the name of a lock's file ends with: a name with it is always a path."""
+LOCKS_VARIABLE = "RYLA_LOCKS"
+"""Folder with the locks that are known by name. Inside a container it is set; elsewhere they are in the home folder."""
+
 PLUGIN_GROUP = "ryla_gen.workflows"
 """Entry-point group under which other packages offer workflows."""
 
 
 def workflow_names() -> tuple[str, ...]:
-    """Return every workflow's name, plug-ins last."""
-    return (*BUILT_IN, *(name for name in _plugins() if name not in BUILT_IN))
+    """Return every workflow's name: built-in ones, plug-ins, locked graphs."""
+    plugins = [name for name in _plugins() if name not in BUILT_IN]
+    return (*BUILT_IN, *plugins, *(name for name in _lock_files() if name not in BUILT_IN and name not in plugins))
 
 
 def workflow_class(name: str) -> type[Workflow]:
-    """Return a workflow's class by its name; ``flux-dev`` and ``flux_dev`` are the same.
+    """Return a workflow's class by its name, or by the path of a lock; ``flux-dev`` and ``flux_dev`` are the same.
 
     Raises:
-        InvalidInputError: no workflow has that name.
+        InvalidInputError: no workflow has that name, or the file is no lock.
+        HashMismatchError, StorageFailedError: the lock cannot be used.
 
     """
+    if name.endswith(LOCK_SUFFIX):
+        return _locked(str(Path(name).expanduser()))
     key = name.replace("-", "_").lower()
     if key in BUILT_IN:
         module, _, attribute = BUILT_IN[key].partition(":")
         found: type[Workflow] = getattr(import_module(f"{__package__}.{module}"), attribute)
         return found
     plugin = _plugins().get(key)
+    if plugin is None and key in (locks := _lock_files()):
+        return _locked(str(locks[key]))
     if plugin is None:
         from difflib import get_close_matches
 
@@ -82,6 +95,40 @@ def plugin_behind(error: BaseException) -> str | None:
     packages = {point.module.partition(".")[0] for name, point in _plugins().items() if name not in BUILT_IN}
     names = [str(frame.f_globals.get("__name__", "")).partition(".")[0] for frame, _ in walk_tb(error.__traceback__)]
     return next((name for name in reversed(names) if name in packages), None)
+
+
+def locks_folder() -> Path:
+    """Return the folder with the locks that are known by name."""
+    from ..settings import home_folder
+
+    given = os.environ.get(LOCKS_VARIABLE)
+    return Path(given) if given else home_folder() / "locks"
+
+
+def _lock_files() -> dict[str, Path]:
+    """Return the locks that are known by name: Python's name → file."""
+    try:
+        files = sorted(locks_folder().glob(f"[a-z]*{LOCK_SUFFIX}"))
+    except (OSError, InvalidInputError):  # a machine without a home folder has none
+        return {}
+    return {file.name.removesuffix(LOCK_SUFFIX).replace("-", "_"): file for file in files}
+
+
+def _locked(path: str) -> type[Workflow]:
+    """Return the class of a lock's file: the same one as long as the file is: requests of two classes are unequal."""
+    try:
+        mark = Path(path).stat()
+    except OSError as error:
+        hint = "Make one: ryla-gen graph lock FILE.json"
+        raise InvalidInputError(f"Cannot read {path}: {error.strerror}.", hint) from None
+    return _read_locked(path, (mark.st_mtime_ns, mark.st_size, mark.st_ino))
+
+
+@cache
+def _read_locked(path: str, mark: tuple[int, ...]) -> type[Workflow]:
+    from .locked import read_workflow
+
+    return read_workflow(Path(path))
 
 
 @cache

@@ -1,0 +1,120 @@
+"""Make a workflow class of a lock, so that a graph of one's own is estimated, run and recorded like a built-in workflow."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, create_model
+
+from ..graphs.graph import Graph
+from ..locks.graph_lock import GraphLock, LockedInput, read_graph_lock
+from ..locks.model_rows import row_of
+from ..models.weights_table import Weights
+from .base import Files, Seed, Workflow
+from .facts import OutputKind, Work, graph_work
+from .fields import ImageInput, VideoInput
+
+FAMILY = "graph"
+"""Family of every locked graph: each has a Modal app of its own."""
+IMAGE_LIMIT, OTHER_LIMIT = 900.0, 3600.0
+"""Seconds a graph may run that makes pictures alone, and any other: the limits of the families with such graphs."""
+TEXT_LENGTH = 20_000
+
+
+class LockedWorkflow(Workflow):
+    """A graph of one's own, as its lock describes it."""
+
+    family: ClassVar[str] = FAMILY
+    lock: ClassVar[GraphLock]
+
+    @classmethod
+    def work(cls, inputs: Mapping[str, Any]) -> Work:
+        """Measure a request by the graph with the request's numbers in it."""
+        return graph_work(_with_values(cls.lock, {name: value for name, value in inputs.items() if not isinstance(value, dict)}))
+
+    def time_limit(self) -> float:
+        """Return the limit of the families that make the same."""
+        return IMAGE_LIMIT if all(item.kind == "image" for item in self.lock.outputs) else OTHER_LIMIT
+
+    def required_weights(self) -> tuple[Weights, ...]:
+        """Return the models of the lock that the graph loads."""
+        return tuple(row_of(item) for item in self.lock.models if item.needed)
+
+    def stored_loras(self) -> dict[str, str | None]:
+        """Return none: every file that the graph loads is in the lock."""
+        return {}
+
+    def build(self, files: Files = Files.preview()) -> Graph:  # noqa: B008 - frozen
+        """Return the graph with this request's values in it, its files saved under the request's own folder."""
+        media = self.media_fields()
+        values = {item.name: files.of(item.name) if item.name in media else getattr(self, item.name) for item in self.lock.inputs}
+        api = _with_values(self.lock, values)
+        for node in api.values():
+            if isinstance(node["inputs"].get("filename_prefix"), str):
+                node["inputs"]["filename_prefix"] = files.prefix
+        return Graph.from_api(api)
+
+
+def workflow_of(lock: GraphLock) -> type[LockedWorkflow]:
+    """Make the workflow class of a lock."""
+    fields: dict[str, Any] = {item.name: (_annotation(item), _field(item)) for item in lock.inputs}
+    name = "".join(part.capitalize() for part in lock.name.split("-"))
+    made = create_model(name, __base__=LockedWorkflow, __module__=__name__, __doc__=f"The graph {lock.name}.", **fields)
+    made.name = lock.python_name
+    made.lock = lock
+    made.output_kind = _output_kind(lock)
+    return made
+
+
+def read_workflow(path: Path) -> type[LockedWorkflow]:
+    """Make the workflow class of a lock's file.
+
+    Raises:
+        InvalidInputError, HashMismatchError, StorageFailedError: it is no lock that can be used.
+
+    """
+    return workflow_of(read_graph_lock(path))
+
+
+def _with_values(lock: GraphLock, values: Mapping[str, Any]) -> dict[str, Any]:
+    api = copy.deepcopy(dict(lock.graph))
+    for item in lock.inputs:
+        if (value := values.get(item.name)) is not None:
+            for place in item.places:
+                node, _, name = place.rpartition(".")
+                api[node]["inputs"][name] = value
+    return api
+
+
+def _annotation(item: LockedInput) -> Any:
+    plain: dict[str, Any] = {
+        "prompt": str,
+        "text": str,
+        "texts": str | None,
+        "seed": Seed,
+        "int": int,
+        "float": float,
+        "bool": bool,
+        "image": ImageInput,
+        "video": VideoInput,
+    }
+    return Literal[item.choices] if item.type == "choice" else plain[item.type]
+
+
+def _field(item: LockedInput) -> Any:
+    match item.type:
+        case "prompt":
+            return Field(min_length=1, max_length=TEXT_LENGTH, description=item.help)
+        case "text" | "texts":
+            return Field(default=item.default, max_length=TEXT_LENGTH, description=item.help)
+        case "image" | "video":
+            return Field(description=item.help)
+    return Field(default=item.default, ge=item.minimum, le=item.maximum, multiple_of=item.multiple_of, description=item.help)
+
+
+def _output_kind(lock: GraphLock) -> OutputKind | None:
+    kinds = {item.kind for item in lock.outputs}
+    return "image" if kinds == {"image"} else "video" if kinds == {"video"} else None
