@@ -263,7 +263,7 @@ def _model_row(item: LockedModel) -> dict[str, Any]:
 
 
 def _input_row(item: LockedInput) -> dict[str, Any]:
-    row = {name: value for name, value in item.to_data().items() if value not in ([], "")}
+    row = {**item.to_data(), "choices": list(item.choices) or None, "source": item.source or None}
     if isinstance(row["default"], int) and abs(row["default"]) > LARGEST:
         row["default"] = None  # the graph has it
     return row

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import InvalidInputError
 
+FOLDER = Path(__file__).parent
 GRAPH_VERSION = "0.28.2"
 """The release that graphs of one's own are read, judged and emulated for, unless told otherwise."""
 OLDEST_VERSION = "0.3.71"
@@ -32,6 +33,19 @@ def node_schemas(version: str = GRAPH_VERSION) -> dict[str, dict[str, Any]]:
 
     """
     return _read(known_version(version))
+
+
+def core_schemas(version: str = GRAPH_VERSION) -> dict[str, dict[str, Any]]:
+    """Return the node classes of ComfyUI itself, without those of packs. Shared by all callers: do not change it.
+
+    Args:
+        version: a release of ComfyUI, one of ``VERSIONS``.
+
+    Raises:
+        InvalidInputError: the package has no schemas of that release.
+
+    """
+    return _read_core(known_version(version))
 
 
 def known_version(version: str) -> str:
@@ -57,9 +71,12 @@ def release_key(version: str) -> tuple[int, ...] | None:
 
 @cache
 def _read(version: str) -> dict[str, dict[str, Any]]:
+    packs = json.loads((FOLDER / "node_schemas_packs.json").read_text(encoding="utf-8"))
+    return {**packs, **_read_core(version)}
+
+
+@cache
+def _read_core(version: str) -> dict[str, dict[str, Any]]:
     import gzip  # imported late: most commands start without schemas
 
-    folder = Path(__file__).parent
-    core = json.loads(gzip.decompress((folder / f"node_schemas_{version}.json.gz").read_bytes()))
-    packs = json.loads((folder / "node_schemas_packs.json").read_text(encoding="utf-8"))
-    return {**packs, **core}
+    return dict(json.loads(gzip.decompress((FOLDER / f"node_schemas_{version}.json.gz").read_bytes())))

@@ -1,0 +1,197 @@
+"""Lock a graph: find its ComfyUI, packs, models, packages, inputs and outputs, and say what could not be settled."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from ..comfy.schema import Schemas
+from ..errors import InvalidInputError
+from ..models.node_schemas import GRAPH_VERSION, VERSIONS, core_schemas, known_version, node_schemas
+from ..names import CLASS_OF_FAMILY
+from .base import NodePack
+from .drawn_packs import ClassHint
+from .families import FOLDER, family_lock, node_packs
+from .gpu_choice import propose_gpu
+from .graph_fields import locked_inputs, locked_outputs
+from .graph_file import GraphSource, read_source, refuse_what_no_image_has
+from .graph_lock import GraphLock, LockedModel, OpenQuestion, checked_lock_name
+from .graph_models import drawn_models, implied_files, named_files, noted_addresses
+from .image_lock import ImageLock, sha256_of
+from .model_choice import Listed, ModelHints, settle_models
+
+BUILDER = "2025.06"
+"""Modal's image builder of every lock, as of the built-in families."""
+
+
+Resolve = Callable[[ImageLock], tuple[str, tuple[OpenQuestion, ...]]]
+"""Image → text of its file of packages, and what is open about it."""
+
+
+def unresolved(image: ImageLock) -> tuple[str, tuple[OpenQuestion, ...]]:
+    """Leave the packages of an image open."""
+    names = ", ".join(pack.name for pack in image.packs)
+    text = f"The Python packages of {names} were not resolved, since that needs the network."
+    return "", (OpenQuestion("python", names, text, "ryla-gen graph lock FILE, without --offline"),)
+
+
+@dataclass(frozen=True, slots=True)
+class LockOptions:
+    """What the caller decides about a lock."""
+
+    name: str | None = None
+    """The lock's name; the file's when absent."""
+    comfyui: str | None = None
+    """Release of ComfyUI; the newest that knows the graph's classes when absent."""
+    schemas: Schemas | None = None
+    """Node schemas of a server, for classes that are not ComfyUI's own."""
+    models: Mapping[str, LockedModel] = field(default_factory=dict)
+    """File, or folder and file → what the caller says of it."""
+    packs: Mapping[str, str] = field(default_factory=dict)
+    """Node class → repository, with ``@commit`` or without."""
+    inputs: Sequence[str] = ()
+    """``NAME=NODE.INPUT`` each."""
+    gpu: str | None = None
+    listed: Listed = lambda folder, file: ()
+    listed_name: str = ""
+    resolve: Resolve = unresolved
+    """Resolves the packages of an image with packs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """A lock that was made."""
+
+    lock: GraphLock
+    requirements: str = field(repr=False)
+    """Text of the file beside it."""
+    notes: tuple[str, ...] = ()
+    """What was decided on the way, a sentence each."""
+
+
+def lock_graph(path: Path, options: LockOptions = LockOptions()) -> Locked:
+    """Lock a graph. Reads the file and this package's own tables; asks nobody.
+
+    Raises:
+        InvalidInputError: the file holds no graph, or an option does not fit.
+        WorkflowInvalidError: no image that can be built would run it.
+
+    """
+    name = checked_lock_name(options.name or name_of(path))
+    source = read_source(path)
+    release = _release(source, options)
+    known = {**node_schemas(release), **(options.schemas or {})}
+    foreign = source.unknown_classes(core_schemas(release))
+    packs, open_packs = find_packs(foreign, options, quote(str(path)))
+    given = {kind for pack in packs for kind in pack.nodes}
+    refuse_what_no_image_has(source, {kind: hint for kind, hint in foreign.items() if kind not in given}, release)
+    graph, notes = _converted(source, known, path)
+    graph, renamed = _with_forward_slashes(graph, known)
+    models, open_models = settle_models(named_files(graph, known), implied_files(graph), _hints(source, options, path))
+    image, requirements, open_python = _image(name, release, packs, options)
+    gpu, estimate = propose_gpu(models, options.gpu)
+    lock = GraphLock(
+        name=name,
+        graph=graph,
+        image=image,
+        builder=BUILDER,
+        apt=(),
+        models=models,
+        inputs=locked_inputs(graph, known, options.inputs),
+        outputs=tuple(locked_outputs(graph, known)),
+        gpu=gpu,
+        estimate=estimate,
+        open=(*open_models, *open_packs, *open_python),
+        graph_source=source.name,
+    )
+    return Locked(lock, requirements, (*notes, *renamed))
+
+
+def name_of(path: Path) -> str:
+    """Make a lock's name of a file's: ``My Portrait_v2.json`` is ``my-portrait-v2``."""
+    name = re.sub(r"[^a-z0-9]+", "-", path.stem.removesuffix(".api").lower()).strip("-")
+    return (name if name[:1].isalpha() else f"graph-{name}")[:41].rstrip("-")
+
+
+def _release(source: GraphSource, options: LockOptions) -> str:
+    """Return the newest release that knows every class of ComfyUI's own, so far as that can be told."""
+    if options.comfyui is not None:
+        return known_version(options.comfyui)
+    classes = set(source.classes())
+    every = set().union(*(core_schemas(version) for version in VERSIONS))
+    fits = (version for version in VERSIONS if classes & every <= set(core_schemas(version)))
+    return next(fits, GRAPH_VERSION)
+
+
+def _converted(source: GraphSource, known: Schemas, path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    try:
+        return source.to_api(known)
+    except InvalidInputError as error:
+        if not error.details.get("unknown"):
+            raise
+        lacking = ", ".join(map(str, error.details["unknown"]))
+        text = f"The values of {lacking} in {path.name} cannot be matched to their inputs without the node schemas of their pack."
+        hint = (
+            f"Ask a ComfyUI that has the pack: ryla-gen graph lock {quote(str(path))} --url http://127.0.0.1:8188. "
+            "Or export the graph there with Workflow > Export (API)."
+        )
+        raise InvalidInputError(text, hint, error.details) from None
+
+
+def _with_forward_slashes(graph: dict[str, Any], known: Schemas) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Write the names of files as a server on Linux lists them."""
+    wide = [item for item in named_files(graph, known) if "\\" in item.file]
+    for item in wide:
+        for node in graph.values():
+            node["inputs"].update(
+                {name: item.file.replace("\\", "/") for name, value in node["inputs"].items() if value == item.file}
+            )
+    return graph, tuple(f"{item.file} is {item.file.replace(chr(92), '/')} on Linux; the graph was changed so." for item in wide)
+
+
+def _hints(source: GraphSource, options: LockOptions, path: Path) -> ModelHints:
+    drawing = source.drawing or {}
+    return ModelHints(
+        chosen=options.models,
+        drawn=drawn_models(drawing),
+        noted=noted_addresses(drawing),
+        listed=options.listed,
+        listed_name=options.listed_name,
+        file=quote(str(path)),
+    )
+
+
+def find_packs(
+    classes: Mapping[str, ClassHint], options: LockOptions, file: str
+) -> tuple[tuple[NodePack, ...], tuple[OpenQuestion, ...]]:
+    """Find the packs of node classes that ComfyUI itself does not have."""
+    found: dict[str, NodePack] = {}
+    questions = []
+    for kind in classes:
+        pack = next((item for item in node_packs() if kind in item.nodes), None)
+        if pack is None:
+            command = f"ryla-gen graph lock {file} --pack {quote(f'{kind}=OWNER/REPOSITORY@COMMIT')}"
+            questions.append(OpenQuestion("pack", kind, "No source knows which node pack gives this class.", command))
+        else:
+            had = found.get(pack.name, replace(pack, nodes=(), source="the built-in families"))
+            found[pack.name] = replace(had, nodes=(*had.nodes, kind))
+    return tuple(found.values()), tuple(questions)
+
+
+def _image(
+    name: str, release: str, packs: tuple[NodePack, ...], options: LockOptions
+) -> tuple[ImageLock, str, tuple[OpenQuestion, ...]]:
+    """Return the image of a lock, its packages, and what is open about them."""
+    base = next((lock for lock in map(family_lock, CLASS_OF_FAMILY) if lock.release == release and not lock.packs), None)
+    if base is None:
+        text = f"No requirements of ComfyUI {release} are shipped."
+        raise InvalidInputError(text, f"Lock it for the one that is: --comfyui {GRAPH_VERSION}")
+    shipped = (FOLDER / base.python.file).read_text(encoding="utf-8")
+    comfyui = replace(base.comfyui, source="shipped with this package: the newest release that knows the graph's classes")
+    image = replace(base, comfyui=comfyui, packs=packs)
+    text, questions = (shipped, ()) if not packs else options.resolve(image)
+    return replace(image, python=replace(base.python, file=f"{name}.requirements.txt", sha256=sha256_of(text))), text, questions

@@ -1,0 +1,136 @@
+"""Settle where the files of a graph come from: what was chosen, what its drawing says, what tables say. Asks nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from shlex import quote
+
+from ..models.weights_table import Weights, all_weights
+from .graph_lock import PENDING, LockedModel, OpenQuestion, is_model_name
+from .graph_models import DrawnModel, NamedFile
+from .model_rows import hub_address, place_of
+
+NO_FOLDER = "…"
+"""Stands for a folder that nobody knows."""
+Listed = Callable[[str, str], Sequence[str]]
+"""Folder (may be empty) and file → addresses that a list of models has."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelHints:
+    """Everything that is known of models before anybody is asked."""
+
+    chosen: Mapping[str, LockedModel]
+    """File, or folder and file → what the caller says of it; its folder may be empty."""
+    drawn: Sequence[DrawnModel]
+    noted: Mapping[str, Sequence[str]]
+    """File → addresses in the drawing's notes."""
+    listed: Listed = lambda folder, file: ()
+    """Another list of models."""
+    listed_name: str = ""
+    """What that list is called."""
+    file: str = "FILE"
+    """The graph's file, for commands."""
+
+
+def settle_models(
+    named: Sequence[NamedFile], implied: Iterable[Weights], hints: ModelHints
+) -> tuple[tuple[LockedModel, ...], tuple[OpenQuestion, ...]]:
+    """Settle where every file comes from.
+
+    Args:
+        named: files that the graph's nodes name.
+        implied: files that node classes load without naming them.
+        hints: what is known.
+
+    Returns:
+        The files whose address is known, those that no running node loads last; and a question for each other file.
+
+    """
+    models: dict[str, LockedModel] = {}
+    questions: list[OpenQuestion] = []
+    for item in named:
+        found = _settle(item, hints)
+        if isinstance(found, LockedModel):
+            models.setdefault(found.label, found)
+        else:
+            questions.append(found)
+    for row in implied:
+        models.setdefault(row.label, from_row(row))
+    used = {(model.file.rpartition("/")[2], model.url) for model in models.values()}
+    for drawn in hints.drawn:
+        if (drawn.file.rpartition("/")[2], drawn.url) not in used:
+            models.setdefault(f"{drawn.folder}/{drawn.file}", replace(from_drawing(drawn), needed=False))
+    return tuple(models.values()), tuple(questions)
+
+
+def _settle(item: NamedFile, hints: ModelHints) -> LockedModel | OpenQuestion:
+    if not is_model_name(item.file):
+        text = f"{item.class_type} (node {item.node}) loads {item.file[:100]!r}, which is no file inside ComfyUI's models folder."
+        return OpenQuestion("model", item.label[:200], text, f"ryla-gen graph inputs {hints.file}")
+    base = item.file.rpartition("/")[2]
+    for key in (item.label, item.file, base):
+        if key in hints.chosen:
+            return _with_place(hints.chosen[key], item)
+    found = list(_known(item, base, hints))
+    if len({model.url for model in found}) == 1 and (item.folder or found[0].folder):
+        return _with_place(found[0], item)
+    return _question(item, [model.url for model in found], hints)
+
+
+def _known(item: NamedFile, base: str, hints: ModelHints) -> Iterator[LockedModel]:
+    """Yield what the first source says that knows the file: one answer, or several that contradict each other."""
+    drawn = [model for model in hints.drawn if model.file in (item.file, base)]
+    same = [model for model in drawn if model.folder == item.folder] or drawn
+    if same:
+        yield from (from_drawing(model) for model in same)
+        return
+    if noted := hints.noted.get(base):
+        yield from (_unread(base, item.folder, url, "a note in the drawing") for url in noted)
+        return
+    rows = [row for row in all_weights() if row.name in (item.file, base) and item.folder in (row.folder, "")]
+    if rows:
+        yield from (from_row(row) for row in rows)
+        return
+    yield from (_unread(base, item.folder, url, hints.listed_name) for url in hints.listed(item.folder, base))
+
+
+def _with_place(model: LockedModel, item: NamedFile) -> LockedModel:
+    """Put a model where its loader looks for it, under the name that the loader has."""
+    return replace(model, file=item.file, folder=item.folder or model.folder)
+
+
+def _question(item: NamedFile, urls: Sequence[str], hints: ModelHints) -> OpenQuestion:
+    command = f"ryla-gen graph lock {hints.file} --model {quote(f'{item.label}=')}{quote(urls[0]) if urls else 'https://…'}"
+    where = f"{item.class_type} (node {item.node}) loads it"
+    if len(set(urls)) > 1:
+        text = f"{where}, and there are several addresses: {', '.join(dict.fromkeys(urls))}. Which one?"
+    elif urls:
+        text = f"{where}, and its folder is not known. Write it as FOLDER/{item.file}."
+        command = f"ryla-gen graph lock {hints.file} --model {quote(f'FOLDER/{item.file}={urls[0]}')}"
+    else:
+        text = f"{where}, and no source knows its address."
+    return OpenQuestion("model", item.label, text, command)
+
+
+def from_drawing(model: DrawnModel) -> LockedModel:
+    """Return what a drawing says of a file."""
+    return replace(_unread(model.file, model.folder, model.url, model.source), sha256=model.sha256 or PENDING)
+
+
+def from_row(row: Weights) -> LockedModel:
+    """Return a file of our table."""
+    if row.repo.startswith("github:"):
+        url = f"https://github.com/{row.repo.removeprefix('github:').split()[0]}/releases/download/{row.revision}/{row.file}"
+    else:
+        url = hub_address(row.repo, row.revision, row.file)
+    revision = None if row.repo.startswith("github:") else row.revision
+    known = (revision, row.sha256 or PENDING, row.bytes, row.licence, row.gated)
+    return LockedModel(row.name, row.folder, url, *known, "the package's table of weights")
+
+
+def _unread(file: str, folder: str, url: str, source: str) -> LockedModel:
+    _, revision, _ = place_of(url)
+    pinned = revision if revision and len(revision) == 40 else None
+    return LockedModel(file, folder, url, pinned, PENDING, None, None, None, source)
