@@ -114,7 +114,10 @@ def refuse_what_no_image_has(source: GraphSource, unknown: Mapping[str, ClassHin
         versions = sorted({unknown[name].ver for name in newer} - {""}, key=_numbers)
         said = f" (it was saved with {versions[-1]})" if versions else ""
         text = f"{source.name} needs a ComfyUI newer than {release}{said}: that one has no {_some(newer)}."
-        hint = "This package has node schemas up to that release. Update it, or save the graph with an older ComfyUI: pip install -U ryla-gen"
+        hint = (
+            "This package has node schemas up to that release; a newer one may have more: pip install -U ryla-gen. "
+            f"If a node pack gives them, name it: --pack {newer[0]}=OWNER/REPOSITORY@COMMIT"
+        )
         raise WorkflowInvalidError(text, hint, {"classes": newer, "comfyui": release})
 
 

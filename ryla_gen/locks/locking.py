@@ -22,6 +22,7 @@ from .graph_file import GraphSource, read_source, refuse_what_no_image_has
 from .graph_lock import GraphLock, LockedModel, OpenQuestion, checked_lock_name
 from .graph_models import drawn_models, implied_files, named_files, noted_addresses
 from .image_lock import ImageLock, sha256_of
+from .keeping import COMFYUI, EVERYTHING, check_moves, kept_models
 from .model_choice import Listed, ModelHints, settle_models
 
 BUILDER = "2025.06"
@@ -56,6 +57,10 @@ class LockOptions:
     inputs: Sequence[str] = ()
     """``NAME=NODE.INPUT`` each."""
     gpu: str | None = None
+    before: GraphLock | None = None
+    """An earlier lock of the graph, whose pins are kept."""
+    moves: tuple[str, ...] = ()
+    """What is not kept: ``all``, ``comfyui``, ``packs``, ``python``, ``models``, or packs and files by name."""
     listed: Listed = lambda folder, file: ()
     listed_name: str = ""
     resolve: Resolve = unresolved
@@ -82,6 +87,8 @@ def lock_graph(path: Path, options: LockOptions = LockOptions()) -> Locked:
 
     """
     name = checked_lock_name(options.name or name_of(path))
+    if options.before is not None:
+        check_moves(options.moves, options.before)
     source = read_source(path)
     release = _release(source, options)
     known = {**node_schemas(release), **(options.schemas or {})}
@@ -92,6 +99,7 @@ def lock_graph(path: Path, options: LockOptions = LockOptions()) -> Locked:
     graph, notes = _converted(source, known, path)
     graph, renamed = _with_forward_slashes(graph, known)
     models, open_models = settle_models(named_files(graph, known), implied_files(graph), _hints(source, options, path))
+    models = kept_models(models, options.before, options.moves)
     image, requirements, open_python = _image(name, release, packs, options)
     gpu, estimate = propose_gpu(models, options.gpu)
     lock = GraphLock(
@@ -121,6 +129,8 @@ def _release(source: GraphSource, options: LockOptions) -> str:
     """Return the newest release that knows every class of ComfyUI's own, so far as that can be told."""
     if options.comfyui is not None:
         return known_version(options.comfyui)
+    if options.before is not None and not {EVERYTHING, COMFYUI}.intersection(options.moves):
+        return options.before.image.release
     classes = set(source.classes())
     every = set().union(*(core_schemas(version) for version in VERSIONS))
     fits = (version for version in VERSIONS if classes & every <= set(core_schemas(version)))

@@ -27,9 +27,10 @@ from ...screen import Screen, width, wrap
 from . import tools
 from .acceptance import Asked, findings_at, nodes_at
 from .checks import Finding, Nodes, Schemas, check, nodes_of
+from .lock import lock
 
 app = group(
-    "Run, check, convert, draw or change a ComfyUI graph of your own; make a workflow from it.",
+    "Run, check, convert, draw, lock or change a ComfyUI graph of your own; make a workflow from it.",
     example("ryla-gen graph validate graph_api.json"),
 )
 
@@ -42,6 +43,7 @@ Image = Annotated[list[str] | None, typer.Option("--image", metavar="NAME=FILE",
 app.command(epilog=example("ryla-gen graph convert my_graph.json -o my_graph_api.json"))(tools.convert)
 app.command(epilog=example("ryla-gen graph draw my_graph.json -o my_graph.svg"))(tools.draw)
 app.command(epilog=example("ryla-gen graph inputs my_graph_api.json"))(tools.inputs)
+app.command(epilog=example("ryla-gen graph lock portrait.json"))(lock)
 app.command("slots", hidden=True)(tools.inputs)  # its name until 0.3
 app.command(epilog=example("ryla-gen graph scaffold my-portrait my_graph_api.json"))(tools.scaffold)
 

@@ -1,0 +1,160 @@
+"""Implement ``ryla-gen graph lock``: write down everything that a graph needs to run. Must not deploy or run it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ryla_gen import media
+from ryla_gen.errors import InvalidInputError
+from ryla_gen.locks.graph_lock import SUFFIX, GraphLock, LockedModel, lock_text, read_graph_lock, requirements_beside
+from ryla_gen.locks.keeping import lock_changes
+from ryla_gen.locks.locking import Locked, LockOptions, lock_graph, name_of
+from ryla_gen.models.licences import WORDS, commercial_use
+from ryla_gen.support.counting import count_text
+from ryla_gen.support.numbers import format_bytes
+
+from ...common import ComfyUI, Json, Quiet, Url, grouped, screen_of
+from ...screen import Screen, shorten, table, width
+from . import tools
+
+HOUR = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What decides about a lock."""
+
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Name of the lock. Default: the file's.")] = None
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE.lock", help="File to write. Default: NAME.lock.")
+    ] = None
+    comfyui: ComfyUI = None
+    url: Url = None
+    schemas: tools.SchemaFile = None
+    input: Annotated[
+        list[str] | None, typer.Option("--input", metavar="NAME=NODE.INPUT", help="One more value as a field; repeatable.")
+    ] = None
+    gpu: Annotated[str | None, typer.Option("--gpu", metavar="NAME", help="GPU to run on. Default: by the size of the models.")] = (
+        None
+    )
+    update: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--update", metavar="WHAT", help="Do not keep what the lock has: all, comfyui, packs, python, models, a pack, a file."
+        ),
+    ] = None
+
+
+@grouped
+def lock(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The graph, a saved picture, or a lock.", show_default=False)],
+    options: Options,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write down everything that a graph needs: ComfyUI, node packs, Python packages, models, inputs, GPU; then deploy that."""
+    screen = screen_of(context, as_json=as_json, quiet=quiet)
+    target = _target(file, options)
+    before = read_graph_lock(target) if target.is_file() else None
+    if options.update and before is None:
+        raise InvalidInputError(f"There is no {target} to update.", f"Make it first: ryla-gen graph lock {file}")
+    known = tools.nodes_for(options.url, options.schemas, options.comfyui).schemas if options.url or options.schemas else None
+    made = lock_graph(
+        file,
+        LockOptions(
+            name=options.name or target.name.removesuffix(SUFFIX),
+            comfyui=options.comfyui,
+            schemas=known,
+            inputs=tuple(options.input or ()),
+            gpu=options.gpu,
+            before=before,
+            moves=tuple(options.update or ()),
+        ),
+    )
+    write(made, target)
+    for text in made.notes:
+        screen.note(f"note: {text}")
+    _show(screen, made.lock, target, before)
+
+
+def _target(file: Path, options: Options) -> Path:
+    """Return the file of the lock.
+
+    Raises:
+        InvalidInputError: its name is no lock's.
+
+    """
+    if options.output is not None and options.output.suffix != SUFFIX:
+        raise InvalidInputError(f"{options.output}: the name of a lock ends in {SUFFIX}.", f"-o {options.output.stem}{SUFFIX}")
+    if options.output is not None:
+        return options.output.expanduser()
+    if file.suffix == SUFFIX:
+        return file
+    return Path(f"{options.name or name_of(file)}{SUFFIX}")
+
+
+def write(made: Locked, target: Path) -> None:
+    """Write a lock and the file of packages beside it, that one first: a lock without it would be of no use."""
+    media.save_atomically(requirements_beside(target), made.requirements.encode(), overwrite=True)
+    media.save_atomically(target, lock_text(made.lock).encode(), overwrite=True)
+
+
+def _show(screen: Screen, lock: GraphLock, target: Path, before: GraphLock | None) -> None:
+    screen.note("\n".join(_lines(lock)))
+    for line in lock_changes(before, lock) if before is not None else ():
+        screen.note(f"changed: {line}")
+    for item in lock.open:
+        screen.note(f"open: {item.subject}: {item.question}\n  {item.command}")
+    if lock.open:
+        screen.note(f"{count_text(len(lock.open), 'question')} to settle before it can be deployed.")
+    else:
+        screen.note(f"Next: ryla-gen deploy {target}")
+    screen.result(data_of(lock, target), str(target))
+
+
+def _lines(lock: GraphLock) -> Iterator[str]:
+    needed = [item for item in lock.models if item.needed]
+    yield f"ComfyUI {lock.image.release}"
+    for pack in lock.image.packs:
+        yield f"pack {pack.name} {pack.commit[:12]} ({pack.source or pack.repo})"
+    if needed:
+        rows = [
+            (item.label, _size(item), shorten(item.licence or "unknown", 40), WORDS[commercial_use(item.licence)])
+            for item in needed
+        ]
+        yield table(("model", "size", "licence", "commercial use"), rows, width())
+        sizes = [item.bytes for item in needed if item.bytes is not None]
+        unknown = f", {count_text(len(needed) - len(sizes), 'size')} unknown" if len(sizes) < len(needed) else ""
+        yield f"{count_text(len(needed), 'model')}, {format_bytes(sum(sizes))} to download once{unknown}"
+    yield f"inputs: {', '.join(item.name for item in lock.inputs) or 'none'}"
+    yield f"GPU {lock.gpu.name}, ${lock.estimate.usd_per_second * HOUR:.2f} an hour while it runs. {lock.gpu.why}"
+
+
+def _size(item: LockedModel) -> str:
+    return format_bytes(item.bytes) if item.bytes is not None else "unknown"
+
+
+def data_of(lock: GraphLock, target: Path) -> dict[str, Any]:
+    """Return a lock as the contract's data."""
+    packs = [
+        {"name": pack.name, "repo": pack.repo, "commit": pack.commit, "classes": list(pack.nodes), "source": pack.source}
+        for pack in lock.image.packs
+    ]
+    return {
+        "lock": str(target),
+        "name": lock.name,
+        "comfyui": lock.image.release,
+        "models": [item.to_data() for item in lock.models],
+        "packs": packs,
+        "inputs": [item.to_data() for item in lock.inputs],
+        "outputs": [item.to_data() for item in lock.outputs],
+        "gpu": lock.gpu.name,
+        "usd_per_second": lock.estimate.usd_per_second,
+        "open": [item.to_data() for item in lock.open],
+    }

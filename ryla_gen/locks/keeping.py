@@ -1,0 +1,97 @@
+"""Keep what an earlier lock pinned, move what is named, and say what became different. Asks nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from ..errors import InvalidInputError
+from .graph_lock import PENDING, GraphLock, LockedModel
+from .model_rows import place_of
+
+EVERYTHING, MODELS, PACKS, COMFYUI, PYTHON = "all", "models", "packs", "comfyui", "python"
+PARTS = (EVERYTHING, COMFYUI, PACKS, PYTHON, MODELS)
+"""Parts of a lock that can be moved as a whole; besides them every pack by its name and every model by its file."""
+
+
+def check_moves(moves: Iterable[str], before: GraphLock) -> None:
+    """Check that a lock has everything that shall be moved.
+
+    Raises:
+        InvalidInputError: it lacks something.
+
+    """
+    known = {
+        *PARTS,
+        *(pack.name for pack in before.image.packs),
+        *(name for item in before.models for name in (item.file, item.label)),
+    }
+    for name in moves:
+        if name not in known:
+            raise InvalidInputError(f"{before.name}.lock has no {name!r} to update.", f"Name one of: {', '.join(sorted(known))}")
+
+
+def kept_models(models: Iterable[LockedModel], before: GraphLock | None, moves: Iterable[str]) -> tuple[LockedModel, ...]:
+    """Return models with the revision, hash, size and licence that an earlier lock has of the same file at the same place.
+
+    Args:
+        models: as they were found now.
+        before: the earlier lock.
+        moves: what shall not be kept: ``all``, ``models``, or files by name.
+
+    """
+    moved = set(moves)
+    known = {item.label: item for item in before.models} if before is not None and not moved & {EVERYTHING, MODELS} else {}
+    return tuple(item if moved & {item.file, item.label} else _kept(item, known.get(item.label)) for item in models)
+
+
+def _kept(item: LockedModel, before: LockedModel | None) -> LockedModel:
+    if before is None or _file_at(before) != _file_at(item):
+        return item
+    if item.sha256 not in (PENDING, before.sha256):  # the drawing, or the caller, names another file now
+        return item
+    return replace(before, needed=item.needed)
+
+
+def _file_at(item: LockedModel) -> tuple[str, str]:
+    repo, _, file = place_of(item.url)
+    return repo, file
+
+
+def kept_packs(before: GraphLock | None, moves: Iterable[str]) -> Mapping[str, str]:
+    """Return the packs that an earlier lock pinned, as ``--pack`` names them: node class → repository and commit."""
+    moved = set(moves)
+    if before is None or moved & {EVERYTHING, PACKS}:
+        return {}
+    return {kind: f"{pack.repo}@{pack.commit}" for pack in before.image.packs if pack.name not in moved for kind in pack.nodes}
+
+
+def lock_changes(before: GraphLock, after: GraphLock) -> Iterator[str]:
+    """Yield what differs between two locks, a line each."""
+    if before.image.release != after.image.release:
+        yield f"ComfyUI {before.image.release} -> {after.image.release}"
+    packs = (
+        {pack.name: pack.commit[:12] for pack in before.image.packs},
+        {pack.name: pack.commit[:12] for pack in after.image.packs},
+    )
+    yield from _changes("pack ", *packs)
+    files = [{item.label: _described(item) for item in lock.models if item.needed} for lock in (before, after)]
+    yield from _changes("model ", *files)
+    inputs = [{item.name: f"{item.type} {'/'.join(item.places)}" for item in lock.inputs} for lock in (before, after)]
+    yield from _changes("input ", *inputs)
+    if before.graph_sha256 != after.graph_sha256:
+        yield "the graph is another one"
+    if before.image.python.sha256 != after.image.python.sha256:
+        yield "Python packages changed"
+    if before.gpu.name != after.gpu.name:
+        yield f"GPU {before.gpu.name} -> {after.gpu.name}"
+
+
+def _described(item: LockedModel) -> str:
+    return item.sha256[:12] if item.sha256 != PENDING else item.url
+
+
+def _changes(word: str, old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
+    for name in sorted({*old, *new}):
+        if old.get(name) != new.get(name):
+            yield f"{word}{name} {old.get(name, 'absent')} -> {new.get(name, 'absent')}"
