@@ -10,7 +10,6 @@ from ..engine.lora_effect import LoraWatch
 from ..engine.loras import LoraResolver
 from ..errors import JobExpiredError
 from ..faces import require_face
-from ..locks.families import family_lock
 from ..models.loras.folder import FolderStore
 from ..models.loras.library import Library
 from ..models.node_schemas import GRAPH_VERSION, known_version
@@ -99,7 +98,7 @@ class EmulatorBackend(ComfyBackend):
     def _release_for(self, workflow: Workflow) -> str:
         if workflow.own_graph:
             return self._graphs
-        return self._comfyui or known_version(family_lock(workflow.family).release)
+        return self._comfyui or known_version(workflow.comfyui_release())
 
     async def _address(self) -> str:
         if self._emulator is None:

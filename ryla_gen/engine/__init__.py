@@ -182,7 +182,7 @@ class Engine:
             uploads.cancel()
         graph = with_server_names(workflow.build(await self._with_loras(files, workflow, schemas)).to_api(), schemas)
         graph = dict(schema.rename_classes(graph, schemas))
-        known = not workflow.own_graph
+        known = workflow.checks_files()
         if missing_for(workflow.name, graph, schemas, files=known) or final_faults(schema.validate(graph, schemas)):
             # Nodes or weights may have come since the schemas were read: look again once before refusing.
             schemas = await self._client.object_info(refresh=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from ..locks.families import family_lock
 from ..models.weights_table import Weights, weights_for
 from . import abilities
 from .facts import Duration, Example, OutputKind, Work, sampling_work
@@ -175,6 +176,15 @@ class Workflow(BaseModel):
                 held = held.get(key.removesuffix("]"))
             found[files.names.get(name, name)] = held if isinstance(held, bytes) and held else None
         return found
+
+    @classmethod
+    def comfyui_release(cls) -> str:
+        """Return the release of ComfyUI that its image has."""
+        return family_lock(cls.family).release
+
+    def checks_files(self) -> bool:
+        """Return whether a server must list every file that the graph names, before it is asked to run it."""
+        return not self.own_graph
 
     def time_limit(self) -> float:
         """Return the seconds the graph may run, from its start on the GPU."""

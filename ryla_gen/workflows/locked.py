@@ -35,6 +35,15 @@ class LockedWorkflow(Workflow):
         """Measure a request by the graph with the request's numbers in it."""
         return graph_work(_with_values(cls.lock, {name: value for name, value in inputs.items() if not isinstance(value, dict)}))
 
+    @classmethod
+    def comfyui_release(cls) -> str:
+        """Return the release of ComfyUI that the lock names."""
+        return cls.lock.image.release
+
+    def checks_files(self) -> bool:
+        """Return False: a server judges the names itself, and the emulator needs no more than those."""
+        return False
+
     def time_limit(self) -> float:
         """Return the limit of the families that make the same."""
         return IMAGE_LIMIT if all(item.kind == "image" for item in self.lock.outputs) else OTHER_LIMIT
