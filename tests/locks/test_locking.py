@@ -1,0 +1,237 @@
+"""What a lock says of a graph: each answer with its source, and a question where nothing is known."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ryla_gen.errors import InvalidInputError, WorkflowInvalidError
+from ryla_gen.locks.graph_lock import PENDING
+from ryla_gen.locks.graph_models import DrawnModel
+from ryla_gen.locks.locking import LockOptions, lock_graph, name_of
+from ryla_gen.locks.model_choice import from_drawing
+from tests.locks.graphs import HUB, checkpoint_graph, drawing, loader, locked, model, picture_graph, write_graph
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def save(number: int = 2) -> dict[str, object]:
+    """Draw a node that ends the graph."""
+    sockets = [{"name": "images", "type": "IMAGE", "link": None}]
+    return {"id": number, "type": "PreviewAny", "mode": 0, "inputs": sockets, "outputs": [], "widgets_values": [], "properties": {}}
+
+
+def chosen(url: str, file: str = "model.safetensors", folder: str = "checkpoints"):
+    """Return what a caller says of a file."""
+    return from_drawing(DrawnModel(file, folder, url, None, "--model"))
+
+
+def test_the_drawing_says_where_a_model_comes_from(tmp_path):
+    sha256 = "a" * 64
+    lock = locked(tmp_path, drawing(loader("m.safetensors", model("m.safetensors", hash=sha256, hash_type="SHA256")))).lock
+    (item,) = lock.models
+    assert (item.file, item.folder, item.url) == ("m.safetensors", "checkpoints", f"{HUB}/owner/repo/resolve/main/m.safetensors")
+    assert (item.sha256, item.source, item.needed) == (sha256, "the drawing", True)
+    assert lock.open == ()
+
+
+def test_a_model_stands_under_the_name_that_its_loader_has(tmp_path):
+    (item,) = locked(tmp_path, drawing(loader("xl/m.safetensors", model("m.safetensors")))).lock.models
+    assert item.label == "checkpoints/xl/m.safetensors"
+
+
+def test_names_of_windows_are_written_as_linux_lists_them(tmp_path):
+    made = locked(tmp_path, drawing(loader("xl\\m.safetensors", model("m.safetensors"))))
+    assert made.lock.models[0].file == made.lock.graph["1"]["inputs"]["ckpt_name"] == "xl/m.safetensors"
+    assert any("Linux" in note for note in made.notes)
+
+
+def test_a_file_of_a_loader_that_does_not_run_is_listed_and_not_needed(tmp_path):
+    muted = loader("b.safetensors", model("b.safetensors"), mode=2, number=2)
+    lock = locked(tmp_path, drawing(loader("a.safetensors", model("a.safetensors")), muted)).lock
+    assert [(item.file, item.needed) for item in lock.models] == [("a.safetensors", True), ("b.safetensors", False)]
+
+
+def test_a_note_in_the_drawing_counts_where_it_names_exactly_that_file(tmp_path):
+    text = f"[m.safetensors]({HUB}/a/b/blob/main/x/m.safetensors?download=true) and {HUB}/a/b/resolve/main/other.safetensors."
+    note = {"id": 9, "type": "MarkdownNote", "mode": 0, "inputs": [], "outputs": [], "widgets_values": [text], "properties": {}}
+    (item,) = locked(tmp_path, drawing(loader("m.safetensors"), note)).lock.models
+    assert item.url == f"{HUB}/a/b/resolve/main/x/m.safetensors"
+    assert item.source == "a note in the drawing"
+
+
+def test_two_addresses_are_a_question_and_never_a_guess(tmp_path):
+    both = loader("m.safetensors", model("m.safetensors", repo="a/b"), model("m.safetensors", repo="c/d"))
+    lock = locked(tmp_path, drawing(both)).lock
+    (question,) = lock.open
+    assert question.kind == "model"
+    assert "a/b" in question.question
+    assert "c/d" in question.question
+    assert "--model" in question.command
+
+
+def test_an_unknown_file_is_a_question_and_the_caller_answers_it(tmp_path):
+    (question,) = locked(tmp_path, checkpoint_graph("mine.safetensors")).lock.open
+    assert question.subject == "checkpoints/mine.safetensors"
+    assert question.command.startswith("ryla-gen graph lock ")
+    answer = chosen("https://example.com/mine.safetensors", "mine.safetensors", "")
+    lock = locked(tmp_path, checkpoint_graph("mine.safetensors"), models={"mine.safetensors": answer}).lock
+    assert lock.open == ()
+    assert [(item.label, item.url) for item in lock.models] == [
+        ("checkpoints/mine.safetensors", "https://example.com/mine.safetensors")
+    ]
+
+
+def test_our_table_knows_files_with_their_hashes(tmp_path):
+    (item,) = locked(tmp_path, checkpoint_graph("flux1-dev-fp8.safetensors")).lock.models
+    assert item.source == "the package's table of weights"
+    assert len(item.sha256) == 64
+    assert item.bytes > 10**9
+    assert item.licence
+
+
+@pytest.mark.parametrize("url", ["http://huggingface.co/a/b/resolve/main/m.safetensors", "file:///etc/passwd", "javascript:x", ""])
+def test_an_address_of_a_drawing_that_no_lock_may_hold_counts_for_nothing(tmp_path, url):
+    row = {"name": "m.safetensors", "url": url, "directory": "checkpoints"}
+    lock = locked(tmp_path, drawing(loader("m.safetensors", row))).lock
+    assert lock.models == ()
+    assert len(lock.open) == 1
+
+
+def test_a_loader_that_names_a_path_is_a_question(tmp_path):
+    lock = locked(tmp_path, checkpoint_graph("../../etc/passwd.safetensors")).lock
+    assert "no file inside" in lock.open[0].question
+
+
+def test_a_graph_without_packs_takes_the_shipped_packages(tmp_path):
+    from ryla_gen.locks.families import FOLDER, family_lock
+
+    made = locked(tmp_path, picture_graph())
+    assert made.requirements == (FOLDER / family_lock("flux").python.file).read_text(encoding="utf-8")
+    assert made.lock.image.comfyui.commit == family_lock("flux").comfyui.commit
+
+
+def test_fields_have_what_the_schemas_say(tmp_path):
+    lock = locked(tmp_path, checkpoint_graph("flux1-dev-fp8.safetensors")).lock
+    fields = {item.name: item for item in lock.inputs}
+    assert fields["prompt"].places == ("2.text",)
+    assert fields["negative_prompt"].default == "blurry"
+    assert (fields["steps"].default, fields["steps"].minimum) == (4, 1)
+    assert fields["width"].multiple_of == 8 or fields["width"].multiple_of == 16
+    assert fields["seed"].places == ("5.seed",)
+
+
+def test_more_fields_by_hand(tmp_path):
+    options = {"inputs": ("sampler=5.sampler_name", "noise=5.denoise")}
+    fields = {item.name: item for item in locked(tmp_path, checkpoint_graph("flux1-dev-fp8.safetensors"), **options).lock.inputs}
+    assert "euler" in fields["sampler"].choices
+    assert (fields["noise"].type, fields["noise"].maximum) == ("float", 1.0)
+    assert "denoise" not in fields, "a value has one field"
+
+
+@pytest.mark.parametrize("text", ["x", "x=", "=5.seed", "x=9.seed", "x=5.model", "X y=5.seed"])
+def test_fields_by_hand_that_do_not_fit(tmp_path, text):
+    with pytest.raises(InvalidInputError, match="--input"):
+        locked(tmp_path, checkpoint_graph(), inputs=(text,))
+
+
+def test_a_newer_comfyui_is_named(tmp_path):
+    node = {"id": 1, "type": "NodeOfTomorrow", "mode": 0, "inputs": [], "outputs": [], "widgets_values": []}
+    for properties, page in (({"cnr_id": "comfy-core", "ver": "0.40.0"}, "1.20.0"), ({}, "1.60.0")):
+        with pytest.raises(WorkflowInvalidError, match=r"newer than 0\.28\.2.*NodeOfTomorrow"):
+            locked(tmp_path, drawing({**node, "properties": properties}, page=page))
+
+
+def test_services_of_others_are_refused(tmp_path):
+    with pytest.raises(WorkflowInvalidError, match="GeminiImageNode: paid services"):
+        locked(tmp_path, {"1": {"class_type": "GeminiImageNode", "inputs": {}}})
+
+
+def test_an_unknown_class_is_a_question(tmp_path):
+    graph = {**picture_graph(), "3": {"class_type": "StrangeNode", "inputs": {"images": ["1", 0]}}}
+    (question,) = locked(tmp_path, graph).lock.open
+    assert (question.kind, question.subject) == ("pack", "StrangeNode")
+    assert "--pack StrangeNode=" in question.command
+
+
+def test_a_release_can_be_chosen(tmp_path):
+    with pytest.raises(InvalidInputError, match="No node schemas"):
+        locked(tmp_path, picture_graph(), comfyui="0.1.0")
+    assert locked(tmp_path, picture_graph(), comfyui="v0.28.2").lock.image.release == "0.28.2"
+
+
+def test_the_gpu_follows_the_largest_file(tmp_path):
+    from dataclasses import replace
+
+    from ryla_gen.locks.gpu_choice import propose_gpu
+
+    item = replace(chosen(f"{HUB}/a/b/resolve/main/m.safetensors"), bytes=2**30)
+    assert propose_gpu([item])[0].name == "L40S"
+    assert propose_gpu([replace(item, bytes=60 * 2**30)])[0].name == "A100-80GB"
+    assert propose_gpu([replace(item, bytes=100 * 2**30)])[0].name == "H200"
+    assert propose_gpu([replace(item, bytes=100 * 2**30, needed=False)])[0].name == "L40S"
+    gpu, price = propose_gpu([item], "h100:2")
+    assert (gpu.name, price.usd_per_second) == ("H100:2", pytest.approx(2 * 0.001097))
+    with pytest.raises(InvalidInputError, match="Modal has no GPU"):
+        propose_gpu([item], "RTX4090")
+
+
+def test_what_was_pinned_stays_until_it_is_named(tmp_path):
+    from dataclasses import replace
+
+    graph = drawing(loader("m.safetensors", model("m.safetensors")))
+    first = locked(tmp_path, graph).lock
+    pinned = replace(
+        first.models[0], revision=COMMIT, sha256="b" * 64, bytes=7, url=f"{HUB}/owner/repo/resolve/{COMMIT}/m.safetensors"
+    )
+    before = replace(first, models=(pinned,))
+    assert locked(tmp_path, graph, before=before).lock.models == (pinned,)
+    for moves in (("models",), ("m.safetensors",), ("all",), ("checkpoints/m.safetensors",)):
+        assert locked(tmp_path, graph, before=before, moves=moves).lock.models[0].sha256 == PENDING
+    other = drawing(loader("m.safetensors", model("m.safetensors", repo="other/repo")))
+    assert locked(tmp_path, other, before=before).lock.models[0].sha256 == PENDING, "another address is another file"
+    with pytest.raises(InvalidInputError, match="has no 'nonsense' to update"):
+        locked(tmp_path, graph, before=before, moves=("nonsense",))
+
+
+def test_a_saved_picture_brings_its_graph_and_its_drawing(tmp_path):
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    info.add_text("prompt", json.dumps(checkpoint_graph("m.safetensors")))
+    info.add_text("workflow", json.dumps(drawing(loader("m.safetensors", model("m.safetensors")))))
+    path = tmp_path / "My Portrait_v2.png"
+    Image.new("RGB", (8, 8)).save(path, pnginfo=info)
+    lock = lock_graph(path).lock
+    assert lock.name == "my-portrait-v2"
+    assert [item.source for item in lock.models] == ["the drawing"]
+    assert "prompt" in {item.name for item in lock.inputs}
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("portrait.json", "portrait"), ("3D Thing.json", "graph-3d-thing"), ("ä.json", "graph"), ("x" * 60 + ".json", "x" * 41)],
+)
+def test_names_of_files(tmp_path, file, name):
+    assert name_of(tmp_path / file) == name
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"nodes": []}', '{"nodes": [3]}'])
+def test_files_without_a_graph(tmp_path, text):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(InvalidInputError):
+        lock_graph(path)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(InvalidInputError, match="No such file"):
+        lock_graph(tmp_path / "absent.json", LockOptions())
+
+
+def test_nothing_is_written(tmp_path):
+    path = write_graph(tmp_path, picture_graph())
+    lock_graph(path)
+    assert list(tmp_path.iterdir()) == [path]
