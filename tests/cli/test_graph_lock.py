@@ -1,0 +1,140 @@
+"""A graph locked from the command line, and then taken by every command like a built-in workflow."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ryla_gen
+from ryla_gen.locks.graph_lock import read_graph_lock
+from tests.locks.graphs import checkpoint_graph, drawing, loader, model, picture_graph, write_graph
+
+from .shell import envelope, here, picture, ryla
+
+Capsys = pytest.CaptureFixture[str]
+SMALL = ["--width", "256", "--height", "256", "--steps", "1"]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return an empty folder that is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def data_of(capsys: Capsys, *line: str) -> dict[str, Any]:
+    assert here(*line, "--json") == 0
+    found: dict[str, Any] = envelope(capsys.readouterr().out)["data"]
+    return found
+
+
+@pytest.fixture
+def lock(place: Path, capsys: Capsys) -> Path:
+    """Lock a whole graph, and return its file."""
+    write_graph(place, checkpoint_graph("flux1-dev-fp8.safetensors"))
+    assert here("graph", "lock", "portrait.json") == 0
+    capsys.readouterr()
+    return place / "portrait.lock"
+
+
+def test_a_lock_and_its_packages_are_written_beside_the_caller(lock: Path) -> None:
+    assert (lock.parent / "portrait.requirements.txt").is_file()
+    assert read_graph_lock(lock).name == "portrait"
+
+
+def test_what_it_tells_programs(place: Path, capsys: Capsys) -> None:
+    write_graph(place, drawing(loader("m.safetensors", model("m.safetensors"))))
+    data = data_of(capsys, "graph", "lock", "portrait.json", "--name", "mine")
+    assert (data["lock"], data["comfyui"], data["open"], data["packs"]) == ("mine.lock", "0.28.2", [], [])
+    (item,) = data["models"]
+    wanted = {"file", "folder", "url", "sha256", "bytes", "licence", "source"}
+    assert wanted <= set(item)
+    assert item["sha256"] == "pending"
+
+
+def test_what_is_open_is_told_with_its_command_and_the_lock_is_written_all_the_same(place: Path, capsys: Capsys) -> None:
+    write_graph(place, checkpoint_graph("mine.safetensors"))
+    assert here("graph", "lock", "portrait.json") == 0
+    said = capsys.readouterr().err
+    assert "open: checkpoints/mine.safetensors" in said
+    assert "ryla-gen graph lock portrait.json --model" in said
+    assert "1 question to settle" in said
+    assert len(read_graph_lock(place / "portrait.lock").open) == 1
+
+
+def test_a_second_lock_keeps_what_the_first_pinned_and_says_what_changed(lock: Path, capsys: Capsys) -> None:
+    before = lock.read_text()
+    assert here("graph", "lock", "portrait.json") == 0
+    assert lock.read_text() == before
+    assert "changed" not in capsys.readouterr().err
+    graph = checkpoint_graph("flux1-schnell-fp8.safetensors")
+    write_graph(lock.parent, graph)
+    assert here("graph", "lock", "portrait.json") == 0
+    said = capsys.readouterr().err
+    assert "changed: model checkpoints/flux1-dev-fp8.safetensors" in said
+    assert "changed: the graph is another one" in said
+
+
+def test_an_update_of_what_is_not_there(lock: Path, capsys: Capsys) -> None:
+    assert here("graph", "lock", "portrait.json", "--update", "models") == 0
+    assert here("graph", "lock", "portrait.json", "--update", "nonsense") == 2
+    assert "has no 'nonsense' to update" in capsys.readouterr().err
+    assert here("graph", "lock", "portrait.json", "--name", "other", "--update", "all") == 2
+    assert "There is no other.lock to update" in capsys.readouterr().err
+
+
+def test_a_lock_runs_by_its_path_and_by_its_name(lock: Path, capsys: Capsys) -> None:
+    assert here("run", "portrait.lock", "a fox", *SMALL, "--seed", "3", "-o", "a.png") == 0
+    assert picture(Path("a.png")).size == (256, 256)
+    home = ryla_gen.settings.home_folder() / "locks"
+    home.mkdir(parents=True)
+    for file in (lock, lock.with_name("portrait.requirements.txt")):
+        shutil.move(file, home / file.name)
+    assert here("run", "portrait", "a fox", *SMALL, "--seed", "3", "-o", "b.png") == 0
+    assert picture(Path("a.png")).tobytes() == picture(Path("b.png")).tobytes()
+    assert ryla_gen.load("b.png").prompt == "a fox"  # type: ignore[attr-defined]
+    assert here("rerun", "b.png", "-o", "c.png") == 0
+    assert picture(Path("c.png")).tobytes() == picture(Path("b.png")).tobytes()
+    Path("rows.jsonl").write_text(json.dumps({"workflow": "portrait", "prompt": "x", "width": 256, "height": 256, "steps": 1}))
+    assert here("batch", "rows.jsonl", "-o", "out") == 0
+    capsys.readouterr()
+    assert {row["workflow"] for row in data_of(capsys, "jobs", "list")["items"]} == {"portrait"}
+    assert data_of(capsys, "estimate", "portrait", "a fox")["workflow"] == "portrait"
+    assert "portrait" in {row["name"] for row in data_of(capsys, "workflows", "list")["items"]}
+    assert data_of(capsys, "workflows", "show", "portrait")["fields"]
+
+
+def test_its_fields_are_options_with_their_ranges(lock: Path, capsys: Capsys) -> None:
+    assert here("run", "portrait.lock", "a fox", "--width", "100") != 0
+    said = capsys.readouterr().err
+    assert "width" in said
+    assert "Nearest valid" in said
+    done = ryla("run", "portrait.lock", "--help", folder=lock.parent)
+    assert b"--negative-prompt" in done.stdout
+
+
+@pytest.mark.parametrize("file", ["absent.lock", "folder.lock", "broken.lock"])
+def test_files_that_are_no_locks(place: Path, capsys: Capsys, file: str) -> None:
+    (place / "folder.lock").mkdir()
+    (place / "broken.lock").write_text("lock = 1\n[graph")
+    assert here("run", file, "a fox") != 0
+    said = capsys.readouterr().err
+    assert file in said
+    assert "Traceback" not in said
+
+
+def test_a_broken_lock_in_the_home_folder_does_not_break_other_commands(place: Path, capsys: Capsys) -> None:
+    home = ryla_gen.settings.home_folder() / "locks"
+    home.mkdir(parents=True)
+    (home / "broken.lock").write_text("lock = 1\n[graph")
+    write_graph(place, picture_graph())
+    assert here("graph", "run", "portrait.json", "-o", "a.png") == 0
+    for line in (("workflows", "list"), ("jobs", "list"), ("run", "flux", "a fox", *SMALL, "-o", "b.png")):
+        assert here(*line) == 0, line
+    capsys.readouterr()
+    assert here("run", "broken", "a fox") != 0
+    assert "broken.lock" in capsys.readouterr().err
