@@ -34,7 +34,7 @@ class FoundField:
 
     name: str
     kind: str
-    """prompt, text, texts (several, each with a default of its own), seed, int, float, image or video."""
+    """prompt, text, texts (several, each with a default of its own), seed, int, float, image, video; bool or choice of locks."""
     places: tuple[Place, ...]
     """What it sets, in the order of the graph."""
     default: Any
@@ -43,6 +43,7 @@ class FoundField:
     minimum: float | None = None
     maximum: float | None = None
     grid: int | None = None
+    choices: tuple[str, ...] = ()
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -284,6 +284,16 @@ def read_graph_lock(path: Path) -> GraphLock:
     return lock
 
 
+def read_requirements(path: Path) -> str:
+    """Return the text of the file with the packages of a lock's file.
+
+    Raises:
+        StorageFailedError: it cannot be read.
+
+    """
+    return _read_text(requirements_beside(path))
+
+
 def parse_lock(text: str, name: str) -> GraphLock:
     """Read the lock of a graph from its text.
 

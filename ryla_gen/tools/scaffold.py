@@ -20,10 +20,11 @@ from typing import Any
 from .. import media
 from ..errors import InvalidInputError, OutputExistsError, StorageFailedError
 from ..graphs.fields import FoundField, fields_of_graph
+from ..locks.graph_lock import GraphLock, LockedInput, lock_text
 from ..version import __version__
 from ..workflows.custom import CustomWorkflow
 from ..workflows.registry import BUILT_IN
-from .scaffold_templates import CLASS, PYPROJECT, README, TEST
+from .scaffold_templates import CLASS, LOCKED, PYPROJECT, README, TEST
 
 NAME = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
 LONGEST_NAME = 50
@@ -94,6 +95,67 @@ def write_package(
     return Made(target, tuple(target / file for file in texts), class_name, fields)
 
 
+def write_locked_package(lock: GraphLock, requirements: str, folder: Path | None = None, *, force: bool = False) -> Made:
+    """Write the package of a lock.
+
+    Args:
+        lock: the lock; the workflow has its name.
+        requirements: the text of the file beside it.
+        folder: the folder to make; one of the lock's name in the current folder when absent.
+        force: whether files that are there may be replaced.
+
+    Raises:
+        InvalidInputError: the name is taken by a module.
+        OutputExistsError: the folder is there, and holds something.
+        StorageFailedError: it cannot be written; nothing half-written stays.
+
+    """
+    module = checked_name(lock.name)
+    fields = tuple(_field_of(item) for item in lock.inputs)
+    target = (Path(lock.name) if folder is None else folder).expanduser()
+    class_name = "".join(part.capitalize() for part in module.split("_"))
+    texts = _locked_texts(module, class_name, lock, fields)
+    texts |= {f"{module}/{lock.name}.lock": lock_text(lock), f"{module}/{lock.image.python.file}": requirements}
+    _write(target, texts, force=force)
+    return Made(target, tuple(target / file for file in texts), class_name, fields)
+
+
+def _field_of(item: LockedInput) -> FoundField:
+    places = tuple((place.rpartition(".")[0], place.rpartition(".")[2]) for place in item.places)
+    bounds = (item.minimum, item.maximum, item.multiple_of)
+    words = " ".join(re.sub(r"[^A-Za-z0-9 _.,:()/-]+", " ", item.help).split())  # a lock may come from a stranger
+    return FoundField(item.name, item.type, places, item.default, words, *bounds, item.choices)
+
+
+def _locked_texts(module: str, class_name: str, lock: GraphLock, fields: tuple[FoundField, ...]) -> dict[str, str]:
+    kinds = {_annotation(field) for field in fields}
+    media_inputs = sorted(kinds & {"ImageInput", "VideoInput"})
+    words = {"MODULE": module, "DASHED": lock.name, "CLASS": class_name, "VERSION": __version__, "LOCK": f"{lock.name}.lock"}
+    words |= _class_words(lock.graph, fields) | _test_words(lock.graph, fields) | {"RUN": _command(lock.name, fields)}
+    words |= {
+        "LITERAL": ", Literal" if any(kind.startswith("Literal[") for kind in kinds) else "",
+        "SEED": "from ryla_gen.workflows.base import Seed\n" if "Seed" in kinds else "",
+        "MEDIA": f"from ryla_gen.workflows.fields import {', '.join(media_inputs)}\n" if media_inputs else "",
+    }
+    return {
+        "pyproject.toml": _fill(PYPROJECT, words),
+        "README.md": _fill(README, words).replace("`graph.json` the graph", f"`{lock.name}.lock` the graph and all that it needs"),
+        f"{module}/__init__.py": _fill(LOCKED, words),
+        f"{module}/py.typed": "",
+        f"tests/test_{module}.py": _fill(TEST, words),
+    }
+
+
+def _annotation(field: FoundField) -> str:
+    """Write the type of a field."""
+    if field.kind != "choice":
+        return field.annotation
+    line = f"Literal[{', '.join(map(literal, field.choices))}]"
+    if len(f"    {field.name}: {line} = Field(default={literal(str(field.default))})") <= WIDEST:
+        return line
+    return "Literal[\n" + "".join(f"        {literal(item)},\n" for item in field.choices) + "    ]"
+
+
 def _texts(module: str, class_name: str, graph: Mapping[str, Any], fields: tuple[FoundField, ...]) -> dict[str, str]:
     """Fill the templates: file name to content."""
     words = {"MODULE": module, "DASHED": module.replace("_", "-"), "CLASS": class_name, "VERSION": __version__}
@@ -114,7 +176,7 @@ def _fill(template: str, words: Mapping[str, str]) -> str:
 
 
 def _class_words(graph: Mapping[str, Any], fields: tuple[FoundField, ...]) -> dict[str, str]:
-    kinds = {field.annotation for field in fields}
+    kinds = {_annotation(field) for field in fields}
     inputs = sorted(kinds & {"ImageInput", "VideoInput"})
     outputs = [
         (node_id, "filename_prefix") for node_id, node in graph.items() if isinstance(node["inputs"].get("filename_prefix"), str)
@@ -124,7 +186,7 @@ def _class_words(graph: Mapping[str, Any], fields: tuple[FoundField, ...]) -> di
         "BASES": ", ".join(["Files", *(["Seed"] if "Seed" in kinds else [])]),
         "MEDIA": f"from ryla_gen.workflows.fields import {', '.join(inputs)}\n" if inputs else "",
         "FIELD": "from pydantic import Field\n" if any(_default(field) for field in fields) else "",
-        "FIELDS": "".join(f'\n    {field.name}: {field.annotation}{_default(field)}\n    """{field.doc}"""' for field in fields),
+        "FIELDS": "".join(f'\n    {field.name}: {_annotation(field)}{_default(field)}\n    """{field.doc}"""' for field in fields),
         "PLACES": "{\n" + "".join(places) + "}" if places else "{}",
         "OUTPUTS": _assignment(OUTPUTS, _pairs(tuple(outputs), 0) if outputs else ("()", "()")),
     }
@@ -154,7 +216,7 @@ def _default(field: FoundField) -> str:
     if not arguments:
         return ""
     line = f" = Field({', '.join(arguments)})"
-    if len(f"    {field.name}: {field.annotation}{line}") <= WIDEST:
+    if len(f"    {field.name}: {_annotation(field)}{line}".rpartition("\n")[2]) <= WIDEST:
         return line
     return " = Field(\n" + "".join(f"        {argument},\n" for argument in arguments) + "    )"
 
@@ -171,6 +233,10 @@ def _arguments(field: FoundField) -> list[str]:
             return ["default=None"]
         case "image" | "video":
             return []
+        case "choice":
+            return [f"default={literal(field.default)}"]
+        case "bool":
+            return [f"default={field.default!r}"]
     limits = {"ge": field.minimum, "le": field.maximum, "multiple_of": field.grid}
     return [f"default={field.default!r}", *(f"{name}={limit!r}" for name, limit in limits.items() if limit is not None)]
 
@@ -195,6 +261,10 @@ def _sample(field: FoundField) -> str:
         return 'b""'
     if field.kind == "seed":
         return "12345"
+    if field.kind == "choice":
+        return literal(field.choices[-1])
+    if field.kind == "bool":
+        return repr(not field.default)
     low = field.minimum if field.minimum is not None else field.default
     if field.grid and low % field.grid:
         low = field.default

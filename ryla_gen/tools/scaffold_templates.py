@@ -45,6 +45,25 @@ def _text() -> str:
     return Path(__file__).with_name("graph.json").read_text(encoding="utf-8")
 '''
 
+LOCKED = '''"""The workflow @@DASHED@@, made of the lock of a ComfyUI graph. Its fields stand here; @@LOCK@@ holds the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar@@LITERAL@@
+
+@@FIELD@@from ryla_gen.locks.graph_lock import GraphLock, read_graph_lock
+@@SEED@@@@MEDIA@@from ryla_gen.workflows.locked import LockedWorkflow
+
+
+class @@CLASS@@(LockedWorkflow):
+    """The graph @@DASHED@@ of ComfyUI."""
+
+    name: ClassVar[str] = "@@MODULE@@"
+    lock: ClassVar[GraphLock] = read_graph_lock(Path(__file__).with_name("@@LOCK@@"))
+@@FIELDS@@
+'''
+
 TEST = '''"""What @@DASHED@@ promises: its fields reach the graph, and this package offers it."""
 
 from __future__ import annotations

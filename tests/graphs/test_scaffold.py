@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import pytest
 from ryla_gen import FluxDev, FluxInstantID, Wan2
 from ryla_gen.errors import InvalidInputError, OutputExistsError
 from ryla_gen.graphs.fields import fields_of_graph
-from ryla_gen.tools.scaffold import checked_name, literal, write_package
+from ryla_gen.tools.scaffold import checked_name, literal, write_locked_package, write_package
+from tests.locks.graphs import checkpoint_graph, locked
 
 from .sheets import Sheet
 
@@ -62,6 +64,7 @@ def test_the_written_class_builds_the_graph_it_was_made_of(workflow: str, tmp_pa
     script = """
 import json
 from my_own import MyOwn
+from dataclasses import replace
 from pathlib import Path
 given = {name: "THE PROMPT" if name == "prompt" else b"" for name, info in MyOwn.model_fields.items() if info.is_required()}
 print(json.dumps(MyOwn(**given).build().to_api()))
@@ -174,3 +177,37 @@ def test_a_graph_without_any_field_makes_a_class_too(tmp_path: Path) -> None:
     made = write_package("plain-colour", graph, tmp_path / "p")
     assert made.fields == ()
     assert python(made.folder, "-c", "from plain_colour import PlainColour; PlainColour().build()").returncode == 0
+
+
+LOCK_OPTIONS = {"inputs": ("sampler=5.sampler_name", "crop=5.denoise")}
+
+
+@pytest.mark.timeout(200)
+def test_a_lock_becomes_a_package_that_brings_all_that_the_graph_needs(tmp_path: Path) -> None:
+    made = locked(tmp_path, checkpoint_graph("flux1-dev-fp8.safetensors"), **LOCK_OPTIONS)
+    package = write_locked_package(made.lock, made.requirements, tmp_path / "p")
+    info = package.folder / "portrait-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: portrait\nVersion: 0.1.0\n")
+    (info / "entry_points.txt").write_text("[ryla_gen.workflows]\nportrait = portrait:Portrait\n")
+    assert python(package.folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests").returncode == 0
+    for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy", "--strict", "portrait"]):
+        done = python(package.folder, "-m", *command)
+        assert done.returncode == 0, done.stdout + done.stderr
+    script = """
+from portrait import Portrait
+request = Portrait(prompt="a fox", sampler="heun", seed=7)
+graph = request.build().to_api()
+assert graph["5"]["inputs"]["sampler_name"] == "heun" and graph["5"]["inputs"]["seed"] == 7, graph["5"]
+assert [row.name for row in request.required_weights()] == ["flux1-dev-fp8.safetensors"]
+assert request.lock.app == "ryla-portrait"
+"""
+    assert python(package.folder, "-c", script).returncode == 0
+
+
+def test_words_of_a_strangers_lock_end_no_docstring(tmp_path: Path) -> None:
+    made = locked(tmp_path, checkpoint_graph("flux1-dev-fp8.safetensors"))
+    evil = replace(made.lock.inputs[0], help='x """\n    import os  # \\')
+    package = write_locked_package(replace(made.lock, inputs=(evil, *made.lock.inputs[1:])), made.requirements, tmp_path / "p")
+    code = (package.folder / "portrait" / "__init__.py").read_text()
+    assert not [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Import)]

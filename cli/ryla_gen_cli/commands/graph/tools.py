@@ -15,10 +15,11 @@ from ryla_gen.errors import InvalidInputError
 from ryla_gen.graphs.graph_file import read_json
 from ryla_gen.graphs.inputs import GraphInput, inputs_of
 from ryla_gen.graphs.reading import read
+from ryla_gen.locks.graph_lock import SUFFIX, read_graph_lock, read_requirements
 from ryla_gen.models.node_schemas import GRAPH_VERSION
 from ryla_gen.settings import Settings
 from ryla_gen.support.counting import count_text
-from ryla_gen.tools.scaffold import write_package
+from ryla_gen.tools.scaffold import write_locked_package, write_package
 from ryla_gen.workflows.preview import api_of
 
 from ...common import ComfyUI, Json, Overwrite, Url, screen_of
@@ -165,20 +166,30 @@ def inputs(context: typer.Context, source: Source, url: Url = None, schemas: Sch
 
 def scaffold(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new workflow, such as my-portrait.", show_default=False)],
-    source: Annotated[str, typer.Argument(metavar="FILE", help="The graph, in either format.", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of the new workflow, such as my-portrait; or a lock.", show_default=False)
+    ],
+    source: Annotated[
+        str | None, typer.Argument(metavar="[FILE]", help="The graph, in either format; a lock has one.", show_default=False)
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder to create. Default: NAME.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
     url: Url = None,
     schemas: SchemaFile = None,
     as_json: Json = False,
 ) -> None:
-    """Write a Python package with a typed workflow class made of a graph, and its test."""
+    """Write a Python package with a typed workflow class made of a graph or of its lock, and its test."""
     screen = screen_of(context, as_json=as_json)
-    known = nodes_for(url, schemas).schemas
-    item = read(source)
-    graph = graphs.convert(item.data, known).graph if item.kind == "ui" else item.data
-    made = write_package(name, graph, output, schemas=known, force=force)
+    if name.endswith(SUFFIX):
+        lock = read_graph_lock(Path(name))
+        made = write_locked_package(lock, read_requirements(Path(name)), output, force=force)
+    elif source is None:
+        raise InvalidInputError("Which graph?", f"Name its file: ryla-gen graph scaffold {name} FILE.json. Or a lock: NAME.lock")
+    else:
+        known = nodes_for(url, schemas).schemas
+        item = read(source)
+        graph = graphs.convert(item.data, known).graph if item.kind == "ui" else item.data
+        made = write_package(name, graph, output, schemas=known, force=force)
     fields = [
         {"name": field.name, "inputs": list(field.keys), "slots": list(field.keys), "type": field.annotation}
         for field in made.fields
