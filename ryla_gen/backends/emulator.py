@@ -98,7 +98,7 @@ class EmulatorBackend(ComfyBackend):
     def _release_for(self, workflow: Workflow) -> str:
         if workflow.own_graph:
             return self._graphs
-        return self._comfyui or known_version(workflow.comfyui_release())
+        return self._comfyui or known_version(workflow.image_lock().release)
 
     async def _address(self) -> str:
         if self._emulator is None:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import PydanticCustomError
 
 from ..locks.families import family_lock
+from ..locks.image_lock import ImageLock
 from ..models.weights_table import Weights, weights_for
 from . import abilities
 from .facts import Duration, Example, OutputKind, Work, sampling_work
@@ -178,9 +179,9 @@ class Workflow(BaseModel):
         return found
 
     @classmethod
-    def comfyui_release(cls) -> str:
-        """Return the release of ComfyUI that its image has."""
-        return family_lock(cls.family).release
+    def image_lock(cls) -> ImageLock:
+        """Return what its image is made of."""
+        return family_lock(cls.family)
 
     def checks_files(self) -> bool:
         """Return whether a server must list every file that the graph names, before it is asked to run it."""

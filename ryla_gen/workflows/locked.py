@@ -11,6 +11,7 @@ from pydantic import Field, create_model
 
 from ..graphs.graph import Graph
 from ..locks.graph_lock import GraphLock, LockedInput, read_graph_lock
+from ..locks.image_lock import ImageLock
 from ..locks.model_rows import row_of
 from ..models.weights_table import Weights
 from .base import Files, Seed, Workflow
@@ -36,9 +37,9 @@ class LockedWorkflow(Workflow):
         return graph_work(_with_values(cls.lock, {name: value for name, value in inputs.items() if not isinstance(value, dict)}))
 
     @classmethod
-    def comfyui_release(cls) -> str:
-        """Return the release of ComfyUI that the lock names."""
-        return cls.lock.image.release
+    def image_lock(cls) -> ImageLock:
+        """Return what the lock says of its image."""
+        return cls.lock.image
 
     def checks_files(self) -> bool:
         """Return False: a server judges the names itself, and the emulator needs no more than those."""

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import ryla_gen
+from ryla_gen.emulator.server import Emulator
+from ryla_gen.locks import NodePack
 from ryla_gen.locks.graph_lock import read_graph_lock
-from tests.locks.graphs import checkpoint_graph, drawing, loader, model, picture_graph, write_graph
+from ryla_gen.locks.graph_models import DrawnModel
+from ryla_gen.locks.model_choice import from_drawing
+from tests.locks.graphs import (
+    checkpoint_graph,
+    drawing,
+    loader,
+    locked,
+    model,
+    picture_graph,
+    write_graph,
+    write_lock_files,
+)
 
 from .shell import envelope, here, picture, ryla
 
@@ -138,3 +153,49 @@ def test_a_broken_lock_in_the_home_folder_does_not_break_other_commands(place: P
     capsys.readouterr()
     assert here("run", "broken", "a fox") != 0
     assert "broken.lock" in capsys.readouterr().err
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """Run a server that has the files of the table of weights, and no others."""
+    with Emulator() as emulator:
+        yield emulator.url
+
+
+def test_a_server_that_has_everything(lock: Path, server: str, capsys: Capsys) -> None:
+    data = data_of(capsys, "graph", "check", "portrait.lock", "--url", server)
+    assert data["ok"]
+    assert data["comfyui"] == {"server": "0.28.2", "lock": "0.28.2"}
+
+
+def test_a_server_that_lacks_a_model_and_a_pack(place: Path, server: str, capsys: Capsys) -> None:
+    made = locked(place, {**checkpoint_graph("mine.safetensors"), "9": {"class_type": "StrangeNode", "inputs": {"x": ["6", 0]}}})
+    pack = NodePack("Strange", "https://github.com/o/strange", None, "a" * 40, None, ("StrangeNode",))
+    item = from_drawing(
+        DrawnModel("mine.safetensors", "checkpoints", "https://huggingface.co/o/r/resolve/main/mine.safetensors", None, "x")
+    )
+    image = replace(made.lock.image, packs=(pack,))
+    write_lock_files(place, replace(made, lock=replace(made.lock, image=image, models=(item,), open=())))
+    assert here("graph", "check", "portrait.lock", "--url", server) == 1
+    said = capsys.readouterr().err
+    assert "missing: Strange at aaaaaaaaaaaa from https://github.com/o/strange, for StrangeNode" in said
+    assert "missing: models/checkpoints/mine.safetensors" in said
+    assert "1 node class and 1 model" in said
+    assert "ryla-gen local install --lock portrait.lock" in said
+
+
+def test_a_check_without_a_server(lock: Path, capsys: Capsys) -> None:
+    assert here("graph", "check", "portrait.lock") != 0
+    assert "--url http://127.0.0.1:8188" in capsys.readouterr().err
+
+
+def test_whose_code_a_lock_brings_is_said_before_it_is_installed(place: Path, capsys: Capsys) -> None:
+    made = locked(place, picture_graph())
+    pack = NodePack("Strange", "https://github.com/o/strange", None, "a" * 40, None, ("EmptyImage",))
+    write_lock_files(place, replace(made, lock=replace(made.lock, image=replace(made.lock.image, packs=(pack,)))))
+    assert here("local", "install", "--lock", "portrait.lock", "--cpu", "--folder", str(place / "comfy")) != 0  # nobody says yes
+    said = capsys.readouterr().err
+    assert "the code of Strange from https://github.com/o/strange at aaaaaaaaaaaa will run on this machine" in said
+    assert not (place / "comfy").exists()
+    assert here("local", "install") != 0
+    assert "--lock FILE.lock" in capsys.readouterr().err

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
 from ryla_gen.errors import InvalidInputError
+from ryla_gen.locks.graph_lock import GraphLock, read_graph_lock
 from ryla_gen.settings import home_folder
 from ryla_gen.support.counting import count_text
 from ryla_gen.support.numbers import format_bytes
@@ -37,9 +40,14 @@ Cpu = Annotated[bool | None, typer.Option("--cpu/--gpu", help="Device to compute
 @app.command(epilog=example("ryla-gen local install flux-dev --folder /data/comfyui"))
 def install(
     context: typer.Context,
-    workflows: Annotated[list[str], typer.Argument(metavar="WORKFLOW...", help="Workflows that must work.", show_default=False)],
+    workflows: Annotated[
+        list[str] | None, typer.Argument(metavar="[WORKFLOW...]", help="Workflows that must work.", show_default=False)
+    ] = None,
     folder: Where = None,
     cpu: Cpu = None,
+    lock: Annotated[
+        list[Path] | None, typer.Option("--lock", metavar="FILE.lock", help="Lock of a graph that must work; repeatable.")
+    ] = None,
     every: Annotated[bool, typer.Option("--all-options", help="Include the weights for all options of the workflows.")] = False,
     weights: Annotated[bool, typer.Option("--weights/--no-weights", help="Download the weights too.")] = True,
     yes: Yes = False,
@@ -51,11 +59,16 @@ def install(
     from ryla_gen.tools.local.install import plan
 
     screen = screen_of(context, as_json=as_json, quiet=quiet)
-    names = tuple(dict.fromkeys(workflow_class(name).name for name in workflows))
+    locks = [read_graph_lock(path) for path in lock or ()]
+    names = (*dict.fromkeys(workflow_class(name).name for name in workflows or ()), *map(str, lock or ()))
+    if not names:
+        raise InvalidInputError("What must work?", "Name a workflow: ryla-gen local install flux-dev. Or a lock: --lock FILE.lock")
+    for text in _foreign(locks):
+        screen.note(text)
     made = plan(_folder(folder), names, _device(cpu), every=every, weights=weights)
     for text in made.warnings:
         screen.note(f"warning: {text}")
-    if made.bytes or made.unknown_sizes:
+    if made.bytes or made.unknown_sizes or locks:
         confirm(screen, _question(made), yes=yes)
     screen.working = True
     carry_out(made, told=lambda step: _tell(screen, step))
@@ -106,6 +119,15 @@ def status(context: typer.Context, folder: Where = None, as_json: Json = False) 
     local = Local(place)
     found = asyncio.run(local.status())
     screen.result(found.to_data(), _page(found, local.tail, place.option))
+
+
+def _foreign(locks: list[GraphLock]) -> Iterator[str]:
+    """Say whose code and files a lock brings onto this machine."""
+    for lock in locks:
+        for pack in lock.image.packs:
+            yield f"{lock.name}: the code of {pack.name} from {pack.repo} at {pack.commit[:12]} will run on this machine."
+        for host in sorted({urlsplit(item.url).hostname or "" for item in lock.models if item.needed}):
+            yield f"{lock.name}: models come from {host}."
 
 
 def _page(found: ServerStatus, tail: str, option: str) -> str:

@@ -29,6 +29,8 @@ CPU_TORCH = ("--index-url", "https://download.pytorch.org/whl/cpu")
 """On Linux the usual packages of PyTorch include 4 GB of CUDA; these do not (https://pytorch.org/get-started/locally)."""
 ON_CPU = {"onnxruntime-gpu": "onnxruntime"}
 """Packages whose build for a GPU is another one; both must not be installed at once."""
+WHERE_THERE = 'list=$1; shift; test ! -f "$list" || exec "$@" -r "$list"'
+"""Runs a command with a list of requirements, where there is one."""
 SOFTWARE_BYTES: dict[Device, int] = {"nvidia": 9_000_000_000, "apple": 3_000_000_000, "cpu": 3_000_000_000}
 """Room that ComfyUI, PyTorch and the packs take: measured 6.2 GB with CUDA and 2.0 GB without, and what pip unpacks meanwhile."""
 
@@ -47,10 +49,10 @@ class Pins:
     def of(cls, workflows: Sequence[str]) -> Pins:
         """Collect what these workflows need, with any of their options; of several releases of ComfyUI the oldest."""
         nodes = nodes_of(workflows)
-        families = {workflow_class(name).family for name in workflows} or {"custom"}
-        lock = min(map(family_lock, sorted(families)), key=lambda item: release_key(item.release) or ())
-        packs = tuple(pack for pack in node_packs() if nodes.intersection(pack.nodes))
-        return cls(lock.comfyui, packs, lock.python.requirements)
+        locks = [workflow_class(name).image_lock() for name in sorted(workflows)] or [family_lock("custom")]
+        lock = min(locks, key=lambda item: release_key(item.release) or ())
+        packs = {pack.name: pack for pack in (*node_packs(), *(pack for item in locks for pack in item.packs))}
+        return cls(lock.comfyui, tuple(pack for pack in packs.values() if nodes.intersection(pack.nodes)), lock.python.requirements)
 
 
 def nodes_of(workflows: Iterable[str]) -> frozenset[str]:
@@ -96,6 +98,10 @@ def steps(folder: Folder, pins: Pins, on: Device, nodes: frozenset[str]) -> list
     )
     for pack in pins.packs:
         found += _pack(folder, pack)
+        if pack.name not in PACK_REQUIREMENTS:  # one of a lock: its own list, beside the same PyTorch
+            listed_by = folder.comfyui / "custom_nodes" / pack.name / "requirements.txt"
+            words = ("sh", "-c", WHERE_THERE, "sh", str(listed_by), *pip, *pins.torch)
+            found.append(Step(f"requirements of {pack.name} at {pack.commit[:12]}", words, produces=folder.python))
     found.append(Step("check of the Python packages", (python, "-m", "pip", "check")))
     return [*found, _boot(folder, pins, on, nodes)]
 

@@ -27,6 +27,7 @@ from ...screen import Screen, width, wrap
 from . import tools
 from .acceptance import Asked, findings_at, nodes_at
 from .checks import Finding, Nodes, Schemas, check, nodes_of
+from .lock import check as check_lock
 from .lock import lock
 
 app = group(
@@ -44,6 +45,7 @@ app.command(epilog=example("ryla-gen graph convert my_graph.json -o my_graph_api
 app.command(epilog=example("ryla-gen graph draw my_graph.json -o my_graph.svg"))(tools.draw)
 app.command(epilog=example("ryla-gen graph inputs my_graph_api.json"))(tools.inputs)
 app.command(epilog=example("ryla-gen graph lock portrait.json"))(lock)
+app.command("check", epilog=example("ryla-gen graph check portrait.lock --url http://127.0.0.1:8188"))(check_lock)
 app.command("slots", hidden=True)(tools.inputs)  # its name until 0.3
 app.command(epilog=example("ryla-gen graph scaffold my-portrait my_graph_api.json"))(tools.scaffold)
 

@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
 
 from ryla_gen import media
-from ryla_gen.errors import InvalidInputError
+from ryla_gen.errors import BackendNotConfiguredError, InvalidInputError, ModelNotFoundError
 from ryla_gen.locks.graph_lock import SUFFIX, GraphLock, LockedModel, lock_text, read_graph_lock, requirements_beside
 from ryla_gen.locks.keeping import lock_changes
 from ryla_gen.locks.locking import Locked, LockOptions, lock_graph, name_of
+from ryla_gen.locks.server_check import ServerLacks, server_lacks
 from ryla_gen.models.licences import WORDS, commercial_use
+from ryla_gen.settings import Settings
 from ryla_gen.support.counting import count_text
 from ryla_gen.support.numbers import format_bytes
 
 from ...common import ComfyUI, Json, Quiet, Url, grouped, screen_of
 from ...screen import Screen, shorten, table, width
 from . import tools
+from .checks import nodes_of
 
 HOUR = 3600
 
@@ -158,3 +162,49 @@ def data_of(lock: GraphLock, target: Path) -> dict[str, Any]:
         "usd_per_second": lock.estimate.usd_per_second,
         "open": [item.to_data() for item in lock.open],
     }
+
+
+def check(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE.lock", help="The lock.", show_default=False)],
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a ComfyUI server of your own lacks for a lock: node packs, models. Exits with 1 when something is missing."""
+    screen = screen_of(context, as_json=as_json)
+    lock = read_graph_lock(file)
+    settings = Settings.load(comfyui_url=url)
+    if settings.comfyui_url is None:
+        hint = f"Name it: ryla-gen graph check {quote(str(file))} --url http://127.0.0.1:8188"
+        raise BackendNotConfiguredError("No server is configured.", hint)
+    nodes = nodes_of(settings.comfyui_url)
+    lacks = server_lacks(lock, nodes.schemas, nodes.release)
+    if lacks.other_release:
+        screen.note(f"note: the server runs ComfyUI {lacks.release}, and the lock is for {lacks.wanted}.")
+    if not lacks:
+        screen.result(lacks.to_data(), f"The server has everything that {file} needs.")
+        return
+    for line in _missing(lacks):
+        screen.note(line)
+    text = f"The server lacks {_counted(lacks)} of {file}."
+    name = quote(str(file))
+    hint = f"On the server's own machine: ryla-gen local install --lock {name}. Or take a GPU of Modal: ryla-gen deploy {name}"
+    screen.fail(ModelNotFoundError(text, hint, lacks.to_data()), lacks.to_data())
+    raise typer.Exit(1)
+
+
+def _counted(lacks: ServerLacks) -> str:
+    said = [count_text(len(lacks.classes), "node class", "node classes")] if lacks.classes else []
+    said += [count_text(len(lacks.models), "model")] if lacks.models else []
+    return " and ".join(said)
+
+
+def _missing(lacks: ServerLacks) -> Iterator[str]:
+    of_packs = {kind for pack in lacks.packs for kind in pack.nodes}
+    for pack in lacks.packs:
+        missing = [kind for kind in pack.nodes if kind in lacks.classes]
+        yield f"missing: {pack.name} at {pack.commit[:12]} from {pack.repo}, for {', '.join(missing)}"
+    if rest := [kind for kind in lacks.classes if kind not in of_packs]:
+        yield f"missing: {', '.join(rest)}, which ComfyUI {lacks.wanted} has"
+    for item in lacks.models:
+        yield f"missing: models/{item.label} ({_size(item)}) from {item.url}"
