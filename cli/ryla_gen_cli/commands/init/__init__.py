@@ -18,11 +18,11 @@ from ryla_gen.settings.base import find_key
 from ryla_gen.settings.reading import read_config
 from ryla_gen.support.loop_thread import LoopThread
 
-from ..common import Json, Url, example, screen_of, setting_warnings, single
-from ..prompts import Yes, confirm
-from ..screen import Screen, width, wrap
-from .doctor import _line as check_line
-from .doctor.checks import Check, run_checks
+from ...common import Json, Url, example, screen_of, setting_warnings, single
+from ...prompts import Yes, confirm
+from ...screen import Screen, width, wrap
+from ..doctor import _line as check_line
+from ..doctor.checks import Check, run_checks
 
 app = single()
 
@@ -222,10 +222,10 @@ def _make_picture(screen: Screen, plan: InitPlan, name: str) -> str | None:
     from ryla_gen.client import Client
     from ryla_gen.workflows.registry import workflow_class
 
-    from ..generate import note_result, save_outputs
-    from ..progress import following
-    from ..run_options import RunOptions
-    from ..terminal_images import show_images
+    from ...generate import note_result, save_outputs
+    from ...progress import following
+    from ...run_options import RunOptions
+    from ...terminal_images import show_images
 
     screen.say(f'Making "{PROMPT}" with {name.replace("_", "-")} …')
     workflow = workflow_class(name).from_plain({"prompt": PROMPT, "seed": 7})
