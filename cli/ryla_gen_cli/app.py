@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 COMMANDS = {
-    "init": ("init", "Set up: choose where to run, check it, make a first picture."),
+    "init": ("init", "Set up: choose where to run, go there step by step, make a first picture."),
     "run": ("run", "Run a workflow and save its files."),
     "submit": ("submit", "Submit a workflow and print its job id at once."),
     "batch": ("batch", "Run a list of workflows; run it again to finish what is missing."),
@@ -210,10 +210,10 @@ def _run(arguments: Sequence[str]) -> int:
 def _interruption(screen: Screen, arguments: Sequence[str]) -> JobCanceledError:
     """Build the error for what an interrupt ended: the work, or only the waiting for it."""
     if screen.working:
-        return JobCanceledError("Stopped by you; the work was canceled.", RERUN_HINT)
+        return JobCanceledError("Stopped by you; the work was canceled.", screen.resume or RERUN_HINT)
     if screen.command in WAITING:
         return JobCanceledError("Stopped waiting; the job continues.", _watch_hint(arguments))
-    return JobCanceledError("Stopped.", RERUN_HINT)
+    return JobCanceledError("Stopped.", screen.resume or RERUN_HINT)
 
 
 def _watch_hint(arguments: Sequence[str]) -> str:
@@ -234,7 +234,7 @@ def _report(screen: Screen, error: Exception) -> int:
     if isinstance(error, typer.Abort):
         if isinstance(error.__context__, EOFError):
             screen.end_line()
-        screen.fail(JobCanceledError("Stopped.", RERUN_HINT))
+        screen.fail(JobCanceledError("Stopped.", screen.resume or RERUN_HINT))
         return FAILED
     if isinstance(error, OSError) and (isinstance(error, BrokenPipeError) or not screen.writable()):
         return FAILED

@@ -47,6 +47,8 @@ class Screen:
         """Address that was given with this command: commands that we name for later need it again."""
         self.working = False
         """Whether a job is under way, which an interrupt then cancels."""
+        self.resume = ""
+        """What to do after an interrupt, where that is more than to run the command again."""
         self._closed: set[int] = set()
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):

@@ -15,7 +15,7 @@ import modal.exception
 from .. import contract
 from ..errors import BackendUnreachableError, InvalidInputError, NotDeployedError, PlainData, error_from_data
 from ..events import CONTRACT
-from ..names import CLASS_OF_FAMILY, EVENTS_QUEUE, HUGGINGFACE_SECRET
+from ..names import CLASS_OF_FAMILY, EVENTS_QUEUE, HUGGINGFACE_SECRET, MODELS_VOLUME
 from ..settings import Settings
 from .deployed_tags import versions_in
 from .modal_errors import AMBIGUOUS, from_modal_error
@@ -64,16 +64,26 @@ async def missing_classes(settings: Settings) -> list[str]:
     # A deploy of some families alone says in the app's tags which; one by an older version says nothing, and had all.
     families = [family for family in CLASS_OF_FAMILY if family in standing] or CLASS_OF_FAMILY
     wanted = [*(CLASS_OF_FAMILY[family] for family in families), WEIGHTS_CLASS]
-    missing = []
-    for name in wanted:
-        try:
-            await _find_class(settings, name)
-        except NotDeployedError:
-            missing.append(name)
+    missing = await absent_classes(settings, wanted)
     if len(missing) == len(wanted):
         where = f" in the environment {settings.modal_environment}" if settings.modal_environment else ""
         raise NotDeployedError(f"The app {settings.modal_app} is not deployed{where}.", f"Deploy it: {_deploy(settings)}")
     return missing
+
+
+async def absent_classes(settings: Settings, names: Sequence[str]) -> list[str]:
+    """Return those of the classes that the app does not have: all of them, where there is no such app.
+
+    Raises:
+        BackendError: Modal cannot be asked.
+    """
+    absent = []
+    for name in names:
+        try:
+            await _find_class(settings, name)
+        except NotDeployedError:
+            absent.append(name)
+    return absent
 
 
 async def deployed_versions(settings: Settings) -> dict[str, str]:
@@ -92,6 +102,23 @@ async def deployed_versions(settings: Settings) -> dict[str, str]:
 
     tags = await _ask(read, f"Asking for the tags of the app {settings.modal_app}", settings)
     return versions_in(tags)
+
+
+async def volume_files(settings: Settings) -> dict[str, int]:
+    """Return every file on the volume of models with its bytes, by its path there. Starts no container, so it costs nothing.
+
+    Raises:
+        BackendError: Modal cannot be asked.
+    """
+    volume = modal.Volume.from_name(MODELS_VOLUME, environment_name=settings.modal_environment)
+
+    async def listed() -> dict[str, int]:
+        return {entry.path.strip("/"): entry.size for entry in await volume.listdir.aio("/", recursive=True)}
+
+    try:
+        return await _ask(listed, f"Listing the volume {MODELS_VOLUME}", settings)
+    except NotDeployedError:  # the first deploy makes the volume
+        return {}
 
 
 async def scale(settings: Settings, family: str, containers: int) -> None:

@@ -208,8 +208,8 @@ class Custom(Served):
 @app.cls(
     image=built(image.weights_image),
     volumes=WEIGHTS_MOUNTS,
-    cpu=4.0,
-    memory=4096,
+    cpu=config.WEIGHTS_CPU,
+    memory=config.WEIGHTS_MEMORY,
     timeout=config.LONGEST_TIMEOUT,
     startup_timeout=config.STARTUP,
 )

@@ -24,6 +24,8 @@ SHORT_INPUTS, LONG_INPUTS = 5, 2
 downloads of the others overlap with it. Behind a long one, a second request waits for long enough."""
 WEIGHTS_INPUTS = 5
 """Requests the container of the weights holds. No target: two containers would download the same file twice."""
+WEIGHTS_CPU, WEIGHTS_MEMORY = 4.0, 4096
+"""Physical cores and MiB of that container."""
 LONGEST_TIMEOUT = 86_400
 """Seconds a Modal function may run at most."""
 STARTUP = 300

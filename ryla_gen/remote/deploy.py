@@ -10,9 +10,10 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .. import telemetry
@@ -129,30 +130,50 @@ def deploy(plan: DeployChanges, on_line: Callable[[str], None]) -> Deployment:
         NotDeployedError: it failed; ``details["output"]`` ends with the reason.
     """
     began, settings = time.monotonic(), plan.settings()
-    command = [sys.executable, "-m", "modal", "deploy", "-m", MODULE]
-    command += ["--env", settings.modal_environment] if settings.modal_environment else []
-    environment = {**os.environ, **plan.variables(), "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "NO_COLOR": "1"}
-    kept: deque[str] = deque(maxlen=KEPT_LINES)
-    url = None
-    with subprocess.Popen(command, stdout=-1, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment) as process:  # noqa: S603 - our own words
-        try:
-            assert process.stdout is not None
-            for raw in process.stdout:
-                line = raw.decode("utf-8", "replace").rstrip()
-                kept.append(line)
-                url = found[0] if (found := re.search(r"https://modal\.com/apps/\S+", line)) else url
-                on_line(line)
-            code = process.wait()
-        except BaseException:
-            _end(process)
-            raise
+    arguments = ["deploy", "-m", MODULE]
+    arguments += ["--env", settings.modal_environment] if settings.modal_environment else []
+    code, output = run_modal(arguments, plan.variables(), on_line)
     if code:
-        raise _failure("\n".join(kept))
-    done = Deployment(settings.modal_app, settings.modal_environment, time.monotonic() - began, url)
+        raise _failure(output)
+    url = re.findall(r"https://modal\.com/apps/\S+", output)
+    done = Deployment(settings.modal_app, settings.modal_environment, time.monotonic() - began, url[-1] if url else None)
     if telemetry.has_listeners(settings):
         deployed = telemetry.AppDeployed(backend="modal", app=done.app, models=_models(settings), seconds=done.seconds)
         telemetry.emit(deployed, settings)
     return done
+
+
+def run_modal(
+    arguments: Sequence[str], variables: Mapping[str, str], on_line: Callable[[str], None], limit: float | None = None
+) -> tuple[int, str]:
+    """Run Modal's own command to its end, and return its exit code and the last lines of its output.
+
+    Args:
+        arguments: what to run, without the command's name.
+        variables: environment variables, over those of this process.
+        on_line: called with each line of its output.
+        limit: seconds after which it is stopped.
+
+    """
+    command = [sys.executable, "-m", "modal", *arguments]
+    environment = {**os.environ, **variables, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "NO_COLOR": "1"}
+    kept: deque[str] = deque(maxlen=KEPT_LINES)
+    with subprocess.Popen(command, stdout=-1, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment) as process:  # noqa: S603 - our own words
+        timer = threading.Timer(limit, process.terminate) if limit is not None else None
+        try:
+            if timer is not None:
+                timer.start()
+            assert process.stdout is not None
+            for raw in process.stdout:
+                kept.append(raw.decode("utf-8", "replace").rstrip())
+                on_line(kept[-1])
+            return process.wait(), "\n".join(kept)
+        except BaseException:
+            _end(process)
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
 
 
 def _models(settings: Settings) -> tuple[str, ...] | None:
@@ -176,10 +197,15 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.kill()
 
 
+def last_words(output: str) -> str:
+    """Return the last line of Modal's output that says something, without the frame around it."""
+    return next((line.strip(" │╰╯─") for line in reversed(output.splitlines()) if line.strip(" │╰╯─╭╮")), "it gave no reason.")
+
+
 def _failure(output: str) -> RylaGenError:
     """Translate Modal's output into an error; its exit code says nothing more than that it failed."""
     words, details = output.lower(), {"output": output}
-    last = next((line.strip(" │╰╯─") for line in reversed(output.splitlines()) if line.strip(" │╰╯─╭╮")), "it gave no reason.")
+    last = last_words(output)
     if "token" in words and any(sign in words for sign in ("missing", "authenticate", "invalid", "not valid", "unauthenticated")):
         return NotAuthorizedError(f"Modal refused the deploy: {last}", TOKEN_HINT, details)
     if any(sign in words for sign in ("could not connect", "connection refused", "deadline exceeded", "connecterror")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import time
@@ -19,11 +20,12 @@ from tests.modal_loopback.state import App, World, found
 class Sessions:
     """Tokens, the workspace behind them, and its environments."""
 
-    def __init__(self, world: World, workspace: str, environments: tuple[str, ...], token_id: str) -> None:
+    def __init__(self, world: World, workspace: str, environments: tuple[str, ...], token: tuple[str, str]) -> None:
         self._world = world
         self._workspace = workspace
         self._environments = environments
-        self._token_id = token_id
+        self._token = token
+        self._token_flows: dict[str, str] = {}
 
     async def ClientHello(self, request: Empty, caller: Caller) -> pb.ClientHelloResponse:
         return pb.ClientHelloResponse(image_builder_version=self._world.knobs.image_builder)
@@ -36,7 +38,25 @@ class Sessions:
         return pb.WorkspaceNameLookupResponse(workspace_name=self._workspace, username=self._workspace)
 
     async def TokenInfoGet(self, request: pb.TokenInfoGetRequest, caller: Caller) -> pb.TokenInfoGetResponse:
-        return pb.TokenInfoGetResponse(token_id=self._token_id, workspace_id="ac-1", workspace_name=self._workspace)
+        return pb.TokenInfoGetResponse(token_id=self._token[0], workspace_id="ac-1", workspace_name=self._workspace)
+
+    async def TokenFlowCreate(self, request: pb.TokenFlowCreateRequest, caller: Caller) -> pb.TokenFlowCreateResponse:
+        flow = self._world.new_id("tf")
+        self._token_flows[flow] = f"secret of {flow}"
+        address = f"https://modal.invalid/token-flow/{flow}"
+        return pb.TokenFlowCreateResponse(token_flow_id=flow, web_url=address, code="abcd", wait_secret=self._token_flows[flow])
+
+    async def TokenFlowWait(self, request: pb.TokenFlowWaitRequest, caller: Caller) -> pb.TokenFlowWaitResponse:
+        """Answer once the person agreed in the browser, or that the time is up: the client then asks again."""
+        if self._token_flows.get(request.token_flow_id) != request.wait_secret:
+            raise GRPCError(Status.NOT_FOUND, f"Token flow '{request.token_flow_id}' not found")
+        deadline = time.monotonic() + request.timeout
+        while not self._world.knobs.confirm_token:
+            if time.monotonic() > deadline:
+                return pb.TokenFlowWaitResponse(timeout=True)
+            await asyncio.sleep(0.02)
+        token_id, secret = self._token
+        return pb.TokenFlowWaitResponse(token_id=token_id, token_secret=secret, workspace_username=self._workspace)
 
     async def EnvironmentGetOrCreate(
         self, request: pb.EnvironmentGetOrCreateRequest, caller: Caller

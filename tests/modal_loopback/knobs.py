@@ -23,6 +23,8 @@ class Knobs:
 
     refuse_token: bool = False
     """Every client is told that its token is not valid. Containers have none and go on."""
+    confirm_token: bool = True
+    """The person in the browser agrees to a new token at once; else ``modal token new`` waits."""
     refuse: dict[str, Status] = field(default_factory=dict)
     """Calls answered with this status and not done, for as long as they stand here."""
     delay: dict[str, float] = field(default_factory=dict)

@@ -77,7 +77,7 @@ class Loopback:
         self._containers = containers = Containers(world, self._processes, max_containers, scaledown, heartbeat)
         stored_secrets = Secrets(world, secrets or {})
         self._processes.secrets = stored_secrets.of
-        sessions = Sessions(world, workspace, tuple(environments), token[0])
+        sessions = Sessions(world, workspace, tuple(environments), token)
         functions = Functions(world, containers.scale)
         nouns = [sessions, Apps(world, containers), functions, Images(world, self._blobs), Calls(world, containers), containers]
         self._router = Router(world, token, [*nouns, self._blobs, self._volumes, stored_secrets, Queues(world), Dicts(world)])

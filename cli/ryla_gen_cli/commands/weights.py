@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
     from ryla_gen.models.downloads import SyncProgress
+    from ryla_gen.remote.admin import Action
 
 app = group("List, download and check the model files that workflows need.", example("ryla-gen weights sync flux flux-dev"))
 
@@ -80,7 +81,13 @@ def list_(
 
         states = {item.row.label: item.state for item in downloads.status(needed, local.expanduser())}
     elif deployed:
-        report = _request(screen, "status", [name for name in names if not workflow_class(name).own_graph], every, environment)
+        report = run_on_modal(
+            screen,
+            "status",
+            [name for name in names if not workflow_class(name).own_graph],
+            every=every,
+            environment=environment,
+        )
         states = {item["file"]: item["state"] for item in report["files"]}
     items = [_item(row, users, states) for row, users in needed.items()]
     screen.result({"items": items, "licences": plain(needed), **_sums(items)}, _weights_table(items, summary(needed)))
@@ -103,7 +110,7 @@ def sync(
     needed = rows_of(names, every=every)
     notice(screen, needed, home_folder(), again=licences)
     if local is None:
-        report = _request(screen, "sync", list(names), every, environment)
+        report = run_on_modal(screen, "sync", list(names), every=every, environment=environment)
     else:
         from ryla_gen.models import downloads
 
@@ -129,7 +136,7 @@ def verify(
     names = _names(workflows)
     needed = rows_of(names, every=every)
     if local is None:
-        report = _request(screen, "verify", list(names), every, environment)
+        report = run_on_modal(screen, "verify", list(names), every=every, environment=environment)
     else:
         from ryla_gen.models import downloads
 
@@ -193,7 +200,13 @@ def _weights_table(items: list[dict[str, Any]], licences: str) -> str:
     return "\n".join([table(titles, rows, room), "", *said])
 
 
-def _request(screen: Screen, action: Any, names: list[str], every: bool, environment: str | None) -> dict[str, Any]:
+def run_on_modal(screen: Screen, action: Action, names: list[str], *, every: bool, environment: str | None) -> dict[str, Any]:
+    """Let the deployed app do something with the files on its volume, show the progress, and return its report.
+
+    Raises:
+        RylaGenError: the app cannot be asked, or says that it failed.
+
+    """
     from ryla_gen.remote import admin  # Modal's client, which listing and local files do not need
     from ryla_gen.support.loop_thread import LoopThread
 

@@ -39,11 +39,13 @@ class Check:
     message: str
     hint: str = ""
     """What to do."""
+    code: str = ""
+    """Code of the error behind a failure, where there is one."""
 
 
 def failed(name: str, error: RylaGenError) -> Check:
     """Return a check that ended with an error."""
-    return Check(name, "failed", error.message, error.hint)
+    return Check(name, "failed", error.message, error.hint, error.code)
 
 
 async def run_checks(settings: Settings, workflows: Sequence[str], *, generate: bool) -> AsyncIterator[Check]:

@@ -1,18 +1,20 @@
 """Implement ``ryla-gen init``: choose a backend, check it, write the configuration in one step, make a first picture.
 
-Asks on a terminal; elsewhere the options must say everything. ``doctor.checks`` has the checks, ``settings`` does the writing.
+Asks on a terminal; elsewhere the options must say everything. ``doctor.checks`` has the checks, ``settings`` does the writing,
+``modal_steps`` what a new account on Modal needs.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from ryla_gen.errors import BackendNotConfiguredError, InvalidInputError, RylaGenError, ServerUnhealthyError
+from ryla_gen.errors import ERRORS, BackendNotConfiguredError, InvalidInputError, RylaGenError, ServerUnhealthyError
 from ryla_gen.settings import Settings, set_values
 from ryla_gen.settings.base import find_key
 from ryla_gen.settings.reading import read_config
@@ -23,6 +25,8 @@ from ...prompts import Yes, confirm
 from ...screen import Screen, width, wrap
 from ..doctor import _line as check_line
 from ..doctor.checks import Check, run_checks
+from .guide import Consent, StepResult, walk
+from .picture import FIRST, PROMPT, make_picture
 
 app = single()
 
@@ -42,9 +46,10 @@ NEEDED = {
 }
 """Backend → the one setting without which it cannot be found, the question, and the usual answer."""
 PAID = ("modal", "runpod")
-PROMPT = "a lighthouse at dusk, red roof"
-FIRST = ("flux", "flux_dev")
-"""Workflows that may make the first picture: the quickest that the backend has the weights for."""
+RESUME = "ryla-gen init --backend modal"
+"""The command that goes on with the steps on Modal, from wherever they are."""
+STEPS = ("token", "deploy", "weights", "picture")
+"""Names of the steps on Modal, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,12 @@ class InitPlan:
             if _text(self.before.get(key)) != _text(find_key(key).from_text(text, ""))
         }
 
+    def settings(self) -> Settings:
+        """Return the settings under this plan, whatever the environment says."""
+        return Settings.load(
+            **{find_key(key).argument: find_key(key).from_text(text, "command line") for key, text in self.values.items()}
+        )
+
     @property
     def replaced(self) -> list[str]:
         """Settings that have another value now."""
@@ -78,34 +89,100 @@ def init(
     backend: Annotated[Backend | None, typer.Option("--backend", help="Where to run. Asked for if not given.")] = None,
     url: Url = None,
     endpoint: Annotated[str | None, typer.Option("--endpoint", metavar="ID", help="RunPod's serverless endpoint.")] = None,
-    check: Annotated[bool, typer.Option("--check/--no-check", help="Check that it works before saving.")] = True,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Check that it works before saving. On Modal: go through the steps.")
+    ] = True,
     picture: Annotated[
         bool | None, typer.Option("--picture/--no-picture", help="Make a first picture. Default: if something changed.")
+    ] = None,
+    skip: Annotated[
+        list[str] | None,
+        typer.Option("--skip", metavar="STEP", help=f"Step on Modal that shall not run: {', '.join(STEPS)}; repeatable."),
     ] = None,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Set up: choose where to run, check it, save it, and make a first picture. Run it again to change a choice."""
+    """Set up: choose where to run, check it, save it, and make a first picture. Run it again to change a choice.
+
+    On Modal it goes through four steps: a token, the deploy of one family, its weights, a picture. Each one says what it takes
+    and costs, and runs only if you agree, here or with --yes. Run it again to go on with what is not done yet.
+    """
     screen = screen_of(context, as_json=as_json)
     asking = not (as_json or yes) and sys.stdin.isatty() and sys.stderr.isatty()
     settings = Settings.load()
     before = read_config(settings.config_path)
     _show_what_is_there(screen, settings, before)
     plan = _make_plan(screen, settings, before, _choice_of_options(backend, url, endpoint), asking=asking)
-    checks = _run_checks(screen, plan) if check else []
+    left_out = _steps_left_out(plan, skip or [], picture=picture)
+    checks = _run_checks(screen, plan) if check and plan.backend != "modal" else []
+    path = _save(screen, plan, settings, yes=yes)
+    changes = [{"key": key, "before": before.get(key), "after": text} for key, text in plan.changes.items()]
+    data = {"backend": plan.backend, "path": str(path), "changes": changes, "checks": [asdict(item) for item in checks]}
+    if check and plan.backend == "modal":
+        _go_through_steps(screen, plan, Consent(yes, asking, left_out), data, again=bool(picture))
+        return
+    wanted = picture if picture is not None else bool(plan.changes) or not before
+    made = _picture(screen, plan, checks, yes=yes, asking=asking) if wanted else None
+    screen.result({**data, "picture": made})
+    screen.note(f'Next: ryla-gen run flux "{PROMPT}" -o lighthouse.png   ryla-gen workflows list   ryla-gen --install-completion')
+
+
+def _save(screen: Screen, plan: InitPlan, settings: Settings, *, yes: bool) -> Path:
+    """Write the configuration, after asking where a value would be replaced; return its file."""
     for key in plan.replaced:
-        confirm(screen, f"Replace {key} = {_text(before[key])} with {plan.changes[key]}?", yes=yes)
+        confirm(screen, f"Replace {key} = {_text(plan.before[key])} with {plan.changes[key]}?", yes=yes)
     path = set_values(plan.changes) if plan.changes else settings.config_path
     for key, text in plan.changes.items():
         screen.say(f"{key} = {text}")
     screen.say(f"Saved to {path}." if plan.changes else f"Nothing to change in {path}.")
     _note_overrides(screen, plan)
-    wanted = picture if picture is not None else bool(plan.changes) or not before
-    made = _picture(screen, plan, checks, yes=yes, asking=asking) if wanted else None
-    changes = [{"key": key, "before": before.get(key), "after": text} for key, text in plan.changes.items()]
-    data = {"backend": plan.backend, "path": str(path), "changes": changes, "checks": [asdict(item) for item in checks]}
-    screen.result({**data, "picture": made})
-    screen.note(f'Next: ryla-gen run flux "{PROMPT}" -o lighthouse.png   ryla-gen workflows list   ryla-gen --install-completion')
+    return path
+
+
+def _steps_left_out(plan: InitPlan, skip: list[str], *, picture: bool | None) -> frozenset[str]:
+    """Return the steps that shall not run.
+
+    Raises:
+        InvalidInputError: there is no such step, or not on this backend.
+
+    """
+    if skip and plan.backend != "modal":
+        raise InvalidInputError(f"--skip is for the steps on Modal, not for {plan.backend}.", "Leave it out.")
+    if unknown := [name for name in skip if name not in STEPS]:
+        raise InvalidInputError(f"There is no step {unknown[0]!r}.", f"Steps: {', '.join(STEPS)}")
+    return frozenset([*skip, "picture"] if picture is False else skip)
+
+
+def _go_through_steps(screen: Screen, plan: InitPlan, consent: Consent, data: dict[str, Any], *, again: bool) -> None:
+    """Walk through the steps on Modal, and print what became of them and the one command that comes next.
+
+    Raises:
+        typer.Exit: a step failed.
+
+    """
+    from .modal_steps import PictureStep, modal_steps  # Modal's client, which the other backends do not need
+
+    screen.resume = f"To go on from there: {RESUME}"
+    steps = modal_steps(screen, plan.settings(), again=again)
+    screen.note(wrap(f"There are {len(steps)} steps from here to a first picture. You can skip any step, or stop.", width(), ""))
+    results = walk(screen, steps, consent)
+    made = next(step.path for step in steps if isinstance(step, PictureStep))
+    following = _next_command(results)
+    data = {**data, "steps": [item.to_data() for item in results], "picture": made, "next": following}
+    error = next((item.error for item in results if item.error is not None), None)
+    if error is not None:
+        screen.fail(error, data)
+    else:
+        screen.result(data)
+    screen.note(f"Next: {following}")
+    if error is not None:
+        raise typer.Exit(1)
+
+
+def _next_command(results: Sequence[StepResult]) -> str:
+    """Return the command that comes next: the same one, until a picture can be made."""
+    ready = all(item.stands for item in results if item.step != "picture") and all(item.error is None for item in results)
+    return f'ryla-gen run flux "{PROMPT}" -o lighthouse.png' if ready else RESUME
 
 
 def _choice_of_options(backend: Backend | None, url: str | None, endpoint: str | None) -> tuple[Backend | None, dict[str, str]]:
@@ -170,11 +247,10 @@ def _run_checks(screen: Screen, plan: InitPlan) -> list[Check]:
     """Check that the backend works before its settings are saved.
 
     Raises:
-        ServerUnhealthyError: it does not; nothing was written.
+        RylaGenError: it does not; nothing was written.
 
     """
-    arguments = {find_key(key).argument: find_key(key).from_text(text, "command line") for key, text in plan.values.items()}
-    settings = Settings.load(**arguments)
+    settings = plan.settings()
     checks: list[Check] = []
     loop_thread = LoopThread()
     try:
@@ -186,7 +262,9 @@ def _run_checks(screen: Screen, plan: InitPlan) -> list[Check]:
     bad = [check for check in checks if check.state == "failed"]
     if bad:
         text = f"{plan.backend} does not work yet, so nothing was saved: {bad[0].name}: {bad[0].message}"
-        raise ServerUnhealthyError(text, f"{bad[0].hint or 'Fix it and run this again.'}   (To save it anyway, add --no-check.)")
+        raise ERRORS.get(bad[0].code, ServerUnhealthyError)(
+            text, f"{bad[0].hint or 'Fix it and run this again.'}   (To save it anyway, add --no-check.)"
+        )
     return checks
 
 
@@ -215,33 +293,11 @@ def _picture(screen: Screen, plan: InitPlan, checks: list[Check], *, yes: bool, 
             return None
         if not typer.confirm("Make a first picture? It costs a few cents.", err=True):
             return None
-    return _make_picture(screen, plan, name)
-
-
-def _make_picture(screen: Screen, plan: InitPlan, name: str) -> str | None:
-    from ryla_gen.client import Client
-    from ryla_gen.workflows.registry import workflow_class
-
-    from ...generate import note_result, save_outputs
-    from ...progress import following
-    from ...run_options import RunOptions
-    from ...terminal_images import show_images
-
-    screen.say(f'Making "{PROMPT}" with {name.replace("_", "-")} …')
-    workflow = workflow_class(name).from_plain({"prompt": PROMPT, "seed": 7})
     try:
-        with Client(plan.backend) as client:
-            with following(screen, name) as follower:
-                generation = client.run(workflow, on_event=follower.event, tags=("first",))
-            paths = save_outputs(screen, generation, RunOptions(), client.settings.output_dir)
-            client.history.saved(generation.job, paths)
+        return make_picture(screen, plan.backend, name)
     except RylaGenError as error:
         error.message = f"{plan.backend} is set up, but the first picture failed: {error.message}"
         raise
-    screen.say(str(paths[0]))
-    show_images(screen, paths)
-    note_result(screen, generation)
-    return str(paths[0])
 
 
 def _text(value: Any) -> str:
