@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 COMMANDS = {
-    "init": ("init", "Set up: choose where to run, go there step by step, make a first picture."),
+    "init": ("init", "Set up: choose where to run, check it, make a first picture."),
     "run": ("run", "Run a workflow and save its files."),
     "submit": ("submit", "Submit a workflow and print its job id at once."),
     "batch": ("batch", "Run a list of workflows; run it again to finish what is missing."),

@@ -89,3 +89,9 @@ def test_ctrl_c_at_a_question_leaves_nothing_behind(question: str, config: Path,
     assert b"]: \r\nerror[job_canceled]: Stopped." in said
     assert b"Traceback" not in said
     assert not config.exists()
+
+
+def test_a_server_that_does_not_answer_has_its_own_code(config: Path, tmp_path: Path) -> None:
+    done = ryla("init", "--url", "http://127.0.0.1:9", "--yes", "--json", folder=tmp_path)
+    assert (done.returncode, envelope(done.stdout)["error"]["code"]) == (1, "backend_unreachable")
+    assert not config.exists()

@@ -124,7 +124,7 @@ def _take(screen: Screen, step: Step, title: str, found: Mapping[str, StepResult
 
 def _lacking(names: Sequence[str], found: Mapping[str, StepResult]) -> str:
     """Name the first step that this one needs and that is not done; empty where there is none."""
-    return next((f"It needs the step {name}, which is not done." for name in names if not found[name].stands), "")
+    return next((f"It needs the step {name} first." for name in names if not found[name].stands), "")
 
 
 def _show(screen: Screen, title: str, plan: StepPlan) -> None:

@@ -92,14 +92,14 @@ class TokenStep(ModalStep):
         if wanted and wanted != workspace:
             text = f"The Modal token belongs to the workspace {workspace!r}, but MODAL_WORKSPACE is {wanted!r}."
             raise NotAuthorizedError(text, f"Switch to the right token: modal profile activate {wanted}", {"workspace": workspace})
-        return f"It belongs to the workspace {workspace}."
+        return f"The token belongs to the workspace {workspace}."
 
     def _fixed_by_variables(self, error: NotAuthorizedError) -> NotAuthorizedError:
         if error.details.get("workspace"):
             return error
         names = " and ".join(VARIABLES)
         hint = f"Correct {names}. Or unset them: this command then makes a token with you."
-        return NotAuthorizedError(f"{error.message} It comes from {names}.", hint, error.details)
+        return NotAuthorizedError(f"{error.message.rstrip('.')}. It comes from {names}.", hint, error.details)
 
 
 class DeployStep(ModalStep):
