@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from datetime import datetime
+from functools import lru_cache
 
-from ..history import History, Record
+from ..history import History, JobRun
+from ..history.base import from_column
 from ..support.counting import count_text
 from ..workflows.base import Workflow
 from ..workflows.facts import Work
@@ -23,6 +24,8 @@ ENOUGH = 3
 """Runs of the same work that make an estimate of their own; with fewer, runs of other sizes count too."""
 LOOKED_AT = 100
 """Newest runs of a workflow that are looked at."""
+REMEMBERED = 300
+"""Earlier runs whose work is remembered in a process: those of three workflows."""
 TENTH, NINE_TENTHS = 0.1, 0.9
 """Shares of runs below and above which the ends of a measured range lie."""
 
@@ -37,8 +40,8 @@ def estimate(workflow: Workflow, backend: str, rate: Rate, history: History) -> 
         history: the journal.
 
     """
-    records = history.list(limit=LOOKED_AT, workflow=workflow.name, backend=backend, state="succeeded")
-    seconds, source, runs, basis = _seconds(workflow, rate, records, emulated=backend == "emulator")
+    earlier = history.runs(workflow.name, backend, LOOKED_AT)
+    seconds, source, runs, basis = _seconds(workflow, backend, rate, earlier)
     return Estimate(
         workflow=workflow.name,
         backend=backend,
@@ -61,10 +64,10 @@ def estimate(workflow: Workflow, backend: str, rate: Rate, history: History) -> 
 Found = tuple[Range, Source, int, str]
 
 
-def _seconds(workflow: Workflow, rate: Rate, records: Sequence[Record], *, emulated: bool) -> Found:
+def _seconds(workflow: Workflow, backend: str, rate: Rate, earlier: Sequence[JobRun]) -> Found:
     work = workflow.work(workflow.described())
-    ran = [(workflow.work(item.inputs), took) for item in records if item.gpu == rate.gpu and (took := _took(item))]
-    where = rate.gpu or (records[0].backend if records else "")
+    ran = [(_work_of(type(workflow), item.inputs), item.seconds) for item in earlier if item.gpu == rate.gpu and item.seconds]
+    where = rate.gpu or backend
     same = [took for other, took in ran if work.like(other)]
     if len(same) >= ENOUGH:
         text = f"From {count_text(len(same), 'run')} of this workflow, size and steps on {where}, in this machine's journal."
@@ -75,19 +78,15 @@ def _seconds(workflow: Workflow, rate: Rate, records: Sequence[Record], *, emula
             f"Scaled from {count_text(len(near), 'run')} of this workflow on {where}, {len(same)} of them of this size and steps."
         )
         return _spread(near).widen(0.5, 2.0), "scaled", len(near), text
-    if emulated:
+    if backend == "emulator":
         return Range(0.1, 1.0, 30.0), "unknown", 0, "There is no earlier run here; the emulator is as fast as this machine."
     return _from_table(workflow, work, rate.gpu)
 
 
-def _took(record: Record) -> float:
-    """Return the seconds that a run took; where no GPU was paid for, by the clock of its start and end."""
-    if record.gpu_seconds:
-        return record.gpu_seconds
-    if not record.started_at or not record.finished_at:
-        return 0.0
-    start, end = (datetime.fromisoformat(text) for text in (record.started_at, record.finished_at))
-    return max(0.0, (end - start).total_seconds())
+@lru_cache(maxsize=REMEMBERED)
+def _work_of(kind: type[Workflow], inputs: str) -> Work:
+    """Measure an earlier run. The next job asks for the same runs again, and a graph is long to read."""
+    return kind.work(from_column(inputs, dict))
 
 
 def _spread(took: Sequence[float]) -> Range:

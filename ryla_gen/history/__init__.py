@@ -21,13 +21,13 @@ from typing import Any
 from ..errors import InternalError, InvalidInputError
 from ..events import FINAL_STATES, now
 from .base import CHANGEABLE_COLUMNS, COLUMNS, Record, Records, record_of, text, to_column, to_timestamp, where_clause
-from .counting import JobEnd, JobSpan, ends, spans
-from .files import BUSY_SECONDS, CORRUPT, is_corrupt, migrate, transaction, use_wal, version
+from .counting import JobEnd, JobRun, JobSpan, ends, runs, spans
+from .files import BUSY_SECONDS, CORRUPT, is_corrupt, make_private, migrate, transaction, use_wal, version
 from .reserving import HELD, Reservation, reserve
 from .schema import SCHEMA
 from .spending import CostRow, cost_rows
 
-__all__ = ["CostRow", "History", "JobEnd", "JobSpan", "Record", "Records", "Reservation"]
+__all__ = ["CostRow", "History", "JobEnd", "JobRun", "JobSpan", "Record", "Records", "Reservation"]
 
 BUSY_SECONDS_AGAIN = 0.05
 """Seconds it waits after one timeout, so that a stuck process does not slow every call."""
@@ -224,6 +224,10 @@ class History:
         """Read when the graphs of a backend's jobs ran; of those submitted then or later."""
         return spans(self._select, *where_clause(since, backend=backend))
 
+    def runs(self, workflow: str, backend: str, limit: int) -> Sequence[JobRun]:
+        """Read the newest runs of a workflow that succeeded, for estimating the next one."""
+        return runs(self._select, workflow, backend, limit)
+
     def spent_usd(self, since: str | datetime) -> float:
         """Sum up the cost of all jobs submitted then or later, in US dollars.
 
@@ -341,7 +345,7 @@ class History:
             _inherited.append(self._connection)
             self._connection, self._process = None, os.getpid()
         if self._connection is None and not self._newer:
-            self._make_private()
+            make_private(self.path)
             connection = sqlite3.connect(self.path, timeout=self._patience, isolation_level=None, check_same_thread=False)
             try:
                 self._prepare(connection)
@@ -353,15 +357,6 @@ class History:
             self._waiting.clear()
             return None
         return self._connection
-
-    def _make_private(self) -> None:
-        """Make folder and file readable by their owner only: prompts are private."""
-        folder = self.path.parent
-        if not folder.exists():
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            # Created before SQLite opens it: SQLite would use the umask, and prompts would be readable for others.
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         # A newer version's table is left alone: writing to it could lose columns that this version does not know.

@@ -169,14 +169,14 @@ def record_of(row: tuple[Any, ...]) -> Record:
     """Read a row of :data:`COLUMNS`."""
     held = dict(zip(COLUMNS, row, strict=True))
     for name, kind in _KINDS:
-        held[name] = _from_column(held[name], kind)
+        held[name] = from_column(held[name], kind)
     held["error"] = held["error"] or None
     seed = held["seed"]
     held["seed"] = int(seed) if isinstance(seed, str) and len(seed) <= LONGEST_SEED and seed.isdecimal() else None
     return Record(**held)
 
 
-def _from_column(held: Any, kind: type[dict[str, Any]] | type[list[Any]]) -> Any:
+def from_column(held: Any, kind: type[dict[str, Any]] | type[list[Any]]) -> Any:
     """Read a JSON column; what is damaged, or was written by another program as something else, is empty."""
     if not held or held == "[]" or not isinstance(held, str):
         return kind()

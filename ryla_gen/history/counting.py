@@ -1,10 +1,11 @@
-"""Read when the journal's jobs ran and how they ended, in few columns, so that a large one is read at once. Must not count them."""
+"""Read when the journal's jobs ran and how they ended, in few columns, so that a large one is read at once. Must not count."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from .base import text
 from .spending import PARENTS, Select
 
 
@@ -26,6 +27,33 @@ class JobSpan(NamedTuple):
     workflow: str
     began: float
     ended: float
+
+
+class JobRun(NamedTuple):
+    """The fields of a job that succeeded which an estimate needs."""
+
+    inputs: str
+    """Its fields as the journal holds them, in JSON: see :func:`~ryla_gen.history.base.from_column`."""
+    gpu: str | None
+    seconds: float
+    """That the GPU was held; where no GPU was paid for, from the start of the graph to its end. 0 where neither is known."""
+
+
+def runs(select: Select, workflow: str, backend: str, limit: int) -> Sequence[JobRun]:
+    """Read the newest runs of a workflow that succeeded. Every paid job asks for them, so the other columns are left alone.
+
+    Args:
+        select: runs a query on the journal.
+        workflow: its name.
+        backend: where they ran.
+        limit: the most runs to return.
+
+    """
+    clock = "MAX(0.0, (julianday(finished_at) - julianday(started_at)) * 86400)"
+    seconds = f"COALESCE(NULLIF(gpu_seconds, 0), {clock}, 0.0)"
+    chosen = "workflow = ? AND backend = ? AND state = 'succeeded' ORDER BY created_at DESC, rowid DESC LIMIT ?"
+    sql = f"SELECT inputs, gpu, {seconds} FROM jobs WHERE {chosen}"  # noqa: S608 - our own words
+    return [JobRun._make(row) for row in select(sql, (text(workflow), text(backend), limit))]
 
 
 def spans(select: Select, where: str, values: Sequence[Any]) -> Sequence[JobSpan]:

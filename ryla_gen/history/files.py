@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -14,6 +15,15 @@ BUSY_SECONDS = 2.0
 """How long a write waits for another process; writes take under a millisecond, so this is a stuck one."""
 CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 """Codes of a file that is no database (any more)."""
+
+
+def make_private(path: Path) -> None:
+    """Make a file and its folder readable by their owner only: prompts are private."""
+    if not path.parent.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        # Created before SQLite opens it: SQLite would use the umask, and prompts would be readable for others.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def is_corrupt(path: Path) -> bool:
