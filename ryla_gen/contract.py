@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from .errors import ContractMismatchError, InternalError, InvalidInputError, RylaGenError, error_from_data
@@ -250,10 +251,15 @@ def _read_output(data: object, what: str) -> Output:
     if not isinstance(data, Mapping):
         raise ShapeError(f"{what} is {type(data).__name__}, not an object")
     kind = data.get("kind")
-    known = kind if kind in get_args(get_type_hints(Output)["kind"]) else "file"  # a newer app may know more kinds
+    known = kind if kind in _kinds() else "file"  # a newer app may know more kinds
     if not isinstance(data.get("text" if known == "text" else "data"), str if known == "text" else bytes):
         raise ShapeError(f"{what} has no {'text' if known == 'text' else 'data'}")
     return build(Output, {**data, "kind": known}, what)
+
+
+@cache
+def _kinds() -> tuple[str, ...]:
+    return get_args(get_type_hints(Output)["kind"])
 
 
 def _or_default(cls: type[T], data: object) -> T | None:

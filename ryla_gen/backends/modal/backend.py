@@ -53,6 +53,9 @@ class ModalBackend:
         self._contract = CONTRACT
         """Version of the contract that requests are written in: an older app refuses a newer one before it runs anything."""
         self._loras = LoraResolver(Library(VolumeStore(environment)), remember=REMEMBERED_SECONDS)
+        # One object each for all jobs: Modal's client looks an object up by its name once, at its first use.
+        self._events = modal.Queue.from_name(EVENTS_QUEUE, environment_name=environment, create_if_missing=True)
+        self._claims = ModalClaims(CLAIMS_DICT, environment)
         self._methods: dict[str, Any] = {}
         self._tickets: WeakSet[ModalTicket] = WeakSet()
 
@@ -75,7 +78,7 @@ class ModalBackend:
         async def send(contract: int | None = None) -> str:
             self._contract = contract or self._contract
             written = {**argument, "contract": self._contract}
-            return await spawn_cancellable(method, written, f"Calling {workflow.name}", self._patience, self._claims())
+            return await spawn_cancellable(method, written, f"Calling {workflow.name}", self._patience, self._claims)
 
         limit = max(timeout or self._settings.modal_timeout, timeout or workflow.time_limit())
         return self._ticket(await send(), workflow, job, limit, send)
@@ -102,7 +105,7 @@ class ModalBackend:
             BackendUnreachableError: Modal does not answer.
         """
         try:
-            entries = await retry_call(lambda: entries_of(self._claims(), job), "Asking for the claim", self._patience)
+            entries = await retry_call(lambda: entries_of(self._claims, job), "Asking for the claim", self._patience)
         except NotDeployedError:
             return None  # the environment does not exist, so nothing in it does
         owners = [item for item in entries if item != CANCELED]
@@ -116,7 +119,7 @@ class ModalBackend:
         Raises:
             BackendUnreachableError: Modal does not answer; the job may run.
         """
-        await stop_job(self._claims(), job, (), self._patience)
+        await stop_job(self._claims, job, (), self._patience)
 
     async def close(self) -> None:
         """Forget everything; jobs go on."""
@@ -140,14 +143,9 @@ class ModalBackend:
         return self._methods[name]
 
     def _ticket(self, call: str, workflow: Workflow, job: str, limit: float, send: Send | None = None) -> ModalTicket:
-        environment = self._settings.modal_environment
-        queue = modal.Queue.from_name(EVENTS_QUEUE, environment_name=environment, create_if_missing=True)
-        ticket = ModalTicket(call, workflow, job, queue, self._claims(), limit, self._patience, send)
+        ticket = ModalTicket(call, workflow, job, self._events, self._claims, limit, self._patience, send)
         self._tickets.add(ticket)
         return ticket
-
-    def _claims(self) -> ModalClaims:
-        return ModalClaims(CLAIMS_DICT, self._settings.modal_environment)
 
     async def _check_workspace(self) -> None:
         """Compare the token's workspace with MODAL_WORKSPACE: Modal cannot select one by name, only refuse."""
