@@ -51,6 +51,16 @@ def test_three_runs_of_the_same_work_are_enough_and_the_prompt_does_not_matter(h
     assert "From 3 runs of this workflow, size and steps on L40S" in found.basis
 
 
+def test_a_run_without_gpu_seconds_counts_by_its_clock_and_one_whose_times_are_damaged_not_at_all(history: History) -> None:
+    for ended in ("2026-01-31T12:00:03Z", "2026-01-31T12:00:03Z", "2026-01-31T12:00:03Z", "damaged", None):
+        job = str(uuid.uuid4())
+        history.record(job, backend="modal", workflow="flux", inputs=MEGAPIXEL.described())
+        history.update(job, state="succeeded", gpu="L40S", started_at="2026-01-31T12:00:00Z", finished_at=ended)
+    found = on(history, MEGAPIXEL)
+    assert (found.source, found.runs) == ("measured", 3)
+    assert found.seconds.likely == pytest.approx(3.0, abs=0.001)
+
+
 def test_one_cold_run_among_many_moves_the_high_end_and_not_the_likely_one(history: History) -> None:
     for seconds in (2.0,) * 19 + (60.0,):
         ran(history, MEGAPIXEL, seconds)

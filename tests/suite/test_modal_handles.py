@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,17 @@ def test_a_handle_is_enough_on_another_machine(modal: Loopback, monkeypatch: pyt
         assert found.result().output.data == made.output.data
         (record,) = client.jobs.list()
         assert (record.id, record.handle, record.state, record.seed) == (job.id, job.handle, "succeeded", 7)
+
+
+def test_a_second_job_of_a_client_looks_nothing_up_again(modal: Loopback) -> None:
+    with Client("modal") as client:
+        client.run(Flux(**SMALL))
+        before = Counter(modal.counts)
+        client.run(Flux(**{**SMALL, "seed": 8}))
+        asked = Counter(modal.counts) - before
+    assert [
+        name for name in asked if name.endswith(("GetOrCreate", "FromId", "BindParams")) or name in ("ClassGet", "FunctionGet")
+    ] == []
 
 
 def test_a_call_that_has_not_ended_says_what_is_missing(modal: Loopback, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
