@@ -12,9 +12,9 @@ from grpclib import GRPCError, Status
 from modal_proto import api_pb2 as pb
 
 from tests.modal_loopback.containers import Containers
-from tests.modal_loopback.functions import deployed, layout_of
+from tests.modal_loopback.functions import deployed, layout_of, stopped
 from tests.modal_loopback.rpc import Caller
-from tests.modal_loopback.state import App, World, found
+from tests.modal_loopback.state import App, Version, World, found
 
 
 class Sessions:
@@ -72,9 +72,10 @@ class Sessions:
 class Apps:
     """Apps from the first declaration to the last deployment."""
 
-    def __init__(self, world: World, containers: Containers) -> None:
+    def __init__(self, world: World, containers: Containers, user: str) -> None:
         self._world = world
         self._containers = containers
+        self._user = user
 
     async def AppCreate(self, request: pb.AppCreateRequest, caller: Caller) -> pb.AppCreateResponse:
         app = App(self._world.new_id("ap"), request.description, request.environment_name or "main", request.app_state)
@@ -85,7 +86,24 @@ class Apps:
         self, request: pb.AppGetByDeploymentNameRequest, caller: Caller
     ) -> pb.AppGetByDeploymentNameResponse:
         app = deployed(self._world, request.name, request.environment_name)
-        return pb.AppGetByDeploymentNameResponse(app_id=app.id if app else "")
+        before = None if app else stopped(self._world, request.name, request.environment_name)
+        known = app or before
+        return pb.AppGetByDeploymentNameResponse(
+            app_id=app.id if app else "",
+            previous_app_id=before.id if before else "",
+            environment_name=request.environment_name or "main",
+            lifecycle=self._lifecycle(known) if known else None,
+        )
+
+    def _lifecycle(self, app: App) -> pb.AppLifecycle:
+        """When an app was created, deployed and stopped, and by whom: here everybody is the workspace."""
+        lifecycle = pb.AppLifecycle(app_state=app.state, created_at=app.created_at, created_by=self._user)
+        if app.versions:
+            last = app.versions[-1].entry
+            lifecycle.version, lifecycle.deployed_at, lifecycle.deployed_by = last.version, last.deployed_at, last.deployed_by
+        if app.stopped_at:
+            lifecycle.stopped_at, lifecycle.stopped_by = app.stopped_at, self._user
+        return lifecycle
 
     async def AppGetOrCreate(self, request: pb.AppGetOrCreateRequest, caller: Caller) -> pb.AppGetOrCreateResponse:
         app = deployed(self._world, request.app_name, request.environment_name)
@@ -101,16 +119,61 @@ class Apps:
         app.name, app.state = request.name or app.name, request.app_state
         app.functions, app.classes = dict(request.function_ids), dict(request.class_ids)
         app.tags = dict(request.tags)
+        if app.state == pb.APP_STATE_DEPLOYED:
+            commit = request.commit_info if request.HasField("commit_info") else None
+            self._keep_version(app, caller, pb.AppDeploymentHistory(tag=request.deployment_tag, commit_info=commit))
         self._containers.replace(app)
         return pb.AppPublishResponse(url=f"https://loopback.invalid/{app.id}", deployed_at=time.time())
+
+    def _keep_version(self, app: App, caller: Caller, entry: pb.AppDeploymentHistory) -> None:
+        """Give what is deployed now the next number."""
+        entry.app_id, entry.version, entry.client_version = app.id, len(app.versions) + 1, caller.client_version
+        entry.deployed_at, entry.deployed_by = time.time(), self._user
+        known = {function_id: self._world.functions[function_id] for function_id in app.functions.values()}
+        definitions = {function_id: (one.own, one.ranked) for function_id, one in known.items()}
+        app.versions.append(Version(entry, app.functions, app.classes, definitions))
+
+    async def AppDeploymentHistory(
+        self, request: pb.AppDeploymentHistoryRequest, caller: Caller
+    ) -> pb.AppDeploymentHistoryResponse:
+        app = found(self._world.apps, request.app_id, "App")
+        response = pb.AppDeploymentHistoryResponse()
+        for version in reversed(app.versions):
+            entry = response.app_deployment_histories.add()
+            entry.CopyFrom(version.entry)
+            entry.rollback_allowed = version is not app.versions[-1]
+        if app.state == pb.APP_STATE_DEPLOYED:
+            response.production_app_version = len(app.versions)
+        return response
+
+    async def AppRollback(self, request: pb.AppRollbackRequest, caller: Caller) -> pb.AppRollbackResponse:
+        """Deploy an earlier version again, as a new one; -1 is the one before. The tags stay: Modal does not say what it does."""
+        app = found(self._world.apps, request.app_id, "App")
+        if app.state != pb.APP_STATE_DEPLOYED:
+            raise GRPCError(Status.FAILED_PRECONDITION, f"App '{app.name}' is not deployed")
+        number = len(app.versions) - 1 if request.version == -1 else request.version
+        if not 1 <= number <= len(app.versions):
+            raise GRPCError(Status.NOT_FOUND, f"App '{app.name}' has no version {request.version}")
+        back = app.versions[number - 1]
+        app.functions, app.classes = back.functions, back.classes
+        for function_id, (own, ranked) in back.definitions.items():
+            self._world.functions[function_id].own, self._world.functions[function_id].ranked = own, ranked
+        entry = pb.AppDeploymentHistory(tag=back.entry.tag, rollback_version=number, deployment_type=pb.DEPLOYMENT_TYPE_ROLLBACK)
+        self._keep_version(app, caller, entry)
+        self._containers.replace(app)
+        return pb.AppRollbackResponse(url=f"https://loopback.invalid/{app.id}", deployed_at=time.time())
+
+    async def AppSetTags(self, request: pb.AppSetTagsRequest, caller: Caller) -> Empty:
+        found(self._world.apps, request.app_id, "App").tags = dict(request.tags)
+        return Empty()
 
     async def AppGetTags(self, request: pb.AppGetTagsRequest, caller: Caller) -> pb.AppGetTagsResponse:
         return pb.AppGetTagsResponse(tags=found(self._world.apps, request.app_id, "App").tags)
 
     async def AppStop(self, request: pb.AppStopRequest, caller: Caller) -> Empty:
         app = found(self._world.apps, request.app_id, "App")
-        app.state = pb.APP_STATE_STOPPED
-        self._containers.replace(app)
+        app.state, app.stopped_at = pb.APP_STATE_STOPPED, time.time()
+        await self._containers.end(app)
         return Empty()
 
     async def AppHeartbeat(self, request: pb.AppHeartbeatRequest, caller: Caller) -> Empty:

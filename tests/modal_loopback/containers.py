@@ -58,7 +58,7 @@ class Containers:
 
     def scale(self, function: Function) -> None:
         """Start as many containers as the waiting inputs and the settings ask for."""
-        if self._closing:
+        if self._closing or function.app.state == pb.APP_STATE_STOPPED:
             return
         live = [container for container in function.containers if not container.stopping]
         for _ in range(self._scaling(function).containers(load_of(function)) - len(live)):
@@ -85,6 +85,17 @@ class Containers:
                 self.stop(container)
             if app.state == pb.APP_STATE_DEPLOYED and function.id in app.functions.values():
                 self.scale(function)
+
+    async def end(self, app: App) -> None:
+        """Kill every container of a stopped app; what waited or ran there is over."""
+        over = Result(status=Result.GENERIC_STATUS_TERMINATED, exception="App was stopped")
+        for function in [known for known in self._world.functions.values() if known.app is app]:
+            running = [item for container in function.containers for item in container.running.values()]
+            for item in [*function.waiting, *running]:
+                await self.withdraw(item, over)
+            for container in function.containers:
+                self.stop(container)
+                self._processes.kill(container)
 
     def stop(self, container: Container) -> None:
         """Give a container no further inputs; it finishes what it runs, then ends."""
@@ -272,7 +283,10 @@ class Containers:
         return Empty()
 
     async def TaskList(self, request: pb.TaskListRequest, caller: Caller) -> pb.TaskListResponse:
-        return pb.TaskListResponse()
+        live = [container for known in self._world.functions.values() for container in known.containers]
+        wanted = [container for container in live if container.function.app.id == request.app_id]
+        tasks = [pb.TaskStats(task_id=one.id, app_id=request.app_id, enqueued_at=one.enqueued_at) for one in wanted]
+        return pb.TaskListResponse(tasks=tasks)
 
     async def ContainerStop(self, request: pb.ContainerStopRequest, caller: Caller) -> pb.ContainerStopResponse:
         self.stop(found(self._world.containers, request.task_id, "Container"))

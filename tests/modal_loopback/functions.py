@@ -102,6 +102,12 @@ def deployed(world: World, name: str, environment: str) -> App | None:
     return next((app for app in live if app.name == name and app.environment == (environment or "main")), None)
 
 
+def stopped(world: World, name: str, environment: str) -> App | None:
+    """The app of that name that was stopped last, if there is one."""
+    known = [app for app in world.apps.values() if app.state == pb.APP_STATE_STOPPED]
+    return next((app for app in reversed(known) if app.name == name and app.environment == (environment or "main")), None)
+
+
 def layout_of(world: World, app: App, dependencies: Iterable[pb.ObjectDependency] = ()) -> pb.AppLayout:
     """What an app consists of, as deployments ask for it, and containers with all that their function depends on."""
     layout = pb.AppLayout(function_ids=app.functions, class_ids=app.classes)

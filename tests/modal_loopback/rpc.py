@@ -37,6 +37,8 @@ class Caller:
     """Who is calling: a container, or a client outside."""
 
     container: Container | None
+    client_version: str = ""
+    """Version of Modal's package, as it says itself."""
 
     @property
     def inside(self) -> Container:
@@ -147,7 +149,7 @@ class Router:
         given = (headers.get("x-modal-token-id"), headers.get("x-modal-token-secret"))
         if self._world.knobs.refuse_token or given != self._token:
             raise GRPCError(Status.UNAUTHENTICATED, "Token ID or secret is not valid")
-        return Caller(None)
+        return Caller(None, headers.get("x-modal-client-version", ""))
 
 
 def headers_of(stream: grpclib.server.Stream[Message, Message]) -> dict[str, str]:

@@ -79,7 +79,8 @@ class Loopback:
         self._processes.secrets = stored_secrets.of
         sessions = Sessions(world, workspace, tuple(environments), token)
         functions = Functions(world, containers.scale)
-        nouns = [sessions, Apps(world, containers), functions, Images(world, self._blobs), Calls(world, containers), containers]
+        apps = Apps(world, containers, workspace)
+        nouns = [sessions, apps, functions, Images(world, self._blobs), Calls(world, containers), containers]
         self._router = Router(world, token, [*nouns, self._blobs, self._volumes, stored_secrets, Queues(world), Dicts(world)])
         self._outside: Listener | None = None
         self._inside: Listener | None = None

@@ -54,6 +54,21 @@ class App:
     functions: dict[str, str] = field(default_factory=dict)
     classes: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    versions: list[Version] = field(default_factory=list)
+    """What it was deployed as, oldest first; the last one is live."""
+    created_at: float = field(default_factory=time.time)
+    stopped_at: float = 0.0
+
+
+@dataclass(eq=False, repr=False)
+class Version:
+    """One deployment of an app, and everything that going back to it brings back."""
+
+    entry: pb.AppDeploymentHistory
+    functions: dict[str, str]
+    classes: dict[str, str]
+    definitions: dict[str, tuple[pb.Function, list[pb.Function]]]
+    """Function id → its definition, and one per GPU."""
 
 
 @dataclass(eq=False, repr=False)
@@ -136,6 +151,7 @@ class Container:
     interrupted: bool = False
     """It was told to stop by a signal: its machine is taken away."""
     idle_since: float = field(default_factory=time.monotonic)
+    enqueued_at: float = field(default_factory=time.time)
     failure: pb.GenericResult | None = None
     """Why it could not start, in its own words."""
     handed: int = 0
