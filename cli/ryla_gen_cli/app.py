@@ -54,7 +54,7 @@ COMMANDS = {
 }
 """Command → its module in ``commands`` (and the name of its app), and its line in ``--help``."""
 
-GROUPS = frozenset({"local", "costs", "bench", "character", "workflows", "graph", "jobs", "weights", "config", "lora"})
+GROUPS = frozenset({"deploy", "local", "costs", "bench", "character", "workflows", "graph", "jobs", "weights", "config", "lora"})
 """Commands with subcommands: the last line of ``--json`` names both."""
 
 EPILOG = '\b\nExample:\n  ryla-gen run flux-dev "a lighthouse at dusk, red roof" -o lighthouse.png'

@@ -43,6 +43,7 @@ ComfyUI = Annotated[
 MaxUsd = Annotated[
     float | None, typer.Option("--max-usd", metavar="USD", min=0.0, help="Refuse to send anything that would probably cost more.")
 ]
+Environment = Annotated[str | None, typer.Option("--environment", metavar="NAME", help="Modal environment.")]
 Timeout = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", help="How long the graph may run.")]
 Tag = Annotated[list[str] | None, typer.Option("--tag", metavar="WORD", help="Tag to find the job by; repeatable.")]
 

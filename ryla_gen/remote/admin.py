@@ -13,7 +13,7 @@ import modal
 import modal.exception
 
 from .. import contract
-from ..errors import BackendUnreachableError, InvalidInputError, NotDeployedError, PlainData, error_from_data
+from ..errors import BackendUnreachableError, InvalidInputError, NotAuthorizedError, NotDeployedError, PlainData, error_from_data
 from ..events import CONTRACT
 from ..names import CLASS_OF_FAMILY, EVENTS_QUEUE, HUGGINGFACE_SECRET, MODELS_VOLUME
 from ..settings import Settings
@@ -46,8 +46,22 @@ async def workspace() -> str:
         NotAuthorizedError: there is no token, or Modal refuses it.
         BackendUnreachableError: Modal does not answer.
     """
-    found = await _ask(lambda: modal.Workspace.from_context().hydrate.aio(), "Asking Modal for the token's workspace")
+    found = await ask(lambda: modal.Workspace.from_context().hydrate.aio(), "Asking Modal for the token's workspace")
     return str(found.name or "")
+
+
+async def require_workspace(settings: Settings) -> str:
+    """Return the name of the workspace that the token belongs to, after comparing it with the settings.
+
+    Raises:
+        NotAuthorizedError: ``MODAL_WORKSPACE`` names another one; also as for :func:`workspace`.
+        BackendUnreachableError: Modal does not answer.
+    """
+    found, wanted = await workspace(), settings.modal_workspace
+    if wanted and found != wanted:
+        text = f"The Modal token belongs to the workspace {found!r}, but MODAL_WORKSPACE is {wanted!r}."
+        raise NotAuthorizedError(text, f"Switch to the right token: modal profile activate {wanted}")
+    return found
 
 
 async def missing_classes(settings: Settings) -> list[str]:
@@ -100,7 +114,7 @@ async def deployed_versions(settings: Settings) -> dict[str, str]:
         app = await modal.App.lookup.aio(settings.modal_app, environment_name=settings.modal_environment)
         return dict(await app.get_tags.aio())
 
-    tags = await _ask(read, f"Asking for the tags of the app {settings.modal_app}", settings)
+    tags = await ask(read, f"Asking for the tags of the app {settings.modal_app}", settings)
     return versions_in(tags)
 
 
@@ -135,7 +149,7 @@ async def scale(settings: Settings, family: str, containers: int) -> None:
         # Modal 1.6.4 calls this outdated in favour of something that instances of a class do not have yet.
         warnings.filterwarnings("ignore", r".*update_autoscaler")
         what = f"Scaling {CLASS_OF_FAMILY[family]}"
-        await _ask(lambda: found.update_autoscaler.aio(min_containers=containers), what, settings)
+        await ask(lambda: found.update_autoscaler.aio(min_containers=containers), what, settings)
 
 
 async def probe_queue(settings: Settings) -> None:
@@ -151,7 +165,7 @@ async def probe_queue(settings: Settings) -> None:
         await queue.put.aio(item, partition=partition, partition_ttl=PROBE_SECONDS)
         return await queue.get.aio(partition=partition, timeout=ANSWER_SECONDS / 2)
 
-    if await _ask(there_and_back, "Using the queue of events", settings) != item:
+    if await ask(there_and_back, "Using the queue of events", settings) != item:
         raise BackendUnreachableError("The event queue loses its items.", "See https://status.modal.com")
 
 
@@ -184,12 +198,12 @@ async def weights(
     job = contract.new_job_id()
     request = {"contract": CONTRACT, "job": job, "workflows": list(workflows), "variants": variants}
     method = getattr(found(), action)
-    call = await _ask(lambda: method.spawn.aio(request), f"Calling {WEIGHTS_CLASS}.{action}", settings)
+    call = await ask(lambda: method.spawn.aio(request), f"Calling {WEIGHTS_CLASS}.{action}", settings)
     told = asyncio.create_task(_pass_progress(settings, job, progress)) if progress is not None else None
     try:
         reply = await _wait_reply(call, settings)
     except asyncio.CancelledError:
-        await asyncio.shield(_ask(lambda: call.cancel.aio(), "Canceling", settings))
+        await asyncio.shield(ask(lambda: call.cancel.aio(), "Canceling", settings))
         raise
     finally:
         if told is not None:
@@ -237,18 +251,23 @@ async def _secret(settings: Settings) -> modal.Secret | None:
     """Return the secret with the Hugging Face token, if the owner of the workspace made one."""
     secret = modal.Secret.from_name(HUGGINGFACE_SECRET, environment_name=settings.modal_environment)
     with contextlib.suppress(NotDeployedError):
-        await _ask(lambda: secret.hydrate.aio(), "Looking for the secret", settings)
+        await ask(lambda: secret.hydrate.aio(), "Looking for the secret", settings)
         return secret
     return None
 
 
 async def _find_class(settings: Settings, name: str) -> Any:
     found = modal.Cls.from_name(settings.modal_app, name, environment_name=settings.modal_environment)
-    await _ask(lambda: found.hydrate.aio(), f"Looking for {name} in the app {settings.modal_app}", settings)
+    await ask(lambda: found.hydrate.aio(), f"Looking for {name} in the app {settings.modal_app}", settings)
     return found
 
 
-async def _ask(call: Callable[[], Awaitable[T]], what: str, settings: Settings | None = None) -> T:
+async def ask(call: Callable[[], Awaitable[T]], what: str, settings: Settings | None = None) -> T:
+    """Ask Modal something.
+
+    Raises:
+        BackendError: it does not answer in time, or refuses.
+    """
     deploy = _deploy(settings) if settings is not None else "ryla-gen deploy"
     try:
         async with asyncio.timeout(ANSWER_SECONDS):

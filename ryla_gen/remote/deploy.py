@@ -23,6 +23,7 @@ from ..models.weights_table import all_weights
 from ..names import CLASS_OF_FAMILY, MODELS_VOLUME
 from ..settings import Settings
 from .config import ONLY_VARIABLE, FamilyConfig, deployed_family
+from .deployed_tags import version_tag
 from .modal_errors import TOKEN_HINT
 
 log = logging.getLogger("ryla_gen.modal")
@@ -130,7 +131,7 @@ def deploy(plan: DeployChanges, on_line: Callable[[str], None]) -> Deployment:
         NotDeployedError: it failed; ``details["output"]`` ends with the reason.
     """
     began, settings = time.monotonic(), plan.settings()
-    arguments = ["deploy", "-m", MODULE]
+    arguments = ["deploy", "-m", MODULE, "--tag", version_tag(plan.only or CLASS_OF_FAMILY)]
     arguments += ["--env", settings.modal_environment] if settings.modal_environment else []
     code, output = run_modal(arguments, plan.variables(), on_line)
     if code:

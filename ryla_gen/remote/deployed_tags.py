@@ -1,7 +1,11 @@
-"""Write down in the app's tags what is deployed, and read it there: Modal keeps them, and tells them without a container."""
+"""Write down in tags what is deployed, and read it there: Modal keeps them, and tells them without a container.
+
+The app's tags are those of its last deploy. Each version in Modal's history has one tag of its own beside them.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from ..locks.families import family_lock
@@ -12,6 +16,7 @@ VERSION_TAG = "ryla-gen"
 """Tag with the version of this package."""
 COMFYUI_TAG = "comfyui-"
 """Beginning of the tags with ComfyUI's version, one a family."""
+_VERSION = re.compile(r"(?P<app>[^_]+)_comfyui-(?P<comfyui>.+)")
 
 
 def app_tags(families: Iterable[str] = tuple(CLASS_OF_FAMILY)) -> dict[str, str]:
@@ -23,3 +28,31 @@ def versions_in(tags: Mapping[str, str]) -> dict[str, str]:
     """Return what an app's tags say: by family ComfyUI's version, and as ``app`` this package's."""
     found = {family: tags.get(f"{COMFYUI_TAG}{family}") for family in CLASS_OF_FAMILY} | {"app": tags.get(VERSION_TAG)}
     return {name: version for name, version in found.items() if version}
+
+
+def version_tag(families: Iterable[str] = tuple(CLASS_OF_FAMILY)) -> str:
+    """Return the tag of one version: this package's version and the ComfyUI of these families, ``0.2.0_comfyui-0.28.2``."""
+    return f"{__version__}_comfyui-{'_'.join(sorted({family_lock(family).release for family in families}))}"
+
+
+def read_version_tag(tag: str) -> tuple[str | None, tuple[str, ...]]:
+    """Return the version of this package and those of ComfyUI that a version's tag names; None and nothing where it is not ours."""
+    found = _VERSION.fullmatch(tag)
+    return (found["app"], tuple(found["comfyui"].split("_"))) if found else (None, ())
+
+
+def replace_versions(tags: Mapping[str, str], version: str, classes: Iterable[str]) -> dict[str, str]:
+    """Return an app's tags after a rollback: what they said of versions now follows from the tag of the version that is live.
+
+    Args:
+        tags: the app's tags.
+        version: the tag of the version that is live.
+        classes: the classes that the app has.
+    """
+    kept = {name: value for name, value in tags.items() if name != VERSION_TAG and not name.startswith(COMFYUI_TAG)}
+    app, comfyui = read_version_tag(version)
+    if app is None or len(comfyui) != 1:  # of several it is not known which family has which
+        return kept
+    there = set(classes)
+    families = [family for family, name in CLASS_OF_FAMILY.items() if name in there]
+    return kept | {VERSION_TAG: app, **{f"{COMFYUI_TAG}{family}": comfyui[0] for family in families}}

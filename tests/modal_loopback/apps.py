@@ -157,7 +157,9 @@ class Apps:
         back = app.versions[number - 1]
         app.functions, app.classes = back.functions, back.classes
         for function_id, (own, ranked) in back.definitions.items():
-            self._world.functions[function_id].own, self._world.functions[function_id].ranked = own, ranked
+            function = self._world.functions[function_id]
+            function.own, function.ranked = own, ranked
+            function.autoscaler.Clear()
         entry = pb.AppDeploymentHistory(tag=back.entry.tag, rollback_version=number, deployment_type=pb.DEPLOYMENT_TYPE_ROLLBACK)
         self._keep_version(app, caller, entry)
         self._containers.replace(app)

@@ -283,9 +283,12 @@ class Containers:
         return Empty()
 
     async def TaskList(self, request: pb.TaskListRequest, caller: Caller) -> pb.TaskListResponse:
-        live = [container for known in self._world.functions.values() for container in known.containers]
-        wanted = [container for container in live if container.function.app.id == request.app_id]
-        tasks = [pb.TaskStats(task_id=one.id, app_id=request.app_id, enqueued_at=one.enqueued_at) for one in wanted]
+        tasks = [
+            pb.TaskStats(task_id=one.id, app_id=known.app.id, app_description=known.app.name, enqueued_at=one.enqueued_at)
+            for known in self._world.functions.values()
+            if (known.app.id == request.app_id if request.app_id else known.app.environment == (request.environment_name or "main"))
+            for one in known.containers
+        ]
         return pb.TaskListResponse(tasks=tasks)
 
     async def ContainerStop(self, request: pb.ContainerStopRequest, caller: Caller) -> pb.ContainerStopResponse:

@@ -15,9 +15,9 @@ from ryla_gen.remote.config import deployed_family
 from ryla_gen.settings import Settings
 from ryla_gen.support.counting import count_text
 
-from ..common import Json, example, screen_of, single
+from ..common import Environment, Json, example, screen_of, single
 from ..prompts import Yes, confirm
-from .deploy import Environment, hourly
+from .deploy import hourly
 
 warming, cooling = single(), single()
 

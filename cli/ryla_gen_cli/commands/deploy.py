@@ -5,23 +5,57 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from ryla_gen.costs.prices import GPU_USD_PER_SECOND
-from ryla_gen.errors import NotAuthorizedError, NotDeployedError
+from ryla_gen.errors import NotDeployedError
 from ryla_gen.names import CLASS_OF_FAMILY
 from ryla_gen.remote import admin
 from ryla_gen.remote.config import FamilyConfig
 from ryla_gen.remote.deploy import DeployChanges, deploy
 from ryla_gen.settings import Settings
 
-from ..common import Json, Quiet, example, grouped, screen_of, setting_warnings, single
+from ..common import Environment, Json, Quiet, example, grouped, screen_of, setting_warnings
 from ..prompts import Yes, confirm
 from ..screen import Screen, table, width
+from . import deployments
 
-app = single()
+EXAMPLE = "ryla-gen deploy --gpu L40S,H100 --max-containers 4 --apply-to flux"
+
+
+class DeployGroup(typer.core.TyperGroup):
+    """The command that deploys, and its subcommands about what is deployed."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Find the subcommand; refuse options in front of it, which are for a deploy and would change nothing."""
+        name = args[0]
+        if name not in self.commands:
+            ctx.fail(f"There is no {name!r} here. Possible: {', '.join(self.commands)}, or options alone, which deploy.")
+        early = [item.opts[0] for item in self.params if _is_given(ctx, item.name)]
+        if early:
+            ctx.fail(f"{early[0]} stands before {name} and would not count. Options of {name} follow it: ryla-gen deploy {name}")
+        return super().resolve_command(ctx, args)
+
+
+def _is_given(context: Any, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+app = typer.Typer(
+    cls=DeployGroup,
+    epilog=example(EXAMPLE),
+    subcommand_metavar="[COMMAND]",
+    rich_markup_mode=None,
+    add_completion=False,
+    invoke_without_command=True,
+)
+app.command("history", epilog=example("ryla-gen deploy history"))(deployments.history)
+app.command("rollback", epilog=example("ryla-gen deploy rollback --to 3"))(deployments.rollback)
+app.command("delete", epilog=example("ryla-gen deploy delete"))(deployments.delete)
 
 Count = Annotated[
     int | None, typer.Option("--min-containers", metavar="NUMBER", min=0, help="Number of containers that always keep running.")
@@ -33,9 +67,6 @@ Spare = Annotated[
         "--buffer-containers", metavar="NUMBER", min=0, help="Number of idle containers besides the busy ones, under load."
     ),
 ]
-Environment = Annotated[str | None, typer.Option("--environment", metavar="NAME", help="Modal environment.")]
-
-
 Window = Annotated[
     int | None, typer.Option("--window", metavar="SECONDS", min=2, max=3600, help="How long an idle container keeps running.")
 ]
@@ -94,19 +125,18 @@ class DeployOptions:
         )
 
 
-@app.command("deploy", epilog=example("ryla-gen deploy --gpu L40S,H100 --max-containers 4 --apply-to flux"))
+@app.callback(epilog=example(EXAMPLE))
 @grouped
 def command(context: typer.Context, options: DeployOptions, yes: Yes = False, as_json: Json = False, quiet: Quiet = False) -> None:
     """Deploy the GPU side to Modal, with what the settings say. The first deploy builds images, which takes some minutes."""
+    if context.invoked_subcommand is not None:
+        return
     screen = screen_of(context, as_json=as_json, quiet=quiet)
     plan = options.changes()
     settings, configs = plan.settings(), plan.configs()
     for text in setting_warnings(settings):
         screen.note(f"warning: {text}")
-    workspace = asyncio.run(admin.workspace())
-    if settings.modal_workspace and workspace != settings.modal_workspace:
-        text = f"The Modal token belongs to the workspace {workspace!r}, but MODAL_WORKSPACE is {settings.modal_workspace!r}."
-        raise NotAuthorizedError(text, f"Switch to the right token: modal profile activate {settings.modal_workspace}")
+    workspace = asyncio.run(admin.require_workspace(settings))
     screen.note(_overview(configs))
     where = f"{workspace}{f', environment {settings.modal_environment}' if settings.modal_environment else ''}"
     lost = _taken_away(screen, settings, [item.family for item in configs])

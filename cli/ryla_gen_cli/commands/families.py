@@ -15,9 +15,8 @@ from ryla_gen.locks.families import family_lock
 from ryla_gen.names import CLASS_OF_FAMILY
 from ryla_gen.settings import Settings
 
-from ..common import Json, example, screen_of, single
+from ..common import Environment, Json, example, screen_of, single
 from ..screen import table, width
-from .deploy import Environment
 
 app = single()
 

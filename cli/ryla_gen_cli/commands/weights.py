@@ -22,10 +22,9 @@ from ryla_gen.support.counting import count_text
 from ryla_gen.support.numbers import format_bytes
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class
 
-from ..common import Json, Quiet, example, group, screen_of
+from ..common import Environment, Json, Quiet, example, group, screen_of
 from ..licences import Licences, notice, plain, summary
 from ..screen import Screen, table, use_colour, width, wrap
-from .deploy import Environment
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress

@@ -1,0 +1,154 @@
+"""Implement ``ryla-gen deploy history``, ``rollback`` and ``delete``: the versions of an app on Modal. Deploys nothing new."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from ryla_gen.history import History
+from ryla_gen.history.base import Records
+from ryla_gen.names import MODELS_VOLUME
+from ryla_gen.remote import admin, deployments
+from ryla_gen.remote.deployments import SHORT_COMMIT, AppVersion, RunningApp
+from ryla_gen.settings import Settings
+from ryla_gen.support.counting import count_text
+from ryla_gen.support.numbers import format_bytes
+
+from ..common import Environment, Json, Quiet, screen_of
+from ..prompts import Yes, confirm
+from ..screen import Screen, table, width
+
+TITLES = ("version", "deployed (UTC)", "by", "ryla_gen", "ComfyUI", "modal", "commit", "remarks")
+SHORT_ID = 8
+"""Characters of a job's id that are shown."""
+MOST_NAMED = 20
+"""Open jobs that are named; of more only the number is said."""
+
+Lock = Annotated[
+    str | None, typer.Argument(metavar="NAME", help="Name of a lock that was deployed. Default: the app of the settings.")
+]
+
+
+def history(context: typer.Context, name: Lock = None, environment: Environment = None, as_json: Json = False) -> None:
+    """List the versions of the app. For each, Modal keeps when and by whom it was deployed, and from which commit."""
+    screen = screen_of(context, as_json=as_json)
+    settings = _settings(name, environment)
+    found = asyncio.run(deployments.history(settings))
+    data = {**_where(settings), "items": [asdict(item) for item in found]}
+    screen.result(data, table(TITLES, [_row(item) for item in found], width()))
+
+
+def rollback(
+    context: typer.Context,
+    name: Lock = None,
+    to: Annotated[
+        int | None, typer.Option("--to", metavar="VERSION", min=1, help="Version to go back to. Default: the one before.")
+    ] = None,
+    environment: Environment = None,
+    yes: Yes = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make an earlier version of the app live again. Nothing is built; jobs that run finish first."""
+    screen = screen_of(context, as_json=as_json, quiet=quiet)
+    settings = _settings(name, environment)
+    workspace = asyncio.run(admin.require_workspace(settings))
+    plan = asyncio.run(deployments.plan_rollback(settings, to))
+    screen.note(f"Live now:    {plan.live}\nLive again:  {plan.target}")
+    question = f"Roll {settings.modal_app} in the workspace {_place(workspace, settings)} back to version {plan.target.version}?"
+    confirm(screen, question, yes=yes)
+    done = asyncio.run(deployments.roll_back(settings, plan.target.version))
+    data = {**_where(settings), "workspace": workspace, "replaced": plan.live.version, "live": asdict(done)}
+    screen.result(data, f"Version {plan.target.version} of {settings.modal_app} is live again, as version {done.version}.")
+
+
+def delete(
+    context: typer.Context,
+    name: Lock = None,
+    environment: Environment = None,
+    yes: Yes = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Stop the app and take its classes away. Volumes stay, with the weights and LoRAs on them."""
+    screen = screen_of(context, as_json=as_json, quiet=quiet)
+    settings = _settings(name, environment)
+    workspace = asyncio.run(admin.require_workspace(settings))
+    app = asyncio.run(deployments.describe(settings))
+    jobs = _open_jobs(screen, settings)
+    for line in (*_losses(app, jobs), *_remains(settings, app)):
+        screen.note(line)
+    question = f"Stop {settings.modal_app} in the workspace {_place(workspace, settings)}?"
+    confirm(screen, question, yes=yes)
+    asyncio.run(deployments.delete(settings))
+    data = {**_where(settings), "workspace": workspace, **asdict(app), "jobs": [item.id for item in jobs]}
+    screen.result(data, f"{settings.modal_app} is stopped. Its calls fail until it is deployed again.")
+
+
+def _settings(name: str | None, environment: str | None) -> Settings:
+    return deployments.settings_for_app(Settings.load(), name, environment)
+
+
+def _where(settings: Settings) -> dict[str, str | None]:
+    return {"app": settings.modal_app, "environment": settings.modal_environment}
+
+
+def _place(workspace: str, settings: Settings) -> str:
+    return f"{workspace}, environment {settings.modal_environment}," if settings.modal_environment else workspace
+
+
+def _row(item: AppVersion) -> tuple[object, ...]:
+    commit = f"{(item.commit or '')[:SHORT_COMMIT]}{'*' if item.dirty else ''}"
+    comfyui, when = ", ".join(item.comfyui), item.deployed_at[:16].replace("T", " ")
+    return item.version, when, item.deployed_by, item.ryla_gen or "?", comfyui or "?", item.modal, commit, _remarks(item)
+
+
+def _remarks(item: AppVersion) -> str:
+    words = ["live"] if item.live else []
+    if item.restores:
+        words.append(f"version {item.restores} again")
+    elif item.kind != "deploy":
+        words.append(item.kind)
+    if item.tag and item.ryla_gen is None:
+        words.append(f"tag {item.tag}")
+    return ", ".join(words)
+
+
+def _open_jobs(screen: Screen, settings: Settings) -> Records:
+    if not settings.history_path.exists():
+        return []
+    with closing(History(settings.history_path)) as journal:
+        jobs = deployments.open_jobs(journal, settings)
+    for text in journal.warnings:
+        screen.note(f"warning: {text}")
+    return jobs
+
+
+def _losses(app: RunningApp, jobs: Records) -> list[str]:
+    """Say what goes away."""
+    said = [f"This takes away the classes {', '.join(app.classes)}."] if app.classes else []
+    if app.containers:
+        ends = "end at once, with what they run" if app.containers > 1 else "ends at once, with what it runs"
+        said.append(f"{count_text(app.containers, 'container')} {ends}.")
+    if jobs:
+        named = ", ".join(f"{item.id[:SHORT_ID]} ({item.workflow.replace('_', '-')}, {item.state})" for item in jobs[:MOST_NAMED])
+        more = f" and {len(jobs) - MOST_NAMED} more" if len(jobs) > MOST_NAMED else ""
+        said.append(f"{count_text(len(jobs), 'job')} of this machine may end without a result: {named}{more}.")
+    return said
+
+
+def _remains(settings: Settings, app: RunningApp) -> Sequence[str]:
+    """Say what stays, and what that costs."""
+    size = "" if app.volume_bytes is None else f" ({format_bytes(app.volume_bytes)})"
+    where = f" --env {settings.modal_environment}" if settings.modal_environment else ""
+    return (
+        f"{settings.modal_app} can be deployed again afterwards, but not rolled back.",
+        "The journal of this machine stays, with the results that were saved.",
+        f"The volume {MODELS_VOLUME}{size} stays, with weights and LoRAs; Modal bills what it stores by its own prices.",
+        f"To remove that too: modal volume delete {MODELS_VOLUME}{where}",
+    )
