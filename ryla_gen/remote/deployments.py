@@ -19,7 +19,7 @@ from ..locks.graph_lock import checked_lock_name
 from ..names import APP, CLASS_OF_FAMILY, MODELS_VOLUME
 from ..settings import Settings
 from ..support.counting import count_text
-from ..workflows.registry import workflow_names
+from ..workflows.registry import LOCK_SUFFIX, locks_folder, workflow_names
 from . import modal_apps
 from .admin import ask
 from .deployed_tags import read_version_tag, replace_versions, versions_in
@@ -211,7 +211,8 @@ def open_jobs(journal: History, settings: Settings) -> Records:
     The journal does not name the app: those of a lock have its name, those of other workflows belong to the app of the settings.
     """
     lock = _lock_of(settings)
-    names = {lock.replace("-", "_")} if lock else set(workflow_names())
+    locks = {path.stem.replace("-", "_") for path in locks_folder().glob(f"*{LOCK_SUFFIX}")}
+    names = {lock.replace("-", "_")} if lock else set(workflow_names()) - locks
     found = [item for state in OPEN_STATES for item in journal.list(limit=None, backend="modal", state=state)]
     return sorted((item for item in found if item.workflow in names), key=lambda item: item.created_at, reverse=True)
 
