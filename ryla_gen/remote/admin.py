@@ -130,7 +130,7 @@ async def volume_files(settings: Settings) -> dict[str, int]:
         return {entry.path.strip("/"): entry.size for entry in await volume.listdir.aio("/", recursive=True)}
 
     try:
-        return await _ask(listed, f"Listing the volume {MODELS_VOLUME}", settings)
+        return await ask(listed, f"Listing the volume {MODELS_VOLUME}", settings)
     except NotDeployedError:  # the first deploy makes the volume
         return {}
 
