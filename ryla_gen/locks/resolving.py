@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..errors import BackendNotConfiguredError, BackendUnreachableError, InvalidInputError, RylaGenError
 from .base import Requirements, hashes, pins
+from .contradictions import explain_contradiction
 from .lists import packages, requirement_list
 
 UV_SECONDS = 1800
@@ -37,13 +38,15 @@ def resolve(requirements: Requirements, folders: Mapping[str, Path] | None = Non
     with tempfile.TemporaryDirectory(prefix="ryla-gen-lock-") as name:
         place = Path(name)
         files = [_write(place / "ours.txt", "\n".join(requirements.own))]
+        lists = {"this package": "\n".join(requirements.own)}
         for item in requirements.repositories:
             text = packages(requirement_list(item, folders.get(item.name)), item, replaced)
+            lists[item.name] = text
             files.append(_write(place / f"{re.sub(r'[^A-Za-z0-9._-]', '_', item.name)}.txt", text))
         words = ["pip", "compile", "--generate-hashes", "--no-header", "--exclude-newer", requirements.until]
         if requirements.constraints:
             words += ["-c", _write(place / "constraints.txt", "\n".join(requirements.constraints))]
-        return requirements.header() + _run([uv, *words, *_target(requirements), *files], place)
+        return requirements.header() + _run([uv, *words, *_target(requirements), *files], place, lists)
 
 
 def check_closed(lock: str, requirements: Requirements) -> None:
@@ -86,7 +89,7 @@ def _uv() -> str:
     return found
 
 
-def _run(command: Sequence[str], folder: Path) -> str:
+def _run(command: Sequence[str], folder: Path, lists: Mapping[str, str] | None = None) -> str:
     try:
         done = subprocess.run(  # noqa: S603 - uv, with arguments of ours
             command, cwd=folder, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False, timeout=UV_SECONDS
@@ -94,13 +97,13 @@ def _run(command: Sequence[str], folder: Path) -> str:
     except subprocess.TimeoutExpired as error:
         raise BackendUnreachableError(f"uv took more than {UV_SECONDS} s.", "Check the network, then try again.") from error
     if done.returncode:
-        raise _failure(done.stderr.strip())
+        raise _failure(done.stderr.strip(), lists or {})
     return done.stdout
 
 
-def _failure(words: str) -> RylaGenError:
+def _failure(words: str, lists: Mapping[str, str]) -> RylaGenError:
     if any(sign in words.lower() for sign in NETWORK):
         return BackendUnreachableError(f"The package index does not answer:\n{words}", "Check the network, then try again.")
     if "no solution found" in words.lower():
-        return InvalidInputError(f"The requirements contradict each other:\n{words}", "Change one of the versions that it names.")
+        return explain_contradiction(words, lists)
     return InvalidInputError(f"uv could not resolve the requirements:\n{words}", "Change the requirement that it names.")

@@ -87,8 +87,8 @@ def requirements(image: str) -> Requirements:
 
 
 def requirements_of(lock: ImageLock) -> Requirements:
-    """Return what the packages of a family's image are resolved from."""
-    asked = [item for pack in lock.packs for item in PACK_REQUIREMENTS[pack.name]]
+    """Return what the packages of an image are resolved from: a family's, or a graph's with packs that nobody here tried."""
+    asked = [item for pack in lock.packs for item in PACK_REQUIREMENTS.get(pack.name, ())]
     own = dict.fromkeys([COMFY_CLI, *lock.python.requirements, *TRANSFORMERS, *INSTALLERS, *BUILD, *SDK, *asked])
     return Requirements(
         tuple(own),

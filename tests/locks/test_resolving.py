@@ -164,7 +164,7 @@ def test_without_uv_or_git_it_says_which_one_to_install(tmp_path: Path) -> None:
     done = subprocess.run([python, "-c", code], env=environment, capture_output=True, text=True, timeout=600)
     assert done.stdout.splitlines() == [
         f"{BackendNotConfiguredError.__name__} Resolving requirements needs uv, which is not installed. Install it: pip install uv",
-        f"{BackendNotConfiguredError.__name__} Reading requirement lists needs git, which is not installed. Install git.",
+        f"{BackendNotConfiguredError.__name__} Reading repositories needs git, which is not installed. Install git.",
     ], done.stderr
 
 
