@@ -26,7 +26,11 @@ def explain_contradiction(words: str, lists: Mapping[str, str]) -> InvalidInputE
     reason = _shortened(words)
     named = [item for item in _asked_by_several(lists) if re.search(rf"(?<![\w.-]){re.escape(item[0])}(?![\w-])", words)]
     told = "; ".join(_sentence(package, asked) for package, asked in named[:MOST])
-    text = f"The requirements contradict each other: {told}. uv says: {reason}" if told else f"The requirements contradict each other: {reason}"
+    text = (
+        f"The requirements contradict each other: {told}. uv says: {reason}"
+        if told
+        else f"The requirements contradict each other: {reason}"
+    )
     hint = "Leave one of the packs out, or take another commit of it: --pack CLASS=OWNER/REPOSITORY@COMMIT"
     return InvalidInputError(text, hint if len(lists) > 1 else "Change one of the versions that it names.", {"uv": words})
 

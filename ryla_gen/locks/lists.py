@@ -97,7 +97,9 @@ def _packages(text: str, source: NodePack, replaced: Mapping[str, str]) -> Itera
             continue
         if name is None or "://" in line or " @" in line or FILES.search(line):
             told = f"The list of {source.name} at {source.commit[:12]} has a line without a package of the index: {line[:200]}"
-            raise InvalidInputError(told, f"{OTHER_COMMIT} Without a hash it cannot be locked.", {"pack": source.name, "line": line})
+            raise InvalidInputError(
+                told, f"{OTHER_COMMIT} Without a hash it cannot be locked.", {"pack": source.name, "line": line}
+            )
         yield replaced.get(canonical(name[0]), name[0]) + line[name.end() :]
 
 

@@ -63,7 +63,9 @@ class RegistryClient:
             raise PackUnknownError(f"{name[:80]!r} is no id of a pack in ComfyUI's registry.")
         found = self._pack(f"/nodes/{quote(name, safe='')}", name)
         if found is not None and found.id.lower() != name.lower():
-            text = f"The registry answers with {found.id!r} for {name!r}: the pack has another id now, or another pack took its place."
+            text = (
+                f"The registry answers with {found.id!r} for {name!r}: the pack has another id now, or another pack took its place."
+            )
             raise PackUnknownError(text)
         return found
 

@@ -1,0 +1,84 @@
+"""What a pack's files say at its commit, and two packs that do not fit together: by real git and real uv."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ryla_gen import locks
+from ryla_gen.errors import InvalidInputError
+from ryla_gen.locks import NodePack, Requirements
+from ryla_gen.locks.lists import fetched_repositories
+from ryla_gen.locks.pack_files import look_into
+from ryla_gen.remote import pins
+from tests.locks.test_resolving import AT_ALL_TIMES, index, wheel
+from tests.remote.replaying import repository
+
+__all__ = ["index"]
+
+PROJECT = '[project]\nname = "a"\nlicense = {text = "MIT"}\ndependencies = ["numpy>=1", "tqdm"]\n[tool.comfy]\nPublisherId = "x"\n'
+
+
+def pack(folder: Path, name: str, files: dict[str, str], *classes: str) -> NodePack:
+    commit = repository(folder / name, {"__init__.py": 'MAPPINGS = {"Sharpen It": object}\n'} | files)
+    return NodePack(name, f"file://{folder / name}", None, commit, None, classes, source="the drawing")
+
+
+def test_without_a_list_the_projects_dependencies_count(tmp_path: Path) -> None:
+    assert locks.requirement_list(pack(tmp_path, "a", {"pyproject.toml": PROJECT})) == "numpy>=1\ntqdm"
+    assert locks.requirement_list(pack(tmp_path, "b", {"pyproject.toml": PROJECT, "requirements.txt": "av\n"})) == "av\n"
+    for name, text in [("c", "[project"), ("d", '[project]\nname = "d"\n'), ("e", "project = 1\n")]:
+        assert locks.requirement_list(pack(tmp_path, name, {"pyproject.toml": text})) == ""
+
+
+def test_a_lock_says_what_is_not_run_and_what_no_file_names(tmp_path: Path) -> None:
+    one = pack(tmp_path, "one", {"install.py": "raise SystemExit", "pyproject.toml": PROJECT}, "Sharpen It", "Absent")
+    two = pack(tmp_path, "two", {}, "Sharpen It")
+    with fetched_repositories((one, two)) as folders:
+        first, second = look_into((one, two), folders)
+    assert first.source == (
+        "the drawing; it has an install.py, which is not run; "
+        "none of its Python files names Absent: the check at the image's build decides"
+    )
+    assert first.licence == "MIT" and second == two
+    assert not any(folder.exists() for folder in folders.values())
+
+
+def test_two_packs_that_do_not_fit_together_are_named_with_what_each_asks_for(index: Path, tmp_path: Path) -> None:
+    wheel(index, "tensors", "1.0")
+    wheel(index, "tensors", "2.0")
+    one = pack(tmp_path, "one", {"requirements.txt": "tensors<2\n"})
+    two = pack(tmp_path, "two", {"requirements.txt": "Tensors >= 2.0\n"})
+    with pytest.raises(InvalidInputError) as caught:
+        locks.resolve(Requirements((), (one, two), until=AT_ALL_TIMES))
+    message = caught.value.message
+    assert "one asks for tensors<2 and two asks for tensors>=2.0. uv says: Because you require" in message, message
+    assert "\n" not in message and len(message) < 600
+    assert "--pack" in caught.value.hint and "No solution found" in caught.value.details["uv"]
+
+
+def test_a_pack_that_pins_another_torch_is_named_beside_what_asks_for_ours(index: Path, tmp_path: Path) -> None:
+    wheel(index, "torch", "2.1.0")
+    wheel(index, "torch", "2.9.1")
+    old = pack(tmp_path, "old", {"requirements.txt": "torch==2.1.0\n"})
+    with pytest.raises(InvalidInputError, match=r"this package asks for torch==2\.9\.1 and old asks for torch==2\.1\.0"):
+        locks.resolve(Requirements(("torch==2.9.1",), (old,), until=AT_ALL_TIMES))
+
+
+@pytest.mark.parametrize("line", ["./wheels/a-1-py3-none-any.whl", "a-1.0-py3-none-any.whl", "a @ ./a.zip", "-f wheels"])
+def test_lines_with_files_are_named_with_their_pack(line: str, index: Path, tmp_path: Path) -> None:
+    item = pack(tmp_path, "one", {"requirements.txt": f"{line}\n"})
+    with pytest.raises(InvalidInputError, match="The list of one at") as caught:
+        locks.resolve(Requirements((), (item,), until=AT_ALL_TIMES))
+    assert caught.value.details == {"pack": "one", "line": line} and "--pack" in caught.value.hint
+
+
+def test_an_image_with_a_pack_of_a_stranger_is_resolved_from_its_list_too(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    lock = pins.image_lock("flux")
+    stranger = pack(tmp_path, "stranger", {})
+    made = pins.requirements_of(replace(lock, packs=(stranger,)))
+    assert made.repositories == (lock.comfyui, stranger) and made.replaced == pins.REPLACED
+    assert set(pins.requirements_of(lock).own) == set(made.own)
