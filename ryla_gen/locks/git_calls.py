@@ -107,7 +107,8 @@ def list_refs(address: str, seconds: float = REFS_SECONDS) -> Refs:
 
 
 def _read_refs(text: str) -> Refs:
-    listed = dict(reversed(line.split("\t", 1)) for line in text.splitlines() if "\t" in line)
+    lines = (line.partition("\t") for line in text.splitlines() if "\t" in line)
+    listed = {name: commit for commit, _, name in lines}
     places = {name.removesuffix("^{}"): commit for name, commit in sorted(listed.items())}  # a tag's commit comes after the tag
     heads, tags = (
         {name.removeprefix(prefix): commit for name, commit in places.items() if name.startswith(prefix)}

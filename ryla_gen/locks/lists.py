@@ -109,8 +109,8 @@ def _list_in(folder: Path, source: NodePack) -> str:
     if run_git("cat-file", "-e", f"{source.commit}^{{commit}}", folder=folder).returncode:
         text = f"{folder} has no commit {source.commit} of {source.name}."
         raise InvalidInputError(text, f"Fetch it: git -C {folder} fetch {source.repo} {source.commit}")
-    text = read_file(folder, source, FILE)
-    return text if text is not None else "\n".join(_dependencies(project_of(folder, source)))
+    listed = read_file(folder, source, FILE)
+    return listed if listed is not None else "\n".join(_dependencies(project_of(folder, source)))
 
 
 def read_file(folder: Path, source: NodePack, name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,15 @@ def test_an_image_with_a_pack_of_a_stranger_is_resolved_from_its_list_too(tmp_pa
     made = pins.requirements_of(replace(lock, packs=(stranger,)))
     assert made.repositories == (lock.comfyui, stranger) and made.replaced == pins.REPLACED
     assert set(pins.requirements_of(lock).own) == set(made.own)
+
+
+@pytest.mark.skipif(not os.environ.get("RYLA_LOCK_TESTS"), reason="it needs the network: set RYLA_LOCK_TESTS=1")
+@pytest.mark.timeout(600)
+def test_a_list_of_a_pack_is_resolved_with_ours_at_the_real_index(tmp_path: Path) -> None:
+    item = pack(tmp_path, "one", {"requirements.txt": "opencv-python>=4.7\nOnnxRuntime\nnumpy>=1.25\n"})
+    made = Requirements(("numpy==2.2.6",), (item,), replaced=pins.REPLACED)
+    lock = locks.resolve(made)
+    found = locks.pins(lock)
+    assert found["numpy"] == "2.2.6" and {"opencv-python-headless", "onnxruntime-gpu"} <= set(found)
+    assert not {"opencv-python", "onnxruntime"} & set(found)
+    locks.check_closed(lock, made)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -288,3 +291,35 @@ def test_the_real_node_map_is_read_where_it_is_installed() -> None:
     if found is None:
         pytest.skip("comfyui-manager is not installed")
     assert found.packs_of("IPAdapterAdvanced") == ("https://github.com/cubiq/ComfyUI_IPAdapter_plus",)
+
+
+def test_a_repository_that_moved_is_named_with_where_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry: Registry
+) -> None:
+    folder = tmp_path / "new"
+    folder.mkdir()
+    repository(folder, {"a": ""})
+    git(folder, "update-server-info")
+
+    class Moved(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            return
+
+        def do_GET(self) -> None:
+            if not self.path.startswith("/old/"):
+                super().do_GET()
+                return
+            self.send_response(301)
+            self.send_header("Location", self.path.replace("/old/", "/new/.git/"))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Moved, directory=str(tmp_path))) as server:
+        Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        monkeypatch.setenv("GIT_ALLOW_PROTOCOL", "http")
+        monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+        monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.http://127.0.0.1:{server.server_address[1]}/.insteadOf")
+        monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://github.com/o/")
+        (asked,) = look(registry, ClassHint("", "", "o/old")).questions
+        server.shutdown()
+    assert "has moved to http://127.0.0.1" in asked.question and "/new" in asked.question
