@@ -115,27 +115,18 @@ def _yaml(data: Mapping[str, Any], margin: str) -> Iterator[str]:
 
 
 def _parsed(path: Path) -> Mapping[str, Any]:
-    try:
-        text = _text_of(path)
-        if path.suffix.lower() in (".yaml", ".yml"):
-            import yaml  # here, because only this needs it
+    import yaml  # here, because only this needs it
 
-            data = yaml.safe_load(text)
-        else:
-            data = json.loads(text)
+    read = yaml.safe_load if path.suffix.lower() in (".yaml", ".yml") else json.loads
+    try:
+        data = read(_text_of(path))
     except OSError as error:
         raise StorageFailedError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (ValueError, KeyError, RecursionError, zipfile.BadZipFile, _yaml_error()) as error:
+    except (ValueError, KeyError, RecursionError, zipfile.BadZipFile, yaml.YAMLError) as error:
         raise InvalidInputError(f"{path.name} cannot be read: {str(error)[:200]}") from error
     if not isinstance(data, Mapping):
         raise InvalidInputError(f"{path.name} holds no table of names.")
     return data
-
-
-def _yaml_error() -> type[Exception]:
-    import yaml
-
-    return yaml.YAMLError
 
 
 def _text_of(path: Path) -> str:
