@@ -308,7 +308,8 @@ class _Lookup:
         )
 
     def _question(self, kind: str, text: str, place: str) -> OpenQuestion:
-        return OpenQuestion("pack", kind, text[:1].upper() + text[1:], self._command(kind, place))
+        told = text if text.startswith("https:") else text[:1].upper() + text[1:]
+        return OpenQuestion("pack", kind, told, self._command(kind, place))
 
     def _command(self, kind: str, place: str) -> str:
         return f"{self.sources.command} --pack {quote(f'{kind}={place}')}"
