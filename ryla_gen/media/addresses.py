@@ -8,11 +8,14 @@ from __future__ import annotations
 import ipaddress
 import socket
 from typing import Any
+from urllib.parse import urlsplit
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 """IPv4 addresses inside IPv6 (RFC 6052): what is behind one is looked at."""
 _ASSIGNMENTS = ipaddress.ip_network("192.0.0.0/24")
 """Protocol assignments (RFC 6890), of which Python calls some global: a cloud answers there about its machines."""
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+"""Hosts that may be asked over plain http: that traffic does not leave this machine."""
 REFUSED = "it is an address of this machine or of a private network"
 ALLOW = "Such addresses are fetched only if that is allowed: ryla-gen config set allow_private_addresses true"
 
@@ -63,6 +66,25 @@ async def resolve(host: str) -> list[str]:
     except (OSError, UnicodeError):
         return []
     return [str(entry[4][0]) for entry in found]
+
+
+def uses_proxy(url: str) -> bool:
+    """Whether the environment names a proxy for an address."""
+    from urllib.request import getproxies, proxy_bypass
+
+    parts = urlsplit(url)
+    return parts.scheme in getproxies() and not proxy_bypass(parts.hostname or "")
+
+
+async def leads_outside(url: str) -> bool:
+    """Whether an address leads to the internet, as far as it tells before a connection is made.
+
+    A name is looked up by the side that connects: by our connector, which checks what it finds, or by a proxy, to which we have to
+    leave a name that we do not know.
+    """
+    host = urlsplit(url).hostname or ""
+    found = [host] if is_literal(host) else ["127.0.0.1"] if host in LOOPBACK else await resolve(host) if uses_proxy(url) else []
+    return all(map(is_public, found))
 
 
 def guarded_connector() -> Any:

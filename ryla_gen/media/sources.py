@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 from ..errors import InvalidInputError
-from .addresses import ALLOW, REFUSED, PrivateAddressError, guarded_connector, is_literal, is_public, resolve
+from .addresses import ALLOW, LOOPBACK, REFUSED, PrivateAddressError, guarded_connector, leads_outside, uses_proxy
 from .base import USUAL, References, check_pixels, megabytes
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ FETCH_TIMEOUT = 20.0
 """Seconds for a whole fetch, redirects included."""
 MAX_REDIRECTS = 3
 """A picture behind a short link and a storage bucket needs two."""
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-"""Hosts that may be asked over plain http: that traffic does not leave this machine."""
 SHOWN = 80
 """Characters of a reference that a message repeats; the rest may be a whole picture in base64."""
 
@@ -274,7 +272,7 @@ async def fetch(url: str, limit: int, seconds: float = FETCH_TIMEOUT, *, private
     url = _check_address(url, plain=True)
     # Proxies of the environment are for the outside only.
     session = aiohttp.ClientSession(
-        connector=None if private or _uses_proxy(url) else guarded_connector(),
+        connector=None if private or uses_proxy(url) else guarded_connector(),
         timeout=aiohttp.ClientTimeout(total=None),
         trust_env=not plain,
         auto_decompress=False,
@@ -302,29 +300,10 @@ def _private(url: str) -> InvalidInputError:
     return InvalidInputError(f"{_without_secrets(url)} is not fetched: {REFUSED}.", ALLOW)
 
 
-def _uses_proxy(url: str) -> bool:
-    from urllib.request import getproxies, proxy_bypass
-
-    parts = urlsplit(url)
-    return parts.scheme in getproxies() and not proxy_bypass(parts.hostname or "")
-
-
-async def _check_public(url: str) -> None:
-    """Refuse an address of this machine or a private network, as far as it tells before a connection is made.
-
-    A name is looked up by the side that connects: by our connector, which checks what it finds, or by a proxy, to which we have to
-    leave a name that we do not know.
-    """
-    host = urlsplit(url).hostname or ""
-    found = [host] if is_literal(host) else ["127.0.0.1"] if host in LOOPBACK else await resolve(host) if _uses_proxy(url) else []
-    if not all(map(is_public, found)):
-        raise _private(url)
-
-
 async def _follow(session: Any, url: str, limit: int, *, plain: bool, private: bool) -> bytes:
     for _ in range(MAX_REDIRECTS + 1):
-        if not private:
-            await _check_public(url)
+        if not private and not await leads_outside(url):
+            raise _private(url)
         async with session.get(url, allow_redirects=False) as response:
             target = response.headers.get("Location")
             if response.status in (301, 302, 303, 307, 308) and target:

@@ -16,7 +16,7 @@ import aiohttp
 
 from ...comfy.messages import clean
 from ...errors import BackendNotConfiguredError, BackendUnreachableError, JobNotFoundError, NotAuthorizedError, RylaGenError
-from ...media.sources import LOOPBACK
+from ...media.addresses import LOOPBACK
 from ...support.retry import RetryPolicy
 from .errors import KEY_HINT, http_error, maybe_taken
 
