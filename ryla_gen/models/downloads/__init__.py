@@ -5,6 +5,7 @@ from __future__ import annotations
 from .base import FileProgress, FileReport, FileStatus, Outcome, Report, Stage, State, SyncProgress
 from .sync import sync
 from .verify import status, verify
+from .web import Web
 
 __all__ = [
     "FileProgress",
@@ -15,6 +16,7 @@ __all__ = [
     "Stage",
     "State",
     "SyncProgress",
+    "Web",
     "status",
     "sync",
     "verify",

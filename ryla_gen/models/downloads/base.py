@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
-from ...errors import InvalidInputError, PlainData, RylaGenError, StorageFailedError
+from ...errors import HashMismatchError, InvalidInputError, PlainData, RylaGenError, StorageFailedError
 from ...support.counting import count_text
 from ..weights_table import Weights
 
@@ -47,6 +47,45 @@ def part_path(path: Path, identity: str) -> Path:
 def parts_of(path: Path) -> list[Path]:
     """List every unfinished download of this file, of any revision."""
     return sorted(path.parent.glob(f".{glob.escape(path.name)}.*.part"))
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One file at its source, at one commit."""
+
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    """May hold the token; the HTTP library drops it at a redirect to another host."""
+    size: int | None
+    sha256: str | None
+    """What the hub says that the hash is; it says so for every large file."""
+    etag: str
+    commit: str | None
+
+
+def total_of(response: Any) -> int | None:
+    """Return the size of the whole file that an answer belongs to, if the answer has it."""
+    total = str(response.headers.get("Content-Range", "")).rpartition("/")[2]
+    if not total and response.status_code == 200:
+        total = str(response.headers.get("Content-Length", ""))
+    return int(total) if total.isdigit() else None
+
+
+def row_details(row: Weights, revision: str | None) -> PlainData:
+    """Return what an error says about the file that it is about; what follows a question mark may be a secret."""
+    return {"file": row.file, "folder": row.folder, "repo": row.repo.partition("?")[0], "revision": revision}
+
+
+LOCKED = "lock"
+"""A row's ``sha256_source`` when a lock of a graph says what the hash is."""
+
+
+def mismatch(row: Weights, message: str, hint: str, told: PlainData) -> RylaGenError:
+    """Return the error for a file that is not the one that was named: of a lock, or of the table."""
+    if row.sha256_source == LOCKED:
+        again = "Compare its publisher's page with the lock, then lock the graph again: ryla-gen graph lock FILE.json"
+        return HashMismatchError(message, again, told)
+    return StorageFailedError(message, hint, told)
 
 
 @dataclass(frozen=True, slots=True)

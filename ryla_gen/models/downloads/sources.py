@@ -1,4 +1,4 @@
-"""Locate and open a file on the Hugging Face hub, or on the page of a GitHub release. Must not write a file or retry.
+"""Locate and open a file on the Hugging Face hub, on the page of a GitHub release, or elsewhere. Must not write a file or retry.
 
 Finds a file's address, size and hash, opens the stream of its bytes, and turns every refusal into a typed error. It stands on
 huggingface_hub's addresses, metadata and session, but not on ``hf_hub_download``: version 2.4 writes to a name drawn anew for each
@@ -11,17 +11,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 from huggingface_hub import constants, get_hf_file_metadata, get_session, hf_hub_url
 from huggingface_hub.errors import FileMetadataError, HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
-from ...errors import BackendUnreachableError, ModelNotFoundError, NotAuthorizedError, PlainData, RylaGenError
-from ...version import __version__
+from ...errors import BackendUnreachableError, ModelNotFoundError, NotAuthorizedError, RylaGenError
 from ..weights_table import Weights
+from .base import Origin, row_details, total_of
 from .retry import PassingError
+from .web import AGENT, PASSING, Web, is_web
 
 GITHUB = "https://github.com"
 RELEASE = "github:"
@@ -29,9 +29,6 @@ RELEASE = "github:"
 TRANSPORT: type[Exception] = HfHubHTTPError.__mro__[1]
 """The HTTP library's own base of errors: the hub's releases 1.x stand on httpx, 2.x on httpx2."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
-PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Answers that the same request may not get a minute later."""
-AGENT = {"user-agent": f"ryla-gen/{__version__}"}
 
 
 class _RefusedError(Exception):
@@ -42,27 +39,14 @@ class _RefusedError(Exception):
         self.response = response
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """One file at its source, at one commit."""
-
-    url: str
-    headers: Mapping[str, str] = field(repr=False)
-    """May hold the token; the HTTP library drops it at a redirect to another host."""
-    size: int | None
-    sha256: str | None
-    """What the hub says that the hash is; it says so for every large file."""
-    etag: str
-    commit: str | None
-
-
 class Sources:
-    """The hub and GitHub, for one sync."""
+    """The hub, GitHub and every other address, for one sync."""
 
-    def __init__(self, token: str | None, endpoint: str | None = None, github: str = GITHUB) -> None:
+    def __init__(self, token: str | None, endpoint: str | None = None, github: str = GITHUB, web: Web | None = None) -> None:
         self._token: str | bool = token or False  # False, not None: None would send whatever token lies on this machine
         self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
         self._github = github.rstrip("/")
+        self._web = web or Web()
         self._commits: dict[str, str] = {}
 
     def probe(self, row: Weights, known: str | None) -> Origin:
@@ -70,6 +54,8 @@ class Sources:
 
         Raises PassingError for what may pass, else NotAuthorizedError, ModelNotFoundError or BackendUnreachableError.
         """
+        if is_web(row.repo):
+            return self._web.probe(row)
         revision = row.revision or known
         with self._explain(row, revision):
             if row.repo.startswith(RELEASE):
@@ -96,7 +82,7 @@ class Sources:
         repo = row.repo.removeprefix(RELEASE).split()[0]
         if not row.revision:
             hint = "Put the tag of the release into the row's revision in weights.json."
-            raise ModelNotFoundError(f"It is not known which release of {repo} contains {row.file}.", hint, _details(row, None))
+            raise ModelNotFoundError(f"It is not known which release of {repo} contains {row.file}.", hint, row_details(row, None))
         url = f"{self._github}/{repo}/releases/download/{quote(row.revision, safe='')}/{quote(row.file)}"
         # GET and hang up, not HEAD: the store's signed addresses are signed for GET.
         with self._response(url, {**AGENT, "Range": "bytes=0-0"}) as response:
@@ -106,6 +92,10 @@ class Sources:
     @contextmanager
     def open(self, row: Weights, origin: Origin, start: int) -> Iterator[Any]:
         """Open the stream of a file's bytes from ``start``; the answer may begin at zero all the same. Raises as ``probe`` does."""
+        if is_web(row.repo):
+            with self._web.open(row, origin, start) as answer:
+                yield answer
+            return
         span = {"Range": f"bytes={start}-"} if start else {}
         with self._explain(row, origin.commit), self._response(origin.url, {**origin.headers, **span}) as response:
             yield response
@@ -128,10 +118,10 @@ class Sources:
             raise self._refusal(error.response, row, revision) from None
         except HFValidationError as error:
             message = f"{row.repo!r} is not the name of a repository: {error}"
-            raise ModelNotFoundError(message, details=_details(row, revision)) from None
+            raise ModelNotFoundError(message, details=row_details(row, revision)) from None
         except OfflineModeIsEnabled:
             hint = "Unset HF_HUB_OFFLINE to allow downloads."
-            raise BackendUnreachableError("Downloads from the hub are switched off.", hint, _details(row, revision)) from None
+            raise BackendUnreachableError("Downloads from the hub are switched off.", hint, row_details(row, revision)) from None
         except (TRANSPORT, FileMetadataError) as error:
             raise PassingError(self._unreachable(row, revision, f"{type(error).__name__}: {error}")) from None
 
@@ -152,7 +142,7 @@ class Sources:
             return PassingError(self._unreachable(row, revision, f"HTTP {status} of its store"))
         if status in (401, 403):
             hint = "Check HF_TOKEN: it must be valid and may read this repository (https://huggingface.co/settings/tokens)."
-            return NotAuthorizedError(f"{row.repo} was refused with HTTP {status}.", hint, _details(row, revision))
+            return NotAuthorizedError(f"{row.repo} was refused with HTTP {status}.", hint, row_details(row, revision))
         if status in (404, 410):
             return self._gone_error(
                 row, revision, f"{row.repo} has no file {row.file} at revision {revision or constants.DEFAULT_REVISION}"
@@ -170,31 +160,19 @@ class Sources:
             f"Accept the licence at {self._page(row)} with your account, then put a read token of it into HF_TOKEN "
             "(on Modal: modal secret create huggingface HF_TOKEN=hf_…) and run it again."
         )
-        return NotAuthorizedError(f"{row.repo} is gated, and {why}.", hint, _details(row, revision))
+        return NotAuthorizedError(f"{row.repo} is gated, and {why}.", hint, row_details(row, revision))
 
     def _gone_error(self, row: Weights, revision: str | None, what: str) -> ModelNotFoundError:
         hint = f"It was moved or deleted: look at {self._page(row)} and correct the row of {row.label} in weights.json."
-        return ModelNotFoundError(f"{what}.", hint, _details(row, revision))
+        return ModelNotFoundError(f"{what}.", hint, row_details(row, revision))
 
     def _unreachable(self, row: Weights, revision: str | None, why: str) -> BackendUnreachableError:
         host = self._github if row.repo.startswith(RELEASE) else self.endpoint
         hint = "Check the network and run it again: it continues where it stopped."
-        return BackendUnreachableError(f"{host} did not deliver {row.label} ({why}).", hint, _details(row, revision))
-
-
-def total_of(response: Any) -> int | None:
-    """Return the size of the whole file that an answer belongs to, if the answer has it."""
-    total = str(response.headers.get("Content-Range", "")).rpartition("/")[2]
-    if not total and response.status_code == 200:
-        total = str(response.headers.get("Content-Length", ""))
-    return int(total) if total.isdigit() else None
-
-
-def _details(row: Weights, revision: str | None) -> PlainData:
-    return {"file": row.file, "folder": row.folder, "repo": row.repo, "revision": revision}
+        return BackendUnreachableError(f"{host} did not deliver {row.label} ({why}).", hint, row_details(row, revision))
 
 
 def with_details(error: RylaGenError, row: Weights) -> RylaGenError:
     """Add to the error which file of which repository it is about, if it does not say so yet."""
-    error.details = {**_details(row, row.revision), **error.details}
+    error.details = {**row_details(row, row.revision), **error.details}
     return error

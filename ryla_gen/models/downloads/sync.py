@@ -16,13 +16,14 @@ from pathlib import Path
 from ...errors import RylaGenError, StorageFailedError
 from ...support.numbers import format_bytes
 from ..weights_table import Weights
-from .base import FileReport, FileStatus, Outcome, Report, SyncProgress, distinct
+from .base import FileReport, FileStatus, Outcome, Report, SyncProgress, distinct, mismatch
 from .checksums import ChecksumRecord, Records
 from .progress import Board
 from .retry import CancelToken, patiently, sha256_of
 from .sources import GITHUB, Sources, with_details
 from .transfer import Arrived, TransferPlan, adopt, fetch
 from .verify import examine, look, now
+from .web import Web
 
 WORKERS = 4
 """Files at once: the hub gives one connection some 50-200 MB/s, and four fill a cloud machine's network."""
@@ -149,7 +150,8 @@ def _same_as_told(plan: TransferPlan) -> None:
         if expected is not None and actual is not None and expected != actual:
             message = f"{plan.row.repo} has another {plan.row.label} now: {kind} {actual} instead of {expected}."
             hint = f"Nothing was downloaded. Compare {plan.row.repo} with weights.json; correct the row if the change is intended."
-            raise StorageFailedError(message, hint, {"expected": expected, "actual": actual, "revision": plan.origin.commit})
+            told = {"expected": expected, "actual": actual, "revision": plan.origin.commit}
+            raise mismatch(plan.row, message, hint, told)
 
 
 def _room(plans: Iterable[TransferPlan]) -> None:
@@ -183,6 +185,7 @@ def sync(
     tries: int = TRIES,
     endpoint: str | None = None,
     github: str = GITHUB,
+    web: Web | None = None,
 ) -> Report:
     """Download every file that is missing, incomplete or wrong into a models folder, verified by size and sha256.
 
@@ -201,6 +204,7 @@ def sync(
         tries: Passing faults in a row, without a byte in between, before a file is given up.
         endpoint: Address of the hub; by default HF_ENDPOINT, else huggingface.co.
         github: Address of GitHub, for rows whose ``repo`` is ``github:owner/name``.
+        web: For rows whose ``repo`` is an https address: the token for Civitai, and whether private networks are asked.
 
     Raises:
         StorageFailedError: before the first byte, when the files do not fit on the disk, or the recorded hashes cannot be read.
@@ -208,7 +212,7 @@ def sync(
     """
     began, wanted = time.monotonic(), distinct(rows)
     board = Board(progress)
-    run = _Sync(models, Sources(token, endpoint, github), cache, tries, board)
+    run = _Sync(models, Sources(token, endpoint, github, web), cache, tries, board)
     recorded = run.records.all()  # unreadable hashes are a fault of the whole folder, not of one file
     for row in wanted:
         board.add(row.label, row.bytes or (recorded[row.label].bytes if row.label in recorded else None))

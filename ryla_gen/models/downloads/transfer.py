@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import BackendUnreachableError, StorageFailedError
+from ...errors import BackendUnreachableError, RylaGenError, StorageFailedError
 from ..weights_table import Weights
-from .base import part_path, parts_of
+from .base import Origin, mismatch, part_path, parts_of, total_of
 from .retry import BLOCK, CancelToken, PassingError, patiently, sha256_of
-from .sources import Origin, Sources, total_of
+from .sources import Sources
 
 Moved = Callable[[int, bool], None]
 """Told how many bytes more (or less) an unfinished file has, and whether they came over the network just now."""
@@ -110,6 +110,7 @@ def fetch(plan: TransferPlan, sources: Sources, moved: Moved, tries: int, stop: 
 
     Raises:
         StorageFailedError: no room, or what came is not the file; then it is deleted.
+        HashMismatchError: what came is not the file that a lock names; then it is deleted.
         RylaGenError: as ``Sources`` raises them; what came stays for the next time.
 
     """
@@ -160,7 +161,7 @@ def _stream(plan: TransferPlan, sources: Sources, part: Part) -> None:
 
 
 def _check(plan: TransferPlan, size: int, digest: str) -> None:
-    """Raise StorageFailedError, and delete what came, when it is not what it must be."""
+    """Raise the error of another file, and delete what came, when it is not what it must be."""
     if plan.size is not None and size != plan.size:
         raise _wrong_size(plan, size)
     if plan.sha256 is not None and digest != plan.sha256:
@@ -168,15 +169,15 @@ def _check(plan: TransferPlan, size: int, digest: str) -> None:
         raise _wrong(plan, message, plan.sha256, digest)
 
 
-def _wrong_size(plan: TransferPlan, size: int) -> StorageFailedError:
+def _wrong_size(plan: TransferPlan, size: int) -> RylaGenError:
     return _wrong(plan, f"{plan.row.label} has {size} bytes at its source instead of {plan.size}.", plan.size, size)
 
 
-def _wrong(plan: TransferPlan, message: str, expected: object, actual: object) -> StorageFailedError:
+def _wrong(plan: TransferPlan, message: str, expected: object, actual: object) -> RylaGenError:
     plan.part.unlink(missing_ok=True)
     hint = "It was deleted. Run it again; if that fails too, compare its publisher's page with weights.json."
     told = {"file": plan.row.file, "folder": plan.row.folder, "repo": plan.row.repo, "revision": plan.origin.commit}
-    return StorageFailedError(message, hint, {**told, "expected": expected, "actual": actual})
+    return mismatch(plan.row, message, hint, {**told, "expected": expected, "actual": actual})
 
 
 def adopt(plan: TransferPlan, cache: Path, moved: Callable[[int], None], stop: CancelToken) -> Arrived | None:
