@@ -94,14 +94,16 @@ def opened(url: str, headers: Headers, *, private: bool = False) -> Iterator[Web
 @contextmanager
 def lost_is_told() -> Iterator[None]:
     """Turn the faults of the network into LostError."""
-    from aiohttp import ClientError
+    from aiohttp import ClientError, InvalidURL
 
     try:
         yield
     except (ClientError, OSError, ValueError) as error:  # the builtin TimeoutError is an OSError
         if isinstance(getattr(error, "os_error", error), PrivateAddressError):
             raise NotFollowedError(REFUSED) from None
-        if isinstance(error, ValueError):
+        if isinstance(error, InvalidURL) or not isinstance(
+            error, ClientError | OSError
+        ):  # a certificate's faults are ValueErrors too
             raise NotFollowedError("it is not a valid address") from None
         raise LostError(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__) from None
 

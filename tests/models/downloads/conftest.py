@@ -25,11 +25,12 @@ ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from ryla_gen.models.downloads import sync
+from ryla_gen.models.downloads import Web, sync
 from ryla_gen.models.weights_table import Weights
 order = json.loads(sys.stdin.read())
 rows = [Weights(**{**row, "nodes": tuple(row["nodes"])}) for row in order.pop("rows")]
-report = sync(rows, Path(order.pop("models")), **order)
+web = Web(private_addresses=order.pop("private", False))
+report = sync(rows, Path(order.pop("models")), web=web, **order)
 print(json.dumps(report.to_data()))
 """
 
