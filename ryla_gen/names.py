@@ -20,3 +20,5 @@ CLAIMS_DICT = "ryla-claims"
 """Dict in which a job is claimed before it runs, so that it runs once."""
 HUGGINGFACE_SECRET = "huggingface"  # noqa: S105 - the name of a secret, not a secret
 """Optional secret with HF_TOKEN, for gated weights."""
+CIVITAI_SECRET = "civitai"  # noqa: S105 - as above
+"""Optional secret with CIVITAI_TOKEN, for files that Civitai gives to accounts only."""

@@ -108,7 +108,7 @@ def _civitai(name: str, place: str) -> ModelChoice:
 
 
 def _https(name: str, place: str) -> ModelChoice:
-    shown = place.partition("?")[0][:200]
+    shown = re.sub(r"//[^/]*@", "//", place.partition("?")[0])[:200]  # without user and password
     if not is_https(place):
         raise InvalidInputError(f"{shown!r} is not an https:// address without user and password.", EXAMPLES)
     secret = next((key for key in parse_qs(urlsplit(place).query) if key.lower() in SECRETS), None)

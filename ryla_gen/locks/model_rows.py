@@ -21,7 +21,7 @@ def row_of(model: LockedModel) -> Weights:
         folder=model.folder,
         name=model.file,
         repo=repo,
-        revision=model.revision or (revision if revision and COMMIT.fullmatch(revision) else None),
+        revision=model.revision or (revision if revision and _stays(repo, revision) else None),
         file=file,
         bytes=model.bytes,
         approx_size=None,
@@ -33,6 +33,11 @@ def row_of(model: LockedModel) -> Weights:
         source=model.source,
         note=None,
     )
+
+
+def _stays(repo: str, revision: str) -> bool:
+    """Whether a revision names the same file tomorrow: a commit does, and the tag of a release is all that its address has."""
+    return repo.startswith("github:") or bool(COMMIT.fullmatch(revision))
 
 
 def place_of(url: str) -> tuple[str, str | None, str]:

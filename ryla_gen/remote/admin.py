@@ -15,7 +15,7 @@ import modal.exception
 from .. import contract
 from ..errors import BackendUnreachableError, InvalidInputError, NotAuthorizedError, NotDeployedError, PlainData, error_from_data
 from ..events import CONTRACT
-from ..names import CLASS_OF_FAMILY, EVENTS_QUEUE, HUGGINGFACE_SECRET, MODELS_VOLUME
+from ..names import CIVITAI_SECRET, CLASS_OF_FAMILY, EVENTS_QUEUE, HUGGINGFACE_SECRET, MODELS_VOLUME
 from ..settings import Settings
 from .deployed_tags import versions_in
 from .modal_errors import AMBIGUOUS, from_modal_error
@@ -193,8 +193,8 @@ async def weights(
         RylaGenError: the report is an error, or the app cannot be asked.
     """
     found = await _find_class(settings, WEIGHTS_CLASS)
-    if action == "sync" and (secret := await _secret(settings)) is not None:
-        found = found.with_options(secrets=[secret])  # the secret reaches this CPU class only, never a GPU container
+    if action == "sync" and (secrets := await _secrets(settings)):
+        found = found.with_options(secrets=secrets)  # the secrets reach this CPU class only, never a GPU container
     job = contract.new_job_id()
     request = {"contract": CONTRACT, "job": job, "workflows": list(workflows), "variants": variants}
     method = getattr(found(), action)
@@ -247,9 +247,14 @@ async def _pass_progress(settings: Settings, job: str, progress: Callable[[Plain
         log.debug("no progress of %s: %s", job, error)
 
 
-async def _secret(settings: Settings) -> modal.Secret | None:
-    """Return the secret with the Hugging Face token, if the owner of the workspace made one."""
-    secret = modal.Secret.from_name(HUGGINGFACE_SECRET, environment_name=settings.modal_environment)
+async def _secrets(settings: Settings) -> list[modal.Secret]:
+    """Return the secrets with the tokens for Hugging Face and Civitai, as far as the owner of the workspace made them."""
+    found = await asyncio.gather(*(_secret(settings, name) for name in (HUGGINGFACE_SECRET, CIVITAI_SECRET)))
+    return [secret for secret in found if secret is not None]
+
+
+async def _secret(settings: Settings, name: str) -> modal.Secret | None:
+    secret = modal.Secret.from_name(name, environment_name=settings.modal_environment)
     with contextlib.suppress(NotDeployedError):
         await ask(lambda: secret.hydrate.aio(), "Looking for the secret", settings)
         return secret

@@ -27,7 +27,16 @@ LINKED = ("insightface", "facexlib")
 """Folders that node packs look for below ComfyUI's own ``models`` only, whatever extra_model_paths.yaml says."""
 ALIASES = {"SEEDVR2": "seedvr2"}
 """Names under which a pack registers its folder, where it differs from the folder's."""
-HIDDEN = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MODAL_TOKEN", "MODAL_AUTH", "MODAL_SERVER", "MODAL_CONTAINER", "MODAL_OVERRIDE")
+HIDDEN = (
+    "HF_TOKEN",
+    "HUGGING_FACE_HUB_TOKEN",
+    "CIVITAI",
+    "MODAL_TOKEN",
+    "MODAL_AUTH",
+    "MODAL_SERVER",
+    "MODAL_CONTAINER",
+    "MODAL_OVERRIDE",
+)
 """Beginnings of the variables that ComfyUI and its node packs never see: they are other people's code."""
 
 COMMAND = (

@@ -79,7 +79,8 @@ class Keeper:
             return {"ok": all(item.state == "present" for item in found), "files": [item.to_data() for item in found]}
         cache = self._places.hub_cache / "hub"
         token = os.environ.get("HF_TOKEN") or None
-        report = downloads.sync(rows, models, token=token, progress=show, cache=cache, commit=self._volume.commit)
+        web = downloads.Web(os.environ.get("CIVITAI_TOKEN") or None)
+        report = downloads.sync(rows, models, token=token, progress=show, cache=cache, commit=self._volume.commit, web=web)
         report.raise_for_failures()
         return report.to_data()
 

@@ -6,6 +6,7 @@ Also a GitHub release page, whose files lie in the same store. Knows nothing of 
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 import time
 from collections import Counter
@@ -71,6 +72,10 @@ class Hub:
         self.files: dict[tuple[str, str], Stored] = {}
         self.gated: dict[str, set[str]] = {}
         """Repository → tokens that were let in."""
+        self.cards: dict[str, dict[str, object]] = {}
+        """Repository → what stands at the top of its model card."""
+        self.closed: set[str] = set()
+        """Gated repositories of which even the list of files is refused."""
         self.tokens = {"hf_good", "hf_stranger"}
         self.revisions: set[str] = {"main", COMMIT}
         self.head = COMMIT
@@ -135,7 +140,35 @@ class _Answer(BaseHTTPRequestHandler):
             return self._stored(path)
         if "/releases/download/" in path:
             return self._redirect(path.replace("/releases/download/", "@").lstrip("/"))
+        if path.startswith("/api/models/"):
+            return self._info(path.removeprefix("/api/models/"))
         return self._resolve(path)
+
+    def _info(self, path: str) -> None:
+        """Answer with what the hub says of a repository, the sizes and hashes of its files with ``?blobs=true`` only."""
+        hub, (repo, _, revision) = self.hub, path.partition("/revision/")
+        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        if token and token not in hub.tokens:
+            return self._refuse(401)
+        if not any(known == repo for known, _ in hub.files):
+            return self._refuse(404, "RepoNotFound") if token else self._refuse(401)
+        if repo in hub.closed and token not in hub.gated.get(repo, set()):
+            return self._refuse(403 if token else 401, "GatedRepo")
+        if revision and revision not in hub.revisions:
+            return self._refuse(404, "RevisionNotFound")
+        blobs = "blobs=" in self.path
+        files = [_sibling(file, stored, blobs) for (known, file), stored in hub.files.items() if known == repo]
+        commit = hub.head if revision in ("", "main") else revision if len(revision) == 40 else COMMIT
+        said = {"id": repo, "sha": commit, "private": False, "gated": "manual" if repo in hub.gated else False, "siblings": files}
+        return self._json(said | ({"cardData": hub.cards[repo]} if repo in hub.cards else {}))
+
+    def _json(self, data: object) -> None:
+        body = json.dumps(data).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def _refuse(self, status: int, code: str = "", retry: str = "") -> None:
         self.send_response(status)
@@ -233,6 +266,13 @@ class _Answer(BaseHTTPRequestHandler):
         finally:
             with hub.lock:
                 hub.seen.at_once -= 1
+
+
+def _sibling(file: str, stored: Stored, blobs: bool) -> dict[str, object]:
+    if not blobs:
+        return {"rfilename": file}
+    lfs = {"sha256": _sha256(stored.data), "size": len(stored.data), "pointerSize": 134}
+    return {"rfilename": file, "size": len(stored.data), "blobId": _sha1(stored.data)} | ({"lfs": lfs} if stored.large else {})
 
 
 def _sha1(data: bytes) -> str:
