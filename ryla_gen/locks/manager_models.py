@@ -56,6 +56,11 @@ class ManagerModel:
         """Folder and name below ``models``."""
         return f"{self.folder}/{self.file}"
 
+    @property
+    def top(self) -> str:
+        """ComfyUI's folder for it."""
+        return self.folder.partition("/")[0]
+
 
 @cache
 def manager_models() -> tuple[ManagerModel, ...]:
@@ -79,16 +84,21 @@ def find_in_manager(file: str, folder: str) -> tuple[ManagerModel, ...]:
 
     Args:
         file: its name, as the loader has it.
-        folder: ComfyUI's folder for that loader.
+        folder: ComfyUI's folder for that loader; empty where it is not known.
 
     """
     top, _, inner = folder.partition("/")
     path = "/".join(part for part in (SAME.get(top, top), inner, file.replace("\\", "/")) if part)
     name = PurePosixPath(path).name
-    named = [item for item in manager_models() if item.file == name and item.folder.partition("/")[0] == path.partition("/")[0]]
+    named = [item for item in manager_models() if item.file == name and (not folder or item.top == path.partition("/")[0])]
     exact = [item for item in named if item.path == path]
     general = any(word in name.lower() for word in GENERAL)
     return tuple({item.url: item for item in exact or ([] if general else named)}.values())
+
+
+def listed_in_manager(folder: str, file: str) -> tuple[str, ...]:
+    """Return the addresses that the list has for a file of a graph; the folder may be empty."""
+    return tuple(item.url for item in find_in_manager(file, folder))
 
 
 def _models(rows: list[dict[str, Any]], source: str) -> Iterator[ManagerModel]:

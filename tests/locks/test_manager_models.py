@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ryla_gen.locks.manager_models import find_in_manager, manager_models
+from ryla_gen.locks.manager_models import find_in_manager, listed_in_manager, manager_models
 
 HUB = "https://huggingface.co/maker/model/resolve/main"
 
@@ -63,6 +63,7 @@ def test_a_file_is_found_in_its_folder_by_type_path_or_an_older_name(site: Path)
     assert found("t5.safetensors", "text_encoders") == found("t5.safetensors", "clip") == [f"{HUB}/t5.safetensors"]
     assert found("easy.pt", "embeddings") == found("SD1.5/easy.pt", "embeddings") != []
     assert found("a.safetensors", "vae") == [] == found("b.safetensors", "checkpoints")
+    assert listed_in_manager("", "up.pth") == (f"{HUB}/up.pth",)
     assert {item.source for item in manager_models()} == {"comfyui-manager 4.9"}
 
 
