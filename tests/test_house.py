@@ -16,7 +16,7 @@ COMMANDS = ROOT / "cli" / "ryla_gen_cli"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "version", "names", "support", "events"),
-    ("settings", "media", "notebook", "models", "locks", "graphs", "comfy"),
+    ("settings", "media", "notebook", "models", "graphs", "locks", "comfy"),
     ("workflows", "results"),
     ("contract", "history", "costs", "telemetry", "engine", "emulator", "faces"),
     ("remote", "backends"),

@@ -1,23 +1,18 @@
-"""Read and write the lock of a graph: what its image is made of, as for a built-in family, and the graph with all that it needs.
-
-A lock may come from a stranger: what is read here is checked, so that nothing in it is a path, an option or a command.
-"""
+"""Define the lock of a graph, and write it: what its image is made of, as for a built-in family, and all that the graph needs."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from ..errors import HashMismatchError, InvalidInputError, LockOpenError, StorageFailedError
+from ..errors import InvalidInputError, LockOpenError
+from ..names import APP
 from ..support.counting import count_text
-from .image_lock import FORMAT, ImageLock, add_image, add_rows, image_from, sha256_of, table_of
+from .image_lock import FORMAT, ImageLock, add_image, add_rows, sha256_of, table_of
 
 SUFFIX = ".lock"
 """What the name of a lock's file ends with."""
@@ -25,15 +20,6 @@ PENDING = "pending"
 """Stands for a hash that nobody published: the first download fixes it."""
 NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
 """A lock's name; it is a part of the app's name and, with ``_`` for ``-``, a name in Python."""
-FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
-APT = re.compile(r"[a-z0-9][a-z0-9+.-]*")
-PACK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-FIELD = re.compile(r"[a-z][a-z0-9_]{0,60}")
-SHA256 = re.compile(r"[0-9a-f]{64}")
-REQUIREMENT = re.compile(
-    r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.+!_-]+( ;[^\\]*)? \\|    --hash=sha256:[0-9a-f]{64}( \\)?|    ?#.*|#.*|"
-)
-"""A line of a file with every package and its hashes; no option and no address has this form."""
 LARGEST = 2**63 - 1
 """Whole numbers of TOML end here."""
 HEAD = (
@@ -211,16 +197,14 @@ def checked_lock_name(text: str) -> str:
     """Return a lock's name.
 
     Raises:
-        InvalidInputError: it cannot name one, or a built-in workflow has it.
+        InvalidInputError: it cannot name one.
 
     """
-    from ..workflows.registry import BUILT_IN
-
     name = text.replace("_", "-")
     if not NAME.fullmatch(name) or name.endswith("-"):
         hint = "Use lower case letters, digits and dashes, at most 41, a letter first: --name my-portrait"
         raise InvalidInputError(f"{text[:80]!r} cannot name a lock.", hint)
-    if name.replace("-", "_") in BUILT_IN or name == "comfyui":
+    if f"ryla-{name}" == APP:
         raise InvalidInputError(f"The name {name!r} is taken.", f"Choose another, such as --name my-{name}")
     return name
 
@@ -267,214 +251,3 @@ def _input_row(item: LockedInput) -> dict[str, Any]:
     if isinstance(row["default"], int) and abs(row["default"]) > LARGEST:
         row["default"] = None  # the graph has it
     return row
-
-
-def read_graph_lock(path: Path) -> GraphLock:
-    """Read the lock of a graph from its file, and check the file of requirements beside it.
-
-    Raises:
-        InvalidInputError: it is none, or a part of it is missing, or is nothing that a lock may hold.
-        HashMismatchError: the graph or the requirements are not those that were locked.
-        StorageFailedError: a file cannot be read.
-
-    """
-    lock = parse_lock(_read_text(path), path.name)
-    beside = path.with_name(lock.image.python.file)
-    check_requirements(_read_text(beside), lock)
-    return lock
-
-
-def read_requirements(path: Path) -> str:
-    """Return the text of the file with the packages of a lock's file.
-
-    Raises:
-        StorageFailedError: it cannot be read.
-
-    """
-    return _read_text(requirements_beside(path))
-
-
-def parse_lock(text: str, name: str) -> GraphLock:
-    """Read the lock of a graph from its text.
-
-    Args:
-        text: the file's content.
-        name: the file's name, for messages.
-
-    Raises:
-        InvalidInputError: it is none, or a part of it is missing, or is nothing that a lock may hold.
-        HashMismatchError: the graph is not the one that was locked.
-
-    """
-    hint = "Make a new one: ryla-gen graph lock FILE.json"
-    try:
-        data = tomllib.loads(text)
-        if data.get("lock") != FORMAT:
-            raise InvalidInputError(f"{name} is a lock of form {data.get('lock')!r}, not {FORMAT}.", "Update this package.")
-        if "graph" not in data:
-            raise InvalidInputError(f"{name} is the lock of an image without a graph.", hint)
-        lock = _lock_from(data)
-    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        if isinstance(error, InvalidInputError):
-            raise
-        raise InvalidInputError(f"{name} is not the lock of a graph: {type(error).__name__}: {error}.", hint) from error
-    if lock.graph_sha256 != data["graph"]["sha256"]:
-        text = f"The graph in {name} is not the one that was locked: somebody changed it by hand."
-        raise HashMismatchError(text, "Change the graph in ComfyUI and lock it again: ryla-gen graph lock FILE.json")
-    wrong = next(_faults(lock), None)
-    if wrong is not None:
-        raise InvalidInputError(f"{name}: {wrong}", hint)
-    return lock
-
-
-def check_requirements(text: str, lock: GraphLock) -> None:
-    """Check the file of requirements of a lock.
-
-    Raises:
-        HashMismatchError: it is not the one that was locked.
-        InvalidInputError: a line is no package with its hashes.
-
-    """
-    python = lock.image.python
-    if sha256_of(text) != python.sha256:
-        told = f"{python.file} is not the file that {lock.name}.lock names: it has another sha256."
-        raise HashMismatchError(told, "Bring the file that belongs to it, or lock the graph again: ryla-gen graph lock FILE.json")
-    wrong = next((line for line in text.splitlines() if not REQUIREMENT.fullmatch(line)), None)
-    if wrong is not None:
-        raise InvalidInputError(f"{python.file} has a line that is no package with its hashes: {wrong[:100]}")
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8")
-    except (OSError, ValueError) as error:
-        raise StorageFailedError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
-
-
-def _lock_from(data: Mapping[str, Any]) -> GraphLock:
-    from pydantic_core import PydanticCustomError
-
-    from ..graphs.api_format import checked_nodes
-
-    graph, gpu, estimate = data["graph"], data["gpu"], data["estimate"]
-    try:
-        api = checked_nodes(json.loads(graph["api"]))
-    except PydanticCustomError as error:
-        raise InvalidInputError(error.message()) from None
-    return GraphLock(
-        name=checked_lock_name(str(graph["name"])),
-        graph=api,
-        image=image_from(data),
-        builder=str(data["image"]["builder"]),
-        apt=tuple(map(str, data["image"].get("apt", ()))),
-        models=tuple(_model(row) for row in data.get("models", ())),
-        inputs=tuple(_input(row, api) for row in data.get("inputs", ())),
-        outputs=tuple(
-            LockedOutput(str(row["node"]), str(row["class_type"]), str(row["kind"]), str(row.get("source", "")))
-            for row in data.get("outputs", ())
-        ),
-        gpu=LockedGpu(str(gpu["name"]), str(gpu["why"]), str(gpu.get("source", ""))),
-        estimate=LockedEstimate(float(estimate["usd_per_second"]), str(estimate["prices_as_of"]), str(estimate.get("source", ""))),
-        open=tuple(_question(row) for row in data.get("open", ())),
-        graph_source=str(graph.get("source", "")),
-    )
-
-
-def _model(row: Mapping[str, Any]) -> LockedModel:
-    texts = {name: None if row.get(name) is None else str(row[name]) for name in ("revision", "licence")}
-    size, gated = row.get("bytes"), row.get("gated")
-    return LockedModel(
-        file=str(row["file"]),
-        folder=str(row["folder"]),
-        url=str(row["url"]),
-        sha256=str(row["sha256"]),
-        bytes=None if size is None else int(size),
-        gated=None if gated is None else bool(gated),
-        source=str(row["source"]),
-        needed=bool(row.get("needed", True)),
-        **texts,
-    )
-
-
-def _input(row: Mapping[str, Any], graph: Mapping[str, Any]) -> LockedInput:
-    places = tuple(map(str, row["places"]))
-    read = LockedInput(
-        name=str(row["name"]),
-        type=str(row["type"]),
-        places=places,
-        help=str(row["help"]),
-        default=row.get("default"),
-        minimum=row.get("minimum"),
-        maximum=row.get("maximum"),
-        multiple_of=row.get("multiple_of"),
-        choices=tuple(map(str, row.get("choices", ()))),
-        source=str(row.get("source", "")),
-    )
-    if read.default is None and read.type == "int":
-        node, _, name = places[0].rpartition(".")
-        read = replace(read, default=graph[node]["inputs"][name])
-    return read
-
-
-def _question(row: Mapping[str, Any]) -> OpenQuestion:
-    texts = {name: str(row.get(name, "")) for name in ("kind", "subject", "question", "command", "source")}
-    return OpenQuestion(**texts)
-
-
-TYPES = ("prompt", "text", "texts", "seed", "int", "float", "bool", "choice", "image", "video")
-
-
-def _faults(lock: GraphLock) -> Iterator[str]:
-    """Yield what no lock may hold: a path, an option, a command, an address that is not public."""
-    if lock.image.python.file != f"{lock.name}.requirements.txt":
-        yield f"the requirements must be {lock.name}.requirements.txt, not {lock.image.python.file[:80]!r}."
-    for pack in (lock.image.comfyui, *lock.image.packs):
-        if not PACK.fullmatch(pack.name) or not is_https(pack.repo):
-            yield f"a pack needs a plain name and an https:// address: {pack.name[:80]!r}, {pack.repo[:200]!r}."
-    for item in lock.models:
-        if not is_model_name(item.file) or not FOLDER.fullmatch(item.folder) or ".." in item.folder:
-            yield f"{item.label[:200]!r} cannot name a file in ComfyUI's models folder."
-        if not is_https(item.url):
-            yield f"{item.label}: {item.url[:200]!r} is not an https:// address."
-        if item.sha256 != PENDING and not SHA256.fullmatch(item.sha256):
-            yield f"{item.label}: {item.sha256[:80]!r} is no sha256."
-    yield from (f"{name[:80]!r} is no package of Debian." for name in lock.apt if not APT.fullmatch(name))
-    for given in lock.inputs:
-        if not FIELD.fullmatch(given.name) or given.type not in TYPES:
-            yield f"{given.name[:80]!r} ({given.type[:40]}) is no input that a lock may have."
-        yield from (
-            f"the input {given.name} sets {place[:80]!r}, which the graph does not have."
-            for place in given.places
-            if not _has(lock.graph, place)
-        )
-    if len({given.name for given in lock.inputs}) < len(lock.inputs):
-        yield "two inputs have the same name."
-
-
-def _has(graph: Mapping[str, Any], place: str) -> bool:
-    node, _, name = place.rpartition(".")
-    return node in graph and name in graph[node]["inputs"]
-
-
-def is_model_name(name: str) -> bool:
-    """Whether a loader's value can name a file inside ComfyUI's folder, and nowhere else."""
-    parts = PurePosixPath(name).parts
-    plain = bool(parts) and not name.startswith(("/", ".", "~", "-")) and "\\" not in name and ":" not in name
-    return (
-        plain and not any(part in ("..", ".") or part.startswith(".") for part in parts) and name.isprintable() and len(name) < 240
-    )
-
-
-def is_https(url: str) -> bool:
-    """Whether this is a plain ``https://`` address: a host, and no credentials."""
-    try:
-        parts = urlsplit(url)
-        plain = parts.scheme == "https" and bool(parts.hostname) and "@" not in parts.netloc and parts.port in (None, 443)
-    except ValueError:
-        return False
-    return plain and not re.search(r"[\s\"'`$;&|<>\\]", parts.netloc + parts.path)
-
-
-def file_sha256(path: Path) -> str:
-    """Return the digest of a file's bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

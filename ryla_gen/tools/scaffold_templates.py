@@ -52,7 +52,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar@@LITERAL@@
 
-@@FIELD@@from ryla_gen.locks.graph_lock import GraphLock, read_graph_lock
+@@FIELD@@from ryla_gen.locks.graph_lock import GraphLock
+from ryla_gen.locks.lock_reading import read_graph_lock
 @@SEED@@@@MEDIA@@from ryla_gen.workflows.locked import LockedWorkflow
 
 

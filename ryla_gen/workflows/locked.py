@@ -10,8 +10,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, create_model
 
 from ..graphs.graph import Graph
-from ..locks.graph_lock import GraphLock, LockedInput, read_graph_lock
+from ..locks.graph_lock import GraphLock, LockedInput
 from ..locks.image_lock import ImageLock
+from ..locks.lock_reading import read_graph_lock
 from ..locks.model_rows import row_of
 from ..models.weights_table import Weights
 from .base import Files, Seed, Workflow

@@ -14,9 +14,9 @@ import pytest
 import ryla_gen
 from ryla_gen.emulator.server import Emulator
 from ryla_gen.locks import NodePack
-from ryla_gen.locks.graph_lock import read_graph_lock
-from ryla_gen.locks.graph_models import DrawnModel
-from ryla_gen.locks.model_choice import from_drawing
+from ryla_gen.locks.lock_reading import read_graph_lock
+from ryla_gen.tools.locking.graph_models import DrawnModel
+from ryla_gen.tools.locking.model_choice import from_drawing
 from tests.locks.graphs import (
     checkpoint_graph,
     drawing,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ryla_gen.locks.graph_lock import lock_text, requirements_beside
-from ryla_gen.locks.locking import Locked, LockOptions, lock_graph
+from ryla_gen.tools.locking.locking import Locked, LockOptions, lock_graph
 
 HUB = "https://huggingface.co"
 

@@ -12,10 +12,10 @@ import yaml
 
 from ryla_gen.errors import InvalidInputError, StorageFailedError
 from ryla_gen.locks import NodePack
-from ryla_gen.locks.build_files import HintedModel, comfy_build_yaml, read_hints
 from ryla_gen.locks.graph_lock import LockedModel
-from ryla_gen.locks.locking import lock_graph
-from ryla_gen.locks.pack_lookup import HintedPack
+from ryla_gen.tools.locking.build_files import HintedModel, comfy_build_yaml, read_hints
+from ryla_gen.tools.locking.locking import lock_graph
+from ryla_gen.tools.locking.pack_lookup import HintedPack
 
 COMMIT, OTHER = "a" * 40, "b" * 40
 GRAPH = {

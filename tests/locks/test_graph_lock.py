@@ -8,18 +8,11 @@ from dataclasses import replace
 import pytest
 
 from ryla_gen.errors import HashMismatchError, InvalidInputError, LockOpenError, StorageFailedError
-from ryla_gen.locks.graph_lock import (
-    GraphLock,
-    LockedModel,
-    OpenQuestion,
-    checked_lock_name,
-    lock_text,
-    parse_lock,
-    read_graph_lock,
-)
-from ryla_gen.locks.graph_models import DrawnModel
+from ryla_gen.locks.graph_lock import GraphLock, LockedModel, OpenQuestion, checked_lock_name, lock_text
 from ryla_gen.locks.image_lock import sha256_of
-from ryla_gen.locks.model_choice import from_drawing
+from ryla_gen.locks.lock_reading import parse_lock, read_graph_lock
+from ryla_gen.tools.locking.graph_models import DrawnModel
+from ryla_gen.tools.locking.model_choice import from_drawing
 from tests.locks.graphs import HUB, checkpoint_graph, locked, picture_graph, write_lock_files
 
 CHECKPOINT = f"{HUB}/owner/repo/resolve/main/model.safetensors"
@@ -113,7 +106,6 @@ def test_requirements_of_a_stranger_name_packages_with_hashes_and_nothing_else(t
         ('places = ["5.seed"]', 'places = ["9.seed"]'),
         ('name = "seed"', 'name = "__class__"'),
         ('name = "portrait"', 'name = "../portrait"'),
-        ('name = "portrait"', 'name = "flux-dev"'),
         ("lock = 1", "lock = 2"),
         ('[gpu]\nname = "L40S"', "[gpu]"),
     ],
@@ -152,9 +144,7 @@ def test_names(name):
     assert checked_lock_name(name) == name.replace("_", "-")
 
 
-@pytest.mark.parametrize(
-    "name", ["", "Portrait", "2portrait", "-x", "x-", "a" * 42, "flux-dev", "workflow", "comfyui", "a/b", "a b"]
-)
+@pytest.mark.parametrize("name", ["", "Portrait", "2portrait", "-x", "x-", "a" * 42, "comfyui", "a/b", "a b"])
 def test_names_that_are_refused(name):
     with pytest.raises(InvalidInputError):
         checked_lock_name(name)

@@ -8,10 +8,11 @@ import pytest
 
 from ryla_gen.errors import InvalidInputError, WorkflowInvalidError
 from ryla_gen.locks.graph_lock import PENDING
-from ryla_gen.locks.graph_models import DrawnModel
-from ryla_gen.locks.locking import LockOptions, lock_graph, name_of
-from ryla_gen.locks.model_choice import from_drawing
-from tests.locks.graphs import HUB, checkpoint_graph, drawing, loader, locked, model, picture_graph, write_graph
+from ryla_gen.tools.locking.graph_models import DrawnModel
+from ryla_gen.tools.locking.locking import LockOptions, lock_graph, name_of
+from ryla_gen.tools.locking.model_choice import from_drawing
+from ryla_gen.workflows.registry import workflow_class
+from tests.locks.graphs import HUB, checkpoint_graph, drawing, loader, locked, model, picture_graph, write_graph, write_lock_files
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -164,7 +165,7 @@ def test_a_release_can_be_chosen(tmp_path):
 def test_the_gpu_follows_the_largest_file(tmp_path):
     from dataclasses import replace
 
-    from ryla_gen.locks.gpu_choice import propose_gpu
+    from ryla_gen.tools.locking.gpu_choice import propose_gpu
 
     item = replace(chosen(f"{HUB}/a/b/resolve/main/m.safetensors"), bytes=2**30)
     assert propose_gpu([item])[0].name == "L40S"
@@ -235,3 +236,15 @@ def test_nothing_is_written(tmp_path):
     path = write_graph(tmp_path, picture_graph())
     lock_graph(path)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_lock_has_no_name_of_a_workflow(tmp_path):
+    with pytest.raises(InvalidInputError, match="that of a workflow"):
+        locked(tmp_path, picture_graph(), "flux_dev.json")
+    made = locked(tmp_path, picture_graph())
+    path = write_lock_files(tmp_path, made)
+    stolen = path.with_name("flux-dev.lock")
+    stolen.write_text(path.read_text().replace('"portrait', '"flux-dev'))
+    path.with_name("portrait.requirements.txt").rename(path.with_name("flux-dev.requirements.txt"))
+    with pytest.raises(InvalidInputError, match="has the name of the workflow flux_dev"):
+        workflow_class(str(stolen))

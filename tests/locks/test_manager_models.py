@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ryla_gen.locks.manager_models import find_in_manager, listed_in_manager, manager_models
+from ryla_gen.tools.locking.manager_models import find_in_manager, listed_in_manager, manager_models
 
 HUB = "https://huggingface.co/maker/model/resolve/main"
 

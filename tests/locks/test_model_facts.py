@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from ryla_gen.errors import BackendUnreachableError, HashMismatchError, NotAuthorizedError
-from ryla_gen.locks.graph_lock import PENDING, LockedModel, is_https
-from ryla_gen.locks.model_facts import ModelFacts, look_up, with_warning
+from ryla_gen.locks.graph_lock import PENDING, LockedModel
+from ryla_gen.locks.lock_checks import is_https
 from ryla_gen.locks.model_rows import hub_address, row_of
 from ryla_gen.models.downloads import Web, sync
 from ryla_gen.models.licences import commercial_use
 from ryla_gen.models.pickles import WARNING, is_pickle_name
+from ryla_gen.tools.locking.model_facts import ModelFacts, look_up, with_warning
 from tests.models.downloads.https_host import Authority, CivitaiHost, HttpsHost, Page
 from tests.models.downloads.hub import COMMIT, Hub
 

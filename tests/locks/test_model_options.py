@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ryla_gen.errors import InvalidInputError
-from ryla_gen.locks.graph_lock import PENDING, is_https
-from ryla_gen.locks.model_options import parse_model_option
+from ryla_gen.locks.graph_lock import PENDING
+from ryla_gen.locks.lock_checks import is_https
+from ryla_gen.tools.locking.model_options import parse_model_option
 
 COMMIT = "1234567890abcdef1234567890abcdef12345678"
 HUB = "https://huggingface.co/maker/model/resolve"

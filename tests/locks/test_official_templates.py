@@ -9,8 +9,9 @@ from importlib.resources import files
 import pytest
 
 from ryla_gen.errors import WorkflowInvalidError
-from ryla_gen.locks.graph_lock import lock_text, parse_lock
-from ryla_gen.locks.locking import lock_graph
+from ryla_gen.locks.graph_lock import lock_text
+from ryla_gen.locks.lock_reading import parse_lock
+from ryla_gen.tools.locking.locking import lock_graph
 from ryla_gen.workflows.locked import workflow_of
 from ryla_gen.workflows.preview import sample_of
 

@@ -11,8 +11,8 @@ from ryla_gen import locks
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.locks import NodePack, Requirements
 from ryla_gen.locks.lists import fetched_repositories
-from ryla_gen.locks.pack_files import look_into
 from ryla_gen.remote import pins
+from ryla_gen.tools.locking.pack_files import look_into
 from tests.locks.test_resolving import AT_ALL_TIMES, index, wheel
 from tests.remote.replaying import repository
 

@@ -12,11 +12,11 @@ from threading import Thread
 import pytest
 
 from ryla_gen.errors import BackendUnreachableError, InvalidInputError, PackUnknownError
-from ryla_gen.locks.drawn_packs import ClassHint
-from ryla_gen.locks.manager_nodes import NodeMap, node_map, parse_node_map
-from ryla_gen.locks.pack_addresses import plain_repository, read_place
-from ryla_gen.locks.pack_lookup import HintedPack, PackAnswers, PackSources, find_packs
-from ryla_gen.locks.pack_registry import RegistryClient
+from ryla_gen.tools.locking.drawn_packs import ClassHint
+from ryla_gen.tools.locking.manager_nodes import NodeMap, node_map, parse_node_map
+from ryla_gen.tools.locking.pack_addresses import plain_repository, read_place
+from ryla_gen.tools.locking.pack_lookup import HintedPack, PackAnswers, PackSources, find_packs
+from ryla_gen.tools.locking.pack_registry import RegistryClient
 from tests.locks.registry import Registry
 from tests.remote.replaying import git, repository
 

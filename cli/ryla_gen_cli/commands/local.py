@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import typer
 
 from ryla_gen.errors import InvalidInputError
-from ryla_gen.locks.graph_lock import GraphLock, read_graph_lock
+from ryla_gen.locks.graph_lock import GraphLock
+from ryla_gen.locks.lock_reading import read_graph_lock
 from ryla_gen.settings import home_folder
 from ryla_gen.support.counting import count_text
 from ryla_gen.support.numbers import format_bytes

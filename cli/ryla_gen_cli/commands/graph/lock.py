@@ -12,14 +12,15 @@ import typer
 
 from ryla_gen import media
 from ryla_gen.errors import BackendNotConfiguredError, InvalidInputError, ModelNotFoundError
-from ryla_gen.locks.graph_lock import SUFFIX, GraphLock, LockedModel, lock_text, read_graph_lock, requirements_beside
-from ryla_gen.locks.keeping import lock_changes
-from ryla_gen.locks.locking import Locked, LockOptions, lock_graph, name_of
-from ryla_gen.locks.server_check import ServerLacks, server_lacks
+from ryla_gen.locks.graph_lock import SUFFIX, GraphLock, LockedModel, lock_text, requirements_beside
+from ryla_gen.locks.lock_reading import read_graph_lock
 from ryla_gen.models.licences import WORDS, commercial_use
 from ryla_gen.settings import Settings
 from ryla_gen.support.counting import count_text
 from ryla_gen.support.numbers import format_bytes
+from ryla_gen.tools.locking.keeping import lock_changes
+from ryla_gen.tools.locking.locking import Locked, LockOptions, lock_graph, name_of
+from ryla_gen.tools.locking.server_check import ServerLacks, server_lacks
 
 from ...common import ComfyUI, Json, Quiet, Url, grouped, screen_of
 from ...screen import Screen, shorten, table, width

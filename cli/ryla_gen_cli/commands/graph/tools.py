@@ -15,7 +15,8 @@ from ryla_gen.errors import InvalidInputError
 from ryla_gen.graphs.graph_file import read_json
 from ryla_gen.graphs.inputs import GraphInput, inputs_of
 from ryla_gen.graphs.reading import read
-from ryla_gen.locks.graph_lock import SUFFIX, read_graph_lock, read_requirements
+from ryla_gen.locks.graph_lock import SUFFIX
+from ryla_gen.locks.lock_reading import read_graph_lock, read_requirements
 from ryla_gen.models.node_schemas import GRAPH_VERSION
 from ryla_gen.settings import Settings
 from ryla_gen.support.counting import count_text

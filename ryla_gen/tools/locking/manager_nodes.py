@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from ..errors import PackUnknownError
+from ...errors import PackUnknownError
 from .pack_addresses import plain_repository
 
 DISTRIBUTION = "comfyui-manager"

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..errors import InvalidInputError, PackUnknownError, StorageFailedError
-from .git_calls import COMMIT
-from .graph_lock import FOLDER, PENDING, SHA256, GraphLock, is_https, is_model_name
+from ...errors import InvalidInputError, PackUnknownError, StorageFailedError
+from ...locks.git_calls import COMMIT
+from ...locks.graph_lock import PENDING, GraphLock
+from ...locks.lock_checks import FOLDER, SHA256, is_https, is_model_name
 from .pack_addresses import plain_repository
 from .pack_lookup import HintedPack
 

@@ -13,7 +13,7 @@ from .graph_models import drawn_nodes
 
 CORE = "comfy-core"
 """How a drawing names ComfyUI itself."""
-PARTNERS_FILE = Path(__file__).parents[1] / "models" / "partner_nodes.json"
+PARTNERS_FILE = Path(__file__).parents[2] / "models" / "partner_nodes.json"
 """Classes of ComfyUI 0.28.2 that call services of others, which are paid there."""
 
 

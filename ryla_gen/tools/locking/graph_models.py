@@ -13,12 +13,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..comfy.schema import MODEL_SUFFIXES, NO_FILES, Schemas, file_inputs, input_specs
-from ..models.weights_table import Weights, all_weights
-from .graph_lock import FOLDER, is_https, is_model_name
-from .model_rows import plain_address
+from ...comfy.schema import MODEL_SUFFIXES, NO_FILES, Schemas, file_inputs, input_specs
+from ...locks.lock_checks import FOLDER, is_https, is_model_name
+from ...locks.model_rows import plain_address
+from ...models.weights_table import Weights, all_weights
 
-FOLDERS_FILE = Path(__file__).parents[1] / "models" / "model_folders.json"
+FOLDERS_FILE = Path(__file__).parents[2] / "models" / "model_folders.json"
 """Folder behind every input of ComfyUI's own classes that names a file, as ComfyUI 0.28.2 fills its lists."""
 OLD_FOLDERS = {"clip": "text_encoders", "unet": "diffusion_models"}
 """Folders that ComfyUI renamed; it looks into both."""

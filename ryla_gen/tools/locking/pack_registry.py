@@ -16,7 +16,7 @@ from http.client import HTTPException, HTTPMessage
 from typing import IO, Any
 from urllib.parse import quote, urlsplit
 
-from ..errors import BackendUnreachableError, InvalidInputError, PackUnknownError
+from ...errors import BackendUnreachableError, InvalidInputError, PackUnknownError
 
 REGISTRY = "https://api.comfy.org"
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from ..errors import PackUnknownError
-from .graph_lock import PACK, is_https
+from ...errors import PackUnknownError
+from ...locks.lock_checks import PACK, is_https
 
 GITHUB = "https://github.com"
 _SHORT = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}")

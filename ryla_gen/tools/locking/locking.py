@@ -9,19 +9,20 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from ..comfy.schema import Schemas
-from ..errors import InvalidInputError
-from ..models.node_schemas import GRAPH_VERSION, VERSIONS, core_schemas, known_version, node_schemas
-from ..names import CLASS_OF_FAMILY
-from .base import NodePack
+from ...comfy.schema import Schemas
+from ...errors import InvalidInputError
+from ...locks.base import NodePack
+from ...locks.families import FOLDER, family_lock, node_packs
+from ...locks.graph_lock import GraphLock, LockedModel, OpenQuestion, checked_lock_name
+from ...locks.image_lock import ImageLock, sha256_of
+from ...models.node_schemas import GRAPH_VERSION, VERSIONS, core_schemas, known_version, node_schemas
+from ...names import CLASS_OF_FAMILY
+from ...workflows.registry import BUILT_IN
 from .drawn_packs import ClassHint
-from .families import FOLDER, family_lock, node_packs
 from .gpu_choice import propose_gpu
 from .graph_fields import locked_inputs, locked_outputs
 from .graph_file import GraphSource, read_source, refuse_what_no_image_has
-from .graph_lock import GraphLock, LockedModel, OpenQuestion, checked_lock_name
 from .graph_models import drawn_models, implied_files, named_files, noted_addresses
-from .image_lock import ImageLock, sha256_of
 from .keeping import COMFYUI, EVERYTHING, check_moves, kept_models
 from .model_choice import Listed, ModelHints, settle_models
 
@@ -87,6 +88,8 @@ def lock_graph(path: Path, options: LockOptions = LockOptions()) -> Locked:
 
     """
     name = checked_lock_name(options.name or name_of(path))
+    if name.replace("-", "_") in BUILT_IN:
+        raise InvalidInputError(f"The name {name!r} is that of a workflow.", f"Choose another: --name my-{name}")
     if options.before is not None:
         check_moves(options.moves, options.before)
     source = read_source(path)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..comfy.schema import Schemas, input_specs
-from .base import NodePack
-from .graph_lock import GraphLock, LockedModel
+from ...comfy.schema import Schemas, input_specs
+from ...locks.base import NodePack
+from ...locks.graph_lock import GraphLock, LockedModel
 
 
 @dataclass(frozen=True, slots=True)

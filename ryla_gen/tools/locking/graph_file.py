@@ -8,14 +8,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from .. import graphs, media
-from ..comfy.schema import Schemas
-from ..errors import InvalidInputError, WorkflowInvalidError
-from ..graphs.graph_file import LIMIT_BYTES, graph_texts, parse, parse_inside, read_bytes
-from ..graphs.reading import recognise
-from ..graphs.tracing import running_nodes
-from ..graphs.ui import is_ui, read_drawing
-from ..media.base import VIDEO_LIMIT_BYTES, sniff_media_type
+from ... import graphs, media
+from ...comfy.schema import Schemas
+from ...errors import InvalidInputError, WorkflowInvalidError
+from ...graphs.graph_file import LIMIT_BYTES, graph_texts, parse, parse_inside, read_bytes
+from ...graphs.reading import recognise
+from ...graphs.tracing import running_nodes
+from ...graphs.ui import is_ui, read_drawing
+from ...media.base import VIDEO_LIMIT_BYTES, sniff_media_type
 from .drawn_packs import ClassHint, class_hints, partner_classes
 
 PAGES = {"0.28.2": (1, 45, 21)}

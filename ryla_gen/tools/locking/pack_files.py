@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .base import NodePack
-from .git_calls import run_git
-from .lists import project_of
+from ...locks.base import NodePack
+from ...locks.git_calls import run_git
+from ...locks.lists import project_of
 
 INSTALLER = "install.py"
 """What ComfyUI-Manager runs after it has cloned a pack."""

@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..comfy.schema import Schemas, input_specs
-from ..comfy.schema.base import is_output
-from ..errors import InvalidInputError
-from ..graphs.fields import FoundField, fields_of_graph
-from ..graphs.graph import is_link
-from ..graphs.inputs import GraphInput, inputs_of, title_of
-from .graph_lock import FIELD, LARGEST, LockedInput, LockedOutput
+from ...comfy.schema import Schemas, input_specs
+from ...comfy.schema.base import is_output
+from ...errors import InvalidInputError
+from ...graphs.fields import FoundField, fields_of_graph
+from ...graphs.graph import is_link
+from ...graphs.inputs import GraphInput, inputs_of, title_of
+from ...locks.graph_lock import LARGEST, LockedInput, LockedOutput
+from ...locks.lock_checks import FIELD
 
 FOUND = "found by following the graph's links"
 CHOSEN = "--input"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..costs.prices import GPU_USD_PER_SECOND, PRICES_AS_OF
-from ..support.numbers import format_bytes
-from .graph_lock import LockedEstimate, LockedGpu, LockedModel
+from ...costs.prices import GPU_USD_PER_SECOND, PRICES_AS_OF
+from ...locks.graph_lock import LockedEstimate, LockedGpu, LockedModel
+from ...support.numbers import format_bytes
 
 GPU_GIB = {"L40S": 48, "A100-80GB": 80, "H200": 141}
 """GPUs that are proposed, the cheapest first, and the GiB of memory that Modal's page of GPUs gives for each."""
@@ -31,7 +31,7 @@ def propose_gpu(models: Sequence[LockedModel], chosen: str | None = None) -> tup
 
 
 def _chosen(name: str) -> LockedGpu:
-    from ..errors import InvalidInputError
+    from ...errors import InvalidInputError
 
     kind, _, count = name.partition(":")
     if kind.upper() not in GPU_USD_PER_SECOND or (count and not count.isdecimal()):

@@ -8,10 +8,11 @@ from pathlib import PurePosixPath
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
-from ..errors import InvalidInputError
-from ..models.civitai import download_address, is_civitai, version_of
-from .graph_lock import PENDING, LockedModel, is_https, is_model_name
-from .model_rows import hub_address, place_of, plain_address
+from ...errors import InvalidInputError
+from ...locks.graph_lock import PENDING, LockedModel
+from ...locks.lock_checks import is_https, is_model_name
+from ...locks.model_rows import hub_address, place_of, plain_address
+from ...models.civitai import download_address, is_civitai, version_of
 
 SOURCE = "--model"
 _OPTION = re.compile(r"(?P<name>.+?)=(?P<place>(?:hf|https?|file)://.*|civitai:.*|lora:.*|volume)", re.DOTALL)

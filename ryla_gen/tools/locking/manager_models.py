@@ -10,8 +10,8 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import PurePosixPath
 from typing import Any
 
-from .graph_lock import FOLDER, is_https, is_model_name
-from .model_rows import plain_address
+from ...locks.lock_checks import FOLDER, is_https, is_model_name
+from ...locks.model_rows import plain_address
 
 DISTRIBUTION = "comfyui-manager"
 FILE = "model-list.json"

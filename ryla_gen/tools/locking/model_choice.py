@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from shlex import quote
 
-from ..models.weights_table import Weights, all_weights
-from .graph_lock import PENDING, LockedModel, OpenQuestion, is_model_name
+from ...locks.graph_lock import PENDING, LockedModel, OpenQuestion
+from ...locks.lock_checks import is_model_name
+from ...locks.model_rows import hub_address, place_of
+from ...models.weights_table import Weights, all_weights
 from .graph_models import DrawnModel, NamedFile
-from .model_rows import hub_address, place_of
 
 NO_FOLDER = "…"
 """Stands for a folder that nobody knows."""

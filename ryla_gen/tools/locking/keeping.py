@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from ..errors import InvalidInputError
-from .graph_lock import PENDING, GraphLock, LockedModel
-from .model_rows import place_of
+from ...errors import InvalidInputError
+from ...locks.graph_lock import PENDING, GraphLock, LockedModel
+from ...locks.model_rows import place_of
 
 EVERYTHING, MODELS, PACKS, COMFYUI, PYTHON = "all", "models", "packs", "comfyui", "python"
 PARTS = (EVERYTHING, COMFYUI, PACKS, PYTHON, MODELS)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import BackendUnreachableError, ModelNotFoundError, NotAuthorizedError
-from ..models.downloads.retry import PassingError
-from ..models.downloads.web import PASSING
+from ...errors import BackendUnreachableError, ModelNotFoundError, NotAuthorizedError
+from ...models.downloads.retry import PassingError
+from ...models.downloads.web import PASSING
 
 SECONDS = 30.0
 """In which the hub must answer."""

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from shlex import quote
 
-from ..errors import PackUnknownError
-from .base import NodePack
+from ...errors import PackUnknownError
+from ...locks.base import NodePack
+from ...locks.git_calls import COMMIT, Refs, list_refs
+from ...locks.graph_lock import OpenQuestion
 from .drawn_packs import ClassHint
-from .git_calls import COMMIT, Refs, list_refs
-from .graph_lock import OpenQuestion
 from .manager_nodes import NodeMap
 from .pack_addresses import PackPlace, plain_repository, read_place
 from .pack_registry import RegistryClient, RegistryPack

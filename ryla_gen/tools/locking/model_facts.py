@@ -9,15 +9,15 @@ from functools import partial
 from shlex import quote
 from typing import TypeVar
 
-from ..errors import BackendUnreachableError, HashMismatchError, InvalidInputError, ModelNotFoundError, NotAuthorizedError
-from ..models import civitai
-from ..models.downloads.retry import CancelToken, patiently
-from ..models.downloads.sources import GITHUB, Sources
-from ..models.downloads.web import CIVITAI, Web
-from ..models.pickles import WARNING, is_pickle_name
-from .graph_lock import PENDING, LockedModel, OpenQuestion
+from ...errors import BackendUnreachableError, HashMismatchError, InvalidInputError, ModelNotFoundError, NotAuthorizedError
+from ...locks.graph_lock import PENDING, LockedModel, OpenQuestion
+from ...locks.model_rows import COMMIT, hub_address, place_of, row_of
+from ...models import civitai
+from ...models.downloads.retry import CancelToken, patiently
+from ...models.downloads.sources import GITHUB, Sources
+from ...models.downloads.web import CIVITAI, Web
+from ...models.pickles import WARNING, is_pickle_name
 from .hub_facts import OFFLINE, HubRepository, read_repository
-from .model_rows import COMMIT, hub_address, place_of, row_of
 
 T = TypeVar("T")
 
