@@ -91,6 +91,10 @@ class Settings:
     """What a second of the endpoint's GPU costs, US dollars; None is unknown, for RunPod's API does not tell."""
     runpod_load_seconds: float
     """Seconds a worker may take to start ComfyUI and load weights, on top of a workflow's own limit."""
+    registry_url: str
+    """Address of ComfyUI's registry of node packs, which ``graph lock`` asks."""
+    civitai_url: str
+    """Address of Civitai, which ``graph lock`` asks about models that lie there."""
     posthog_host: str
     """Where events are sent, without a slash at the end."""
     posthog_distinct_id: str | None

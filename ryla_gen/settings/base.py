@@ -256,6 +256,8 @@ KEYS: dict[str, Key] = {
         Key("runpod.url", _url, "https://api.runpod.ai/v2"),
         Key("runpod.usd_per_second", _number(0)),
         Key("runpod.load_seconds", _number(0, LONGEST_TIMEOUT), 120.0),
+        Key("registry.url", _url, "https://api.comfy.org"),
+        Key("civitai.url", _url, "https://civitai.com"),
         Key("posthog.host", _url, "https://us.i.posthog.com"),
         Key("posthog.distinct_id", _text),
         Key("characters.checkpoint", _text),

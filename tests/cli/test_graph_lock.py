@@ -63,7 +63,7 @@ def test_a_lock_and_its_packages_are_written_beside_the_caller(lock: Path) -> No
 
 def test_what_it_tells_programs(place: Path, capsys: Capsys) -> None:
     write_graph(place, drawing(loader("m.safetensors", model("m.safetensors"))))
-    data = data_of(capsys, "graph", "lock", "portrait.json", "--name", "mine")
+    data = data_of(capsys, "graph", "lock", "portrait.json", "--name", "mine", "--offline")
     assert (data["lock"], data["comfyui"], data["open"], data["packs"]) == ("mine.lock", "0.28.2", [], [])
     (item,) = data["models"]
     wanted = {"file", "folder", "url", "sha256", "bytes", "licence", "source"}
@@ -95,7 +95,7 @@ def test_a_second_lock_keeps_what_the_first_pinned_and_says_what_changed(lock: P
 
 
 def test_an_update_of_what_is_not_there(lock: Path, capsys: Capsys) -> None:
-    assert here("graph", "lock", "portrait.json", "--update", "models") == 0
+    assert here("graph", "lock", "portrait.json", "--update", "models", "--offline") == 0
     assert here("graph", "lock", "portrait.json", "--update", "nonsense") == 2
     assert "has no 'nonsense' to update" in capsys.readouterr().err
     assert here("graph", "lock", "portrait.json", "--name", "other", "--update", "all") == 2

@@ -36,18 +36,12 @@ def test_a_place_becomes_the_address_that_a_lock_holds(place: str, kind: str, ur
     assert model.revision == (COMMIT if COMMIT in url else None)
 
 
-def test_what_lies_on_the_volume_has_no_address() -> None:
-    assert parse_model_option("a.safetensors=volume").model("vae", "a.safetensors") is None
-    choice = parse_model_option("a.safetensors=lora:anna-v2")
-    assert (choice.kind, choice.lora, choice.url) == ("lora", "anna-v2", None)
-
-
 def test_a_name_is_the_file_with_its_folder_or_without() -> None:
     for name in ("vae/sub/a.safetensors", "sub/a.safetensors", "a.safetensors", "sub\\a.safetensors"):
-        choice = parse_model_option(f"{name}=volume")
+        choice = parse_model_option(f"{name}=civitai:7")
         assert choice.means("vae", "sub/a.safetensors") and not choice.means("vae", "b.safetensors")
-    assert not parse_model_option("loras/sub/a.safetensors=volume").means("vae", "sub/a.safetensors")
-    assert parse_model_option("a=b.safetensors=volume").name == "a=b.safetensors"
+    assert not parse_model_option("loras/sub/a.safetensors=civitai:7").means("vae", "sub/a.safetensors")
+    assert parse_model_option("a=b.safetensors=civitai:7").name == "a=b.safetensors"
 
 
 @pytest.mark.parametrize(
@@ -56,10 +50,10 @@ def test_a_name_is_the_file_with_its_folder_or_without() -> None:
         "",
         "a.safetensors",
         "a.safetensors=",
-        "=volume",
+        "=civitai:7",
         "a.safetensors=somewhere",
-        "../a.safetensors=volume",
-        "/etc/passwd=volume",
+        "../a.safetensors=civitai:7",
+        "/etc/passwd=civitai:7",
         "a.safetensors=http://models.example/a.safetensors",
         "a.safetensors=file:///etc/passwd",
         "a.safetensors=https://me:secret@models.example/a.safetensors",
@@ -72,7 +66,8 @@ def test_a_name_is_the_file_with_its_folder_or_without() -> None:
         f"a.safetensors=hf://maker/model@main/a.safetensors@{COMMIT}",
         "a.safetensors=civitai:abc",
         "a.safetensors=https://civitai.com/models/70",
-        "a.safetensors=lora:Not An Id",
+        "a.safetensors=lora:anna",
+        "a.safetensors=volume",
     ],
 )
 def test_nonsense_is_refused_with_an_example_and_without_its_secrets(text: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ...errors import InvalidInputError
 from ...locks.graph_lock import PENDING, GraphLock, LockedModel
-from ...locks.model_rows import place_of
+from ...locks.model_rows import hub_address, place_of
 
 EVERYTHING, MODELS, PACKS, COMFYUI, PYTHON = "all", "models", "packs", "comfyui", "python"
 PARTS = (EVERYTHING, COMFYUI, PACKS, PYTHON, MODELS)
@@ -43,6 +43,14 @@ def kept_models(models: Iterable[LockedModel], before: GraphLock | None, moves: 
     moved = set(moves)
     known = {item.label: item for item in before.models} if before is not None and not moved & {EVERYTHING, MODELS} else {}
     return tuple(item if moved & {item.file, item.label} else _kept(item, known.get(item.label)) for item in models)
+
+
+def unpinned(item: LockedModel) -> LockedModel:
+    """Return a model as it was before anything was looked up: its newest revision, no hash, no size."""
+    repo, _, file = place_of(item.url)
+    at_hub = "://" not in repo and not repo.startswith("github:")
+    url = hub_address(repo, None, file) if at_hub else item.url
+    return LockedModel(item.file, item.folder, url, None, PENDING, None, None, None, item.source, item.needed)
 
 
 def _kept(item: LockedModel, before: LockedModel | None) -> LockedModel:

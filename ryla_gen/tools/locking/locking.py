@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shlex import quote
@@ -13,8 +13,9 @@ from ...comfy.schema import Schemas
 from ...errors import InvalidInputError
 from ...locks.base import NodePack
 from ...locks.families import FOLDER, family_lock, node_packs
-from ...locks.graph_lock import GraphLock, LockedModel, OpenQuestion, checked_lock_name
+from ...locks.graph_lock import SUFFIX, GraphLock, LockedModel, OpenQuestion, checked_lock_name
 from ...locks.image_lock import ImageLock, sha256_of
+from ...locks.lock_reading import read_graph_lock
 from ...models.node_schemas import GRAPH_VERSION, VERSIONS, core_schemas, known_version, node_schemas
 from ...names import CLASS_OF_FAMILY
 from ...workflows.registry import BUILT_IN
@@ -23,22 +24,14 @@ from .gpu_choice import propose_gpu
 from .graph_fields import locked_inputs, locked_outputs
 from .graph_file import GraphSource, read_source, refuse_what_no_image_has
 from .graph_models import drawn_models, implied_files, named_files, noted_addresses
-from .keeping import COMFYUI, EVERYTHING, check_moves, kept_models
+from .keeping import COMFYUI, EVERYTHING, PYTHON, check_moves, kept_models, unpinned
 from .model_choice import Listed, ModelHints, settle_models
+from .model_facts import with_warning
+from .online import Network
+from .pack_lookup import PackSources, find_packs
 
 BUILDER = "2025.06"
 """Modal's image builder of every lock, as of the built-in families."""
-
-
-Resolve = Callable[[ImageLock], tuple[str, tuple[OpenQuestion, ...]]]
-"""Image → text of its file of packages, and what is open about it."""
-
-
-def unresolved(image: ImageLock) -> tuple[str, tuple[OpenQuestion, ...]]:
-    """Leave the packages of an image open."""
-    names = ", ".join(pack.name for pack in image.packs)
-    text = f"The Python packages of {names} were not resolved, since that needs the network."
-    return "", (OpenQuestion("python", names, text, "ryla-gen graph lock FILE, without --offline"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +46,8 @@ class LockOptions:
     """Node schemas of a server, for classes that are not ComfyUI's own."""
     models: Mapping[str, LockedModel] = field(default_factory=dict)
     """File, or folder and file → what the caller says of it."""
-    packs: Mapping[str, str] = field(default_factory=dict)
-    """Node class → repository, with ``@commit`` or without."""
+    packs: PackSources = field(default_factory=PackSources)
+    """Who is asked for packs."""
     inputs: Sequence[str] = ()
     """``NAME=NODE.INPUT`` each."""
     gpu: str | None = None
@@ -64,8 +57,10 @@ class LockOptions:
     """What is not kept: ``all``, ``comfyui``, ``packs``, ``python``, ``models``, or packs and files by name."""
     listed: Listed = lambda folder, file: ()
     listed_name: str = ""
-    resolve: Resolve = unresolved
-    """Resolves the packages of an image with packs."""
+    network: Network | None = None
+    """Who is asked for models and packages; None asks nobody."""
+    packages: str = ""
+    """Text of the earlier lock's file of packages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +75,14 @@ class Locked:
 
 
 def lock_graph(path: Path, options: LockOptions = LockOptions()) -> Locked:
-    """Lock a graph. Reads the file and this package's own tables; asks nobody.
+    """Lock a graph. Reads the file and this package's own tables, and asks whom the options name.
 
     Raises:
-        InvalidInputError: the file holds no graph, or an option does not fit.
+        InvalidInputError: the file holds no graph, or an option does not fit, or packages contradict each other.
         WorkflowInvalidError: no image that can be built would run it.
+        PackUnknownError: a pack that was chosen cannot be found.
+        HashMismatchError: a file has another hash than the graph or the lock says.
+        BackendUnreachableError: somebody who is asked does not answer.
 
     """
     name = checked_lock_name(options.name or name_of(path))
@@ -92,17 +90,21 @@ def lock_graph(path: Path, options: LockOptions = LockOptions()) -> Locked:
         raise InvalidInputError(f"The name {name!r} is that of a workflow.", f"Choose another: --name my-{name}")
     if options.before is not None:
         check_moves(options.moves, options.before)
-    source = read_source(path)
+    source = _source_of(path, options)
     release = _release(source, options)
     known = {**node_schemas(release), **(options.schemas or {})}
     foreign = source.unknown_classes(core_schemas(release))
-    packs, open_packs = find_packs(foreign, options, quote(str(path)))
+    packs, open_packs = _known_packs(foreign, options.packs)
     given = {kind for pack in packs for kind in pack.nodes}
     refuse_what_no_image_has(source, {kind: hint for kind, hint in foreign.items() if kind not in given}, release)
     graph, notes = _converted(source, known, path)
     graph, renamed = _with_forward_slashes(graph, known)
     models, open_models = settle_models(named_files(graph, known), implied_files(graph), _hints(source, options, path))
     models = kept_models(models, options.before, options.moves)
+    if options.network is not None:
+        facts = options.network.facts(models, str(path))
+        models, open_models = facts.models, (*open_models, *facts.questions)
+    models = tuple(map(with_warning, models))
     image, requirements, open_python = _image(name, release, packs, options)
     gpu, estimate = propose_gpu(models, options.gpu)
     lock = GraphLock(
@@ -120,6 +122,14 @@ def lock_graph(path: Path, options: LockOptions = LockOptions()) -> Locked:
         graph_source=source.name,
     )
     return Locked(lock, requirements, (*notes, *renamed))
+
+
+def _source_of(path: Path, options: LockOptions) -> GraphSource:
+    """Read the graph of a file; of a lock, the graph that it has."""
+    if path.suffix != SUFFIX:
+        return read_source(path)
+    lock = options.before or read_graph_lock(path)
+    return GraphSource(lock.graph_source or path.name, lock.graph, None)
 
 
 def name_of(path: Path) -> str:
@@ -169,7 +179,7 @@ def _with_forward_slashes(graph: dict[str, Any], known: Schemas) -> tuple[dict[s
 def _hints(source: GraphSource, options: LockOptions, path: Path) -> ModelHints:
     drawing = source.drawing or {}
     return ModelHints(
-        chosen=options.models,
+        chosen={**_models_before(options), **options.models} if not drawing else options.models,
         drawn=drawn_models(drawing),
         noted=noted_addresses(drawing),
         listed=options.listed,
@@ -178,21 +188,20 @@ def _hints(source: GraphSource, options: LockOptions, path: Path) -> ModelHints:
     )
 
 
-def find_packs(
-    classes: Mapping[str, ClassHint], options: LockOptions, file: str
-) -> tuple[tuple[NodePack, ...], tuple[OpenQuestion, ...]]:
-    """Find the packs of node classes that ComfyUI itself does not have."""
-    found: dict[str, NodePack] = {}
-    questions = []
-    for kind in classes:
-        pack = next((item for item in node_packs() if kind in item.nodes), None)
-        if pack is None:
-            command = f"ryla-gen graph lock {file} --pack {quote(f'{kind}=OWNER/REPOSITORY@COMMIT')}"
-            questions.append(OpenQuestion("pack", kind, "No source knows which node pack gives this class.", command))
-        else:
-            had = found.get(pack.name, replace(pack, nodes=(), source="the built-in families"))
-            found[pack.name] = replace(had, nodes=(*had.nodes, kind))
-    return tuple(found.values()), tuple(questions)
+def _models_before(options: LockOptions) -> dict[str, LockedModel]:
+    """Return the models of the earlier lock without their pins: a graph without a drawing says nothing of its files."""
+    return {item.label: unpinned(item) for item in options.before.models} if options.before is not None else {}
+
+
+def _known_packs(classes: Mapping[str, ClassHint], sources: PackSources) -> tuple[tuple[NodePack, ...], tuple[OpenQuestion, ...]]:
+    """Find the packs of node classes that ComfyUI itself does not have: those of the built-in families first."""
+    ours = {kind: pack for pack in node_packs() for kind in pack.nodes if kind in classes and kind not in sources.chosen}
+    found = find_packs({kind: hint for kind, hint in classes.items() if kind not in ours}, sources)
+    tried = {
+        pack.name: replace(pack, nodes=tuple(kind for kind in pack.nodes if kind in ours), source="the built-in families")
+        for pack in ours.values()
+    }
+    return (*tried.values(), *found.packs), found.questions
 
 
 def _image(
@@ -203,8 +212,29 @@ def _image(
     if base is None:
         text = f"No requirements of ComfyUI {release} are shipped."
         raise InvalidInputError(text, f"Lock it for the one that is: --comfyui {GRAPH_VERSION}")
-    shipped = (FOLDER / base.python.file).read_text(encoding="utf-8")
     comfyui = replace(base.comfyui, source="shipped with this package: the newest release that knows the graph's classes")
-    image = replace(base, comfyui=comfyui, packs=packs)
-    text, questions = (shipped, ()) if not packs else options.resolve(image)
+    image, text, questions = replace(base, comfyui=comfyui, packs=packs), "", tuple[OpenQuestion, ...]()
+    if not packs:
+        text = (FOLDER / base.python.file).read_text(encoding="utf-8")
+    elif (kept := _kept_packages(image, options)) is not None:
+        text = kept
+    elif options.network is not None:
+        image, text = options.network.packages(image)
+    else:
+        questions = (_unresolved(packs, options),)
     return replace(image, python=replace(base.python, file=f"{name}.requirements.txt", sha256=sha256_of(text))), text, questions
+
+
+def _kept_packages(image: ImageLock, options: LockOptions) -> str | None:
+    """Return the packages of the earlier lock where nothing that they are made of has moved."""
+    before = options.before
+    if before is None or not options.packages or {EVERYTHING, PYTHON}.intersection(options.moves):
+        return None
+    same = {pack.name: pack.commit for pack in before.image.packs} == {pack.name: pack.commit for pack in image.packs}
+    return options.packages if same and before.image.comfyui.commit == image.comfyui.commit else None
+
+
+def _unresolved(packs: tuple[NodePack, ...], options: LockOptions) -> OpenQuestion:
+    names = ", ".join(pack.name for pack in packs)
+    text = f"The Python packages of {names} were not resolved, since that needs the network."
+    return OpenQuestion("python", names, text, f"{options.packs.command} (without --offline)")

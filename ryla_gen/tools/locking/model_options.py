@@ -15,16 +15,15 @@ from ...locks.model_rows import hub_address, place_of, plain_address
 from ...models.civitai import download_address, is_civitai, version_of
 
 SOURCE = "--model"
-_OPTION = re.compile(r"(?P<name>.+?)=(?P<place>(?:hf|https?|file)://.*|civitai:.*|lora:.*|volume)", re.DOTALL)
+_OPTION = re.compile(r"(?P<name>.+?)=(?P<place>(?:hf|https?|file)://.*|civitai:.*)", re.DOTALL)
 _HUB = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.-]+))?/(?P<file>[^@]+)(?:@(?P<last>[\w.-]+))?")
-_LORA = re.compile(r"lora:(?P<id>[a-z0-9][a-z0-9._-]{0,63})")
 SECRETS = frozenset(
     {"token", "key", "api_key", "apikey", "access_token", "sig", "signature", "x-amz-signature", "x-goog-signature"}
 )
 """Parameters of addresses that hold a secret, or run out within the hour; a lock is committed and read by others."""
 EXAMPLES = (
     "Write NAME=PLACE, such as --model flux1-dev.safetensors=hf://black-forest-labs/FLUX.1-dev/flux1-dev.safetensors, "
-    "NAME=https://HOST/FILE, NAME=civitai:VERSION, NAME=volume or NAME=lora:ID."
+    "NAME=https://HOST/FILE or NAME=civitai:VERSION."
 )
 
 
@@ -34,20 +33,16 @@ class ModelChoice:
 
     name: str
     """Of the file: as the graph has it, with its folder before it or without."""
-    kind: Literal["hub", "https", "civitai", "volume", "lora"]
-    url: str | None = None
-    """Where it is published; None for what lies on the volume already."""
-    lora: str | None = None
-    """Id of a stored LoRA."""
+    kind: Literal["hub", "https", "civitai"]
+    url: str
+    """Where it is published."""
 
     def means(self, folder: str, file: str) -> bool:
         """Whether this is about a file of the graph."""
         return self.name in (f"{folder}/{file}", file, PurePosixPath(file).name)
 
-    def model(self, folder: str, file: str) -> LockedModel | None:
-        """Return the file as a lock names it, with nothing looked up; None for what lies on the volume already."""
-        if self.url is None:
-            return None
+    def model(self, folder: str, file: str) -> LockedModel:
+        """Return the file as a lock names it, with nothing looked up."""
         repo, revision, _ = place_of(self.url)
         pinned = revision if revision and re.fullmatch(r"[0-9a-f]{40}", revision) and "://" not in repo else None
         return LockedModel(file, folder, self.url, pinned, PENDING, None, None, None, SOURCE)
@@ -57,8 +52,8 @@ def parse_model_option(text: str) -> ModelChoice:
     """Read one ``--model``.
 
     Args:
-        text: ``NAME=hf://OWNER/REPOSITORY[@REVISION]/FILE``, ``NAME=https://…``, ``NAME=civitai:VERSION``, ``NAME=volume`` or
-            ``NAME=lora:ID``; NAME is a file of the graph, with its folder before it or without.
+        text: ``NAME=hf://OWNER/REPOSITORY[@REVISION]/FILE``, ``NAME=https://…`` or ``NAME=civitai:VERSION``;
+            NAME is a file of the graph, with its folder before it or without.
 
     Raises:
         InvalidInputError: it is none of these.
@@ -70,22 +65,11 @@ def parse_model_option(text: str) -> ModelChoice:
     name, place = found["name"].strip().replace("\\", "/"), found["place"].strip()
     if not is_model_name(name):
         raise InvalidInputError(f"{name[:200]!r} cannot name a model file.", EXAMPLES)
-    if place == "volume":
-        return ModelChoice(name, "volume")
-    if place.startswith("lora:"):
-        return _lora(name, place)
     if place.startswith("hf://"):
         return _hub(name, place)
     if is_civitai(place):
         return _civitai(name, place)
     return _https(name, place)
-
-
-def _lora(name: str, place: str) -> ModelChoice:
-    found = _LORA.fullmatch(place)
-    if found is None:
-        raise InvalidInputError(f"{place[:200]!r} is not the id of a LoRA.", "See those that are stored: ryla-gen lora list")
-    return ModelChoice(name, "lora", lora=found["id"])
 
 
 def _hub(name: str, place: str) -> ModelChoice:
@@ -114,7 +98,7 @@ def _https(name: str, place: str) -> ModelChoice:
         raise InvalidInputError(f"{shown!r} is not an https:// address without user and password.", EXAMPLES)
     secret = next((key for key in parse_qs(urlsplit(place).query) if key.lower() in SECRETS), None)
     if secret is not None:
-        hint = "Tokens come from HF_TOKEN and CIVITAI_TOKEN; another file can be brought to the volume by hand: NAME=volume"
+        hint = "Tokens come from HF_TOKEN and CIVITAI_TOKEN, and go to those two alone."
         raise InvalidInputError(f"{shown!r} has the secret {secret!r} in it, and a lock holds none.", hint)
     url = plain_address(place)
     return ModelChoice(name, "https" if "://" in place_of(url)[0] or place_of(url)[0].startswith("github:") else "hub", url)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any
@@ -12,17 +12,25 @@ import typer
 
 from ryla_gen import media
 from ryla_gen.errors import BackendNotConfiguredError, InvalidInputError, ModelNotFoundError
-from ryla_gen.locks.graph_lock import SUFFIX, GraphLock, LockedModel, lock_text, requirements_beside
-from ryla_gen.locks.lock_reading import read_graph_lock
+from ryla_gen.locks.graph_lock import PENDING, SUFFIX, GraphLock, LockedModel, lock_text, requirements_beside
+from ryla_gen.locks.lock_reading import read_graph_lock, read_requirements
+from ryla_gen.locks.model_rows import plain_address
 from ryla_gen.models.licences import WORDS, commercial_use
+from ryla_gen.models.node_schemas import VERSIONS
 from ryla_gen.settings import Settings
 from ryla_gen.support.counting import count_text
 from ryla_gen.support.numbers import format_bytes
-from ryla_gen.tools.locking.keeping import lock_changes
+from ryla_gen.tools.locking.build_files import PackHints, comfy_build_yaml, read_hints
+from ryla_gen.tools.locking.keeping import kept_packs, lock_changes
 from ryla_gen.tools.locking.locking import Locked, LockOptions, lock_graph, name_of
+from ryla_gen.tools.locking.manager_models import listed_in_manager
+from ryla_gen.tools.locking.manager_nodes import node_map
+from ryla_gen.tools.locking.model_options import ModelChoice, parse_model_option
+from ryla_gen.tools.locking.online import Network
+from ryla_gen.tools.locking.pack_lookup import PackSources
 from ryla_gen.tools.locking.server_check import ServerLacks, server_lacks
 
-from ...common import ComfyUI, Json, Quiet, Url, grouped, screen_of
+from ...common import ComfyUI, Json, Overwrite, Quiet, Url, grouped, screen_of
 from ...screen import Screen, shorten, table, width
 from . import tools
 from .checks import nodes_of
@@ -44,6 +52,19 @@ class Options:
     input: Annotated[
         list[str] | None, typer.Option("--input", metavar="NAME=NODE.INPUT", help="One more value as a field; repeatable.")
     ] = None
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", metavar="NAME=PLACE", help="Where a file is: hf://OWNER/REPO/FILE, https://…, civitai:VERSION."),
+    ] = None
+    pack: Annotated[
+        list[str] | None,
+        typer.Option("--pack", metavar="CLASS=OWNER/REPO@COMMIT", help="Which node pack gives a class; repeatable."),
+    ] = None
+    take: Annotated[
+        Path | None,
+        typer.Option("--import", metavar="FILE", help="Take pins from comfy-build.yaml, a Manager snapshot or a .cpack.zip."),
+    ] = None
+    offline: Annotated[bool, typer.Option("--offline", help="Ask nobody: hashes stay pending, sizes and licences unknown.")] = False
     gpu: Annotated[str | None, typer.Option("--gpu", metavar="NAME", help="GPU to run on. Default: by the size of the models.")] = (
         None
     )
@@ -70,22 +91,81 @@ def lock(
     if options.update and before is None:
         raise InvalidInputError(f"There is no {target} to update.", f"Make it first: ryla-gen graph lock {file}")
     known = tools.nodes_for(options.url, options.schemas, options.comfyui).schemas if options.url or options.schemas else None
+    hints = read_hints(options.take) if options.take else None
+    for text in hints.left_out if hints else ():
+        screen.note(f"note: {text}")
+    network = None if options.offline else Network.of(Settings.load())
     made = lock_graph(
         file,
         LockOptions(
             name=options.name or target.name.removesuffix(SUFFIX),
-            comfyui=options.comfyui,
+            comfyui=options.comfyui or _release_in(hints),
             schemas=known,
+            models=_models(options, hints),
+            packs=PackSources(
+                chosen={**kept_packs(before, options.update or ()), **_packs(options.pack)},
+                registry=network.registry if network else None,
+                listed=node_map(),
+                hints=hints.packs if hints else (),
+                imported=hints.source if hints else "",
+                command=f"ryla-gen graph lock {quote(str(file))}",
+            ),
             inputs=tuple(options.input or ()),
             gpu=options.gpu,
             before=before,
             moves=tuple(options.update or ()),
+            listed=listed_in_manager,
+            listed_name="ComfyUI-Manager's list",
+            network=network,
+            packages=read_requirements(target) if before is not None else "",
         ),
     )
     write(made, target)
     for text in made.notes:
         screen.note(f"note: {text}")
     _show(screen, made.lock, target, before)
+
+
+def _release_in(hints: PackHints | None) -> str | None:
+    """Return the release of an imported file where this package has its schemas; another one is not taken over."""
+    return hints.comfyui_version if hints and hints.comfyui_version in VERSIONS else None
+
+
+def _models(options: Options, hints: PackHints | None) -> dict[str, LockedModel]:
+    """Return what the caller says of files, over what an imported file says.
+
+    Raises:
+        InvalidInputError: an option has another form.
+
+    """
+    imported = {
+        f"{item.folder}/{item.file}": replace(
+            ModelChoice(item.file, "https", plain_address(item.url)).model(item.folder, item.file),
+            sha256=item.sha256 or PENDING,
+            source=hints.source,
+        )
+        for item in (hints.models if hints else ())
+        if item.url and hints
+    }
+    chosen = [parse_model_option(text) for text in options.model or ()]
+    return imported | {item.name: item.model("", item.name) for item in chosen}
+
+
+def _packs(texts: list[str] | None) -> dict[str, str]:
+    """Read ``CLASS=OWNER/REPOSITORY@COMMIT``.
+
+    Raises:
+        InvalidInputError: a text has another form.
+
+    """
+    found = {}
+    for text in texts or ():
+        kind, equals, place = text.partition("=")
+        if not (kind.strip() and equals and place.strip()):
+            hint = "Write it as --pack ClownsharKSampler_Beta=ClownsharkBatwing/RES4LYF@COMMIT"
+            raise InvalidInputError(f"--pack {text!r} is not CLASS=OWNER/REPOSITORY@COMMIT.", hint)
+        found[kind.strip()] = place.strip()
+    return found
 
 
 def _target(file: Path, options: Options) -> Path:
@@ -209,3 +289,17 @@ def _missing(lacks: ServerLacks) -> Iterator[str]:
         yield f"missing: {', '.join(rest)}, which ComfyUI {lacks.wanted} has"
     for item in lacks.models:
         yield f"missing: models/{item.label} ({_size(item)}) from {item.url}"
+
+
+def export(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE.lock", help="The lock.", show_default=False)],
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="File to write. Default: stdout.")] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Write a lock as comfy-build.yaml, which comfy-cli builds from."""
+    screen = screen_of(context, as_json=as_json)
+    text = comfy_build_yaml(read_graph_lock(file))
+    path = media.save_atomically(output, text.encode(), overwrite=overwrite) if output is not None else None
+    screen.result({"path": str(path) if path else None, "text": text}, str(path) if path else text.rstrip("\n"))
