@@ -68,7 +68,9 @@ ANY_FAMILY, ANY_METHOD = "custom", "generate"
 
 def method_of(workflow: Workflow) -> tuple[str, str]:
     """Return the family whose Modal class serves a workflow, and the name of the method."""
-    return (workflow.family, workflow.name) if workflow.name in BUILT_IN else (ANY_FAMILY, ANY_METHOD)
+    if workflow.name in BUILT_IN:
+        return workflow.family, workflow.name
+    return (ANY_FAMILY if workflow.lock is None else workflow.family), ANY_METHOD
 
 
 def family_of(name: str) -> str:
@@ -95,7 +97,7 @@ def read_request(data: Mapping[str, Any], name: str | None = None) -> Request:
     unknown = sorted(set(inputs) - set(cls.model_fields))
     if unknown:
         text = f"{cls.name} does not know {', '.join(unknown)} in version {__version__}."
-        raise InvalidInputError(text, "If a newer version has it, deploy the app again: ryla-gen deploy", {"fields": unknown})
+        raise InvalidInputError(text, f"If a newer version has it, deploy the app again: {cls.deploy_command()}", {"fields": unknown})
     job = data.get("job") or new_job_id()
     if not isinstance(job, str) or len(job) > 64 or not job.replace("-", "").isalnum():
         raise InvalidInputError("job must be a uuid", "Leave it out to use a random one.")

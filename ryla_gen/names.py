@@ -12,6 +12,8 @@ CLASS_OF_FAMILY = {
     "custom": "Custom",
 }
 """One Modal class per model family, so that a container keeps one family's weights in VRAM."""
+GRAPH_FAMILY, GRAPH_CLASS = "graph", "Graph"
+"""Family of every locked graph, and its class: each graph has an app of its own."""
 MODELS_VOLUME = "ryla-models"
 """Volume with the weights and the LoRAs."""
 EVENTS_QUEUE = "ryla-events"

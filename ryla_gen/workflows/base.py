@@ -23,6 +23,7 @@ from .fields import MediaKind, explain, media_kinds, summary
 
 if TYPE_CHECKING:
     from ..graphs.graph import Graph
+    from ..locks.graph_lock import GraphLock
     from ..media import References
 
 DRAWN_SEED_LIMIT = 2**32
@@ -109,6 +110,8 @@ class Workflow(BaseModel):
     """Name in the contract, the CLI and the client: lower case with underscores."""
     family: ClassVar[str]
     """Model family: flux, faces, video, upscale or custom. It decides which container runs it."""
+    lock: ClassVar[GraphLock | None] = None
+    """What pins it, for a graph that has an image and a Modal app of its own; None: its family's lock does."""
     own_graph: ClassVar[bool] = False
     """Whether its graph is the caller's own: it has its own seeds, and only the server knows which of its files are there."""
     lora_base: ClassVar[str | None] = None
@@ -186,6 +189,11 @@ class Workflow(BaseModel):
     def checks_files(self) -> bool:
         """Return whether a server must list every file that the graph names, before it is asked to run it."""
         return not self.own_graph
+
+    @classmethod
+    def deploy_command(cls) -> str:
+        """Return the command that deploys the Modal app which serves it."""
+        return f"ryla-gen deploy {cls.lock.name}.lock" if cls.lock is not None else "ryla-gen deploy"
 
     def time_limit(self) -> float:
         """Return the seconds the graph may run, from its start on the GPU."""

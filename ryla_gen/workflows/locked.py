@@ -15,12 +15,11 @@ from ..locks.image_lock import ImageLock
 from ..locks.lock_reading import read_graph_lock
 from ..locks.model_rows import row_of
 from ..models.weights_table import Weights
+from ..names import GRAPH_FAMILY
 from .base import Files, Seed, Workflow
 from .facts import OutputKind, Work, graph_work
 from .fields import ImageInput, VideoInput
 
-FAMILY = "graph"
-"""Family of every locked graph: each has a Modal app of its own."""
 IMAGE_LIMIT, OTHER_LIMIT = 900.0, 3600.0
 """Seconds a graph may run that makes pictures alone, and any other: the limits of the families with such graphs."""
 TEXT_LENGTH = 20_000
@@ -29,7 +28,7 @@ TEXT_LENGTH = 20_000
 class LockedWorkflow(Workflow):
     """A graph of one's own, as its lock describes it."""
 
-    family: ClassVar[str] = FAMILY
+    family: ClassVar[str] = GRAPH_FAMILY
     lock: ClassVar[GraphLock]
 
     @classmethod
