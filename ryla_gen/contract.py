@@ -66,16 +66,11 @@ ANY_FAMILY, ANY_METHOD = "custom", "generate"
 """Family and method that serve every workflow without a method of its own: those of plug-ins."""
 
 
-def method_of(workflow: Workflow) -> tuple[str, str]:
+def method_of(workflow: Workflow | type[Workflow]) -> tuple[str, str]:
     """Return the family whose Modal class serves a workflow, and the name of the method."""
     if workflow.name in BUILT_IN:
         return workflow.family, workflow.name
     return (ANY_FAMILY if workflow.lock is None else workflow.family), ANY_METHOD
-
-
-def family_of(name: str) -> str:
-    """Return the family whose Modal class serves the workflow of this name."""
-    return workflow_class(name).family if name in BUILT_IN else ANY_FAMILY
 
 
 def read_request(data: Mapping[str, Any], name: str | None = None) -> Request:
@@ -97,7 +92,9 @@ def read_request(data: Mapping[str, Any], name: str | None = None) -> Request:
     unknown = sorted(set(inputs) - set(cls.model_fields))
     if unknown:
         text = f"{cls.name} does not know {', '.join(unknown)} in version {__version__}."
-        raise InvalidInputError(text, f"If a newer version has it, deploy the app again: {cls.deploy_command()}", {"fields": unknown})
+        raise InvalidInputError(
+            text, f"If a newer version has it, deploy the app again: {cls.deploy_command()}", {"fields": unknown}
+        )
     job = data.get("job") or new_job_id()
     if not isinstance(job, str) or len(job) > 64 or not job.replace("-", "").isalnum():
         raise InvalidInputError("job must be a uuid", "Leave it out to use a random one.")

@@ -7,17 +7,20 @@ from collections import defaultdict
 from datetime import datetime
 from functools import cache
 
-from ..contract import family_of, method_of
+from ..contract import ANY_FAMILY, method_of
 from ..costs.durations import COLD_START
 from ..costs.idle import IdleCost, idle_between, idle_cost
 from ..costs.prices import GPU_USD_PER_SECOND, PRICES_AS_OF, region_factors
 from ..costs.work import NOTHING, Range, Rate
+from ..errors import RylaGenError
 from ..history import History
 from ..names import CLASS_OF_FAMILY
 from ..remote.config import FamilyConfig, deployed_family
 from ..remote.costs import cost_of, gpu_count, gpu_name
+from ..remote.graph_config import config_for
 from ..settings import Settings
 from ..workflows.base import Workflow
+from ..workflows.registry import workflow_class
 from . import create
 
 PRICE_SETTINGS = {
@@ -38,7 +41,7 @@ def rate_of(workflow: Workflow, backend: str, settings: Settings) -> Rate:
     if backend == "emulator":
         return Rate(NOTHING, 0.0, includes="The emulator costs nothing.")
     if backend == "modal":
-        return _modal_rate(deployed_family(method_of(workflow)[0], settings))
+        return _modal_rate(config_for(workflow, settings))
     if backend == "comfyui" and settings.comfyui_url:
         usd = settings.comfyui_hourly_usd / 3600
     else:
@@ -61,16 +64,26 @@ def idle_costs(history: History, settings: Settings, since: str | datetime | Non
         InvalidInputError: ``since`` is not a valid date or time, or a setting of a Modal family does not fit.
 
     """
-    ran: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
-    family = cache(family_of)
+    ran: defaultdict[tuple[str, FamilyConfig], list[tuple[float, float]]] = defaultdict(list)
+    served = cache(lambda name: _class_of(name, settings))
     for workflow, began, ended in history.spans("modal", since):
-        ran[family(workflow)].append((began, ended))
+        ran[served(workflow)].append((began, ended))
     found = []
-    for name, jobs in ran.items():
-        rate = _modal_rate(deployed_family(name, settings))
+    for (name, config), jobs in ran.items():
+        rate = _modal_rate(config)
         idle = idle_between(jobs, rate.idle_window, time.time())
-        found.append(idle_cost(CLASS_OF_FAMILY[name], idle, rate.cold_start.likely, rate.usd.likely))
+        found.append(idle_cost(name, idle, rate.cold_start.likely, rate.usd.likely))
     return sorted(found, key=lambda item: -item.usd)
+
+
+def _class_of(name: str, settings: Settings) -> tuple[str, FamilyConfig]:
+    """Return what a workflow's class is called and runs on; one that is not known here any more counts as a plug-in's."""
+    try:
+        workflow = workflow_class(name)
+    except RylaGenError:
+        return CLASS_OF_FAMILY[ANY_FAMILY], deployed_family(ANY_FAMILY, settings)
+    called = workflow.lock.app if workflow.lock is not None else CLASS_OF_FAMILY[method_of(workflow)[0]]
+    return called, config_for(workflow, settings)
 
 
 def _modal_rate(config: FamilyConfig) -> Rate:

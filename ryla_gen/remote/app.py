@@ -9,21 +9,18 @@ Deploy it with ``ryla-gen deploy`` or ``modal deploy -m ryla_gen.remote.app``. A
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import modal
 
-from ..names import APP, MODELS_VOLUME
+from ..names import APP
 from ..settings import Settings
 from . import config, image
-from .container_paths import HUB_VOLUME, VOLUME_ROOT
 from .deployed_tags import app_tags
+from .served import MODELS_MOUNT, WEIGHTS_MOUNTS, Served, built
 
 if TYPE_CHECKING:
     from .weights import Keeper
-    from .worker import Worker
 
 # In a container there is no config.toml, and what was deployed is known already.
 SETTINGS = Settings.load() if modal.is_local() else Settings.load({"HOME": "/root"})
@@ -35,17 +32,22 @@ FAMILIES = config.deployed_families()
 app = modal.App(SETTINGS.modal_app or APP, tags=app_tags(FAMILIES), include_source=False)
 left_out = modal.App("left-out", include_source=False)
 """Takes the classes that this deploy leaves out. It is never deployed."""
-models = modal.Volume.from_name(MODELS_VOLUME, create_if_missing=True)
-hub_cache = modal.Volume.from_name(HUB_VOLUME, create_if_missing=True)
-
-Mounts = dict[str | PurePosixPath, modal.Volume | modal.CloudBucketMount]
-MODELS_MOUNT: Mounts = {f"{VOLUME_ROOT}/{MODELS_VOLUME}": models}
-WEIGHTS_MOUNTS: Mounts = {**MODELS_MOUNT, f"{VOLUME_ROOT}/{HUB_VOLUME}": hub_cache}
 
 
 def configured(name: str) -> config.FamilyConfig:
     """Return a family as it is deployed, or inside a container as it was."""
     return config.deployed_family(name, SETTINGS) if modal.is_local() else config.inside(name)
+
+
+class FamilyServed(Served):
+    """Base of the families' classes."""
+
+    family = ""
+
+    @classmethod
+    def configured(cls) -> config.FamilyConfig | None:
+        """Return what the class runs on."""
+        return configured(cls.family) if cls.family else None
 
 
 def app_of(name: str) -> modal.App:
@@ -59,45 +61,9 @@ def family(name: str) -> dict[str, Any]:
     return {"image": built(lambda: image.family_image(chosen)), "volumes": MODELS_MOUNT, **config.class_options(chosen)}
 
 
-def built(make: Callable[[], modal.Image]) -> modal.Image:
-    """Return an image where it is deployed; inside a container, which runs on it already, something in its place."""
-    return make() if modal.is_local() else modal.Image.debian_slim()
-
-
-class Served:
-    """Base of the GPU classes: runs ComfyUI from the start of a container to its end."""
-
-    family = ""
-    worker: Worker
-
-    def __init_subclass__(cls) -> None:
-        """Have a class with a snapshot do first what the snapshot holds; Modal takes no such method in a class without one."""
-        if configured(cls.family).snapshot != "off":
-            cls.prepare = modal.enter(snap=True)(Served.prepare)  # type: ignore[assignment]
-
-    async def prepare(self) -> None:
-        """Do what a snapshot may hold: where there is one, ComfyUI is started and answers."""
-        from .worker import Worker
-
-        self.worker = Worker(self.family)
-        await self.worker.prepare()
-
-    @modal.enter()
-    async def start(self) -> None:
-        """Make ComfyUI ready for requests, in a new container or in one that was restored from a snapshot."""
-        if configured(self.family).snapshot == "off":
-            await self.prepare()
-        await self.worker.start()
-
-    @modal.exit()
-    async def stop(self) -> None:
-        """End ComfyUI."""
-        await self.worker.stop()
-
-
 @app_of("flux").cls(**family("flux"))
 @modal.concurrent(**config.concurrency("flux"))
-class Flux(Served):
+class Flux(FamilyServed):
     """FLUX.1: schnell, dev, dev with LoRAs."""
 
     family = "flux"
@@ -124,7 +90,7 @@ class Flux(Served):
 
 @app_of("faces").cls(**family("faces"))
 @modal.concurrent(**config.concurrency("faces"))
-class Faces(Served):
+class Faces(FamilyServed):
     """The face of a reference picture in a new one."""
 
     family = "faces"
@@ -151,7 +117,7 @@ class Faces(Served):
 
 @app_of("video").cls(**family("video"))
 @modal.concurrent(**config.concurrency("video"))
-class Video(Served):
+class Video(FamilyServed):
     """Wan2.1: short videos."""
 
     family = "video"
@@ -168,7 +134,7 @@ class Video(Served):
 
 @app_of("upscale").cls(**family("upscale"))
 @modal.concurrent(**config.concurrency("upscale"))
-class Upscale(Served):
+class Upscale(FamilyServed):
     """SeedVR2: larger pictures and videos."""
 
     family = "upscale"
@@ -185,7 +151,7 @@ class Upscale(Served):
 
 @app_of("custom").cls(**family("custom"))
 @modal.concurrent(**config.concurrency("custom"))
-class Custom(Served):
+class Custom(FamilyServed):
     """Any graph, with every node pack; and the workflows of plug-ins."""
 
     family = "custom"

@@ -115,8 +115,21 @@ def deployed_family(family: str, settings: Settings | None = None) -> FamilyConf
         InvalidInputError: a setting does not fit.
     """
     settings = Settings.load() if settings is None else settings
-    chosen = settings.modal_families.get(family, FamilySettings())
-    usual = FAMILIES[family]
+    return configured(FAMILIES[family], settings.modal_families.get(family, FamilySettings()), settings)
+
+
+def configured(usual: FamilyConfig, chosen: FamilySettings, settings: Settings) -> FamilyConfig:
+    """Return a class as this deploy registers it.
+
+    Args:
+        usual: as it is when nothing says otherwise.
+        chosen: what the settings say of it alone.
+        settings: what they say of all.
+
+    Raises:
+        InvalidInputError: a setting does not fit.
+    """
+    family = usual.family
     given = {name: value for name, value in asdict(chosen).items() if value is not None}
     if usual.snapshot != "off" and settings.modal_snapshot is not None:
         given = {"snapshot": settings.modal_snapshot} | given
@@ -136,23 +149,38 @@ def deployed_families(env: Mapping[str, str] | None = None) -> tuple[str, ...]:
 
 def inside(family: str, env: Mapping[str, str] | None = None) -> FamilyConfig:
     """Return a family as the container that asks was deployed with."""
+    return told_inside(FAMILIES[family], env)
+
+
+def told_inside(usual: FamilyConfig, env: Mapping[str, str] | None = None) -> FamilyConfig:
+    """Return a class as the container that asks was deployed with.
+
+    Args:
+        usual: as it is when nothing says otherwise.
+        env: the container's environment; None is this process's.
+    """
     env = os.environ if env is None else env
     told: dict[str, Any] = json.loads(env.get(FAMILY_VARIABLE) or "{}")
     typed: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
     preload = env.get(PRELOAD_VARIABLE, "").strip()
-    config = replace(FAMILIES[family], **typed)
+    config = replace(usual, **typed)
     return replace(config, preloads=preload not in ("0", "false", "no")) if preload else config
 
 
-def container_environment(config: FamilyConfig) -> dict[str, str]:
-    """Return the variables that tell a container what it was deployed with: only what differs from the table."""
-    usual, own = asdict(FAMILIES[config.family]), asdict(config)
-    return {FAMILY_VARIABLE: json.dumps({name: value for name, value in own.items() if value != usual[name]}, sort_keys=True)}
+def container_environment(config: FamilyConfig, usual: FamilyConfig | None = None) -> dict[str, str]:
+    """Return the variables that tell a container what it was deployed with: only what differs from what is usual."""
+    known, own = asdict(usual or FAMILIES[config.family]), asdict(config)
+    return {FAMILY_VARIABLE: json.dumps({name: value for name, value in own.items() if value != known[name]}, sort_keys=True)}
 
 
 def concurrency(family: str) -> dict[str, int]:
     """Return the arguments of ``modal.concurrent`` for a family."""
-    return {"max_inputs": FAMILIES[family].max_inputs, "target_inputs": TARGET_INPUTS}
+    return inputs_of(FAMILIES[family])
+
+
+def inputs_of(config: FamilyConfig) -> dict[str, int]:
+    """Return the arguments of ``modal.concurrent`` for a class."""
+    return {"max_inputs": config.max_inputs, "target_inputs": TARGET_INPUTS}
 
 
 def class_options(config: FamilyConfig) -> dict[str, Any]:

@@ -72,6 +72,8 @@ class Places:
     """Seconds after which ComfyUI counts as wedged, instead of the family's."""
     checks_weights: bool = False
     """Whether weights are looked for on the volume although an emulator, which needs none, stands in for ComfyUI."""
+    own_folders: tuple[str, ...] | None = None
+    """Folders of the container's own models that ComfyUI gets in place of the volume's; None: the volume's."""
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str] | None = None) -> Places:
@@ -106,9 +108,19 @@ class Places:
         return self.volumes / HUB_VOLUME
 
     @property
+    def own_models(self) -> Path:
+        """Models on the container's own disk."""
+        return self.work / "models"
+
+    @property
+    def used_models(self) -> Path:
+        """The models folder that ComfyUI is given."""
+        return self.models if self.own_folders is None else self.own_models
+
+    @property
     def loras(self) -> Path:
         """LoRAs on the container's own disk."""
-        return self.work / "models" / "loras"
+        return self.own_models / "loras"
 
     def arguments(self, release: str = GRAPH_VERSION, *, without_gpu: bool = False) -> list[str]:
         """Return ComfyUI's command, all but its port filled in.
@@ -135,11 +147,14 @@ class Places:
         self.loras.mkdir(parents=True, exist_ok=True)
         (self.work / "extra_model_paths.yaml").write_text(self.model_paths(), encoding="utf-8")
         if self.comfyui.is_dir():
-            for name in LINKED:
-                _link(self.comfyui / "models" / name, self.models / name)
+            for name in (*LINKED, *(self.own_folders or ())):
+                _link(self.comfyui / "models" / name, self.used_models / name)
 
     def model_paths(self) -> str:
         """Write the text of extra_model_paths.yaml: the container's own LoRAs first, then the volume."""
+        if self.own_folders is not None:
+            names = sorted({"loras", *self.own_folders})
+            return "\n".join(["container:", f"  base_path: {self.own_models}", *(f"  {name}: {name}" for name in names), ""])
         folders = sorted({row.folder for row in all_weights()} | {"loras"})
         own = ["container:", f"  base_path: {self.work / 'models'}", "  is_default: true", "  loras: loras"]
         volume = ["volume:", f"  base_path: {self.models}"]

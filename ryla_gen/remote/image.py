@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 
 from .. import locks
 from ..locks.base import NodePack
+from ..locks.families import node_packs
+from ..locks.graph_lock import GraphLock
 from ..workflows.registry import PLUGIN_GROUP
 from .config import FamilyConfig, container_environment
 from .container_paths import COMFYUI_FOLDER, WITHOUT_GPU
 from .pins import BUILD, COMPILED, INSTALLERS, LAST, NEEDS_GPU, PYTHON, WEIGHTS, image_lock, requirements_file
-from .variants import family_nodes
+from .variants import CORE, family_nodes
 
 if TYPE_CHECKING:
     import modal
@@ -36,6 +38,10 @@ NOT_SOURCES = ("**/__pycache__", "**/*.pyc", "**/*.requirements.txt")
 SCRIPTS = Path(__file__).parent / "build"
 SCRIPTS_IN_IMAGE = "/opt/ryla"
 SNAPSHOT_NODE = "snapshot_node.py"
+PATCHED = "ComfyUI_PuLID_Flux_ll"
+"""Pack that is patched, at the commit that the patch was made for."""
+LOCKS_IN_IMAGE = "ryla_locks"
+"""Folder beside our source in the image of a locked graph, with the lock and its requirements."""
 BOOT = "python main.py --listen 127.0.0.1 --port {port} --disable-auto-launch --disable-api-nodes"
 INSTALL = 'uv pip install --python "$(command -v python)" --no-cache --compile-bytecode --require-hashes --no-build-isolation'
 """The only way by which a package enters an image: by a hash of the lock, and, where it has no wheel, built by others of it."""
@@ -52,6 +58,8 @@ class Recipe:
     packs: tuple[NodePack, ...]
     nodes: frozenset[str]
     """Node classes that must be registered in the end."""
+    more_apt: tuple[str, ...] = ()
+    """Packages of Debian beside those of every image."""
 
     @property
     def needs_gpu(self) -> bool:
@@ -62,13 +70,25 @@ class Recipe:
     def apt(self) -> tuple[str, ...]:
         """Packages of Debian."""
         pins = locks.pins(self.lock.read_text(encoding="utf-8"))
-        return (*APT, "g++") if any(name in pins for name in COMPILED) else APT
+        compilers = ("g++",) if any(name in pins for name in COMPILED) else ()
+        return tuple(dict.fromkeys((*APT, *compilers, *self.more_apt)))
 
 
 def recipe(family: str) -> Recipe:
     """Return what a family's image is made of."""
     lock = image_lock(family)
     return Recipe(requirements_file(family), lock.python.version, lock.comfyui, lock.packs, family_nodes(family))
+
+
+def recipe_of(lock: GraphLock, requirements: Path) -> Recipe:
+    """Return what the image of a locked graph is made of.
+
+    Args:
+        lock: the lock.
+        requirements: the file with its Python packages.
+    """
+    image = lock.image
+    return Recipe(requirements, image.python.version, image.comfyui, image.packs, CORE | lock.classes, lock.apt)
 
 
 def install_steps(lock: Path) -> list[str]:
@@ -92,7 +112,7 @@ def comfyui_steps(pin: NodePack) -> list[str]:
         # By tag: comfy-cli 1.5.3 refuses every --commit together with --nvidia (it mistakes it for --pr). The next line holds
         # the tag to the commit.
         f"comfy --skip-prompt --workspace {COMFYUI_FOLDER} install --nvidia --skip-manager --skip-torch-or-directml "
-        f"--skip-requirement --url {pin.repo}@v{pin.version}",
+        f"--skip-requirement --url {shlex.quote(f'{pin.repo}@v{pin.version}')}",
         f'test "$(git -C {COMFYUI_FOLDER} rev-parse HEAD)" = {pin.commit}',
     ]
 
@@ -103,12 +123,12 @@ def pack_steps(packs: tuple[NodePack, ...]) -> list[str]:
     for pack in packs:
         folder = f"{COMFYUI_FOLDER}/custom_nodes/{pack.name}"
         steps += [
-            f"git init -q {folder} && git -C {folder} fetch -q --depth 1 {pack.repo} {pack.commit} "
+            f"git init -q {folder} && git -C {folder} fetch -q --depth 1 {shlex.quote(pack.repo)} {pack.commit} "
             f"&& git -C {folder} checkout -q --detach FETCH_HEAD",
             f'test "$(git -C {folder} rev-parse HEAD)" = {pack.commit}',
         ]
         # Patched and checked in two steps: a changed pack fails the build here, not a request later.
-        if pack.name == "ComfyUI_PuLID_Flux_ll":
+        if pack.name == PATCHED and pack.commit in {known.commit for known in node_packs()}:
             script = f"python {SCRIPTS_IN_IMAGE}/patch_pulid.py"
             steps += [f"{script} {folder}", f"{script} --check {folder}"]
     return steps
@@ -123,7 +143,7 @@ def snapshot_steps() -> list[str]:
 def check_steps(recipe: Recipe) -> list[str]:
     """Return the commands that compile everything, and boot ComfyUI to see that every node class is there."""
     flags = "" if recipe.needs_gpu else " --cpu"
-    classes = " ".join(sorted(recipe.nodes))
+    classes = shlex.join(sorted(recipe.nodes))
     steps = [
         "pip check",
         f"python -m compileall -q -j 0 {COMFYUI_FOLDER}",
@@ -160,13 +180,34 @@ def family_image(config: FamilyConfig) -> modal.Image:
     return with_sources(image.env(container_environment(config)), plugins=config.family == "custom")
 
 
-def weights_image() -> modal.Image:
-    """Return the image of the CPU class that syncs weights."""
+def graph_image(lock: GraphLock, file: Path, config: FamilyConfig, variables: dict[str, str]) -> modal.Image:
+    """Return the image of a locked graph as it is deployed.
+
+    Args:
+        lock: the lock.
+        file: where it is; its requirements lie beside it.
+        config: what its class runs on.
+        variables: what its container must be told.
+    """
+    image = image_of(recipe_of(lock, file.with_name(lock.image.python.file)), config.gpu[0])
+    return with_lock(with_sources(image.env(variables), plugins=False), lock, file)
+
+
+def with_lock(image: modal.Image, lock: GraphLock, file: Path) -> modal.Image:
+    """Add a lock and its requirements, beside our source."""
+    beside = file.with_name(lock.image.python.file)
+    for place, name in ((file, f"{lock.name}.lock"), (beside, beside.name)):
+        image = image.add_local_file(place, f"/root/{LOCKS_IN_IMAGE}/{name}")
+    return image
+
+
+def weights_image(variables: dict[str, str] | None = None) -> modal.Image:
+    """Return the image of the CPU class that syncs weights; ``variables`` is what its container must be told."""
     import modal
 
     lock = requirements_file(WEIGHTS)
     image = _copy(modal.Image.debian_slim(python_version=PYTHON), lock).run_commands(*install_steps(lock), "pip check")
-    return with_sources(image, plugins=True)
+    return with_sources(image.env(variables) if variables else image, plugins=True)
 
 
 def with_sources(image: modal.Image, *, plugins: bool) -> modal.Image:

@@ -26,7 +26,6 @@ import aiohttp
 
 from ..comfy.server import ComfyServer
 from ..errors import RylaGenError, ServerUnhealthyError
-from ..locks.families import family_lock
 from ..results import ColdStart
 from .config import FamilyConfig
 from .container_paths import Places
@@ -49,10 +48,11 @@ class ContainerStart:
         server: ComfyUI.
         places: where things are.
         config: the family.
+        release: ComfyUI's.
     """
 
-    def __init__(self, server: ComfyServer, places: Places, config: FamilyConfig) -> None:
-        self._server, self._places, self._config = server, places, config
+    def __init__(self, server: ComfyServer, places: Places, config: FamilyConfig, release: str) -> None:
+        self._server, self._places, self._config, self._release = server, places, config, release
         self._began = LOADED
         self._container = ""
         self._boot: float | None = None
@@ -69,10 +69,10 @@ class ContainerStart:
         self._places.prepare()
         if self._config.snapshot == "off":
             return
-        hidden, release = self._config.snapshot == "cpu", family_lock(self._config.family).release
+        hidden = self._config.snapshot == "cpu"
         try:
             self._boot = await self._server.start(
-                self._places.arguments(release, without_gpu=hidden), self._places.environment(without_gpu=hidden)
+                self._places.arguments(self._release, without_gpu=hidden), self._places.environment(without_gpu=hidden)
             )
         except RylaGenError as error:
             log.warning("the snapshot will hold no ComfyUI: %s", error.message)
@@ -123,7 +123,7 @@ class ContainerStart:
 
     def _files(self) -> list[Path]:
         rows = smallest(self._config.preload).required_weights()
-        return [self._places.models / row.folder / row.name for row in rows]
+        return [self._places.used_models / row.folder / row.name for row in rows]
 
 
 class ReadAhead:

@@ -10,6 +10,7 @@ from ..errors import ModelNotFoundError
 from ..models.weights_table import Weights
 from ..workflows.base import Workflow
 from .container_paths import Places
+from .model_links import ModelLinks
 
 log = logging.getLogger("ryla_gen.remote")
 
@@ -20,13 +21,15 @@ class VolumeFiles:
     Args:
         volume: name of the volume.
         places: where it is mounted, and where ComfyUI's own models are.
+        links: those of a locked graph's models, in place of the volume's own folders.
     """
 
-    def __init__(self, volume: str, places: Places) -> None:
+    def __init__(self, volume: str, places: Places, links: ModelLinks | None = None) -> None:
         import modal
 
         self._volume = modal.Volume.from_name(volume, create_if_missing=True)
         self._places = places
+        self._links = links
         self._seen: set[tuple[str, str]] = set()
         self._lock = asyncio.Lock()
 
@@ -43,11 +46,12 @@ class VolumeFiles:
             stale = not await self._reload()
             missing = self._missing(rows)
         if missing:
+            command = f"ryla-gen weights sync {workflow.name}" if workflow.lock is None else workflow.deploy_command()
             first, names = missing[0], ", ".join(row.label for row in missing)
             again = " If they were synced a moment ago, send the request again." if stale else ""
             raise ModelNotFoundError(
                 f"{workflow.name} needs weights that are not on the volume: {names}.",
-                f"Download them: ryla-gen weights sync {workflow.name}{again}",
+                f"Download them: {command}{again}",
                 {"file": first.name, "folder": first.folder, "repo": first.repo, "stale": stale},
             )
 
@@ -57,11 +61,13 @@ class VolumeFiles:
     def _there(self, row: Weights) -> bool:
         """Whether a file is there. One that was seen is not looked for again: a look at a network disk takes milliseconds."""
         key = (row.folder, row.name)
-        if key not in self._seen and any(
-            (folder / row.folder / row.name).is_file() for folder in (self._places.models, self._places.comfyui / "models")
-        ):
+        if key not in self._seen and (self._links.find(row) if self._links is not None else self._in_folders(row)):
             self._seen.add(key)
         return key in self._seen
+
+    def _in_folders(self, row: Weights) -> bool:
+        folders = (self._places.models, self._places.comfyui / "models")
+        return any((folder / row.folder / row.name).is_file() for folder in folders)
 
     async def _reload(self) -> bool:
         try:

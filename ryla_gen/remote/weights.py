@@ -18,6 +18,8 @@ import modal
 from .. import contract
 from ..errors import InvalidInputError, JobCanceledError, PlainData, RylaGenError
 from ..events import CONTRACT, now
+from ..locks.graph_lock import GraphLock
+from ..locks.model_sync import check_models, sync_models
 from ..models import downloads
 from ..models.weights_table import Weights
 from ..names import EVENTS_QUEUE, MODELS_VOLUME
@@ -57,10 +59,10 @@ class Keeper:
 
     async def _reply(self, action: Action, request: PlainData) -> PlainData:
         contract.check_version(request, theirs="caller")
-        rows = requested_files(request)
         await self._reload()
+        work = self._work(action, request)
         job = str(request.get("job") or contract.new_job_id())
-        report = await self._with_progress(job, lambda show: self._done(action, rows, show))
+        report = await self._with_progress(job, work)
         return {"contract": CONTRACT, "ok": True, "app": __version__, "report": contract.plain(report)}
 
     async def _reload(self) -> None:
@@ -71,18 +73,25 @@ class Keeper:
         except Exception as error:  # Modal refuses while another request here writes; what it sees then is its own, and newest
             log.info("the volume was not reloaded: %s", error)
 
+    def _work(self, action: Action, request: PlainData) -> Callable[[Show], PlainData]:
+        """Return what a request asks for, to be called in a thread."""
+        rows = requested_files(request)
+        return lambda show: self._done(action, rows, show)
+
     def _done(self, action: Action, rows: tuple[Weights, ...], show: Show) -> PlainData:
         """Run the action; called in a thread."""
         models = self._places.models
         if action != "sync":
             found = downloads.verify(rows, models, show) if action == "verify" else downloads.status(rows, models)
             return {"ok": all(item.state == "present" for item in found), "files": [item.to_data() for item in found]}
-        cache = self._places.hub_cache / "hub"
-        token = os.environ.get("HF_TOKEN") or None
-        web = downloads.Web(os.environ.get("CIVITAI_TOKEN") or None)
-        report = downloads.sync(rows, models, token=token, progress=show, cache=cache, commit=self._volume.commit, web=web)
+        report = downloads.sync(rows, models, progress=show, **self._sources())
         report.raise_for_failures()
         return report.to_data()
+
+    def _sources(self) -> dict[str, Any]:
+        cache, token = self._places.hub_cache / "hub", os.environ.get("HF_TOKEN") or None
+        web = downloads.Web(os.environ.get("CIVITAI_TOKEN") or None)
+        return {"token": token, "cache": cache, "commit": self._volume.commit, "web": web}
 
     async def _with_progress(self, job: str, work: Callable[[Show], PlainData]) -> PlainData:
         loop, outbox, stopped = asyncio.get_running_loop(), Outbox(put_into(self._events, job)), threading.Event()
@@ -101,6 +110,25 @@ class Keeper:
         finally:
             stopped.set()
             await outbox.close()
+
+
+class LockKeeper(Keeper):
+    """The models of one lock on the volume, by content.
+
+    Args:
+        lock: the lock.
+        places: where the volumes are; read from the environment when absent.
+    """
+
+    def __init__(self, lock: GraphLock, places: Places | None = None) -> None:
+        super().__init__(places)
+        self._needed = [item for item in lock.models if item.needed]
+
+    def _work(self, action: Action, request: PlainData) -> Callable[[Show], PlainData]:
+        models = self._places.models
+        if action == "sync":
+            return lambda show: sync_models(self._needed, models, progress=show, **self._sources())
+        return lambda show: check_models(self._needed, models, show, hashed=action == "verify")
 
 
 def requested_files(request: Mapping[str, Any]) -> tuple[Weights, ...]:

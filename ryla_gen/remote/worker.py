@@ -34,18 +34,20 @@ from ..errors import (
 from ..events import Preview, Progress, Queued, Started, State
 from ..faces import require_face
 from ..locks.families import family_lock
+from ..locks.graph_lock import GraphLock
 from ..names import CLAIMS_DICT, EVENTS_QUEUE, MODELS_VOLUME
 from ..results import Generation
 from ..version import __version__
 from ..workflows.base import Notice, Workflow
 from . import costs
 from .claims import ModalClaims, claim, stop
-from .config import FamilyConfig, inside
+from .config import FamilyConfig
 from .consistency import with_similarity
 from .container_paths import Places
 from .faults import typed_errors
 from .interrupts import Interrupts
 from .loras import Brought, LoraCopies, ModalShelf
+from .model_links import ModelLinks, folders_of
 from .preload import preload
 from .publish import Publisher, put_into
 from .snapshot import ContainerStart
@@ -69,24 +71,30 @@ class Worker:
     """The life of one container.
 
     Args:
-        family: the family it serves.
+        config: the class it serves.
+        lock: the locked graph that is served; None: a family's workflows.
         places: where things are; read from the environment when absent.
     """
 
-    def __init__(self, family: str, places: Places | None = None) -> None:
-        self._config = inside(family)
+    def __init__(self, config: FamilyConfig, lock: GraphLock | None = None, places: Places | None = None) -> None:
+        self._config = config
         self._places = places or Places.from_environment()
+        self._links: ModelLinks | None = None
+        if lock is not None:
+            self._places = replace(self._places, own_folders=folders_of(lock))
+            self._links = ModelLinks(lock, self._places)
+        release = (lock.image if lock is not None else family_lock(config.family)).release
         server = ComfyServer(
-            self._places.arguments(family_lock(family).release),
+            self._places.arguments(release),
             folder=self._places.comfyui if self._places.comfyui.is_dir() else self._places.work,
             environment=self._places.environment(),
             log=_to_container_log,
             ready_within=self._config.load,
         )
         self._supervisor = Supervisor(server, stall=self._places.stall or self._config.stall)
-        self._start = ContainerStart(server, self._places, self._config)
+        self._start = ContainerStart(server, self._places, self._config, release)
         self._interrupts = Interrupts()
-        self._watch = LoraWatch(server.said, (self._places.loras, self._places.models / "loras"))
+        self._watch = LoraWatch(server.said, (self._places.loras, self._places.used_models / "loras"))
         self._emulated = False
         self._device: str | None = None
         self._version: str | None = None
@@ -101,6 +109,7 @@ class Worker:
             StorageFailedError, InternalError: the container's own disk cannot be written, or whatever else went wrong.
         """
         with typed_errors("The container could not be prepared"):
+            self._link_models()
             await self._start.before_snapshot()
 
     async def start(self) -> None:
@@ -119,7 +128,8 @@ class Worker:
         self._claims = ModalClaims(CLAIMS_DICT)
         self._events = modal.Queue.from_name(EVENTS_QUEUE, create_if_missing=True)
         self._loras = LoraCopies(ModalShelf(MODELS_VOLUME), self._places.loras)
-        self._stock = VolumeFiles(MODELS_VOLUME, self._places)
+        self._stock = VolumeFiles(MODELS_VOLUME, self._places, self._links)
+        self._link_models()
         await self._start.after_snapshot()
         session = await self._supervisor.session()
         stats = await session.client.system_stats()
@@ -134,6 +144,10 @@ class Worker:
         self._ready = time.monotonic()
         self._cold_start = self._start.seconds()
         log.info("ready for %s after %.1f s", self._config.family, self._cold_start)
+
+    def _link_models(self) -> None:
+        if self._links is not None:
+            self._links.make()
 
     async def stop(self) -> None:
         """End ComfyUI."""
@@ -175,7 +189,7 @@ class Worker:
             generation = await self._generation(read.workflow, contract.prompt_id_of(read.job), publisher, cold)
             generation = replace(generation, job=read.job)
             if read.options.measure_consistency:
-                models = self._places.models
+                models = self._places.used_models
                 generation = await asyncio.to_thread(with_similarity, generation, emulated=self._emulated, models=models)
             # In this order: if the reply cannot be encoded, the last event must not say that the job succeeded.
             reply, state = contract.reply(generation), "succeeded"
@@ -241,7 +255,7 @@ class Worker:
         for name, picture in workflow.face_pictures().items():
             verdict = "unknown"
             if picture is not None:
-                models = self._places.models
+                models = self._places.used_models
                 verdict = await asyncio.to_thread(require_face, picture, emulated=self._emulated, models=models, name=name)
             if verdict == "unknown":
                 text = f"{name} was not checked for a face; without one the result shows a stranger."

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import InvalidInputError, StorageFailedError
 from ..names import CLASS_OF_FAMILY
-from .base import BACKENDS, CONFIG_FILE, KEYS, PREFIX, QUEUE_SECONDS, SECRETS, closest, find_key
+from .base import BACKENDS, CONFIG_FILE, GRAPHS, KEYS, PREFIX, QUEUE_SECONDS, SECRETS, closest, find_key, graph_key, graph_variables
 from .own_server import credentials_of, own_server
 from .reading import known_or_there, read_config, read_text
 
@@ -73,6 +73,8 @@ class Settings:
     """Snapshot that containers start from; None is each family's own. Where that is ``off``, only its own key changes it."""
     modal_families: Mapping[str, FamilySettings]
     """What each family's Modal class runs on, by family."""
+    modal_graphs: Mapping[str, FamilySettings]
+    """What a locked graph's Modal class runs on, by the lock's name; only those of which something is set."""
     comfyui_url: str | None
     """Address of your own ComfyUI server, without a slash at the end."""
     comfyui_hourly_usd: float
@@ -161,6 +163,7 @@ class Settings:
             backend_reason=reason,
             modal_workspace=_set(env, "MODAL_WORKSPACE"),
             modal_families=_families(values),
+            modal_graphs=_graphs(values),
             home=home,
             runpod_api_key=_set(env, SECRETS["runpod.api_key"]),
             posthog_key=None if _do_not_track(env) else _set(env, SECRETS["posthog.key"]),
@@ -187,7 +190,7 @@ class Settings:
             InvalidInputError: there is no such key.
 
         """
-        return self.origins[find_key(key).name]
+        return self.origins.get(find_key(key).name, "default")
 
     def value(self, key: str) -> Any:
         """Return a value by its dotted key.
@@ -200,11 +203,14 @@ class Settings:
         if found.name.startswith(FAMILIES):
             family, name = key.removeprefix(FAMILIES).split(".")
             return getattr(self.modal_families[family], name)
+        if found.name.startswith(GRAPHS):
+            graph, name = key.removeprefix(GRAPHS).split(".")
+            return getattr(self.modal_graphs.get(graph, FamilySettings()), name)
         return self.backend_names if found.name == "backend" else getattr(self, found.argument)
 
     def entries(self) -> Iterator[tuple[str, Any, str]]:
         """Yield key, value and origin of every setting; no secrets."""
-        for key in KEYS:
+        for key in (*KEYS, *(name for name in self.origins if name not in KEYS)):
             yield key, self.value(key), self.origin(key)
 
 
@@ -253,7 +259,9 @@ def _do_not_track(env: Mapping[str, str]) -> bool:
 def _resolve(given: Mapping[str, Any], env: Mapping[str, str], config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    for name, key in KEYS.items():
+    named = (*(name for name in config if name.startswith(GRAPHS)), *graph_variables(env))
+    graphs = {name: key for name in named if (key := graph_key(name)) is not None}
+    for name, key in {**KEYS, **graphs}.items():
         variable = next(((variable, unit) for variable, unit in key.variables if _set(env, variable)), None)
         if name in given:
             origins[name] = "argument"
@@ -299,11 +307,21 @@ def _families(values: Mapping[str, Any]) -> Mapping[str, FamilySettings]:
     )
 
 
+def _graphs(values: Mapping[str, Any]) -> Mapping[str, FamilySettings]:
+    found: dict[str, dict[str, Any]] = {}
+    for key, value in values.items():
+        if key.startswith(GRAPHS):
+            graph, name = key.removeprefix(GRAPHS).split(".")
+            found.setdefault(graph, {})[name] = value
+    return MappingProxyType({graph: FamilySettings(**given) for graph, given in found.items()})
+
+
 def _unknown_variables(env: Mapping[str, str]) -> Iterator[str]:
     known = {variable: None for key in KEYS.values() for variable, _ in key.variables} | {
         "RYLA_GEN_HOME": None,
         "RYLA_GEN_DEBUG": None,
         **dict.fromkeys(SECRETS.values()),
+        **{variable: None for name in graph_variables(env) for variable, _ in find_key(name).variables},
     }
     for name in sorted(env):
         if name.startswith(PREFIX) and name not in known:

@@ -146,7 +146,7 @@ class Key:
     @property
     def argument(self) -> str:
         """Name as an argument of ``Settings.load``."""
-        return self.name.replace(".", "_")
+        return self.name.replace(".", "_").replace("-", "_")
 
     @property
     def variables(self) -> tuple[tuple[str, float], ...]:
@@ -217,14 +217,40 @@ def closest(name: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
     return f"; did you mean {near[0]}?" if near else "."
 
 
+GRAPHS = "modal.graphs."
+"""Beginning of the keys of a locked graph, before its name: ``modal.graphs.portrait.gpu``."""
+MACHINE: dict[str, Check] = {
+    "gpu": _texts,
+    "min_containers": _count(0),
+    "max_containers": _count(1),
+    "buffer_containers": _count(0),
+    "scaledown_window": _count(*WINDOW),
+    "snapshot": _one_of(*SNAPSHOTS),
+}
+"""What may be set of one Modal class."""
+
+
 def _family_keys() -> Iterator[Key]:
     for family in CLASS_OF_FAMILY:
-        yield Key(f"modal.families.{family}.gpu", _texts)
-        yield Key(f"modal.families.{family}.min_containers", _count(0))
-        yield Key(f"modal.families.{family}.max_containers", _count(1))
-        yield Key(f"modal.families.{family}.buffer_containers", _count(0))
-        yield Key(f"modal.families.{family}.scaledown_window", _count(*WINDOW))
-        yield Key(f"modal.families.{family}.snapshot", _one_of(*SNAPSHOTS))
+        yield from (Key(f"modal.families.{family}.{name}", check) for name, check in MACHINE.items())
+
+
+def graph_key(name: str) -> Key | None:
+    """Return the key of a locked graph; None for a name that is none."""
+    graph, _, field = name.removeprefix(GRAPHS).partition(".")
+    if name.startswith(GRAPHS) and re.fullmatch(r"[a-z][a-z0-9-]{0,40}", graph) and field in MACHINE:
+        return Key(name, MACHINE[field])
+    return None
+
+
+def graph_variables(env: Mapping[str, str]) -> Iterator[str]:
+    """Yield the keys of locked graphs that the environment sets."""
+    start = f"{PREFIX}MODAL_GRAPHS_"
+    for variable in env:
+        for field in MACHINE if variable.startswith(start) else ():
+            if variable.endswith(f"_{field.upper()}"):
+                graph = variable.removeprefix(start).removesuffix(f"_{field.upper()}")
+                yield f"{GRAPHS}{graph.lower().replace('_', '-')}.{field}"
 
 
 KEYS: dict[str, Key] = {
@@ -277,8 +303,8 @@ def find_key(name: str) -> Key:
         InvalidInputError: there is none, or it is a secret.
 
     """
-    if name in KEYS:
-        return KEYS[name]
+    if key := KEYS.get(name) or graph_key(name):
+        return key
     if name in SECRETS:
         raise InvalidInputError(f"{name} is a secret and is never stored in a file.", f"Set the variable {SECRETS[name]} instead.")
     raise InvalidInputError(

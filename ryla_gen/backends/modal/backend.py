@@ -9,14 +9,15 @@ from weakref import WeakSet
 
 import modal
 
-from ...contract import Options, method_of, request
+from ...contract import Options, request
 from ...costs.prices import GPU_USD_PER_SECOND
 from ...engine.loras import REMEMBERED_SECONDS, LoraResolver
 from ...errors import JobCanceledError, JobNotFoundError, NotAuthorizedError, NotDeployedError, before_start
 from ...events import CONTRACT
 from ...models.loras.library import Library
-from ...names import CLAIMS_DICT, CLASS_OF_FAMILY, EVENTS_QUEUE
+from ...names import CLAIMS_DICT, EVENTS_QUEUE
 from ...remote.claims import CANCELED, ModalClaims, entries_of
+from ...remote.graph_config import class_for, config_for
 from ...settings import Settings
 from ...workflows.base import Workflow
 from ..base import Ticket
@@ -27,9 +28,6 @@ from .ticket import ModalTicket, Send
 __all__ = ["ModalBackend", "ModalPatience", "ModalTicket"]
 
 log = logging.getLogger("ryla_gen.modal")
-
-DEFAULT_GPU = ("L40S",)
-"""What a family is deployed on when nothing says otherwise."""
 
 
 class ModalBackend:
@@ -56,12 +54,12 @@ class ModalBackend:
         # One object each for all jobs: Modal's client looks an object up by its name once, at its first use.
         self._events = modal.Queue.from_name(EVENTS_QUEUE, environment_name=environment, create_if_missing=True)
         self._claims = ModalClaims(CLAIMS_DICT, environment)
-        self._methods: dict[str, Any] = {}
+        self._methods: dict[tuple[str, str, str], Any] = {}
         self._tickets: WeakSet[ModalTicket] = WeakSet()
 
     def usd_per_second(self, workflow: Workflow) -> float:
         """Return the price of the family's first GPU; cores and memory add some percent."""
-        chosen = self._settings.modal_families[workflow.family].gpu or DEFAULT_GPU
+        chosen = config_for(workflow, self._settings).gpu
         name, _, count = chosen[0].partition(":")
         return GPU_USD_PER_SECOND.get(name.rstrip("!"), max(GPU_USD_PER_SECOND.values())) * int(count or 1)
 
@@ -73,12 +71,13 @@ class ModalBackend:
             await self._check_workspace()
             await self._loras.names(workflow)  # refuses a LoRA for another base model, before anything starts
             method = await self._method(workflow)
+        patience = self._patience_for(workflow)
         argument = request(workflow, job, Options(measure_consistency=measure_consistency))
 
         async def send(contract: int | None = None) -> str:
             self._contract = contract or self._contract
             written = {**argument, "contract": self._contract}
-            return await spawn_cancellable(method, written, f"Calling {workflow.name}", self._patience, self._claims)
+            return await spawn_cancellable(method, written, f"Calling {workflow.name}", patience, self._claims)
 
         limit = max(timeout or self._settings.modal_timeout, timeout or workflow.time_limit())
         return self._ticket(await send(), workflow, job, limit, send)
@@ -129,21 +128,25 @@ class ModalBackend:
 
     async def _method(self, workflow: Workflow) -> Any:
         """Find the method by name, once per workflow."""
-        family, name = method_of(workflow)
-        if name not in self._methods:
-            cls = CLASS_OF_FAMILY[family]
-            found = modal.Cls.from_name(self._settings.modal_app, cls, environment_name=self._settings.modal_environment)
-            what = f"Looking for {cls} in the app {self._settings.modal_app}"
-            await retry_call(lambda: found.hydrate.aio(), what, self._patience)
+        place = class_for(workflow, self._settings)
+        if place not in self._methods:
+            (app, cls, name), patience = place, self._patience_for(workflow)
+            found = modal.Cls.from_name(app, cls, environment_name=self._settings.modal_environment)
+            await retry_call(lambda: found.hydrate.aio(), f"Looking for {cls} in the app {app}", patience)
             method = _attribute(found(), name)
             if method is None:
                 text = f"The deployed app has no method {cls}.{name}: it is older than this package."
-                raise NotDeployedError(text, f"Deploy it again: {self._patience.deploy}")
-            self._methods[name] = method
-        return self._methods[name]
+                raise NotDeployedError(text, f"Deploy it again: {patience.deploy}")
+            self._methods[place] = method
+        return self._methods[place]
+
+    def _patience_for(self, workflow: Workflow) -> ModalPatience:
+        """Return how long to wait, with the command that deploys the workflow's own app."""
+        command = f"{workflow.deploy_command()} "
+        return replace(self._patience, deploy=f"{self._patience.deploy} ".replace("ryla-gen deploy ", command).strip())
 
     def _ticket(self, call: str, workflow: Workflow, job: str, limit: float, send: Send | None = None) -> ModalTicket:
-        ticket = ModalTicket(call, workflow, job, self._events, self._claims, limit, self._patience, send)
+        ticket = ModalTicket(call, workflow, job, self._events, self._claims, limit, self._patience_for(workflow), send)
         self._tickets.add(ticket)
         return ticket
 
