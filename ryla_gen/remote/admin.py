@@ -261,6 +261,15 @@ async def _secret(settings: Settings, name: str) -> modal.Secret | None:
     return None
 
 
+async def has_secret(settings: Settings) -> bool:
+    """Whether the owner of the workspace made the secret with the Hugging Face token.
+
+    Raises:
+        BackendError: Modal cannot be asked.
+    """
+    return await _secret(settings) is not None
+
+
 async def _find_class(settings: Settings, name: str) -> Any:
     found = modal.Cls.from_name(settings.modal_app, name, environment_name=settings.modal_environment)
     await ask(lambda: found.hydrate.aio(), f"Looking for {name} in the app {settings.modal_app}", settings)

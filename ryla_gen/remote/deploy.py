@@ -131,17 +131,36 @@ def deploy(plan: DeployChanges, on_line: Callable[[str], None]) -> Deployment:
         NotDeployedError: it failed; ``details["output"]`` ends with the reason.
     """
     began, settings = time.monotonic(), plan.settings()
-    arguments = ["deploy", "-m", MODULE, "--tag", version_tag(plan.only or CLASS_OF_FAMILY)]
-    arguments += ["--env", settings.modal_environment] if settings.modal_environment else []
-    code, output = run_modal(arguments, plan.variables(), on_line)
-    if code:
-        raise _failure(output)
-    url = re.findall(r"https://modal\.com/apps/\S+", output)
-    done = Deployment(settings.modal_app, settings.modal_environment, time.monotonic() - began, url[-1] if url else None)
+    url = deploy_module(MODULE, version_tag(plan.only or CLASS_OF_FAMILY), plan.variables(), settings, on_line)
+    done = Deployment(settings.modal_app, settings.modal_environment, time.monotonic() - began, url)
     if telemetry.has_listeners(settings):
         deployed = telemetry.AppDeployed(backend="modal", app=done.app, models=_models(settings), seconds=done.seconds)
         telemetry.emit(deployed, settings)
     return done
+
+
+def deploy_module(
+    module: str, tag: str, variables: Mapping[str, str], settings: Settings, on_line: Callable[[str], None]
+) -> str | None:
+    """Deploy the app of a module with Modal's own command; return the address of its page, where it names one.
+
+    Args:
+        module: the module that defines the app.
+        tag: what Modal's history of the app has for this version.
+        variables: what configures it.
+        settings: which Modal environment.
+        on_line: called with each line of Modal's own progress.
+
+    Raises:
+        NotAuthorizedError, BackendUnreachableError, NotDeployedError: as :func:`deploy`.
+    """
+    arguments = ["deploy", "-m", module, "--tag", tag]
+    arguments += ["--env", settings.modal_environment] if settings.modal_environment else []
+    code, output = run_modal(arguments, variables, on_line)
+    if code:
+        raise _failure(output)
+    url = re.findall(r"https://modal\.com/apps/\S+", output)
+    return url[-1] if url else None
 
 
 def run_modal(

@@ -19,14 +19,12 @@ from ..version import __version__
 from ..workflows.registry import LOCKS_VARIABLE
 from . import config, graph_config, image
 from .deployed_tags import COMFYUI_TAG, VERSION_TAG
+from .graph_deploy import LOCK_VARIABLE
 from .graph_description import describe
 from .served import MODELS_MOUNT, WEIGHTS_MOUNTS, Served, built
 
 if TYPE_CHECKING:
     from .weights import LockKeeper
-
-LOCK_VARIABLE = "RYLA_GRAPH_LOCK"
-"""The lock: the path of its file where it is deployed, the name of its file in a container."""
 
 if not modal.is_local():
     # Beside our source: there the lock is found by its name.
