@@ -10,8 +10,10 @@ import typer
 import typer.core
 import typer.main
 
+from ryla_gen.errors import InvalidInputError
+from ryla_gen.settings import Settings
 from ryla_gen.workflows.base import Workflow
-from ryla_gen.workflows.registry import BUILT_IN, workflow_class, workflow_names
+from ryla_gen.workflows.registry import BUILT_IN, LOCK_SUFFIX, workflow_class, workflow_names
 
 from .common import example, single
 from .options import parameters
@@ -37,12 +39,34 @@ class Workflows(typer.core.TyperGroup):
             InvalidInputError: there is none of that name.
 
         """
-        return None if cmd_name.startswith("-") else type(self).make(workflow_class(cmd_name))
+        return None if cmd_name.startswith("-") else type(self).make(find_class(cmd_name))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the list of workflows without building the options of each."""
         with formatter.section("Workflows"):
             formatter.write_dl([(name, _line(name)) for name in self.list_commands(ctx)])
+
+
+def find_class(name: str) -> type[Workflow]:
+    """Return a workflow's class; a name that nothing here knows may be that of a graph which is deployed on Modal.
+
+    Raises:
+        InvalidInputError: there is none of that name.
+
+    """
+    try:
+        return workflow_class(name)
+    except InvalidInputError:
+        if name.endswith(LOCK_SUFFIX) or "modal" not in (settings := Settings.load()).backend_names:
+            raise
+        from ryla_gen.client.graphs import find_workflow  # the client, which no known name needs
+        from ryla_gen.support.loop_thread import LoopThread
+
+        loop_thread = LoopThread()
+        try:
+            return loop_thread.call(find_workflow(name, settings))
+        finally:
+            loop_thread.close()
 
 
 def per_workflow(verb: str, act: Act, common: Callable[..., None], *, text: str, options: str, saves: bool = False) -> typer.Typer:

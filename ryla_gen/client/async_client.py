@@ -23,6 +23,7 @@ from ..results import Generation
 from ..results.grid import show_lists
 from ..settings import Settings
 from ..workflows.base import Workflow
+from .graphs import Graphs, find_later
 from .job_base import AsyncJob
 from .jobs import AsyncJobs
 from .loras import AsyncLoras
@@ -88,6 +89,11 @@ class AsyncClient(Methods[Awaitable[Generation]]):
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
+
+    @property
+    def graphs(self) -> Graphs[Awaitable[Generation]]:
+        """Locked graphs, each as a method by its name: ``await client.graphs.portrait(prompt="…")``."""
+        return Graphs(self, find_later(self, self.settings))
 
     async def run(
         self,

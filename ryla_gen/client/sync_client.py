@@ -19,6 +19,7 @@ from ..settings import Settings
 from ..support.loop_thread import LoopThread
 from ..workflows.base import Workflow
 from .async_client import IN_FLIGHT, AsyncClient, OnEvent
+from .graphs import Graphs, find_workflow, method_for
 from .job_base import AsyncJob
 from .loras import Loras
 from .methods import Methods
@@ -58,6 +59,11 @@ class Client(Methods[Generation]):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+    @property
+    def graphs(self) -> Graphs[Generation]:
+        """Locked graphs, each as a method by its name: ``client.graphs.portrait(prompt="…")``."""
+        return Graphs(self, lambda name: method_for(self, self._loop_thread.call(find_workflow(name, self.settings))))
 
     @property
     def history(self) -> History:

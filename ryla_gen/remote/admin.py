@@ -261,6 +261,18 @@ async def _secret(settings: Settings, name: str) -> modal.Secret | None:
     return None
 
 
+async def describe_graph(settings: Settings) -> PlainData:
+    """Ask the app of a locked graph what it is; its class without a GPU answers.
+
+    Raises:
+        NotDeployedError: it is not deployed.
+        BackendError: Modal cannot be asked.
+    """
+    found = (await _find_class(settings, WEIGHTS_CLASS))()
+    call = await _ask(lambda: found.describe.spawn.aio({"contract": CONTRACT}), "Asking for the description", settings)
+    return await _wait_reply(call, settings)
+
+
 async def has_secret(settings: Settings) -> bool:
     """Whether the owner of the workspace made the secret with the Hugging Face token.
 

@@ -16,31 +16,13 @@ from typing import Any
 from ..errors import InvalidInputError, StorageFailedError
 from ..names import CLASS_OF_FAMILY
 from .base import BACKENDS, CONFIG_FILE, GRAPHS, KEYS, PREFIX, QUEUE_SECONDS, SECRETS, closest, find_key, graph_key, graph_variables
+from .machines import FAMILIES, FamilySettings, families_of, graphs_of
 from .own_server import credentials_of, own_server
 from .reading import known_or_there, read_config, read_text
 
 __all__ = ["BACKENDS", "FamilySettings", "Settings", "home_folder", "set_value", "set_values", "unset_value"]
 
-FAMILIES = "modal.families."
 HISTORY_FILE = "history.sqlite3"
-
-
-@dataclass(frozen=True, slots=True)
-class FamilySettings:
-    """The machine of one Modal class; None keeps the deployed value."""
-
-    gpu: tuple[str, ...] | None = None
-    """GPUs in order of preference."""
-    min_containers: int | None = None
-    """Containers kept warm."""
-    max_containers: int | None = None
-    """Most containers at once."""
-    buffer_containers: int | None = None
-    """Idle containers more than the requests ask for, while there are requests."""
-    scaledown_window: int | None = None
-    """Seconds that an idle container stays."""
-    snapshot: str | None = None
-    """Snapshot that its containers start from: ``cpu``, ``gpu`` or ``off``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +144,8 @@ class Settings:
             backend_names=names,
             backend_reason=reason,
             modal_workspace=_set(env, "MODAL_WORKSPACE"),
-            modal_families=_families(values),
-            modal_graphs=_graphs(values),
+            modal_families=families_of(values),
+            modal_graphs=graphs_of(values),
             home=home,
             runpod_api_key=_set(env, SECRETS["runpod.api_key"]),
             posthog_key=None if _do_not_track(env) else _set(env, SECRETS["posthog.key"]),
@@ -296,24 +278,6 @@ def _choose(values: Mapping[str, Any], origins: Mapping[str, str], env: Mapping[
 
 def _origin_text(origin: str) -> str:
     return {"argument": "the caller"}.get(origin, origin.removeprefix("environment "))
-
-
-def _families(values: Mapping[str, Any]) -> Mapping[str, FamilySettings]:
-    return MappingProxyType(
-        {
-            family: FamilySettings(**{item.name: values[f"{FAMILIES}{family}.{item.name}"] for item in fields(FamilySettings)})
-            for family in CLASS_OF_FAMILY
-        }
-    )
-
-
-def _graphs(values: Mapping[str, Any]) -> Mapping[str, FamilySettings]:
-    found: dict[str, dict[str, Any]] = {}
-    for key, value in values.items():
-        if key.startswith(GRAPHS):
-            graph, name = key.removeprefix(GRAPHS).split(".")
-            found.setdefault(graph, {})[name] = value
-    return MappingProxyType({graph: FamilySettings(**given) for graph, given in found.items()})
 
 
 def _unknown_variables(env: Mapping[str, str]) -> Iterator[str]:

@@ -105,6 +105,11 @@ def locks_folder() -> Path:
     return Path(given) if given else home_folder() / "locks"
 
 
+def graph_names() -> tuple[str, ...]:
+    """Return the names of the locked graphs, as they are in Python."""
+    return tuple(name for name in _lock_files() if name not in BUILT_IN)
+
+
 def _lock_files() -> dict[str, Path]:
     """Return the locks that are known by name: Python's name → file."""
     try:
