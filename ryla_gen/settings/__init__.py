@@ -8,13 +8,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from ..errors import InvalidInputError, StorageFailedError
-from ..names import CLASS_OF_FAMILY
 from .base import BACKENDS, CONFIG_FILE, GRAPHS, KEYS, PREFIX, QUEUE_SECONDS, SECRETS, closest, find_key, graph_key, graph_variables
 from .machines import FAMILIES, FamilySettings, families_of, graphs_of
 from .own_server import credentials_of, own_server

