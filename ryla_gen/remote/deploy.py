@@ -65,6 +65,20 @@ class DeployChanges:
         Raises:
             InvalidInputError: a family or a GPU does not exist.
         """
+        for family in (*self.families, *self.only):
+            if family not in CLASS_OF_FAMILY:
+                raise InvalidInputError(f"There is no family {family!r}.", f"Families: {', '.join(CLASS_OF_FAMILY)}")
+        return self._variables([f"FAMILIES_{family.upper()}" for family in self.families])
+
+    def graph_variables(self, name: str) -> dict[str, str]:
+        """Return the environment variables that configure the app of a lock.
+
+        Raises:
+            InvalidInputError: a GPU does not exist.
+        """
+        return self._variables([f"GRAPHS_{name.replace('-', '_').upper()}"])
+
+    def _variables(self, classes: Sequence[str]) -> dict[str, str]:
         given = {
             "GPU": ",".join(self.gpu) if self.gpu else None,
             "MIN_CONTAINERS": self.min_containers,
@@ -72,18 +86,10 @@ class DeployChanges:
             "BUFFER_CONTAINERS": self.buffer_containers,
             "SCALEDOWN_WINDOW": self.scaledown_window,
         }
-        for family in (*self.families, *self.only):
-            if family not in CLASS_OF_FAMILY:
-                raise InvalidInputError(f"There is no family {family!r}.", f"Families: {', '.join(CLASS_OF_FAMILY)}")
         for gpu in self.gpu or ():
             if gpu.partition(":")[0].upper() not in GPU_USD_PER_SECOND:
                 raise InvalidInputError(f"Modal has no GPU {gpu!r}.", f"GPUs: {', '.join(GPU_USD_PER_SECOND)}")
-        told = {
-            f"RYLA_GEN_MODAL_FAMILIES_{family.upper()}_{name}": str(value)
-            for family in self.families
-            for name, value in given.items()
-            if value is not None
-        }
+        told = {f"RYLA_GEN_MODAL_{cls}_{name}": str(value) for cls in classes for name, value in given.items() if value is not None}
         told |= {ONLY_VARIABLE: ",".join(self.only)} if self.only else {}
         told |= {"RYLA_GEN_MODAL_REGION": self.region} if self.region else {}
         told |= {"RYLA_GEN_MODAL_PRELOAD": str(self.preload).lower()} if self.preload is not None else {}

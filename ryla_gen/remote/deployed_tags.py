@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from ..locks.families import family_lock
-from ..names import CLASS_OF_FAMILY
+from ..names import CLASS_OF_FAMILY, GRAPH_FAMILY
 from ..version import __version__
 
 VERSION_TAG = "ryla-gen"
@@ -33,6 +33,15 @@ def versions_in(tags: Mapping[str, str]) -> dict[str, str]:
 def version_tag(families: Iterable[str] = tuple(CLASS_OF_FAMILY)) -> str:
     """Return the tag of one version: this package's version and the ComfyUI of these families, ``0.2.0_comfyui-0.28.2``."""
     return f"{__version__}_comfyui-{'_'.join(sorted({family_lock(family).release for family in families}))}"
+
+
+def graph_tags(release: str) -> tuple[dict[str, str], str]:
+    """Return the tags of a locked graph's app, and the one of its version.
+
+    Args:
+        release: its ComfyUI.
+    """
+    return {VERSION_TAG: __version__, f"{COMFYUI_TAG}{GRAPH_FAMILY}": release}, f"{__version__}_comfyui-{release}"
 
 
 def read_version_tag(tag: str) -> tuple[str | None, tuple[str, ...]]:

@@ -15,10 +15,9 @@ import modal
 
 from ..locks.graph_lock import read_graph_lock
 from ..settings import Settings
-from ..version import __version__
 from ..workflows.registry import LOCKS_VARIABLE
 from . import config, graph_config, image
-from .deployed_tags import COMFYUI_TAG, VERSION_TAG
+from .deployed_tags import graph_tags
 from .graph_deploy import LOCK_VARIABLE
 from .graph_description import describe
 from .served import MODELS_MOUNT, WEIGHTS_MOUNTS, Served, built
@@ -39,7 +38,7 @@ TOLD = {LOCK_VARIABLE: f"{LOCK.name}.lock"}
 if modal.is_local():
     os.environ.setdefault(image.BUILDER_VARIABLE, LOCK.builder)
 
-app = modal.App(LOCK.app, tags={VERSION_TAG: __version__, f"{COMFYUI_TAG}graph": LOCK.image.release}, include_source=False)
+app = modal.App(LOCK.app, tags=graph_tags(LOCK.image.release)[0], include_source=False)
 
 
 def graph_image() -> modal.Image:

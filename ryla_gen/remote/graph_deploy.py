@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,7 +18,8 @@ from ..names import HUGGINGFACE_SECRET
 from ..settings import Settings
 from ..workflows.registry import locks_folder
 from . import admin
-from .deploy import deploy_module
+from .deploy import DeployChanges, deploy_module
+from .deployed_tags import graph_tags
 from .graph_config import deployed_graph
 
 MODULE = "ryla_gen.remote.graph_app"
@@ -55,13 +57,13 @@ class DeployReports:
     """Called with the progress of the models."""
 
 
-def deploy_lock(path: Path, reports: DeployReports, settings: Settings | None = None) -> DeployedGraph:
+def deploy_lock(path: Path, reports: DeployReports, changes: DeployChanges = DeployChanges()) -> DeployedGraph:
     """Deploy the app of a lock, and bring its models onto the volume. Only when all of it worked, the lock is kept.
 
     Args:
         path: the lock's file; hashes that are fixed are written into it.
         reports: what is told and asked.
-        settings: which Modal environment, and on what the class runs; read when absent.
+        changes: in what the deploy differs from the settings.
 
     Raises:
         LockOpenError: the lock has open questions.
@@ -70,8 +72,9 @@ def deploy_lock(path: Path, reports: DeployReports, settings: Settings | None = 
         NotDeployedError: the deploy failed.
         RylaGenError: a model could not be brought.
     """
-    began, settings = time.monotonic(), settings or Settings.load()
-    lock = read_graph_lock(path)
+    began, lock = time.monotonic(), read_graph_lock(path)
+    variables = changes.graph_variables(lock.name)
+    settings = Settings.load({**os.environ, **variables})
     lock.require_closed()
     deployed_graph(lock, settings)  # refuses settings that do not fit
     asyncio.run(_check_access(lock, settings))
@@ -79,7 +82,8 @@ def deploy_lock(path: Path, reports: DeployReports, settings: Settings | None = 
     if not is_accepted(text, settings.home):
         reports.confirm(sources_of(lock))
         accept(text, settings.home)
-    url = deploy_module(MODULE, {LOCK_VARIABLE: str(path.resolve())}, settings, reports.line)
+    told = {**variables, LOCK_VARIABLE: str(path.resolve())}
+    url = deploy_module(MODULE, graph_tags(lock.image.release)[1], told, settings, reports.line)
     report = asyncio.run(sync_lock(lock, settings, reports.progress))
     fixed = with_hashes(lock, report["hashes"])
     if fixed != lock:
@@ -103,7 +107,7 @@ async def sync_lock(lock: GraphLock, settings: Settings, progress: Callable[[Pla
 
 async def _check_access(lock: GraphLock, settings: Settings) -> None:
     """Refuse what would fail after minutes of building: no token for Modal, or none for a gated model."""
-    await admin.workspace()
+    await admin.require_workspace(settings)
     gated = [item for item in lock.models if item.needed and item.gated]
     if gated and not await admin.has_secret(settings):
         pages = ", ".join(dict.fromkeys(f"https://huggingface.co/{place_of(item.url)[0]}" for item in gated))

@@ -107,6 +107,10 @@ def test_another_machine_finds_a_deployed_graph_by_its_name(
             client.graphs.third_home(color=1)
     assert (tmp_path / "elsewhere" / "locks" / "second-home.lock").is_file()
     monkeypatch.setenv("RYLA_GEN_HOME", str(tmp_path / "third"))
+    shown = ryla("deploy", str(write_lock(colour_lock("from-cli"), tmp_path)), "--gpu", "H100", "--yes", "--json")
+    assert shown.returncode == 0, shown.stderr
+    assert b'"app": "ryla-from-cli"' in shown.stdout
+    assert plane.registered("ryla-from-cli")["classes"]["Graph"]["gpu"] == ["H100"]
     done = ryla("run", "second-home", "--color", "9", "-o", str(tmp_path / "x.png"))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "x.png").is_file()

@@ -17,11 +17,13 @@ from ryla_gen.remote import admin
 from ryla_gen.remote.config import FamilyConfig
 from ryla_gen.remote.deploy import DeployChanges, deploy
 from ryla_gen.settings import Settings
+from ryla_gen.workflows.registry import LOCK_SUFFIX
 
 from ..common import Environment, Json, Quiet, example, grouped, screen_of, setting_warnings
+from ..machine_options import Count, Gpu, Most, Region, Spare, Window
 from ..prompts import Yes, confirm
 from ..screen import Screen, table, width
-from . import deployments
+from . import deploy_graph, deployments
 
 EXAMPLE = "ryla-gen deploy --gpu L40S,H100 --max-containers 4 --apply-to flux"
 
@@ -31,12 +33,15 @@ class DeployGroup(typer.core.TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Find the subcommand; refuse options in front of it, which are for a deploy and would change nothing."""
+        if args[0].endswith(LOCK_SUFFIX):
+            args = ["graph", *args]
         name = args[0]
         if name not in self.commands:
             ctx.fail(f"There is no {name!r} here. Possible: {', '.join(self.commands)}, or options alone, which deploy.")
+        shown = args[1] if name == "graph" and len(args) > 1 else name
         early = [item.opts[0] for item in self.params if _is_given(ctx, item.name)]
         if early:
-            ctx.fail(f"{early[0]} stands before {name} and would not count. Options of {name} follow it: ryla-gen deploy {name}")
+            ctx.fail(f"{early[0]} stands before {shown} and would not count. Options of {shown} follow it: ryla-gen deploy {shown}")
         return super().resolve_command(ctx, args)
 
 
@@ -53,25 +58,11 @@ app = typer.Typer(
     add_completion=False,
     invoke_without_command=True,
 )
+app.command("graph", epilog=example("ryla-gen deploy portrait.lock"))(deploy_graph.graph)
 app.command("history", epilog=example("ryla-gen deploy history"))(deployments.history)
 app.command("rollback", epilog=example("ryla-gen deploy rollback --to 3"))(deployments.rollback)
 app.command("delete", epilog=example("ryla-gen deploy delete"))(deployments.delete)
 
-Count = Annotated[
-    int | None, typer.Option("--min-containers", metavar="NUMBER", min=0, help="Number of containers that always keep running.")
-]
-Most = Annotated[int | None, typer.Option("--max-containers", metavar="NUMBER", min=1, help="Maximum number of containers.")]
-Spare = Annotated[
-    int | None,
-    typer.Option(
-        "--buffer-containers", metavar="NUMBER", min=0, help="Number of idle containers besides the busy ones, under load."
-    ),
-]
-Window = Annotated[
-    int | None, typer.Option("--window", metavar="SECONDS", min=2, max=3600, help="How long an idle container keeps running.")
-]
-Gpu = Annotated[str | None, typer.Option("--gpu", metavar="NAMES", help="GPUs in order of preference, separated by commas.")]
-Region = Annotated[str | None, typer.Option("--region", metavar="NAMES", help="Region where containers run, such as eu.")]
 Preload = Annotated[
     bool | None,
     typer.Option(

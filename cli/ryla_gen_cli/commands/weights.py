@@ -114,7 +114,7 @@ def sync(
         from ryla_gen.models import downloads
 
         token = os.environ.get("HF_TOKEN") or None
-        with _transfer_progress(screen) as show:
+        with transfer_progress(screen) as show:
             report = downloads.sync(needed, local.expanduser(), token=token, progress=_plain(show), cache=_hub_cache()).to_data()
     report["licences"] = plain(needed)
     _tell(screen, report, "outcome", _command(names, local))
@@ -139,7 +139,7 @@ def verify(
     else:
         from ryla_gen.models import downloads
 
-        with _transfer_progress(screen) as show:
+        with transfer_progress(screen) as show:
             found = downloads.verify(needed, local.expanduser(), progress=_plain(show))
         report = {"files": [item.to_data() for item in found]}
     report["ok"] = all(item["state"] in FINE for item in report["files"])
@@ -213,7 +213,7 @@ def run_on_modal(screen: Screen, action: Action, names: list[str], *, every: boo
     settings = replace(settings, modal_environment=environment) if environment else settings
     loop_thread = LoopThread()
     try:
-        with _transfer_progress(screen) as show:
+        with transfer_progress(screen) as show:
             return loop_thread.call(admin.weights(settings, action, names, variants=every, progress=show))
     finally:
         loop_thread.close()
@@ -234,7 +234,7 @@ def _plain(show: Show) -> Callable[[SyncProgress], None]:
 
 
 @contextmanager
-def _transfer_progress(screen: Screen) -> Iterator[Show]:
+def transfer_progress(screen: Screen) -> Iterator[Show]:
     """Show progress while the block runs: a bar on a terminal, lines elsewhere, events for programs."""
     screen.working = True
     if not screen.json and not screen.quiet and use_colour():
