@@ -269,7 +269,7 @@ async def describe_graph(settings: Settings) -> PlainData:
         BackendError: Modal cannot be asked.
     """
     found = (await _find_class(settings, WEIGHTS_CLASS))()
-    call = await _ask(lambda: found.describe.spawn.aio({"contract": CONTRACT}), "Asking for the description", settings)
+    call = await ask(lambda: found.describe.spawn.aio({"contract": CONTRACT}), "Asking for the description", settings)
     return await _wait_reply(call, settings)
 
 

@@ -57,7 +57,7 @@ class DeployReports:
     """Called with the progress of the models."""
 
 
-def deploy_lock(path: Path, reports: DeployReports, changes: DeployChanges = DeployChanges()) -> DeployedGraph:
+def deploy_lock(path: Path, reports: DeployReports, changes: DeployChanges | None = None) -> DeployedGraph:
     """Deploy the app of a lock, and bring its models onto the volume. Only when all of it worked, the lock is kept.
 
     Args:
@@ -73,7 +73,7 @@ def deploy_lock(path: Path, reports: DeployReports, changes: DeployChanges = Dep
         RylaGenError: a model could not be brought.
     """
     began, lock = time.monotonic(), read_graph_lock(path)
-    variables = changes.graph_variables(lock.name)
+    variables = (changes or DeployChanges()).graph_variables(lock.name)
     settings = Settings.load({**os.environ, **variables})
     lock.require_closed()
     deployed_graph(lock, settings)  # refuses settings that do not fit

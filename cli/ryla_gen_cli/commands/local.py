@@ -190,7 +190,7 @@ def _download_weights(screen: Screen, made: InstallPlan) -> None:
     from . import weights as files
 
     notice(screen, made.rows, home_folder(), again=False)
-    with files._transfer_progress(screen) as show:
+    with files.transfer_progress(screen) as show:
         token = os.environ.get("HF_TOKEN") or None
         report = bring(made, token=token, progress=files._plain(show), cache=files._hub_cache()).to_data()
     if not report["ok"]:
