@@ -45,7 +45,7 @@ def stored_row(model: LockedModel, models: Path) -> Weights:
     folder = PurePosixPath(CONTENT, sha256 or address_key(model))
     elsewhere = read_note(models / folder / PLACE_NOTE)
     place = PurePosixPath(elsewhere) if is_model_name(elsewhere) else folder / _file_name(model, models / folder)
-    return replace(row_of(model), folder=str(place.parent), name=place.name, sha256=sha256)
+    return replace(row_of(model), folder=str(place.parent), name=place.name, sha256=sha256, sha256_source="lock")
 
 
 def stored_file(model: LockedModel, models: Path) -> Path | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import HashMismatchError, PlainData, RylaGenError, StorageFailedError
+from ..errors import PlainData, RylaGenError
 from ..models import downloads
 from ..models.downloads.checksums import Records
 from ..models.downloads.retry import CancelToken
@@ -23,6 +23,7 @@ def sync_models(
     progress: Callable[[downloads.SyncProgress], None] | None = None,
     cache: Path | None = None,
     commit: Callable[[], None] | None = None,
+    web: downloads.Web | None = None,
 ) -> PlainData:
     """Download what is missing or wrong, as ``downloads.sync`` does, whose arguments these are.
 
@@ -37,7 +38,7 @@ def sync_models(
     for model in wanted:
         _note_same_file(model, models)
     rows = {model.label: stored_row(model, models) for model in wanted}
-    report = downloads.sync(rows.values(), models, token=token, progress=progress, cache=cache, commit=commit)
+    report = downloads.sync(rows.values(), models, token=token, progress=progress, cache=cache, commit=commit, web=web)
     done = {item.row.label: item for item in report.files}
     for model in wanted:
         row = rows[model.label]
@@ -108,7 +109,5 @@ def _error_of(item: downloads.FileReport, model: LockedModel) -> RylaGenError | 
     if error is None:
         return None
     error.message = error.message.replace(item.row.label, model.label)
-    if isinstance(error, StorageFailedError) and "actual" in error.details:
-        hint = "Nothing of it was kept. If its publisher changed it on purpose, lock the graph again: ryla-gen graph lock --update"
-        return HashMismatchError(error.message, hint, {**error.details, "file": model.file, "folder": model.folder})
+    error.details = {**error.details, "file": model.file, "folder": model.folder}
     return error

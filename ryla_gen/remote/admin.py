@@ -279,7 +279,7 @@ async def has_secret(settings: Settings) -> bool:
     Raises:
         BackendError: Modal cannot be asked.
     """
-    return await _secret(settings) is not None
+    return await _secret(settings, HUGGINGFACE_SECRET) is not None
 
 
 async def _find_class(settings: Settings, name: str) -> Any:
