@@ -106,9 +106,9 @@ async def sync_lock(lock: GraphLock, settings: Settings, progress: Callable[[Pla
 
 
 async def _check_access(lock: GraphLock, settings: Settings) -> None:
-    """Refuse what would fail after minutes of building: no token for Modal, or none for a gated model."""
+    """Refuse what would fail after minutes of building: no token for Modal, or none for a gated model of Hugging Face."""
     await admin.require_workspace(settings)
-    gated = [item for item in lock.models if item.needed and item.gated]
+    gated = [item for item in lock.models if item.needed and item.gated and "://" not in place_of(item.url)[0]]
     if gated and not await admin.has_secret(settings):
         pages = ", ".join(dict.fromkeys(f"https://huggingface.co/{place_of(item.url)[0]}" for item in gated))
         text = f"{gated[0].label} is gated, and there is no secret {HUGGINGFACE_SECRET!r} with a token on Modal."

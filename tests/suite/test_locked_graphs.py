@@ -87,6 +87,9 @@ def test_a_lock_is_deployed_and_its_graph_runs_through_the_sdk_and_by_name(plane
     told = graph.describe.remote({})["describe"]
     assert (told["name"], told["gpu"], told["versions"]["comfyui"]) == ("portrait", ["L40S"], "0.28.2")
     assert [item["name"] for item in told["fields"]] == ["prompt", "seed", "steps"]
+    with_names = ryla("weights", "verify", "portrait", "--json")
+    assert with_names.returncode == 0, with_names.stdout
+    assert b'"checkpoints/tiny.safetensors"' in with_names.stdout
     before = hub.sent
     again = deploy(read_graph_lock(tmp_path / "portrait.lock"), tmp_path, asked)
     assert (again.fixed, len(asked), hub.sent) == ((), 1, before), "nothing is asked, fixed or downloaded twice"

@@ -214,9 +214,32 @@ def run_on_modal(screen: Screen, action: Action, names: list[str], *, every: boo
     loop_thread = LoopThread()
     try:
         with transfer_progress(screen) as show:
-            return loop_thread.call(admin.weights(settings, action, names, variants=every, progress=show))
+            reports = [
+                loop_thread.call(admin.weights(replace(settings, modal_app=app), action, several, variants=every, progress=show))
+                for app, several in _by_app(names, settings).items()
+            ]
     finally:
         loop_thread.close()
+    return _together(reports)
+
+
+def _by_app(names: list[str], settings: Settings) -> dict[str, list[str]]:
+    """Return the workflows by the app that keeps their files: a locked graph has one of its own."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        lock = workflow_class(name).lock
+        found.setdefault(settings.modal_app if lock is None else lock.app, []).append(name)
+    return found
+
+
+def _together(reports: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the reports of several apps as one."""
+    first = dict(reports[0])
+    for report in reports[1:]:
+        first["files"] = [*first["files"], *report["files"]]
+        first["ok"] = first["ok"] and report["ok"]
+        first |= {name: first.get(name, 0) + report.get(name, 0) for name in ("downloaded", "seconds") if name in report}
+    return first
 
 
 def _hub_cache() -> Path | None:
