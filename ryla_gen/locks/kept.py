@@ -7,8 +7,9 @@ from pathlib import Path
 
 from ..errors import StorageFailedError
 from ..support.state_files import read_state, write_state
-from .graph_lock import SUFFIX, GraphLock, check_requirements, parse_lock
+from .graph_lock import SUFFIX, GraphLock
 from .image_lock import sha256_of
+from .lock_reading import check_requirements, parse_lock
 
 ACCEPTED_FILE = "accepted_locks.json"
 """In the home folder: the digests of the locks whose sources a person has agreed to."""

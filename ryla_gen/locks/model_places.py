@@ -14,8 +14,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..models.weights_table import Weights
-from .graph_lock import PENDING, SHA256, GraphLock, LockedModel, is_model_name
+from .graph_lock import PENDING, GraphLock, LockedModel
 from .image_lock import sha256_of
+from .lock_checks import SHA256, is_model_name
 from .model_rows import row_of
 
 CONTENT = "content"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import modal
 
-from ..locks.graph_lock import read_graph_lock
+from ..locks.lock_reading import read_graph_lock
 from ..settings import Settings
 from ..workflows.registry import LOCKS_VARIABLE
 from . import config, graph_config, image

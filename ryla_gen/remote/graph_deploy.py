@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import NotAuthorizedError, PlainData
-from ..locks.graph_lock import SUFFIX, GraphLock, lock_text, read_graph_lock
+from ..locks.graph_lock import SUFFIX, GraphLock, lock_text
 from ..locks.kept import accept, is_accepted, keep_lock, sources_of, write_whole
+from ..locks.lock_reading import read_graph_lock
 from ..locks.model_places import with_hashes
 from ..locks.model_rows import place_of
 from ..names import HUGGINGFACE_SECRET

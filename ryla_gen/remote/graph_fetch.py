@@ -8,8 +8,9 @@ from typing import Any
 
 from .. import contract
 from ..errors import InvalidInputError, NotDeployedError
-from ..locks.graph_lock import SUFFIX, checked_lock_name, parse_lock
+from ..locks.graph_lock import SUFFIX, checked_lock_name
 from ..locks.kept import keep_lock
+from ..locks.lock_reading import parse_lock
 from ..settings import Settings
 from ..workflows.registry import locks_folder
 from . import admin

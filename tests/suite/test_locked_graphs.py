@@ -15,8 +15,9 @@ import pytest
 
 from ryla_gen import AsyncClient, Client, Settings
 from ryla_gen.errors import HashMismatchError, InvalidInputError, LockOpenError, NotAuthorizedError, NotDeployedError
-from ryla_gen.locks.graph_lock import GraphLock, OpenQuestion, read_graph_lock
+from ryla_gen.locks.graph_lock import GraphLock, OpenQuestion
 from ryla_gen.locks.kept import keep_lock
+from ryla_gen.locks.lock_reading import read_graph_lock
 from ryla_gen.remote.graph_config import deployed_graph
 from ryla_gen.remote.graph_deploy import DeployedGraph, DeployReports, deploy_lock
 from ryla_gen.settings import set_value
