@@ -31,6 +31,7 @@ ONLY_OUTSIDE = {
     "typer": "the CLI's",
     "rich": "the CLI's",
     "tomlkit": "writes the settings of a person's machine",
+    "pyyaml": "reads environments of comfy-cli and comfy-pack, for locks",
 }
 
 
