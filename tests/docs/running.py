@@ -203,6 +203,8 @@ def misfit(words: list[str], *, whole: bool = True) -> str:
         context = typer.Context(command, info_name=name, parent=context)
         if not hasattr(command, "get_command") or not rest or rest[0].startswith("-"):
             break
+        if name == "deploy" and rest[0].endswith(".lock"):  # short for its subcommand
+            rest.insert(0, "graph")
         try:
             found = command.get_command(context, rest[0])
         except InvalidInputError as error:

@@ -248,3 +248,15 @@ def test_a_lock_has_no_name_of_a_workflow(tmp_path):
     path.with_name("portrait.requirements.txt").rename(path.with_name("flux-dev.requirements.txt"))
     with pytest.raises(InvalidInputError, match="has the name of the workflow flux_dev"):
         workflow_class(str(stolen))
+
+
+def test_what_was_chosen_by_hand_stays_until_it_is_named(tmp_path):
+    graph = checkpoint_graph("flux1-dev-fp8.safetensors")
+    first = locked(tmp_path, graph, inputs=("sampler=5.sampler_name",), gpu="H100").lock
+    again = locked(tmp_path, graph, before=first).lock
+    assert again == first
+    named = {item.name for item in locked(tmp_path, graph, before=first, moves=("inputs",)).lock.inputs}
+    assert "sampler" not in named
+    assert locked(tmp_path, graph, before=first, moves=("gpu",)).lock.gpu.name == "L40S"
+    other = locked(tmp_path, graph, before=first, inputs=("sampler=5.scheduler",)).lock
+    assert {item.name: item.places for item in other.inputs}["sampler"] == ("5.scheduler",)

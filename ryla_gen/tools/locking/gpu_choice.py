@@ -10,6 +10,8 @@ from ...support.numbers import format_bytes
 
 GPU_GIB = {"L40S": 48, "A100-80GB": 80, "H200": 141}
 """GPUs that are proposed, the cheapest first, and the GiB of memory that Modal's page of GPUs gives for each."""
+ASKED = "--gpu"
+"""Source of a GPU that the caller named."""
 USUAL = "L40S"
 """What the built-in families run on."""
 ROOM = 1.25
@@ -36,7 +38,7 @@ def _chosen(name: str) -> LockedGpu:
     kind, _, count = name.partition(":")
     if kind.upper() not in GPU_USD_PER_SECOND or (count and not count.isdecimal()):
         raise InvalidInputError(f"Modal has no GPU {name!r}.", f"GPUs: {', '.join(GPU_USD_PER_SECOND)}")
-    return LockedGpu(kind.upper() + (f":{count}" if count else ""), "It was asked for.", "--gpu")
+    return LockedGpu(kind.upper() + (f":{count}" if count else ""), "It was asked for.", ASKED)
 
 
 def _by_size(models: Sequence[LockedModel]) -> LockedGpu:

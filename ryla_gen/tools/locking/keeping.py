@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from ...errors import InvalidInputError
 from ...locks.graph_lock import PENDING, GraphLock, LockedModel
 from ...locks.model_rows import hub_address, place_of
+from .gpu_choice import ASKED
+from .graph_fields import CHOSEN
 
 EVERYTHING, MODELS, PACKS, COMFYUI, PYTHON = "all", "models", "packs", "comfyui", "python"
-PARTS = (EVERYTHING, COMFYUI, PACKS, PYTHON, MODELS)
+INPUTS, GPU = "inputs", "gpu"
+PARTS = (EVERYTHING, COMFYUI, PACKS, PYTHON, MODELS, INPUTS, GPU)
 """Parts of a lock that can be moved as a whole; besides them every pack by its name and every model by its file."""
 
 
@@ -72,6 +76,25 @@ def kept_packs(before: GraphLock | None, moves: Iterable[str]) -> Mapping[str, s
     if before is None or moved & {EVERYTHING, PACKS}:
         return {}
     return {kind: f"{pack.repo}@{pack.commit}" for pack in before.image.packs if pack.name not in moved for kind in pack.nodes}
+
+
+def kept_inputs(before: GraphLock | None, graph: Mapping[str, Any], moves: Iterable[str]) -> tuple[str, ...]:
+    """Return the fields that were chosen by hand for an earlier lock and that the graph still has, as ``--input`` names them."""
+    if before is None or {EVERYTHING, INPUTS}.intersection(moves):
+        return ()
+    chosen = (item for item in before.inputs if item.source == CHOSEN)
+    return tuple(f"{item.name}={place}" for item in chosen for place in item.places if _has(graph, place))
+
+
+def kept_gpu(before: GraphLock | None, moves: Iterable[str]) -> str | None:
+    """Return the GPU that was asked for when an earlier lock was made."""
+    asked = before is not None and before.gpu.source == ASKED and not {EVERYTHING, GPU}.intersection(moves)
+    return before.gpu.name if asked and before is not None else None
+
+
+def _has(graph: Mapping[str, Any], place: str) -> bool:
+    node, _, name = place.rpartition(".")
+    return node in graph and name in graph[node]["inputs"]
 
 
 def lock_changes(before: GraphLock, after: GraphLock) -> Iterator[str]:

@@ -24,7 +24,7 @@ from .gpu_choice import propose_gpu
 from .graph_fields import locked_inputs, locked_outputs
 from .graph_file import GraphSource, read_source, refuse_what_no_image_has
 from .graph_models import drawn_models, implied_files, named_files, noted_addresses
-from .keeping import COMFYUI, EVERYTHING, PYTHON, check_moves, kept_models, unpinned
+from .keeping import COMFYUI, EVERYTHING, PYTHON, check_moves, kept_gpu, kept_inputs, kept_models, unpinned
 from .model_choice import Listed, ModelHints, settle_models
 from .model_facts import with_warning
 from .online import Network
@@ -106,7 +106,7 @@ def lock_graph(path: Path, options: LockOptions = LockOptions()) -> Locked:
         models, open_models = facts.models, (*open_models, *facts.questions)
     models = tuple(map(with_warning, models))
     image, requirements, open_python = _image(name, release, packs, options)
-    gpu, estimate = propose_gpu(models, options.gpu)
+    gpu, estimate = propose_gpu(models, options.gpu or kept_gpu(options.before, options.moves))
     lock = GraphLock(
         name=name,
         graph=graph,
@@ -114,7 +114,7 @@ def lock_graph(path: Path, options: LockOptions = LockOptions()) -> Locked:
         builder=BUILDER,
         apt=(),
         models=models,
-        inputs=locked_inputs(graph, known, options.inputs),
+        inputs=locked_inputs(graph, known, _chosen_inputs(graph, options)),
         outputs=tuple(locked_outputs(graph, known)),
         gpu=gpu,
         estimate=estimate,
@@ -191,6 +191,13 @@ def _hints(source: GraphSource, options: LockOptions, path: Path) -> ModelHints:
 def _models_before(options: LockOptions) -> dict[str, LockedModel]:
     """Return the models of the earlier lock without their pins: a graph without a drawing says nothing of its files."""
     return {item.label: unpinned(item) for item in options.before.models} if options.before is not None else {}
+
+
+def _chosen_inputs(graph: Mapping[str, Any], options: LockOptions) -> tuple[str, ...]:
+    """Return the fields that were chosen by hand, now or for the earlier lock; of one name the new one counts."""
+    now = {text.partition("=")[0].lower().replace("-", "_") for text in options.inputs}
+    kept = kept_inputs(options.before, graph, options.moves)
+    return (*(text for text in kept if text.partition("=")[0] not in now), *options.inputs)
 
 
 def _known_packs(classes: Mapping[str, ClassHint], sources: PackSources) -> tuple[tuple[NodePack, ...], tuple[OpenQuestion, ...]]:

@@ -71,7 +71,9 @@ class Options:
     update: Annotated[
         list[str] | None,
         typer.Option(
-            "--update", metavar="WHAT", help="Do not keep what the lock has: all, comfyui, packs, python, models, a pack, a file."
+            "--update",
+            metavar="WHAT",
+            help="Do not keep what the lock has: all, comfyui, packs, python, models, inputs, gpu, a pack, a file.",
         ),
     ] = None
 
