@@ -13,7 +13,7 @@ from .graph_file import too_deep
 
 MAX_NODES = 2000
 """Nodes in one graph; the largest ones people share have a few hundred."""
-TEXT_INPUTS = ("text", "clip_l", "t5xxl", "text_g", "text_l")
+TEXT_INPUTS = ("text", "clip_l", "t5xxl", "text_g", "text_l", "prompt")
 """Names under which the text encoders take their text."""
 SEED_INPUTS = ("seed", "noise_seed")
 EXPORT_HELP = (
@@ -38,13 +38,18 @@ def graph_seed(api: Mapping[str, Any]) -> int:
     return 0
 
 
+def encodes_text(class_type: str) -> bool:
+    """Whether a node class turns a text into conditioning: ``CLIPTextEncode``, ``TextEncodeQwenImageEdit`` and their kind."""
+    return "TextEncode" in class_type
+
+
 def positive_texts(api: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Find (node id, input) of every text that a sampler or a guider takes as its positive prompt."""
     starts = [
         source
         for node in api.values()
         for name, source, _ in links(node["inputs"])
-        if name == "positive" or (name == "conditioning" and node["class_type"].endswith("Guider"))
+        if name == "positive" or (name in ("conditioning", "cond1") and node["class_type"].endswith("Guider"))
     ]
     seen: set[str] = set()
     while starts:
@@ -53,7 +58,7 @@ def positive_texts(api: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if node is None or node_id in seen:
             continue
         seen.add(node_id)
-        if node["class_type"].startswith("CLIPTextEncode"):
+        if encodes_text(node["class_type"]):
             yield from ((node_id, name) for name in TEXT_INPUTS if name in node["inputs"])
         elif "latent_image" not in node["inputs"]:  # a sampler starts a new picture, so stop there
             starts += [source for name, source, _ in links(node["inputs"]) if name != "negative"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .api_format import SEED_INPUTS, TEXT_INPUTS, positive_texts
+from .api_format import SEED_INPUTS, TEXT_INPUTS, encodes_text, positive_texts
 from .graph import is_link, links
 from .inputs import GraphInput, inputs_of, title_of
 
@@ -124,7 +124,7 @@ def _negative_texts(graph: Mapping[str, Any]) -> Iterator[Place | None]:
             continue
         seen.add(node_id)
         node = graph[node_id]
-        if node["class_type"].startswith("CLIPTextEncode"):
+        if encodes_text(node["class_type"]):
             yield from (origin(graph, node_id, name, str) for name in TEXT_INPUTS if name in node["inputs"])
         elif "latent_image" not in node["inputs"]:
             waiting += [source for name, source, _ in links(node["inputs"]) if name != "positive"]

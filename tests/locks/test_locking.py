@@ -260,3 +260,13 @@ def test_what_was_chosen_by_hand_stays_until_it_is_named(tmp_path):
     assert locked(tmp_path, graph, before=first, moves=("gpu",)).lock.gpu.name == "L40S"
     other = locked(tmp_path, graph, before=first, inputs=("sampler=5.scheduler",)).lock
     assert {item.name: item.places for item in other.inputs}["sampler"] == ("5.scheduler",)
+
+
+def test_the_prompt_of_an_edit_is_found(tmp_path):
+    graph = checkpoint_graph("flux1-dev-fp8.safetensors")
+    for node in ("2", "3"):
+        text = graph[node]["inputs"].pop("text")
+        graph[node] = {"class_type": "TextEncodeQwenImageEditPlus", "inputs": {**graph[node]["inputs"], "prompt": text}}
+    fields = {item.name: item for item in locked(tmp_path, graph).lock.inputs}
+    assert fields["prompt"].places == ("2.prompt",)
+    assert fields["negative_prompt"].places == ("3.prompt",)

@@ -198,6 +198,11 @@ def _show(screen: Screen, lock: GraphLock, target: Path, before: GraphLock | Non
         screen.note(f"changed: {line}")
     for item in lock.open:
         screen.note(f"open: {item.subject}: {item.question}\n  {item.command}")
+    if not any(item.name == "prompt" for item in lock.inputs):
+        name = quote(str(target))
+        screen.note(
+            f"note: no prompt was found. List what can be set, and name it: ryla-gen graph lock {name} --input prompt=NODE.INPUT"
+        )
     if lock.open:
         screen.note(f"{count_text(len(lock.open), 'question')} to settle before it can be deployed.")
     else:
