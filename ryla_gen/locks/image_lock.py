@@ -138,8 +138,8 @@ def _pack(row: Mapping[str, Any], name: str) -> NodePack:
     if not COMMIT.fullmatch(commit):
         raise InvalidInputError(f"{name}: {commit!r} is not a commit.", "Write all 40 hexadecimal digits of it.")
     classes = tuple(map(str, row.get("classes", ())))
-    known = (row.get("version"), commit, row.get("licence"), classes, row.get("registry"), str(row.get("source", "")))
-    return NodePack(name, str(row["repository"]), *known)
+    version, licence, registry = (None if row.get(key) is None else str(row[key]) for key in ("version", "licence", "registry"))
+    return NodePack(name, str(row["repository"]), version, commit, licence, classes, registry, str(row.get("source", "")))
 
 
 def _python(row: Mapping[str, Any]) -> PythonLock:

@@ -24,6 +24,9 @@ from .graph_lock import (
 from .image_lock import FORMAT, image_from, sha256_of
 from .lock_checks import REQUIREMENT, lock_faults
 
+LARGEST_FILE = 64 * 2**20
+"""Bytes of a lock, and of its file of packages: a graph may have half of it."""
+
 
 def read_graph_lock(path: Path) -> GraphLock:
     """Read the lock of a graph from its file, and check the file of requirements beside it.
@@ -69,15 +72,15 @@ def parse_lock(text: str, name: str) -> GraphLock:
             raise InvalidInputError(f"{name} is a lock of form {data.get('lock')!r}, not {FORMAT}.", "Update this package.")
         if "graph" not in data:
             raise InvalidInputError(f"{name} is the lock of an image without a graph.", hint)
-        lock = _lock_from(data)
-    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        lock, digest = _lock_from(data), data["graph"]["sha256"]
+        changed, wrong = lock.graph_sha256 != digest, next(lock_faults(lock), None)
+    except (tomllib.TOMLDecodeError, LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
         if isinstance(error, InvalidInputError):
             raise
         raise InvalidInputError(f"{name} is not the lock of a graph: {type(error).__name__}: {error}.", hint) from error
-    if lock.graph_sha256 != data["graph"]["sha256"]:
+    if changed:
         text = f"The graph in {name} is not the one that was locked: somebody changed it by hand."
         raise HashMismatchError(text, "Change the graph in ComfyUI and lock it again: ryla-gen graph lock FILE.json")
-    wrong = next(lock_faults(lock), None)
     if wrong is not None:
         raise InvalidInputError(f"{name}: {wrong}", hint)
     return lock
@@ -102,7 +105,13 @@ def check_requirements(text: str, lock: GraphLock) -> None:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8")
+        with path.open("rb") as file:
+            data = file.read(LARGEST_FILE + 1)
+        if len(data) > LARGEST_FILE:
+            raise InvalidInputError(f"{path} is larger than {LARGEST_FILE // 2**20} MB, which no lock is.")
+        return data.decode("utf-8")
+    except InvalidInputError:
+        raise
     except (OSError, ValueError) as error:
         raise StorageFailedError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
 

@@ -17,6 +17,7 @@ from ..locks.model_places import with_hashes
 from ..locks.model_rows import place_of
 from ..names import HUGGINGFACE_SECRET
 from ..settings import Settings
+from ..workflows.locked import workflow_of
 from ..workflows.registry import locks_folder
 from . import admin
 from .deploy import DeployChanges, deploy_module
@@ -68,6 +69,7 @@ def deploy_lock(path: Path, reports: DeployReports, changes: DeployChanges | Non
 
     Raises:
         LockOpenError: the lock has open questions.
+        InvalidInputError: it is no lock that can be used, or a setting does not fit.
         NotAuthorizedError: there is no token for Modal, or none for a gated model.
         HashMismatchError: the lock was edited, or a model is not the one that was locked.
         NotDeployedError: the deploy failed.
@@ -77,6 +79,7 @@ def deploy_lock(path: Path, reports: DeployReports, changes: DeployChanges | Non
     variables = (changes or DeployChanges()).graph_variables(lock.name)
     settings = Settings.load({**os.environ, **variables})
     lock.require_closed()
+    workflow_of(lock)  # refuses names that are taken
     deployed_graph(lock, settings)  # refuses settings that do not fit
     asyncio.run(_check_access(lock, settings))
     text = path.read_text(encoding="utf-8")

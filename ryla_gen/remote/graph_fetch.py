@@ -12,6 +12,7 @@ from ..locks.graph_lock import SUFFIX, checked_lock_name
 from ..locks.kept import keep_lock
 from ..locks.lock_reading import parse_lock
 from ..settings import Settings
+from ..workflows.locked import workflow_of
 from ..workflows.registry import locks_folder
 from . import admin
 
@@ -36,7 +37,9 @@ async def fetch_lock(name: str, settings: Settings) -> Path:
         raise NotDeployedError(
             f"The app ryla-{wanted} does not describe a graph.", f"Deploy it again: ryla-gen deploy {wanted}.lock"
         )
-    if parse_lock(found["lock"], f"{wanted}.lock").name != wanted:
+    lock = parse_lock(found["lock"], f"{wanted}.lock")
+    if lock.name != wanted:
         raise InvalidInputError(f"The app ryla-{wanted} has the lock of another name.", "Deploy the right one under that name.")
+    workflow_of(lock)  # what makes no workflow is not kept
     keep_lock(found["lock"], found["requirements"], locks_folder())
     return locks_folder() / f"{wanted}{SUFFIX}"

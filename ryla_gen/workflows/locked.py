@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, create_model
 
+from ..errors import InvalidInputError
 from ..graphs.graph import Graph
 from ..locks.graph_lock import GraphLock, LockedInput
 from ..locks.image_lock import ImageLock
@@ -19,10 +20,13 @@ from ..names import GRAPH_FAMILY
 from .base import Files, Seed, Workflow
 from .facts import OutputKind, Work, graph_work
 from .fields import ImageInput, VideoInput
+from .registry import BUILT_IN
 
 IMAGE_LIMIT, OTHER_LIMIT = 900.0, 3600.0
 """Seconds a graph may run that makes pictures alone, and any other: the limits of the families with such graphs."""
 TEXT_LENGTH = 20_000
+NOT_SET = ("name",)
+"""What every workflow class has, and their base has not."""
 
 
 class LockedWorkflow(Workflow):
@@ -69,7 +73,20 @@ class LockedWorkflow(Workflow):
 
 
 def workflow_of(lock: GraphLock) -> type[LockedWorkflow]:
-    """Make the workflow class of a lock."""
+    """Make the workflow class of a lock.
+
+    Raises:
+        InvalidInputError: it, or an input of it, has a name that is taken.
+
+    """
+    if lock.python_name in BUILT_IN:
+        raise InvalidInputError(
+            f"{lock.name}.lock has the name of the workflow {lock.python_name}.", "Make it again with another: --name NAME"
+        )
+    taken = next((item.name for item in lock.inputs if hasattr(LockedWorkflow, item.name) or item.name in NOT_SET), None)
+    if taken is not None:
+        text = f"An input of {lock.name}.lock cannot have the name {taken!r}: every workflow has something of that name."
+        raise InvalidInputError(text, f"Give it another one: --input my_{taken}=NODE.INPUT")
     fields: dict[str, Any] = {item.name: (_annotation(item), _field(item)) for item in lock.inputs}
     name = "".join(part.capitalize() for part in lock.name.split("-"))
     made = create_model(name, __base__=LockedWorkflow, __module__=__name__, __doc__=f"The graph {lock.name}.", **fields)

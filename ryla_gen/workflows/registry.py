@@ -133,10 +133,7 @@ def _locked(path: str) -> type[Workflow]:
 def _read_locked(path: str, mark: tuple[int, ...]) -> type[Workflow]:
     from .locked import read_workflow
 
-    found = read_workflow(Path(path))
-    if found.name in BUILT_IN:
-        raise InvalidInputError(f"{path} has the name of the workflow {found.name}.", "Make it again with another: --name NAME")
-    return found
+    return read_workflow(Path(path))
 
 
 @cache

@@ -82,9 +82,12 @@ def _chosen_input(text: str, graph: Mapping[str, Any], listed: Mapping[str, Grap
     kind = TYPES.get(given.type, _kind_of(given.value))
     if kind == "choice" and not given.choices:
         kind = "text"
+    if kind == "choice" and not all(isinstance(item, str) for item in (*given.choices, given.value)):
+        kind = _kind_of(given.value)
     low, high = (_bound(bound, whole=kind == "int") for bound in (given.minimum, given.maximum))
     words = f"{given.input} of {title_of(graph[given.node])} (node {given.node})."
-    choices = tuple(map(str, given.choices)) if kind == "choice" else ()
+    # A server of somebody else may know the graph's own value.
+    choices = tuple(dict.fromkeys((*map(str, given.choices), given.value))) if kind == "choice" else ()
     return LockedInput(name, kind, (given.key,), words[0].upper() + words[1:], given.value, low, high, None, choices, CHOSEN)
 
 

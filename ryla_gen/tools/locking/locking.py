@@ -15,9 +15,11 @@ from ...locks.base import NodePack
 from ...locks.families import FOLDER, family_lock, node_packs
 from ...locks.graph_lock import SUFFIX, GraphLock, LockedModel, OpenQuestion, checked_lock_name
 from ...locks.image_lock import ImageLock, sha256_of
+from ...locks.lock_checks import lock_faults
 from ...locks.lock_reading import read_graph_lock
 from ...models.node_schemas import GRAPH_VERSION, VERSIONS, core_schemas, known_version, node_schemas
 from ...names import CLASS_OF_FAMILY
+from ...workflows.locked import workflow_of
 from ...workflows.registry import BUILT_IN
 from .drawn_packs import ClassHint
 from .gpu_choice import propose_gpu
@@ -121,7 +123,20 @@ def lock_graph(path: Path, options: LockOptions = LockOptions()) -> Locked:
         open=(*open_models, *open_packs, *open_python),
         graph_source=source.name,
     )
+    _check_use(lock, path)
     return Locked(lock, requirements, (*notes, *renamed))
+
+
+def _check_use(lock: GraphLock, path: Path) -> None:
+    """Refuse to write what could not be read again, or not be used.
+
+    Raises:
+        InvalidInputError: the graph has something that no lock may have.
+
+    """
+    if (wrong := next(lock_faults(lock), None)) is not None:
+        raise InvalidInputError(f"{path.name} cannot be locked: {wrong}", "Change that in ComfyUI, and save the graph again.")
+    workflow_of(lock)
 
 
 def _source_of(path: Path, options: LockOptions) -> GraphSource:
