@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidInputError, LockOpenError
@@ -207,11 +206,6 @@ def checked_lock_name(text: str) -> str:
     if f"ryla-{name}" == APP:
         raise InvalidInputError(f"The name {name!r} is taken.", f"Choose another, such as --name my-{name}")
     return name
-
-
-def requirements_beside(path: Path) -> Path:
-    """Return the file with the Python packages of a lock's file."""
-    return path.with_name(f"{path.name.removesuffix(SUFFIX)}.requirements.txt")
 
 
 def lock_text(lock: GraphLock) -> str:

@@ -19,7 +19,6 @@ from .graph_lock import (
     LockedOutput,
     OpenQuestion,
     checked_lock_name,
-    requirements_beside,
 )
 from .image_lock import FORMAT, image_from, sha256_of
 from .lock_checks import REQUIREMENT, lock_faults
@@ -38,19 +37,18 @@ def read_graph_lock(path: Path) -> GraphLock:
 
     """
     lock = parse_lock(_read_text(path), path.name)
-    beside = path.with_name(lock.image.python.file)
-    check_requirements(_read_text(beside), lock)
+    check_requirements(read_requirements(path, lock), lock)
     return lock
 
 
-def read_requirements(path: Path) -> str:
-    """Return the text of the file with the packages of a lock's file.
+def read_requirements(path: Path, lock: GraphLock) -> str:
+    """Return the text of the file with the packages of a lock, which lies beside the lock's own.
 
     Raises:
         StorageFailedError: it cannot be read.
 
     """
-    return _read_text(requirements_beside(path))
+    return _read_text(path.with_name(lock.image.python.file))
 
 
 def parse_lock(text: str, name: str) -> GraphLock:

@@ -199,3 +199,40 @@ def test_whose_code_a_lock_brings_is_said_before_it_is_installed(place: Path, ca
     assert not (place / "comfy").exists()
     assert here("local", "install") != 0
     assert "--lock FILE.lock" in capsys.readouterr().err
+
+
+def test_the_file_of_packages_is_found_whatever_the_lock_s_file_is_called(place: Path, capsys: Capsys) -> None:
+    write_graph(place, picture_graph())
+    for file in ("my_picture.lock", "new/picture.lock"):
+        assert here("graph", "lock", "portrait.json", "--offline", "-o", file) == 0
+        assert here("graph", "lock", "portrait.json", "--offline", "-o", file, "--update", "all") == 0
+        assert here("run", file, "-o", "a.png", "--overwrite") == 0
+    assert here("graph", "lock", "portrait.json", "--offline", "-o", "x.lock", "--name", "other") == 0
+    assert read_graph_lock(place / "x.lock").name == "other"
+
+
+def test_where_a_lock_cannot_be_nothing_is_written(place: Path, capsys: Capsys) -> None:
+    write_graph(place, picture_graph())
+    (place / "x.lock").mkdir()
+    before = sorted(place.iterdir())
+    assert here("graph", "lock", "portrait.json", "--offline", "-o", "x.lock") == 1
+    assert "-o x.lock/portrait.lock" in capsys.readouterr().err
+    assert here("graph", "lock", "portrait.json", "--offline", "-o", "-") == 2
+    assert "-o portrait.lock" in capsys.readouterr().err
+    assert sorted(place.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--input", "class=1.color"], "--input my_class=1.color"),
+        (["--input", "lock=1.color"], "--input my_lock=NODE.INPUT"),
+        (["--gpu", "L40S:99"], "at most 8"),
+        (["--gpu", "L40S:"], "at most 8"),
+    ],
+)
+def test_options_that_make_no_lock(place: Path, capsys: Capsys, options: list[str], words: str) -> None:
+    write_graph(place, picture_graph())
+    assert here("graph", "lock", "portrait.json", "--offline", *options) == 2
+    assert words in capsys.readouterr().err
+    assert not list(place.glob("*.lock"))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ryla_gen.locks.graph_lock import lock_text, requirements_beside
+from ryla_gen.locks.graph_lock import lock_text
 from ryla_gen.tools.locking.locking import Locked, LockOptions, lock_graph
 
 HUB = "https://huggingface.co"
@@ -70,5 +70,5 @@ def write_lock_files(folder: Path, made: Locked) -> Path:
     """Write a lock with its requirements."""
     path = folder / f"{made.lock.name}.lock"
     path.write_text(lock_text(made.lock), encoding="utf-8")
-    requirements_beside(path).write_text(made.requirements, encoding="utf-8")
+    path.with_name(made.lock.image.python.file).write_text(made.requirements, encoding="utf-8")
     return path

@@ -270,3 +270,19 @@ def test_the_prompt_of_an_edit_is_found(tmp_path):
     fields = {item.name: item for item in locked(tmp_path, graph).lock.inputs}
     assert fields["prompt"].places == ("2.prompt",)
     assert fields["negative_prompt"].places == ("3.prompt",)
+
+
+def test_an_embedding_that_a_prompt_names_is_a_file_of_the_graph(tmp_path):
+    graph = checkpoint_graph()
+    graph["3"]["inputs"]["text"] = "blurry, embedding:bad-hands.pt, (embedding:EasyNegative:1.2) and embedding: none"
+    asked = {item.subject: item.command for item in locked(tmp_path, graph).lock.open}
+    assert set(asked) == {"checkpoints/model.safetensors", "embeddings/bad-hands.pt", "embeddings/EasyNegative.safetensors"}
+    assert "--model embeddings/bad-hands.pt=" in asked["embeddings/bad-hands.pt"]
+
+
+def test_a_choice_has_the_graph_s_own_value_among_its_choices(tmp_path):
+    graph = checkpoint_graph()
+    graph["5"]["inputs"]["sampler_name"] = "of_a_pack"
+    (given,) = [item for item in locked(tmp_path, graph, inputs=["sampler=5.sampler_name"]).lock.inputs if item.name == "sampler"]
+    assert given.default == "of_a_pack"
+    assert {"of_a_pack", "euler"} <= set(given.choices)

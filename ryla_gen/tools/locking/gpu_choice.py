@@ -12,6 +12,8 @@ GPU_GIB = {"L40S": 48, "A100-80GB": 80, "H200": 141}
 """GPUs that are proposed, the cheapest first, and the GiB of memory that Modal's page of GPUs gives for each."""
 ASKED = "--gpu"
 """Source of a GPU that the caller named."""
+COUNTS = tuple("12345678")
+"""How many of one GPU a container may have at Modal."""
 USUAL = "L40S"
 """What the built-in families run on."""
 ROOM = 1.25
@@ -36,8 +38,9 @@ def _chosen(name: str) -> LockedGpu:
     from ...errors import InvalidInputError
 
     kind, _, count = name.partition(":")
-    if kind.upper() not in GPU_USD_PER_SECOND or (count and not count.isdecimal()):
-        raise InvalidInputError(f"Modal has no GPU {name!r}.", f"GPUs: {', '.join(GPU_USD_PER_SECOND)}")
+    if kind.upper() not in GPU_USD_PER_SECOND or (":" in name and count not in COUNTS):
+        hint = f"GPUs: {', '.join(GPU_USD_PER_SECOND)}; several of one as L40S:2, at most {COUNTS[-1]}"
+        raise InvalidInputError(f"Modal has no GPU {name!r}.", hint)
     return LockedGpu(kind.upper() + (f":{count}" if count else ""), "It was asked for.", ASKED)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from keyword import iskeyword
 from typing import Any
 
 from ...comfy.schema import Schemas, input_specs
@@ -75,6 +76,8 @@ def _chosen_input(text: str, graph: Mapping[str, Any], listed: Mapping[str, Grap
     parts = _CHOICE.fullmatch(text)
     if parts is None or not FIELD.fullmatch(name := parts["name"].lower().replace("-", "_")):
         raise InvalidInputError(f"--input {text!r} is not NAME=NODE.INPUT.", "Write it as --input strength=12.strength_model")
+    if iskeyword(name):
+        raise InvalidInputError(f"--input {text!r}: {name} is a word of Python.", f"Write --input my_{name}={parts['place']}")
     given = listed.get(parts["place"])
     if given is None:
         hint = "List what can be set: ryla-gen graph inputs FILE"

@@ -22,6 +22,9 @@ FOLDERS_FILE = Path(__file__).parents[2] / "models" / "model_folders.json"
 """Folder behind every input of ComfyUI's own classes that names a file, as ComfyUI 0.28.2 fills its lists."""
 OLD_FOLDERS = {"clip": "text_encoders", "unet": "diffusion_models"}
 """Folders that ComfyUI renamed; it looks into both."""
+EMBEDDINGS = "embeddings"
+_EMBEDDING = re.compile(r"embedding:([^\s,():\\\[\]{}|]+)")
+"""How a prompt names a file of that folder; ComfyUI leaves out what is not there, without an error."""
 _LINK = re.compile(r"https://[^\s)\]>\"'<]+")
 _NOTES = ("Note", "MarkdownNote")
 
@@ -69,7 +72,15 @@ def named_files(graph: Mapping[str, Any], schemas: Schemas) -> list[NamedFile]:
             if isinstance(value, str) and _names_file(kind, name, value, schemas):
                 item = NamedFile(node_id, kind, name, _folders().get(kind, {}).get(name, ""), value)
                 found.setdefault((item.folder, item.file), item)
+            elif isinstance(value, str):
+                for file in map(_embedding_file, _EMBEDDING.findall(value)):
+                    found.setdefault((EMBEDDINGS, file), NamedFile(node_id, kind, name, EMBEDDINGS, file))
     return list(found.values())
+
+
+def _embedding_file(word: str) -> str:
+    """Return the file that a prompt means: ComfyUI looks for a name without an ending among those with one."""
+    return word if word.lower().endswith(MODEL_SUFFIXES) else f"{word}.safetensors"
 
 
 def _names_file(kind: str, name: str, value: str, schemas: Schemas) -> bool:

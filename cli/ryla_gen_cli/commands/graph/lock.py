@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from ryla_gen import media
-from ryla_gen.errors import BackendNotConfiguredError, InvalidInputError, ModelNotFoundError
-from ryla_gen.locks.graph_lock import PENDING, SUFFIX, GraphLock, LockedModel, lock_text, requirements_beside
+from ryla_gen.errors import BackendNotConfiguredError, InvalidInputError, ModelNotFoundError, StorageFailedError
+from ryla_gen.locks.graph_lock import PENDING, SUFFIX, GraphLock, LockedModel, lock_text
 from ryla_gen.locks.lock_reading import read_graph_lock, read_requirements
 from ryla_gen.locks.model_rows import plain_address
 from ryla_gen.models.licences import WORDS, commercial_use
@@ -91,7 +91,7 @@ def lock(
     target = _target(file, options)
     before = read_graph_lock(target) if target.is_file() else None
     if options.update and before is None:
-        raise InvalidInputError(f"There is no {target} to update.", f"Make it first: ryla-gen graph lock {file}")
+        raise InvalidInputError(f"There is no {target} to update.", f"Make it first: ryla-gen graph lock {quote(str(file))}")
     known = tools.nodes_for(options.url, options.schemas, options.comfyui).schemas if options.url or options.schemas else None
     hints = read_hints(options.take) if options.take else None
     for text in hints.left_out if hints else ():
@@ -119,7 +119,7 @@ def lock(
             listed=listed_in_manager,
             listed_name="ComfyUI-Manager's list",
             network=network,
-            packages=read_requirements(target) if before is not None else "",
+            packages=read_requirements(target, before) if before is not None else "",
         ),
     )
     write(made, target)
@@ -175,20 +175,22 @@ def _target(file: Path, options: Options) -> Path:
 
     Raises:
         InvalidInputError: its name is no lock's.
+        StorageFailedError: it is a folder.
 
     """
+    own = f"{options.name or name_of(file)}{SUFFIX}"
     if options.output is not None and options.output.suffix != SUFFIX:
-        raise InvalidInputError(f"{options.output}: the name of a lock ends in {SUFFIX}.", f"-o {options.output.stem}{SUFFIX}")
-    if options.output is not None:
-        return options.output.expanduser()
-    if file.suffix == SUFFIX:
-        return file
-    return Path(f"{options.name or name_of(file)}{SUFFIX}")
+        better = own if str(options.output) == "-" else str(options.output.with_suffix(SUFFIX))
+        raise InvalidInputError(f"{options.output}: the name of a lock ends in {SUFFIX}.", f"-o {quote(better)}")
+    target = options.output.expanduser() if options.output is not None else file if file.suffix == SUFFIX else Path(own)
+    if target.is_dir():  # said before the file of packages is written, which comes first
+        raise StorageFailedError(f"{target} is a folder.", f"Name another file: -o {quote(str(target / own))}")
+    return target
 
 
 def write(made: Locked, target: Path) -> None:
     """Write a lock and the file of packages beside it, that one first: a lock without it would be of no use."""
-    media.save_atomically(requirements_beside(target), made.requirements.encode(), overwrite=True)
+    media.save_atomically(target.with_name(made.lock.image.python.file), made.requirements.encode(), overwrite=True)
     media.save_atomically(target, lock_text(made.lock).encode(), overwrite=True)
 
 
@@ -206,7 +208,7 @@ def _show(screen: Screen, lock: GraphLock, target: Path, before: GraphLock | Non
     if lock.open:
         screen.note(f"{count_text(len(lock.open), 'question')} to settle before it can be deployed.")
     else:
-        screen.note(f"Next: ryla-gen deploy {target}")
+        screen.note(f"Next: ryla-gen deploy {quote(str(target))}")
     screen.result(data_of(lock, target), str(target))
 
 

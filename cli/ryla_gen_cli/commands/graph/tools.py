@@ -183,7 +183,7 @@ def scaffold(
     screen = screen_of(context, as_json=as_json)
     if name.endswith(SUFFIX):
         lock = read_graph_lock(Path(name))
-        made = write_locked_package(lock, read_requirements(Path(name)), output, force=force)
+        made = write_locked_package(lock, read_requirements(Path(name), lock), output, force=force)
     elif source is None:
         raise InvalidInputError("Which graph?", f"Name its file: ryla-gen graph scaffold {name} FILE.json. Or a lock: NAME.lock")
     else:
