@@ -14,7 +14,7 @@ from .results import Cost, Generation, Output, Timings
 from .support.shapes import ShapeError, build, value_of
 from .version import __version__
 from .workflows.base import Notice, Workflow
-from .workflows.registry import BUILT_IN, workflow_class
+from .workflows.registry import BUILT_IN, named_class
 
 READABLE = (1, 2)
 """Contracts that this side reads: of contract 1 nothing is lost. A reply is written in the contract of its request."""
@@ -88,7 +88,7 @@ def read_request(data: Mapping[str, Any], name: str | None = None) -> Request:
     data = _object(data, "The request")
     check_version(data, theirs="caller")
     inputs = _object(data.get("inputs"), "inputs")
-    cls = workflow_class(name or str(data.get("workflow") or "workflow"))
+    cls = named_class(name or str(data.get("workflow") or "workflow"))
     unknown = sorted(set(inputs) - set(cls.model_fields))
     if unknown:
         text = f"{cls.name} does not know {', '.join(unknown)} in version {__version__}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Generic, TypeVar
 
-from ..errors import InvalidInputError, NotDeployedError
+from ..errors import BackendError, InvalidInputError, NotDeployedError
 from ..locks.graph_lock import NAME
 from ..results import Generation
 from ..settings import Settings
@@ -46,14 +46,13 @@ async def find_workflow(name: str, settings: Settings) -> type[Workflow]:
     Raises:
         InvalidInputError: there is no such workflow, nor such an app.
         HashMismatchError, StorageFailedError: its lock cannot be used.
-        BackendError: Modal cannot be asked.
 
     """
     try:
         return workflow_class(name)
     except InvalidInputError as unknown:
         key = name.replace("_", "-").lower()
-        if "modal" not in settings.backend_names or not NAME.fullmatch(key) or name in graph_names():
+        if "modal" not in settings.backend_names or not NAME.fullmatch(key) or key.replace("-", "_") in graph_names():
             raise
         from ..remote.graph_fetch import fetch_lock  # Modal's client, which known names do not need
 
@@ -61,6 +60,9 @@ async def find_workflow(name: str, settings: Settings) -> type[Workflow]:
             await fetch_lock(key, settings)
         except NotDeployedError:
             raise unknown from None
+        except BackendError as error:  # a name with a mistake in it is more likely than a graph that is deployed
+            hint = f"{unknown.hint} Graphs that are deployed on Modal were not looked through: {error.message}"
+            raise InvalidInputError(unknown.message, hint) from error
     return workflow_class(key)
 
 

@@ -111,7 +111,9 @@ def _read_text(path: Path) -> str:
     except InvalidInputError:
         raise
     except (OSError, ValueError) as error:
-        raise StorageFailedError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+        text = f"{path} cannot be read: {getattr(error, 'strerror', None) or error}."
+        hint = "Give the path of a lock that you may read; its file of packages lies beside it."
+        raise StorageFailedError(text, hint) from error
 
 
 def _lock_from(data: Mapping[str, Any]) -> GraphLock:

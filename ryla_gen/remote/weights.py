@@ -24,7 +24,7 @@ from ..models import downloads
 from ..models.weights_table import Weights
 from ..names import EVENTS_QUEUE, MODELS_VOLUME
 from ..version import __version__
-from ..workflows.registry import workflow_class
+from ..workflows.registry import named_class
 from .container_paths import Places
 from .faults import typed_errors
 from .publish import Outbox, put_into
@@ -142,7 +142,7 @@ def requested_files(request: Mapping[str, Any]) -> tuple[Weights, ...]:
         raise InvalidInputError("workflows must be a list of workflow names.", "See them all: ryla-gen workflows list")
     rows: dict[str, Weights] = {}
     for name in names:
-        cls = workflow_class(name)
+        cls = named_class(name)
         chosen = variants(cls) if request.get("variants") else (default_of(cls),)
         rows |= {row.label: row for workflow in chosen for row in workflow.required_weights()}
     return tuple(rows.values())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .. import media
 from ..errors import InvalidInputError, StorageFailedError
 from ..graphs.graph_file import graph_texts, parse_inside
-from ..workflows.registry import workflow_class
+from ..workflows.registry import named_class, workflow_names
 
 if TYPE_CHECKING:
     from ..workflows.base import Workflow
@@ -72,7 +72,7 @@ def _from_metadata(path: str | PathLike[str], stored: Any, fields: Mapping[str, 
     name = stored.get("workflow") if isinstance(stored, dict) else None
     if not isinstance(name, str) or not isinstance(stored.get("inputs"), dict):
         raise InvalidInputError(f"The note inside {path} about its workflow is damaged.", "Use the original file.")
-    cls = workflow_class(name)
+    cls = noted_class(path, name)
     inputs: dict[str, Any] = dict(stored["inputs"])
     if cls.takes_seed() and inputs.get("seed") is None:
         inputs["seed"] = stored.get("seed")
@@ -81,6 +81,21 @@ def _from_metadata(path: str | PathLike[str], stored: Any, fields: Mapping[str, 
     if missing:
         raise _asked_again(path, missing, {field: pictures[field] for field in missing})
     return cls.from_plain({**inputs, **fields}, trusted=True)
+
+
+def noted_class(path: str | PathLike[str], name: str) -> type[Workflow]:
+    """Return the class of the workflow that a file's note names.
+
+    Raises:
+        InvalidInputError: it is not known here.
+        HashMismatchError, StorageFailedError: its lock cannot be used.
+
+    """
+    if name.replace("-", "_") not in workflow_names():
+        text = f"{path} was made with the workflow {name[:80]!r}, which is not known here."
+        hint = "Bring the lock or the plug-in that has it, or run the graph inside the file: ryla-gen graph run"
+        raise InvalidInputError(text, f"{hint} {shlex.quote(str(path))}")
+    return named_class(name)
 
 
 def _asked_again(path: str | PathLike[str], missing: list[str], held: Mapping[str, Any]) -> InvalidInputError:

@@ -52,8 +52,17 @@ def workflow_class(name: str) -> type[Workflow]:
         HashMismatchError, StorageFailedError: the lock cannot be used.
 
     """
-    if name.endswith(LOCK_SUFFIX):
-        return _locked(str(Path(name).expanduser()))
+    return _locked(str(Path(name).expanduser())) if name.endswith(LOCK_SUFFIX) else named_class(name)
+
+
+def named_class(name: str) -> type[Workflow]:
+    """Return a workflow's class by its name alone: what others write into pictures and requests is never a path.
+
+    Raises:
+        InvalidInputError: no workflow has that name.
+        HashMismatchError, StorageFailedError: its lock cannot be used.
+
+    """
     key = name.replace("-", "_").lower()
     if key in BUILT_IN:
         module, _, attribute = BUILT_IN[key].partition(":")
@@ -61,7 +70,7 @@ def workflow_class(name: str) -> type[Workflow]:
         return found
     plugin = _plugins().get(key)
     if plugin is None and key in (locks := _lock_files()):
-        return _locked(str(locks[key]))
+        return _kept(locks[key], key)
     if plugin is None:
         from difflib import get_close_matches
 
@@ -117,6 +126,14 @@ def _lock_files() -> dict[str, Path]:
     except (OSError, InvalidInputError):  # a machine without a home folder has none
         return {}
     return {file.name.removesuffix(LOCK_SUFFIX).replace("-", "_"): file for file in files}
+
+
+def _kept(path: Path, key: str) -> type[Workflow]:
+    found = _locked(str(path))
+    if found.name != key:
+        hint = f"A lock is kept under its own name: {found.name.replace('_', '-')}{LOCK_SUFFIX}"
+        raise InvalidInputError(f"{path} is the lock of another graph.", hint)
+    return found
 
 
 def _locked(path: str) -> type[Workflow]:

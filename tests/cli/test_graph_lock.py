@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -12,9 +13,14 @@ from typing import Any
 import pytest
 
 import ryla_gen
+from ryla_gen.contract import read_request
 from ryla_gen.emulator.server import Emulator
+from ryla_gen.errors import InvalidInputError
+from ryla_gen.events import CONTRACT
 from ryla_gen.locks import NodePack
 from ryla_gen.locks.lock_reading import read_graph_lock
+from ryla_gen.media import add_png_text
+from ryla_gen.results import METADATA_KEY
 from ryla_gen.tools.locking.graph_models import DrawnModel
 from ryla_gen.tools.locking.model_choice import from_drawing
 from tests.locks.graphs import (
@@ -236,3 +242,47 @@ def test_options_that_make_no_lock(place: Path, capsys: Capsys, options: list[st
     assert here("graph", "lock", "portrait.json", "--offline", *options) == 2
     assert words in capsys.readouterr().err
     assert not list(place.glob("*.lock"))
+
+
+def test_a_picture_whose_lock_is_not_here_says_so(place: Path, capsys: Capsys) -> None:
+    write_graph(place, picture_graph())
+    assert here("graph", "lock", "portrait.json", "--offline") == 0
+    assert here("run", "portrait.lock", "-o", "a b.png") == 0
+    capsys.readouterr()
+    assert here("rerun", "a b.png", "-o", "c.png") == 2
+    said = capsys.readouterr().err
+    assert "a b.png was made with the workflow 'portrait', which is not known here" in said
+    assert "ryla-gen graph run 'a b.png'" in said
+    assert here("graph", "run", "a b.png", "-o", "c.png") == 0
+
+
+def test_a_picture_names_no_path(place: Path, capsys: Capsys) -> None:
+    write_graph(place, picture_graph())
+    assert here("graph", "lock", "portrait.json", "--offline") == 0
+    assert here("run", "portrait.lock", "-o", "a.png") == 0
+    note = json.dumps({"workflow": str(place / "portrait.lock"), "inputs": {}})
+    plain = io.BytesIO()
+    picture(Path("a.png")).save(plain, "PNG")
+    (place / "b.png").write_bytes(add_png_text(plain.getvalue(), {METADATA_KEY: note}))
+    with pytest.raises(InvalidInputError, match="not known here"):
+        ryla_gen.load("b.png")  # type: ignore[attr-defined]
+    with pytest.raises(InvalidInputError, match="no workflow"):
+        read_request({"contract": CONTRACT, "workflow": str(place / "portrait.lock"), "inputs": {}})
+
+
+def test_a_lock_under_the_name_of_another_is_not_taken_for_it(lock: Path, capsys: Capsys) -> None:
+    home = ryla_gen.settings.home_folder() / "locks"
+    home.mkdir(parents=True)
+    shutil.copy(lock, home / "landscape.lock")
+    shutil.copy(lock.with_name("portrait.requirements.txt"), home)
+    assert here("run", "landscape", "a fox") == 2
+    assert "is the lock of another graph" in capsys.readouterr().err
+
+
+def test_a_mistyped_name_is_told_though_modal_cannot_be_asked(place: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RYLA_GEN_BACKEND", "modal")
+    assert here("run", "fluxx", "a fox") == 2
+    said = capsys.readouterr().err
+    assert "There is no workflow 'fluxx'" in said
+    assert "Did you mean flux?" in said
+    assert "no Modal token" in said

@@ -12,9 +12,9 @@ import typer
 from ryla_gen import media
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.results import METADATA_KEY, load
+from ryla_gen.results.notes import noted_class
 from ryla_gen.workflows.base import DRAWN_SEED_LIMIT, Workflow
 from ryla_gen.workflows.custom import CustomWorkflow
-from ryla_gen.workflows.registry import workflow_class
 
 from ..common import Backend, Json, Output, Overwrite, Quiet, Tag, Timeout, Url, example, screen_of, single
 from ..generate import generate, with_format
@@ -79,7 +79,7 @@ def _class_of(file: Path) -> type[Workflow]:
     import json
 
     try:
-        return workflow_class(str(json.loads(found[METADATA_KEY])["workflow"]))
+        return noted_class(file, str(json.loads(found[METADATA_KEY])["workflow"]))
     except (ValueError, KeyError, TypeError, RecursionError):
         return CustomWorkflow  # damaged: load reports it
 

@@ -16,7 +16,7 @@ from typing import Any
 from ...errors import RylaGenError
 from ...support.control_characters import CLASS
 from ...workflows.base import Workflow
-from ...workflows.registry import BUILT_IN, workflow_class
+from ...workflows.registry import BUILT_IN, named_class
 
 STANDING_IN = {"image": "photo.png", "video": "video.mp4", "reference_image": "face.png"}
 """Names that stand for the pictures which must be given again."""
@@ -62,7 +62,7 @@ def again(name: str, inputs: Mapping[str, Any], seed: int | None, path: Path) ->
 
 def _class_of(name: str) -> type[Workflow] | None:
     try:
-        return workflow_class(name)
+        return named_class(name)
     except RylaGenError:
         return None  # the workflow of a plug-in that is not installed here
 
