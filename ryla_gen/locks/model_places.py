@@ -88,4 +88,5 @@ def _file_name(model: LockedModel, folder: Path) -> str:
     """Return the name of the file that stands there already, for another lock may have another name for it."""
     there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     names = (name for name in there if not name.startswith(".") and name not in (HASH_NOTE, PLACE_NOTE))
-    return next(names, PurePosixPath(model.file).name)
+    own = PurePosixPath(model.file).name
+    return next(names, f"model-{own}" if own in (HASH_NOTE, PLACE_NOTE) else own)

@@ -17,9 +17,10 @@ from ryla_gen.errors import InvalidInputError, RylaGenError
 from ryla_gen.locks.graph_lock import GraphLock, LockedInput, OpenQuestion, lock_text
 from ryla_gen.locks.lock_checks import is_https
 from ryla_gen.locks.lock_reading import LARGEST_FILE, parse_lock, read_graph_lock
+from ryla_gen.locks.model_places import HASH_NOTE, PLACE_NOTE, stored_row
 from ryla_gen.remote.image import check_steps, comfyui_steps, pack_steps, recipe_of
 from ryla_gen.workflows.locked import LockedWorkflow, workflow_of
-from tests.locks.locking import colour_lock, portrait_lock, write_lock
+from tests.locks.locking import checkpoint, colour_lock, portrait_lock, write_lock
 
 OTHERS: tuple[Any, ...] = (True, 0, -1, 2**63 - 1, 1e308, math.inf, math.nan, "", "x", "a\nb", [], [1], ["x"], [[]], {}, {"a": 1})
 """What is put in the place of every value."""
@@ -208,3 +209,10 @@ def test_a_file_of_packages_that_is_larger_than_any_is_not_read(tmp_path):
         file.truncate(LARGEST_FILE + 1)
     with pytest.raises(InvalidInputError, match="larger than"):
         read_graph_lock(path)
+
+
+@pytest.mark.parametrize("name", [HASH_NOTE, PLACE_NOTE])
+def test_a_model_is_never_read_as_a_note_of_ours(tmp_path, name):
+    model = checkpoint(file=name)
+    assert stored_row(model, tmp_path).name == f"model-{name}"
+    assert stored_row(checkpoint(), tmp_path).name == "tiny.safetensors"

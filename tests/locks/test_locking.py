@@ -286,3 +286,18 @@ def test_a_choice_has_the_graph_s_own_value_among_its_choices(tmp_path):
     (given,) = [item for item in locked(tmp_path, graph, inputs=["sampler=5.sampler_name"]).lock.inputs if item.name == "sampler"]
     assert given.default == "of_a_pack"
     assert {"of_a_pack", "euler"} <= set(given.choices)
+
+
+def test_what_was_chosen_by_hand_stays_when_a_graph_is_locked_again(tmp_path):
+    first = locked(tmp_path, picture_graph(), inputs=["colour=1.color"], gpu="H100").lock
+    again = locked(tmp_path, picture_graph(), before=first).lock
+    assert [item.name for item in again.inputs] == [item.name for item in first.inputs]
+    assert again.gpu == first.gpu
+    other = locked(tmp_path, picture_graph(), before=first, inputs=["Colour=1.width"], gpu="L4").lock
+    assert [item.places for item in other.inputs if item.name == "colour"] == [("1.width",)]
+    assert other.gpu.name == "L4"
+    fresh = locked(tmp_path, picture_graph(), before=first, moves=("all",)).lock
+    assert ("colour" in {item.name for item in fresh.inputs}, fresh.gpu.name) == (False, "L40S")
+    without = picture_graph()
+    del without["1"]["inputs"]["color"]
+    assert "colour" not in {item.name for item in locked(tmp_path, without, before=first).lock.inputs}
