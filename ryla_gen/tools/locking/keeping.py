@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...errors import InvalidInputError
+from ...graphs.graph import is_link
 from ...locks.graph_lock import PENDING, GraphLock, LockedModel
 from ...locks.model_rows import hub_address, place_of
 from .gpu_choice import ASKED
@@ -94,7 +95,7 @@ def kept_gpu(before: GraphLock | None, moves: Iterable[str]) -> str | None:
 
 def _has(graph: Mapping[str, Any], place: str) -> bool:
     node, _, name = place.rpartition(".")
-    return node in graph and name in graph[node]["inputs"]
+    return node in graph and name in graph[node]["inputs"] and not is_link(graph[node]["inputs"][name])
 
 
 def lock_changes(before: GraphLock, after: GraphLock) -> Iterator[str]:
