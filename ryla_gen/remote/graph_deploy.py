@@ -18,7 +18,7 @@ from ..locks.model_rows import place_of
 from ..names import HUGGINGFACE_SECRET
 from ..settings import Settings
 from ..workflows.locked import workflow_of
-from ..workflows.registry import locks_folder
+from ..workflows.registry import check_graph_name, locks_folder
 from . import admin
 from .deploy import DeployChanges, deploy_module
 from .deployed_tags import graph_tags
@@ -79,7 +79,8 @@ def deploy_lock(path: Path, reports: DeployReports, changes: DeployChanges | Non
     variables = (changes or DeployChanges()).graph_variables(lock.name)
     settings = Settings.load({**os.environ, **variables})
     lock.require_closed()
-    workflow_of(lock)  # refuses names that are taken
+    check_graph_name(lock.python_name)
+    workflow_of(lock)  # refuses inputs whose names are taken
     deployed_graph(lock, settings)  # refuses settings that do not fit
     asyncio.run(_check_access(lock, settings))
     text = path.read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from ..locks.kept import keep_lock
 from ..locks.lock_reading import parse_lock
 from ..settings import Settings
 from ..workflows.locked import workflow_of
-from ..workflows.registry import locks_folder
+from ..workflows.registry import check_graph_name, locks_folder
 from . import admin
 
 
@@ -40,6 +40,7 @@ async def fetch_lock(name: str, settings: Settings) -> Path:
     lock = parse_lock(found["lock"], f"{wanted}.lock")
     if lock.name != wanted:
         raise InvalidInputError(f"The app ryla-{wanted} has the lock of another name.", "Deploy the right one under that name.")
+    check_graph_name(lock.python_name)
     workflow_of(lock)  # what makes no workflow is not kept
     keep_lock(found["lock"], found["requirements"], locks_folder())
     return locks_folder() / f"{wanted}{SUFFIX}"

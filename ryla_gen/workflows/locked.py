@@ -20,7 +20,6 @@ from ..names import GRAPH_FAMILY
 from .base import Files, Seed, Workflow
 from .facts import OutputKind, Work, graph_work
 from .fields import ImageInput, VideoInput
-from .registry import BUILT_IN
 
 IMAGE_LIMIT, OTHER_LIMIT = 900.0, 3600.0
 """Seconds a graph may run that makes pictures alone, and any other: the limits of the families with such graphs."""
@@ -76,13 +75,9 @@ def workflow_of(lock: GraphLock) -> type[LockedWorkflow]:
     """Make the workflow class of a lock.
 
     Raises:
-        InvalidInputError: it, or an input of it, has a name that is taken.
+        InvalidInputError: an input of it has a name that is taken.
 
     """
-    if lock.python_name in BUILT_IN:
-        raise InvalidInputError(
-            f"{lock.name}.lock has the name of the workflow {lock.python_name}.", "Make it again with another: --name NAME"
-        )
     taken = next((item.name for item in lock.inputs if hasattr(LockedWorkflow, item.name) or item.name in NOT_SET), None)
     if taken is not None:
         text = f"An input of {lock.name}.lock cannot have the name {taken!r}: every workflow has something of that name."

@@ -119,6 +119,18 @@ def graph_names() -> tuple[str, ...]:
     return tuple(name for name in _lock_files() if name not in BUILT_IN)
 
 
+def check_graph_name(name: str) -> None:
+    """Refuse the name of a locked graph, as it is in Python, that a built-in workflow has.
+
+    Raises:
+        InvalidInputError: one has it.
+
+    """
+    if name in BUILT_IN:
+        text = f"{name.replace('_', '-')}.lock has the name of the workflow {name}."
+        raise InvalidInputError(text, "Make it again with another: --name NAME")
+
+
 def _lock_files() -> dict[str, Path]:
     """Return the locks that are known by name: Python's name → file."""
     try:
@@ -150,7 +162,9 @@ def _locked(path: str) -> type[Workflow]:
 def _read_locked(path: str, mark: tuple[int, ...]) -> type[Workflow]:
     from .locked import read_workflow
 
-    return read_workflow(Path(path))
+    found = read_workflow(Path(path))
+    check_graph_name(found.name)
+    return found
 
 
 @cache
