@@ -153,4 +153,4 @@ def _not_fetched(source: NodePack, words: str) -> InvalidInputError | BackendUnr
         text = f"{source.repo} has no commit {source.commit}."
         return InvalidInputError(text, f"Correct the commit of {source.name} in the lock that names it.")
     text = f"The repository of {source.name} cannot be read from {source.repo}: {words}"
-    return BackendUnreachableError(text, f"Check the network, or read from a clone: --source {quote(source.name)}=DIR")
+    return BackendUnreachableError(text, "Check the network, then try again.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,8 @@ from ryla_gen.locks.graph_lock import PENDING
 from ryla_gen.tools.locking.graph_models import DrawnModel
 from ryla_gen.tools.locking.locking import LockOptions, lock_graph, name_of
 from ryla_gen.tools.locking.model_choice import from_drawing
+from ryla_gen.tools.locking.model_options import parse_model_option
+from ryla_gen.tools.locking.pack_lookup import PackSources
 from ryla_gen.workflows.registry import workflow_class
 from tests.locks.graphs import HUB, checkpoint_graph, drawing, loader, locked, model, picture_graph, write_graph, write_lock_files
 
@@ -82,6 +85,59 @@ def test_an_unknown_file_is_a_question_and_the_caller_answers_it(tmp_path):
     assert [(item.label, item.url) for item in lock.models] == [
         ("checkpoints/mine.safetensors", "https://example.com/mine.safetensors")
     ]
+
+
+def by_caller(*names: str):
+    """Return what the caller's options say."""
+    return {name: parse_model_option(f"{name}=https://example.com/{name}").model("", name) for name in names}
+
+
+def test_an_answer_of_the_caller_is_kept_when_the_next_question_is_answered(tmp_path):
+    for graph in (drawing(loader("a.safetensors"), loader("b.safetensors", number=2)), checkpoint_graph("a.safetensors")):
+        first = locked(tmp_path, graph, models=by_caller("a.safetensors")).lock
+        again = locked(tmp_path, graph, before=first).lock
+        assert [item.url for item in again.models] == ["https://example.com/a.safetensors"]
+
+
+def test_a_file_that_no_node_names_is_brought_where_its_folder_is_told(tmp_path):
+    file = "ipadapter/plus.safetensors"
+    first = locked(tmp_path, picture_graph(), models=by_caller(file)).lock
+    (item,) = first.models
+    assert (item.label, item.needed, item.source) == (file, True, "--model, for a node that loads it without naming it")
+    assert [item.label for item in locked(tmp_path, picture_graph(), before=first).lock.models] == [file], "it is kept"
+    with pytest.raises(InvalidInputError, match="no node of the graph loads a file of that name") as caught:
+        locked(tmp_path, picture_graph(), models=by_caller("plus.safetensors"))
+    assert "--model FOLDER/plus.safetensors=" in caught.value.hint
+
+
+def test_a_loader_of_a_pack_that_names_no_file_is_told(tmp_path):
+    graph = {**picture_graph(), "3": {"class_type": "UnifiedLoader", "inputs": {"preset": "plus", "images": ["1", 0]}}}
+    (note,) = locked(tmp_path, graph).notes
+    assert "UnifiedLoader (node 3) names no file" in note and "--model FOLDER/FILE=" in note
+    assert locked(tmp_path, graph, models=by_caller("ipadapter/plus.safetensors")).notes == ()
+
+
+def test_a_list_tells_the_folder_of_a_loader_that_nobody_knows(tmp_path):
+    graph = {**picture_graph(), "3": {"class_type": "StrangeLoader", "inputs": {"file": "plus.safetensors"}}}
+    url = "https://example.com/plus.safetensors"
+    lock = locked(tmp_path, graph, listed=lambda folder, file: [("ipadapter", url)]).lock
+    assert [item.label for item in lock.models] == ["ipadapter/plus.safetensors"]
+    two = locked(tmp_path, graph, listed=lambda folder, file: [("ipadapter", url), ("loras", url)]).lock
+    assert "its folder is not known" in two.open[0].question, "two folders are a question"
+
+
+def test_the_gpus_reason_says_that_files_are_not_settled(tmp_path):
+    assert "are not known" in locked(tmp_path, checkpoint_graph("mine.safetensors")).lock.gpu.why
+    assert "loads no model" in locked(tmp_path, picture_graph()).lock.gpu.why
+
+
+def test_where_a_pack_is_known_from_stays(tmp_path):
+    graph = {**picture_graph(), "3": {"class_type": "Strange", "inputs": {"images": ["1", 0]}}}
+    chosen_packs = PackSources(chosen={"Strange": f"o/Sharp@{COMMIT}"})
+    first = locked(tmp_path, graph, packs=chosen_packs).lock
+    pack = replace(first.image.packs[0], source="the node map", licence="MIT", registry="sharp@1.0.0", version="1.0.0")
+    before = replace(first, image=replace(first.image, packs=(pack,)))
+    assert locked(tmp_path, graph, packs=chosen_packs, before=before).lock.image.packs == (pack,)
 
 
 def test_our_table_knows_files_with_their_hashes(tmp_path):
@@ -163,8 +219,6 @@ def test_a_release_can_be_chosen(tmp_path):
 
 
 def test_the_gpu_follows_the_largest_file(tmp_path):
-    from dataclasses import replace
-
     from ryla_gen.tools.locking.gpu_choice import propose_gpu
 
     item = replace(chosen(f"{HUB}/a/b/resolve/main/m.safetensors"), bytes=2**30)
@@ -179,8 +233,6 @@ def test_the_gpu_follows_the_largest_file(tmp_path):
 
 
 def test_what_was_pinned_stays_until_it_is_named(tmp_path):
-    from dataclasses import replace
-
     graph = drawing(loader("m.safetensors", model("m.safetensors")))
     first = locked(tmp_path, graph).lock
     pinned = replace(

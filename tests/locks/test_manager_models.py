@@ -63,7 +63,7 @@ def test_a_file_is_found_in_its_folder_by_type_path_or_an_older_name(site: Path)
     assert found("t5.safetensors", "text_encoders") == found("t5.safetensors", "clip") == [f"{HUB}/t5.safetensors"]
     assert found("easy.pt", "embeddings") == found("SD1.5/easy.pt", "embeddings") != []
     assert found("a.safetensors", "vae") == [] == found("b.safetensors", "checkpoints")
-    assert listed_in_manager("", "up.pth") == (f"{HUB}/up.pth",)
+    assert listed_in_manager("", "up.pth") == (("upscale_models", f"{HUB}/up.pth"),)
     assert {item.source for item in manager_models()} == {"comfyui-manager 4.9"}
 
 

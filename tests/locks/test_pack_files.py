@@ -46,6 +46,17 @@ def test_a_lock_says_what_is_not_run_and_what_no_file_names(tmp_path: Path) -> N
     assert not any(folder.exists() for folder in folders.values())
 
 
+def test_a_class_that_nobody_knows_is_its_whose_files_register_it_and_nobodys_where_two_do(tmp_path: Path) -> None:
+    one = pack(tmp_path, "one", {"beta/nodes.py": 'NODES = {\n    "Blur It" : object,\n}\nnode_id="Both"\n'}, "Sharpen It")
+    two = pack(tmp_path, "two", {"more.py": "if kind == 'Named Only':\n    pass\nNODE_CLASS_MAPPINGS['Both'] = object\n"})
+    with fetched_repositories((one, two)) as folders:
+        first, second = look_into((one, two), folders, ["Blur It", "Both", "Named Only", "Nowhere"])
+        again, _ = look_into((first, second), folders)
+    assert first.nodes == ("Sharpen It", "Blur It") and second.nodes == ()
+    assert first.source == "the drawing; beta/nodes.py:2 registers Blur It"
+    assert again == first, "what is known already is not said twice"
+
+
 def test_two_packs_that_do_not_fit_together_are_named_with_what_each_asks_for(index: Path, tmp_path: Path) -> None:
     wheel(index, "tensors", "1.0")
     wheel(index, "tensors", "2.0")

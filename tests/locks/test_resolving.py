@@ -95,7 +95,7 @@ def test_the_list_is_read_at_its_commit_from_a_clone_or_from_the_address(tmp_pat
     assert locks.requirement_list(nowhere, tmp_path / "bare") == "old\n"
     with pytest.raises(BackendUnreachableError, match="nowhere") as caught:
         locks.requirement_list(nowhere)
-    assert "--source 'a pack'=DIR" in caught.value.hint
+    assert "--source" not in caught.value.hint, "graph lock has no such option"
     assert locks.requirement_list(pack(tmp_path / "without", None)) == ""
 
 

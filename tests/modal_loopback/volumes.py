@@ -35,7 +35,8 @@ def bring(source: Path, target: Path, before: Fingerprints, now: Fingerprints) -
     """Do to ``target`` what was done to ``source`` between two looks at it."""
     for path in (path for path, print_ in now.items() if before.get(path) != print_):
         (target / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(source / path, target / path)
+        with contextlib.suppress(FileNotFoundError):  # renamed since that look, as downloads do when they are whole
+            shutil.copy2(source / path, target / path)
     for path in before.keys() - now.keys():
         (target / path).unlink(missing_ok=True)
 

@@ -8,10 +8,12 @@ from typing import Any
 
 from ...errors import InvalidInputError
 from ...graphs.graph import is_link
+from ...locks.base import NodePack
 from ...locks.graph_lock import PENDING, GraphLock, LockedModel
 from ...locks.model_rows import hub_address, place_of
 from .gpu_choice import ASKED
 from .graph_fields import CHOSEN
+from .pack_lookup import chosen_for
 
 EVERYTHING, MODELS, PACKS, COMFYUI, PYTHON = "all", "models", "packs", "comfyui", "python"
 INPUTS, GPU = "inputs", "gpu"
@@ -96,6 +98,21 @@ def kept_gpu(before: GraphLock | None, moves: Iterable[str]) -> str | None:
 def _has(graph: Mapping[str, Any], place: str) -> bool:
     node, _, name = place.rpartition(".")
     return node in graph and name in graph[node]["inputs"] and not is_link(graph[node]["inputs"][name])
+
+
+def with_kept_facts(packs: Iterable[NodePack], before: GraphLock | None) -> Iterator[NodePack]:
+    """Yield packs with what an earlier lock says of the same ones at the same commits: where they are known from, the licence."""
+    known = {(pack.repo, pack.commit): pack for pack in before.image.packs} if before is not None else {}
+    for pack in packs:
+        old = known.get((pack.repo, pack.commit))
+        yield _with_facts(pack, old) if old is not None else pack
+
+
+def _with_facts(pack: NodePack, old: NodePack) -> NodePack:
+    asked = {chosen_for(kind) for kind in old.nodes}  # that is how the earlier lock was kept; nobody asked for it now
+    said = [old.source, *(part for part in pack.source.split("; ") if part not in asked)]
+    facts = (old.version, old.licence, old.registry) if pack.registry is None else (pack.version, pack.licence, pack.registry)
+    return replace(pack, version=facts[0], licence=facts[1], registry=facts[2], source="; ".join(dict.fromkeys(filter(None, said))))
 
 
 def lock_changes(before: GraphLock, after: GraphLock) -> Iterator[str]:

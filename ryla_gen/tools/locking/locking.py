@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shlex import quote
@@ -25,10 +25,11 @@ from .drawn_packs import ClassHint
 from .gpu_choice import propose_gpu
 from .graph_fields import locked_inputs, locked_outputs
 from .graph_file import GraphSource, read_source, refuse_what_no_image_has
-from .graph_models import drawn_models, implied_files, named_files, noted_addresses
-from .keeping import COMFYUI, EVERYTHING, PYTHON, check_moves, kept_gpu, kept_inputs, kept_models, unpinned
-from .model_choice import Listed, ModelHints, settle_models
+from .graph_models import NamedFile, drawn_models, implied_files, named_files, noted_addresses
+from .keeping import COMFYUI, EVERYTHING, PYTHON, check_moves, kept_gpu, kept_inputs, kept_models, unpinned, with_kept_facts
+from .model_choice import BY_ITSELF, Listed, ModelHints, settle_models, unnamed_choices
 from .model_facts import with_warning
+from .model_options import SOURCE
 from .online import Network
 from .pack_lookup import PackSources, find_packs
 
@@ -96,19 +97,23 @@ def lock_graph(path: Path, options: LockOptions = LockOptions()) -> Locked:
     release = _release(source, options)
     known = {**node_schemas(release), **(options.schemas or {})}
     foreign = source.unknown_classes(core_schemas(release))
-    packs, open_packs = _known_packs(foreign, options.packs)
+    packs, open_packs = _known_packs(foreign, options.packs, options.before)
     given = {kind for pack in packs for kind in pack.nodes}
     refuse_what_no_image_has(source, {kind: hint for kind, hint in foreign.items() if kind not in given}, release)
     graph, notes = _converted(source, known, path)
     graph, renamed = _with_forward_slashes(graph, known)
-    models, open_models = settle_models(named_files(graph, known), implied_files(graph), _hints(source, options, path))
+    named = named_files(graph, known)
+    models, open_models = settle_models(named, implied_files(graph), _hints(source, options, path))
+    models = (*models, *_brought(named, models, options))
     models = kept_models(models, options.before, options.moves)
     if options.network is not None:
         facts = options.network.facts(models, str(path))
         models, open_models = facts.models, (*open_models, *facts.questions)
     models = tuple(map(with_warning, models))
-    image, requirements, open_python = _image(name, release, packs, options)
-    gpu, estimate = propose_gpu(models, options.gpu or kept_gpu(options.before, options.moves))
+    image, requirements, open_python = _image(name, release, packs, options, _named_by_nobody(foreign, open_packs, options.packs))
+    given = {kind for pack in image.packs for kind in pack.nodes}
+    open_packs = tuple(item for item in open_packs if item.subject not in given)
+    gpu, estimate = propose_gpu(models, options.gpu or kept_gpu(options.before, options.moves), len(open_models))
     lock = GraphLock(
         name=name,
         graph=graph,
@@ -124,7 +129,7 @@ def lock_graph(path: Path, options: LockOptions = LockOptions()) -> Locked:
         graph_source=source.name,
     )
     _check_use(lock, path)
-    return Locked(lock, requirements, (*notes, *renamed))
+    return Locked(lock, requirements, (*notes, *renamed, *_silent_loaders(graph, foreign, named, models, options)))
 
 
 def _check_use(lock: GraphLock, path: Path) -> None:
@@ -194,7 +199,7 @@ def _with_forward_slashes(graph: dict[str, Any], known: Schemas) -> tuple[dict[s
 def _hints(source: GraphSource, options: LockOptions, path: Path) -> ModelHints:
     drawing = source.drawing or {}
     return ModelHints(
-        chosen={**_models_before(options), **options.models} if not drawing else options.models,
+        chosen={**_models_before(options, bool(drawing)), **options.models},
         drawn=drawn_models(drawing),
         noted=noted_addresses(drawing),
         listed=options.listed,
@@ -203,9 +208,10 @@ def _hints(source: GraphSource, options: LockOptions, path: Path) -> ModelHints:
     )
 
 
-def _models_before(options: LockOptions) -> dict[str, LockedModel]:
-    """Return the models of the earlier lock without their pins: a graph without a drawing says nothing of its files."""
-    return {item.label: unpinned(item) for item in options.before.models} if options.before is not None else {}
+def _models_before(options: LockOptions, drawn: bool) -> dict[str, LockedModel]:
+    """Return the models of the earlier lock without their pins: what the caller said of them, and where there is no drawing all."""
+    models = options.before.models if options.before is not None else ()
+    return {item.label: unpinned(item) for item in models if not drawn or item.source == SOURCE}
 
 
 def _chosen_inputs(graph: Mapping[str, Any], options: LockOptions) -> tuple[str, ...]:
@@ -215,7 +221,41 @@ def _chosen_inputs(graph: Mapping[str, Any], options: LockOptions) -> tuple[str,
     return (*(text for text in kept if text.partition("=")[0] not in now), *options.inputs)
 
 
-def _known_packs(classes: Mapping[str, ClassHint], sources: PackSources) -> tuple[tuple[NodePack, ...], tuple[OpenQuestion, ...]]:
+def _brought(named: Sequence[NamedFile], models: Sequence[LockedModel], options: LockOptions) -> Iterator[LockedModel]:
+    """Yield the files that no node names and the caller brings, now or for the earlier lock."""
+    before = options.before.models if options.before is not None else ()
+    chosen = {item.label: unpinned(item) for item in before if item.source == BY_ITSELF} | dict(options.models)
+    there = {item.label for item in models}
+    yield from (item for item in unnamed_choices(named, chosen) if item.label not in there)
+
+
+def _silent_loaders(
+    graph: Mapping[str, Any],
+    classes: Mapping[str, ClassHint],
+    named: Sequence[NamedFile],
+    models: Sequence[LockedModel],
+    options: LockOptions,
+) -> Iterator[str]:
+    """Yield a sentence for each loader of a pack that names no file: which ones it reads stands in its code alone."""
+    loud = {item.node for item in named}
+    if any(item.source == BY_ITSELF for item in models):
+        return
+    for node_id, node in graph.items():
+        kind = str(node["class_type"])
+        if kind in classes and "load" in kind.lower() and node_id not in loud:
+            command = f"{options.packs.command} --model FOLDER/FILE=hf://OWNER/REPOSITORY/FILE"
+            yield f"{kind} (node {node_id}) names no file. Where it loads some by itself, bring each of them: {command}"
+
+
+def _named_by_nobody(classes: Mapping[str, ClassHint], questions: Sequence[OpenQuestion], sources: PackSources) -> tuple[str, ...]:
+    """Return the classes in question of which neither the drawing nor a node map says anything."""
+    silent = (item.subject for item in questions if classes.get(item.subject) == ClassHint())
+    return tuple(kind for kind in silent if not (sources.listed and sources.listed.packs_of(kind)))
+
+
+def _known_packs(
+    classes: Mapping[str, ClassHint], sources: PackSources, before: GraphLock | None
+) -> tuple[tuple[NodePack, ...], tuple[OpenQuestion, ...]]:
     """Find the packs of node classes that ComfyUI itself does not have: those of the built-in families first."""
     ours = {kind: pack for pack in node_packs() for kind in pack.nodes if kind in classes and kind not in sources.chosen}
     found = find_packs({kind: hint for kind, hint in classes.items() if kind not in ours}, sources)
@@ -223,11 +263,11 @@ def _known_packs(classes: Mapping[str, ClassHint], sources: PackSources) -> tupl
         pack.name: replace(pack, nodes=tuple(kind for kind in pack.nodes if kind in ours), source="the built-in families")
         for pack in ours.values()
     }
-    return (*tried.values(), *found.packs), found.questions
+    return (*tried.values(), *with_kept_facts(found.packs, before)), found.questions
 
 
 def _image(
-    name: str, release: str, packs: tuple[NodePack, ...], options: LockOptions
+    name: str, release: str, packs: tuple[NodePack, ...], options: LockOptions, unknown: Sequence[str]
 ) -> tuple[ImageLock, str, tuple[OpenQuestion, ...]]:
     """Return the image of a lock, its packages, and what is open about them."""
     base = next((lock for lock in map(family_lock, CLASS_OF_FAMILY) if lock.release == release and not lock.packs), None)
@@ -241,7 +281,7 @@ def _image(
     elif (kept := _kept_packages(image, options)) is not None:
         text = kept
     elif options.network is not None:
-        image, text = options.network.packages(image)
+        image, text = options.network.packages(image, unknown)
     else:
         questions = (_unresolved(packs, options),)
     return replace(image, python=replace(base.python, file=f"{name}.requirements.txt", sha256=sha256_of(text))), text, questions

@@ -80,7 +80,7 @@ def manager_models() -> tuple[ManagerModel, ...]:
 
 
 def find_in_manager(file: str, folder: str) -> tuple[ManagerModel, ...]:
-    """Return the entries that may be a file of a graph, one for each address: with several, a person has to say which.
+    """Return the entries that may be a file of a graph, one for each folder and address: with several, a person has to say which.
 
     Args:
         file: its name, as the loader has it.
@@ -93,12 +93,12 @@ def find_in_manager(file: str, folder: str) -> tuple[ManagerModel, ...]:
     named = [item for item in manager_models() if item.file == name and (not folder or item.top == path.partition("/")[0])]
     exact = [item for item in named if item.path == path]
     general = any(word in name.lower() for word in GENERAL)
-    return tuple({item.url: item for item in exact or ([] if general else named)}.values())
+    return tuple({(item.url, item.top): item for item in exact or ([] if general else named)}.values())
 
 
-def listed_in_manager(folder: str, file: str) -> tuple[str, ...]:
-    """Return the addresses that the list has for a file of a graph; the folder may be empty."""
-    return tuple(item.url for item in find_in_manager(file, folder))
+def listed_in_manager(folder: str, file: str) -> tuple[tuple[str, str], ...]:
+    """Return the folders and addresses that the list has for a file of a graph; the folder of its loader may be empty."""
+    return tuple((item.top, item.url) for item in find_in_manager(file, folder))
 
 
 def _models(rows: list[dict[str, Any]], source: str) -> Iterator[ManagerModel]:

@@ -6,16 +6,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from shlex import quote
 
+from ...errors import InvalidInputError
 from ...locks.graph_lock import PENDING, LockedModel, OpenQuestion
-from ...locks.lock_checks import is_model_name
+from ...locks.lock_checks import FOLDER, is_model_name
 from ...locks.model_rows import hub_address, place_of
 from ...models.weights_table import Weights, all_weights
 from .graph_models import DrawnModel, NamedFile
+from .model_options import SOURCE
 
 NO_FOLDER = "…"
 """Stands for a folder that nobody knows."""
-Listed = Callable[[str, str], Sequence[str]]
-"""Folder (may be empty) and file → addresses that a list of models has."""
+Listed = Callable[[str, str], Sequence[tuple[str, str]]]
+"""Folder (may be empty) and file → folders and addresses that a list of models has."""
+BY_ITSELF = "--model, for a node that loads it without naming it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +74,12 @@ def _settle(item: NamedFile, hints: ModelHints) -> LockedModel | OpenQuestion:
         text = f"{item.class_type} (node {item.node}) loads {item.file[:100]!r}, which is no file inside ComfyUI's models folder."
         return OpenQuestion("model", item.label[:200], text, f"ryla-gen graph inputs {hints.file}")
     base = item.file.rpartition("/")[2]
-    for key in (item.label, item.file, base):
+    for key in _keys(item):
         if key in hints.chosen:
             return _with_place(hints.chosen[key], item)
     found = list(_known(item, base, hints))
-    if len({model.url for model in found}) == 1 and (item.folder or found[0].folder):
+    folders = {item.folder or model.folder for model in found}
+    if len({model.url for model in found}) == len(folders) == 1 and folders != {""}:
         return _with_place(found[0], item)
     return _question(item, [model.url for model in found], hints)
 
@@ -94,7 +98,33 @@ def _known(item: NamedFile, base: str, hints: ModelHints) -> Iterator[LockedMode
     if rows:
         yield from (from_row(row) for row in rows)
         return
-    yield from (_unread(base, item.folder, url, hints.listed_name) for url in hints.listed(item.folder, base))
+    yield from (_unread(base, folder, url, hints.listed_name) for folder, url in hints.listed(item.folder, base))
+
+
+def unnamed_choices(named: Sequence[NamedFile], chosen: Mapping[str, LockedModel]) -> Iterator[LockedModel]:
+    """Yield the files that the caller brings and no node names: some classes load files by themselves.
+
+    Raises:
+        InvalidInputError: one of them has no folder, and no node loads a file of that name.
+
+    """
+    used = {key for item in named for key in _keys(item)}
+    for name, model in chosen.items():
+        if name in used or model.source not in (SOURCE, BY_ITSELF):
+            continue
+        folder, _, file = name.partition("/")
+        if not (file and FOLDER.fullmatch(folder)):
+            text = f"--model {name}: no node of the graph loads a file of that name."
+            hint = (
+                f"Where a node loads it without naming it, write its folder, too: --model FOLDER/{name}=hf://OWNER/REPOSITORY/FILE"
+            )
+            raise InvalidInputError(text, hint)
+        yield replace(model, folder=folder, file=file, source=BY_ITSELF)
+
+
+def _keys(item: NamedFile) -> tuple[str, str, str]:
+    """Return the names that a caller may give a file, the most exact first."""
+    return item.label, item.file, item.file.rpartition("/")[2]
 
 
 def _with_place(model: LockedModel, item: NamedFile) -> LockedModel:

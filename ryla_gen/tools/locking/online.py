@@ -62,8 +62,12 @@ class Network:
             graph=quote(file),
         )
 
-    def packages(self, image: ImageLock) -> tuple[ImageLock, str]:
+    def packages(self, image: ImageLock, unknown: Sequence[str] = ()) -> tuple[ImageLock, str]:
         """Resolve the packages of an image with packs; return it with what its packs' files say, and the text of its packages.
+
+        Args:
+            image: its packs are read at their commits.
+            unknown: classes that nobody knows the pack of; its packs' files are searched for them.
 
         Raises:
             InvalidInputError: the lists contradict each other, or one of them cannot be locked.
@@ -73,5 +77,5 @@ class Network:
         """
         wanted = requirements_of(image)
         with fetched_repositories(wanted.repositories) as folders:
-            looked = ImageLock(image.comfyui, look_into(image.packs, folders), image.python)
+            looked = ImageLock(image.comfyui, look_into(image.packs, folders, unknown), image.python)
             return looked, resolve(wanted, folders)

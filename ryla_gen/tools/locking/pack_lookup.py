@@ -90,6 +90,11 @@ def find_packs(classes: Mapping[str, ClassHint], sources: PackSources = PackSour
     return _Lookup(classes, sources).run()
 
 
+def chosen_for(kind: str) -> str:
+    """Return the source of a pack that the caller chose for a class."""
+    return f"--pack for {kind}"
+
+
 class _Lookup:
     """One search; repositories are asked for their tags once."""
 
@@ -130,7 +135,7 @@ class _Lookup:
     def _chosen(self, kind: str) -> _Found:
         place = read_place(self.sources.chosen[kind])
         try:
-            return _Found(self._pinned(place), f"--pack for {kind}")
+            return _Found(self._pinned(place), chosen_for(kind))
         except PackUnknownError as error:
             hint = f"Name another: {self._command(kind, f'{place.short}@COMMIT')}"
             raise PackUnknownError(error.message, hint, error.details) from error
@@ -140,7 +145,7 @@ class _Lookup:
         hint, addresses = self.classes[kind], self._listed(kind)
         for other, answer in self.found.items():
             if other in self.sources.chosen and (_same_pack(hint, self.classes[other]) or answer.place.address in addresses):
-                return replace(answer, source=f"--pack for {other}")
+                return replace(answer, source=chosen_for(other))
         return None
 
     # What the drawing says.
