@@ -39,7 +39,7 @@ HOUR = 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class LockCommandOptions:
     """What decides about a lock."""
 
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Name of the lock. Default: the file's.")] = None
@@ -82,7 +82,7 @@ class Options:
 def lock(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The graph, a saved picture, or a lock.", show_default=False)],
-    options: Options,
+    options: LockCommandOptions,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -133,7 +133,7 @@ def _release_in(hints: PackHints | None) -> str | None:
     return hints.comfyui_version if hints and hints.comfyui_version in VERSIONS else None
 
 
-def _models(options: Options, hints: PackHints | None) -> dict[str, LockedModel]:
+def _models(options: LockCommandOptions, hints: PackHints | None) -> dict[str, LockedModel]:
     """Return what the caller says of files, over what an imported file says.
 
     Raises:
@@ -170,7 +170,7 @@ def _packs(texts: list[str] | None) -> dict[str, str]:
     return found
 
 
-def _target(file: Path, options: Options) -> Path:
+def _target(file: Path, options: LockCommandOptions) -> Path:
     """Return the file of the lock.
 
     Raises:

@@ -63,7 +63,7 @@ class Consent:
     """Names of steps that shall not run."""
 
 
-class Step(ABC):
+class GuideStep(ABC):
     """One step; its methods raise ``RylaGenError``."""
 
     name: ClassVar[str]
@@ -85,7 +85,7 @@ class Step(ABC):
         """Do it, and say in a sentence what is there now."""
 
 
-def walk(screen: Screen, steps: Sequence[Step], consent: Consent) -> list[StepResult]:
+def walk(screen: Screen, steps: Sequence[GuideStep], consent: Consent) -> list[StepResult]:
     """Take each step that is not done yet and that the person agrees to; a step that fails does not end the walk."""
     found: dict[str, StepResult] = {}
     stopped = False
@@ -101,7 +101,9 @@ def walk(screen: Screen, steps: Sequence[Step], consent: Consent) -> list[StepRe
     return list(found.values())
 
 
-def _take(screen: Screen, step: Step, title: str, found: Mapping[str, StepResult], consent: Consent) -> tuple[StepResult, bool]:
+def _take(
+    screen: Screen, step: GuideStep, title: str, found: Mapping[str, StepResult], consent: Consent
+) -> tuple[StepResult, bool]:
     """Return what became of a step, and whether the person wants no more of them."""
     try:
         lacking = _lacking(step.needed_to_find, found)

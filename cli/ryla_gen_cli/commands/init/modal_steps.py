@@ -28,7 +28,7 @@ from ...licences import notice
 from ...screen import Screen
 from ..deploy import hourly
 from ..weights import rows_of, run_on_modal
-from .guide import Step, StepPlan
+from .guide import GuideStep, StepPlan
 from .picture import FIRST, TAG, first_workflow, make_picture
 
 FAMILY = "flux"
@@ -37,7 +37,7 @@ ASSUMED_SPEED = 100e6
 """Bytes a second of a download. An assumption to show the size by, which is said; nothing was measured on Modal."""
 
 
-def modal_steps(screen: Screen, settings: Settings, *, again: bool = False) -> list[Step]:
+def modal_steps(screen: Screen, settings: Settings, *, again: bool = False) -> list[GuideStep]:
     """Return the steps in their order.
 
     Args:
@@ -50,7 +50,7 @@ def modal_steps(screen: Screen, settings: Settings, *, again: bool = False) -> l
     return [TokenStep(screen, settings), DeployStep(screen, settings), weights, PictureStep(screen, settings, weights, again=again)]
 
 
-class ModalStep(Step):
+class ModalStep(GuideStep):
     """A step that Modal is asked about."""
 
     def __init__(self, screen: Screen, settings: Settings) -> None:
