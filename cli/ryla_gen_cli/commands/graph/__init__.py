@@ -27,6 +27,7 @@ from ...screen import Screen, width, wrap
 from . import tools
 from .acceptance import Asked, findings_at, nodes_at
 from .checks import Finding, Nodes, Schemas, check, nodes_of
+from .client import client
 from .lock import check as check_lock
 from .lock import export as export_lock
 from .lock import lock
@@ -48,6 +49,7 @@ app.command(epilog=example("ryla-gen graph inputs my_graph_api.json"))(tools.inp
 app.command(epilog=example("ryla-gen graph lock portrait.json"))(lock)
 app.command("check", epilog=example("ryla-gen graph check portrait.lock --url http://127.0.0.1:8188"))(check_lock)
 app.command("export", epilog=example("ryla-gen graph export portrait.lock -o comfy-build.yaml"))(export_lock)
+app.command(epilog=example("ryla-gen graph client portrait.lock --python"))(client)
 app.command("slots", hidden=True)(tools.inputs)  # its name until 0.3
 app.command(epilog=example("ryla-gen graph scaffold my-portrait my_graph_api.json"))(tools.scaffold)
 
