@@ -286,3 +286,9 @@ def test_a_mistyped_name_is_told_though_modal_cannot_be_asked(place: Path, capsy
     assert "There is no workflow 'fluxx'" in said
     assert "Did you mean flux?" in said
     assert "no Modal token" in said
+
+
+def test_sizes_that_nobody_looked_up_are_not_called_nothing(place: Path, capsys: Capsys) -> None:
+    write_graph(place, drawing(loader("m.safetensors", model("m.safetensors"))))
+    assert here("graph", "lock", "portrait.json", "--offline") == 0
+    assert "1 model, of unknown size" in capsys.readouterr().err

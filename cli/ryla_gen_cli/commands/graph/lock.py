@@ -223,11 +223,17 @@ def _lines(lock: GraphLock) -> Iterator[str]:
             for item in needed
         ]
         yield table(("model", "size", "licence", "commercial use"), rows, width())
-        sizes = [item.bytes for item in needed if item.bytes is not None]
-        unknown = f", {count_text(len(needed) - len(sizes), 'size')} unknown" if len(sizes) < len(needed) else ""
-        yield f"{count_text(len(needed), 'model')}, {format_bytes(sum(sizes))} to download once{unknown}"
+        yield f"{count_text(len(needed), 'model')}, {_sizes([item.bytes for item in needed])}"
     yield f"inputs: {', '.join(item.name for item in lock.inputs) or 'none'}"
     yield f"GPU {lock.gpu.name}, ${lock.estimate.usd_per_second * HOUR:.2f} an hour while it runs. {lock.gpu.why}"
+
+
+def _sizes(sizes: list[int | None]) -> str:
+    known = [size for size in sizes if size is not None]
+    if not known:
+        return "of unknown size"
+    unknown = f", {count_text(len(sizes) - len(known), 'size')} unknown" if len(known) < len(sizes) else ""
+    return f"{format_bytes(sum(known))} to download once{unknown}"
 
 
 def _size(item: LockedModel) -> str:
