@@ -19,7 +19,6 @@ import pytest
 from ryla_gen.locks.graph_lock import GraphLock, lock_text
 from ryla_gen.locks.image_lock import sha256_of
 from ryla_gen.locks.lock_reading import read_graph_lock
-from ryla_gen.models.node_schemas import core_schemas
 from ryla_gen.remote.graph_config import usual_config
 from ryla_gen.remote.image import recipe_of
 from tests.cli.shell import ryla
@@ -115,17 +114,3 @@ def test_a_graph_with_a_pack_is_locked_deployed_called_and_rolled_back(
     assert KIND in recipe_of(lock, tmp_path / lock.image.python.file).nodes, "the check at the build asks for it"
     assert usual_config(lock).snapshot == "off", "nobody tried the pack without a GPU"
     deploy_call_and_roll_back(tmp_path / "sharp.lock", lock, plane)
-
-
-@pytest.mark.skipif(not os.environ.get("RYLA_LOCK_TESTS"), reason="it needs the network: set RYLA_LOCK_TESTS=1")
-def test_its_packages_are_resolved_with_comfyuis(plane: Loopback, graph: tuple[Path, str], tmp_path: Path) -> None:
-    file, commit = graph
-    words = ("--name", "resolved", "--pack", f"{KIND}=made-up-owner/Sharp@{commit}", "--input", "amount=2.amount")
-    done = ryla("graph", "lock", str(file), *words, folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    lock = read_graph_lock(tmp_path / "resolved.lock")
-    assert lock.open == ()
-    text = (tmp_path / lock.image.python.file).read_text()
-    assert f"# list: Sharp https://github.com/made-up-owner/Sharp {commit}" in text
-    assert "tqdm==" in text and KIND not in core_schemas("0.28.2")
-    deploy_call_and_roll_back(tmp_path / "resolved.lock", lock, plane)
