@@ -110,5 +110,6 @@ def test_ctrl_c_while_loading_is_quiet(module: str) -> None:
         assert line, "it ended before it had loaded"
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=SECONDS)
-    assert process.returncode == 130
+    # CPython ends by the signal itself where the interrupt came inside an exec() of text, as dataclasses do; shells say 130 to both.
+    assert process.returncode in (130, -signal.SIGINT)
     assert b"Traceback" not in said
