@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Sequence
 
 COMPLETE = "_RYLA_GEN_COMPLETE"
 """Variable with which a shell asks for completions; its name and its values are those of typer's scripts for the shells."""
@@ -20,12 +21,29 @@ def main() -> None:
             from .completion import complete
 
             sys.exit(complete(os.environ))
-        from .app import run
-
+        run = _load()
         code = run(arguments)
     except KeyboardInterrupt:  # an interrupt while loading
         code = 130
     sys.exit(code)
+
+
+def _load() -> Callable[[Sequence[str]], int]:
+    """Load the commands; Ctrl-C ends the process at once meanwhile.
+
+    Nothing is open yet, and Python may lose an interrupt that comes while a module is loaded: raised in the callback of a weak
+    reference, it is ignored.
+    """
+    import signal
+
+    quiet = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if quiet:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    from .app import run
+
+    if quiet:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    return run
 
 
 def _tell_version(*, as_json: bool) -> None:
