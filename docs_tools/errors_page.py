@@ -20,10 +20,30 @@ ryla-gen doctor --backend emulator
 It looks at the backend, the token, the app, the versions and the weights, and says for each one that fails what to do.
 Without `--backend` it looks at the configured one.
 
+Then read what ComfyUI wrote. `jobs logs` shows for a job the build of its image, the start of its container and what was written
+while the graph ran, also when the container is gone; for the name of a deployed lock or of a family its newest lines. Tokens,
+passwords and signed addresses are masked.
+
+<!-- not run: it needs a job -->
+```sh
+ryla-gen jobs logs 7f0c4a1e                   # a job; --follow goes on until it ends
+ryla-gen jobs logs portrait                   # the lock portrait.lock, also where its build failed
+```
+
+- **Modal**: the log of its container, for as long as the plan of the workspace keeps logs. The build of its image as Modal has it,
+  else what the last `ryla-gen deploy` from this machine said, which is kept in `RYLA_GEN_HOME/logs`.
+- **A ComfyUI of your own**, and `ryla-gen emulator`: the newest 300 pieces of the server's one log, of all its jobs. When the
+  ComfyUI of `ryla-gen local` is gone, its file.
+- **The embedded emulator** keeps no log. **RunPod** shows those of its workers in its console only.
+
+In Python `client.jobs.logs(id)` yields the lines, with `follow=True` as they come.
+
+Errors have three forms:
+
 - In Python every error is a `RylaGenError` with `code`, `message`, `hint`, `details` and `http_status`.
 - In the shell it is one line and a hint on stderr; with `--json` it is in the last line of stdout. Exit 1: it failed.
   Exit 2: the command line, or a field, does not fit. Exit 130: you stopped it. What it was making was
-  canceled first; a job that `jobs watch`, `wait` or `result` only waited for goes on.
+  canceled first; a job that `jobs watch` or `jobs result` only waited for goes on.
 - In TypeScript it is a `RylaError` with the same code.
 
 ```python

@@ -10,7 +10,9 @@ from typing import Any
 
 from ryla_gen.workflows.base import Workflow
 from ryla_gen.workflows.facts import Example
+from ryla_gen.workflows.fields import held_media
 from ryla_gen.workflows.registry import workflow_class
+from ryla_gen_cli.options import fields_of
 
 from .typescript_parts import camel, method_name
 
@@ -43,7 +45,7 @@ def python_block(name: str) -> str:
     return (
         f"{imports}from ryla_gen import Client\n\nwith Client() as client:\n"
         + "\n".join(lines)
-        + f'\n    generation.save("{{workflow}}-{{seed}}{PurePosixPath(found.output).suffix}")\n'
+        + f'\n    generation.save("{{workflow}}-{{job}}{PurePosixPath(found.output).suffix}")\n'
         + "    print(generation.seed, generation.timings.running, generation.cost.total_usd)\n"
     )
 
@@ -51,7 +53,7 @@ def python_block(name: str) -> str:
 def _python(cls: type[Workflow], name: str, value: Any) -> str:
     if name == "graph" and cls.own_graph:
         return f"json.loads(Path({json.dumps(value)}).read_text())"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str | list) else repr(value)
 
 
 def shell_line(name: str) -> str:
@@ -59,10 +61,12 @@ def shell_line(name: str) -> str:
     cls = workflow_class(name)
     found = example_of(cls)
     fields = dict(found.fields)
+    options = fields_of(cls)
     words = ["ryla-gen", "graph", "run", str(fields.pop("graph"))] if cls.own_graph else ["ryla-gen", "run", hyphenate(name)]
     for key, value in fields.items():
-        option = [] if key == "prompt" and not cls.own_graph else [f"--{hyphenate(key)}"]
-        words += [*option, f'"{value}"' if key == "prompt" else shlex.quote(str(value))]
+        option = [] if key == "prompt" and not cls.own_graph else [options[key].option]
+        for item in value if isinstance(value, list) else [value]:
+            words += [*option, f'"{item}"' if key == "prompt" else shlex.quote(str(item))]
     return " ".join([*words, "-o", found.output])
 
 
@@ -84,8 +88,8 @@ def typescript_block(name: str) -> str:
     cls = workflow_class(name)
     found = example_of(cls)
     kind = cls.output_kind or "image"
-    media = {key: str(found.fields[key]) for key in cls.media_fields() if key in found.fields}
-    reads = [f'const {PurePosixPath(file).stem} = await readFile("{file}");\n' for file in media.values()]
+    held = [item for key in cls.media_fields() for item in held_media(key, found.fields.get(key))]
+    reads = [f'const {PurePosixPath(file).stem} = await readFile("{file}");\n' for _, file in held]
     if cls.own_graph:
         reads = [f'const graph = JSON.parse(await readFile("{found.fields["graph"]}", "utf8"));\n']
     functions = "readFile, writeFile" if reads else "writeFile"
@@ -102,8 +106,10 @@ def typescript_block(name: str) -> str:
 def _typescript(cls: type[Workflow], name: str, value: Any) -> str:
     if name == "graph" and cls.own_graph:
         return "graph"
-    written = PurePosixPath(str(value)).stem if name in cls.media_fields() else json.dumps(value, ensure_ascii=False)
-    return f"{camel(name)}: {written}"
+    if name not in cls.media_fields():
+        return f"{camel(name)}: {json.dumps(value, ensure_ascii=False)}"
+    names = ", ".join(PurePosixPath(file).stem for _, file in held_media(name, value))
+    return f"{camel(name)}: [{names}]" if isinstance(value, list) else f"{camel(name)}: {names}"
 
 
 def hyphenate(name: str) -> str:

@@ -79,7 +79,7 @@ def _of_family(family: str) -> Iterator[str]:
 
 def _format(text: str, name: str) -> str:
     """As the linter orders imports and breaks lines, so that it has nothing to say."""
-    for command in (["check", "--select", "I", "--fix", "--quiet"], ["format", "--quiet"]):
+    for command in (["check", "--select", "I,RUF022", "--fix", "--quiet"], ["format", "--quiet"]):
         call = [sys.executable, "-m", "ruff", *command, "--stdin-filename", name, "-"]
         done = subprocess.run(call, input=text, capture_output=True, text=True, encoding="utf-8", check=True)  # noqa: S603
         text = done.stdout

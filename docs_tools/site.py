@@ -21,6 +21,7 @@ BROUGHT = {
     "CODE_OF_CONDUCT.md": "project/code-of-conduct.md",
     "examples/README.md": "project/examples.md",
     "examples/plugin/README.md": "project/plugin.md",
+    "examples/hook/README.md": "project/hook.md",
     "examples/typescript/README.md": "project/typescript.md",
 }
 """Page of the checkout outside ``docs`` → its place on the site."""

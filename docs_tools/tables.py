@@ -5,12 +5,15 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from ryla_gen.characters.recipes import BASE_RECIPES, SHEET_RECIPES, Recipe
+from ryla_gen.characters.requests import picture_field
 from ryla_gen.locks.families import packs_for
 from ryla_gen.names import CLASS_OF_FAMILY
 from ryla_gen.remote.variants import variants
 from ryla_gen.workflows.base import Workflow
-from ryla_gen.workflows.registry import built_in_classes, prepared_names
+from ryla_gen.workflows.registry import built_in_classes, prepared_names, workflow_class
 
 from .asking import data
 from .example_calls import hyphenate, shell_line, stored_loras
@@ -50,6 +53,7 @@ def hand_written_pages(root: Path) -> Iterator[tuple[str, str]]:
     """Yield path and text of every page, and of the site's configuration, with generated parts."""
     parts: dict[str, Mapping[str, str]] = {
         "README.md": {"workflows": _readme()},
+        "docs/characters.md": {"recipes": _recipes()},
         "docs/deployment.md": {"classes": _classes(), "tries": _tries()},
         "docs/architecture.md": {"house": _house(root)},
         f"{FOLDER}/README.md": {"methods": _typescript()},
@@ -63,9 +67,49 @@ def _readme() -> str:
     lines = [f"| name | class | what it makes | beyond {', '.join(COMMON)} | commercial use |", "|---|---|---|---|---|"]
     for cls in built_in_classes():
         own = ", ".join(f"`{name}`" for name in cls.model_fields if name not in COMMON) or "–"
-        allowed = commercial(data("workflows", "show", hyphenate(cls.name))["commercial_use"])
+        allowed = commercial(data("workflows", "show", hyphenate(cls.name)))
         lines.append(f"| `{hyphenate(cls.name)}` | `{cls.__name__}` | {cell(first_sentence(cls))} | {own} | {allowed} |")
     return "\n".join(lines)
+
+
+def _recipes() -> str:
+    """The recipes of character jobs side by side: licences from the table of weights, seconds from the workflow's class."""
+    lines = ["| makes | `recipe` | workflow | commercial use | licences of the default files | seconds a picture | from |"]
+    lines.append("|---" * 7 + "|")
+    for what, recipes in (("base images", BASE_RECIPES), ("sheets", SHEET_RECIPES)):
+        for recipe in recipes.values():
+            cls = workflow_class(recipe.workflow)
+            for word in ("", *_faster(cls)):
+                given = {"speed": word} if word else {}
+                name = f"`{recipe.name}`" + (f", `speed={word}`" if word else "")
+                lines.append(f"| {what} | {name} | {_recipe_cells(recipe, cls, given)} |")
+    return "\n".join(lines)
+
+
+def _faster(cls: type[Workflow]) -> list[str]:
+    """The speeds beside the default that a workflow has an expected duration for."""
+    usual = cls.model_fields["speed"].default if "speed" in cls.model_fields else ""
+    return [word for word in cls.durations if word not in ("", usual)]
+
+
+def _recipe_cells(recipe: Recipe, cls: type[Workflow], given: Mapping[str, Any]) -> str:
+    shown = data("workflows", "show", hyphenate(cls.name))
+    used = [row for row in shown["weights"] if row["only_with"] in ({}, given)]
+    licences = cell("; ".join(sorted({row["licence"] or "not known" for row in used})))
+    link = f"[{hyphenate(cls.name)}](workflows/{hyphenate(cls.name)}.md)"
+    seconds, source = _recipe_seconds(recipe, cls, given)
+    return f"{link} | {commercial(shown)} | {licences} | {seconds} | {cell(source)}"
+
+
+def _recipe_seconds(recipe: Recipe, cls: type[Workflow], given: Mapping[str, Any]) -> tuple[str, str]:
+    """What a picture is expected to take on an L40S, and who says so."""
+    fields = {"prompt": "a person", **picture_field(recipe.workflow, b"")}
+    usual, asked = (cls(**fields, **more) for more in ({}, given))
+    work = asked.work(asked.described())
+    share = work.amount / usual.work(usual.described()).amount
+    expected = next(cls.durations[word] for word in (*reversed(work.variant), "") if word in cls.durations)
+    low, likely, high = (f"{seconds * share:.0f}" for seconds in (expected.low, expected.likely, expected.high))
+    return f"{low}–{high}, likely {likely}", expected.source if expected.known else f"not measured: {expected.source}"
 
 
 def _classes() -> str:

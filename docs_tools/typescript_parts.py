@@ -107,9 +107,10 @@ def _own_fields(cls: type[Workflow]) -> list[str]:
 
 
 def _interface(cls: type[Workflow]) -> Iterator[str]:
-    bases = [f"{_stem(base)}Options" for base in _with_fields(cls)[1:2]]
+    nearest = [_with_fields(base)[:1] for base in cls.__bases__ if issubclass(base, Workflow)]
+    bases = ", ".join(f"{_stem(base)}Options" for [base] in filter(None, nearest))
     yield from _comment(f"{first_sentence(cls)}.", "")
-    yield f"export interface {_stem(cls)}Options {' '.join(['extends', *bases, '{']) if bases else '{'}"
+    yield f"export interface {_stem(cls)}Options {f'extends {bases} {{' if bases else '{'}"
     for name in _own_fields(cls):
         info = cls.model_fields[name]
         yield from _comment(info.description or "", "  ")
@@ -118,7 +119,8 @@ def _interface(cls: type[Workflow]) -> Iterator[str]:
 
 
 def _comment(text: str, indent: str) -> list[str]:
-    words = re.sub(r"``(\w+)``", lambda found: f"`{camel(found[1])}`", " ".join(text.split())).replace("*/", "* /")
+    said = re.sub(r"``(\w+)``", lambda found: f"`{camel(found[1])}`", " ".join(text.split())).replace("*/", "* /")
+    words = re.sub(r"``(\w+)=([^`]*)``", lambda found: f"`{camel(found[1])}: {found[2]}`", said)
     if len(words) + len(indent) + 7 <= WIDTH:
         return [f"{indent}/** {words} */"]
     return [
@@ -135,7 +137,8 @@ def _member(name: str, info: FieldInfo, kind: str) -> str:
 def _type(cls: type[Workflow], name: str, info: FieldInfo) -> str:
     """The TypeScript type of a field's values."""
     if name in cls.media_fields():
-        return "Record<string, FileBytes>" if get_origin(info.annotation) is dict else "FileBytes"
+        several = {dict: "Record<string, FileBytes>", tuple: "readonly FileBytes[]"}
+        return several.get(get_origin(info.annotation), "FileBytes")
     return "Whole" if name == "seed" else _simple(info.annotation)
 
 

@@ -14,7 +14,7 @@ from ryla_gen import Client, load
 
 def main(prompt: str = "a lighthouse at dusk, red roof") -> None:
     with Client() as client:
-        generation = client.flux_dev(prompt=prompt, width=512, height=512, steps=12)
+        generation = client.z_image(prompt=prompt, width=512, height=512)
 
     # No seed was given, so one was drawn. It is in the result, and here in the file's name: a second run overwrites nothing.
     (file,) = generation.save("first-picture-{seed}.png")
@@ -24,8 +24,8 @@ def main(prompt: str = "a lighthouse at dusk, red roof") -> None:
         print(f"note: {warning.message}")
 
     # The file knows its request. client.run(request) would make the same picture again.
-    request = load(file, steps=30)
-    print(f"again, but finer: {request!r}")
+    request = load(file, width=1024, height=1024)
+    print(f"again, but larger: {request!r}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Typed requests in, images and videos out, on whichever GPU you have.
 
 >>> from ryla_gen import Client
->>> generation = Client().flux_dev(prompt="a lighthouse at dusk, red roof")
+>>> generation = Client().z_image(prompt="a lighthouse at dusk, red roof")
 >>> generation.save("lighthouse.png")
 
 Everything is loaded when it is first used: importing this package costs nothing. The lines between ``begin generated`` and
@@ -34,9 +34,16 @@ if TYPE_CHECKING:
     from .workflows.base import Workflow
     from .workflows.custom import CustomWorkflow
     from .workflows.faces import FluxInstantID, FluxPulid, InstantID
-    from .workflows.flux import Flux, FluxDev, FluxLora, Lora
+    from .workflows.flux import Flux, FluxDev, FluxLora
+    from .workflows.flux2 import Flux2Klein
+    from .workflows.flux_edits import FluxFill, FluxKontext
+    from .workflows.loras import Lora
+    from .workflows.qwen import QwenImage, QwenImageEdit
+    from .workflows.sdxl import SDXL
     from .workflows.seedvr2 import SeedVR2
     from .workflows.wan2 import Wan2
+    from .workflows.wan22 import Wan22
+    from .workflows.z_image import ZImage
     # end generated: imports
 
 _PLACES = {
@@ -49,21 +56,28 @@ _PLACES = {
     "results": ("Cost", "Generation", "Output", "Timings", "load"),
     "settings": ("Settings",),
     "workflows.base": ("Workflow",),
-    "workflows.flux": ("Lora",),
+    "workflows.loras": ("Lora",),
 }
 # begin generated: workflows
 _WORKFLOWS = {
     "workflows.custom": ("CustomWorkflow",),
     "workflows.faces": ("FluxInstantID", "FluxPulid", "InstantID"),
     "workflows.flux": ("Flux", "FluxDev", "FluxLora"),
+    "workflows.flux2": ("Flux2Klein",),
+    "workflows.flux_edits": ("FluxFill", "FluxKontext"),
+    "workflows.qwen": ("QwenImage", "QwenImageEdit"),
+    "workflows.sdxl": ("SDXL",),
     "workflows.seedvr2": ("SeedVR2",),
     "workflows.wan2": ("Wan2",),
+    "workflows.wan22": ("Wan22",),
+    "workflows.z_image": ("ZImage",),
 }
 # end generated: workflows
 _MODULE_OF = {name: module for places in (_PLACES, _WORKFLOWS) for module, names in places.items() for name in names}
 
 # begin generated: names
 __all__ = [
+    "SDXL",
     "AsyncCharacters",
     "AsyncClient",
     "AsyncJob",
@@ -75,8 +89,11 @@ __all__ = [
     "Event",
     "Finished",
     "Flux",
+    "Flux2Klein",
     "FluxDev",
+    "FluxFill",
     "FluxInstantID",
+    "FluxKontext",
     "FluxLora",
     "FluxPulid",
     "Generation",
@@ -88,13 +105,17 @@ __all__ = [
     "Preview",
     "Progress",
     "Queued",
+    "QwenImage",
+    "QwenImageEdit",
     "RylaGenError",
     "SeedVR2",
     "Settings",
     "Started",
     "Timings",
     "Wan2",
+    "Wan22",
     "Workflow",
+    "ZImage",
     "__version__",
     "errors",
     "grid",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Any, TypeVar, get_args, get_type_hints
 
-from .errors import ContractMismatchError, InternalError, InvalidInputError, RylaGenError, error_from_data
+from .delivery import OutputTo, read_destination
+from .errors import ContractMismatchError, InternalError, InvalidInputError, PlainData, RylaGenError, error_from_data
 from .events import CONTRACT
 from .results import Cost, Generation, Output, Timings
 from .support.shapes import ShapeError, build, value_of
@@ -22,7 +23,6 @@ READABLE = (1, 2)
 NOT_MEASURED = "consistency_not_measured"
 """Code of the warning that ``measure_consistency`` was asked for, and nothing measured it."""
 
-PlainData = dict[str, Any]
 T = TypeVar("T")
 
 
@@ -33,6 +33,25 @@ class Options:
     events: bool = True
     previews: bool = True
     measure_consistency: bool = False
+    output_to: OutputTo = field(default=None, repr=False)
+    """Where the files go instead of into the reply: a bucket with a prefix, or signed addresses, one for each file."""
+    webhook: str | None = field(default=None, repr=False)
+    """Address that is told of the job's end."""
+    webhook_prompt: bool = False
+    """Whether it is told the prompt as well."""
+
+    def to_data(self) -> PlainData:
+        """Return as plain data; what an older side does not know stands there only where it is asked for."""
+        told: PlainData = {"events": self.events, "previews": self.previews, "measure_consistency": self.measure_consistency}
+        if self.output_to is not None:
+            told["output_to"] = plain(self.output_to)
+        if self.webhook is not None:
+            told |= {"webhook": self.webhook, "webhook_prompt": self.webhook_prompt}
+        return told
+
+
+USUAL_OPTIONS = Options()
+"""Events and previews, and nothing besides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +68,14 @@ def new_job_id() -> str:
     return str(uuid.uuid4())
 
 
-def request(workflow: Workflow, job: str, options: Options = Options()) -> PlainData:
+def request(workflow: Workflow, job: str, options: Options = USUAL_OPTIONS) -> PlainData:
     """Write the one argument of every remote method. The workflow must be resolved and seeded."""
     written = {
         "contract": CONTRACT,
         "sdk": __version__,
         "job": job,
-        "inputs": plain(workflow.to_plain()),
-        "options": asdict(options),
+        "inputs": plain(workflow.to_sent()),
+        "options": options.to_data(),
     }
     # A built-in workflow is named by the method it goes to; a plug-in's travels to one that serves them all.
     return written if method_of(workflow)[1] != ANY_METHOD else {**written, "workflow": workflow.name}
@@ -115,7 +134,12 @@ def prompt_id_of(job: str) -> str:
 
 def _options(data: object) -> Options:
     given = _object(data, "options") if data is not None else {}
-    return Options(**{item.name: bool(given[item.name]) for item in fields(Options) if item.name in given})
+    switches = ("events", "previews", "measure_consistency", "webhook_prompt")
+    known: dict[str, Any] = {name: bool(given[name]) for name in switches if name in given}
+    webhook = given.get("webhook")
+    if webhook is not None and not isinstance(webhook, str):
+        raise InvalidInputError("options.webhook must be an address.", "Leave it out where nobody is to be told.")
+    return Options(**known, webhook=webhook, output_to=read_destination(given.get("output_to")))
 
 
 def check_version(data: Mapping[str, Any], *, theirs: str) -> None:
@@ -128,7 +152,7 @@ def check_version(data: Mapping[str, Any], *, theirs: str) -> None:
     number = data.get("contract", CONTRACT)
     if number not in READABLE:
         ahead = isinstance(number, int | float) and number > CONTRACT
-        text = f"The {theirs} uses version {number!r} of the contract, this side version {CONTRACT}."
+        text = f"The {theirs} uses version {number!r:.40} of the contract, this side version {CONTRACT}."
         if (theirs == "app") != ahead:
             hint = "The app is older. Deploy it again: ryla-gen deploy"
         else:
@@ -154,6 +178,8 @@ def readable_by(request: object, reply: PlainData) -> PlainData:
 def _output_of_contract_1(output: PlainData) -> PlainData:
     if output["kind"] in ("image", "video", "file"):
         return output
+    if "url" in output:  # the caller asked for that, so it knows an output without data
+        return {**output, "kind": "file"}
     shared = {key: value for key, value in output.items() if key != "text"}
     return {**shared, "kind": "file", "data": output["data"] if "data" in output else str(output["text"]).encode()}
 
@@ -182,6 +208,8 @@ def reply(generation: Generation) -> PlainData:
 
 def _output(item: Output) -> PlainData:
     held: PlainData = {"data": item.data} if item.text is None else {"text": item.text}
+    if item.url is not None:
+        held = {"url": item.url, "sha256": item.sha256, "bytes": item.size}
     data: PlainData = {"kind": item.kind, "media_type": item.media_type, "name": item.name, **held}
     more = {"width": item.width, "height": item.height, "frames": item.frames, "fps": item.fps, "node": item.node}
     return data | {key: value for key, value in more.items() if value is not None}
@@ -251,9 +279,13 @@ def _read_output(data: object, what: str) -> Output:
         raise ShapeError(f"{what} is {type(data).__name__}, not an object")
     kind = data.get("kind")
     known = kind if kind in _kinds() else "file"  # a newer app may know more kinds
+    if data.get("url") is not None:
+        size = value_of(int, data.get("bytes"), f"{what}.bytes")
+        return build(Output, {**data, "kind": known, "data": b"", "size": size}, what)
     if not isinstance(data.get("text" if known == "text" else "data"), str if known == "text" else bytes):
         raise ShapeError(f"{what} has no {'text' if known == 'text' else 'data'}")
-    return build(Output, {**data, "kind": known}, what)
+    described = {key: value for key, value in data.items() if key not in ("url", "sha256", "size")}
+    return build(Output, {**described, "kind": known}, what)
 
 
 @cache

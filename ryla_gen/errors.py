@@ -17,6 +17,8 @@ The whole tree::
     │   └── NotEmulatedError           not_emulated           the emulator cannot run these nodes; a GPU can
     ├── ModelNotFoundError             model_not_found        a weights file is missing on the server
     │   └── LoraNotFoundError          lora_not_found         no LoRA is stored under that id
+    ├── RefusedError                   refused                a hook refused an output, and nobody has it
+    │   └── HookFailedError            hook_failed            a hook could not say, so the output was not passed on
     ├── GenerationTimeoutError         generation_timeout     it ran longer than its limit (also a TimeoutError)
     ├── JobError                                              about one job
     │   ├── JobNotFoundError           job_not_found          no such job
@@ -33,6 +35,7 @@ The whole tree::
     │   ├── ServerUnhealthyError       server_unhealthy       ComfyUI died or hangs
     │   └── PreemptedError             preempted              the container was taken away; may be sent again
     ├── BudgetExceededError            budget_exceeded        it would cost more than you allowed
+    ├── TooManyRequestsError           too_many_requests      the user has too many jobs for now; try again later
     ├── StorageError
     │   ├── OutputExistsError          output_exists          a file of that name is there already
     │   └── StorageFailedError         storage_failed         a file could not be written or read
@@ -93,13 +96,8 @@ class RylaGenError(Exception):
 
     def to_data(self) -> PlainData:
         """Return the error as the contract's plain data."""
-        return {
-            "code": self.code,
-            "http_status": self.http_status,
-            "message": self.message,
-            "hint": self.hint,
-            "details": self.details,
-        }
+        said = {"message": self.message, "hint": self.hint, "details": self.details}
+        return {"code": self.code, "http_status": self.http_status, **said}
 
 
 class InvalidInputError(RylaGenError, ValueError):
@@ -201,6 +199,25 @@ class LoraNotFoundError(ModelNotFoundError):
 
     code = "lora_not_found"
     default_hint = "Store it: ryla-gen lora push FILE --id ID. See what is stored: ryla-gen lora list"
+
+
+class RefusedError(RylaGenError):
+    """A hook refused an output: it was not returned, saved or sent; ``details`` has ``output`` and ``hook``.
+
+    A hook raises it with the reason as its message: ``raise RefusedError("It shows a face that may not be shown.")``.
+    """
+
+    code = "refused"
+    http_status = 422
+    default_hint = "Change the request: the same one with the same seed makes the same output. What hooks do: docs/safety-hook.md"
+
+
+class HookFailedError(RefusedError):
+    """A hook failed, or its answer was none: the output was not passed on; ``details`` as for :class:`RefusedError`."""
+
+    code = "hook_failed"
+    http_status = 500
+    default_hint = "Fix or uninstall the package that offers the hook: docs/safety-hook.md"
 
 
 class GenerationTimeoutError(RylaGenError, TimeoutError):
@@ -320,6 +337,15 @@ class BudgetExceededError(RylaGenError):
     default_hint = "Allow more: RYLA_GEN_MAX_USD, RYLA_GEN_MAX_USD_PER_DAY, or ryla-gen config set max_usd 1.00"
 
 
+class TooManyRequestsError(RylaGenError):
+    """The user has too many jobs under way, or submitted too many within a minute; ``details["retry_after"]`` is in seconds."""
+
+    code = "too_many_requests"
+    http_status = 429
+    started = "no"
+    default_hint = "Try again after details.retry_after seconds."
+
+
 class StorageError(RylaGenError):
     """A file could not be used."""
 
@@ -359,9 +385,7 @@ def before_start() -> Iterator[None]:
 
 def _concrete(cls: type[RylaGenError]) -> Iterator[type[RylaGenError]]:
     for sub in cls.__subclasses__():
-        if "code" in vars(sub):
-            yield sub
-        yield from _concrete(sub)
+        yield from (sub, *_concrete(sub)) if "code" in vars(sub) else _concrete(sub)
 
 
 ERRORS: dict[str, type[RylaGenError]] = {cls.code: cls for cls in _concrete(RylaGenError)}

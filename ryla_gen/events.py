@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 
+from .errors import RylaGenError
 from .support.shapes import ShapeError, build
 
 CONTRACT = 2
@@ -20,6 +21,15 @@ State = Literal["queued", "running", "succeeded", "failed", "canceled", "expired
 
 FINAL_STATES: frozenset[State] = frozenset({"succeeded", "failed", "canceled", "expired"})
 """States that no job leaves."""
+_STATES: Mapping[str, State] = {"job_canceled": "canceled", "job_expired": "expired"}
+"""Code of an error → the state in which it leaves a job; every other error is a failure."""
+
+
+def state_of_error(error: BaseException) -> State:
+    """Return the final state in which an error leaves a job: the journal, webhooks and telemetry say the same."""
+    if not isinstance(error, Exception):  # CancelledError, KeyboardInterrupt
+        return "canceled"
+    return _STATES.get(error.code, "failed") if isinstance(error, RylaGenError) else "failed"
 
 
 def now() -> str:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 from PIL import Image, ImageDraw
+
+from ryla_gen.emulator.server import Emulator
+
+pytest_plugins = ["tests.support.https_fixtures"]
+
+# The tests start hundreds of processes, and each would compile the package anew: a fifth of what a command takes.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 SETTINGS = ("RYLA_GEN_", "COMFYUI_", "MODAL_", "RUNPOD_", "HF_", "DO_NOT_TRACK", "NO_COLOR", "COLUMNS", "LINES")
 
@@ -18,15 +28,38 @@ hypothesis.settings.register_profile("busy", deadline=None)
 hypothesis.settings.load_profile("busy")
 
 
+HOMES = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the homes of tests without a folder of their own are."""
+    return tmp_path_factory.mktemp("homes")
+
+
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """No setting of the person who runs the tests reaches them; what they write goes to a folder of their own."""
+def clean_environment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, homes: Path) -> Iterator[Path]:
+    """No setting of the person who runs the tests reaches them; what they write goes to a folder of their own.
+
+    The folder is in ``tmp_path`` where a test has one. It is not made: most tests write nothing, and a folder for each takes time.
+    """
     for name in list(os.environ):
         if name.startswith(SETTINGS):
             monkeypatch.delenv(name)
-    home = tmp_path / "home"
+    if "tmp_path" in request.fixturenames:
+        home: Path = request.getfixturevalue("tmp_path") / "home"
+    else:
+        home = homes / f"{next(HOMES)}"
     monkeypatch.setenv("RYLA_GEN_HOME", str(home))
     yield home
+
+
+@pytest.fixture
+def server() -> Iterator[Emulator]:
+    """An emulated ComfyUI of this test alone, which outlives the clients that call it."""
+    with Emulator() as made:
+        made.start()
+        yield made
 
 
 def portrait(size: tuple[int, int] = (256, 256), colour: str = "#b04030") -> Image.Image:

@@ -102,6 +102,22 @@ def oriented(orientation: int) -> bytes:
     return exif.tobytes().removeprefix(b"Exif\0\0")
 
 
+def sound(kind: str = "mp3", tags: dict[str, str] | None = None, **options: str) -> bytes:
+    """A second of silence; mp3, flac, ogg (Opus) or wav."""
+    codec = {"mp3": "libmp3lame", "flac": "flac", "ogg": "libopus", "wav": "pcm_s16le"}[kind]
+    file = io.BytesIO()
+    with av.open(file, "w", format=kind, options=options) as container:
+        container.metadata.update(tags or {})
+        stream = container.add_stream(codec, rate=48000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 48000), np.int16), format="s16", layout="mono")
+        frame.rate = 48000
+        resampler = av.AudioResampler(format=stream.codec_context.format, layout="mono", rate=48000)
+        for part in (*resampler.resample(frame), *resampler.resample(None)):
+            container.mux(stream.encode(part))
+        container.mux(stream.encode())
+    return file.getvalue()
+
+
 def silent_sound() -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import pickle
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from ryla_gen import FluxDev, InstantID, errors
 from ryla_gen.contract import (
     CONTRACT,
     Options,
+    Request,
     check_version,
     error_reply,
     new_job_id,
@@ -26,6 +29,7 @@ from ryla_gen.contract import (
     reply,
     request,
 )
+from ryla_gen.delivery.webhook_events import failure_event, result_event
 from ryla_gen.errors import (
     ERRORS,
     ContractMismatchError,
@@ -65,10 +69,18 @@ GENERATION = Generation(
     server={"comfyui": "0.3.71", "gpu": "L40S", "container": "ta-1", "app": __version__},
 )
 
+UPLOADED = Output(
+    "image", "image/png", "flux_dev-7-0.png", width=1024, height=1024, node="9",
+    url="https://bucket.example/flux_dev-7-0.png", sha256=hashlib.sha256(b"\x89PNG").hexdigest(), size=4,
+)  # fmt: skip
+
 SHAPES: dict[str, Any] = {
     "request": request(InstantID(prompt="a fox", seed=7, reference_image=b"\x89PNG"), JOB, Options(previews=False)),
     "reply": reply(GENERATION),
+    "reply_uploaded": reply(replace(GENERATION, outputs=(UPLOADED, *GENERATION.outputs[1:4]))),
     "error_reply": error_reply(FaceNotFoundError("No face.", "Use another picture.", {"node_id": "60"})),
+    "webhook_succeeded": result_event(replace(GENERATION, outputs=(UPLOADED, *GENERATION.outputs[1:])), at=AT),
+    "webhook_failed": failure_event(FaceNotFoundError("x"), job=JOB, workflow="instantid", backend="modal", seed=7, at=AT),
     "event_queued": Queued(JOB, 0, AT, position=2).to_data(),
     "event_started": Started(JOB, 1, AT, cold_start=0.0).to_data(),
     "event_progress": Progress(JOB, 2, AT, fraction=0.35, step=7, steps=20, node="KSampler").to_data(),
@@ -195,6 +207,22 @@ def test_a_caller_of_contract_1_gets_its_own_number_and_a_text_as_a_file() -> No
     assert readable_by({"contract": 1}, SHAPES["error_reply"]) == {**SHAPES["error_reply"], "contract": 1}
     for current in ({}, {"contract": 2}, {"contract": 99}, None, []):
         assert readable_by(current, written) is written
+
+
+def test_an_uploaded_output_of_any_kind_reaches_a_caller_of_contract_1() -> None:
+    """A client that met an older app goes on in its contract, also after a newer one was deployed."""
+    there = {"url": "s3://bucket/a", "sha256": "0" * 64, "bytes": 3}
+    for kind, media_type in (("audio", "audio/flac"), ("image", "image/png"), ("file", "application/json")):
+        written = reply(GENERATION)
+        written["generation"]["outputs"] = [{"kind": kind, "media_type": media_type, "name": "a", **there}]
+        (item,) = read_reply(readable_by({"contract": 1}, written), GENERATION.workflow).outputs
+        assert (item.url, item.size, item.data) == ("s3://bucket/a", 3, b"")
+
+
+def test_what_is_printed_of_options_holds_no_address() -> None:
+    secret = "a-token"
+    options = Options(output_to=(f"https://a.example/x?sig={secret}",), webhook=f"https://b.example/hook?t={secret}")
+    assert secret not in f"{options!r}{Request(GENERATION.workflow, 'x', options)!r}"
 
 
 def test_a_reply_becomes_the_generation_again_and_unknown_keys_are_ignored() -> None:

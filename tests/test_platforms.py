@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 IMPORT_EVERYTHING = """
 import importlib, pkgutil, sys
 import asyncio, shutil, ssl, subprocess, tempfile, multiprocessing  # the standard library chooses by the real system
-import filelock  # so does this
+import filelock, mcp.server.stdio  # so do these
 
 POSIX_ONLY = {"fcntl", "termios", "tty", "pty", "resource", "pwd", "grp", "readline", "syslog"}
 

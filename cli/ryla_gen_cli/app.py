@@ -21,6 +21,7 @@ from ryla_gen.errors import InternalError, InvalidInputError, JobCanceledError, 
 from ryla_gen.version import __version__
 
 from .common import DEBUG
+from .old_commands import renamed
 from .screen import Screen
 
 if TYPE_CHECKING:
@@ -29,12 +30,12 @@ if TYPE_CHECKING:
 COMMANDS = {
     "init": ("init", "Set up: choose where to run, check it, make a first picture."),
     "run": ("run", "Run a workflow and save its files."),
+    "samples": ("samples", "Write sample files to try everything with: a face, a LoRA, a graph."),
     "submit": ("submit", "Submit a workflow and print its job id at once."),
     "batch": ("batch", "Run a list of workflows; run it again to finish what is missing."),
     "estimate": ("estimate", "Estimate the time and cost of a workflow; sends nothing."),
     "jobs": ("jobs", "List, watch and cancel jobs; fetch their results."),
     "character": ("character", "Make a character: base images, a face swap, a sheet of angles."),
-    "funnel": ("funnel", "Count what was requested, completed and failed, from the journal."),
     "bench": ("bench", "Measure success rate, face consistency and speed of a workflow."),
     "rerun": ("rerun", "Run the workflow of a saved picture or video again."),
     "workflows": ("workflows", "List the workflows; show the fields, weights and schema of one."),
@@ -43,21 +44,27 @@ COMMANDS = {
     "weights": ("weights", "List, download and check the model files that workflows need."),
     "deploy": ("deploy", "Deploy the GPU side to Modal."),
     "families": ("families", "List the pinned and the deployed ComfyUI of each family on Modal."),
-    "warm": ("containers:warming", "Keep containers of a family running on Modal."),
-    "cool": ("containers:cooling", "Let the idle containers of a family on Modal end."),
     "doctor": ("doctor", "Check that the backend works, and how to fix it if it does not."),
     "local": ("local", "Install, start and stop a ComfyUI on this machine."),
     "emulator": ("emulator", "Serve an emulated ComfyUI to any client."),
-    "costs": ("costs", "Show what jobs cost, by day, workflow, character or backend."),
+    "mcp": ("mcp", "Serve workflows to an agent over the Model Context Protocol."),
+    "costs": ("costs", "Show what jobs cost, by day, workflow, character, backend or user."),
+    "forget": ("forget", "Erase a job, a user or a character: journal, files, servers."),
     "gallery": ("gallery", "Show a folder of results as one page that opens from disk."),
+    "webhook": ("webhook", "Make a secret for webhooks, try one out, tell what is still to be told."),
+    "verify": ("verify", "Show what files say of their origin, and check their signatures."),
+    "provenance": ("provenance", "Make a certificate to sign results with."),
     "config": ("config", "Show and change the settings."),
 }
-"""Command → its module in ``commands`` (and the name of its app), and its line in ``--help``."""
+"""Command → its module in ``commands``, and its line in ``--help``."""
 
-GROUPS = frozenset({"deploy", "local", "costs", "bench", "character", "workflows", "graph", "jobs", "weights", "config", "lora"})
+GROUPS = frozenset(
+    {"deploy", "local", "costs", "bench", "character", "workflows", "graph", "jobs", "weights", "config", "lora", "webhook"}
+    | {"provenance"}
+)
 """Commands with subcommands: the last line of ``--json`` names both."""
 
-EPILOG = '\b\nExample:\n  ryla-gen run flux-dev "a lighthouse at dusk, red roof" -o lighthouse.png'
+EPILOG = '\b\nExample:\n  ryla-gen run z-image "a lighthouse at dusk, red roof" -o lighthouse.png'
 
 FAILED, USAGE = 1, 2
 """Exit codes; an end by a signal is 128 and its number, as shells count."""
@@ -67,7 +74,7 @@ ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(si
 
 RERUN_HINT = "Run it again if you still want it."
 
-WAITING = frozenset({"jobs watch", "jobs wait", "jobs result"})
+WAITING = frozenset({"jobs watch", "jobs result"})
 """Commands that only wait for a job: an interrupt stops them and not the job, so the hint must not offer to pay for it twice."""
 
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
@@ -103,12 +110,20 @@ class LazyGroup(typer.core.TyperGroup):
         """Load one command."""
         if cmd_name not in COMMANDS:
             return None
-        module, _, name = COMMANDS[cmd_name][0].partition(":")
-        return typer.main.get_command(getattr(import_module(f".commands.{module}", __package__), name or "app"))
+        return typer.main.get_command(import_module(f".commands.{COMMANDS[cmd_name][0]}", __package__).app)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """Find the command, or offer the nearest one."""
-        self.commands = dict.fromkeys(COMMANDS)  # type: ignore[assignment]  # typer looks here for close names
+        """Find the command.
+
+        Raises:
+            InvalidInputError: there is none of that name; the hint is the line that was probably meant.
+
+        """
+        if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
+            from .suggestions import unknown_command  # difflib and the names of the workflows, which a slip alone needs
+
+            groups = {name: self.get_command(ctx, name) if name in GROUPS else None for name in COMMANDS}
+            raise unknown_command(args, groups)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -186,10 +201,13 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
     raise Ended(number)
 
 
-def _run(arguments: Sequence[str]) -> int:
+def _run(typed: Sequence[str]) -> int:
+    arguments, renaming = renamed(typed)
     screen = Screen(command_of(arguments), as_json=wants_json(arguments))
+    if not {"-q", "--quiet"}.intersection(typed):
+        screen.note(renaming)
     try:
-        result = typer.main.get_command(app).main(list(arguments), prog_name="ryla-gen", standalone_mode=False, obj=screen)
+        result = typer.main.get_command(app).main(arguments, prog_name="ryla-gen", standalone_mode=False, obj=screen)
         code = result if isinstance(result, int) else 0
     except InterruptCarrier as stop:
         if stop.asking:
@@ -207,8 +225,10 @@ def _run(arguments: Sequence[str]) -> int:
     return screen.close(code)
 
 
-def _interruption(screen: Screen, arguments: Sequence[str]) -> JobCanceledError:
+def _interruption(screen: Screen, arguments: Sequence[str]) -> RylaGenError:
     """Build the error for what an interrupt ended: the work, or only the waiting for it."""
+    if screen.came_late is not None:
+        return screen.came_late
     if screen.working:
         return JobCanceledError("Stopped by you; the work was canceled.", screen.resume or RERUN_HINT)
     if screen.command in WAITING:
@@ -260,6 +280,10 @@ def _report_usage(screen: Screen, error: Any) -> int:
     words = {item.name for item in getattr(getattr(context, "command", None), "params", ())}
     if "unexpected extra argument" in text and "prompt_argument" in words:
         hint = f"Put the prompt in quotes. {hint}"
+    if unknown := getattr(error, "option_name", "") if type(error).__name__ == "NoSuchOption" else "":
+        from .suggestions import others_with
+
+        hint = f"{others_with(path, unknown)}{hint}"
     screen.fail(InvalidInputError(text, hint))
     return USAGE
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable
+from os import PathLike
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 DEBUG = "RYLA_GEN_DEBUG"
 """Variable that asks for the traceback of a fault of this package."""
+
+ABOUT_GRAPHS = ("graph", "deploy")
+"""Commands whose file is a graph, or its lock."""
 
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout, for programs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Do not show progress or remarks.")]
@@ -40,11 +44,31 @@ ComfyUI = Annotated[
         "--comfyui", metavar="VERSION", help="ComfyUI release whose nodes are used when no server is asked: 0.28.2 or 0.3.71."
     ),
 ]
+OutputTo = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--output-to",
+        metavar="ADDRESS",
+        help="Upload the files instead of saving them: s3://bucket/prefix, gs://bucket/prefix, or a signed address for each file.",
+    ),
+]
+Webhook = Annotated[
+    str | None, typer.Option("--webhook", metavar="URL", help="https address that is told when the job ends, in a signed request.")
+]
 MaxUsd = Annotated[
-    float | None, typer.Option("--max-usd", metavar="USD", min=0.0, help="Refuse to send anything that would probably cost more.")
+    float | None,
+    typer.Option(
+        "--max-usd",
+        metavar="USD",
+        min=0.0,
+        help="Most that one job may cost: refused if it would probably cost more, stopped before it does.",
+    ),
 ]
 Environment = Annotated[str | None, typer.Option("--environment", metavar="NAME", help="Modal environment.")]
 Timeout = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", help="How long the graph may run.")]
+User = Annotated[
+    str | None, typer.Option("--user", metavar="ID", help="The user of your app for whom it runs, for costs and limits by user.")
+]
 Tag = Annotated[list[str] | None, typer.Option("--tag", metavar="WORD", help="Tag to find the job by; repeatable.")]
 
 
@@ -52,6 +76,11 @@ def screen_of(context: typer.Context, *, as_json: bool, quiet: bool = False) -> 
     """Return the screen of this command line, now that its options are parsed."""
     screen = context.find_object(Screen) or Screen(context.command_path)
     screen.json, screen.quiet = as_json, quiet
+    if screen.command.startswith(ABOUT_GRAPHS):
+        given = next((context.params[name] for name in ("file", "source", "lock") if context.params.get(name)), "")
+        screen.file = str(given) if isinstance(given, str | PathLike) else ""
+    screen.backend = str(context.params.get("backend") or "").partition(",")[0].strip()
+    screen.has_timeout = any("--timeout" in item.opts for item in context.command.params)
     if url := context.params.get("url"):
         from ryla_gen.settings.base import without_credentials  # not for every --help
 

@@ -33,22 +33,23 @@ SAFE_VALUE = re.compile(r"[\w][\w.-]*")
 UNSAFE = re.compile(r"[^\w .,!?+=%@/…·-]+")
 """What has a meaning in some shell. ``-`` and letters of every language have none."""
 
-FLAGS = frozenset({"--json", "--quiet", "-q", "--yes", "-y", "--all-options", "--overwrite", "--deployed", "--generate", "--tools"})
+FLAGS = frozenset(
+    ("--json", "--quiet", "-q", "--yes", "-y", "--all-options", "--overwrite", "--deployed", "--generate", "--tools", "--workflows")
+)
 """Options without a value, after which an argument may follow."""
-JOBS = ("show", "status", "watch", "wait", "result", "cancel")
+JOBS = ("show", "watch", "result", "cancel", "logs")
 ARGUMENTS: dict[tuple[str, ...], str] = {
     (): "noun",
     **{(noun,): "workflow" for noun in ("run", "submit", "estimate")},
     ("doctor",): "workflow*",
     **{("workflows", verb): "workflow" for verb in ("show", "schema")},
-    ("workflows", "check"): "workflow*",
     **{("weights", verb): "workflow*" for verb in ("list", "sync", "verify")},
     **{("jobs", verb): "job" for verb in JOBS},
     **{("lora", verb): "lora" for verb in ("show", "pull", "remove")},
     ("lora", "verify"): "lora*",
     **{("config", verb): "setting" for verb in ("set", "unset")},
     ("config", "set", "backend"): "backend",
-    **{(noun,): "family" for noun in ("warm", "cool")},
+    **{("deploy", verb): "family" for verb in ("warm", "cool")},
 }
 """Words of a command → what its argument names; a star where several may follow."""
 OPTIONS = {"--backend": "backend", "--lora-id": "lora", "--lora": "lora", "--workflow": "workflow"}

@@ -7,19 +7,25 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ryla_gen import media
 from ryla_gen.client import Client
+from ryla_gen.client.job_base import OnEvent
 from ryla_gen.contract import reply
-from ryla_gen.errors import InvalidInputError, RylaGenError, StorageError, StorageFailedError
+from ryla_gen.errors import InvalidInputError, JobCanceledError, RylaGenError, StorageError, StorageFailedError
+from ryla_gen.events import Event
+from ryla_gen.history import Record
 from ryla_gen.results import Generation, fill_name
+from ryla_gen.results.provenance import ran_emulated
 from ryla_gen.workflows.base import Workflow
 
 from .common import setting_warnings
-from .progress import following
+from .next_step import advise
+from .progress import Follower, following
 from .run_options import RunOptions, settings_for
 from .screen import Screen
 from .terminal_images import show_images
@@ -77,30 +83,72 @@ def generate(screen: Screen, workflow: Workflow, how: RunOptions) -> None:
     with Client(settings=settings_for(how.backend, how.url, how.max_usd, how.comfyui)) as client:
         for text in setting_warnings(client.settings):
             screen.note(f"warning: {text}")
-        if how.output is None:
+        if how.output is None and how.output_to is None:
             _check_folder(client.settings.output_dir)
-        with following(screen, workflow.name.replace("_", "-")) as follower:
-            generation = client.run(workflow, on_event=follower.event, timeout=how.timeout, tags=how.tags)
+        with following(screen, workflow.name.replace("_", "-")) as follower, _told_if_late(screen, client, follower) as on_event:
+            generation = client.run(
+                workflow,
+                on_event=on_event,
+                timeout=how.timeout,
+                tags=how.tags,
+                output_to=how.output_to,
+                webhook=how.webhook,
+                user=how.user,
+            )
         paths = save_outputs(screen, generation, how, client.settings.output_dir)
         client.history.saved(generation.job, paths)
     screen.result(summary(generation, paths), page(generation, paths))
     show_images(screen, [path for path in paths if path is not None], wanted=how.preview)
     note_result(screen, generation)
+    advise(screen, client.settings, generation)
 
 
-def summary(generation: Generation, paths: Sequence[Path | None]) -> dict[str, Any]:
+@contextmanager
+def _told_if_late(screen: Screen, client: Client, follower: Follower) -> Iterator[OnEvent]:
+    """Pass on events. Where an interrupt comes when the job has ended, as while its files are uploaded, have that said."""
+    job = ""
+
+    def pass_on(event: Event) -> None:
+        nonlocal job
+        job = event.job
+        follower.event(event)
+
+    try:
+        yield pass_on
+    except BaseException as error:
+        record = client.history.get(job) if job and not isinstance(error, Exception) else None
+        if record is not None and record.state == "succeeded":
+            screen.came_late = _came_late(record)
+        raise
+
+
+def _came_late(record: Record) -> JobCanceledError:
+    addresses = [str(item["url"]) for item in record.outputs if item.get("url")]
+    if addresses:
+        hint = f"It need not be run again. Its files went to: {', '.join(addresses)}"
+    elif record.backend == "emulator":
+        hint = "Run it again if you still want it."
+    else:
+        hint = f"It need not be run again. Fetch it: ryla-gen jobs result {record.id[:8]} -o FILE"
+    return JobCanceledError(f"Stopped by you; the job {record.id} had succeeded before.", hint, {"job": record.id})
+
+
+def summary(generation: Generation, paths: Sequence[Path]) -> dict[str, Any]:
     """Describe a generation for ``--json``: the contract's data, with each file's place instead of its bytes."""
     data: dict[str, Any] = reply(generation)["generation"]
-    for item, made, path in zip(data["outputs"], generation.outputs, [*paths, *[None] * len(data["outputs"])], strict=False):
+    saved = iter(paths)
+    for item, made in zip(data["outputs"], generation.outputs, strict=True):
         item.pop("data", None)
-        item["bytes"] = len(made.data)
+        item["bytes"] = made.bytes_made
+        path = next(saved, None) if made.url is None else None
         item["path"] = str(path) if path is not None else None
     return data
 
 
 def page(generation: Generation, paths: Sequence[Path]) -> str:
     """Describe a generation for people: where its files are, and what its texts say."""
-    return "\n".join([*map(str, paths), *(item.text for item in generation.outputs if item.text is not None)])
+    addresses = (item.url for item in generation.outputs if item.url is not None)
+    return "\n".join([*map(str, paths), *addresses, *(item.text for item in generation.outputs if item.text is not None)])
 
 
 def check_before(screen: Screen, workflow: Workflow, how: RunOptions) -> None:
@@ -112,6 +160,10 @@ def check_before(screen: Screen, workflow: Workflow, how: RunOptions) -> None:
     """
     if how.timeout is not None and not 0 < how.timeout < float("inf"):
         raise InvalidInputError(f"--timeout {how.timeout:g} must be more than 0.", "Leave it out for the workflow's own limit.")
+    if how.output_to is not None and how.output is not None:
+        raise InvalidInputError(
+            "--output-to and -o cannot be used together.", "Files that are uploaded are not saved here. Leave out one of them."
+        )
     if how.output == STDOUT:
         _check_stdout(screen, workflow)
     elif how.output is not None:
@@ -197,10 +249,13 @@ def save_outputs(screen: Screen, generation: Generation, how: RunOptions, folder
         for path in (paths := [item.save(_free_path(folder / item.name)) for item in rest]):
             screen.note(f"saved: {path}")
         return paths[:0]
+    held = [item for item in generation.outputs if item.url is None]
+    if not held:
+        return []
     try:
         if how.output is not None:
             return generation.save(how.output, overwrite=how.overwrite)
-        return [item.save(_free_path(folder / item.name)) for item in generation.outputs]
+        return [item.save(_free_path(folder / item.name)) for item in held]
     except RylaGenError as error:
         raise _rescue(generation, error) from None
 
@@ -228,8 +283,7 @@ def _free_path(path: Path) -> Path:
 def note_result(screen: Screen, generation: Generation) -> None:
     """Print the result in one line, and what to know about it."""
     cost = f" · ${generation.cost.total_usd:.4f}" if generation.cost.total_usd else ""
-    emulated = generation.backend == "emulator" or generation.server.get("emulated")
-    where = "emulated, not made by a model" if emulated else generation.backend
+    where = "emulated, not made by a model" if ran_emulated(generation) else generation.backend
     screen.note(f"{generation.workflow.name} · seed {generation.seed} · {generation.timings.total:.1f} s{cost} · {where}")
     for notice in generation.warnings:
         screen.note(f"warning[{notice.code}]: {notice.message}")

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.workflows.base import Workflow
 from ryla_gen.workflows.fields import bounds
-from ryla_gen.workflows.flux import Lora
+from ryla_gen.workflows.loras import Lora
 
 from .screen import shorten
 
@@ -36,7 +37,7 @@ LARGE = 10**6
 PREFIX = "field_"
 """Before a field's name as a parameter: a field may be called like a parameter of ours."""
 
-Kind = Literal["int", "float", "bool", "choice", "text", "media", "media-map", "loras", "list", "json"]
+Kind = Literal["int", "float", "bool", "choice", "text", "media", "media-map", "media-list", "loras", "list", "parts", "json"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Field:
     @property
     def option(self) -> str:
         """Name of the option: hyphens, and the singular where it may be given several times."""
-        plain = self.name.removesuffix("s") if self.kind in ("loras", "media-map") else self.name
+        plain = self.name.removesuffix("s") if self.kind in ("loras", "media-map", "media-list") else self.name
         return f"--{'field-' if plain in SPOKEN_FOR else ''}{plain.replace('_', '-')}"
 
     @property
@@ -91,8 +92,10 @@ class Field:
                 return tuple(lora(item) for item in _several(text))
             case "media-map":
                 return dict(_pair(self, item) for item in _several(text))
-            case "list":
+            case "list" | "media-list":
                 return list(_several(text))
+            case "parts":
+                return _parts(self, text)
             case "json":
                 return _json(self, text)
             case _:
@@ -109,7 +112,8 @@ def _field(name: str, info: FieldInfo, is_media: bool) -> Field:
     kind = _bare(info.annotation)
     origin, inner = get_origin(kind), get_args(kind)
     if is_media:
-        return Field(name, "media-map" if origin is dict else "media", info, repeated=origin is dict)
+        several: dict[Any, Kind] = {dict: "media-map", tuple: "media-list"}
+        return Field(name, several.get(origin, "media"), info, repeated=origin in several)
     if origin is Literal:
         if all(isinstance(item, str) for item in inner):
             return Field(name, "choice", info, choices=tuple(inner))
@@ -118,6 +122,8 @@ def _field(name: str, info: FieldInfo, is_media: bool) -> Field:
         return Field(name, "loras", info, repeated=True)
     if origin in (tuple, list, Sequence) and inner and _bare(inner[0]) is str:
         return Field(name, "list", info, repeated=True)
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return Field(name, "parts", info, repeated=True)
     plain: dict[Any, Kind] = {int: "int", float: "float", bool: "bool", str: "text"}
     return Field(name, plain.get(kind, "json"), info)
 
@@ -160,7 +166,8 @@ def _option(item: Field) -> inspect.Parameter:
     required = item.info.is_required()
     shown = f"  [default: {shorten(item.default)}]" if item.default else ""
     listed = " ".join(item.choices) if item.kind == "choice" and len("|".join(item.choices)) > LONGEST_CHOICE else ""
-    text = f"{item.doc}{item.range}{f' One of: {listed}.' if listed else ''}{shown}"
+    parts = f" In order: {','.join(_part_names(item))}. Or by name, once for each." if item.kind == "parts" else ""
+    text = f"{item.doc}{item.range}{parts}{f' One of: {listed}.' if listed else ''}{shown}"
     name = f"{item.option}/--no-{item.option[2:]}" if item.kind == "bool" else item.option
     annotation: Any = {"int": int, "float": float, "bool": bool, "choice": Literal.__getitem__(item.choices or ("",))}.get(
         item.kind, str
@@ -180,6 +187,8 @@ def _metavar(item: Field, listed: bool) -> str | None:
         "text": "TEXT",
         "media": "FILE",
         "media-map": "NAME=FILE",
+        "media-list": "FILE",
+        "parts": "NAME=NUMBER",
         "loras": "ID[:STRENGTH]",
         "list": "TEXT",
         "json": "FILE.json",
@@ -241,17 +250,15 @@ def lora(text: str) -> Lora:
     name, colon, strength = text.partition(":")
     try:
         return Lora(name, float(strength)) if colon else Lora(name)
-    except ValueError as error:
-        hint = "Write it as --lora my-style:0.8: an id of a-z 0-9 . _ - and a strength from 0 to 1."
+    except ValueError as error:  # the strength is no number, or a part does not fit
+        hint = "Write it as --lora my-style:0.8: an id of a-z 0-9 . _ - and a strength from -2 to 2."
         raise InvalidInputError(f"{text!r} does not name a LoRA: {_first(error)}", hint) from None
 
 
 def _first(error: ValueError) -> str:
-    from pydantic import ValidationError
-
-    if isinstance(error, ValidationError):
-        problem = error.errors(include_url=False)[0]
-        return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}."
+    if isinstance(error, InvalidInputError):
+        problem = error.details["errors"][0]
+        return f"{problem['field']}: {problem['message']}."
     return f"{error}."
 
 
@@ -266,6 +273,36 @@ def _pair(item: Field, text: str) -> tuple[str, str]:
             f"{item.option} {text!r} is not NAME=FILE.", f"Write it as {item.option} portrait.png=/path/to/face.png"
         )
     return name, file
+
+
+def _part_names(item: Field) -> list[str]:
+    return list(_bare(item.info.annotation).model_fields)
+
+
+def _parts(item: Field, given: Any) -> dict[str, int | float]:
+    """Read the parts of a field with several: all of them as numbers in their order, or each as ``NAME=NUMBER``."""
+    names = _part_names(item)
+    texts = [text.strip() for part in _several(given) for text in part.split(",")]
+    if len(texts) == len(names) and not any("=" in text for text in texts):
+        texts = [f"{name}={text}" for name, text in zip(names, texts, strict=True)]
+    return dict(_part(item, text) for text in texts)
+
+
+def _part(item: Field, text: str) -> tuple[str, int | float]:
+    """Read ``NAME=NUMBER``, one part of a field with several."""
+    names = _part_names(item)
+    name, equals, value = text.partition("=")
+    try:
+        number = float(value)
+    except ValueError:
+        number = float("nan")
+    if not equals or name not in names or number != number:
+        order = ",".join(names)
+        numbers = ",".join(str(64 * (at + 1)) for at in range(len(names)))
+        one_by_one = " ".join(f"{item.option} {name}={64 * (at + 1)}" for at, name in enumerate(names[:2]))
+        hint = f"Write it as {item.option} {numbers} ({order}), or once for each part: {one_by_one} …"
+        raise InvalidInputError(f"{item.option} {text!r} is not NAME=NUMBER.", hint)
+    return name, int(number) if number.is_integer() else number
 
 
 def _number(item: Field, given: Any) -> int | float:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ryla_gen.settings import Settings
+
+if TYPE_CHECKING:
+    from ryla_gen.history import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +25,19 @@ class RunOptions:
     max_usd: float | None = None
     preview: bool = True
     """Whether a terminal that can may show the pictures."""
+    output_to: str | Sequence[str] | None = None
+    """Where the files are uploaded instead of being saved."""
+    webhook: str | None = None
+    """Who is told of the end."""
     comfyui: str | None = None
     """Release of ComfyUI that the embedded emulator is for a graph of one's own."""
+    user: str | None = None
+    """The user of the app for whom it runs."""
+
+
+def destination(given: Sequence[str] | None) -> str | Sequence[str] | None:
+    """Return what ``--output-to`` says: one bucket, or signed addresses."""
+    return given[0] if given and len(given) == 1 else given or None
 
 
 def settings_for(backend: str | None, url: str | None, max_usd: float | None = None, comfyui: str | None = None) -> Settings:
@@ -30,3 +45,10 @@ def settings_for(backend: str | None, url: str | None, max_usd: float | None = N
     chosen = backend or ("comfyui" if url else None)
     arguments = {"backend": chosen, "comfyui_url": url, "max_usd": max_usd, "emulator_comfyui": comfyui}
     return Settings.load(**{key: value for key, value in arguments.items() if value is not None})
+
+
+def server_of(record: Record, url: str | None) -> str | None:
+    """Return the server to ask for a job: the one that is named; where the settings have none, the one it was sent to."""
+    if url is None and record.backend == "comfyui" and Settings.load().comfyui_url is None:
+        return record.server
+    return url

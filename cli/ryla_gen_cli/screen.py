@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 from ryla_gen.support.control_characters import escape_controls
+from ryla_gen.support.shell_words import path_word
 from ryla_gen.version import __version__
 
 if TYPE_CHECKING:
@@ -25,9 +26,16 @@ NARROWEST_COLUMN = 24
 SHORT = 60
 """Columns of a prompt or a default in an overview."""
 FOLLOWING = re.compile(
-    r"(ryla-gen (?:jobs (?:status|watch|wait|result|cancel)|character (?:status|retry|cancel)) [0-9a-f]{8}[0-9a-f-]*+)(?! --url)"
+    r"(ryla-gen (?:jobs (?:show|watch|result|cancel|logs)|character (?:status|resume|retry|cancel)) [0-9a-f]{8}[0-9a-f-]*+)"
+    r"(?! --url)"
 )
 """A command that asks the server for a job."""
+WHERE_IT_RUNS = re.compile(r"ryla-gen (?:lora (?:push|list|show|pull|verify|remove)|doctor)(?! [^;:\n]*--(?:backend|url|local))\b")
+"""A command about the place where jobs run: what was typed chose another one than the settings."""
+OF_A_GRAPH = re.compile(r"(ryla-gen graph (\w+)) FILE\.json")
+"""A command about a graph, in the words of modules that do not know its file."""
+OF_A_LOCK = ("lock", "inputs")
+"""Those of them that take a lock, too."""
 
 
 class Screen:
@@ -45,10 +53,18 @@ class Screen:
         self.quiet = False
         self.url = ""
         """Address that was given with this command: commands that we name for later need it again."""
+        self.backend = ""
+        """Backend that was chosen with this command, for the same reason."""
+        self.has_timeout = True
+        """Whether this command takes ``--timeout``."""
+        self.file = ""
+        """The graph or the lock that this command is about: commands that we name are about it too."""
         self.working = False
         """Whether a job is under way, which an interrupt then cancels."""
         self.resume = ""
         """What to do after an interrupt, where that is more than to run the command again."""
+        self.came_late: RylaGenError | None = None
+        """What to say of an interrupt that came when the job had ended: it is paid for, and need not be run again."""
         self._closed: set[int] = set()
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
@@ -78,6 +94,13 @@ class Screen:
         if self.json and event.type != "preview":
             self._line(event.to_data())
 
+    def entry(self, data: Mapping[str, Any], text: str) -> None:
+        """Write one of many things as it is found: a line of JSON, or the text."""
+        if self.json:
+            self._line(data)
+        else:
+            self.say(text)
+
     def result(self, data: Mapping[str, Any], text: str = "") -> None:
         """Write what the command found: the last line of ``--json``, or the text."""
         if self.json:
@@ -87,6 +110,7 @@ class Screen:
 
     def fail(self, error: RylaGenError, data: Mapping[str, Any] | None = None) -> None:
         """Write why the command failed; for people on stderr, with a hint what to do."""
+        error.hint = self._here(error.hint)
         if self.json:
             self._line(self._envelope(False, data, error.to_data()))
         hint = error.hint.strip()
@@ -115,7 +139,25 @@ class Screen:
 
     def _whole(self, text: str) -> str:
         """Add ``--url`` to the commands about jobs in a text, so that they find the server given to this command."""
+        text = self._here(text)
         return FOLLOWING.sub(rf"\1 --url {shlex.quote(self.url)}", text) if self.url else text
+
+    def _here(self, text: str) -> str:
+        """Say the commands of a text for the backend and the file of this command, without options that it does not have."""
+        if self.backend:
+            text = WHERE_IT_RUNS.sub(lambda said: f"{said[0]} --backend {shlex.quote(self.backend)}", text)
+        if not self.has_timeout:
+            text = text.replace(", --timeout SECONDS", "")
+        return self._with_file(text)
+
+    def _with_file(self, text: str) -> str:
+        """Name the file at hand in the commands about a graph; those about a lock's file are fewer."""
+        if not self.file:
+            return text
+        from ryla_gen.workflows.registry import LOCK_SUFFIX  # what most commands need not know
+
+        own, word = self.file.endswith(LOCK_SUFFIX), path_word(self.file)
+        return OF_A_GRAPH.sub(lambda said: said[0] if own and said[2] not in OF_A_LOCK else f"{said[1]} {word}", text)
 
     def _envelope(self, ok: bool, data: Mapping[str, Any] | None, error: Mapping[str, Any] | None) -> dict[str, Any]:
         return {"ok": ok, "command": self.command, "version": __version__, "data": data, "error": error}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,11 +13,12 @@ import typer.main
 
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.settings import Settings
+from ryla_gen.support.shell_words import path_word
 from ryla_gen.workflows.base import Workflow
 from ryla_gen.workflows.registry import BUILT_IN, LOCK_SUFFIX, workflow_class, workflow_names
 
 from .common import example, single
-from .options import parameters
+from .options import fields_of, parameters
 
 Act = Callable[[type[Workflow], dict[str, Any]], None]
 """Does what the command is for, with a workflow class and the options that were given."""
@@ -41,14 +43,31 @@ class Workflows(typer.core.TyperGroup):
         """
         return None if cmd_name.startswith("-") else type(self).make(find_class(cmd_name))
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Find the command of a workflow.
+
+        Raises:
+            InvalidInputError: there is none of that name, or a prompt stands in its place.
+
+        """
+        if " " in args[0].strip() and not args[0].endswith(LOCK_SUFFIX) and not ctx.resilient_parsing:
+            from .suggestions import without_workflow  # difflib, which a slip alone needs
+
+            raise without_workflow(ctx.info_name, args)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the list of workflows without building the options of each."""
         with formatter.section("Workflows"):
             formatter.write_dl([(name, _line(name)) for name in self.list_commands(ctx)])
 
 
-def find_class(name: str) -> type[Workflow]:
+def find_class(name: str, settings: Settings | None = None) -> type[Workflow]:
     """Return a workflow's class; a name that nothing here knows may be that of a graph which is deployed on Modal.
+
+    Args:
+        name: the name, or the path of a lock.
+        settings: whether Modal is among the backends, and which environment; read when absent.
 
     Raises:
         InvalidInputError: there is none of that name.
@@ -56,8 +75,12 @@ def find_class(name: str) -> type[Workflow]:
     """
     try:
         return workflow_class(name)
-    except InvalidInputError:
-        if name.endswith(LOCK_SUFFIX) or "modal" not in (settings := Settings.load()).backend_names:
+    except InvalidInputError as error:
+        settings = settings or Settings.load()
+        lock = f"{name}{LOCK_SUFFIX}"
+        if "modal" not in settings.backend_names and os.path.isfile(lock):  # noqa: PTH113 - Path's own test raises for odd names
+            raise InvalidInputError(error.message, f"Before its deploy a lock is named by its file: {path_word(lock)}") from None
+        if name.endswith(LOCK_SUFFIX) or "modal" not in settings.backend_names:
             raise
         from ryla_gen.client.graphs import find_workflow  # the client, which no known name needs
         from ryla_gen.support.loop_thread import LoopThread
@@ -130,10 +153,12 @@ def _line(name: str) -> str:
 def sample_line(cls: type[Workflow]) -> str:
     """Write a working example for the end of the help: what is required, and what chooses the input."""
     shown = cls.example.fields if cls.example else {"prompt": "a lighthouse at dusk"}
-    words = ["ryla-gen run", cls.name.replace("_", "-")]
+    words, options = ["ryla-gen run", cls.name.replace("_", "-")], fields_of(cls)
     for name, info in cls.model_fields.items():
         value = shown.get(name, "face.png" if name in cls.media_fields() else None)
         chooses = info.default is None and isinstance(shown.get(name), str) and name != "prompt"
         if value is not None and (info.is_required() or chooses):
-            words.append(f'"{value}"' if name == "prompt" else f"--{name.replace('_', '-')} {value}")
+            given = value if isinstance(value, list | tuple) else [value]
+            option = f"{options[name].option} "
+            words += [f'"{one}"' if name == "prompt" else f"{option}{one}" for one in given]
     return f"{' '.join(words)} -o {cls.example.output if cls.example else 'picture.png'}"

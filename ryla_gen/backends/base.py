@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Protocol, runtime_checkable
 
+from ..contract import USUAL_OPTIONS, Options
 from ..events import Event, Finished, Preview, Progress, Queued, Started, State
 from ..results import Generation
 from ..workflows.base import Workflow
@@ -43,13 +44,15 @@ class Backend(Protocol):
     name: str
     measures_consistency: bool
     """Whether it can measure how similar a result's face is to the reference; elsewhere the result says that it was not."""
+    uploads: bool
+    """Whether the files of a result are uploaded where they are made; else this process does it."""
 
     def usd_per_second(self, workflow: Workflow) -> float:
         """Return what a second of running costs here, in US dollars; 0 is free."""
         ...
 
     async def submit(
-        self, workflow: Workflow, *, job: str, timeout: float | None = None, measure_consistency: bool = False
+        self, workflow: Workflow, *, job: str, timeout: float | None = None, options: Options = USUAL_OPTIONS
     ) -> Ticket:
         """Submit a resolved and seeded workflow; return as soon as it is on its way.
 
@@ -57,7 +60,7 @@ class Backend(Protocol):
             workflow: what to run, its pictures read into bytes.
             job: the id under which the caller journaled it.
             timeout: seconds of running, instead of the workflow's own limit.
-            measure_consistency: whether ``face_similarity`` is wanted on the result; ignored by a backend that cannot measure.
+            options: what is wanted besides the files; a backend ignores what it cannot do, and the client does it then.
 
         Raises:
             BackendError: it refused before anything started.
@@ -102,10 +105,17 @@ class StopsById(Protocol):
 
 
 class EventLog:
-    """The events of one job: every reader sees all of them; of the previews, only the newest."""
+    """The events of one job: every reader sees all of them; of the previews, only the newest.
 
-    def __init__(self, job: str) -> None:
+    Args:
+        job: its id.
+        previews: whether it has any: they would show what a hook may refuse.
+
+    """
+
+    def __init__(self, job: str, *, previews: bool = True) -> None:
         self.job = job
+        self._previews = previews
         self.state: State = "queued"
         self._events: list[Event] = []
         self._preview: Preview | None = None
@@ -138,7 +148,7 @@ class EventLog:
         self._seq = event.seq + 1
         self._clock(event)
         if isinstance(event, Preview):
-            self._preview = event
+            self._preview = event if self._previews else None
         else:
             self._events.append(event)
         self._changed.set()

@@ -11,11 +11,13 @@ from typing import Any, Protocol
 
 from ..comfy.client import ComfyClient
 from ..comfy.log import ServerLog, lora_files
+from ..contract import USUAL_OPTIONS, Options
 from ..engine import Engine
 from ..engine.lora_effect import LoraWatch, PromptLog
 from ..engine.loras import LoraResolver
+from ..engine.output_hooks import OnOutput
 from ..engine.progress import Emit
-from ..errors import BackendUnreachableError, JobNotFoundError, ServerUnhealthyError, before_start
+from ..errors import BackendUnreachableError, JobNotFoundError, RefusedError, ServerUnhealthyError, before_start
 from ..events import Started
 from ..results import Generation
 from ..settings.base import QUEUE_SECONDS
@@ -37,8 +39,8 @@ class EngineWork(Protocol):
 class EngineTicket(TaskTicket):
     """A job whose engine runs as a task of this process."""
 
-    def __init__(self, handle: str, job: str, work: Work, engine: Engine) -> None:
-        super().__init__(job)
+    def __init__(self, handle: str, job: str, work: Work, engine: Engine, on_output: OnOutput | None = None) -> None:
+        super().__init__(job, on_output)
         self._handle = handle
         self._engine_work = work
         self._engine = engine
@@ -62,6 +64,13 @@ class EngineTicket(TaskTicket):
             text = f"The server could not be told to stop the job {self._log.job}; it may run on there."
             raise BackendUnreachableError(text, f"Try again: ryla-gen jobs cancel {self._log.job}", {"job": self._log.job})
 
+    async def _checked(self) -> Generation:
+        try:
+            return await super()._checked()
+        except RefusedError as error:
+            await self._engine.forget(self._log.job, error)
+            raise
+
     async def _work(self) -> Generation:
         try:
             return await self._engine_work(self._log.add)
@@ -82,11 +91,13 @@ class ComfyBackend:
         connect: makes the client, where the server asks for credentials or has a certificate of its own.
         queue_timeout: seconds that a job may wait until its graph starts.
         lora_folder: the server's folder of LoRAs, where this machine reaches it.
+        on_output: the hook that the client was given.
 
     """
 
     name = "comfyui"
     measures_consistency = False
+    uploads = False
 
     def __init__(
         self,
@@ -97,8 +108,10 @@ class ComfyBackend:
         connect: Callable[[], ComfyClient] | None = None,
         queue_timeout: float = QUEUE_SECONDS,
         lora_folder: Path | None = None,
+        on_output: OnOutput | None = None,
     ) -> None:
         self._url = url
+        self._on_output = on_output
         self._connect = connect
         self._loras = loras
         self._watch: LoraWatch | None = None
@@ -113,7 +126,7 @@ class ComfyBackend:
         return self._hourly_usd / 3600
 
     async def submit(
-        self, workflow: Workflow, *, job: str, timeout: float | None = None, measure_consistency: bool = False
+        self, workflow: Workflow, *, job: str, timeout: float | None = None, options: Options = USUAL_OPTIONS
     ) -> Ticket:
         """Start the engine on this job.
 
@@ -187,4 +200,4 @@ class ComfyBackend:
         return self._opened[1]
 
     def _ticket(self, job: str, work: Work, engine: Engine) -> EngineTicket:
-        return EngineTicket(f"{self.name}:{job}", job, work, engine)
+        return EngineTicket(f"{self.name}:{job}", job, work, engine, self._on_output)

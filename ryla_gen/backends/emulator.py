@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..comfy.log import ServerLog
+from ..contract import USUAL_OPTIONS, Options
 from ..engine.lora_effect import LoraWatch
 from ..engine.loras import LoraResolver
+from ..engine.output_hooks import OnOutput
 from ..errors import JobExpiredError
 from ..faces import require_face
 from ..models.loras.folder import FolderStore
@@ -30,6 +32,7 @@ class EmulatorBackend(ComfyBackend):
         queue_timeout: seconds that a job may wait until its graph starts.
         comfyui: release of ComfyUI that it is for built-in workflows; None is for each the one that its family's image has.
         graphs: release that it is for graphs of one's own; None is the newest it knows.
+        on_output: the hook that the client was given.
 
     Raises:
         InvalidInputError: there are no node schemas of that release.
@@ -38,11 +41,17 @@ class EmulatorBackend(ComfyBackend):
     name = "emulator"
 
     def __init__(
-        self, home: Path, *, queue_timeout: float = QUEUE_SECONDS, comfyui: str | None = None, graphs: str | None = None
+        self,
+        home: Path,
+        *,
+        queue_timeout: float = QUEUE_SECONDS,
+        comfyui: str | None = None,
+        graphs: str | None = None,
+        on_output: OnOutput | None = None,
     ) -> None:
         folder = home / "emulator" / "models" / "loras"
         library = Library(FolderStore(folder, f"the emulator's folder {folder}"))
-        super().__init__("", loras=LoraResolver(library, plain=folder), queue_timeout=queue_timeout)
+        super().__init__("", loras=LoraResolver(library, plain=folder), queue_timeout=queue_timeout, on_output=on_output)
         self._said = ServerLog()
         self._watch = LoraWatch(self._said, (folder,))
         self._home = home
@@ -54,7 +63,7 @@ class EmulatorBackend(ComfyBackend):
         self._emulator: Emulator | None = None
 
     async def submit(
-        self, workflow: Workflow, *, job: str, timeout: float | None = None, measure_consistency: bool = False
+        self, workflow: Workflow, *, job: str, timeout: float | None = None, options: Options = USUAL_OPTIONS
     ) -> Ticket:
         """Start the engine on this job.
 
@@ -64,8 +73,9 @@ class EmulatorBackend(ComfyBackend):
         release = self._release_for(workflow)
         if release != self._own:
             if release not in self._others:
-                waiting = self._queue_timeout
-                self._others[release] = EmulatorBackend(self._home, queue_timeout=waiting, comfyui=release, graphs=release)
+                self._others[release] = EmulatorBackend(
+                    self._home, queue_timeout=self._queue_timeout, comfyui=release, graphs=release, on_output=self._on_output
+                )
             return await self._others[release].submit(workflow, job=job, timeout=timeout)
         for name, picture in workflow.face_pictures().items():
             if picture is not None:

@@ -37,7 +37,7 @@ def lora_store(name: str, settings: Settings) -> LoraStore:
     raise BackendNotConfiguredError(
         f"LoRAs of the {name} backend cannot be stored from here: its volume is not reachable from outside.",
         "Copy FILE to models/loras/ID.safetensors on the network volume (RunPod's S3 access, or a pod that mounts it); "
-        "then run with --lora-id ID. Or choose another place: --backend modal",
+        "then run with --lora ID. Or choose another place: --backend modal",
         {"backend": name},
     )
 

@@ -76,6 +76,12 @@ def idle_costs(history: History, settings: Settings, since: str | datetime | Non
     return sorted(found, key=lambda item: -item.usd)
 
 
+def kept_usd_per_hour(config: FamilyConfig, containers: int) -> tuple[float, float]:
+    """Return the US dollars an hour of containers that Modal keeps running: likely, and at most, on the dearest GPU of the list."""
+    rate = _modal_rate(config)
+    return rate.usd.likely * containers * 3600, rate.most * containers * 3600
+
+
 def _class_of(name: str, settings: Settings) -> tuple[str, FamilyConfig]:
     """Return what a workflow's class is called and runs on; one that is not known here any more counts as a plug-in's."""
     try:

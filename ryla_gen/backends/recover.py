@@ -24,6 +24,9 @@ from ..settings import Settings
 from ..support.numbers import is_number
 from . import BUILT
 
+CALL_LOG = "See the log of the app that it ran in: ryla-gen jobs logs APP"
+"""A call does not name its app."""
+
 
 @dataclass(frozen=True, slots=True)
 class RemoteRequest:
@@ -123,7 +126,7 @@ async def _reply(own: str) -> Mapping[str, Any]:
     try:
         reply = await modal.FunctionCall.from_id(own).get.aio(timeout=0)
     except (modal.exception.FunctionTimeoutError, modal.exception.OutputExpiredError) as error:
-        raise from_modal_error(error, f"The call {own}") from None
+        raise from_modal_error(error, f"The call {own}", log=CALL_LOG) from None
     except TimeoutError:
         text = f"The call {own} has not ended, and Modal returns the request only with the reply."
         raise JobNotFoundError(
@@ -132,7 +135,7 @@ async def _reply(own: str) -> Mapping[str, Any]:
             {"handle": f"modal:{own}", "missing": "request"},
         ) from None
     except (modal.exception.Error, *AMBIGUOUS) as error:
-        raise _lost_call_error(from_modal_error(error, f"The call {own}"), error, own) from None
+        raise _lost_call_error(from_modal_error(error, f"The call {own}", log=CALL_LOG), error, own) from None
     return reply if isinstance(reply, Mapping) else {}
 
 

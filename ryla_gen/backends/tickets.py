@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..comfy.connection import as_typed
 from ..errors import JobCanceledError, RylaGenError
 from ..events import Event, Finished, Queued, State
 from ..results import Generation
 from .base import EventLog
+
+if TYPE_CHECKING:
+    from ..engine.output_hooks import OnOutput
 
 E = TypeVar("E", bound=RylaGenError)
 
@@ -25,10 +28,17 @@ def contact_lost(error: E, job: str) -> E:
 
 
 class TaskTicket(ABC):
-    """A job that a task of this process follows to its end. The task begins at the event loop's next turn."""
+    """A job that a task of this process follows to its end. The task begins at the event loop's next turn.
 
-    def __init__(self, job: str) -> None:
-        self._log = EventLog(job)
+    Args:
+        job: its id.
+        on_output: the hook that the client was given, asked about the result before anybody has it.
+
+    """
+
+    def __init__(self, job: str, on_output: OnOutput | None = None) -> None:
+        self._log = EventLog(job, previews=on_output is None)
+        self._on_output = on_output
         self._log.add(Queued, position=0)
         self._begun = asyncio.Event()
         self._task = asyncio.create_task(self._settle(), name=f"ryla-gen job {job}")
@@ -73,10 +83,19 @@ class TaskTicket(ABC):
         self._task.cancel()
         await asyncio.wait([self._task])
 
+    async def _checked(self) -> Generation:
+        """Follow the job to its result, and ask the client's hook about it."""
+        generation = await self._work()
+        if self._on_output is None:
+            return generation
+        from ..engine.output_hooks import check_generation  # here, since most clients have no hook
+
+        return await check_generation(generation, self._on_output)
+
     async def _settle(self) -> Generation:
         self._begun.set()
         try:
-            generation = await self._work()
+            generation = await self._checked()
         except RylaGenError as error:
             self._end("canceled" if isinstance(error, JobCanceledError) else "failed")
             raise

@@ -6,19 +6,22 @@ Must not know the file format of a list, and prints nothing: takes checked rows,
 from __future__ import annotations
 
 import asyncio
+import mimetypes
 import os
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .. import media
 from ..client import IN_FLIGHT, AsyncClient
 from ..client.job_base import AsyncJob
 from ..contract import new_job_id
-from ..errors import JobNotFoundError, RylaGenError, StorageFailedError
+from ..delivery.destinations import destination_of, read_bucket
+from ..delivery.uploads import bring, require_uploads, waits
+from ..errors import BudgetExceededError, JobNotFoundError, PlainData, RylaGenError, StorageFailedError, TooManyRequestsError
 from ..events import FINAL_STATES
 from ..history import Record
-from ..results import Generation
+from ..results import Generation, Output
 from .base import Entry, Outcome, Problem, Row, RowState, below, chosen_name, is_gone, left_open, numbered_path
 from .checking import check_rows
 from .manifest import MANIFEST, Manifest
@@ -39,6 +42,12 @@ class Batch:
         overwrite: whether files that are not the batch's own may be replaced.
         timeout: seconds each graph may run, instead of its workflow's own limit.
         tags: words under which the jobs are found again.
+        user: the user of the app for whom the jobs run.
+        output_to: the bucket that the files go to instead of into the folder; what cannot be uploaded is saved there.
+        webhook: https address that is told of the end of each job, instead of the one of the settings.
+
+    Raises:
+        InvalidInputError: ``output_to`` is no bucket.
     """
 
     def __init__(
@@ -50,13 +59,18 @@ class Batch:
         overwrite: bool = False,
         timeout: float | None = None,
         tags: Sequence[str] = (),
+        user: str | None = None,
+        output_to: str | None = None,
+        webhook: str | None = None,
     ) -> None:
         self._client = client
         self._manifest = manifest
         self._in_flight = in_flight
         self._overwrite = overwrite
         self._timeout = timeout
-        self._tags = tuple(tags)
+        self._tags, self._user = tuple(tags), user
+        self._output_to, self._webhook = read_bucket(output_to), webhook
+        self._under_way, self._freed = 0, asyncio.Event()
         self.stopped: RylaGenError | None = None
         """Why nothing more was sent, when an error came that every further row would meet."""
 
@@ -82,14 +96,39 @@ class Batch:
             if pending:
                 await asyncio.wait(pending)
 
+    def left_here(self, key: str) -> bool:
+        """Whether a row is done, and its files lie in the folder although they should be in the bucket."""
+        done = self._manifest.finished(key)
+        return self._output_to is not None and done is not None and any(waits(_output(item)) for item in done["files"])
+
+    async def _upload(self, row: Row, done: PlainData) -> Outcome:
+        """Bring the files of a finished row from the folder to the bucket; they stay in the folder too."""
+        assert self._output_to is not None
+        require_uploads(self._output_to)
+        folder = self._manifest.folder
+        try:
+            files = [_output(item, await asyncio.to_thread((folder / item["name"]).read_bytes)) for item in done["files"]]
+        except OSError as error:
+            raise StorageFailedError(f"A file of line {row.line} cannot be read: {error}.") from None
+        outputs, notices = await bring(files, destination_of(self._output_to), done["job"])
+        addresses = [*done.get("uploads", []), *(item.url for item in outputs if item.url is not None)]
+        left = [item for item, output in zip(done["files"], outputs, strict=True) if output.url is None]
+        kept = {name: value for name, value in done.items() if name not in ("key", "state", "at")}
+        self._manifest.add(row.key, "done", **{**kept, "files": left, "uploads": addresses})
+        return Outcome(row, "succeeded", done["job"], tuple(item["name"] for item in left), tuple(addresses), notices)
+
     async def _one(self, row: Row) -> Outcome:
         try:
+            if (done := self._manifest.finished(row.key)) is not None:
+                return await self._upload(row, done)
             generation = await self._generation(row)
         except RylaGenError as error:
             if error.code in HOPELESS:
                 self.stopped = error
+            self._free()
             self._manifest.add(row.key, "failed", line=row.line, error=error.to_data(), open=left_open(error))
             return Outcome(row, "failed", error=error)
+        self._free()
         # Shielded: a result that is paid for is saved even if the batch is stopped now.
         return await asyncio.shield(self._keep(row, generation))
 
@@ -109,13 +148,50 @@ class Batch:
             job = new_job_id()
         # The id and what it is for are kept before anything is spent: however this run ends, the next one looks for it.
         self._manifest.add(row.key, "sent", job=job, line=row.line)
-        return await self._follow(row, job, self._client.submit(row.workflow, timeout=self._timeout, tags=self._tags, job=job))
+        return await self._send(row, job)
+
+    async def _send(self, row: Row, job: str) -> Generation:
+        """Run a row; where its user has too many jobs for now, or other rows hold the money for it, wait and try again."""
+        while True:
+            coming = self._client.submit(
+                row.workflow,
+                timeout=self._timeout,
+                tags=self._tags,
+                job=job,
+                user=self._user,
+                output_to=self._output_to,
+                webhook=self._webhook,
+            )
+            wait: Awaitable[object]
+            self._under_way += 1
+            try:
+                return await self._follow(row, job, coming)
+            except TooManyRequestsError as error:
+                if not error.details.get("limit"):  # a user who may run nothing would wait for ever
+                    raise
+                wait = asyncio.sleep(float(error.details["retry_after"]))
+            except BudgetExceededError as error:
+                if not (error.details.get("held_usd") and self._under_way > 1):
+                    raise
+                wait = self._freed.wait()  # a row that ends holds no more than it cost
+            finally:
+                self._under_way -= 1
+            await wait
+
+    def _free(self) -> None:
+        """Let the rows that wait for money look again."""
+        self._freed.set()
+        self._freed = asyncio.Event()
 
     def _known_record(self, row: Row, job: str) -> Record:
         """Return the journal's record of a job; a lost one is written again, so that its backend is asked for the job."""
         history, name = self._client.history, self._client.settings.backend_names[0]
         if history.get(job) is None:
-            history.record(job, backend=name, workflow=row.workflow.name, inputs=row.workflow.described(), tags=self._tags)
+            hashed = self._client.settings.users_hash
+            user = history.stored_user(self._user, hashed=hashed) if self._user is not None else None
+            inputs = row.workflow.described()
+            history.record(job, backend=name, workflow=row.workflow.name, inputs=inputs, tags=self._tags, user=user)
+            history.update(job, output_to=self._output_to)
         found = history.get(job)
         if found is None:
             text = f"The journal {history.path} cannot be used, so the outcome of the job {job} is not known."
@@ -137,27 +213,48 @@ class Batch:
 
     async def _keep(self, row: Row, generation: Generation) -> Outcome:
         folder = self._manifest.folder
-        paths = self._places(row, generation)
+        held = [item for item in generation.outputs if item.url is None]
+        paths = self._places(row, held)
         names = [below(path, folder) for path in paths]
         told = {"line": row.line, "job": generation.job}
         # Claimed before they are written: after a crash in between, the next run knows whose they are.
         self._manifest.add(row.key, "saving", **told, claims=names)
-        for path, item in zip(paths, generation.outputs, strict=True):
+        for path, item in zip(paths, held, strict=True):
             await asyncio.to_thread(media.save_atomically, path, item.data, overwrite=True)
-        files = [{"name": name, "bytes": len(item.data)} for name, item in zip(names, generation.outputs, strict=True)]
+        files = [
+            {"name": name, "bytes": len(item.data), "media_type": item.media_type} for name, item in zip(names, held, strict=True)
+        ]
+        addresses = [item.url for item in generation.outputs if item.url is not None]
         cost, seconds = generation.cost.total_usd, generation.timings.total
         # Written after the files: "done" promises that they are there with these sizes.
-        self._manifest.add(row.key, "done", **told, seed=generation.seed, cost_usd=cost, seconds=seconds, files=files)
+        made = {"seed": generation.seed, "cost_usd": cost, "seconds": seconds, "files": files, "uploads": addresses}
+        self._manifest.add(row.key, "done", **told, **made)
         self._client.history.saved(generation.job, paths)
-        return Outcome(row, "succeeded", generation.job, tuple(names), generation.seed, cost, seconds)
+        return Outcome(
+            row,
+            "succeeded",
+            generation.job,
+            tuple(names),
+            tuple(addresses),
+            generation.warnings,
+            seed=generation.seed,
+            cost_usd=cost,
+            seconds=seconds,
+        )
 
-    def _places(self, row: Row, generation: Generation) -> list[Path]:
+    def _places(self, row: Row, outputs: Sequence[Output]) -> list[Path]:
         """Return the row's own file names; where one was taken meanwhile, names that only this row can have."""
-        folder, count = self._manifest.folder, len(generation.outputs)
-        suffixes = [item.suffix for item in generation.outputs]
+        folder, count = self._manifest.folder, len(outputs)
+        suffixes = [item.suffix for item in outputs]
         own = [numbered_path(folder / row.target, index, count, suffix) for index, suffix in enumerate(suffixes)]
         chosen = chosen_name(row.line, row.workflow, row.key)
         strange = [path for path in own if os.path.lexists(path) and not self._manifest.claims(row.key, below(path, folder))]
         if self._overwrite or not strange or row.target == chosen:
             return own
         return [numbered_path(folder / chosen, index, count, suffix) for index, suffix in enumerate(suffixes)]
+
+
+def _output(item: PlainData, data: bytes = b"") -> Output:
+    """Return a file of the manifest as the output that it was."""
+    media_type = item.get("media_type") or mimetypes.guess_type(item["name"])[0] or "application/octet-stream"
+    return Output("text" if media_type.startswith("text/") else "file", media_type, PurePosixPath(item["name"]).name, data)

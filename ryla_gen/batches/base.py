@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 from ..errors import JobError, PlainData, RylaGenError
-from ..workflows.base import Workflow
+from ..workflows.base import Notice, Workflow
 
 SHOWN_KEY = 8
 """Digits of the key in a file name that the row does not choose."""
@@ -62,6 +62,9 @@ class Outcome:
     job: str | None = None
     files: tuple[str, ...] = ()
     """Names below the folder."""
+    uploads: tuple[str, ...] = ()
+    """Addresses of what was uploaded instead of being saved."""
+    warnings: tuple[Notice, ...] = ()
     seed: int | None = None
     cost_usd: float = 0.0
     seconds: float = 0.0
@@ -75,6 +78,8 @@ class Outcome:
             "state": self.state,
             "job": self.job,
             "files": list(self.files),
+            "uploads": list(self.uploads),
+            "warnings": [asdict(item) for item in self.warnings],
             "seed": self.seed,
             "cost_usd": self.cost_usd,
             "seconds": self.seconds,

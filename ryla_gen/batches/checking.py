@@ -7,13 +7,14 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .. import media
 from ..errors import InvalidInputError, OutputExistsError, PlainData, RylaGenError
 from ..workflows.base import Workflow
+from ..workflows.fields import held_media, with_media
 from .base import Entry, Problem, Row, below, chosen_name
 from .manifest import Manifest
 
@@ -64,11 +65,8 @@ async def _content(workflow: Workflow, summaries: dict[tuple[str, str], PlainDat
         return summaries[at]
 
     for name, kind in workflow.media_fields().items():
-        value = fields.get(name)
-        if isinstance(value, Mapping):
-            fields[name] = {key: await summary(item, kind, f"{name}[{key}]") for key, item in value.items()}
-        elif value is not None:
-            fields[name] = await summary(value, kind, name)
+        if (value := fields.get(name)) is not None:
+            fields[name] = with_media(value, {at: await summary(item, kind, at) for at, item in held_media(name, value)}, name)
     text = json.dumps([workflow.name, fields], sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
 

@@ -14,12 +14,13 @@ from filelock import Timeout
 
 from ..errors import InvalidInputError, PlainData, StorageFailedError, error_from_data
 from ..events import now
+from ..names import BATCH_LOCK, BATCH_MANIFEST
 from ..support.file_locks import file_lock
 from .base import left_open
 
-MANIFEST = "batch.jsonl"
+MANIFEST = BATCH_MANIFEST
 """File in the folder that remembers what was done: one JSON object a line, only ever appended to."""
-LOCK = ".batch.lock"
+LOCK = BATCH_LOCK
 """Held while a batch runs: two at once would pay for every row twice."""
 
 
@@ -53,7 +54,7 @@ class Manifest:
         self._read()
 
     def finished(self, key: str) -> PlainData | None:
-        """Return the manifest's entry of the finished row, if its files are still there with their sizes."""
+        """Return the manifest's entry of the finished row, if its files are still there with their sizes; buckets are not asked."""
         done = self._of(key).done
         if done is None:
             return None
@@ -167,8 +168,9 @@ def _fits(entry: Mapping[str, Any]) -> bool:
     if not all(isinstance(entry.get(name), str) for name in ("key", "state")):
         return False
     claims, error, files = entry.get("claims", []), entry.get("error", {}), entry.get("files", [])
-    if not isinstance(claims, list) or not all(isinstance(name, str) for name in claims):
-        return False
+    for names in (claims, entry.get("uploads", [])):
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            return False
     if not isinstance(error, dict) or not isinstance(error.get("details", {}), dict | None):
         return False
     if entry["state"] in ("sent", "saving") and not isinstance(entry.get("job"), str):

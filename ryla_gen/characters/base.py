@@ -34,19 +34,61 @@ class Angle:
     """What the contact sheet calls it."""
     prompt: str
     """What is asked of the model for this view."""
+    instruction: str = ""
+    """What a model that edits the base picture is told; ``prompt`` in its place when empty."""
 
 
 ANGLES: dict[str, Angle] = {
     angle.name: angle
     for angle in (
-        Angle("front", "Front", "front view, facing the camera, looking straight ahead"),
-        Angle("three-quarter-left", "Three-quarter left", "three-quarter view, head turned halfway to the left"),
-        Angle("three-quarter-right", "Three-quarter right", "three-quarter view, head turned halfway to the right"),
-        Angle("profile-left", "Profile left", "side profile, facing left, seen from the side"),
-        Angle("profile-right", "Profile right", "side profile, facing right, seen from the side"),
-        Angle("back", "Back", "seen from behind, back of the head, facing away from the camera"),
-        Angle("looking-up", "Looking up", "seen slightly from below, chin raised, looking up"),
-        Angle("looking-down", "Looking down", "seen slightly from above, chin lowered, looking down"),
+        Angle(
+            "front",
+            "Front",
+            "front view, facing the camera, looking straight ahead",
+            "Turn the head and the body to face the camera, looking straight ahead",
+        ),
+        Angle(
+            "three-quarter-left",
+            "Three-quarter left",
+            "three-quarter view, head turned halfway to the left",
+            "Turn the head and the body halfway to the left of the picture: a three-quarter view",
+        ),
+        Angle(
+            "three-quarter-right",
+            "Three-quarter right",
+            "three-quarter view, head turned halfway to the right",
+            "Turn the head and the body halfway to the right of the picture: a three-quarter view",
+        ),
+        Angle(
+            "profile-left",
+            "Profile left",
+            "side profile, facing left, seen from the side",
+            "Turn the head and the body to the left of the picture: a side profile, seen from the side",
+        ),
+        Angle(
+            "profile-right",
+            "Profile right",
+            "side profile, facing right, seen from the side",
+            "Turn the head and the body to the right of the picture: a side profile, seen from the side",
+        ),
+        Angle(
+            "back",
+            "Back",
+            "seen from behind, back of the head, facing away from the camera",
+            "Turn the person around, seen from behind: the back of the head towards the camera, no face in view",
+        ),
+        Angle(
+            "looking-up",
+            "Looking up",
+            "seen slightly from below, chin raised, looking up",
+            "Move the camera slightly below the face: the chin is raised, the eyes look up",
+        ),
+        Angle(
+            "looking-down",
+            "Looking down",
+            "seen slightly from above, chin lowered, looking down",
+            "Move the camera slightly above the face: the chin is lowered, the eyes look down",
+        ),
     )
 }
 """The views a sheet has when nothing else is asked for, by name, in order."""

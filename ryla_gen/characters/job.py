@@ -30,9 +30,6 @@ from .results import CharacterResult, failure, save_sheet
 from .retry import contact_lost, may_retry, outcome_unknown
 from .store import JobFolder
 
-FIRST_LOOK, FURTHER_LOOK = 3.0, 0.5
-"""Seconds that :meth:`AsyncCharacterJob.look` waits for the first news, and for each further one."""
-
 
 class AsyncCharacterJob:
     """One job of several pictures. Get one from ``AsyncCharacters``; it follows its pictures until the client is closed.
@@ -135,17 +132,6 @@ class AsyncCharacterJob:
         if self._arrivals is not None:
             await asyncio.wait([self._arrivals])
 
-    async def look(self) -> None:
-        """Wait until nothing new has been heard for a moment, or the end: enough to say where each picture is."""
-        await self.handed_in()
-        patience = FIRST_LOOK
-        while not self.done:
-            try:
-                await asyncio.wait_for(self._changed.wait(), patience)
-            except TimeoutError:
-                return
-            patience = FURTHER_LOOK if any(part.state != "queued" for part in self._plan.parts) else FIRST_LOOK
-
     async def result(self, timeout: float | None = None) -> CharacterResult:
         """Wait for all pictures. Stopping to wait does not stop the job.
 
@@ -222,6 +208,19 @@ class AsyncCharacterJob:
         self._arrivals = asyncio.create_task(release_when_accepted(sent, held), name=f"ryla-gen arrivals {self.id}")
         if self._live or self.state not in FINAL_STATES or not self._end_is_known():
             self._outcome = asyncio.create_task(self._follow_all(again=again), name=f"ryla-gen character {self.id}")
+
+    async def attach(self) -> None:
+        """Follow what is under way; send nothing, and take no lock, so that another process may send meanwhile."""
+        for part in self._plan.parts:
+            record = self._client.history.get(part.job)
+            if part.state == "succeeded" or record is None:
+                continue
+            try:
+                await self._start_part(part, send=False, again=False, forced=False)
+            except RylaGenError as error:  # it cannot be asked now, which says nothing about the picture
+                part.state, part.error = "running" if record.state in FINAL_STATES else cast(State, record.state), error
+        if self._live or (self.state in FINAL_STATES and not self._end_is_known()):
+            self._outcome = asyncio.create_task(self._follow_all(again=False), name=f"ryla-gen character {self.id}")
 
     # -- one picture ---------------------------------------------------------------------------------------------------
 

@@ -7,14 +7,15 @@ from ..errors import RylaGenError
 from ..events import now
 from ..history import History, Record
 from .base import CharacterPlan, Shot, files_of, state_of_parts
+from .requests import picture_field
 from .results import failure
 from .store import JobFolder
 
 
 def written_again(history: History, plan: CharacterPlan, part: Shot) -> Record | None:
     """Journal a picture that an earlier process may have sent, should the journal not know it, so that its backend is asked."""
-    picture = plan.base_image and {"reference_image": {name: plan.base_image[name] for name in ("sha256", "bytes")}}
-    inputs = {"prompt": part.prompt, "seed": part.seed, **plan.fields, **(picture or {})}
+    picture = plan.base_image and {name: plan.base_image[name] for name in ("sha256", "bytes")}
+    inputs = {"prompt": part.prompt, "seed": part.seed, **plan.fields, **picture_field(plan.workflow, picture)}
     history.record(
         part.job, backend=plan.backend, workflow=plan.workflow, inputs=inputs, seed=part.seed, tags=plan.tags, parent=plan.id
     )

@@ -1,4 +1,4 @@
-"""Choose which workflow makes each picture of a character job, and with which fields. Builds requests; sends nothing."""
+"""Build the request of each picture of a character job, with its checkpoint, fields and prompt. Sends nothing."""
 
 from __future__ import annotations
 
@@ -13,25 +13,35 @@ from ..models.weights_table import all_weights
 from ..settings import Settings
 from ..workflows.base import Workflow
 from ..workflows.registry import workflow_class
-from .base import CharacterPlan, Shot, reference
+from .base import Angle, CharacterPlan, Shot, reference
+from .recipes import BASE_RECIPES, SHEET_RECIPES, Recipe, recipe_of, recipes_with
 
-BASE_WORKFLOW = "flux_dev"
-"""What makes base images."""
 LARGEST_SEED = 2**64
 """Seeds end below this."""
 SHEET_PROMPT = "character reference photo, {angle}, {who}, same person, same hair and clothes, plain grey background, studio light"
-"""What each picture of a sheet asks for; the face itself comes from the reference picture."""
+"""What a face model is asked for each picture of a sheet; the face itself comes from the reference picture."""
+EDIT_PROMPT = (
+    "{instruction}. It is the same person: keep the face, the hair, the body and the clothes exactly as they are in the picture. "
+    "{who}Plain grey background, studio light."
+)
+"""What a model that edits is told for each picture of a sheet."""
 OWN_FIELDS = ("prompt", "seed", "reference_image", "checkpoint", "batch_size")
 """Fields that the job itself decides."""
 
 
-def checkpoint_fields(settings: Settings, workflow: str, *, nsfw: bool) -> dict[str, str]:
+def checkpoint_fields(settings: Settings, recipe: Recipe, *, nsfw: bool) -> dict[str, str]:
     """Choose the checkpoint: ``nsfw`` does nothing else.
 
     Raises:
-        InvalidInputError: ``nsfw`` is asked for, and the configuration names no checkpoint for it.
+        InvalidInputError: ``nsfw`` is asked for, and the recipe has no checkpoint, or the configuration names none for it.
 
     """
+    workflow = recipe.workflow
+    if "checkpoint" not in recipe.fields:
+        if nsfw:
+            text = f"nsfw=True chooses a checkpoint, and the recipe {recipe.name} has none to choose."
+            raise InvalidInputError(text, "Leave the recipe out: then one with a checkpoint is used.")
+        return {}
     family = "sdxl_" if _base_of_checkpoint(workflow) == "sdxl" else ""
     key = f"characters.nsfw_{family}checkpoint" if nsfw else f"characters.{family}checkpoint"
     named = settings.value(key)
@@ -43,25 +53,27 @@ def checkpoint_fields(settings: Settings, workflow: str, *, nsfw: bool) -> dict[
 
 def _base_of_checkpoint(workflow: str) -> str | None:
     """Return the base model of a workflow's own checkpoint: only one of the same base can replace it."""
-    field = workflow_class(workflow).model_fields.get("checkpoint")
-    return next((row.base for row in all_weights() if field is not None and row.name == field.default), None)
+    field = workflow_class(workflow).model_fields["checkpoint"]
+    return next((row.base for row in all_weights() if row.name == field.default), None)
 
 
-def checked_fields(workflow: str, fields: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Check a workflow's further fields, as a caller gave them.
+def checked_fields(recipe: Recipe, fields: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Check a recipe's further fields, as a caller gave them.
 
     Raises:
-        InvalidInputError: the job decides one itself, or the workflow has none of that name.
+        InvalidInputError: the job decides one itself, or the recipe's workflow has none of that name.
 
     """
     given = dict(fields or {})
-    own = sorted(set(given) & set(OWN_FIELDS))
+    own = sorted(set(given) & {*OWN_FIELDS, recipe.picture})
     if own:
         raise InvalidInputError(f"A character job sets {', '.join(own)} itself.", "Leave it out of fields.")
-    unknown = sorted(set(given) - set(workflow_class(workflow).model_fields))
+    unknown = sorted(set(given) - recipe.fields)
     if unknown:
-        text = f"{workflow} has no field {', '.join(unknown)}."
-        raise InvalidInputError(text, f"See its fields: ryla-gen workflows show {workflow.replace('_', '-')}")
+        others = recipes_with(given, BASE_RECIPES if recipe.name in BASE_RECIPES else SHEET_RECIPES)
+        hint = f"Recipes that have it: {', '.join(others)}. " if others else ""
+        text = f"The recipe {recipe.name} has no field {', '.join(unknown)}."
+        raise InvalidInputError(text, f"{hint}See its fields: ryla-gen workflows show {recipe.workflow.replace('_', '-')}")
     return given
 
 
@@ -72,10 +84,16 @@ def request(plan: CharacterPlan, part: Shot, base_image: bytes | None) -> Workfl
         InvalidInputError: a field does not fit.
 
     """
-    given = {**plan.fields, "prompt": part.prompt, "seed": part.seed}
-    if base_image is not None:
-        given["reference_image"] = base_image
+    given = {**plan.fields, "prompt": part.prompt, "seed": part.seed, **picture_field(plan.workflow, base_image)}
     return workflow_class(plan.workflow)(**given)
+
+
+def picture_field(workflow: str, picture: Any) -> dict[str, Any]:
+    """Return the field of a workflow that takes the base picture, with it; nothing where there is no picture."""
+    name = recipe_of(workflow).picture
+    if picture is None or name is None:
+        return {}
+    return {name: [picture] if name == "images" else picture}
 
 
 def seeds(first: int, count: int) -> list[int]:
@@ -83,9 +101,13 @@ def seeds(first: int, count: int) -> list[int]:
     return [(first + index) % LARGEST_SEED for index in range(count)]
 
 
-def sheet_prompt(angle: str, who: str) -> str:
+def sheet_prompt(recipe: Recipe, angle: Angle, who: str) -> str:
     """Write the prompt for one picture of a sheet."""
-    return SHEET_PROMPT.format(angle=angle, who=who.strip()).replace(", ,", ",")
+    who = who.strip()
+    if not recipe.edits:
+        return SHEET_PROMPT.format(angle=angle.prompt, who=who).replace(", ,", ",")
+    instruction = angle.instruction or f"Show the same person: {angle.prompt}"
+    return EDIT_PROMPT.format(instruction=instruction.rstrip("."), who=f"{who.rstrip('.')}. " if who else "")
 
 
 async def read_base_image(source: Any, references: media.References) -> tuple[bytes, dict[str, Any]]:
@@ -110,7 +132,7 @@ async def read_again(plan: CharacterPlan, source: Any, references: media.Referen
     if described is None:
         return None
     source = source if source is not None else described["origin"]
-    again = f"Give the same picture again: ryla-gen character status {plan.id[:8]} --base-image FILE (in Python: base_image=…)"
+    again = f"Give the same picture again: ryla-gen character resume {plan.id[:8]} --base-image FILE (in Python: base_image=…)"
     if source is None:
         text = f"The job {plan.id} still has pictures to make, but its reference picture came as bytes, which are never stored."
         raise InvalidInputError(text, again)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from .. import media
 from ..errors import InternalError, JobCanceledError, RylaGenError, StorageFailedError
-from ..media.images import open_picture
+from ..media.origin import EDITED_BY_MODEL, Mark
 from ..media.sheet import Tile, contact_sheet
+from ..results.notes import SHEET_KEY, is_emulated
+from ..results.provenance import mark_of_sheet
 from ..support.counting import count_text
 from .base import CharacterPlan, Kind, ShotFile
 from .store import SHEET
@@ -92,21 +94,18 @@ def _read(path: Path) -> bytes:
         raise StorageFailedError(f"Cannot read {path}: {error.strerror or error}.", "Was it removed?") from None
 
 
-def _is_emulated(data: bytes) -> bool:
-    """Read the picture's own text chunk: a server or a pod may be emulated without the caller's knowledge."""
-    with open_picture(data) as picture:
-        return "ryla:emulated" in picture.info
-
-
 def compose(plan: CharacterPlan) -> bytes:
-    """Draw the contact sheet of what is there; a picture that did not come keeps its place."""
+    """Draw the contact sheet of what is there, with a mark of its origin; a picture that did not come keeps its place."""
     tiles = [Tile(part.label, part.path.read_bytes() if part.path else None) for part in plan.parts]
     made = sum(tile.data is not None for tile in tiles)
     count = count_text(made, "picture") if made == len(tiles) else f"{made} of {count_text(len(tiles), 'picture')}"
     words = [plan.workflow, f"seed {plan.seed}", count, plan.id[:8]]
-    if any(tile.data is not None and _is_emulated(tile.data) for tile in tiles):
+    pictures = [tile.data for tile in tiles if tile.data is not None]
+    if any(is_emulated(data) for data in pictures):
         words.insert(0, EMULATED)  # first, because a line that is too long is cut at its end
-    return contact_sheet(tiles, title=TITLES[plan.kind], note=" · ".join(words))
+    sheet = contact_sheet(tiles, title=TITLES[plan.kind], note=" · ".join(words))
+    mark = mark_of_sheet(pictures) or Mark(EDITED_BY_MODEL)  # pictures without a mark are of an earlier version: a model made them
+    return media.add_png_text(mark.write(sheet, "image/png"), {SHEET_KEY: plan.id})
 
 
 def save_sheet(plan: CharacterPlan, file: Path) -> None:
@@ -133,7 +132,7 @@ def failure(plan: CharacterPlan) -> RylaGenError:
     lost = any(part.error is not None and not part.ended for part in lacking)
     hint = f"Retry only these: ryla-gen character retry {plan.id[:8]}"
     if lost:
-        hint = f"Running pictures continue there. Resume it: ryla-gen character status {plan.id[:8]} --wait"
+        hint = f"Running pictures continue there. Resume it: ryla-gen character resume {plan.id[:8]}"
     reason = first.hint if first is not None and first.http_status < 500 and not isinstance(first, JobCanceledError) else ""
     details = {"job": plan.id, "failed": [part.name for part in lacking], "kept": kept, **({"contact_lost": True} if lost else {})}
     return cls(what, f"{reason} {hint}".strip(), details)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 from ..client import AsyncClient
-from ..client.requests import references_of
+from ..client.requests import check_batch, references_of
 from ..contract import new_job_id
 from ..errors import InvalidInputError, error_from_data
 from ..events import now
@@ -16,7 +18,11 @@ from ..workflows.base import DRAWN_SEED_LIMIT
 from . import requests
 from .base import MOST_PICTURES, Angle, CharacterPlan, Kind, Shot, chosen_angles
 from .job import AsyncCharacterJob
+from .recipes import BaseRecipe, Recipe, SheetRecipe, Wanted, choose_base, choose_sheet, face_recipe
 from .store import JobFolder, find, ids
+
+if TYPE_CHECKING:
+    from ..forgetting.base import Forgotten
 
 COUNT = 4
 """Base images when no number is given: enough to choose from."""
@@ -31,6 +37,12 @@ class _Asked:
     seed: int | None
     fields: Mapping[str, Any] | None
     tags: Iterable[str]
+    user: str | None = None
+
+    @property
+    def wanted(self) -> Wanted:
+        """What of it decides the recipe, where none is named."""
+        return Wanted(self.nsfw, frozenset(self.fields or ()))
 
 
 class AsyncCharacters:
@@ -51,31 +63,38 @@ class AsyncCharacters:
         seed: int | None = None,
         count: int = COUNT,
         *,
+        recipe: BaseRecipe | None = None,
         fields: Mapping[str, Any] | None = None,
         tags: Iterable[str] = (),
+        user: str | None = None,
     ) -> AsyncCharacterJob:
-        """Make pictures of a new character with FLUX.1 dev, to choose one from.
+        """Make pictures of a new character, to choose one from.
 
         Args:
             prompt: what the character looks like.
             nsfw: use the checkpoint that ``characters.nsfw_checkpoint`` names; changes nothing else.
             seed: seed of the first picture, the others follow by one; drawn when absent.
             count: pictures, 1 to 16.
-            fields: further fields of ``flux_dev``, such as width and steps.
+            recipe: ``z_image`` (Apache-2.0) or ``flux_dev`` (non-commercial). When absent ``z_image``, or ``flux_dev`` where
+                ``nsfw``, the setting ``characters.checkpoint`` or one of ``fields`` asks for what it alone has.
+            fields: further fields of the recipe's workflow, such as width and steps.
             tags: words under which the job is found again.
+            user: the user of your app for whom it runs; each picture counts as one job of that user.
 
         Raises:
-            InvalidInputError: a value does not fit, or no checkpoint is configured for ``nsfw``.
+            InvalidInputError: a value or a field does not fit the recipe, or no checkpoint is configured for ``nsfw``.
+            BudgetExceededError: a picture, or all of them, would cost more than may be spent; nothing was started.
             BackendError: the backend refused; nothing was started.
 
         """
         if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_PICTURES:
             raise InvalidInputError(f"count must be 1 to {MOST_PICTURES}, not {count!r}.", "Leave it out to make 4.")
-        asked = _Asked("base", nsfw, seed, fields, tags)
+        asked = _Asked("base", nsfw, seed, fields, tags, user)
         first = _first(seed)
         numbered = enumerate(requests.seeds(first, count), start=1)
         parts = [_part(f"base-{number}", f"{number} · seed {value}", prompt, value) for number, value in numbered]
-        return await self._submit(asked, requests.BASE_WORKFLOW, first, parts)
+        chosen = choose_base(recipe, asked.wanted, self._client.settings)
+        return await self._submit(asked, chosen, first, parts)
 
     async def submit_face_swap(
         self,
@@ -86,6 +105,7 @@ class AsyncCharacters:
         *,
         fields: Mapping[str, Any] | None = None,
         tags: Iterable[str] = (),
+        user: str | None = None,
     ) -> AsyncCharacterJob:
         """Make a new picture with the face of another, by the workflow that ``characters.face_workflow`` names.
 
@@ -96,15 +116,18 @@ class AsyncCharacters:
             seed: seed of the picture; drawn when absent.
             fields: further fields of the face workflow.
             tags: words under which the job is found again.
+            user: the user of your app for whom it runs; each picture counts as one job of that user.
 
         Raises:
             InvalidInputError: a value does not fit, or no checkpoint is configured for ``nsfw``.
+            BudgetExceededError: it would cost more than may be spent; nothing was started.
             BackendError: the backend refused; nothing was started.
 
         """
-        asked = _Asked("swap", nsfw, seed, fields, tags)
+        asked = _Asked("swap", nsfw, seed, fields, tags, user)
         first = _first(seed)
-        return await self._submit(asked, self._face_workflow, first, [_part("swap", "Face swap", prompt, first)], base_image)
+        recipe = face_recipe(self._client.settings)
+        return await self._submit(asked, recipe, first, [_part("swap", "Face swap", prompt, first)], base_image)
 
     async def submit_character_sheet(
         self,
@@ -112,35 +135,67 @@ class AsyncCharacters:
         nsfw: bool = False,
         angles: Sequence[str | Angle] | None = None,
         *,
+        recipe: SheetRecipe | None = None,
         prompt: str = "",
         seed: int | None = None,
         fields: Mapping[str, Any] | None = None,
         tags: Iterable[str] = (),
+        user: str | None = None,
     ) -> AsyncCharacterJob:
-        """Make one picture per angle with the face of another, and a labelled contact sheet of all of them.
+        """Make one picture per angle of the person in another, and a labelled contact sheet of all of them.
 
         Args:
-            base_image: the face: path, URL, bytes or PIL image. It is kept nowhere; see ``docs/characters.md``.
+            base_image: the person: path, URL, bytes or PIL image. It is kept nowhere; see ``docs/characters.md``.
             nsfw: use the checkpoint configured for it; changes nothing else.
             angles: names from ``ANGLES``, or your own ``Angle``; all of ``ANGLES`` when absent.
+            recipe: ``qwen_edit`` (Apache-2.0) and ``kontext`` (non-commercial) turn the person of the base picture;
+                ``flux_pulid`` and ``instantid`` (non-commercial) take the face alone, and the rest from ``prompt``. When absent
+                ``qwen_edit``, or the face workflow where it is set, or where ``nsfw``, the setting ``characters.checkpoint`` or
+                one of ``fields`` asks for what it alone has.
             prompt: hair, clothes and whatever else is the same in every picture.
             seed: seed of every picture, so that they differ by the angle alone; drawn when absent.
-            fields: further fields of the face workflow.
+            fields: further fields of the recipe's workflow.
             tags: words under which the job is found again.
+            user: the user of your app for whom it runs; each picture counts as one job of that user.
 
         Raises:
-            InvalidInputError: a value does not fit, or no checkpoint is configured for ``nsfw``.
+            InvalidInputError: a value or a field does not fit the recipe, or no checkpoint is configured for ``nsfw``.
+            BudgetExceededError: a picture, or all of them, would cost more than may be spent; nothing was started.
             BackendError: the backend refused; nothing was started.
 
         """
-        asked = _Asked("sheet", nsfw, seed, fields, tags)
+        asked = _Asked("sheet", nsfw, seed, fields, tags, user)
         first = _first(seed)
         views = chosen_angles(angles)
-        parts = [_part(angle.name, angle.label, requests.sheet_prompt(angle.prompt, prompt), first) for angle in views]
-        return await self._submit(asked, self._face_workflow, first, parts, base_image)
+        chosen = choose_sheet(recipe, asked.wanted, self._client.settings)
+        parts = [_part(angle.name, angle.label, requests.sheet_prompt(chosen, angle, prompt), first) for angle in views]
+        return await self._submit(asked, chosen, first, parts, base_image)
+
+    async def get(self, job_id: str) -> AsyncCharacterJob:
+        """Find a job of any process of this machine, and follow what of it is under way.
+
+        Sends nothing, and spends nothing; another process may work on the job meanwhile. A picture whose backend cannot be asked
+        is in its last known state, with the error beside it.
+
+        Args:
+            job_id: the job's id, or the beginning of it.
+
+        Raises:
+            JobNotFoundError: there is no such job.
+
+        """
+        folder = find(self._client.settings.home, job_id)
+        job = AsyncCharacterJob(self._client, folder, folder.read())
+        await job.attach()
+        return job
 
     async def status(self, job_id: str, *, base_image: Any = None) -> AsyncCharacterJob:
-        """Find a job of any process of this machine again, and take it up where it was left.
+        """Do what :meth:`resume` does, by its name until 0.4."""
+        warnings.warn("Characters.status() is now resume() and ends with 0.4; get() only looks.", DeprecationWarning, stacklevel=2)
+        return await self.resume(job_id, base_image=base_image)
+
+    async def resume(self, job_id: str, *, base_image: Any = None) -> AsyncCharacterJob:
+        """Take a job of any process of this machine up where it was left.
 
         What was never sent is sent now, what a machine's fault cost is tried once more, and what is ready is fetched.
 
@@ -162,7 +217,7 @@ class AsyncCharacters:
         Args:
             job_id: the job's id, or the beginning of it.
             only: names of the pictures; all that did not come when absent.
-            base_image: as for :meth:`status`.
+            base_image: as for :meth:`resume`.
 
         Raises:
             InvalidInputError: a picture of that name is not part of the job, or is there already.
@@ -208,32 +263,53 @@ class AsyncCharacters:
                 part.state = record.state  # type: ignore[assignment]
                 part.error = error_from_data(record.error) if record.error else None
 
-    @property
-    def _face_workflow(self) -> str:
-        return self._client.settings.characters_face_workflow
+    async def forget(
+        self, name: str, *, folders: Iterable[str | PathLike[str]] = (), servers: bool = True, dry_run: bool = False
+    ) -> Forgotten:
+        """Erase a character: its jobs with their pictures, and the LoRA of that id wherever the configured backends store it.
+
+        Its jobs are those with the tag ``character:NAME``, and those without such a tag that ran with the LoRA of that id. That
+        there is none is no error.
+
+        Args:
+            name: of the character.
+            folders: folders of results besides ``output_dir`` in which their files may be erased.
+            servers: whether the servers on which they ran are asked to erase what they have.
+            dry_run: only look what would be erased.
+
+        Raises:
+            InvalidInputError: one of the jobs has not ended.
+            RylaGenError: a server does not answer, or something cannot be erased; run it again.
+
+        """
+        records = self._client.history.list(character=name, limit=None)
+        jobs = self._client.jobs
+        return await jobs.forget_records(records, lora=name, folders=folders, servers=servers, dry_run=dry_run)
 
     async def _submit(
-        self, asked: _Asked, workflow: str, seed: int, parts: Sequence[Shot], base_image: Any = None
+        self, asked: _Asked, recipe: Recipe, seed: int, parts: Sequence[Shot], base_image: Any = None
     ) -> AsyncCharacterJob:
         settings = self._client.settings
-        fields = requests.checked_fields(workflow, asked.fields)
-        fields |= requests.checkpoint_fields(settings, workflow, nsfw=asked.nsfw)
+        fields = requests.checked_fields(recipe, asked.fields)
+        fields |= requests.checkpoint_fields(settings, recipe, nsfw=asked.nsfw)
         data, described = (
             (None, None) if asked.kind == "base" else await requests.read_base_image(base_image, references_of(settings))
         )
         backend = settings.backend_names[0]
         tags = list(dict.fromkeys(asked.tags))
         plan = CharacterPlan(
-            new_job_id(), asked.kind, backend, workflow, asked.nsfw, seed, now(), fields, described, tags, list(parts)
+            new_job_id(), asked.kind, backend, recipe.workflow, asked.nsfw, seed, now(), fields, described, tags, list(parts)
         )
-        for part in parts:  # errors of the request are raised before anything is written or sent
-            requests.request(plan, part, data)
+        # Errors of the request, and of the budget, are raised before anything is written or sent.
+        history, user = self._client.history, asked.user
+        check_batch(history, settings, [requests.request(plan, part, data) for part in parts], "pictures", user=user)
+        stored = history.stored_user(user, hashed=settings.users_hash) if user is not None else None
         folder = JobFolder(settings.home, plan.id)
         folder.make(plan)
         picture = described and {"sha256": described["sha256"], "bytes": described["bytes"]}
         inputs = {"prompt": parts[0].prompt, "pictures": [part.name for part in parts], "base_image": picture, **fields}
         name = f"character_{asked.kind}"
-        self._client.history.record(plan.id, backend=backend, workflow=name, inputs=inputs, seed=seed, tags=tags)
+        history.record(plan.id, backend=backend, workflow=name, inputs=inputs, seed=seed, tags=tags, user=stored)
         job = AsyncCharacterJob(self._client, folder, plan, data)
         await job.start()
         return job

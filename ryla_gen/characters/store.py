@@ -17,10 +17,11 @@ from filelock import Timeout
 
 from .. import media
 from ..errors import InvalidInputError, JobNotFoundError, StorageFailedError
+from ..names import CHARACTERS_FOLDER
 from ..support.file_locks import file_lock
 from .base import CharacterPlan, Shot
 
-FOLDER = "characters"
+FOLDER = CHARACTERS_FOLDER
 PLAN = "job.json"
 LOCK = ".lock"
 OWNER = ".owner"

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 from ..client import Client
 from ..events import State
 from ..support.loop_thread import LoopThread
 from .base import Angle, CharacterPlan, CharacterProgress, Kind, Shot, ShotFile
 from .job import AsyncCharacterJob
+from .looking import look_at
+from .recipes import BaseRecipe, SheetRecipe
 from .results import CharacterResult
 from .service import COUNT, AsyncCharacters
+
+if TYPE_CHECKING:
+    from ..forgetting.base import Forgotten
 
 
 class CharacterJob:
@@ -75,7 +82,7 @@ class CharacterJob:
 
     def look(self) -> None:
         """Wait until nothing new has been heard for a moment, or the end; see :meth:`AsyncCharacterJob.look`."""
-        self._loop_thread.call(self._job.look())
+        self._loop_thread.call(look_at(self._job))
 
     def result(self, timeout: float | None = None) -> CharacterResult:
         """Wait for all pictures; see :meth:`AsyncCharacterJob.result`."""
@@ -106,11 +113,13 @@ class Characters:
         seed: int | None = None,
         count: int = COUNT,
         *,
+        recipe: BaseRecipe | None = None,
         fields: Mapping[str, Any] | None = None,
         tags: Iterable[str] = (),
+        user: str | None = None,
     ) -> CharacterJob:
         """Make pictures of a new character; see :meth:`AsyncCharacters.submit_base_images`."""
-        work = self._runner.submit_base_images(prompt, nsfw, seed, count, fields=fields, tags=tags)
+        work = self._runner.submit_base_images(prompt, nsfw, seed, count, recipe=recipe, fields=fields, tags=tags, user=user)
         return self._wrap(self._loop_thread.call(work))
 
     def submit_face_swap(
@@ -122,9 +131,10 @@ class Characters:
         *,
         fields: Mapping[str, Any] | None = None,
         tags: Iterable[str] = (),
+        user: str | None = None,
     ) -> CharacterJob:
         """Make a new picture with the face of another; see :meth:`AsyncCharacters.submit_face_swap`."""
-        work = self._runner.submit_face_swap(base_image, prompt, nsfw, seed, fields=fields, tags=tags)
+        work = self._runner.submit_face_swap(base_image, prompt, nsfw, seed, fields=fields, tags=tags, user=user)
         return self._wrap(self._loop_thread.call(work))
 
     def submit_character_sheet(
@@ -133,18 +143,31 @@ class Characters:
         nsfw: bool = False,
         angles: Sequence[str | Angle] | None = None,
         *,
+        recipe: SheetRecipe | None = None,
         prompt: str = "",
         seed: int | None = None,
         fields: Mapping[str, Any] | None = None,
         tags: Iterable[str] = (),
+        user: str | None = None,
     ) -> CharacterJob:
         """Make one picture per angle, and a contact sheet; see :meth:`AsyncCharacters.submit_character_sheet`."""
-        work = self._runner.submit_character_sheet(base_image, nsfw, angles, prompt=prompt, seed=seed, fields=fields, tags=tags)
+        work = self._runner.submit_character_sheet(
+            base_image, nsfw, angles, recipe=recipe, prompt=prompt, seed=seed, fields=fields, tags=tags, user=user
+        )
         return self._wrap(self._loop_thread.call(work))
 
+    def get(self, job_id: str) -> CharacterJob:
+        """Find a job of any process, and follow what of it is under way; see :meth:`AsyncCharacters.get`."""
+        return self._wrap(self._loop_thread.call(self._runner.get(job_id)))
+
     def status(self, job_id: str, *, base_image: Any = None) -> CharacterJob:
-        """Find a job of any process again, and take it up where it was left; see :meth:`AsyncCharacters.status`."""
-        return self._wrap(self._loop_thread.call(self._runner.status(job_id, base_image=base_image)))
+        """Do what :meth:`resume` does, by its name until 0.4."""
+        warnings.warn("Characters.status() is now resume() and ends with 0.4; get() only looks.", DeprecationWarning, stacklevel=2)
+        return self.resume(job_id, base_image=base_image)
+
+    def resume(self, job_id: str, *, base_image: Any = None) -> CharacterJob:
+        """Take a job of any process up where it was left; see :meth:`AsyncCharacters.resume`."""
+        return self._wrap(self._loop_thread.call(self._runner.resume(job_id, base_image=base_image)))
 
     def retry(self, job_id: str, *, only: Sequence[str] | None = None, base_image: Any = None) -> CharacterJob:
         """Make the pictures that did not come once more; see :meth:`AsyncCharacters.retry`."""
@@ -157,6 +180,12 @@ class Characters:
     def list(self) -> list[CharacterPlan]:
         """List every job of this machine, the newest first."""
         return self._runner.list()
+
+    def forget(
+        self, name: str, *, folders: Iterable[str | PathLike[str]] = (), servers: bool = True, dry_run: bool = False
+    ) -> Forgotten:
+        """Erase a character: its jobs, their pictures, its LoRA; see :meth:`AsyncCharacters.forget`."""
+        return self._loop_thread.call(self._runner.forget(name, folders=folders, servers=servers, dry_run=dry_run))
 
     def _wrap(self, job: AsyncCharacterJob) -> CharacterJob:
         return CharacterJob(job, self._loop_thread, self._owner)

@@ -5,8 +5,8 @@ Must not know a workflow's fields beyond the typed methods, nor how a backend ca
 
 from __future__ import annotations
 
-from .async_client import IN_FLIGHT, AsyncClient, OnEvent
-from .job_base import AsyncJob
+from .async_client import IN_FLIGHT, AsyncClient
+from .job_base import AsyncJob, OnEvent
 from .jobs import AsyncJobs
 from .sync_client import Client, Job, Jobs
 

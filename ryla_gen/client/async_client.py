@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
@@ -15,8 +15,10 @@ from ..backends.rates import idle_costs
 from ..contract import new_job_id
 from ..costs.estimates import Estimate
 from ..costs.idle import IdleCost
+from ..delivery import OutputTo
+from ..delivery.destinations import read_bucket
 from ..errors import BackendNotConfiguredError, InvalidInputError, RylaGenError
-from ..events import FINAL_STATES, Event
+from ..events import FINAL_STATES
 from ..history import CostRow, History
 from ..notebook import live
 from ..results import Generation
@@ -24,22 +26,21 @@ from ..results.grid import show_lists
 from ..settings import Settings
 from ..workflows.base import Workflow
 from .graphs import Graphs, find_later
-from .job_base import AsyncJob
+from .job_base import AsyncJob, OnEvent, follow
 from .jobs import AsyncJobs
 from .loras import AsyncLoras
+from .mapping import results_of
 from .methods import Methods
 from .outcomes import Outcomes
-from .requests import check_call, estimate, to_typed_error
+from .requests import check_call, estimate, options_of, place_text, to_typed_error
 from .submission import Order, SentJob, Submission
 
 if TYPE_CHECKING:
     from ..backends.base import Backend
+    from ..engine.output_hooks import OnOutput
 
 IN_FLIGHT = 5
 """Jobs that ``map`` keeps under way; Modal starts a container for each, as far as it may."""
-
-OnEvent = Callable[[Event], None]
-"""Called with every event of a job, in order."""
 
 _said: set[str] = set()
 
@@ -54,6 +55,9 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         settings: use these instead of reading environment and configuration file.
         max_usd: US dollars that one call may cost, instead of the settings' limit.
         references: ``bytes`` reads no path and no address that a request names, for a server that hands on its users' texts.
+        on_output: asked about each output of each result before it is returned; None as an answer lets it pass, another
+            ``Output`` takes its place, and ``errors.RefusedError`` fails the job. A function that is not async runs in a thread.
+            There are no previews then. Hooks for all clients of a machine, and for Modal's containers, are plug-ins.
 
     """
 
@@ -65,7 +69,9 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         settings: Settings | None = None,
         max_usd: float | None = None,
         references: Literal["any", "bytes"] | None = None,
+        on_output: OnOutput | None = None,
     ) -> None:
+        self._on_output = on_output
         chosen = backend or ("comfyui" if url else None)
         arguments = {"backend": chosen, "comfyui_url": url, "max_usd": max_usd, "references": references}
         given = {key: value for key, value in arguments.items() if value is not None}
@@ -83,6 +89,10 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         self._loop: asyncio.AbstractEventLoop | None = None
         if self.settings.notebook:
             show_lists()
+
+    def __repr__(self) -> str:
+        places = ", ".join(place_text(name, self.settings) for name in self.settings.backend_names)
+        return f"<{type(self).__name__} {places}{' closed' if self.closed else ''}>"
 
     async def __aenter__(self) -> Self:
         return self
@@ -103,6 +113,9 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         timeout: float | None = None,
         tags: Iterable[str] = (),
         measure_consistency: bool = False,
+        output_to: OutputTo | Sequence[str] = None,
+        webhook: str | None = None,
+        user: str | None = None,
     ) -> Generation:
         """Run a workflow and wait for its result. Canceling this cancels the work.
 
@@ -113,15 +126,27 @@ class AsyncClient(Methods[Awaitable[Generation]]):
             timeout: seconds the graph may run, instead of the workflow's own limit.
             tags: words under which the job is found again.
             measure_consistency: whether to measure how like the reference the face is; see ``Generation.face_similarity``.
+            output_to: where the files go instead of into the result: ``s3://bucket/prefix``, ``gs://bucket/prefix``, or signed
+                addresses that take a PUT, one for each file. The outputs then have ``url``, ``sha256`` and ``size``.
+            webhook: https address that is told when the job ends, instead of the one of the settings.
+            user: the user of your app for whom it runs, by an id of yours; see the settings ``users``.
 
         Raises:
             RylaGenError: see ``ryla_gen.errors``; each says what to do.
 
         """
         bar = None if on_event else live(workflow, on=self.settings.notebook)
-        job = await self.submit(workflow, timeout=timeout, tags=tags, measure_consistency=measure_consistency)
+        job = await self.submit(
+            workflow,
+            timeout=timeout,
+            tags=tags,
+            measure_consistency=measure_consistency,
+            output_to=output_to,
+            webhook=webhook,
+            user=user,
+        )
         try:
-            return await _follow(job, on_event or bar)
+            return await follow(job, on_event or bar)
         finally:
             if bar is not None:
                 bar.end(job.state)
@@ -133,8 +158,11 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         timeout: float | None = None,
         tags: Iterable[str] = (),
         measure_consistency: bool = False,
+        output_to: OutputTo | Sequence[str] = None,
+        webhook: str | None = None,
         job: str | None = None,
         parent: str | None = None,
+        user: str | None = None,
     ) -> AsyncJob:
         """Submit a workflow to the backend and return its job at once.
 
@@ -143,19 +171,26 @@ class AsyncClient(Methods[Awaitable[Generation]]):
             timeout: seconds the graph may run, instead of the workflow's own limit.
             tags: words under which the job is found again.
             measure_consistency: as for :meth:`run`.
+            output_to: as for :meth:`run`. Signed addresses are not journaled: only this process brings files to them, or Modal.
+            webhook: as for :meth:`run`.
             job: its id, a uuid4 that no other job has; drawn when absent. Write it down before this call, and after a crash
                 call this again with it: where the journal has it, its backend is asked for it first, and it is sent only where
                 it never arrived.
             parent: the job that it is a part of.
+            user: as for :meth:`run`; when absent that of ``parent``.
 
         Raises:
             InvalidInputError: a picture cannot be read, or a job of that id has ended already; nothing was sent.
             JobNotFoundError: an earlier process may have sent a job of that id, and its backend cannot tell; nothing was sent.
             BudgetExceededError: it would likely cost more than was allowed; nothing was sent.
+            TooManyRequestsError: its user has too many jobs for now; nothing was sent.
             BackendError: the backend refused; nothing was started.
 
         """
-        check_call(workflow, timeout, tags)
+        if user is None and parent is not None and (whole := self.history.get(parent)) is not None:
+            user = whole.user
+        check_call(workflow, timeout, tags, user)
+        options = options_of(self.settings, measure_consistency=measure_consistency, output_to=output_to, webhook=webhook)
         self.on_one_loop()
         before = self.history.get(job) if job is not None else None
         if before is not None and before.state in FINAL_STATES:
@@ -166,10 +201,19 @@ class AsyncClient(Methods[Awaitable[Generation]]):
             if found is not None:
                 return found
             workflow = workflow.with_seed(before.seed)  # the seed that the journal has, so that the result agrees with it
-        order = Order(job or new_job_id(), timeout, tuple(tags), measure_consistency, parent, journaled=before is not None)
+        order = Order(job or new_job_id(), timeout, tuple(tags), options, parent, journaled=before is not None, user=user)
         return self._outcomes.follow(await self._send(workflow, order, self._backend))
 
-    async def hand_in(self, workflow: Workflow, *, timeout: float | None = None, tags: Iterable[str] = ()) -> SentJob:
+    async def hand_in(
+        self,
+        workflow: Workflow,
+        *,
+        timeout: float | None = None,
+        tags: Iterable[str] = (),
+        output_to: OutputTo | Sequence[str] = None,
+        webhook: str | None = None,
+        user: str | None = None,
+    ) -> SentJob:
         """Submit a workflow and stop following it: return once its server no longer needs this process, which may then end.
 
         This process does not stop the job at its time limit, so the day's budget reserves what the workflow's own limit may cost.
@@ -178,32 +222,44 @@ class AsyncClient(Methods[Awaitable[Generation]]):
             workflow: what to run.
             timeout: seconds the graph may run, as far as its backend keeps that.
             tags: words under which the job is found again.
+            output_to: as for :meth:`run`. Modal uploads at the end of the job; of another server's, whoever fetches its result.
+            webhook: as for :meth:`run`, with the same difference.
+            user: as for :meth:`run`.
 
         Raises:
             BackendNotConfiguredError: the embedded emulator is among the backends; it would end with this process.
             RylaGenError: as :meth:`submit`.
 
         """
-        check_call(workflow, timeout, tags)
+        check_call(workflow, timeout, tags, user)
+        options = options_of(self.settings, output_to=output_to, webhook=webhook)
         if "emulator" in self.settings.backend_names:
             text = "The embedded emulator ends with this process, so the job would end too."
             hint = (
                 "Use ryla-gen run, or start a server that keeps running (ryla-gen emulator) and use it: --url http://127.0.0.1:8188"
             )
             raise BackendNotConfiguredError(text, hint)
-        order = Order(new_job_id(), timeout, tuple(tags), followed=False)
+        order = Order(new_job_id(), timeout, tuple(tags), options, followed=False, user=user)
         async with AsyncExitStack() as opened:
 
             def lent(name: str) -> Backend:
                 """Make a backend for this call alone: one that is kept would go on following the job."""
-                backend = backends.create(name, self.settings)
+                backend = backends.create(name, self.settings, self._on_output)
                 opened.push_async_callback(backend.close)
                 return backend
 
             return await self._send(workflow, order, lent)
 
     async def map(
-        self, workflows: Iterable[Workflow], *, in_flight: int = IN_FLIGHT, ordered: bool = True, return_exceptions: bool = False
+        self,
+        workflows: Iterable[Workflow],
+        *,
+        in_flight: int = IN_FLIGHT,
+        ordered: bool = True,
+        return_exceptions: bool = False,
+        output_to: str | None = None,
+        webhook: str | None = None,
+        user: str | None = None,
     ) -> AsyncIterator[Generation | RylaGenError]:
         """Run many workflows, a few at a time, and yield each result. One failure loses no other result.
 
@@ -213,35 +269,29 @@ class AsyncClient(Methods[Awaitable[Generation]]):
             ordered: whether results come in the order of the workflows, or as they finish.
             return_exceptions: yield a failed workflow's error in its place. When false, all results come
                 first and the failures are raised together at the end.
+            output_to: the bucket that all files go to, as for :meth:`run`; signed addresses are for one job each.
+            webhook: as for :meth:`run`, told of the end of each.
+            user: as for :meth:`run`, of all of them.
 
         Raises:
             ExceptionGroup: the failures, when ``return_exceptions`` is false.
+            InvalidInputError: ``in_flight`` or ``output_to`` cannot be used; nothing was sent.
 
         """
         if in_flight < 1:
             raise InvalidInputError("in_flight must be at least 1.", "Leave it out to use 5.")
-        source, pending, failures = iter(workflows), list[asyncio.Task[Generation]](), list[RylaGenError]()
-        try:
-            while True:
-                while len(pending) < in_flight and (workflow := next(source, None)) is not None:
-                    pending.append(asyncio.create_task(self._quietly(workflow)))
-                if not pending:
-                    break
-                finished = await _next(pending, ordered=ordered)
-                error = finished.exception()
-                if error is not None and not isinstance(error, RylaGenError):
-                    raise error
-                if error is None:
-                    yield finished.result()
-                elif return_exceptions:
-                    yield error
+        bucket = read_bucket(output_to)
+
+        async def run(workflow: Workflow) -> Generation:
+            return await follow(await self.submit(workflow, output_to=bucket, webhook=webhook, user=user), None)
+
+        failures = list[RylaGenError]()
+        async with aclosing(results_of(workflows, run, in_flight=in_flight, ordered=ordered)) as results:
+            async for found in results:
+                if isinstance(found, RylaGenError) and not return_exceptions:
+                    failures.append(found)
                 else:
-                    failures.append(error)
-        finally:
-            for task in pending:
-                task.cancel()
-            if pending:
-                await asyncio.wait(pending)
+                    yield found
         if failures:
             raise ExceptionGroup(f"{len(failures)} of the workflows failed", failures)
 
@@ -287,7 +337,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         """Sum up what the jobs of this machine cost.
 
         Args:
-            by: ``day`` (UTC), ``workflow``, ``character`` or ``backend``.
+            by: ``day`` (UTC), ``workflow``, ``character``, ``backend`` or ``user``.
             since: a date or time, such as ``2026-01-31``; None is the beginning.
 
         Raises:
@@ -308,12 +358,9 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         """
         return idle_costs(self.history, self.settings, since)
 
-    async def _quietly(self, workflow: Workflow) -> Generation:
-        return await _follow(await self.submit(workflow), None)
-
     def _backend(self, name: str) -> Backend:
         if name not in self._backends:
-            self._backends[name] = backends.create(name, self.settings)
+            self._backends[name] = backends.create(name, self.settings, self._on_output)
         return self._backends[name]
 
     async def _send(self, workflow: Workflow, order: Order, backend: Callable[[str], Backend]) -> SentJob:
@@ -323,7 +370,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
             self._say_backend()  # after the check: a request that cannot be sent raises that error alone
             self._outcomes.estimates[job] = found
 
-        submission = Submission(self.history, self.settings, backend, note)
+        submission = Submission(self.history, self.settings, backend, note, has_hook=self._on_output is not None)
         try:
             return await submission.send(workflow, order)
         except BaseException as error:
@@ -339,27 +386,3 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         if self.settings.origin("backend") == "default" and "backend" not in _said:
             _said.add("backend")
             print(f"ryla-gen: {self.settings.backend_reason}", file=sys.stderr)  # noqa: T201 - for the person, once
-
-
-async def _follow(job: AsyncJob, on_event: OnEvent | None) -> Generation:
-    """Wait for a job and pass on its events; canceling the wait cancels the job."""
-    try:
-        if on_event is not None:
-            async for event in job.events():
-                on_event(event)
-        return await job.result()
-    except BaseException:
-        if not job.done:
-            await asyncio.shield(job.cancel())
-        raise
-
-
-async def _next(pending: list[asyncio.Task[Generation]], *, ordered: bool) -> asyncio.Task[Generation]:
-    """Wait for the first task of the list, or for any, and take it out."""
-    if ordered:
-        await asyncio.wait(pending[:1])
-        return pending.pop(0)
-    done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-    first = next(task for task in pending if task in done)
-    pending.remove(first)
-    return first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Generic, TypeVar
 
@@ -10,7 +11,7 @@ from ..locks.graph_lock import NAME
 from ..results import Generation
 from ..settings import Settings
 from ..workflows.base import Workflow
-from ..workflows.registry import graph_names, workflow_class
+from ..workflows.registry import LOCK_SUFFIX, graph_names, named_class, workflow_class
 from .methods import WorkflowRunner, method
 
 R = TypeVar("R")
@@ -33,6 +34,16 @@ class Graphs(Generic[R]):
             return method_for(self._runner, workflow_class(name))
         return self._find(name)
 
+    def __getitem__(self, name: str) -> Callable[..., R]:
+        """Return a graph by its name or by the path of its lock, which need not be deployed: ``client.graphs["portrait.lock"]``.
+
+        Raises:
+            InvalidInputError: there is none of that name, or the file is no lock.
+            StorageFailedError: the file cannot be read.
+
+        """
+        return method_for(self._runner, workflow_class(name)) if name.endswith(LOCK_SUFFIX) else getattr(self, name)
+
 
 def method_for(runner: WorkflowRunner[R], workflow: type[Workflow]) -> Callable[..., R]:
     """Return a workflow as a method of a client."""
@@ -40,8 +51,13 @@ def method_for(runner: WorkflowRunner[R], workflow: type[Workflow]) -> Callable[
     return bound
 
 
-async def find_workflow(name: str, settings: Settings) -> type[Workflow]:
+async def find_workflow(name: str, settings: Settings, *, at_modal: bool = False) -> type[Workflow]:
     """Return a workflow by its name; a name that nothing here knows may be that of a graph which is deployed on Modal.
+
+    Args:
+        name: the name, which is never a path where others wrote it.
+        settings: which Modal environment.
+        at_modal: whether Modal is asked although it is not among the backends: a job that ran there has the name.
 
     Raises:
         InvalidInputError: there is no such workflow, nor such an app.
@@ -49,10 +65,12 @@ async def find_workflow(name: str, settings: Settings) -> type[Workflow]:
 
     """
     try:
-        return workflow_class(name)
+        return named_class(name) if at_modal else workflow_class(name)
     except InvalidInputError as unknown:
         key = name.replace("_", "-").lower()
-        if "modal" not in settings.backend_names or not NAME.fullmatch(key) or key.replace("-", "_") in graph_names():
+        if not (at_modal or "modal" in settings.backend_names):
+            raise _named_by_file(unknown, key) from None
+        if not NAME.fullmatch(key) or key.replace("-", "_") in graph_names():
             raise
         from ..remote.graph_fetch import fetch_lock  # Modal's client, which known names do not need
 
@@ -64,6 +82,15 @@ async def find_workflow(name: str, settings: Settings) -> type[Workflow]:
             hint = f"{unknown.hint} Graphs that are deployed on Modal were not looked through: {error.message}"
             raise InvalidInputError(unknown.message, hint) from error
     return workflow_class(key)
+
+
+def _named_by_file(unknown: InvalidInputError, key: str) -> InvalidInputError:
+    """Say of an unknown name how its lock is named, where one lies in the current folder; it is not opened."""
+    file = f"{key}{LOCK_SUFFIX}"
+    if not NAME.fullmatch(key) or not os.path.isfile(file):  # noqa: PTH113 - Path's own test raises for odd names
+        return unknown
+    hint = f"Before its deploy a lock is named by its file: client.graphs[{file!r}](…), or ryla-gen run {file}"
+    return InvalidInputError(unknown.message, hint)
 
 
 def find_later(runner: WorkflowRunner[Awaitable[Generation]], settings: Settings) -> Callable[[str], Callable[..., Any]]:

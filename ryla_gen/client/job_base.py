@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import GenerationTimeoutError, JobCanceledError, RylaGenError
-from ..events import Event, Started, State
+from ..events import Event, Started, State, state_of_error
 
 if TYPE_CHECKING:
     from ..backends.base import Ticket
     from ..results import Generation
     from ..workflows.base import Workflow
+
+OnEvent = Callable[[Event], None]
+"""Called with every event of a job, in order."""
 
 
 class AsyncJob:
@@ -41,7 +44,7 @@ class AsyncJob:
         """When an earlier process saw it start; an event for the same start that arrives here has a later time."""
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id} {self.workflow.name} {self.state}>"
+        return f"<{type(self).__name__} {self.id} {self.workflow.name} {self.state} on {self.backend}>"
 
     @property
     def handle(self) -> str:
@@ -105,11 +108,19 @@ class AsyncJob:
         await asyncio.wait([self._outcome])
 
 
+async def follow(job: AsyncJob, on_event: OnEvent | None) -> Generation:
+    """Wait for a job and pass on its events; canceling the wait cancels the job."""
+    try:
+        if on_event is not None:
+            async for event in job.events():
+                on_event(event)
+        return await job.result()
+    except BaseException:
+        if not job.done:
+            await asyncio.shield(job.cancel())
+        raise
+
+
 def state_of(error: BaseException | None) -> State:
     """Return the final state that an outcome means."""
-    if error is None:
-        return "succeeded"
-    code = getattr(error, "code", "internal")
-    if code == "job_expired":
-        return "expired"
-    return "canceled" if code == "job_canceled" or isinstance(error, asyncio.CancelledError) else "failed"
+    return "succeeded" if error is None else state_of_error(error)

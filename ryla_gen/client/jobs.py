@@ -4,33 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, aclosing, suppress
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..backends.base import StopsById
+from ..backends.logs import LogLine
 from ..backends.recover import RemoteRequest, recover_request
 from ..comfy.messages import Whereabouts
-from ..errors import InvalidInputError, JobCanceledError, JobExpiredError, JobNotFoundError, RylaGenError
+from ..contract import Options
+from ..errors import BackendUnreachableError, InvalidInputError, JobCanceledError, JobExpiredError, JobNotFoundError, RylaGenError
 from ..events import FINAL_STATES
 from ..history import History, Record
+from ..history.processes import may_live_elsewhere
 from ..settings import Settings
 from ..workflows.base import Workflow
 from ..workflows.custom import CustomWorkflow
-from . import whereabouts
+from . import job_logs, whereabouts
 from .fallback import notices
+from .graphs import find_workflow
 from .job_base import AsyncJob
-from .requests import estimate_again, not_reached, rebuilt, workflow_of
+from .requests import estimate_again, held_elsewhere, not_reached, rebuilt, workflow_of
 from .submission import SentJob
 
 if TYPE_CHECKING:
     from ..backends.base import Backend
+    from ..forgetting.base import Forgotten
     from .outcomes import Outcomes
 
 BY_ID = ("modal",)
 """Backends that stop a job of which they have no call yet."""
+FOLLOWED = ("modal", "comfyui")
+"""Backends whose logs are followed."""
 SETTLE_SECONDS = 5.0
 """How long a server may take to queue a prompt whose sender died meanwhile: it validates the graph first. As ComfyClient waits."""
+
+SILENT_HINT = "Run it again when it answers. If that server is gone, do not ask servers: servers=False, --no-servers"
 
 
 class AsyncJobs:
@@ -65,6 +76,7 @@ class AsyncJobs:
         """Follow a job that an earlier process may have sent; None where it never arrived, so that it may be sent.
 
         Raises:
+            BackendUnreachableError: it runs on the emulator of another process.
             JobNotFoundError: its backend cannot tell (``details["maybe_taken"]``); only a person may send it again.
             JobExpiredError: its backend had it, and no longer has it.
 
@@ -101,10 +113,13 @@ class AsyncJobs:
             return living
         if handle is None:
             return None
+        await self._learn(record.workflow, record.backend)
         workflow = workflow_of(record)
         try:
             ticket = await self._backend(record.backend).attach(handle, workflow, job=record.id)
         except JobExpiredError as error:
+            if record.backend == "emulator" and record.state not in FINAL_STATES and may_live_elsewhere(record.process):
+                raise held_elsewhere(record) from None
             self.record_end(record, error)
             raise
         # Looking at what has ended changes nothing in the journal.
@@ -113,7 +128,8 @@ class AsyncJobs:
             self._estimate(record)
         said = notices(record.skipped, record.backend)
         started_at = None if ended else record.started_at
-        sent = SentJob(record.id, workflow, record.backend, ticket, record.skipped, said, started_at)
+        options = Options(output_to=record.output_to)
+        sent = SentJob(record.id, workflow, record.backend, ticket, record.skipped, said, options, started_at=started_at)
         return outcomes.follow(sent, journal=not ended)
 
     async def look_up(self, id: str) -> Record:  # noqa: A002 - as above
@@ -131,6 +147,7 @@ class AsyncJobs:
         told = await recover_request(id.strip(), self._settings)
         if told is None:
             raise JobNotFoundError(f"No job {id!r} is in the journal of this machine.")
+        await self._learn(told.workflow, told.backend)
         workflow = _request(told)
         history.record(
             told.job,
@@ -144,6 +161,16 @@ class AsyncJobs:
         if record is None:
             raise JobNotFoundError(f"The journal {history.path} cannot be used, so {id!r} cannot be recorded there.")
         return record
+
+    async def _learn(self, name: str, backend: str) -> None:
+        """Bring the lock of a job that ran on Modal onto this machine, where nothing here knows the name of its workflow.
+
+        Raises:
+            InvalidInputError: no app there knows it either.
+
+        """
+        if backend == "modal":
+            await find_workflow(name, self._settings, at_modal=True)
 
     def record_end(self, record: Record, error: BaseException) -> None:
         """Journal and report the end of a job that is not followed here, unless its end was known before."""
@@ -201,14 +228,125 @@ class AsyncJobs:
             self._outcomes.settle(record.id, None, error)
         return found.silent
 
+    async def logs(self, id: str, *, follow: bool = False) -> AsyncIterator[LogLine]:  # noqa: A002 - as above
+        """Yield what was written while a job ran: the build of its image, the start of its container, ComfyUI. Secrets are masked.
+
+        A container that is gone has its log at Modal for as long as the plan of the workspace says. A server of one's own shows
+        the newest pieces of the one log that all its jobs share.
+
+        Args:
+            id: of a job, as for :meth:`get`; or the name of a deployed lock or of a family, for the newest lines of its app.
+            follow: whether to go on with what is written from now on, until the job has ended; for a name without an end.
+
+        Raises:
+            JobNotFoundError: neither a job nor an app is known by it, or its backend keeps no log.
+            JobExpiredError: Modal no longer knows its call.
+            BackendError: its backend cannot be asked.
+
+        """
+        place = job_logs.named_app(self._settings, id)
+        async with AsyncExitStack() as opened:
+            if place is not None:
+                lines = job_logs.app_lines(place, follow=follow)
+            else:
+                lines = await self._lines(id, follow=follow, opened=opened)
+            await opened.enter_async_context(aclosing(lines))
+            async for line in lines:
+                yield line
+
+    async def _lines(self, id: str, *, follow: bool, opened: AsyncExitStack) -> AsyncGenerator[LogLine, None]:  # noqa: A002
+        try:
+            record = await self.look_up(id)
+        except JobNotFoundError as error:
+            return job_logs.unknown_lines(self._settings, id, error, follow=follow)
+        handle = record.handle or (await self._handle(record) if record.backend in BY_ID else None)
+        ended = None
+        if follow and record.state not in FINAL_STATES and record.backend in FOLLOWED:
+            job = await self.get(record.id)
+            ended = asyncio.ensure_future(_wait_end(job))
+            opened.callback(ended.cancel)
+        return job_logs.job_lines(self._settings, record, handle, ended)
+
+    async def forget(
+        self,
+        id: str,  # noqa: A002 - as above
+        *,
+        folders: Iterable[str | PathLike[str]] = (),
+        servers: bool = True,
+        dry_run: bool = False,
+    ) -> Forgotten:
+        """Erase a job that has ended, with those that belong to it: rows in the journal, files, and what its server keeps.
+
+        Of its cost an anonymous row stays. What cannot be erased from here is said: ``stays`` of the result.
+
+        Args:
+            id: of the job, or the beginning of it.
+            folders: folders of results besides ``output_dir`` in which its files may be erased.
+            servers: whether the server on which it ran is asked to erase what it has. Without that, a job that never ended goes
+                too where the process that sent it is gone: its server may be gone as well.
+            dry_run: only look what would be erased.
+
+        Raises:
+            JobNotFoundError: the journal has no such job.
+            InvalidInputError: it has not ended.
+            RylaGenError: its server does not answer, or something cannot be erased; run it again.
+
+        """
+        record = self._history.get(id)
+        if record is None:
+            raise JobNotFoundError(f"No job {id!r} is in the journal of this machine.")
+        return await self.forget_records([record], folders=folders, servers=servers, dry_run=dry_run)
+
+    async def forget_user(
+        self, user: str, *, folders: Iterable[str | PathLike[str]] = (), servers: bool = True, dry_run: bool = False
+    ) -> Forgotten:
+        """Erase every job of a user of your app; see :meth:`forget`. That there is none is no error.
+
+        Args:
+            user: the id that was given to ``run(…, user=…)``.
+            folders: as for :meth:`forget`, like the others.
+            servers: whether servers are asked.
+            dry_run: only look.
+
+        """
+        records = self._history.list(user=user, limit=None)
+        return await self.forget_records(records, folders=folders, servers=servers, dry_run=dry_run)
+
+    async def forget_records(
+        self,
+        records: Sequence[Record],
+        *,
+        lora: str | None = None,
+        folders: Iterable[str | PathLike[str]] = (),
+        servers: bool = True,
+        dry_run: bool = False,
+    ) -> Forgotten:
+        """Erase jobs, and a LoRA with them; see :meth:`forget`."""
+        from ..forgetting import forget  # files, LoRAs and locks, which running needs not
+
+        silent = await self.end_lost([record for record in records if record.state not in FINAL_STATES])
+        if silent and servers:
+            raise BackendUnreachableError(f"{silent[0]} does not answer, so it is not known whether a job runs there.", SILENT_HINT)
+        fresh = [found for record in records if (found := self._history.get(record.id)) is not None]
+        places = [Path(folder) for folder in folders]
+        return await forget(self._settings, self._history, fresh, folders=places, lora=lora, servers=servers, dry_run=dry_run)
+
     def _estimate(self, record: Record) -> None:
         estimates = self._outcomes.estimates
         if record.id not in estimates:
             estimates[record.id] = estimate_again(record, self._settings, self._history)
 
-    def list(self, *, limit: int = 50, workflow: str | None = None, state: str | None = None) -> list[Record]:
-        """List jobs from the journal, the newest first."""
-        return self._history.list(limit=limit, workflow=workflow, state=state)
+    def list(
+        self, *, limit: int = 50, workflow: str | None = None, state: str | None = None, user: str | None = None
+    ) -> list[Record]:
+        """List jobs from the journal, the newest first; of a user, by the id that was given to ``run(…, user=…)``."""
+        return self._history.list(limit=limit, workflow=workflow, state=state, user=user)
+
+
+async def _wait_end(job: AsyncJob) -> None:
+    """Wait until a job has ended, however; its error is not the log's."""
+    with suppress(RylaGenError):
+        await job.result()
 
 
 def _request(told: RemoteRequest) -> Workflow:

@@ -62,7 +62,7 @@ class AsyncLoras:
         Args:
             source: path of a .safetensors file, or ``hf://owner/repository/file.safetensors@revision``.
             id: name under which requests ask for it; made of the file's name when absent.
-            base: flux, sdxl or wan, for a file that does not say.
+            base: flux, sdxl, wan, z_image, qwen or flux2, for a file that does not say.
             trigger_words: words that call it, instead of those its metadata names.
             progress: called with how far it is, from any thread.
 

@@ -15,8 +15,14 @@ from ..workflows.base import Workflow
 from ..workflows.custom import CustomWorkflow
 from ..workflows.faces import FluxInstantID, FluxPulid, InstantID
 from ..workflows.flux import Flux, FluxDev, FluxLora
+from ..workflows.flux2 import Flux2Klein
+from ..workflows.flux_edits import FluxFill, FluxKontext
+from ..workflows.qwen import QwenImage, QwenImageEdit
+from ..workflows.sdxl import SDXL
 from ..workflows.seedvr2 import SeedVR2
 from ..workflows.wan2 import Wan2
+from ..workflows.wan22 import Wan22
+from ..workflows.z_image import ZImage
 
 # end generated: imports
 
@@ -59,20 +65,35 @@ class method(Generic[P]):  # noqa: N801 - used like a decorator
         described: Any = call
         described.__name__ = name
         described.__doc__ = self.__doc__
-        described.__signature__ = getattr(self._workflow, "__signature__", None)  # notebooks complete from it
+        described.__signature__ = _signature_of(self._workflow)  # notebooks complete from it
         return call
+
+
+def _signature_of(workflow: Any) -> Any:
+    """Return the signature of a workflow's class. It has none before its validation is built, which waits for the first use."""
+    if hasattr(workflow, "model_rebuild"):
+        workflow.model_rebuild()
+    return getattr(workflow, "__signature__", None)
 
 
 class Methods(WorkflowRunner[R]):
     """Every built-in workflow as a method; its parameters are the workflow's fields."""
 
     # begin generated: methods
+    z_image = method(ZImage)
+    qwen_image = method(QwenImage)
+    qwen_image_edit = method(QwenImageEdit)
     flux = method(Flux)
     flux_dev = method(FluxDev)
     flux_lora = method(FluxLora)
+    flux_kontext = method(FluxKontext)
+    flux_fill = method(FluxFill)
+    flux2_klein = method(Flux2Klein)
+    sdxl = method(SDXL)
     instantid = method(InstantID)
     flux_instantid = method(FluxInstantID)
     flux_pulid = method(FluxPulid)
+    wan22 = method(Wan22)
     wan2 = method(Wan2)
     seedvr2 = method(SeedVR2)
     workflow = method(CustomWorkflow)

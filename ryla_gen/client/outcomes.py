@@ -6,20 +6,25 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import telemetry
 from ..costs.admission import unfinished_cost
+from ..costs.budget import stopped
 from ..costs.estimates import Estimate
-from ..errors import InternalError, JobExpiredError, RylaGenError
+from ..delivery.uploads import uploaded
+from ..errors import GenerationTimeoutError, InternalError, JobExpiredError, RylaGenError
 from ..events import Started, now
 from ..history import History, Record
-from ..results import Generation
+from ..results import Generation, Output
 from ..settings import Settings
 from .fallback import with_skipped
+from .hints import fit_hint
 from .job_base import AsyncJob, state_of
-from .requests import to_typed_error
+from .requests import to_typed_error, user_for_events
+from .signing import Signatures
 from .submission import SentJob
+from .telling import Telling
 
 if TYPE_CHECKING:
     from ..backends.base import Backend
@@ -33,14 +38,16 @@ class Outcomes:
 
     Args:
         history: the journal.
-        settings: where the telemetry of ends is sent.
+        settings: where the telemetry of ends is sent, and whether results are signed.
         backend: returns a backend by its name.
 
     """
 
     def __init__(self, history: History, settings: Settings, backend: Callable[[str], Backend]) -> None:
         self._history, self._settings, self._backend = history, settings, backend
+        self._signatures = Signatures(settings)
         self._tasks: set[asyncio.Task[Generation]] = set()
+        self._telling = Telling(history, settings)
         self.live: dict[str, AsyncJob] = {}
         """Jobs that are followed here, by their ids."""
         self.estimates: dict[str, Estimate | None] = {}
@@ -56,6 +63,8 @@ class Outcomes:
             journal: whether its start and end are journaled; those of a job that had ended are there already.
 
         """
+        if journal:
+            self._telling.expect(sent.job, sent.options)
         waiting = _with_skipped(self._outcome(sent, journal=journal), sent)
         task = asyncio.create_task(waiting, name=f"ryla-gen outcome {sent.job}")
         self._tasks.add(task)
@@ -68,17 +77,27 @@ class Outcomes:
         return made
 
     async def wait(self) -> None:
-        """Wait a moment for the jobs whose backends were closed."""
+        """Wait a moment for the jobs whose backends were closed, and for those who are told of ends."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
+        await self._telling.wait(CLOSE_SECONDS)
 
     async def _outcome(self, sent: SentJob, *, journal: bool) -> Generation:
+        made: Generation | None = None
         try:
             if journal and sent.started_at is None:
                 await self._note_start(sent)
-            generation = await sent.ticket.result()
+            made = await sent.ticket.result()
+            generation = await self._signatures.sign(made)
+            generation = await uploaded(generation, sent.options.output_to, private=self._settings.allow_private_addresses)
         except BaseException as error:
+            if made is not None and not isinstance(error, Exception):
+                raise  # cut off while it was signed or uploaded: it is paid for, and who looks next gets it from its backend
             found = to_typed_error(error, sent.job)
+            if sent.money is not None and isinstance(found, GenerationTimeoutError) and not found.details.get("queued"):
+                found = stopped(found, sent.money)
+            if isinstance(found, RylaGenError):
+                fit_hint(found, sent.backend, sent.workflow)
             # A fault of ours in the ticket, not an end reported by the backend: the job may still run and cost money.
             if isinstance(found, InternalError) and found.__cause__ is not None:
                 await self._stop(sent)
@@ -113,7 +132,7 @@ class Outcomes:
         if isinstance(error, RylaGenError) and (error.details.get("contact_lost") or self._elsewhere(known, error)):
             self._history.update(job, error=error.to_data())
             return  # its end is unknown, and it may still cost money: its row stays open, and its reservation in place
-        columns: dict[str, object] = {"state": state_of(error), "finished_at": now()}
+        columns: dict[str, Any] = {"state": state_of(error), "finished_at": now()}
         estimated = self.estimates.pop(job, None)
         if generation is None:
             columns |= unfinished_cost(known, estimated, error)
@@ -127,19 +146,27 @@ class Outcomes:
                 "gpu": generation.cost.gpu,
                 "gpu_seconds": generation.cost.gpu_seconds or None,
                 "cost_usd": generation.cost.total_usd,
-                "outputs": [
-                    {"name": item.name, "media_type": item.media_type, "bytes": len(item.data)} for item in generation.outputs
-                ],
+                "outputs": [_journaled(item) for item in generation.outputs],
             }
+        # First: once the journal has the end, nobody else tells it.
+        self._telling.tell(job, known, generation, error, cost_usd=columns.get("cost_usd"))
         self._history.update(job, **columns)
-        for event in telemetry.describe_end(known, generation, error):
-            telemetry.emit(event, self._settings)
+        user = user_for_events(self._history, self._settings, known.user if known is not None else None)
+        cost = columns.get("cost_usd", 0.0)
+        for event in telemetry.describe_end(known, generation, error, cost_usd=cost):
+            telemetry.emit(replace(event, user=user) if isinstance(event, telemetry.JobEvent) else event, self._settings)
 
     def _elsewhere(self, known: Record | None, error: RylaGenError) -> bool:
         """Whether a job is unknown to this server because it was sent to another one."""
         if not isinstance(error, JobExpiredError) or known is None or known.backend != "comfyui":
             return False
         return known.server not in (None, error.details.get("server", self._settings.comfyui_url))
+
+
+def _journaled(item: Output) -> dict[str, Any]:
+    """Return what the journal has of a file."""
+    told: dict[str, Any] = {"name": item.name, "media_type": item.media_type, "bytes": item.bytes_made}
+    return told if item.url is None else {**told, "url": item.url}
 
 
 async def _with_skipped(waiting: Awaitable[Generation], sent: SentJob) -> Generation:

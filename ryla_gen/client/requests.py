@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..backends.rates import rate_of
+from ..contract import Options
 from ..costs import admission
 from ..costs.estimates import Estimate
 from ..costs.estimates import estimate as estimate_at
-from ..errors import InternalError, InvalidInputError, JobNotFoundError
+from ..delivery import OutputTo, read_destination
+from ..delivery.webhooks import check_webhook
+from ..errors import BackendUnreachableError, InternalError, InvalidInputError, JobNotFoundError, StorageFailedError
 from ..history import History, Record
+from ..history.users import check_user
 from ..media import References
 from ..settings import Settings
+from ..settings.base import without_credentials
 from ..workflows.base import Workflow
 from ..workflows.registry import plugin_behind, workflow_class
 
 
-def check_call(workflow: object, timeout: object, tags: object) -> None:
+def check_call(workflow: object, timeout: object, tags: object, user: object = None) -> None:
     """Refuse a call whose arguments cannot be meant as given, before anything happens.
 
     Raises:
-        InvalidInputError: it is not a workflow, the timeout is not a positive number, or the tags are a single text.
+        InvalidInputError: it is not a workflow, the timeout is not a positive number, or the tags are a single text; or that
+            cannot be a user's id.
     """
     if not isinstance(workflow, Workflow):
         what = workflow.__name__ if isinstance(workflow, type) else type(workflow).__name__
@@ -32,6 +38,38 @@ def check_call(workflow: object, timeout: object, tags: object) -> None:
         )
     if isinstance(tags, str):
         raise InvalidInputError(f"tags must be a list, not the text {tags!r}.", f"Write tags=[{tags!r}].")
+    if user is not None:
+        check_user(user)
+
+
+def options_of(
+    settings: Settings,
+    *,
+    measure_consistency: bool = False,
+    output_to: OutputTo | Sequence[str] = None,
+    webhook: str | None = None,
+) -> Options:
+    """Check what a call wants besides its files, before anything is sent; what it does not say is taken from the settings.
+
+    Raises:
+        InvalidInputError: ``output_to`` is no place that files can be brought to, or the webhook cannot be told.
+    """
+    told = settings.webhook_url if webhook is None else webhook or None
+    if told is not None:
+        check_webhook(told, settings)
+    prompt = told is not None and settings.webhook_include_prompt
+    place = read_destination(output_to)
+    return Options(measure_consistency=measure_consistency, output_to=place, webhook=told, webhook_prompt=prompt)
+
+
+def user_for_events(history: History, settings: Settings, user: str | None) -> str | None:
+    """Return the hash of a job's user for its events; None where the settings do not ask for it, or its key cannot be used."""
+    if user is None or not settings.users_telemetry:
+        return None
+    try:
+        return history.stored_user(user, hashed=True)
+    except StorageFailedError:
+        return None
 
 
 def references_of(settings: Settings) -> References:
@@ -61,12 +99,16 @@ def rebuilt(name: str, inputs: Mapping[str, Any]) -> Workflow:
 
     """
     cls = workflow_class(name)
-    blank = {
-        field: ({} if isinstance(inputs.get(field), dict) and "sha256" not in inputs[field] else b"")
-        for field in cls.media_fields()
-    }
+    blank = {field: _blank(inputs.get(field)) for field in cls.media_fields()}
     given = {key: value for key, value in inputs.items() if value is not None}
     return cls.from_plain({**given, **{field: value for field, value in blank.items() if field in given}}, trusted=True)
+
+
+def _blank(described: Any) -> Any:
+    """Return empty pictures in the place of the described ones."""
+    if isinstance(described, list | tuple):
+        return tuple(b"" for _ in described)
+    return {} if isinstance(described, dict) and "sha256" not in described else b""
 
 
 def estimate(workflow: Workflow, settings: Settings, history: History, backend: str | None = None) -> Estimate:
@@ -86,8 +128,10 @@ def estimate(workflow: Workflow, settings: Settings, history: History, backend: 
     return estimate_at(workflow, name, rate_of(workflow, name, settings), history)
 
 
-def check_batch(history: History, settings: Settings, workflows: Iterable[Workflow]) -> float:
-    """Refuse a list of workflows as a whole, before the first one is sent.
+def check_batch(
+    history: History, settings: Settings, workflows: Iterable[Workflow], of: str = "rows", *, user: str | None = None
+) -> float:
+    """Refuse a list of workflows, called ``of`` in the message, as a whole, before the first one is sent.
 
     Returns:
         What all of them will likely cost, in US dollars.
@@ -97,7 +141,7 @@ def check_batch(history: History, settings: Settings, workflows: Iterable[Workfl
 
     """
     backend = settings.backend_names[0]
-    return admission.check_batch(history, settings, workflows, lambda workflow: rate_of(workflow, backend, settings))
+    return admission.check_batch(history, settings, workflows, lambda workflow: rate_of(workflow, backend, settings), of, user=user)
 
 
 def estimate_again(record: Record, settings: Settings, history: History) -> Estimate | None:
@@ -134,5 +178,19 @@ def not_reached(record: Record) -> JobNotFoundError:
     text = f"The job {record.id} never reached its backend (state: {record.state})."
     if record.workflow.startswith("character_"):
         text = f"The job {record.id} consists of several pictures, each with its own job."
-        return JobNotFoundError(text, f"See or resume it: ryla-gen character status {record.id[:8]}", {"job": record.id})
+        return JobNotFoundError(text, f"See it: ryla-gen character status {record.id[:8]}", {"job": record.id})
     return JobNotFoundError(text)
+
+
+def held_elsewhere(record: Record) -> BackendUnreachableError:
+    """Return the error that a job runs where this process cannot ask for it."""
+    text = f"The job {record.id} runs on the emulator inside another process ({record.process}), which alone can reach it."
+    return BackendUnreachableError(text, "Wait for that process, or stop it there.", {"job": record.id})
+
+
+def place_text(backend: str, settings: Settings) -> str:
+    """Write a backend and what of it is chosen by the settings, for people: never a token, a key, or the login of an address."""
+    url = without_credentials(settings.comfyui_url or "").partition("?")[0]
+    app = f"app={settings.modal_app}" + (f" environment={settings.modal_environment}" if settings.modal_environment else "")
+    chosen = {"comfyui": url, "modal": app, "runpod": settings.runpod_endpoint_id or ""}.get(backend, "")
+    return f"{backend} {chosen}".rstrip()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from os import PathLike
 from types import TracebackType
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
+from ..backends.logs import LogLine
 from ..costs.estimates import Estimate
 from ..costs.idle import IdleCost
+from ..delivery import OutputTo
 from ..errors import RylaGenError
 from ..events import Event, State
 from ..history import CostRow, History, Record
@@ -18,12 +21,16 @@ from ..results import Generation
 from ..settings import Settings
 from ..support.loop_thread import LoopThread
 from ..workflows.base import Workflow
-from .async_client import IN_FLIGHT, AsyncClient, OnEvent
+from .async_client import IN_FLIGHT, AsyncClient
 from .graphs import Graphs, find_workflow, method_for
-from .job_base import AsyncJob
+from .job_base import AsyncJob, OnEvent
 from .loras import Loras
 from .methods import Methods
 from .submission import SentJob
+
+if TYPE_CHECKING:
+    from ..engine.output_hooks import OnOutput
+    from ..forgetting.base import Forgotten
 
 
 class Client(Methods[Generation]):
@@ -35,6 +42,7 @@ class Client(Methods[Generation]):
         settings: use these instead of reading environment and configuration file.
         max_usd: US dollars that one call may cost, instead of the settings' limit.
         references: ``bytes`` reads no path and no address that a request names, for a server that hands on its users' texts.
+        on_output: asked about each output before it is returned; see :class:`AsyncClient`. It is called in a thread of its own.
 
     """
 
@@ -46,13 +54,17 @@ class Client(Methods[Generation]):
         settings: Settings | None = None,
         max_usd: float | None = None,
         references: Literal["any", "bytes"] | None = None,
+        on_output: OnOutput | None = None,
     ) -> None:
-        self._client = AsyncClient(backend, url=url, settings=settings, max_usd=max_usd, references=references)
+        self._client = AsyncClient(backend, url=url, settings=settings, max_usd=max_usd, references=references, on_output=on_output)
         self._loop_thread = LoopThread()
         self.jobs = Jobs(self, self._client, self._loop_thread)
         self.loras = Loras(self._client.loras, self._loop_thread)
         # A client that is never closed still leaves no socket and no temporary folder behind.
         self._finalizer = self._loop_thread.end_with(self, self._client.close)
+
+    def __repr__(self) -> str:
+        return repr(self._client).replace("AsyncClient", type(self).__name__, 1)
 
     def __enter__(self) -> Self:
         return self
@@ -83,6 +95,9 @@ class Client(Methods[Generation]):
         timeout: float | None = None,
         tags: Iterable[str] = (),
         measure_consistency: bool = False,
+        output_to: OutputTo | Sequence[str] = None,
+        webhook: str | None = None,
+        user: str | None = None,
     ) -> Generation:
         """Run a workflow and wait for its result; see :meth:`AsyncClient.run`. Ctrl-C cancels the work.
 
@@ -91,9 +106,25 @@ class Client(Methods[Generation]):
         """
         on_event = on_event or live(workflow, on=self.settings.notebook)
         if on_event is None:
-            work = self._client.run(workflow, timeout=timeout, tags=tags, measure_consistency=measure_consistency)
+            work = self._client.run(
+                workflow,
+                timeout=timeout,
+                tags=tags,
+                measure_consistency=measure_consistency,
+                output_to=output_to,
+                webhook=webhook,
+                user=user,
+            )
             return self._loop_thread.call(work)
-        job = self.submit(workflow, timeout=timeout, tags=tags, measure_consistency=measure_consistency)
+        job = self.submit(
+            workflow,
+            timeout=timeout,
+            tags=tags,
+            measure_consistency=measure_consistency,
+            output_to=output_to,
+            webhook=webhook,
+            user=user,
+        )
         told, telling = -1, False
         try:
             for event in job.events():
@@ -117,25 +148,62 @@ class Client(Methods[Generation]):
         timeout: float | None = None,
         tags: Iterable[str] = (),
         measure_consistency: bool = False,
+        output_to: OutputTo | Sequence[str] = None,
+        webhook: str | None = None,
         job: str | None = None,
         parent: str | None = None,
+        user: str | None = None,
     ) -> Job:
         """Submit a workflow to the backend and return its job at once; see :meth:`AsyncClient.submit`."""
         work = self._client.submit(
-            workflow, timeout=timeout, tags=tags, measure_consistency=measure_consistency, job=job, parent=parent
+            workflow,
+            timeout=timeout,
+            tags=tags,
+            measure_consistency=measure_consistency,
+            output_to=output_to,
+            webhook=webhook,
+            job=job,
+            parent=parent,
+            user=user,
         )
         return Job(self._loop_thread.call(work), self._loop_thread, self)
 
-    def hand_in(self, workflow: Workflow, *, timeout: float | None = None, tags: Iterable[str] = ()) -> SentJob:
+    def hand_in(
+        self,
+        workflow: Workflow,
+        *,
+        timeout: float | None = None,
+        tags: Iterable[str] = (),
+        output_to: OutputTo | Sequence[str] = None,
+        webhook: str | None = None,
+        user: str | None = None,
+    ) -> SentJob:
         """Submit a workflow and stop following it, so that this process may end; see :meth:`AsyncClient.hand_in`."""
-        return self._loop_thread.call(self._client.hand_in(workflow, timeout=timeout, tags=tags))
+        work = self._client.hand_in(workflow, timeout=timeout, tags=tags, output_to=output_to, webhook=webhook, user=user)
+        return self._loop_thread.call(work)
 
     def map(
-        self, workflows: Iterable[Workflow], *, in_flight: int = IN_FLIGHT, ordered: bool = True, return_exceptions: bool = False
+        self,
+        workflows: Iterable[Workflow],
+        *,
+        in_flight: int = IN_FLIGHT,
+        ordered: bool = True,
+        return_exceptions: bool = False,
+        output_to: str | None = None,
+        webhook: str | None = None,
+        user: str | None = None,
     ) -> Iterator[Generation | RylaGenError]:
         """Run many workflows, a few at a time, and yield each result; see :meth:`AsyncClient.map`."""
         return self._loop_thread.iterate(
-            lambda: self._client.map(workflows, in_flight=in_flight, ordered=ordered, return_exceptions=return_exceptions)
+            lambda: self._client.map(
+                workflows,
+                in_flight=in_flight,
+                ordered=ordered,
+                return_exceptions=return_exceptions,
+                output_to=output_to,
+                webhook=webhook,
+                user=user,
+            )
         )
 
     def estimate(self, workflow: Workflow, *, backend: str | None = None) -> Estimate:
@@ -238,6 +306,29 @@ class Jobs:
         """Find a job of any process again; see :meth:`AsyncJobs.get`."""
         return Job(self._loop_thread.call(self._client.jobs.get(id)), self._loop_thread, self._owner())
 
-    def list(self, *, limit: int = 50, workflow: str | None = None, state: str | None = None) -> list[Record]:
+    def logs(self, id: str, *, follow: bool = False) -> Iterator[LogLine]:  # noqa: A002 - the field's own name
+        """Yield what was written while a job ran, or by the app of a lock or a family; see :meth:`AsyncJobs.logs`."""
+        return self._loop_thread.iterate(lambda: self._client.jobs.logs(id, follow=follow))
+
+    def forget(
+        self,
+        id: str,  # noqa: A002 - the field's own name
+        *,
+        folders: Iterable[str | PathLike[str]] = (),
+        servers: bool = True,
+        dry_run: bool = False,
+    ) -> Forgotten:
+        """Erase a job that has ended, its files, and what its server keeps; see :meth:`AsyncJobs.forget`."""
+        return self._loop_thread.call(self._client.jobs.forget(id, folders=folders, servers=servers, dry_run=dry_run))
+
+    def forget_user(
+        self, user: str, *, folders: Iterable[str | PathLike[str]] = (), servers: bool = True, dry_run: bool = False
+    ) -> Forgotten:
+        """Erase every job of a user of your app; see :meth:`AsyncJobs.forget_user`."""
+        return self._loop_thread.call(self._client.jobs.forget_user(user, folders=folders, servers=servers, dry_run=dry_run))
+
+    def list(
+        self, *, limit: int = 50, workflow: str | None = None, state: str | None = None, user: str | None = None
+    ) -> list[Record]:
         """List jobs from the journal, the newest first."""
-        return self._client.jobs.list(limit=limit, workflow=workflow, state=state)
+        return self._client.jobs.list(limit=limit, workflow=workflow, state=state, user=user)

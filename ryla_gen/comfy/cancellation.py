@@ -33,6 +33,10 @@ class Cancellation:
         """Take a prompt out of the queue if it waits there."""
         await self._transport.json("POST", "/queue", json={"delete": [prompt_id]}, empty=True)
 
+    async def forget(self, prompt_id: str) -> None:
+        """Remove an ended prompt from the history."""
+        await self._transport.json("POST", "/history", json={"delete": [prompt_id]}, empty=True)
+
     async def _cancel_job(self, prompt_id: str) -> bool:
         """Use the route of ComfyUI 0.28, which looks and stops under one lock; False where the server does not have it."""
         answer = await self._transport.call("POST", f"/api/jobs/{prompt_id}/cancel")

@@ -10,7 +10,7 @@ import re
 import ssl as tls
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from types import TracebackType
@@ -35,6 +35,7 @@ from ..errors import (
 from . import errors
 from .cancellation import Cancellation
 from .follower import PromptStream
+from .log_stream import pieces_in, stream_pieces
 from .messages import Whereabouts, clean
 from .queue import Queue, entries_of, graphs_of, read_queue
 from .schema import readable_schemas
@@ -120,8 +121,6 @@ class ComfyClient:
         """Close the sockets and end every stream; prompts on the server go on."""
         await self._socket.close()
         await self._transport.close()
-
-    # Prompts
 
     def follow(self, prompt_id: str, *, resume: bool = False) -> PromptStream:
         """Follow a prompt. Call it *before* ``submit``, so that nothing is missed.
@@ -290,6 +289,10 @@ class ComfyClient:
             # ComfyUI sends no message when a waiting prompt is deleted, so the stream's end has to be asked for.
             await self._socket.look()
 
+    async def forget(self, prompt_id: str) -> None:
+        """Remove an ended prompt from the history; no call of a server removes the files that it saved."""
+        await self._cancellation.forget(_check_prompt_id(prompt_id))
+
     async def queue(self) -> Queue:
         """List the running and the waiting prompts."""
         return read_queue(await self._transport.json("GET", "/queue", limit=QUEUE_LIMIT))
@@ -300,7 +303,6 @@ class ComfyClient:
 
     async def prompt(self, prompt_id: str) -> list[Any] | None:
         """Return number, id, graph and further data of a waiting, running or ended prompt; None if the server does not have it."""
-        # The queue first: prompts move from there to the history.
         queued = entries_of(await self._transport.json("GET", "/queue", limit=QUEUE_LIMIT))
         ended = (await self.history(prompt_id) or {}).get("prompt")
         found = (item for item in [*queued, ended] if isinstance(item, list) and len(item) > 3 and item[1] == prompt_id)
@@ -325,8 +327,6 @@ class ComfyClient:
                 entry = await self.history(prompt_id)
                 found[prompt_id] = Whereabouts("absent") if entry is None else Whereabouts("finished", entry=entry)
         return found
-
-    # Files
 
     async def upload(self, data: bytes, name: str, *, subfolder: str = "", overwrite: bool = False) -> str:
         """Store an input file; returns the name for LoadImage, which need not be the one asked for."""
@@ -356,8 +356,6 @@ class ComfyClient:
             raise errors.http_error(answer, self.address)
         return answer.body
 
-    # The server
-
     async def object_info(self, *, refresh: bool = False) -> PlainData:
         """Return every node class with its inputs; asked for once per client unless ``refresh``."""
         async with self._nodes_lock:
@@ -373,12 +371,11 @@ class ComfyClient:
     async def log(self) -> list[tuple[str, str]]:
         """Return the newest pieces of the server's log (ComfyUI keeps 300), each with its time; empty where it is not shown."""
         answer = await self._transport.call("GET", "/internal/logs/raw")
-        body = answer.json() if answer.status == 200 else None
-        entries = body.get("entries") if isinstance(body, dict) else None
-        said = (
-            [(entry.get("t"), entry.get("m")) for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-        )
-        return [(str(at), text) for at, text in said if isinstance(text, str)]
+        return pieces_in(answer.json() if answer.status == 200 else None)
+
+    def log_stream(self) -> AsyncGenerator[tuple[str, str], None]:
+        """Yield the pieces of the server's log from now on; none where it does not offer that."""
+        return stream_pieces(self._transport)
 
     async def models(self, folder: str) -> list[str]:
         """List the files in one of the server's model folders, such as ``loras``; empty when the server knows no such folder."""

@@ -5,9 +5,9 @@ Pure: answers and messages in, errors out. Knows no socket, no workflow. Server 
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +29,7 @@ from ..errors import (
     StorageFailedError,
     WorkflowInvalidError,
 )
+from .file_names import WEIGHTS_SUFFIXES, closest_file
 from .messages import ExecutionError, clean
 
 FOLDERS = {
@@ -48,7 +49,6 @@ FOLDERS = {
 }
 """Inputs that take a weights file, and the server's folder for it (node_schemas_0.3.71)."""
 _FOLDERS_OF_CLASS = {("CLIPVisionLoader", "clip_name"): "clip_vision", ("UpscaleModelLoader", "model_name"): "upscale_models"}
-_WEIGHTS = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf", ".onnx")
 AVAILABLE_LIMIT = 50
 """Most names of available files go into an error."""
 _OOM_TYPES = {"torch.OutOfMemoryError", "torch.cuda.OutOfMemoryError", "OutOfMemoryError"}
@@ -194,7 +194,7 @@ class _Fault:
     @property
     def is_missing_file(self) -> bool:
         """Whether a weights file is named that the server does not have."""
-        named = isinstance(self.received, str) and self.received.lower().endswith(_WEIGHTS)
+        named = isinstance(self.received, str) and self.received.lower().endswith(WEIGHTS_SUFFIXES)
         return self.kind == "value_not_in_list" and (named or bool(self.folder))
 
     @property
@@ -257,14 +257,14 @@ def missing_file(
     details: Mapping[str, Any], file: str, folder: str, available: Sequence[str] | None, *, lora: bool
 ) -> ModelNotFoundError:
     """Make the error for a weights file that the server does not have; ``available`` is None when it did not list its files."""
-    close = difflib.get_close_matches(file, available or (), n=1, cutoff=0.5)
+    close = closest_file(file, available or (), lora=lora)
     place = f"models/{folder}" if folder else "the models folder"
     hint = f"Put the file into {place} on the server."
     if lora:
         lora_id = file.replace("\\", "/").partition("/")[0].removesuffix(".safetensors")
-        hint = f"Store it: ryla-gen lora push FILE --id {lora_id}."
+        hint = f"Store it: ryla-gen lora push FILE --id {shlex.quote(lora_id)}."
     if close:
-        hint += f" Closest name there: {close[0]}"
+        hint += f" Closest name there: {close}"
     elif available is not None and not available:
         hint += " That folder is empty."
     data = {**details, "file": file, "folder": folder, "available": list(available or ())[:AVAILABLE_LIMIT]}

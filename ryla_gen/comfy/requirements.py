@@ -5,16 +5,18 @@ Pure: reads the server's own node schemas (``/object_info``), whose lists name t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ModelNotFoundError, PlainData, RylaGenError, WorkflowInvalidError
+from ..errors import ModelNotFoundError, NotEmulatedError, PlainData, RylaGenError, WorkflowInvalidError
 from ..locks.base import NodePack
 from ..locks.families import packs_for
 from ..models.node_schemas import GRAPH_VERSION, VERSIONS, node_schemas
 from ..models.weights_table import Weights, all_weights, weights_for
+from ..names import MODELS_VOLUME
 from ..support.numbers import format_bytes
+from ..support.shell_words import path_word
 from .errors import folder_of, missing_file
 from .schema import Schemas, file_inputs, input_specs
 
@@ -63,6 +65,8 @@ class Missing:
     """Weights that its lists do not name."""
     unseen: tuple[Weights, ...] = ()
     """Weights that the graph needs and that no list of the server would show: whether they are there cannot be told from here."""
+    all_options: bool = False
+    """Whether some of these weights are not among those of the workflow's defaults, which the commands bring without more words."""
 
     def __bool__(self) -> bool:
         return bool(self.nodes or self.files)
@@ -95,7 +99,7 @@ class Missing:
     @property
     def hint(self) -> str:
         """The commands that install it, on the server's own machine."""
-        name = self.workflow.replace("_", "-")
+        name, every = self.workflow.replace("_", "-"), " --all-options" if self.all_options else ""
         steps = [_pack_command(pack) for pack in self.packs]
         provided = {found for pack in self.packs for found in pack.nodes}
         others = [item for item in self.nodes if item not in provided]
@@ -105,12 +109,30 @@ class Missing:
         if strange := [item for item in others if item not in core]:
             steps.append(f"install the node pack that provides {_list_text(strange)} (ComfyUI-Manager finds it)")
         if any(item.row is not None for item in self.files) or (self.nodes and self.unseen):
-            steps.append(f"ryla-gen weights sync {name} --local COMFYUI/models")
+            steps.append(f"ryla-gen weights sync {name}{every} --local COMFYUI/models")
         steps += [f"put {item.name} into models/{item.folder or '…'}" for item in self.files if item.row is None]
         if self.nodes:
             steps.append("restart ComfyUI")
-        own = f" Or install everything there: ryla-gen local install {name}" if self.packs or self.bytes else ""
+        own = f" Or install everything there: ryla-gen local install {name}{every}" if self.packs or self.bytes else ""
         return f"On the server's machine: {'; '.join(steps)}.{own}"
+
+    def hint_at(self, backend: str) -> str:
+        """Say what helps where it ran: the server's own machine, Modal's app and volume, or the emulator of this process."""
+        if backend not in ("modal", "emulator"):
+            return self.hint
+        known = any(item.row is not None for item in self.files)
+        own = [item for item in self.files if item.row is None]
+        if backend == "emulator":
+            return "The emulator has the files that the built-in workflows name."
+        name, every = self.workflow.replace("_", "-"), " --all-options" if self.all_options else ""
+        steps = [f"Download them to the volume: ryla-gen weights sync {name}{every}."] if known else []
+        if own:  # of several one is shown: the message names all of them
+            file, place = own[0].name, f"{own[0].folder or 'FOLDER'}/{own[0].name}"
+            steps.append(f"Put it on the volume: modal volume put {MODELS_VOLUME} {path_word(file)} {path_word(place)}")
+        if self.nodes:
+            packs = "ComfyUI's nodes and those of its own workflows"
+            steps.append(f"The app has {packs}. With other packs a graph is deployed by its lock: ryla-gen graph lock FILE.json")
+        return " ".join(steps)
 
     def to_data(self) -> PlainData:
         """Return all requirements as plain data."""
@@ -119,21 +141,48 @@ class Missing:
         files = [item.to_data() for item in self.files]
         return {"nodes": list(self.nodes), "packs": packs, "files": files, "unseen": unseen, "bytes": self.bytes}
 
-    def error(self) -> RylaGenError:
-        """Return one error that names everything that is missing."""
+    def error(self, backend: str = "comfyui") -> RylaGenError:
+        """Return one error that names everything that is missing, with what helps on the backend that ran."""
+        hint = self.hint_at(backend)
         if self.nodes:
             first = {"node_id": "", "class_type": self.nodes[0], "error_type": "missing_node_type"}
-            return WorkflowInvalidError(self.message, self.hint, {**first, **self.to_data()})
+            return WorkflowInvalidError(self.message, hint, {**first, **self.to_data()})
         first_file = self.files[0]
         details = {**first_file.to_data(), "error_type": "value_not_in_list"}
         if len(self.files) == 1:
             one = missing_file(details, first_file.name, first_file.folder, first_file.available, lora=False)
             near = f" {one.hint[one.hint.index('Closest') :]}" if "Closest" in one.hint else ""
-            return ModelNotFoundError(self.message, self.hint + near, {**one.details, **self.to_data()})
-        return ModelNotFoundError(self.message, self.hint, {**details, "available": [], **self.to_data()})
+            return ModelNotFoundError(self.message, hint + near, {**one.details, **self.to_data()})
+        return ModelNotFoundError(self.message, hint, {**details, "available": [], **self.to_data()})
+
+    def error_of_emulator(self, lock: str) -> RylaGenError:
+        """Return the error of an emulator in this process, onto which nothing can be installed.
+
+        Args:
+            lock: file of the lock that is run; empty for another graph.
+        """
+        if not self.nodes:
+            return self.error("emulator")
+        text = f"The emulator has no node {'class' if len(self.nodes) == 1 else 'classes'} {_list_text(self.nodes)}."
+        if not lock:
+            hint = "It has ComfyUI's nodes and those of the built-in workflows. Run it on a ComfyUI that has the pack: --url URL"
+            return WorkflowInvalidError(text, hint, self.error().details)
+        hint = (
+            f"It runs no code of node packs. On a GPU of Modal: ryla-gen deploy {path_word(lock)}. "
+            f"On a ComfyUI of your own: ryla-gen local install --lock {path_word(lock)}, then --url http://127.0.0.1:8188"
+        )
+        told = [{"node_id": "", "class_type": name, "reason": "it belongs to a node pack"} for name in self.nodes]
+        return NotEmulatedError(text, hint, {"nodes": told})
 
 
-def missing_for(workflow: str, graph: Mapping[str, Any], schemas: Schemas, *, files: bool = True) -> Missing:
+def missing_for(
+    workflow: str,
+    graph: Mapping[str, Any],
+    schemas: Schemas,
+    *,
+    files: bool = True,
+    default_files: Collection[str] | None = None,
+) -> Missing:
     """Find what a server lacks for a graph.
 
     Args:
@@ -141,6 +190,7 @@ def missing_for(workflow: str, graph: Mapping[str, Any], schemas: Schemas, *, fi
         graph: API format.
         schemas: the server's ``/object_info``.
         files: whether to look for weights too. Of a graph of one's own only the server knows which lists are binding.
+        default_files: labels of the weights that the workflow's defaults need; None where the graph is that of its defaults.
 
     """
     classes = dict.fromkeys(str(node.get("class_type")) for node in graph.values())
@@ -149,7 +199,9 @@ def missing_for(workflow: str, graph: Mapping[str, Any], schemas: Schemas, *, fi
     known = {(item.folder, item.name) for item in found}
     seen = {name for node in graph.values() for name in _named_files(node, schemas)}
     unseen = tuple(row for row in weights_for(graph) if row.name not in seen and (row.folder, row.name) not in known)
-    return Missing(workflow, nodes, found, unseen if files else ())
+    rows = (*(item.row for item in found if item.row is not None), *(unseen if nodes else ()))
+    beyond = default_files is not None and any(row.label not in default_files for row in rows)
+    return Missing(workflow, nodes, found, unseen if files else (), all_options=files and beyond)
 
 
 def _files(graph: Mapping[str, Any], schemas: Schemas) -> Iterator[MissingFile]:

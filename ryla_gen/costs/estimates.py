@@ -113,9 +113,10 @@ def _from_table(workflow: Workflow, work: Work, gpu: str | None) -> Found:
 
 
 def _usual(workflow: Workflow) -> float:
-    """Measure the class's own defaults, which its durations are written for."""
+    """Measure the class's own defaults, which its durations are written for; its example has what they lack: one picture, say."""
     fields = {name: info.default for name, info in type(workflow).model_fields.items() if not info.is_required()}
-    return workflow.work({**workflow.described(), **fields}).amount
+    example = workflow.example.fields if workflow.example else {}
+    return workflow.work({**workflow.described(), **example, **fields}).amount
 
 
 def _on(seconds: Range, gpu: str | None) -> Range:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from ..support.numbers import format_significant
+
 Source = Literal["measured", "scaled", "table", "unknown"]
 """Where the seconds come from: runs like this one, runs of other sizes, the table, or nowhere."""
 
@@ -91,6 +93,7 @@ class Estimate:
         return {**asdict(self), "not_included": list(self.not_included)}
 
     def __str__(self) -> str:
-        usd, took = self.usd, self.seconds
+        usd = self.usd
+        likely, low, high = map(format_significant, (self.seconds.likely, self.seconds.low, self.seconds.high))
         cost = "free" if usd.high == 0 else f"${usd.likely:.4f} (${usd.low:.4f} to ${usd.high:.4f})"
-        return f"{self.workflow} on {self.gpu or self.backend}: {cost}, {took.likely:.0f} s ({took.low:.0f} to {took.high:.0f})"
+        return f"{self.workflow} on {self.gpu or self.backend}: {cost}, {likely} s ({low} to {high})"

@@ -19,6 +19,10 @@ def _discard_line(line: str) -> None:
     """Discard a line: this server's log is not read."""
 
 
+def _discard_words(words: Collection[str]) -> None:
+    """Discard words: nobody asks what is missing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Folders:
     """Where the emulated server keeps its files."""
@@ -45,6 +49,8 @@ class Context:
     """Sends one whole picture over the websocket (SaveImageWebsocket)."""
     log: Callable[[str], None] = _discard_line
     """Writes a line to the server's log."""
+    note_unpainted: Callable[[Collection[str]], None] = _discard_words
+    """Takes the words of the prompts that this node's pictures do not show."""
 
     def progress(self, value: int, maximum: int, preview: Callable[[], Image] | None = None) -> None:
         """Report how far this node is; raises :class:`NodeInterrupted` when it should stop."""

@@ -32,6 +32,28 @@ class ReferenceFace:
 
 
 @dataclass(frozen=True, eq=False)
+class Control:
+    """A picture whose shapes a painting follows: what a ControlNet reads."""
+
+    hint: Array
+    """RGB 0..1, [H, W, 3]."""
+    strength: float
+    """How far, over the whole sampling; 0 changes nothing."""
+    where: Array | None = None
+    """[H, W] of the hint's size: 1 where it counts; none for everywhere."""
+
+
+@dataclass(frozen=True, eq=False)
+class KnownPart:
+    """A part of a picture or video that is given, and stays: around a hole, or the first and the last frame."""
+
+    samples: Array
+    """Latents [B, 16, h, w], or [B, 16, T, h, w] of a video."""
+    free: Array
+    """[B, 1, h, w] or [B, 1, T, h, w]: 0 where the latents are given, 1 where the picture is to be painted."""
+
+
+@dataclass(frozen=True, eq=False)
 class Prompt:
     """One encoded prompt, with everything that nodes may add to it."""
 
@@ -49,6 +71,10 @@ class Prompt:
     """The part of the sampling it acts in, from 0 (noise) to 1 (picture)."""
     zeroed: bool = False
     """ConditioningZeroOut: says nothing at all."""
+    references: tuple[Array, ...] = ()
+    """Latents of pictures to edit: the first gives the layout, the others colours. A model without edits ignores them."""
+    controls: tuple[Control, ...] = ()
+    known: KnownPart | None = None
 
     def with_changes(self, **changes: object) -> Prompt:
         """Return a copy with some fields replaced."""

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from .conditioning import Look, ReferenceFace
 
@@ -87,11 +87,8 @@ def _with_face(picture: Array, face: ReferenceFace) -> Array:
     height, width = picture.shape[:2]
     identity = np.float32(1 - np.exp(-1.1 * max(face.identity, 0.0)))
     placement = np.float32(1 - np.exp(-1.1 * max(face.placement, 0.0)))
-    reference = face.thumbnail.reshape(-1, 3)
-    mean, spread = picture.reshape(-1, 3).mean(0), picture.reshape(-1, 3).std(0) + np.float32(0.02)
-    toned = (picture - mean) * ((reference.std(0) + np.float32(0.02)) / spread) + reference.mean(0)
-    picture = picture + np.float32(0.45) * identity * (toned - picture)
-    head = _cover(face.thumbnail, width, height)
+    picture = picture + np.float32(0.45) * identity * (_toned(picture, face.thumbnail) - picture)
+    head = cover(face.thumbnail, width, height)
     # A head fills the middle of a portrait; the edge of the oval fades out so that no seam shows.
     y, x = np.linspace(-1, 1, height, dtype=np.float32)[:, None], np.linspace(-1, 1, width, dtype=np.float32)[None, :]
     distance = np.hypot(x / 0.62, (y + 0.08) / 0.74)
@@ -101,8 +98,48 @@ def _with_face(picture: Array, face: ReferenceFace) -> Array:
     return np.asarray(np.clip(picture + share * (head - picture), 0.0, 1.0), dtype=np.float32)
 
 
-def _cover(small: Array, width: int, height: int) -> Array:
+def with_control(picture: Array, hint: Array, strength: float) -> Array:
+    """Draw the shapes of a control picture into a painting: its lines as lines, else its lights and darks; 0 changes nothing."""
+    if strength == 0.0:
+        return picture
+    share = np.float32(1 - np.exp(-1.2 * abs(strength)))
+    light = hint[..., :3] @ LUMA
+    own = (picture @ LUMA)[..., None]
+    if _is_drawn(light):
+        soft = _blurred(light, 0.006)
+        shade = np.clip(light + 0.5 * soft, 0, 1)[..., None] * share
+        return np.asarray(np.clip(picture * (1 - np.float32(0.9) * shade), 0.0, 1.0), dtype=np.float32)
+    spread = max(float(light.std()), 0.02)
+    wanted = np.float32(own.mean()) + ((light - light.mean()) * np.float32(max(float(own.std()), 0.2) / spread))[..., None]
+    return np.asarray(np.clip(picture + share * (np.clip(wanted, 0, 1) - own), 0.0, 1.0), dtype=np.float32)
+
+
+def _is_drawn(light: Array) -> bool:
+    """Whether a control picture is light lines on black, as edges and poses are."""
+    return float((light < 0.1).mean()) > 0.6
+
+
+def _blurred(plane: Array, reach: float) -> Array:
+    pixels = Image.fromarray((np.clip(plane, 0, 1) * 255).astype(np.uint8))
+    return np.asarray(pixels.filter(ImageFilter.GaussianBlur(max(0.5, reach * min(plane.shape)))), np.float32) / np.float32(255)
+
+
+def with_palette(picture: Array, other: Array, share: float) -> Array:
+    """Move a painting towards another picture's colours."""
+    return np.asarray(np.clip(picture + np.float32(share) * (_toned(picture, other) - picture), 0.0, 1.0), dtype=np.float32)
+
+
+def _toned(picture: Array, other: Array) -> Array:
+    """Give a picture the mean and the spread of another one's colours."""
+    wanted = other.reshape(-1, 3)
+    mean, spread = picture.reshape(-1, 3).mean(0), picture.reshape(-1, 3).std(0) + np.float32(0.02)
+    return np.asarray((picture - mean) * ((wanted.std(0) + np.float32(0.02)) / spread) + wanted.mean(0), dtype=np.float32)
+
+
+def cover(small: Array, width: int, height: int) -> Array:
     """Scale a picture to fill a size and cut what stands out."""
+    if small.shape[:2] == (height, width):
+        return small
     scale = max(width / small.shape[1], height / small.shape[0])
     size = (max(width, round(small.shape[1] * scale)), max(height, round(small.shape[0] * scale)))
     large = Image.fromarray((small * 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import contextlib
 import logging
 import time
 from collections.abc import Mapping
@@ -29,14 +29,15 @@ from ..comfy.messages import (
     PreviewImage,
     PromptEnd,
     QueuePosition,
-    clean,
 )
 from ..comfy.requirements import missing_for
 from ..comfy.separators import with_server_names
 from ..errors import (
     BackendError,
+    HookFailedError,
     JobCanceledError,
     JobExpiredError,
+    RefusedError,
     RylaGenError,
     ServerUnhealthyError,
     WorkflowInvalidError,
@@ -44,13 +45,20 @@ from ..errors import (
 )
 from ..events import Preview, Progress, Queued, Started
 from ..graphs.api_format import graph_seed
-from ..results import METADATA_KEY, Cost, Generation, Output, Timings, metadata, require_outputs
+from ..media.origin import Mark
+from ..names import HOOK_GROUP
+from ..results import METADATA_KEY, Cost, Generation, Output, Timings, file_texts, metadata, require_outputs
 from ..results.output_files import as_output, output_notices, text_output
+from ..results.provenance import mark_of
 from ..workflows.base import Files, Notice, Workflow
+from ..workflows.preview import default_files
+from .answers import describe_server, stored_graph
 from .limits import Limits, Watched
 from .loras import stored_loras
+from .output_hooks import OutputHook, check_outputs, installed_hooks
 from .progress import Collected, CollectedItem, Emit, PromptProgress
 from .uploads import Uploads
+from .verdicts import final_faults
 
 LOG_SECONDS = 3.0
 """How long the server may take to show its log, for what led to a node's exception."""
@@ -89,6 +97,7 @@ class Engine:
         self.uncancelled: set[str] = set()
         """Jobs that should have been stopped, but whose server could not be reached."""
         self._uploads = Uploads(client)
+        self._hooks: tuple[OutputHook, ...] = ()
         self._server: dict[str, Any] | None = None
 
     async def run(
@@ -157,6 +166,7 @@ class Engine:
             raise
         if place == "absent":
             raise JobExpiredError(f"The server {self._client.address} does not know the job {job} (or no longer does).")
+        self._hooks = await asyncio.to_thread(installed_hooks)
         run = self._begin(workflow.build().to_api(), emit, began)
         if place == "running":
             self._start(run)
@@ -165,7 +175,7 @@ class Engine:
                 await self._follow(follower, run, job, timeout or workflow.time_limit())
             entry = await self._client.history(job)
             # The server's graph is the one that ran; this version of the package might build another one.
-            run.graph = _stored_graph(entry) or run.graph
+            run.graph = stored_graph(entry) or run.graph
             seed = used_seed(workflow, run.graph)
             outputs = await self._collect(run, workflow, seed, job)
         finally:
@@ -176,7 +186,7 @@ class Engine:
         """Upload, build and check the graph. Nothing is submitted yet, so no result can be lost here."""
         uploads = asyncio.ensure_future(self._uploads.bring(workflow))
         try:
-            schemas = await self._client.object_info()
+            schemas, self._hooks = await asyncio.gather(self._client.object_info(), asyncio.to_thread(installed_hooks))
             files = Files(prefix=f"ryla/{job}/{workflow.name}", media=await uploads, loras=loras)
         finally:
             uploads.cancel()
@@ -187,8 +197,10 @@ class Engine:
             # Nodes or weights may have come since the schemas were read: look again once before refusing.
             schemas = await self._client.object_info(refresh=True)
             graph = with_server_names(graph, schemas)
-            if missing := missing_for(workflow.name, graph, schemas, files=known):
-                raise missing.error()
+            usual = default_files(type(workflow))
+            if missing := missing_for(workflow.name, graph, schemas, files=known, default_files=usual):
+                emulated = self._backend == "emulator"
+                raise missing.error_of_emulator(workflow.lock_file()) if emulated else missing.error(self._backend)
             if faults := final_faults(schema.validate(graph, schemas)):
                 raise refusal(faults)
         notices = [*workflow.notices()]
@@ -263,7 +275,7 @@ class Engine:
             case NodeProgress(node=node, value=value, maximum=maximum):
                 run.node, run.part = node, value / maximum if maximum else 0.0
                 self._progress(run, int(value), int(maximum))
-            case PreviewImage(media_type=media_type, data=data):
+            case PreviewImage(media_type=media_type, data=data) if not self._hooks:  # it would show what a hook may refuse
                 run.emit(Preview, media_type=media_type, data=data)
             case NodeExecuted():
                 run.collected.take(message)
@@ -287,21 +299,50 @@ class Engine:
         run.emit(Progress, fraction=round(run.fraction(), 4), step=step, steps=steps, node=kind)
 
     async def _collect(self, run: PromptProgress, workflow: Workflow, seed: int, job: str) -> tuple[Output, ...]:
-        texts = {METADATA_KEY: json.dumps(metadata(workflow, seed, job)), "prompt": json.dumps(run.graph)}
+        texts = file_texts(workflow, seed, job, run.graph)
+        run.server = await self._about_server()
+        mark = mark_of(run.graph, emulated="emulated" in run.server)
 
         async def made(item: CollectedItem, index: int) -> Output:
-            name = f"{workflow.name}-{seed}-{index}"
+            name, node = f"{workflow.name}-{seed}-{index}", item.node or None
             if item.text is not None:
-                return text_output(item.text, name, node=item.node or None)
+                return text_output(item.text, name, node=node)
             data = await item.task if item.task is not None else item.data
-            return as_output(data, item.name, name, getattr(workflow, "output_format", "png"), texts, node=item.node or None)
+            return as_output(data, item.name, name, getattr(workflow, "output_format", "png"), texts, node=node, mark=mark)
 
         outputs = tuple([await made(item, index) for index, item in enumerate(run.collected.in_graph_order(run.graph))])
         if not outputs and run.gap:
             text = "The connection was lost while the graph ran, and the pictures that it sent over the websocket with it."
             raise ServerUnhealthyError(text, "End the graph with SaveImage, whose files stay on the server, and run it again.")
         require_outputs(outputs, workflow.name)
-        return outputs
+        return await self._checked(outputs, run, workflow, (texts, mark), job)
+
+    async def _checked(
+        self, outputs: tuple[Output, ...], run: PromptProgress, workflow: Workflow, said: tuple[Mapping[str, str], Mark], job: str
+    ) -> tuple[Output, ...]:
+        """Ask the hooks. What one refused is forgotten by the server as well, as far as a server forgets: its files stay there."""
+
+        def tell(index: int) -> None:
+            run.emit(Progress, fraction=1.0, step=index, steps=len(outputs), node=HOOK_GROUP)
+
+        try:
+            return await check_outputs(outputs, workflow, self._hooks, *said, tell)
+        except RefusedError as error:
+            cost = self._cost(self._seconds(run))
+            error.details |= {"gpu_seconds": cost.gpu_seconds, "cost_usd": cost.total_usd}
+            await self.forget(job, error)
+            raise
+
+    async def forget(self, job: str, error: RefusedError) -> None:
+        """Take a refused job out of the server's history, so that nobody fetches its result by it.
+
+        Args:
+            job: id of the job, which has ended.
+            error: why. Where the hook itself failed, the result stays: it can be fetched when the hook works.
+        """
+        if not isinstance(error, HookFailedError):
+            with contextlib.suppress(RylaGenError):  # the refusal counts all the same
+                await self._client.forget(job)
 
     async def _stamp(
         self,
@@ -314,15 +355,9 @@ class Engine:
         job: str,
         began: float,
     ) -> Generation:
-        started = run.started or run.submitted
-        running = max(0.0, (run.ended or started) - started)
-        if run.gap and all(run.server_clock):  # the start was before this process followed the prompt, or was missed
-            running = max(0.0, run.server_clock[1] - run.server_clock[0])
-        now = time.monotonic()
-        queued = max(0.0, started - run.submitted)
-        timings = Timings(queued=queued, running=running, total=max(now - began, queued + running))
-        usd = running * self._hourly_usd / 3600
-        cost = Cost(total_usd=usd, gpu_usd=usd, gpu=self._gpu, gpu_seconds=0.0 if self._backend == "emulator" else running)
+        running = self._seconds(run)
+        queued = max(0.0, (run.started or run.submitted) - run.submitted)
+        timings = Timings(queued=queued, running=running, total=max(time.monotonic() - began, queued + running))
         return Generation(
             workflow=workflow,
             outputs=outputs,
@@ -330,11 +365,22 @@ class Engine:
             job=job,
             backend=self._backend,
             timings=timings,
-            cost=cost,
+            cost=self._cost(running),
             warnings=notices + run.notices + output_notices(outputs),
             graph=run.graph,
-            server=await self._about_server(),
+            server={**run.server, **({"on_output": [hook.name for hook in self._hooks]} if self._hooks else {})},
         )
+
+    def _seconds(self, run: PromptProgress) -> float:
+        """Return how long the graph held the GPU; hooks run after its end."""
+        if run.gap and all(run.server_clock):  # the start was before this process followed the prompt, or was missed
+            return max(0.0, run.server_clock[1] - run.server_clock[0])
+        started = run.started or run.submitted
+        return max(0.0, (run.ended or started) - started)
+
+    def _cost(self, running: float) -> Cost:
+        usd = running * self._hourly_usd / 3600
+        return Cost(total_usd=usd, gpu_usd=usd, gpu=self._gpu, gpu_seconds=0.0 if self._backend == "emulator" else running)
 
     async def _about_server(self) -> dict[str, Any]:
         """Return versions and GPU, asked once per engine; empty if the server does not answer: that must not cost a result."""
@@ -343,53 +389,8 @@ class Engine:
                 stats = await self._client.system_stats()
             except RylaGenError:
                 return {}
-            self._server = _describe(stats)
+            self._server = describe_server(stats)
         return self._server
-
-
-def _describe(stats: Mapping[str, Any]) -> dict[str, Any]:
-    """Return versions and GPU, as far as a server tells them in the usual shape."""
-    system, devices = stats.get("system"), stats.get("devices")
-    system = system if isinstance(system, dict) else {}
-    first = devices[0] if isinstance(devices, list) and devices and isinstance(devices[0], dict) else {}
-    said = {"comfyui": system.get("comfyui_version"), "gpu": first.get("name")}
-    found: dict[str, Any] = {key: clean(value, 200) if value is not None else None for key, value in said.items()}
-    return {**found, "emulated": True} if "emulator" in system else found
-
-
-def _stored_graph(entry: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return the graph in a history entry, if it has the shape of one."""
-    match (entry or {}).get("prompt"):
-        case [_, _, dict(graph), *_] if all(
-            isinstance(node, dict) and isinstance(node.get("inputs"), dict) for node in graph.values()
-        ):
-            return graph
-    return None
-
-
-WHOLE_VERDICTS = frozenset({"invalid_prompt", "missing_node_type", "prompt_no_outputs", "http_500"})
-"""Errors of a graph as a whole."""
-FINAL_VERDICTS = frozenset(
-    {
-        "required_input_missing",
-        "bad_linked_input",
-        "dependency_cycle",
-        "exception_during_validation",
-        "exception_during_inner_validation",
-    }
-)
-"""What no server accepts. The rest (lists, bounds, types) a custom node may judge by rules of its own: the server decides."""
-
-
-def final_faults(verdict: schema.Verdict) -> dict[str, Any]:
-    """Return what no server accepts, written as ComfyUI refuses a graph; empty where the graph is worth sending."""
-    whole = verdict.error or {}
-    final = {
-        node_id: {**entry, "errors": errors}
-        for node_id, entry in verdict.node_errors.items()
-        if (errors := [error for error in entry["errors"] if error["type"] in FINAL_VERDICTS])
-    }
-    return {"error": whole, "node_errors": final} if final or whole.get("type") in WHOLE_VERDICTS else {}
 
 
 def used_seed(workflow: Workflow, graph: Mapping[str, Any]) -> int:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ..comfy.errors import missing_file
 from ..comfy.schema import input_specs
 from ..errors import LoraIncompatibleError, LoraNotFoundError, RylaGenError
 from ..models.loras.base import Card
-from ..models.loras.keys import NAMES, base_of
+from ..models.loras.keys import NAMES, base_of, variant_of
 from ..models.loras.library import Library
 from ..models.safetensors import SUFFIX, read_header
 from ..workflows.base import Workflow
+from ..workflows.preview import sample_of
+from ..workflows.registry import built_in_classes
 
 log = logging.getLogger("ryla_gen.models.loras")
 
@@ -56,7 +58,7 @@ class LoraResolver:
                 log.debug("the LoRA %s was not looked up: %s", lora_id, error)
                 continue
             if card is not None:
-                require_base(lora_id, card.base or None, base)
+                require_base(lora_id, card.model or None, base)
                 found[lora_id] = card.path
             elif self._plain is not None:
                 await asyncio.to_thread(require_plain, lora_id, self._plain, base)
@@ -71,16 +73,50 @@ class LoraResolver:
 
 
 def require_base(lora_id: str, made_for: str | None, base: str | None) -> None:
-    """Refuse a LoRA that was made for another base model. Where neither the LoRA nor the graph names one, it passes.
+    """Refuse a LoRA that was made for another base model, or another size of it. Where the LoRA or the graph names none, it passes.
+
+    Args:
+        lora_id: name of the LoRA.
+        made_for: its base model, and the size of it where known: ``wan 14B``.
+        base: the same of the model that it is wanted for.
 
     Raises:
         LoraIncompatibleError: it was.
     """
-    if made_for is not None and base is not None and made_for != base:
-        names = {key: NAMES.get(key, key) for key in (made_for, base)}
-        text = f"The LoRA {lora_id} was made for {names[made_for]}, not for {names[base]}: it would have no effect."
+    if made_for is not None and base is not None and not _fits(made_for, base):
+        text = f"The LoRA {lora_id} was made for {_name(made_for)}, not for {_name(base)}: it would have no effect."
         hint = "See what is stored, and for which models: ryla-gen lora list"
         raise LoraIncompatibleError(text, hint, {"lora_id": lora_id, "base": made_for, "wanted": base})
+
+
+def _fits(made_for: str, base: str) -> bool:
+    """Whether base models are the same, and their sizes where both are known."""
+    (one, _, size), (other, _, wanted) = made_for.partition(" "), base.partition(" ")
+    return one == other and (not size or not wanted or size == wanted)
+
+
+def takers(model: str) -> Iterator[tuple[type[Workflow], str | None]]:
+    """Yield the built-in workflows that take a LoRA, each with the value of its ``model`` for that; None where the default will do.
+
+    Args:
+        model: the LoRA's base model, and the size of it where known: ``wan 1.3B``.
+
+    """
+    for cls in built_in_classes():
+        if "loras" not in cls.model_fields:
+            continue
+        sizes = get_args(cls.model_fields["model"].annotation) if "model" in cls.model_fields else ()
+        for size in (None, *sizes):
+            request = sample_of(cls, loras=({"id": "any"},), **({} if size is None else {"model": size}))
+            wanted = request.stored_loras().get("any") if request is not None else None
+            if wanted is not None and _fits(model, wanted):
+                yield cls, size
+                break
+
+
+def _name(model: str) -> str:
+    base, _, size = model.partition(" ")
+    return f"{NAMES.get(base, base)} {size}".strip()
 
 
 def require_plain(lora_id: str, folder: Path, base: str | None) -> None:
@@ -91,11 +127,13 @@ def require_plain(lora_id: str, folder: Path, base: str | None) -> None:
     """
     path = folder / f"{lora_id}{SUFFIX}"
     try:
-        told = base_of(read_header(path)) if path.is_file() else None
+        header = read_header(path) if path.is_file() else None
     except RylaGenError as error:  # ComfyUI will report what is wrong with it
         log.debug("%s: %s", path, error.message)
         return
-    require_base(lora_id, told, base)
+    told = base_of(header) if header is not None else None
+    if header is not None and told is not None:
+        require_base(lora_id, f"{told} {variant_of(header, told)}".strip(), base)
 
 
 def stored_loras(wanted: list[str], schemas: Mapping[str, Any], *, required: bool = False) -> dict[str, str]:

@@ -146,6 +146,8 @@ class PromptProgress:
     """Share of the current node that is done."""
     failure: ExecutionError | None = None
     """The node that raised."""
+    server: dict[str, Any] = field(default_factory=dict)
+    """Versions and GPU of the server, asked once the outputs are there."""
     heard: float = field(default_factory=time.monotonic)
     """When the last message about it came."""
     server_clock: tuple[float, float] = (0.0, 0.0)
@@ -153,14 +155,17 @@ class PromptProgress:
     gap: bool = False
     """Whether the connection was lost meanwhile, and pictures sent over it with it."""
     notices: tuple[Notice, ...] = ()
-    """What an emulator says of its stand-ins, each once."""
+    """What an emulator says of its stand-ins, one of each code."""
 
     def take_notices(self, told: Any) -> None:
-        """Keep what an emulator says beside the files of an output node: ``code`` and ``message`` each."""
+        """Keep what an emulator says beside the files of an output node: ``code`` and ``message`` each.
+
+        A later one of the same code replaces the earlier: beside the last files stands what is missing from all of them.
+        """
         for item in told if isinstance(told, list) else ():
             if isinstance(item, dict) and len(self.notices) < MOST_NOTICES:
                 notice = Notice(clean(item.get("code") or "", 100), clean(item.get("message") or ""))
-                self.notices += () if notice in self.notices else (notice,)
+                self.notices = (*(other for other in self.notices if other.code != notice.code), notice)
 
     def weight(self, node_id: str) -> float:
         """Return how long a node takes, in sampling steps: samplers their steps, all others one."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 
 from .. import media
 from ..comfy.client import ComfyClient
 from ..errors import InvalidInputError, RylaGenError
 from ..workflows.base import Workflow
+from ..workflows.fields import held_media
 
 FOLDER = "ryla"
 """Subfolder of the server's input folder for what we upload."""
@@ -30,7 +30,7 @@ class Uploads:
         self._names: dict[str, str] = {}
 
     async def bring(self, workflow: Workflow) -> dict[str, str]:
-        """Store a workflow's pictures and videos, and return the server's names by field (``field[key]`` in a mapping).
+        """Store a workflow's pictures and videos, and return the server's names by field (``field[key]`` where it holds several).
 
         Raises:
             InvalidInputError: one was not read into bytes yet.
@@ -38,10 +38,8 @@ class Uploads:
         """
         names: dict[str, str] = {}
         for name in workflow.media_fields():
-            value = getattr(workflow, name)
-            for key, data in value.items() if isinstance(value, Mapping) else ((None, value),):
-                if data is not None:
-                    names[name if key is None else f"{name}[{key}]"] = await self._store(data, name)
+            for place, data in held_media(name, getattr(workflow, name)):
+                names[place] = await self._store(data, place)
         return names
 
     def forget_if_missing(self, error: RylaGenError) -> bool:

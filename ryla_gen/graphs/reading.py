@@ -13,11 +13,15 @@ from .. import media
 from ..errors import InvalidInputError
 from ..media.base import VIDEO_LIMIT_BYTES, sniff_media_type
 from ..models.node_schemas import node_schemas
+from ..support.shell_words import path_word
 from .api_format import checked_nodes, unwrap
 from .converting import convert
 from .graph import Graph
 from .graph_file import HINT, LIMIT_BYTES, graph_texts, parse, parse_inside, read_bytes
 from .ui import is_ui
+
+LOCK_SUFFIX = ".lock"
+"""What the name of a lock's file ends with."""
 
 
 @runtime_checkable
@@ -47,7 +51,14 @@ def read(path: str | PathLike[str]) -> Found:
     with_picture = read_bytes(path, VIDEO_LIMIT_BYTES)
     if sniff_media_type(with_picture):
         return _read_embedded(path, with_picture)
-    return recognise(parse(read_bytes(path, LIMIT_BYTES), str(path)))
+    try:
+        return recognise(parse(read_bytes(path, LIMIT_BYTES), str(path)))
+    except InvalidInputError:
+        if str(path).endswith(LOCK_SUFFIX):
+            word = path_word(str(path))
+            hint = f"Run it: ryla-gen run {word}. Its inputs: ryla-gen run {word} --help"
+            raise InvalidInputError(f"{path} is a lock, which is more than a graph.", hint) from None
+        raise
 
 
 def recognise(data: Any) -> Found:

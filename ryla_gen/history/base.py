@@ -13,17 +13,37 @@ from typing import Any
 
 from .. import media
 from ..errors import InvalidInputError
+from ..events import FINAL_STATES
 
 JSON_COLUMNS = frozenset({"inputs", "error", "outputs", "tags", "skipped", "saved"})
 """Columns that hold JSON."""
 NUMBER_COLUMNS = frozenset({"gpu_seconds", "cost_usd", "reserved_usd"})
 """Columns that hold numbers; all others hold text."""
 TEXT_COLUMNS = frozenset(
-    {"handle", "backend", "state", "seed", "started_at", "finished_at", "gpu", "parent", "expires_at", "server", "process"}
+    {
+        "handle",
+        "backend",
+        "state",
+        "seed",
+        "started_at",
+        "finished_at",
+        "gpu",
+        "parent",
+        "expires_at",
+        "server",
+        "process",
+        "output_to",
+    }
 )
 """Columns of text that may change after a job was recorded."""
 CHANGEABLE_COLUMNS = TEXT_COLUMNS | JSON_COLUMNS | NUMBER_COLUMNS
 """Columns that may change after a job was recorded."""
+FORGOTTEN = "forgotten-"
+"""Beginning of the id of what stays of a forgotten job that cost money: its workflow, backend, state, day, seconds and cost."""
+NOT_FORGOTTEN = f"id NOT GLOB '{FORGOTTEN}*'"
+"""SQL of a job of which all is known."""
+HELD = f"expires_at > ? AND state NOT IN ({', '.join(map(repr, sorted(FINAL_STATES)))})"
+"""SQL of a job that counts as under way: it has not ended, nor outlived its time. So jobs whose process died end, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +96,10 @@ class Record:
     """Address of the server of one's own that it was sent to, without credentials."""
     process: str | None = None
     """The process that sent it, as :func:`this_process` names it."""
+    output_to: str | None = None
+    """The bucket that its files go to; signed addresses are not kept."""
+    user: str | None = None
+    """The user of your app for whom it ran: the id, or its hash (``hmac:…``)."""
 
 
 Records = list[Record]

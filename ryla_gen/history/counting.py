@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from .base import text
+from .base import NOT_FORGOTTEN, text
 from .spending import PARENTS, Select
 
 
@@ -51,7 +51,9 @@ def runs(select: Select, workflow: str, backend: str, limit: int) -> Sequence[Jo
     """
     clock = "MAX(0.0, (julianday(finished_at) - julianday(started_at)) * 86400)"
     seconds = f"COALESCE(NULLIF(gpu_seconds, 0), {clock}, 0.0)"
-    chosen = "workflow = ? AND backend = ? AND state = 'succeeded' ORDER BY created_at DESC, rowid DESC LIMIT ?"
+    chosen = (
+        f"workflow = ? AND backend = ? AND state = 'succeeded' AND {NOT_FORGOTTEN} ORDER BY created_at DESC, rowid DESC LIMIT ?"
+    )
     sql = f"SELECT inputs, gpu, {seconds} FROM jobs WHERE {chosen}"  # noqa: S608 - our own words
     return [JobRun._make(row) for row in select(sql, (text(workflow), text(backend), limit))]
 
@@ -67,7 +69,7 @@ def spans(select: Select, where: str, values: Sequence[Any]) -> Sequence[JobSpan
     """
     began = "(julianday(COALESCE(started_at, created_at)) - 2440587.5) * 86400"
     ended = f"{began} + COALESCE(gpu_seconds, (julianday(finished_at) - julianday(started_at)) * 86400)"
-    terms = " AND ".join(filter(None, [where, PARENTS]))
+    terms = " AND ".join(filter(None, [where, PARENTS, NOT_FORGOTTEN]))
     sql = f"SELECT workflow, {began} AS began, {ended} AS ended FROM jobs WHERE {terms} AND ended > began"  # noqa: S608 - our own words
     return [JobSpan._make(row) for row in select(sql, values)]
 

@@ -26,6 +26,16 @@ def has_ended(process: str | None) -> bool:
     return False
 
 
+def may_live_elsewhere(process: str | None) -> bool:
+    """Whether a process is known, is not this one, and is not certainly gone."""
+    return process is not None and process != this_process() and not has_ended(process)
+
+
+def lives_here(process: str | None) -> bool:
+    """Whether a process of this machine is known not to have ended."""
+    return process is not None and process.partition("@")[2] == _machine() and not has_ended(process)
+
+
 def _machine() -> str:
     """Name the host and process namespace: containers on one host may share the name, and each counts processes from 1."""
     try:

@@ -1,4 +1,4 @@
-"""Sum up what the journal's jobs cost, by day, workflow, character or backend. Must not guess a cost that is not recorded."""
+"""Sum up what the journal's jobs cost, by day, workflow, character, backend or user. Must not guess a cost that is not recorded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..errors import InvalidInputError
 CHARACTER = "character:"
 """Beginning of the tag that says whom a job shows."""
 
-_CHARACTER = f"""COALESCE(
+OF_CHARACTER = f"""COALESCE(
     (SELECT substr(value, {len(CHARACTER) + 1}) FROM json_each(tags) WHERE value LIKE '{CHARACTER}%' LIMIT 1),
     CASE WHEN json_valid(inputs) THEN COALESCE(json_extract(inputs, '$.lora_id'), json_extract(inputs, '$.loras[0].id')) END,
     '')"""  # noqa: S608 - our own words
@@ -20,8 +20,9 @@ PARENTS = "id NOT IN (SELECT parent FROM jobs WHERE parent IS NOT NULL)"
 GROUPINGS = {
     "day": "substr(created_at, 1, 10)",
     "workflow": "workflow",
-    "character": _CHARACTER,
+    "character": OF_CHARACTER,
     "backend": "backend",
+    "user": "COALESCE(user, '')",
 }
 """Grouping → the SQL of its key."""
 
@@ -34,7 +35,7 @@ class CostRow:
     """The cost of the jobs in one group."""
 
     key: str
-    """The day (UTC), workflow, character or backend; empty for jobs of no character."""
+    """The day (UTC), workflow, character, backend or user; empty for jobs of no character or user."""
     jobs: int
     succeeded: int
     failed: int

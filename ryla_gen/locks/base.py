@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import takewhile
 
+UNTIL = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z")
+"""A time up to which packages count; two of these compare as texts do."""
 PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;\\]+)", re.MULTILINE)
 
 
@@ -63,6 +66,11 @@ class Requirements:
         return "".join(f"{line}\n" for line in head) == self.header()
 
 
+def beginning_of_today() -> str:
+    """Return the time up to which packages count when they are to be today's."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT00:00:00Z")
+
+
 def canonical(name: str) -> str:
     """Return a package's name as packages are compared: ``rotary_embedding_torch`` is ``rotary-embedding-torch``."""
     return re.sub(r"[-_.]+", "-", name).lower()
@@ -73,10 +81,14 @@ def pins(lock: str) -> dict[str, str]:
     return {canonical(name): version for name, version in PIN.findall(lock)}
 
 
+def entries(lock: str) -> dict[str, str]:
+    """Return every package of a lock, by its canonical name, with its own lines."""
+    return {name: entry for entry in re.split(r"^(?=[A-Za-z0-9])", lock, flags=re.MULTILINE) for name in pins(entry)}
+
+
 def hashes(lock: str) -> dict[str, frozenset[str]]:
     """Return every package of a lock, by its canonical name, with the hashes of its files."""
-    entries = re.split(r"^(?=[A-Za-z0-9])", lock, flags=re.MULTILINE)
-    return {name: frozenset(re.findall(r"--hash=(\S+)", entry)) for entry in entries for name in pins(entry)}
+    return {name: frozenset(re.findall(r"--hash=(\S+)", entry)) for name, entry in entries(lock).items()}
 
 
 def differences(before: str, after: str) -> list[str]:

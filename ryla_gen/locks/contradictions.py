@@ -15,12 +15,13 @@ MOST = 2
 _LINE = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?P<rest>[^;]*)")
 
 
-def explain_contradiction(words: str, lists: Mapping[str, str]) -> InvalidInputError:
+def explain_contradiction(words: str, lists: Mapping[str, str], until: str = "") -> InvalidInputError:
     """Return the error for requirements without a solution.
 
     Args:
         words: what uv said.
         lists: by the name of who asks, one requirement a line.
+        until: packages that were uploaded later did not count.
 
     """
     reason = _shortened(words)
@@ -31,8 +32,12 @@ def explain_contradiction(words: str, lists: Mapping[str, str]) -> InvalidInputE
         if told
         else f"The requirements contradict each other: {reason}"
     )
-    hint = "Leave one of the packs out, or take another commit of it: --pack CLASS=OWNER/REPOSITORY@COMMIT"
-    return InvalidInputError(text, hint if len(lists) > 1 else "Change one of the versions that it names.", {"uv": words})
+    several = "Leave one of the packs out, or take another commit of it: --pack CLASS=OWNER/REPOSITORY@COMMIT"
+    hint = several if len(lists) > 1 else "Change one of the versions that it names."
+    if "exclude-newer" in words:  # uv's own hint, where the versions that are asked for are there and too new
+        text = f"{text.rstrip('.')}. Packages uploaded after {until[:10]} do not count."
+        hint = f"Let those of today count: --update python. Or: {hint[0].lower()}{hint[1:]}"
+    return InvalidInputError(text, hint, {"uv": words})
 
 
 def _asked_by_several(lists: Mapping[str, str]) -> Iterator[tuple[str, dict[str, str]]]:

@@ -9,14 +9,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import InvalidInputError, LockOpenError
-from ..names import APP
+from ..names import APP, LOCK_APP_PREFIX
 from ..support.counting import count_text
 from .image_lock import FORMAT, ImageLock, add_image, add_rows, sha256_of, table_of
 
 SUFFIX = ".lock"
 """What the name of a lock's file ends with."""
+VOLUME = "volume"
+"""Begins the source of a file that is published nowhere: it is on the volume already, and has a hash and no address."""
 PENDING = "pending"
 """Stands for a hash that nobody published: the first download fixes it."""
+DIGEST_LENGTH = 12
+"""Digits of the digest of a lock that messages and Modal's tags show."""
 NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
 """A lock's name; it is a part of the app's name and, with ``_`` for ``-``, a name in Python."""
 LARGEST = 2**63 - 1
@@ -36,7 +40,7 @@ class LockedModel:
     folder: str
     """Below ComfyUI's ``models``."""
     url: str
-    """``https://`` address that it is downloaded from."""
+    """``https://`` address that it is downloaded from; empty where its source is the volume."""
     revision: str | None
     """Commit of a Hub repository; None where the address has none, or where it was not looked up."""
     sha256: str
@@ -162,7 +166,7 @@ class GraphLock:
     @property
     def app(self) -> str:
         """Name of its Modal app."""
-        return f"ryla-{self.name}"
+        return f"{LOCK_APP_PREFIX}{self.name}"
 
     @property
     def classes(self) -> frozenset[str]:
@@ -203,9 +207,19 @@ def checked_lock_name(text: str) -> str:
     if not NAME.fullmatch(name) or name.endswith("-"):
         hint = "Use lower case letters, digits and dashes, at most 41, a letter first: --name my-portrait"
         raise InvalidInputError(f"{text[:80]!r} cannot name a lock.", hint)
-    if f"ryla-{name}" == APP:
+    if f"{LOCK_APP_PREFIX}{name}" == APP:
         raise InvalidInputError(f"The name {name!r} is taken.", f"Choose another, such as --name my-{name}")
     return name
+
+
+def lock_digest(text: str) -> str:
+    """Return by what a lock's text is told from another: the beginning of its sha256."""
+    return sha256_of(text)[:DIGEST_LENGTH]
+
+
+def lock_of_app(app: str) -> str | None:
+    """Return the name of the lock whose app has this name; None for an app of families."""
+    return app.removeprefix(LOCK_APP_PREFIX) if app.startswith(LOCK_APP_PREFIX) and app != APP else None
 
 
 def lock_text(lock: GraphLock) -> str:
@@ -220,7 +234,8 @@ def lock_text(lock: GraphLock) -> str:
         name=lock.name, sha256=lock.graph_sha256, source=lock.graph_source or None, api=graph_text(lock.graph)
     )
     add_image(document, lock.image)
-    document["image"] = table_of(builder=lock.builder, python=lock.image.python.version, apt=list(lock.apt), source="ryla_gen")
+    source = "ryla_gen; apt: --apt" if lock.apt else "ryla_gen"
+    document["image"] = table_of(builder=lock.builder, python=lock.image.python.version, apt=list(lock.apt), source=source)
     document["gpu"] = table_of(name=lock.gpu.name, why=lock.gpu.why, source=lock.gpu.source or None)
     estimate = lock.estimate
     document["estimate"] = table_of(
@@ -237,7 +252,7 @@ def lock_text(lock: GraphLock) -> str:
 
 
 def _model_row(item: LockedModel) -> dict[str, Any]:
-    return {**item.to_data(), "needed": None if item.needed else False}
+    return {**item.to_data(), "url": item.url or None, "needed": None if item.needed else False}
 
 
 def _input_row(item: LockedInput) -> dict[str, Any]:

@@ -42,6 +42,8 @@ class PythonLock:
     """Name of the file beside the lock with every package and its hashes."""
     sha256: str
     """Of that file; empty while it is not written."""
+    source: str = ""
+    """Where the packages are known from; empty in the lock of a family."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ def add_image(document: Any, lock: ImageLock) -> None:
         requirements=list(python.requirements),
         file=python.file,
         sha256=python.sha256,
+        source=python.source or None,
     )
     add_rows(document, "packs", [_table_of_pack(pack, named=True) for pack in lock.packs])
 
@@ -144,7 +147,7 @@ def _pack(row: Mapping[str, Any], name: str) -> NodePack:
 
 def _python(row: Mapping[str, Any]) -> PythonLock:
     texts = {name: str(row[name]) for name in ("version", "platform", "until", "file", "sha256")}
-    return PythonLock(**texts, requirements=tuple(map(str, row["requirements"])))
+    return PythonLock(**texts, requirements=tuple(map(str, row["requirements"])), source=str(row.get("source", "")))
 
 
 def _table_of_pack(pack: NodePack, *, named: bool = False) -> Any:

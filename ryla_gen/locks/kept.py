@@ -56,7 +56,7 @@ def write_whole(path: Path, text: str) -> None:
 def sources_of(lock: GraphLock) -> list[str]:
     """List everything of others that a lock brings into a container: repositories at their commits, addresses of models."""
     packs = [f"{item.repo} at {item.commit}" for item in (lock.image.comfyui, *lock.image.packs)]
-    return [*packs, *(item.url for item in lock.models if item.needed)]
+    return [*packs, *(item.url for item in lock.models if item.needed and item.url)]
 
 
 def is_accepted(text: str, home: Path) -> bool:

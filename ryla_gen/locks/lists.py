@@ -12,6 +12,7 @@ from pathlib import Path
 from shlex import quote
 
 from ..errors import BackendUnreachableError, InvalidInputError
+from ..support.shell_words import path_word
 from .base import NodePack, canonical
 from .git_calls import run_git
 
@@ -108,7 +109,7 @@ def _list_in(folder: Path, source: NodePack) -> str:
         raise InvalidInputError(f"{folder} is not a folder.", f"Name a clone of {source.repo}: --source {quote(source.name)}=DIR")
     if run_git("cat-file", "-e", f"{source.commit}^{{commit}}", folder=folder).returncode:
         text = f"{folder} has no commit {source.commit} of {source.name}."
-        raise InvalidInputError(text, f"Fetch it: git -C {folder} fetch {source.repo} {source.commit}")
+        raise InvalidInputError(text, f"Fetch it: git -C {path_word(folder)} fetch {source.repo} {source.commit}")
     listed = read_file(folder, source, FILE)
     return listed if listed is not None else "\n".join(_dependencies(project_of(folder, source)))
 

@@ -10,7 +10,8 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from .graph_lock import PENDING, GraphLock, LockedInput
+from .base import UNTIL
+from .graph_lock import PENDING, VOLUME, GraphLock, LockedInput, LockedModel
 from .image_lock import ImageLock
 
 FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
@@ -68,6 +69,8 @@ def _image_faults(image: ImageLock) -> Iterator[str]:
         yield f"{image.release[:80]!r} is no release of ComfyUI."
     if not RELEASE.fullmatch(image.python.version):
         yield f"{image.python.version[:80]!r} is no version of Python."
+    if not UNTIL.fullmatch(image.python.until):
+        yield f"{image.python.until[:80]!r} is no time such as 2026-08-01T00:00:00Z, up to which packages count."
     for pack in (image.comfyui, *image.packs):
         if not PACK.fullmatch(pack.name) or not is_https(pack.repo):
             yield f"a pack needs a plain name and an https:// address: {pack.name[:80]!r}, {pack.repo[:200]!r}."
@@ -79,14 +82,21 @@ def _model_faults(lock: GraphLock) -> Iterator[str]:
     for item in lock.models:
         if not is_model_name(item.file) or not FOLDER.fullmatch(item.folder) or ".." in item.folder:
             yield f"{item.label[:200]!r} cannot name a file in ComfyUI's models folder."
-        if not is_https(item.url):
+        if item.url and not is_https(item.url):
             yield f"{item.label}: {item.url[:200]!r} is not an https:// address."
+        if not item.url and not _is_on_volume(item):
+            yield f"{item.label} has no address, and is no file of the volume with a sha256 and its bytes."
         if item.sha256 != PENDING and not SHA256.fullmatch(item.sha256):
             yield f"{item.label}: {item.sha256[:80]!r} is no sha256."
         if item.bytes is not None and item.bytes < 0:
             yield f"{item.label}: a file has no {item.bytes} bytes."
     if len({item.label for item in lock.models}) < len(lock.models):
         yield "two models have the same folder and name."
+
+
+def _is_on_volume(item: LockedModel) -> bool:
+    """Whether a file without an address is told by its content: no lock names where it is on a volume."""
+    return item.source.startswith(VOLUME) and item.sha256 != PENDING and bool(item.bytes)
 
 
 def _outside_faults(lock: GraphLock) -> Iterator[str]:

@@ -63,7 +63,9 @@ def parse_lock(text: str, name: str) -> GraphLock:
         HashMismatchError: the graph is not the one that was locked.
 
     """
-    hint = "Make a new one: ryla-gen graph lock FILE.json"
+    hint = "Make a new one: ryla-gen graph lock GRAPH.json"
+    if len(text) > LARGEST_FILE:
+        raise InvalidInputError(f"{name} is larger than {LARGEST_FILE // 2**20} MB, which no lock is.")
     try:
         data = tomllib.loads(text)
         if data.get("lock") != FORMAT:
@@ -78,7 +80,7 @@ def parse_lock(text: str, name: str) -> GraphLock:
         raise InvalidInputError(f"{name} is not the lock of a graph: {type(error).__name__}: {error}.", hint) from error
     if changed:
         text = f"The graph in {name} is not the one that was locked: somebody changed it by hand."
-        raise HashMismatchError(text, "Change the graph in ComfyUI and lock it again: ryla-gen graph lock FILE.json")
+        raise HashMismatchError(text, "Change the graph in ComfyUI and lock it again: ryla-gen graph lock GRAPH.json")
     if wrong is not None:
         raise InvalidInputError(f"{name}: {wrong}", hint)
     return lock
@@ -93,9 +95,11 @@ def check_requirements(text: str, lock: GraphLock) -> None:
 
     """
     python = lock.image.python
+    if len(text) > LARGEST_FILE:
+        raise InvalidInputError(f"{python.file} is larger than {LARGEST_FILE // 2**20} MB, which no list of packages is.")
     if sha256_of(text) != python.sha256:
         told = f"{python.file} is not the file that {lock.name}.lock names: it has another sha256."
-        raise HashMismatchError(told, "Bring the file that belongs to it, or lock the graph again: ryla-gen graph lock FILE.json")
+        raise HashMismatchError(told, "Bring the file that belongs to it, or lock the graph again: ryla-gen graph lock GRAPH.json")
     wrong = next((line for line in text.splitlines() if not REQUIREMENT.fullmatch(line)), None)
     if wrong is not None:
         raise InvalidInputError(f"{python.file} has a line that is no package with its hashes: {wrong[:100]}")
@@ -151,7 +155,7 @@ def _model(row: Mapping[str, Any]) -> LockedModel:
     return LockedModel(
         file=str(row["file"]),
         folder=str(row["folder"]),
-        url=str(row["url"]),
+        url=str(row.get("url", "")),
         sha256=str(row["sha256"]),
         bytes=None if size is None else int(size),
         gated=None if gated is None else bool(gated),

@@ -8,7 +8,7 @@ family's weights are the same file, a note under the hash names that place. What
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -56,6 +56,16 @@ def stored_file(model: LockedModel, models: Path) -> Path | None:
     if row.sha256 is None or record.get("sha256") != row.sha256 or not record.get("sound", True):
         return None
     return path if path.is_file() and path.stat().st_size == record.get("bytes") else None
+
+
+def placed_files(model: LockedModel, models: Path) -> Iterator[str]:
+    """Yield where a file without an address may be: among the stored LoRAs by its hash, or under its own folder and name."""
+    content = f"{model.sha256[:16]}.safetensors"
+    stored = (path.relative_to(models).as_posix() for path in sorted((models / "loras").glob(f"*/{content}")))
+    for place in (*stored, model.label):
+        path = models / place
+        if path.is_file() and not path.is_symlink() and path.stat().st_size == model.bytes:
+            yield place
 
 
 def recorded(models: Path) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, unquote, urlsplit
 
-from ..models.weights_table import Weights
+from ..models.weights_table import UNPUBLISHED, Weights
 from .graph_lock import PENDING, LockedModel
 
 HUB = "https://huggingface.co"
@@ -16,7 +16,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 
 def row_of(model: LockedModel) -> Weights:
     """Return the row of a model."""
-    repo, revision, file = place_of(model.url)
+    repo, revision, file = place_of(model.url) if model.url else (UNPUBLISHED, None, model.file)
     return Weights(
         folder=model.folder,
         name=model.file,

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import PlainData, RylaGenError
+from ..errors import ModelNotFoundError, PlainData, RylaGenError
 from ..models import downloads
 from ..models.downloads.checksums import Records
 from ..models.downloads.retry import CancelToken
 from ..models.weights_table import Weights
 from .graph_lock import LockedModel
-from .model_places import CONTENT, HASH_NOTE, PLACE_NOTE, address_key, hash_of, read_note, recorded, stored_row
+from .model_places import CONTENT, HASH_NOTE, PLACE_NOTE, address_key, hash_of, placed_files, read_note, recorded, stored_row
+from .volume_hints import not_on_volume
 
 
 def sync_models(
@@ -23,6 +24,7 @@ def sync_models(
     progress: Callable[[downloads.SyncProgress], None] | None = None,
     cache: Path | None = None,
     commit: Callable[[], None] | None = None,
+    endpoint: str | None = None,
     web: downloads.Web | None = None,
 ) -> PlainData:
     """Download what is missing or wrong, as ``downloads.sync`` does, whose arguments these are.
@@ -37,8 +39,12 @@ def sync_models(
     """
     for model in wanted:
         _note_same_file(model, models)
+        if not model.url:
+            _note_placed_file(model, models)
     rows = {model.label: stored_row(model, models) for model in wanted}
-    report = downloads.sync(rows.values(), models, token=token, progress=progress, cache=cache, commit=commit, web=web)
+    report = downloads.sync(
+        rows.values(), models, token=token, progress=progress, cache=cache, commit=commit, endpoint=endpoint, web=web
+    )
     done = {item.row.label: item for item in report.files}
     for model in wanted:
         row = rows[model.label]
@@ -83,6 +89,15 @@ def _note_same_file(model: LockedModel, models: Path) -> None:
         note.unlink()  # the family has another file there now
 
 
+def _note_placed_file(model: LockedModel, models: Path) -> None:
+    """Note where people put a file that no download brings; its hash is checked after that."""
+    note = models / CONTENT / model.sha256 / PLACE_NOTE
+    place = next(placed_files(model, models), None)
+    if place is not None and not read_note(note) and not _is_there(note.parent):
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(place, encoding="utf-8")
+
+
 def _is_whole(path: Path, size: object) -> bool:
     return path.is_file() and path.stat().st_size == size
 
@@ -108,6 +123,9 @@ def _error_of(item: downloads.FileReport, model: LockedModel) -> RylaGenError | 
     error = item.error
     if error is None:
         return None
+    if not model.url and isinstance(error, ModelNotFoundError):
+        return not_on_volume(model)
     error.message = error.message.replace(item.row.label, model.label)
+    error.hint = error.hint.replace(item.row.name, model.file)
     error.details = {**error.details, "file": model.file, "folder": model.folder}
     return error

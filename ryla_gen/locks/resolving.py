@@ -46,7 +46,7 @@ def resolve(requirements: Requirements, folders: Mapping[str, Path] | None = Non
         words = ["pip", "compile", "--generate-hashes", "--no-header", "--exclude-newer", requirements.until]
         if requirements.constraints:
             words += ["-c", _write(place / "constraints.txt", "\n".join(requirements.constraints))]
-        return requirements.header() + _run([uv, *words, *_target(requirements), *files], place, lists)
+        return requirements.header() + _run([uv, *words, *_target(requirements), *files], place, lists, requirements.until)
 
 
 def check_closed(lock: str, requirements: Requirements) -> None:
@@ -89,7 +89,7 @@ def _uv() -> str:
     return found
 
 
-def _run(command: Sequence[str], folder: Path, lists: Mapping[str, str] | None = None) -> str:
+def _run(command: Sequence[str], folder: Path, lists: Mapping[str, str] | None = None, until: str = "") -> str:
     try:
         done = subprocess.run(  # noqa: S603 - uv, with arguments of ours
             command, cwd=folder, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False, timeout=UV_SECONDS
@@ -97,13 +97,13 @@ def _run(command: Sequence[str], folder: Path, lists: Mapping[str, str] | None =
     except subprocess.TimeoutExpired as error:
         raise BackendUnreachableError(f"uv took more than {UV_SECONDS} s.", "Check the network, then try again.") from error
     if done.returncode:
-        raise _failure(done.stderr.strip(), lists or {})
+        raise _failure(done.stderr.strip(), lists or {}, until)
     return done.stdout
 
 
-def _failure(words: str, lists: Mapping[str, str]) -> RylaGenError:
+def _failure(words: str, lists: Mapping[str, str], until: str) -> RylaGenError:
     if any(sign in words.lower() for sign in NETWORK):
         return BackendUnreachableError(f"The package index does not answer:\n{words}", "Check the network, then try again.")
     if "no solution found" in words.lower():
-        return explain_contradiction(words, lists)
+        return explain_contradiction(words, lists, until)
     return InvalidInputError(f"uv could not resolve the requirements:\n{words}", "Change the requirement that it names.")

@@ -24,7 +24,7 @@ from .base import (
     sniff_media_type,
 )
 from .files import check_target, describe, is_data_url, save_atomically
-from .images import check_whole, clean_picture, probe_image
+from .images import check_whole, clean_picture, has_transparency, is_black, on_black, probe_image, shows_through
 from .output import add_png_text, convert_image, read_metadata
 from .sources import read_source
 from .video import probe_video
@@ -46,7 +46,10 @@ __all__ = [
     "check_whole",
     "convert_image",
     "describe",
+    "has_transparency",
+    "is_black",
     "is_data_url",
+    "on_black",
     "probe_image",
     "probe_video",
     "read",
@@ -54,6 +57,7 @@ __all__ = [
     "read_metadata",
     "read_video",
     "save_atomically",
+    "shows_through",
     "sniff_media_type",
 ]
 

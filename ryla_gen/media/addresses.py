@@ -6,6 +6,7 @@ Checked when the connection is made, so that neither a second, different DNS ans
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,12 +17,27 @@ _ASSIGNMENTS = ipaddress.ip_network("192.0.0.0/24")
 """Protocol assignments (RFC 6890), of which Python calls some global: a cloud answers there about its machines."""
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 """Hosts that may be asked over plain http: that traffic does not leave this machine."""
+SHOWN = 160
+"""Characters of an address that a message repeats."""
 REFUSED = "it is an address of this machine or of a private network"
 ALLOW = "Such addresses are fetched only if that is allowed: ryla-gen config set allow_private_addresses true"
 
 
 class PrivateAddressError(OSError):
     """A name leads to an address that is not fetched."""
+
+
+def shown_address(url: str) -> str:
+    """Return an address as messages show it, cut if long: user names and signed queries do not belong in them."""
+    return without_query(url)[:SHOWN]
+
+
+def without_query(url: str) -> str:
+    """Return an address without its query, which may hold a signature or a token, and without credentials."""
+    head = re.split(r"[?#]", url, maxsplit=1)[0]
+    scheme, mark, rest = head.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def is_public(text: str) -> bool:
@@ -57,6 +73,19 @@ def is_literal(host: str) -> bool:
     return True
 
 
+def connected_host(url: str) -> str | None:
+    """Return the host that aiohttp connects to: digits and full stops of other scripts become ASCII ones there.
+
+    An address that it takes for a literal is never looked up, so no resolver of ours would see it. None where it refuses the URL.
+    """
+    from yarl import URL  # of aiohttp, whose import must stay late as well
+
+    try:
+        return URL(url).host or ""
+    except ValueError:
+        return None
+
+
 async def resolve(host: str) -> list[str]:
     """Resolve a host name to its addresses; empty when it is not known here."""
     try:
@@ -82,7 +111,9 @@ async def leads_outside(url: str) -> bool:
     A name is looked up by the side that connects: by our connector, which checks what it finds, or by a proxy, to which we have to
     leave a name that we do not know.
     """
-    host = urlsplit(url).hostname or ""
+    host = connected_host(url)
+    if host is None or (host.replace(".", "").isdigit() and not is_literal(host)):
+        return False  # 127.1 and 2130706433 are literals to some versions of aiohttp, and to the system below it
     found = [host] if is_literal(host) else ["127.0.0.1"] if host in LOOPBACK else await resolve(host) if uses_proxy(url) else []
     return all(map(is_public, found))
 

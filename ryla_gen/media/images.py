@@ -166,7 +166,10 @@ def clean_picture(data: bytes, limit_pixels: int = LIMIT_PIXELS) -> bytes:
         try:
             picture.load()
             plain = strip(data, media_type) if _is_plain(picture, data) else None
-            return plain if plain is not None else encode(normalise(picture), media_type)
+            shown = picture if plain is not None else normalise(picture)
+            cleaned = encode(shown, media_type) if plain is None else plain
+            _note_transparency(cleaned, shown)
+            return cleaned
         except Exception as error:  # decoders raise anything on a broken file
             raise broken_file(media_type, error) from None
 
@@ -271,3 +274,77 @@ def encode(picture: Image, media_type: str) -> bytes:
     else:
         picture.save(file, "PNG", compress_level=PNG_LEVEL)
     return file.getvalue()
+
+
+_transparent: dict[tuple[int, int], bool] = {}
+"""Whether a picture shows through, by length and hash of its bytes: it is asked often, and every pixel would be decoded again."""
+TRANSPARENT_LIMIT = 64
+"""Most pictures of which that is kept, more than a request holds."""
+
+
+def has_transparency(data: bytes) -> bool:
+    """Whether any pixel of a picture is not wholly opaque. Known without decoding one that came from :func:`clean_picture`.
+
+    Raises:
+        InvalidInputError: it is no picture that is read.
+
+    """
+    found = _transparent.get((len(data), hash(data)))
+    if found is not None:
+        return found
+    picture = open_picture(data)
+    try:
+        return _note_transparency(data, picture)
+    except Exception as error:  # cut off, or hostile: its header could be read
+        raise broken_file(sniff_media_type(data) or "", error) from None
+
+
+def _note_transparency(data: bytes, picture: Image) -> bool:
+    """Keep and return whether a picture shows through; ``data`` are its bytes."""
+    if "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+    found = "A" in picture.getbands() and any(picture.getchannel("A").histogram()[:255])
+    for known in list(_transparent)[: max(0, len(_transparent) - TRANSPARENT_LIMIT + 1)]:
+        _transparent.pop(known, None)  # another thread may have been here
+    _transparent[len(data), hash(data)] = found
+    return found
+
+
+def shows_through(data: bytes, part: tuple[int, int, int, int]) -> bool:
+    """Whether any pixel in a part of a picture (left, upper, right and lower edge) is not wholly opaque.
+
+    Raises:
+        InvalidInputError: it is no picture that is read.
+
+    """
+    return has_transparency(data) and any(open_picture(data).convert("RGBA").getchannel("A").crop(part).histogram()[:255])
+
+
+def on_black(data: bytes) -> bytes:
+    """Return a picture with black in the place of what is transparent; bytes without transparency come back unchanged.
+
+    Raises:
+        InvalidInputError: it is no picture that is read.
+
+    """
+    if not has_transparency(data):
+        return data
+    from PIL import Image
+
+    picture = open_picture(data).convert("RGBA")
+    return encode(Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture).convert("RGB"), "image/png")
+
+
+def is_black(data: bytes, part: tuple[int, int, int, int] | None = None) -> bool:
+    """Whether every pixel of a picture is black in its red channel, which ComfyUI reads masks from.
+
+    Args:
+        data: the encoded picture.
+        part: left, upper, right and lower edge of the part that is looked at; None is all of it.
+
+    Raises:
+        InvalidInputError: it is no picture that is read.
+
+    """
+    red = open_picture(data).convert("RGB").getchannel("R")
+    return not any((red if part is None else red.crop(part)).histogram()[1:])

@@ -1,7 +1,7 @@
 """Encode results in other formats, and write the workflow, seed and graph into the file and read them back.
 
-PNG text is byte work that leaves the pixels alone; JPEG and WebP keep a JSON object in EXIF's UserComment, videos in
-the tags of their container. Knows no workflow: metadata is text by name.
+PNG text is byte work that leaves the pixels alone; JPEG and WebP keep a JSON object in EXIF's UserComment, videos and
+sounds in the tags of their container. Knows no workflow: metadata is text by name.
 """
 
 from __future__ import annotations
@@ -182,9 +182,9 @@ def _texts(body: bytes | str) -> Iterator[tuple[str, str]]:
 
 
 def read_metadata(data: bytes) -> dict[str, str]:
-    """Read the texts that a picture or video carries, by name: those of ours, and those that ComfyUI writes.
+    """Read the texts that a picture, video or sound carries, by name: those of ours, and those that ComfyUI writes.
 
-    PNG text chunks; EXIF of JPEG and WebP; container tags of videos (names in lower case, and a JSON object in
+    PNG text chunks; EXIF of JPEG and WebP; container tags of videos and sounds (names in lower case, and a JSON object in
     ``comment`` spread out). Of files that hold none, or are broken or foreign, the answer is empty: it never raises.
     """
     media_type = sniff_media_type(data) or ""
@@ -206,10 +206,10 @@ def _all_texts(data: bytes, media_type: str) -> Iterator[tuple[str, str]]:
         return _png_texts(data)
     if media_type in ("image/jpeg", "image/webp"):
         return _exif_texts(data)
-    return _video_texts(data) if media_type.startswith("video/") else iter(())
+    return _container_texts(data) if media_type.startswith(("video/", "audio/")) else iter(())
 
 
-def _video_texts(data: bytes) -> Iterator[tuple[str, str]]:
+def _container_texts(data: bytes) -> Iterator[tuple[str, str]]:
     from .video import container_tags
 
     for name, text in container_tags(data).items():

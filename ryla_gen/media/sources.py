@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 from ..errors import InvalidInputError
-from .addresses import ALLOW, LOOPBACK, REFUSED, PrivateAddressError, guarded_connector, leads_outside, uses_proxy
+from .addresses import ALLOW, LOOPBACK, REFUSED, PrivateAddressError, guarded_connector, leads_outside, shown_address, uses_proxy
 from .base import USUAL, References, check_pixels, megabytes
 
 if TYPE_CHECKING:
@@ -228,12 +228,6 @@ def encode_picture(picture: Image, limit_pixels: int) -> bytes:
 # -- URLs --------------------------------------------------------------------------------------------------------------
 
 
-def _without_secrets(url: str) -> str:
-    """Keep scheme, host, port and path: user names and signed queries do not belong in messages."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"[: SHOWN * 2]
-
-
 def _check_address(url: str, *, plain: bool) -> str:
     """Check an address, and return it: https anywhere, or http on the loopback when ``plain``."""
     try:
@@ -247,7 +241,7 @@ def _check_address(url: str, *, plain: bool) -> str:
     if parts.scheme == "https" or (plain and parts.scheme == "http" and host in LOOPBACK):
         return url
     raise InvalidInputError(
-        f"{_without_secrets(url)} is not fetched: only https:// addresses are.", "Download it yourself, or use https://."
+        f"{shown_address(url)} is not fetched: only https:// addresses are.", "Download it yourself, or use https://."
     )
 
 
@@ -283,7 +277,7 @@ async def fetch(url: str, limit: int, seconds: float = FETCH_TIMEOUT, *, private
             return await _follow(session, url, limit, plain=plain, private=private)
     except TimeoutError:
         raise InvalidInputError(
-            f"{_without_secrets(url)} did not arrive within {seconds:g} s.", "Download it yourself and give its path."
+            f"{shown_address(url)} did not arrive within {seconds:g} s.", "Download it yourself and give its path."
         ) from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         if isinstance(error, InvalidInputError):
@@ -292,12 +286,12 @@ async def fetch(url: str, limit: int, seconds: float = FETCH_TIMEOUT, *, private
             raise _private(url) from None
         reason = str(error) or type(error).__name__
         raise InvalidInputError(
-            f"{_without_secrets(url)} cannot be fetched: {reason}.", "Check the address and the network."
+            f"{shown_address(url)} cannot be fetched: {reason}.", "Check the address and the network."
         ) from None
 
 
 def _private(url: str) -> InvalidInputError:
-    return InvalidInputError(f"{_without_secrets(url)} is not fetched: {REFUSED}.", ALLOW)
+    return InvalidInputError(f"{shown_address(url)} is not fetched: {REFUSED}.", ALLOW)
 
 
 async def _follow(session: Any, url: str, limit: int, *, plain: bool, private: bool) -> bytes:
@@ -311,10 +305,10 @@ async def _follow(session: Any, url: str, limit: int, *, plain: bool, private: b
                 continue
             if response.status != 200:
                 raise InvalidInputError(
-                    f"{_without_secrets(url)} answered {response.status}.", "Open the address in a browser to check it."
+                    f"{shown_address(url)} answered {response.status}.", "Open the address in a browser to check it."
                 )
             return await _body(response, limit)
-    raise InvalidInputError(f"{_without_secrets(url)} redirects more than {MAX_REDIRECTS} times.", "Give the final address.")
+    raise InvalidInputError(f"{shown_address(url)} redirects more than {MAX_REDIRECTS} times.", "Give the final address.")
 
 
 async def _body(response: ClientResponse, limit: int) -> bytes:

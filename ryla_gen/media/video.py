@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _DEMUXERS = {"video/mp4": "mp4", "video/quicktime": "mov", "video/webm": "webm", "video/x-matroska": "matroska"}
+_SOUND_DEMUXERS = {"audio/mpeg": "mp3", "audio/flac": "flac", "audio/ogg": "ogg", "audio/mp4": "mp4"}
+_TAGS_FIRST = ("audio/mpeg", "audio/flac", "audio/ogg")
+_HEAD_BYTES = 17 * 1024 * 1024
+"""Of a sound whose tags come first so much is read: the longest text that counts, and room for its container."""
 _CONTAINERS = {"video/mp4": "mp4", "video/quicktime": "mov", "video/webm": "webm", "video/x-matroska": "mkv"}
 UNTIMED_FRAME = 0.1
 """Seconds that browsers show a WebP frame whose duration is 0."""
@@ -159,21 +163,25 @@ def _probe_webp(data: bytes, limit_pixels: int, limit_frames: int) -> VideoInfo:
 
 
 def container_tags(data: bytes) -> dict[str, str]:
-    """Read the tags of a video's container.
+    """Read the tags of a video's or a sound's container.
 
     Raises:
-        InvalidInputError: it is not a video, or is broken.
+        InvalidInputError: it is neither, or is broken.
 
     """
     import av
 
     media_type = sniff_media_type(data) or ""
-    if media_type not in _DEMUXERS:
-        raise InvalidInputError("This is not a video.", f"Supported formats: {VIDEO_FORMATS}.")
-    if _cut_short(data, media_type):  # ffmpeg may look for seconds for what is not there
+    demuxer = (_DEMUXERS | _SOUND_DEMUXERS).get(media_type)
+    if demuxer is None:
+        raise InvalidInputError("This is neither a video nor a sound with tags.", f"Supported formats: {VIDEO_FORMATS}.")
+    if media_type in _DEMUXERS and _cut_short(data, media_type):  # ffmpeg may look for seconds for what is not there
         raise broken_file(media_type, "the file is cut short")
+    if media_type in _TAGS_FIRST:  # behind them ffmpeg may look for seconds for a frame in a broken file
+        data = data[:_HEAD_BYTES]
     try:
-        with av.open(io.BytesIO(data), mode="r", format=_DEMUXERS[media_type], metadata_errors="replace") as container:
-            return dict(container.metadata)
+        with av.open(io.BytesIO(data), mode="r", format=demuxer, metadata_errors="replace") as container:
+            ogg = container.streams[0].metadata if media_type == "audio/ogg" else {}  # Ogg has a sound's tags in its stream
+            return {**ogg, **container.metadata}
     except Exception as error:  # ffmpeg may look for seconds for what is not there
         raise broken_file(media_type, error) from None

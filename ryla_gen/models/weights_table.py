@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .licences import commercial_use
+from ..support.counting import count_text
+from .licences import commercial_use, condition
 
 TABLE = Path(__file__).with_name("weights.json")
+UNPUBLISHED = "nowhere"
+"""A row's ``repo`` where its file is published nowhere: people put it into its folder, and it is told by its sha256."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Weights:
     source: str
     note: str | None
     base: str | None = None
-    """Base model that its LoRAs are for (flux, sdxl, wan); None for what no LoRA patches."""
+    """Base model that its LoRAs are for (flux, flux2, qwen, sdxl, wan, z_image); None for what no LoRA patches."""
 
     @property
     def label(self) -> str:
@@ -58,6 +61,17 @@ class Weights:
         """Whether the licence allows commercial use of the model itself; None when it was not read at its maker's."""
         return commercial_use(self.licence)
 
+    @property
+    def condition(self) -> str | None:
+        """Condition under which the licence allows commercial use; None where it has none."""
+        return condition(self.licence)
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """What is not known of the file until the first sync fixes it: its hash, its commit."""
+        commit = self.revision or "://" in self.repo  # an address of its own is no repository
+        return tuple(what for what, known in (("hash", self.sha256), ("commit", commit)) if not known)
+
 
 @cache
 def _table() -> dict[str, Any]:
@@ -68,6 +82,18 @@ def _table() -> dict[str, Any]:
 def all_weights() -> tuple[Weights, ...]:
     """List every model file of the table."""
     return tuple(Weights(**{**row, "nodes": tuple(row["nodes"])}) for row in _table()["weights"])
+
+
+def pending(rows: Iterable[Weights]) -> dict[str, list[str]]:
+    """List the files whose ``hash`` and whose ``commit`` the first sync has still to fix."""
+    rows = list(rows)
+    return {what: [row.label for row in rows if what in row.pending] for what in ("hash", "commit")}
+
+
+def pending_text(files: Mapping[str, list[str]]) -> str:
+    """Return how many hashes and commits are pending; empty where all are known."""
+    several = {"hash": "hashes", "commit": "commits"}
+    return ", ".join(count_text(len(names), what, several[what]) for what, names in files.items() if names)
 
 
 def weights_for(graph: Mapping[str, Any]) -> tuple[Weights, ...]:

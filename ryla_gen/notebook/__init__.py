@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .base import publish, shell
 from .live import Live, live
-from .outputs import File, encode, player, show, sound, words
+from .outputs import File, encode, player, show, show_lines, sound, words
 from .sheets import jpeg, rows
 
-__all__ = ["File", "Live", "encode", "jpeg", "live", "player", "publish", "rows", "shell", "show", "sound", "words"]
+__all__ = ["File", "Live", "encode", "jpeg", "live", "player", "publish", "rows", "shell", "show", "show_lines", "sound", "words"]

@@ -66,8 +66,12 @@ def show(files: Sequence[File], *, caption: str = "", notes: Sequence[str] = ())
             publish({"text/html": words(file.text), "text/plain": file.text})
         elif file.kind != "image":
             publish({"text/plain": f"{file.name} ({len(file.data):,} bytes)"})
-    if caption or notes:
-        lines = [caption, *(f"⚠ {note}" for note in notes)]
+    show_lines([caption, *(f"⚠ {note}" for note in notes)])
+
+
+def show_lines(lines: Sequence[str]) -> None:
+    """Show lines in small letters below the running cell; nothing where all are empty."""
+    if any(lines):
         html = "".join(f"<div><small>{escape(line)}</small></div>" for line in lines if line)
         publish({"text/html": html, "text/plain": "\n".join(lines)})
 

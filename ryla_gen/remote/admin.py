@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import shlex
 import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal, TypeVar
@@ -15,9 +16,11 @@ import modal.exception
 from .. import contract
 from ..errors import BackendUnreachableError, InvalidInputError, NotAuthorizedError, NotDeployedError, PlainData, error_from_data
 from ..events import CONTRACT
+from ..locks.graph_lock import SUFFIX, lock_of_app
 from ..names import CIVITAI_SECRET, CLASS_OF_FAMILY, EVENTS_QUEUE, HUGGINGFACE_SECRET, MODELS_VOLUME
 from ..settings import Settings
 from .deployed_tags import versions_in
+from .faults import log_hint
 from .modal_errors import AMBIGUOUS, from_modal_error
 
 T = TypeVar("T")
@@ -192,13 +195,43 @@ async def weights(
     Raises:
         RylaGenError: the report is an error, or the app cannot be asked.
     """
+    return await call_weights(settings, action, {"workflows": list(workflows), "variants": variants}, progress)
+
+
+async def call_weights(
+    settings: Settings, action: str, more: PlainData, progress: Callable[[PlainData], None] | None = None
+) -> PlainData:
+    """Call a method of the app's CPU class and wait for its report; canceling this stops it.
+
+    Args:
+        settings: which app, and where.
+        action: the method.
+        more: what the request has beside its job and the contract.
+        progress: called with the contract's weights events, as they come.
+
+    Raises:
+        NotDeployedError: there is no such app, or it is of a version without this method.
+        RylaGenError: the report is an error, or the app cannot be asked.
+    """
     found = await _find_class(settings, WEIGHTS_CLASS)
-    if action == "sync" and (secrets := await _secrets(settings)):
+    if action == "sync" and (names := await token_secrets(settings)):
+        secrets = [modal.Secret.from_name(name, environment_name=settings.modal_environment) for name in names]
         found = found.with_options(secrets=secrets)  # the secrets reach this CPU class only, never a GPU container
+    return await run_weights(found, settings, action, more, progress)
+
+
+async def run_weights(
+    found: Any, settings: Settings, action: str, more: PlainData, progress: Callable[[PlainData], None] | None = None
+) -> PlainData:
+    """Call a method of a class of files: as :func:`call_weights`, which finds the class of the deployed app.
+
+    Raises:
+        RylaGenError: the report is an error, or the class cannot be called.
+    """
     job = contract.new_job_id()
-    request = {"contract": CONTRACT, "job": job, "workflows": list(workflows), "variants": variants}
-    method = getattr(found(), action)
-    call = await ask(lambda: method.spawn.aio(request), f"Calling {WEIGHTS_CLASS}.{action}", settings)
+    request = {"contract": CONTRACT, "job": job, **more}
+    what = f"Calling {WEIGHTS_CLASS}.{action} of {settings.modal_app}"
+    call = await ask(lambda: getattr(found(), action).spawn.aio(request), what, settings)
     told = asyncio.create_task(_pass_progress(settings, job, progress)) if progress is not None else None
     try:
         reply = await _wait_reply(call, settings)
@@ -223,16 +256,16 @@ async def _wait_reply(call: Any, settings: Settings) -> PlainData:
             reply: PlainData = await call.get.aio(timeout=POLL_SECONDS)
             return reply
         except (modal.exception.FunctionTimeoutError, modal.exception.OutputExpiredError) as error:
-            raise from_modal_error(error, f"Calling {WEIGHTS_CLASS}", deploy=_deploy(settings)) from None
+            raise from_modal_error(error, f"Calling {WEIGHTS_CLASS}", **_hints(settings)) from None
         except TimeoutError:
             failures = 0  # it answered that it is not done yet
         except AMBIGUOUS as error:
             failures += 1
             if failures >= ATTEMPTS:
-                raise from_modal_error(error, f"Calling {WEIGHTS_CLASS}", deploy=_deploy(settings)) from None
+                raise from_modal_error(error, f"Calling {WEIGHTS_CLASS}", **_hints(settings)) from None
             await asyncio.sleep(failures)
-        except modal.exception.Error as error:
-            raise from_modal_error(error, f"Calling {WEIGHTS_CLASS}", deploy=_deploy(settings)) from None
+        except Exception as error:  # Modal's, or the container's own, whatever class it has
+            raise from_modal_error(error, f"Calling {WEIGHTS_CLASS}", **_hints(settings)) from None
 
 
 async def _pass_progress(settings: Settings, job: str, progress: Callable[[PlainData], None]) -> None:
@@ -247,18 +280,23 @@ async def _pass_progress(settings: Settings, job: str, progress: Callable[[Plain
         log.debug("no progress of %s: %s", job, error)
 
 
-async def _secrets(settings: Settings) -> list[modal.Secret]:
-    """Return the secrets with the tokens for Hugging Face and Civitai, as far as the owner of the workspace made them."""
-    found = await asyncio.gather(*(_secret(settings, name) for name in (HUGGINGFACE_SECRET, CIVITAI_SECRET)))
-    return [secret for secret in found if secret is not None]
+async def token_secrets(settings: Settings) -> list[str]:
+    """Return the secrets with the tokens for Hugging Face and Civitai, as far as the owner of the workspace made them.
+
+    Raises:
+        BackendError: Modal cannot be asked.
+    """
+    names = (HUGGINGFACE_SECRET, CIVITAI_SECRET)
+    there = await asyncio.gather(*(_has_secret(settings, name) for name in names))
+    return [name for name, found in zip(names, there, strict=True) if found]
 
 
-async def _secret(settings: Settings, name: str) -> modal.Secret | None:
+async def _has_secret(settings: Settings, name: str) -> bool:
     secret = modal.Secret.from_name(name, environment_name=settings.modal_environment)
     with contextlib.suppress(NotDeployedError):
         await ask(lambda: secret.hydrate.aio(), "Looking for the secret", settings)
-        return secret
-    return None
+        return True
+    return False
 
 
 async def describe_graph(settings: Settings) -> PlainData:
@@ -273,15 +311,6 @@ async def describe_graph(settings: Settings) -> PlainData:
     return await _wait_reply(call, settings)
 
 
-async def has_secret(settings: Settings) -> bool:
-    """Whether the owner of the workspace made the secret with the Hugging Face token.
-
-    Raises:
-        BackendError: Modal cannot be asked.
-    """
-    return await _secret(settings, HUGGINGFACE_SECRET) is not None
-
-
 async def _find_class(settings: Settings, name: str) -> Any:
     found = modal.Cls.from_name(settings.modal_app, name, environment_name=settings.modal_environment)
     await ask(lambda: found.hydrate.aio(), f"Looking for {name} in the app {settings.modal_app}", settings)
@@ -294,14 +323,19 @@ async def ask(call: Callable[[], Awaitable[T]], what: str, settings: Settings | 
     Raises:
         BackendError: it does not answer in time, or refuses.
     """
-    deploy = _deploy(settings) if settings is not None else "ryla-gen deploy"
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             return await call()
     except (modal.exception.Error, OSError) as error:  # the builtin TimeoutError is an OSError
-        raise from_modal_error(error, what, deploy=deploy) from None
+        raise from_modal_error(error, what, **(_hints(settings) if settings is not None else {})) from None
+
+
+def _hints(settings: Settings) -> dict[str, str]:
+    """Return what an error of Modal's advises: the command that deploys the app, and the place of its log."""
+    return {"deploy": _deploy(settings), "log": log_hint(settings.modal_app, settings.modal_environment)}
 
 
 def _deploy(settings: Settings) -> str:
-    environment = settings.modal_environment
-    return f"ryla-gen deploy --environment {environment}" if environment else "ryla-gen deploy"
+    lock, environment = lock_of_app(settings.modal_app), settings.modal_environment
+    words = ["ryla-gen", "deploy", *([f"{lock}{SUFFIX}"] if lock else []), *(["--environment", environment] if environment else [])]
+    return shlex.join(words)

@@ -9,7 +9,7 @@ Deploy it with ``ryla-gen deploy`` or ``modal deploy -m ryla_gen.remote.app``. A
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import modal
 
@@ -17,10 +17,8 @@ from ..names import APP
 from ..settings import Settings
 from . import config, image
 from .deployed_tags import app_tags
-from .served import MODELS_MOUNT, WEIGHTS_MOUNTS, Served, built
-
-if TYPE_CHECKING:
-    from .weights import Keeper
+from .faults import app_variable
+from .served import MODELS_MOUNT, WEIGHTS_OPTIONS, Served, WeightsServed, built, secrets_of
 
 # In a container there is no config.toml, and what was deployed is known already.
 SETTINGS = Settings.load() if modal.is_local() else Settings.load({"HOME": "/root"})
@@ -29,7 +27,10 @@ if modal.is_local():
     os.environ.setdefault(image.BUILDER_VARIABLE, image.BUILDER)  # read by Modal's client when it resolves an image
 
 FAMILIES = config.deployed_families()
-app = modal.App(SETTINGS.modal_app or APP, tags=app_tags(FAMILIES), include_source=False)
+SECRETS = secrets_of(SETTINGS)
+NAME = SETTINGS.modal_app or APP
+TOLD = app_variable(NAME)
+app = modal.App(NAME, tags=app_tags(FAMILIES), include_source=False)
 left_out = modal.App("left-out", include_source=False)
 """Takes the classes that this deploy leaves out. It is never deployed."""
 
@@ -58,13 +59,54 @@ def app_of(name: str) -> modal.App:
 def family(name: str) -> dict[str, Any]:
     """Return the arguments of ``App.cls`` for a GPU family."""
     chosen = configured(name)
-    return {"image": built(lambda: image.family_image(chosen)), "volumes": MODELS_MOUNT, **config.class_options(chosen)}
+    # A class that is left out is not deployed: its image is neither worked out nor built.
+    made = built(lambda: image.family_image(chosen, TOLD)) if name in FAMILIES else modal.Image.debian_slim()
+    return {"image": made, "volumes": MODELS_MOUNT, "secrets": SECRETS, **config.class_options(chosen)}
+
+
+@app_of("z_image").cls(**family("z_image"))
+@modal.concurrent(**config.concurrency("z_image"))
+class ZImage(FamilyServed):
+    """Z-Image Turbo: pictures."""
+
+    family = "z_image"
+
+    # begin generated: z_image
+
+    @modal.method()
+    async def z_image(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Z-Image Turbo: a photograph-like picture in eight steps."""
+        return await self.worker.run("z_image", request)
+
+    # end generated: z_image
+
+
+@app_of("qwen").cls(**family("qwen"))
+@modal.concurrent(**config.concurrency("qwen"))
+class Qwen(FamilyServed):
+    """Qwen-Image: pictures, and edits of pictures."""
+
+    family = "qwen"
+
+    # begin generated: qwen
+
+    @modal.method()
+    async def qwen_image(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Qwen-Image 2512: a picture with legible text in it, English and Chinese."""
+        return await self.worker.run("qwen_image", request)
+
+    @modal.method()
+    async def qwen_image_edit(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Qwen-Image-Edit 2511: changes a picture as told, with things of two others."""
+        return await self.worker.run("qwen_image_edit", request)
+
+    # end generated: qwen
 
 
 @app_of("flux").cls(**family("flux"))
 @modal.concurrent(**config.concurrency("flux"))
 class Flux(FamilyServed):
-    """FLUX.1: schnell, dev, dev with LoRAs."""
+    """FLUX.1: schnell, dev, Kontext, Fill."""
 
     family = "flux"
 
@@ -85,7 +127,51 @@ class Flux(FamilyServed):
         """FLUX.1 dev with one or several LoRAs: a character, a style."""
         return await self.worker.run("flux_lora", request)
 
+    @modal.method()
+    async def flux_kontext(self, request: dict[str, Any]) -> dict[str, Any]:
+        """FLUX.1 Kontext: changes a picture after an instruction, and keeps the rest."""
+        return await self.worker.run("flux_kontext", request)
+
+    @modal.method()
+    async def flux_fill(self, request: dict[str, Any]) -> dict[str, Any]:
+        """FLUX.1 Fill: draws inside a mask, or around a picture; every other pixel stays as it is."""
+        return await self.worker.run("flux_fill", request)
+
     # end generated: flux
+
+
+@app_of("flux2").cls(**family("flux2"))
+@modal.concurrent(**config.concurrency("flux2"))
+class Flux2(FamilyServed):
+    """FLUX.2 klein: pictures, and edits of pictures."""
+
+    family = "flux2"
+
+    # begin generated: flux2
+
+    @modal.method()
+    async def flux2_klein(self, request: dict[str, Any]) -> dict[str, Any]:
+        """FLUX.2 klein: a picture from a prompt, or an edit of up to four pictures, in four steps."""
+        return await self.worker.run("flux2_klein", request)
+
+    # end generated: flux2
+
+
+@app_of("sdxl").cls(**family("sdxl"))
+@modal.concurrent(**config.concurrency("sdxl"))
+class Sdxl(FamilyServed):
+    """SDXL: any checkpoint of it."""
+
+    family = "sdxl"
+
+    # begin generated: sdxl
+
+    @modal.method()
+    async def sdxl(self, request: dict[str, Any]) -> dict[str, Any]:
+        """SDXL, any checkpoint of it: with LoRAs, and after a pose, a depth map or edges."""
+        return await self.worker.run("sdxl", request)
+
+    # end generated: sdxl
 
 
 @app_of("faces").cls(**family("faces"))
@@ -118,15 +204,20 @@ class Faces(FamilyServed):
 @app_of("video").cls(**family("video"))
 @modal.concurrent(**config.concurrency("video"))
 class Video(FamilyServed):
-    """Wan2.1: short videos."""
+    """Wan2.1 and Wan2.2: short videos."""
 
     family = "video"
 
     # begin generated: video
 
     @modal.method()
+    async def wan22(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Wan2.2: a short video from a prompt, a picture, or a first and a last picture."""
+        return await self.worker.run("wan22", request)
+
+    @modal.method()
     async def wan2(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Wan2.1: a short video from a prompt."""
+        """Wan2.1: a short video from a prompt or a picture."""
         return await self.worker.run("wan2", request)
 
     # end generated: video
@@ -171,36 +262,7 @@ class Custom(FamilyServed):
         return await self.worker.run(None, request)
 
 
-@app.cls(
-    image=built(image.weights_image),
-    volumes=WEIGHTS_MOUNTS,
-    cpu=config.WEIGHTS_CPU,
-    memory=config.WEIGHTS_MEMORY,
-    timeout=config.LONGEST_TIMEOUT,
-    startup_timeout=config.STARTUP,
-)
+@app.cls(image=built(lambda: image.weights_image(TOLD)), **WEIGHTS_OPTIONS)
 @modal.concurrent(max_inputs=config.WEIGHTS_INPUTS)
-class Weights:
+class Weights(WeightsServed):
     """The files on the volume. ``HF_TOKEN`` is attached at call time (``with_options(secrets=…)``), and to nothing else."""
-
-    @modal.enter()
-    async def start(self) -> None:
-        """Open the volume."""
-        from .weights import Keeper
-
-        self.keeper: Keeper = Keeper()
-
-    @modal.method()
-    async def sync(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Download what is missing."""
-        return await self.keeper.run("sync", request)
-
-    @modal.method()
-    async def verify(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Hash what is there."""
-        return await self.keeper.run("verify", request)
-
-    @modal.method()
-    async def status(self, request: dict[str, Any]) -> dict[str, Any]:
-        """List what is there, by size."""
-        return await self.keeper.run("status", request)

@@ -86,9 +86,14 @@ FAMILIES = {
     item.family: item
     for item in (
         # Limits: the workflows' own (120 s an image) with room for large sizes and batches. Memory: two fp8 Flux checkpoints of
-        # 17 GB, or Wan 14B with its text encoder, wait in RAM while others are in VRAM. No snapshot where nodes need a GPU to
-        # register (SeedVR2's loaders), or where nodes of others run that were never tried without one.
+        # 17 GB, Qwen's models for images and edits (20 GB each), or Wan 14B with its text encoder, wait in RAM while others are in
+        # VRAM. No snapshot where nodes need a GPU to register (SeedVR2's loaders), or where nodes of others run that were never
+        # tried without one.
+        FamilyConfig("z_image", limit=900, load=300, stall=240, memory=32_768, preload="z_image"),
+        FamilyConfig("qwen", limit=1800, load=420, stall=300, memory=49_152, preload="qwen_image", max_inputs=LONG_INPUTS),
         FamilyConfig("flux", limit=900, load=300, stall=240, memory=40_960, preload="flux_dev"),
+        FamilyConfig("flux2", limit=900, load=300, stall=240, memory=40_960, preload="flux2_klein"),
+        FamilyConfig("sdxl", limit=900, load=240, stall=240, memory=32_768, preload="sdxl"),
         FamilyConfig("faces", limit=900, load=300, stall=240, memory=49_152, preload="flux_instantid"),
         FamilyConfig("video", limit=3600, load=420, stall=900, memory=49_152, preload="wan2", max_inputs=LONG_INPUTS),
         FamilyConfig(

@@ -16,6 +16,7 @@ from pathlib import Path
 from ..models.node_schemas import GRAPH_VERSION
 from ..models.weights_table import all_weights
 from ..names import MODELS_VOLUME
+from ..support.log_text import SECRET_NAME
 
 VOLUME_ROOT = "/volumes"
 """Each volume is mounted below this, under its own name."""
@@ -36,8 +37,12 @@ HIDDEN = (
     "MODAL_SERVER",
     "MODAL_CONTAINER",
     "MODAL_OVERRIDE",
+    "AWS_",
+    "GOOGLE_",
+    "RYLA_GEN_",
 )
-"""Beginnings of the variables that ComfyUI and its node packs never see: they are other people's code."""
+"""Beginnings of the variables that ComfyUI and its node packs never see, beside all that are named as secrets are: they are other
+people's code."""
 
 COMMAND = (
     "{python} main.py --listen 127.0.0.1 --port {port} --disable-auto-launch --disable-api-nodes --preview-method auto "
@@ -74,6 +79,8 @@ class Places:
     """Whether weights are looked for on the volume although an emulator, which needs none, stands in for ComfyUI."""
     own_folders: tuple[str, ...] | None = None
     """Folders of the container's own models that ComfyUI gets in place of the volume's; None: the volume's."""
+    private_addresses: bool = False
+    """Whether files and webhooks may go to addresses of private networks: the owner of the app allowed that in a secret of it."""
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str] | None = None) -> Places:
@@ -81,7 +88,7 @@ class Places:
 
         ``RYLA_VOLUME_ROOT``, ``RYLA_COMFYUI_FOLDER`` and ``RYLA_WORK_FOLDER`` are folders; ``RYLA_COMFYUI_COMMAND`` starts ComfyUI,
         with ``{port}``, ``{python}``, ``{work}``, ``{models}`` and ``{comfyui}``, its release, filled in; ``RYLA_STALL_SECONDS``
-        and ``RYLA_CHECK_WEIGHTS`` are the last two fields.
+        and ``RYLA_CHECK_WEIGHTS`` are the two fields after; ``RYLA_GEN_ALLOW_PRIVATE_ADDRESSES`` is the setting of that name.
         """
         env = os.environ if env is None else env
         container = env.get("MODAL_TASK_ID")
@@ -95,6 +102,7 @@ class Places:
             container,
             float(env["RYLA_STALL_SECONDS"]) if env.get("RYLA_STALL_SECONDS") else None,
             env.get("RYLA_CHECK_WEIGHTS") == "1",
+            private_addresses=env.get("RYLA_GEN_ALLOW_PRIVATE_ADDRESSES", "").lower() in ("true", "1"),
         )
 
     @property
@@ -136,7 +144,7 @@ class Places:
     def environment(self, env: Mapping[str, str] | None = None, *, without_gpu: bool = False) -> dict[str, str]:
         """Return the environment for ComfyUI: without secrets, without access to Modal, and with downloads turned off."""
         env = os.environ if env is None else env
-        kept = {name: value for name, value in env.items() if not name.startswith(HIDDEN)}
+        kept = {name: value for name, value in env.items() if not name.startswith(HIDDEN) and not SECRET_NAME.search(name)}
         compiled = {name: str(self.models / COMPILE_CACHE / name.lower()) for name in COMPILERS}
         return kept | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"} | compiled | (HIDE_GPU if without_gpu else {})
 

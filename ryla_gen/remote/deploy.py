@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ from ..errors import BackendUnreachableError, InvalidInputError, NotAuthorizedEr
 from ..models.weights_table import all_weights
 from ..names import CLASS_OF_FAMILY, MODELS_VOLUME
 from ..settings import Settings
+from .build_logs import kept_build
 from .config import ONLY_VARIABLE, FamilyConfig, deployed_family
 from .deployed_tags import version_tag
 from .modal_errors import TOKEN_HINT
@@ -154,7 +156,7 @@ def deploy_module(
         module: the module that defines the app.
         tag: what Modal's history of the app has for this version.
         variables: what configures it.
-        settings: which Modal environment.
+        settings: which app, and in which Modal environment.
         on_line: called with each line of Modal's own progress.
 
     Raises:
@@ -162,9 +164,10 @@ def deploy_module(
     """
     arguments = ["deploy", "-m", module, "--tag", tag]
     arguments += ["--env", settings.modal_environment] if settings.modal_environment else []
-    code, output = run_modal(arguments, variables, on_line)
-    if code:
-        raise _failure(output)
+    with kept_build(settings, on_line) as take:
+        code, output = run_modal(arguments, variables, take)
+        if code:
+            raise modal_failure(output, "deploy", settings.modal_app)
     url = re.findall(r"https://modal\.com/apps/\S+", output)
     return url[-1] if url else None
 
@@ -216,9 +219,10 @@ def _models(settings: Settings) -> tuple[str, ...] | None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
+    """End Modal's command: by an interrupt first, after which it stops at Modal what it had started."""
+    process.send_signal(signal.SIGINT if os.name == "posix" else signal.SIGTERM)
     try:
-        process.wait(END_SECONDS)
+        process.communicate(timeout=END_SECONDS)  # what it still says would fill the pipe
     except subprocess.TimeoutExpired:
         process.kill()
 
@@ -228,12 +232,19 @@ def last_words(output: str) -> str:
     return next((line.strip(" │╰╯─") for line in reversed(output.splitlines()) if line.strip(" │╰╯─╭╮")), "it gave no reason.")
 
 
-def _failure(output: str) -> RylaGenError:
-    """Translate Modal's output into an error; its exit code says nothing more than that it failed."""
+def modal_failure(output: str, what: str, app: str) -> RylaGenError:
+    """Translate Modal's output into an error; its exit code says nothing more than that it failed.
+
+    Args:
+        output: the last lines of it.
+        what: what was being done: "deploy".
+        app: the app that it was done for.
+    """
     words, details = output.lower(), {"output": output}
     last = last_words(output)
     if "token" in words and any(sign in words for sign in ("missing", "authenticate", "invalid", "not valid", "unauthenticated")):
-        return NotAuthorizedError(f"Modal refused the deploy: {last}", TOKEN_HINT, details)
+        return NotAuthorizedError(f"Modal refused the {what}: {last}", TOKEN_HINT, details)
     if any(sign in words for sign in ("could not connect", "connection refused", "deadline exceeded", "connecterror")):
         return BackendUnreachableError(f"Modal does not answer: {last}", "Check the network: https://status.modal.com", details)
-    return NotDeployedError(f"The deploy failed: {last}", "The lines above say where; fix that and deploy again.", details)
+    hint = f"The lines above say where; fix that and deploy again. To see all of them again: ryla-gen jobs logs {app}"
+    return NotDeployedError(f"The {what} failed: {last}", hint, details)

@@ -15,19 +15,17 @@ from modal_proto import api_pb2 as pb
 from ..errors import BackendError, InvalidInputError, NotDeployedError
 from ..history import History
 from ..history.base import Records
-from ..locks.graph_lock import checked_lock_name
-from ..names import APP, CLASS_OF_FAMILY, MODELS_VOLUME
+from ..locks.graph_lock import checked_lock_name, lock_of_app
+from ..names import CLASS_OF_FAMILY, LOCK_APP_PREFIX, MODELS_VOLUME
 from ..settings import Settings
 from ..support.counting import count_text
 from ..workflows.registry import LOCK_SUFFIX, locks_folder, workflow_names
 from . import modal_apps
 from .admin import ask
-from .deployed_tags import read_version_tag, replace_versions, versions_in
+from .deployed_tags import LOCK_TAG, read_lock_tag, read_version_tag, replace_versions, versions_in
 
 log = logging.getLogger("ryla_gen.modal")
 
-PREFIX = "ryla-"
-"""What the name of a lock's app begins with."""
 OPEN_STATES = ("queued", "running")
 SHORT_COMMIT = 7
 """Characters of a commit that a sentence shows, as git does."""
@@ -70,12 +68,15 @@ class AppVersion:
     """Version of this package that it was deployed from; None is unknown."""
     comfyui: tuple[str, ...]
     """Versions of ComfyUI in its images; empty is unknown."""
+    lock: str | None
+    """Beginning of the sha256 of its lock, where it is the app of one; None is unknown."""
     rollback_allowed: bool
     """Whether Modal offers a rollback to it."""
 
     def __str__(self) -> str:
         known = [f"ryla_gen {self.ryla_gen}"] if self.ryla_gen else []
         known += [f"ComfyUI {' and '.join(self.comfyui)}"] if self.comfyui else []
+        known += [f"lock {self.lock}"] if self.lock else []
         known += [f"deployed {self.deployed_at[:16].replace('T', ' ')} UTC"] if self.deployed_at else []
         known += [f"by {self.deployed_by}"] if self.deployed_by else []
         known += [f"commit {self.commit[:SHORT_COMMIT]}"] if self.commit else []
@@ -122,7 +123,7 @@ def settings_for_app(settings: Settings, lock: str | None = None, environment: s
     if lock is None:
         return settings
     try:
-        return replace(settings, modal_app=f"{PREFIX}{checked_lock_name(lock)}")
+        return replace(settings, modal_app=f"{LOCK_APP_PREFIX}{checked_lock_name(lock)}")
     except InvalidInputError as error:
         hint = "Give a lock's name, such as portrait for portrait.lock; without a name it is the app of the settings."
         raise InvalidInputError(error.message, hint) from None
@@ -210,7 +211,7 @@ def open_jobs(journal: History, settings: Settings) -> Records:
 
     The journal does not name the app: those of a lock have its name, those of other workflows belong to the app of the settings.
     """
-    lock = _lock_of(settings)
+    lock = lock_of_app(settings.modal_app)
     locks = {path.stem.replace("-", "_") for path in locks_folder().glob(f"*{LOCK_SUFFIX}")}
     names = {lock.replace("-", "_")} if lock else set(workflow_names()) - locks
     found = [item for state in OPEN_STATES for item in journal.list(limit=None, backend="modal", state=state)]
@@ -227,7 +228,7 @@ async def _find(settings: Settings) -> str:
     text = f"The app {name} is not deployed{where}."
     if found.previous_app_id:
         text = f"The app {name} is no longer deployed{where}: {_stop_text(found.lifecycle)}."
-    hint = "See which apps there are: modal app list" if _lock_of(settings) else f"Deploy it: {_command(settings)}"
+    hint = "See which apps there are: modal app list" if lock_of_app(settings.modal_app) else f"Deploy it: {_command(settings)}"
     raise NotDeployedError(text, hint)
 
 
@@ -264,6 +265,7 @@ def _version(entry: pb.AppDeploymentHistory, *, live: bool, tags: Mapping[str, s
         tag=entry.tag or None,
         ryla_gen=package,
         comfyui=comfyui,
+        lock=read_lock_tag(entry.tag) or (tags.get(LOCK_TAG) if live and kind == "deploy" else None),
         rollback_allowed=entry.rollback_allowed,
     )
 
@@ -339,14 +341,8 @@ async def _volume_bytes(settings: Settings) -> int | None:
     return sum(int(entry.size) for entry in entries)
 
 
-def _lock_of(settings: Settings) -> str | None:
-    """Return the name of the lock whose app the settings mean; None for the app of every family."""
-    name = settings.modal_app
-    return name.removeprefix(PREFIX) if name.startswith(PREFIX) and name != APP else None
-
-
 def _command(settings: Settings, verb: str = "") -> str:
     """Write a command about the app."""
-    words = ["ryla-gen", "deploy", verb, (verb and _lock_of(settings)) or ""]
+    words = ["ryla-gen", "deploy", verb, (verb and lock_of_app(settings.modal_app)) or ""]
     words += ["--environment", settings.modal_environment] if settings.modal_environment else []
     return shlex.join(word for word in words if word)

@@ -11,6 +11,7 @@ from ..errors import InvalidInputError, NotDeployedError
 from ..locks.graph_lock import SUFFIX, checked_lock_name
 from ..locks.kept import keep_lock
 from ..locks.lock_reading import parse_lock
+from ..names import LOCK_APP_PREFIX
 from ..settings import Settings
 from ..workflows.locked import workflow_of
 from ..workflows.registry import check_graph_name, locks_folder
@@ -30,9 +31,10 @@ async def fetch_lock(name: str, settings: Settings) -> Path:
         BackendError: Modal cannot be asked.
     """
     wanted = checked_lock_name(name.lower())
-    reply = await admin.describe_graph(replace(settings, modal_app=f"ryla-{wanted}"))
-    contract.check_version(reply, theirs="app")
-    found: Any = reply.get("describe")
+    reply = await admin.describe_graph(replace(settings, modal_app=f"{LOCK_APP_PREFIX}{wanted}"))
+    answer: Any = reply if isinstance(reply, dict) else {}  # whoever deployed that app wrote it
+    contract.check_version(answer, theirs="app")
+    found = answer.get("describe")
     if not isinstance(found, dict) or not all(isinstance(found.get(part), str) for part in ("lock", "requirements")):
         raise NotDeployedError(
             f"The app ryla-{wanted} does not describe a graph.", f"Deploy it again: ryla-gen deploy {wanted}.lock"

@@ -6,16 +6,18 @@ The recipe is plain data, so that a test can read it and replay it; ``image_of``
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import locks
+from ..errors import InvalidInputError
 from ..locks.base import NodePack
 from ..locks.families import node_packs
 from ..locks.graph_lock import GraphLock
+from ..names import HOOK_GROUP
 from ..workflows.registry import PLUGIN_GROUP
 from .config import FamilyConfig, container_environment
 from .container_paths import COMFYUI_FOLDER, WITHOUT_GPU
@@ -174,10 +176,19 @@ def image_of(recipe: Recipe, gpu: str) -> modal.Image:
     return image.run_commands(*snapshot_steps(), *check_steps(recipe), gpu=gpu if recipe.needs_gpu else None)
 
 
-def family_image(config: FamilyConfig) -> modal.Image:
-    """Return the image of a GPU family as it is deployed; its first GPU is the one for the build's check."""
+def family_image(config: FamilyConfig, variables: dict[str, str] | None = None) -> modal.Image:
+    """Return the image of a GPU family as it is deployed; its first GPU is the one for the build's check.
+
+    Args:
+        config: what its class runs on.
+        variables: what its container must be told beside that.
+    """
     image = image_of(recipe(config.family), config.gpu[0])
-    return with_sources(image.env(container_environment(config)), plugins=config.family == "custom")
+    return with_sources(
+        image.env(container_environment(config) | (variables or {})),
+        *((PLUGIN_GROUP,) if config.family == "custom" else ()),
+        HOOK_GROUP,
+    )
 
 
 def graph_image(lock: GraphLock, file: Path, config: FamilyConfig, variables: dict[str, str]) -> modal.Image:
@@ -190,7 +201,7 @@ def graph_image(lock: GraphLock, file: Path, config: FamilyConfig, variables: di
         variables: what its container must be told.
     """
     image = image_of(recipe_of(lock, file.with_name(lock.image.python.file)), config.gpu[0])
-    return with_lock(with_sources(image.env(variables), plugins=False), lock, file)
+    return with_lock(with_sources(image.env(variables), HOOK_GROUP), lock, file)
 
 
 def with_lock(image: modal.Image, lock: GraphLock, file: Path) -> modal.Image:
@@ -207,20 +218,26 @@ def weights_image(variables: dict[str, str] | None = None) -> modal.Image:
 
     lock = requirements_file(WEIGHTS)
     image = _copy(modal.Image.debian_slim(python_version=PYTHON), lock).run_commands(*install_steps(lock), "pip check")
-    return with_sources(image.env(variables) if variables else image, plugins=True)
+    return with_sources(image.env(variables) if variables else image, PLUGIN_GROUP)
 
 
-def with_sources(image: modal.Image, *, plugins: bool) -> modal.Image:
+def with_sources(image: modal.Image, *groups: str) -> modal.Image:
     """Add our source, and that of installed plug-ins with what registers them; last, as Modal demands.
 
     Args:
         image: everything else.
-        plugins: whether plug-ins are wanted: ``Custom`` serves them, ``Weights`` must know what they need.
+        groups: of entry points: whatever runs graphs has the hooks on outputs; ``Custom`` also serves the workflows of plug-ins,
+            and ``Weights`` must know what these need.
+
+    Raises:
+        InvalidInputError: what registers a plug-in cannot be added, so that the container would not know it.
     """
-    points = list(installed_plugins()) if plugins else []
+    points = installed_plugins(*groups)
     sources = sorted({point.module.partition(".")[0] for point in points})
     image = image.add_local_python_source("ryla_gen", *sources, ignore=list(NOT_SOURCES))
-    for file, remote in plugin_metadata(points):
+    files = list(plugin_metadata(points))
+    _require_registered(points, files)
+    for file, remote in files:
         image = image.add_local_file(file, remote)
     return image
 
@@ -229,9 +246,18 @@ def _copy(image: modal.Image, file: Path) -> modal.Image:
     return image.add_local_file(file, f"{SCRIPTS_IN_IMAGE}/{file.name}", copy=True)
 
 
-def installed_plugins() -> Iterator[EntryPoint]:
-    """Yield the entry points of installed plug-ins."""
-    yield from entry_points(group=PLUGIN_GROUP)
+def installed_plugins(*groups: str) -> list[EntryPoint]:
+    """List the entry points of installed plug-ins in these groups."""
+    return [point for group in groups for point in entry_points(group=group)]
+
+
+def _require_registered(points: Sequence[EntryPoint], files: Sequence[tuple[Path, str]]) -> None:
+    """Refuse a hook that would stay behind, and with it whatever it holds back: the container would know nothing of it."""
+    known = "".join(file.read_text(encoding="utf-8") for file, _ in files if file.name == "entry_points.txt")
+    for point in points:
+        if point.group == HOOK_GROUP and point.value not in known:
+            text = f"The hook {point.name} ({point.value}) cannot be added to the image: its package was not installed by pip."
+            raise InvalidInputError(text, "Install it with pip, and deploy again.", {"hook": point.name})
 
 
 def plugin_metadata(points: list[EntryPoint]) -> Iterator[tuple[Path, str]]:

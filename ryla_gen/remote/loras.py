@@ -83,7 +83,7 @@ class LoraCopies:
 
         Args:
             lora_id: name of the LoRA.
-            base: base model it is wanted for: flux, sdxl or wan; None where the graph does not tell.
+            base: base model it is wanted for, with its size where known (``wan 14B``); None where the graph does not tell.
 
         Raises:
             LoraIncompatibleError: it was made for another base model.
@@ -95,7 +95,7 @@ class LoraCopies:
                 card = await self._card(lora_id)
                 if card is None:
                     return await self._plain(lora_id, base)
-                require_base(lora_id, card.base or None, base)
+                require_base(lora_id, card.model or None, base)
                 try:
                     return await self._have(card.path, card)
                 except FileNotFoundError:

@@ -17,22 +17,22 @@ from ..errors import (
     ServerUnhealthyError,
 )
 from ..names import APP
+from .faults import log_hint
 
 AMBIGUOUS = (raised.ConnectionError, raised.ServiceError, raised.TimeoutError, ConnectionError, OSError, StreamTerminatedError)
 """After one of these it is unknown whether Modal took the call. A claimed job never runs twice, so it may be sent again."""
 
 TOKEN_HINT = "Make one: modal token new (or set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET)."  # noqa: S105 - words about tokens
 
-LOG_HINT = f"See its log: modal app logs {APP}"
 
-
-def from_modal_error(error: BaseException, what: str, *, deploy: str = "ryla-gen deploy") -> RylaGenError:
+def from_modal_error(error: BaseException, what: str, *, deploy: str = "ryla-gen deploy", log: str = log_hint(APP)) -> RylaGenError:
     """Turn an exception of Modal's client into ours.
 
     Args:
         error: what was raised.
         what: what was being done, as the beginning of a sentence: "Calling flux_dev".
         deploy: the command that deploys the app.
+        log: where its log is.
     """
     if isinstance(error, RylaGenError):
         return error
@@ -58,15 +58,21 @@ def from_modal_error(error: BaseException, what: str, *, deploy: str = "ryla-gen
             f"{what}: Modal does not answer. {said}", "Check the network: https://status.modal.com, then try again."
         )
     if isinstance(error, raised.RemoteError | raised.InternalError | raised.ExecutionError):
-        return ServerUnhealthyError(f"{what}: the container failed. {said}", LOG_HINT)
+        return ServerUnhealthyError(f"{what}: the container failed. {said}", log)
     if isinstance(error, raised.DeserializationError | raised.DataLossError):
         return JobExpiredError(f"{what}: the result cannot be read. {said}", "Run it again.")
     return InternalError(f"{what}: {type(error).__name__}: {said}")
 
 
-def remote_exception(error: BaseException, what: str) -> RylaGenError:
-    """Describe an exception that a container raised, and that Modal raised again here as if it were of this machine."""
-    return ServerUnhealthyError(f"{what}: the container raised {type(error).__name__}: {_error_text(error)}", LOG_HINT)
+def remote_exception(error: BaseException, what: str, log: str) -> RylaGenError:
+    """Describe an exception that a container raised, and that Modal raised again here as if it were of this machine.
+
+    Args:
+        error: what was raised.
+        what: what was being done, as the beginning of a sentence.
+        log: where the app's log is.
+    """
+    return ServerUnhealthyError(f"{what}: the container raised {type(error).__name__}: {_error_text(error)}", log)
 
 
 def _error_text(error: BaseException) -> str:

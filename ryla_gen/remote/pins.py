@@ -21,6 +21,8 @@ TRANSFORMERS = ("transformers==4.57.1",)
 
 SDK = ("pydantic==2.12.4", "pillow==12.0.0", "aiohttp==3.13.2", "numpy==2.2.6", "av==16.0.1")
 """What the worker imports. Modal's client comes with the container; typer and rich are the CLI's alone."""
+UPLOADS = ("obstore==0.11.0",)
+"""Only where results are made: they may go to a bucket."""
 HUB = ("huggingface_hub==1.1.5", "filelock==3.20.0")
 """Only where weights are synced: transformers 4, which the packs need, refuses huggingface_hub 1."""
 
@@ -89,7 +91,7 @@ def requirements(image: str) -> Requirements:
 def requirements_of(lock: ImageLock) -> Requirements:
     """Return what the packages of an image are resolved from: a family's, or a graph's with packs that nobody here tried."""
     asked = [item for pack in lock.packs for item in PACK_REQUIREMENTS.get(pack.name, ())]
-    own = dict.fromkeys([COMFY_CLI, *lock.python.requirements, *TRANSFORMERS, *INSTALLERS, *BUILD, *SDK, *asked])
+    own = dict.fromkeys([COMFY_CLI, *lock.python.requirements, *TRANSFORMERS, *INSTALLERS, *BUILD, *SDK, *UPLOADS, *asked])
     return Requirements(
         tuple(own),
         (lock.comfyui, *lock.packs),
@@ -107,5 +109,5 @@ def lock_file(family: str) -> Path:
 
 
 def requirements_file(image: str) -> Path:
-    """Return the file with every package of an image and its hashes."""
-    return LOCKS / f"{image}.requirements.txt"
+    """Return the file with every package of an image and its hashes; images of the same packages share one."""
+    return LOCKS / (f"{image}.requirements.txt" if image == WEIGHTS else image_lock(image).python.file)

@@ -24,7 +24,7 @@ def smallest(name: str) -> Workflow:
     """Return the cheapest request that loads a workflow's weights; its pictures are a drawn head."""
     default = default_of(workflow_class(name))
     heads: dict[str, Any] = {
-        key: _head() for key, kind in default.media_fields().items() if kind == "image" and getattr(default, key) is not None
+        key: _head() for key, kind in default.media_fields().items() if kind == "image" and getattr(default, key)
     }
     return default.changed(**default.smallest, **heads)
 

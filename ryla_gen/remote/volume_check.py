@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import ModelNotFoundError
 from ..models.weights_table import Weights
 from ..workflows.base import Workflow
+from ..workflows.preview import default_files
 from .container_paths import Places
 from .model_links import ModelLinks
 
@@ -46,7 +47,10 @@ class VolumeFiles:
             stale = not await self._reload()
             missing = self._missing(rows)
         if missing:
-            command = f"ryla-gen weights sync {workflow.name}" if workflow.lock is None else workflow.deploy_command()
+            usual = default_files(type(workflow))
+            every = " --all-options" if usual is not None and any(row.label not in usual for row in missing) else ""
+            sync = f"ryla-gen weights sync {workflow.name.replace('_', '-')}{every}"
+            command = sync if workflow.lock is None else workflow.deploy_command()
             first, names = missing[0], ", ".join(row.label for row in missing)
             again = " If they were synced a moment ago, send the request again." if stale else ""
             raise ModelNotFoundError(

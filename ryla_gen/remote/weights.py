@@ -1,4 +1,4 @@
-"""Serve the CPU class: download the weights of named workflows onto the volume, verify and list them. Must not need a GPU.
+"""Serve the CPU class: download the weights of named workflows onto the volume, verify, list and prune them. Must not need a GPU.
 
 Requests and replies are plain data, like a generation's: ``{"workflows": ["flux_dev"], "variants": false, "job": "…"}`` in,
 ``{"contract": 2, "ok": true, "report": {…}}`` or the contract's error out. Progress goes to the queue partition of ``job``.
@@ -11,14 +11,16 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Literal
 
 import modal
 
 from .. import contract
-from ..errors import InvalidInputError, JobCanceledError, PlainData, RylaGenError
+from ..errors import InvalidInputError, JobCanceledError, PlainData, RylaGenError, StorageFailedError
 from ..events import CONTRACT, now
 from ..locks.graph_lock import GraphLock
+from ..locks.model_prune import NeededFiles, needed_by_lock
 from ..locks.model_sync import check_models, sync_models
 from ..models import downloads
 from ..models.weights_table import Weights
@@ -27,12 +29,15 @@ from ..version import __version__
 from ..workflows.registry import named_class
 from .container_paths import Places
 from .faults import typed_errors
+from .needed_weights import needed_by_workflows
 from .publish import Outbox, put_into
 from .variants import default_of, variants
+from .volume_prune import prune_volume
+from .weights_marks import WeightsMarks
 
 log = logging.getLogger("ryla_gen.remote")
 
-Action = Literal["sync", "verify", "status"]
+Action = Literal["sync", "verify", "status", "needs", "prune"]
 Show = Callable[[downloads.SyncProgress], None]
 
 
@@ -47,6 +52,7 @@ class Keeper:
         self._places = places or Places.from_environment()
         self._volume = modal.Volume.from_name(MODELS_VOLUME, create_if_missing=True)
         self._events = modal.Queue.from_name(EVENTS_QUEUE, create_if_missing=True)
+        self._marks = WeightsMarks()
 
     async def run(self, action: Action, request: PlainData) -> PlainData:
         """Serve one request: the one line behind every method of the class."""
@@ -59,22 +65,48 @@ class Keeper:
 
     async def _reply(self, action: Action, request: PlainData) -> PlainData:
         contract.check_version(request, theirs="caller")
-        await self._reload()
         work = self._work(action, request)
         job = str(request.get("job") or contract.new_job_id())
-        report = await self._with_progress(job, work)
+        async with self._marked(action, job, request):
+            if not await self._reload() and action == "prune":
+                text = "The volume's newest state cannot be read while another request writes there. Nothing was removed."
+                raise StorageFailedError(text, "Wait until running downloads have ended, and try again.")
+            report = await self._with_progress(job, work)
         return {"contract": CONTRACT, "ok": True, "app": __version__, "report": contract.plain(report)}
 
-    async def _reload(self) -> None:
-        """Reload the volume, to see what other containers committed meanwhile."""
+    def _marked(self, action: Action, job: str, request: PlainData) -> AbstractAsyncContextManager[None]:
+        """Return what shows a download to those who would remove files; it must be there before a look at the volume."""
+        return self._marks.syncing(job, self._wanted(request)) if action == "sync" else nullcontext()
+
+    def _wanted(self, request: PlainData) -> NeededFiles:
+        """Return what a download needs."""
+        return NeededFiles(frozenset(row.label for row in requested_files(request)))
+
+    def _needs(self) -> NeededFiles:
+        """Return what this app needs on the volume."""
+        return needed_by_workflows()
+
+    async def _reload(self) -> bool:
+        """Reload the volume, to see what other containers committed meanwhile; return whether that worked."""
         try:
             reload: Any = self._volume.reload  # modal types it without its .aio
             await reload.aio()
         except Exception as error:  # Modal refuses while another request here writes; what it sees then is its own, and newest
             log.info("the volume was not reloaded: %s", error)
+            return False
+        return True
 
     def _work(self, action: Action, request: PlainData) -> Callable[[Show], PlainData]:
         """Return what a request asks for, to be called in a thread."""
+        if action == "needs":
+            return lambda _: {"ok": True, "needs": self._needs().to_data()}
+        if action == "prune":
+            models, commit = self._places.models, self._volume.commit
+            return lambda show: prune_volume(request, models, self._needs(), self._marks, commit=commit, progress=show)
+        return self._file_work(action, request)
+
+    def _file_work(self, action: Action, request: PlainData) -> Callable[[Show], PlainData]:
+        """Return what a request asks for that is about named files."""
         rows = requested_files(request)
         return lambda show: self._done(action, rows, show)
 
@@ -122,9 +154,16 @@ class LockKeeper(Keeper):
 
     def __init__(self, lock: GraphLock, places: Places | None = None) -> None:
         super().__init__(places)
+        self._lock = lock
         self._needed = [item for item in lock.models if item.needed]
 
-    def _work(self, action: Action, request: PlainData) -> Callable[[Show], PlainData]:
+    def _wanted(self, request: PlainData) -> NeededFiles:
+        return needed_by_lock(self._lock)
+
+    def _needs(self) -> NeededFiles:
+        return super()._needs() | needed_by_lock(self._lock)
+
+    def _file_work(self, action: Action, request: PlainData) -> Callable[[Show], PlainData]:
         models = self._places.models
         if action == "sync":
             return lambda show: sync_models(self._needed, models, progress=show, **self._sources())

@@ -18,6 +18,7 @@ import modal
 
 from .. import contract
 from ..comfy.server import ComfyServer
+from ..delivery.uploads import uploaded
 from ..engine.lora_effect import LoraWatch
 from ..engine.progress import Emit
 from ..errors import (
@@ -27,6 +28,7 @@ from ..errors import (
     JobCanceledError,
     ModelNotFoundError,
     PlainData,
+    RefusedError,
     RylaGenError,
     ServerUnhealthyError,
     StorageFailedError,
@@ -36,10 +38,11 @@ from ..faces import require_face
 from ..locks.families import family_lock
 from ..locks.graph_lock import GraphLock
 from ..names import CLAIMS_DICT, EVENTS_QUEUE, MODELS_VOLUME
-from ..results import Generation
+from ..results import Cost, Generation
 from ..version import __version__
 from ..workflows.base import Notice, Workflow
 from . import costs
+from .build_logs import IMAGE_LINE
 from .claims import ModalClaims, claim, stop
 from .config import FamilyConfig
 from .consistency import with_similarity
@@ -52,6 +55,7 @@ from .preload import preload
 from .publish import Publisher, put_into
 from .snapshot import ContainerStart
 from .supervisor import Session, Supervisor
+from .telling import Teller, with_delivery
 from .volume_check import VolumeFiles
 
 COLD_SECONDS = 2.0
@@ -79,6 +83,7 @@ class Worker:
     def __init__(self, config: FamilyConfig, lock: GraphLock | None = None, places: Places | None = None) -> None:
         self._config = config
         self._places = places or Places.from_environment()
+        self._teller = Teller(private=self._places.private_addresses)
         self._links: ModelLinks | None = None
         if lock is not None:
             self._places = replace(self._places, own_folders=folders_of(lock))
@@ -124,6 +129,7 @@ class Worker:
 
     async def _make_ready(self) -> None:
         self._places = replace(self._places, container=os.environ.get("MODAL_TASK_ID"))
+        sys.stderr.write(f"{IMAGE_LINE}{os.environ.get('MODAL_IMAGE_ID', 'unknown')}\n")  # by it the build's log is found later
         # Modal's objects are made here: after a restore their connections and tokens are new ones.
         self._claims = ModalClaims(CLAIMS_DICT)
         self._events = modal.Queue.from_name(EVENTS_QUEUE, create_if_missing=True)
@@ -152,6 +158,7 @@ class Worker:
     async def stop(self) -> None:
         """End ComfyUI."""
         self._start.stop()
+        await self._teller.stop()
         await self._supervisor.stop()
 
     async def run(self, name: str | None, request: PlainData) -> PlainData:
@@ -185,12 +192,14 @@ class Worker:
         publisher = Publisher(read.job, put, previews=read.options.previews, first=first)
         publisher.emit(Queued, position=0)
         state: State | None = "failed"
+        failure: RylaGenError | None = None
         try:
             generation = await self._generation(read.workflow, contract.prompt_id_of(read.job), publisher, cold)
             generation = replace(generation, job=read.job)
             if read.options.measure_consistency:
                 models = self._places.used_models
                 generation = await asyncio.to_thread(with_similarity, generation, emulated=self._emulated, models=models)
+            generation = await uploaded(generation, read.options.output_to, private=self._places.private_addresses)
             # In this order: if the reply cannot be encoded, the last event must not say that the job succeeded.
             reply, state = contract.reply(generation), "succeeded"
         except asyncio.CancelledError:
@@ -199,14 +208,18 @@ class Worker:
             raise
         except JobCanceledError as error:
             reply, state = contract.error_reply(error), "canceled"
-        except MACHINE_FAULTS:
+            failure = error
+        except MACHINE_FAULTS as error:
+            await self._teller.failed(read, error)
             raise
         except RylaGenError as error:
-            reply = contract.error_reply(error)
+            reply, failure = contract.error_reply(error), error
         finally:
             self._served = True
             await publisher.finish(state)
-        return reply
+        # After the last event, which a slow receiver must not hold up.
+        told = await (self._teller.succeeded(read.options, generation) if failure is None else self._teller.failed(read, failure))
+        return with_delivery(reply) if told else reply
 
     async def _end_state(self, job: str) -> State | None:
         """End a job whose input was canceled; do not end it where the container has to stop, since it may run again.
@@ -237,7 +250,12 @@ class Worker:
         brought = await self._bring_loras(workflow)
         loras = {lora_id: item.name for lora_id, item in brought.items()}
         mark = self._watch.mark()
-        generation = await self._run_with_restart(workflow, job, publisher, cold, loras)
+        try:
+            generation = await self._run_with_restart(workflow, job, publisher, cold, loras)
+        except RefusedError as error:  # it ran all the same
+            if seconds := error.details.get("gpu_seconds"):
+                error.details["cost_usd"] = self._cost(seconds).total_usd
+            raise
         notices += await self._watch.notices(generation.graph, mark)
         copied = [item.to_data(lora_id) for lora_id, item in brought.items() if item.bytes]
         return self._stamp(generation, cold, notices, {"loras": copied} if copied else {})
@@ -315,10 +333,15 @@ class Worker:
         # Modal starts another container for the next input; this one would fail every request in the same way.
         await modal.experimental.stop_fetching_inputs.aio()
 
-    def _stamp(self, generation: Generation, cold: float, notices: tuple[Notice, ...], more: PlainData) -> Generation:
+    def _cost(self, seconds: float) -> Cost:
         config = self._config
-        gpu = costs.gpu_name(self._device, config.gpu)
         machine: dict[str, Any] = {"count": costs.gpu_count(config.gpu), "cpu": config.cpu, "memory": config.memory}
+        return costs.cost_of(seconds, costs.gpu_name(self._device, config.gpu), **machine, region=config.region)
+
+    def _stamp(self, generation: Generation, cold: float, notices: tuple[Notice, ...], more: PlainData) -> Generation:
+        gpu = costs.gpu_name(self._device, self._config.gpu)
+        about = {"comfyui": self._version, "gpu": gpu, "container": self._places.container, "app": __version__}
+        hooks = {key: value for key, value in generation.server.items() if key == "on_output"}
         return replace(
             generation,
             timings=replace(
@@ -327,9 +350,9 @@ class Worker:
                 cold=self._start.times() if cold else None,
                 restored=bool(cold) and self._start.restored,
             ),
-            cost=costs.cost_of(generation.timings.running, gpu, **machine, region=config.region),
+            cost=self._cost(generation.timings.running),
             warnings=generation.warnings + notices,
-            server={"comfyui": self._version, "gpu": gpu, "container": self._places.container, "app": __version__, **more},
+            server={**about, **hooks, **more},
         )
 
 

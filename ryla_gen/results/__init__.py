@@ -17,7 +17,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from .. import media, notebook
 from ..errors import InvalidInputError, ServerUnhealthyError, WorkflowError
 from ..workflows.base import Notice
+from .figures import COLD_PARTS as COLD_PARTS
+from .figures import ColdStart as ColdStart
+from .figures import Cost as Cost
+from .figures import Timings as Timings
 from .notes import METADATA_KEY as METADATA_KEY
+from .notes import file_texts as file_texts
 from .notes import load as load
 from .notes import metadata as metadata
 
@@ -31,72 +36,6 @@ TEMPLATE_FIELDS = ("workflow", "seed", "index", "job", "name")
 _ALSO = {".jpeg": ".jpg", ".tif": ".tiff", ".htm": ".html", ".opus": ".ogg", ".oga": ".ogg"}
 """Other suffixes of the same kinds of files."""
 _FIELD = re.compile("{(" + "|".join(TEMPLATE_FIELDS) + ")}")
-
-
-COLD_PARTS = {
-    "image": "image",
-    "boot": "start of ComfyUI",
-    "restore": "restore from the snapshot",
-    "weights": "reading the weights",
-    "load": "loading them to the GPU",
-}
-"""Parts of a cold start, and what a screen calls them."""
-
-
-@dataclass(frozen=True, slots=True)
-class ColdStart:
-    """Where a cold start went, in seconds; None where it is not known. Reading the weights overlaps with the rest."""
-
-    image: float | None = None
-    """Until the container's image was there; not seen from inside."""
-    boot: float | None = None
-    """The start of ComfyUI; 0 where a snapshot held it already."""
-    restore: float | None = None
-    """Choosing the GPU after a snapshot, and seeing that ComfyUI works."""
-    weights: float | None = None
-    """Reading the weights from the volume into memory."""
-    load: float | None = None
-    """Loading them into VRAM before the first request."""
-
-    def known(self) -> dict[str, float]:
-        """Return the seconds of each part that is known, by what the part is called on a screen."""
-        return {words: seconds for name, words in COLD_PARTS.items() if (seconds := getattr(self, name)) is not None}
-
-
-@dataclass(frozen=True, slots=True)
-class Timings:
-    """The time a job took, by phase, in seconds."""
-
-    queued: float = 0.0
-    """Waiting behind other work."""
-    cold_start: float = 0.0
-    """Until the server was up; 0 when it was warm."""
-    running: float = 0.0
-    """The graph on the GPU, loading of models included."""
-    total: float = 0.0
-    """From submitting to the last byte of the result."""
-    cold: ColdStart | None = None
-    """Where a cold start on Modal went; None when it was warm."""
-    restored: bool = False
-    """Whether the container of a cold start was restored from a snapshot."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """The cost of a job, in US dollars."""
-
-    total_usd: float = 0.0
-    gpu_usd: float = 0.0
-    cpu_usd: float = 0.0
-    memory_usd: float = 0.0
-    gpu: str | None = None
-    """Kind of GPU; None when no GPU was paid for."""
-    gpu_seconds: float = 0.0
-    """Seconds the graph held the GPU."""
-    prices_as_of: str | None = None
-    """Day on which the prices were read."""
-    region_factor: float = 1.0
-    """What the prices were multiplied by, since a region was chosen; it is in all amounts above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +58,12 @@ class Output:
     """What a text output says; None of every other kind."""
     node: str | None = None
     """Id of the node that made it; None where the server does not say."""
+    url: str | None = None
+    """Where it was uploaded (``s3://bucket/…``); None where its bytes are here. A signed address stands without its signature."""
+    sha256: str | None = None
+    """Of an uploaded file."""
+    size: int | None = None
+    """Bytes of an uploaded file."""
 
     def __post_init__(self) -> None:
         if self.kind == "text" and self.text is not None and not self.data:
@@ -138,6 +83,7 @@ class Output:
         """
         if self.kind != "image":
             raise InvalidInputError(f"{self.name} is a {self.kind}, not an image.", "Use .data for its bytes, or .save(path).")
+        self.require_here()
         from PIL import Image
 
         try:
@@ -158,10 +104,27 @@ class Output:
             StorageFailedError: the file could not be written; nothing half-written stays.
 
         """
+        self.require_here()
         target = Path(path).expanduser()
         target = target / self.name if os.path.isdir(target) else self._with_true_suffix(target)  # noqa: PTH112 - is_dir raises on long names
         media.save_atomically(target, self.data, overwrite=overwrite)
         return target
+
+    @property
+    def bytes_made(self) -> int:
+        """Size of the file in bytes, wherever it lies."""
+        return len(self.data) if self.size is None else self.size
+
+    def require_here(self) -> None:
+        """Refuse to open or save what was uploaded.
+
+        Raises:
+            InvalidInputError: its bytes are where it was uploaded.
+
+        """
+        if self.url is not None:
+            text = f"{self.name} was uploaded to {self.url}; its bytes are not here."
+            raise InvalidInputError(text, "Read it there, or run without output_to.", {"url": self.url, "sha256": self.sha256})
 
     def _with_true_suffix(self, target: Path) -> Path:
         """Return the path with a suffix that fits the data; keep a suffix that belongs to no known media type."""
@@ -176,6 +139,8 @@ class Output:
         return {"text/plain": repr(self), "text/html": self._repr_html_()}
 
     def _repr_html_(self) -> str:
+        if self.url is not None:
+            return f"<code>{escape(self.url)}</code> ({self.bytes_made:,} bytes)"
         if self.kind == "text":
             return notebook.words(self.text or "")
         if self.kind == "audio":
@@ -191,6 +156,8 @@ class Output:
         notebook.show([self._file("")])
 
     def _file(self, label: str) -> notebook.File:
+        if self.url is not None:
+            return notebook.File("text", "text/plain", self.name, label, b"", f"{self.url} ({self.bytes_made:,} bytes)")
         return notebook.File(self.kind, self.media_type, self.name, label, self.data, self.text)
 
 
@@ -204,8 +171,8 @@ class Generation:
     seed: int
     job: str
     backend: str
-    timings: Timings = Timings()
-    cost: Cost = Cost()
+    timings: Timings = Timings()  # noqa: RUF009 - frozen
+    cost: Cost = Cost()  # noqa: RUF009 - as above
     warnings: tuple[Notice, ...] = ()
     graph: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """The graph that ran, in ComfyUI's API format."""
@@ -273,7 +240,7 @@ class Generation:
         return found
 
     def save(self, path: str | PathLike[str] = ".", *, overwrite: bool = False) -> list[Path]:
-        """Write every output and return the files.
+        """Write every output and return the files; what was uploaded is not here, and is left out.
 
         Args:
             path: a file name (several outputs get ``-0``, ``-1`` …), an existing folder or one that ends with ``/``,
@@ -281,18 +248,22 @@ class Generation:
             overwrite: whether existing files may be replaced.
 
         Raises:
+            InvalidInputError: all of them were uploaded, or several would get the same name.
             OutputExistsError: a file exists; nothing was written.
             StorageFailedError: a file could not be written; what this call had written is removed again.
 
         """
-        targets = [self._target(str(path), index, item) for index, item in enumerate(self.outputs)]
+        held = [(index, item) for index, item in enumerate(self.outputs) if item.url is None]
+        if not held:
+            self.output.require_here()
+        targets = [self._target(str(path), index, item) for index, item in held]
         if len(set(targets)) < len(targets):
             raise InvalidInputError(f"{path} gives several of the {len(targets)} files the same name.", "Put {index} into it.")
         for target in targets:
             media.check_target(target, overwrite=overwrite)
         written: list[Path] = []
         try:
-            for target, item in zip(targets, self.outputs, strict=True):
+            for target, item in zip(targets, (item for _, item in held), strict=True):
                 media.save_atomically(target, item.data, overwrite=overwrite)
                 written.append(target)
         except BaseException:
@@ -325,7 +296,7 @@ class Generation:
 
     def _repr_png_(self) -> bytes | None:
         first = self.outputs[0]
-        return first.data if first.media_type == "image/png" else None
+        return first.data if first.media_type == "image/png" and first.url is None else None
 
     @cached_property
     def metadata(self) -> dict[str, Any]:
@@ -359,7 +330,7 @@ def fill_name(template: str, **words: object) -> str:
 
 def replacement_of(item: Output) -> str:
     """Describe what a server sent instead of a file: nothing, or a web page; empty when this is the file."""
-    if not item.data and item.kind != "text":
+    if not item.data and item.kind != "text" and item.url is None:
         return "an empty file"
     page = item.media_type == "text/html" and len(Path(item.name).suffixes) != 1
     return "an HTML page" if page else ""

@@ -14,12 +14,19 @@ from typing import Any
 from .. import media, notebook
 from ..errors import InvalidInputError, RylaGenError
 from ..media.frames import frames_of
+from ..media.origin import TOOL
+from ..media.provenance import marked, read_mark
 from ..media.sheet import Tile
+from ..media.xmp import read_packet
 from ..support.counting import count_text
 from . import Generation, Output
+from .provenance import mark_of_sheet
 
 MOST = 60
 """Pictures on one sheet: fifteen rows of four, of 256 pixels each."""
+
+MOST_NOTES = 4
+"""Warnings below a sheet."""
 
 
 class Grid:
@@ -53,7 +60,7 @@ class Grid:
         return f"<Grid of {len(self._tiles)}: {', '.join(tile.label for tile in self._tiles[:6])}{' …' * (len(self._tiles) > 6)}>"
 
     def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write the sheet as a PNG.
+        """Write the sheet as a PNG, with a mark of its origin where its pictures have one.
 
         Raises:
             OutputExistsError: the file exists.
@@ -65,7 +72,11 @@ class Grid:
         return target
 
     def _repr_png_(self) -> bytes:
-        return _png([notebook.rows(self._tiles)])
+        return self._marked(_png([notebook.rows(self._tiles)]), "image/png")
+
+    def _marked(self, sheet: bytes, media_type: str) -> bytes:
+        mark = mark_of_sheet(tile.data for tile in self._tiles if tile.data is not None)
+        return sheet if mark is None else mark.write(sheet, media_type)
 
     def _ipython_display_(self) -> None:
         if notebook.shell() is None:
@@ -77,7 +88,16 @@ class Grid:
             )
             row = f'<div style="display:flex;flex-wrap:wrap;gap:8px">{players}</div>'
             notebook.publish({"text/html": row, "text/plain": f"{count_text(len(videos), 'video')}"})
-        notebook.publish({"image/jpeg": notebook.encode(notebook.jpeg(notebook.rows(self._tiles))), "text/plain": repr(self)})
+        sheet = self._marked(notebook.jpeg(notebook.rows(self._tiles)), "image/jpeg")
+        notebook.publish({"image/jpeg": notebook.encode(sheet), "text/plain": repr(self)})
+        notebook.show_lines(self._notes())
+
+    def _notes(self) -> list[str]:
+        """Return what the results warn of, each once."""
+        said = [item.message for result in self._items if isinstance(result, Generation) for item in result.warnings]
+        notes = [f"⚠ {message}" for message in dict.fromkeys(said)]
+        rest = count_text(len(notes) - MOST_NOTES, "more warning")
+        return [*notes[:MOST_NOTES], f"… and {rest}: see .warnings of each result"] if len(notes) > MOST_NOTES else notes
 
 
 def grid(items: Iterable[Any], labels: Sequence[str] | None = None) -> Grid:
@@ -116,12 +136,20 @@ def _tiles(item: Any, label: str) -> list[Tile]:
 
 def _still(output: Output) -> bytes | None:
     """Return the picture that stands for an output: of a video the middle frame, None when it cannot be read."""
+    if output.url is not None:
+        return None
     if output.kind == "image":
         return output.data
     try:
-        return _png(frames_of(output.data, 3)[1:2] or frames_of(output.data, 1))
+        still = _png(frames_of(output.data, 3)[1:2] or frames_of(output.data, 1))
     except InvalidInputError:
         return None
+    return _with_mark(still, *read_mark(output.data, output.media_type))
+
+
+def _with_mark(png: bytes, term: str | None, tool: str | None) -> bytes:
+    """Return a picture with the mark of what it was taken from."""
+    return png if term is None else marked(png, "image/png", term, tool or TOOL)
 
 
 def _png(pictures: Sequence[Any]) -> bytes:
@@ -142,8 +170,9 @@ def _image_bytes(item: Any) -> bytes:
     if isinstance(data := getattr(item, "data", None), bytes):
         return data
     if hasattr(item, "save"):
-        return _png([item])
-    raise InvalidInputError(f"A {type(item).__name__} is not a picture.", "Give generations, PIL images or files.")
+        packet = getattr(item, "info", {}).get("xmp")  # where PIL keeps the XMP of the file that a picture was read from
+        return _with_mark(_png([item]), *read_packet(packet if isinstance(packet, bytes) else None))
+    raise InvalidInputError(f"{type(item).__name__} is not a picture.", "Give generations, PIL images or files.")
 
 
 def _labels(items: Sequence[Any]) -> list[str]:

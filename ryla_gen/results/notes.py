@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from .. import media
 from ..errors import InvalidInputError, StorageFailedError
 from ..graphs.graph_file import graph_texts, parse_inside
+from ..support.shell_words import path_word
+from ..workflows.presets import merged
 from ..workflows.registry import named_class, workflow_names
 
 if TYPE_CHECKING:
@@ -19,6 +21,14 @@ if TYPE_CHECKING:
 
 METADATA_KEY = "ryla"
 """PNG text chunk (or EXIF field) that holds the workflow, its fields and the seed."""
+
+SHEET_KEY = "ryla:sheet"
+"""PNG text chunk of a sheet of several pictures: the id of the job that they are of. It is no request that could be run again."""
+
+
+def is_emulated(data: bytes) -> bool:
+    """Whether a file says that an emulator made it: a server may be one without the caller's knowledge."""
+    return media.read_metadata(data).get("ryla:emulated") == "true"
 
 
 def metadata(workflow: Workflow, seed: int, job: str) -> dict[str, Any]:
@@ -28,8 +38,13 @@ def metadata(workflow: Workflow, seed: int, job: str) -> dict[str, Any]:
     return {"contract": 1, "sdk": __version__, "workflow": workflow.name, "seed": seed, "job": job, "inputs": workflow.described()}
 
 
+def file_texts(workflow: Workflow, seed: int, job: str, graph: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is written into a file of a result, by name: the request, and the graph that ran."""
+    return {METADATA_KEY: json.dumps(metadata(workflow, seed, job)), "prompt": json.dumps(graph)}
+
+
 def load(path: str | PathLike[str], **fields: Any) -> Workflow:
-    """Read back the workflow that made a saved picture or video.
+    """Read back the workflow that made a saved picture, video or sound.
 
     Args:
         path: a file that this package saved (or that ComfyUI saved, whose graph then becomes a ``CustomWorkflow``).
@@ -54,7 +69,7 @@ def load(path: str | PathLike[str], **fields: Any) -> Workflow:
         return CustomWorkflow.from_plain({"graph": parse_inside(texts["prompt"], path), **fields}, trusted=True)
     if "workflow" in texts:
         text = f"{path} carries the drawing of its graph, and not the graph that ran."
-        raise InvalidInputError(text, f"Run the drawing: ryla-gen graph run {shlex.quote(str(path))}")
+        raise InvalidInputError(text, f"Run the drawing: ryla-gen graph run {path_word(path)}")
     raise InvalidInputError(
         f"{path} does not say how it was made.",
         "Only files saved by this package or by ComfyUI, unedited, carry their workflow.",
@@ -77,10 +92,10 @@ def _from_metadata(path: str | PathLike[str], stored: Any, fields: Mapping[str, 
     if cls.takes_seed() and inputs.get("seed") is None:
         inputs["seed"] = stored.get("seed")
     pictures = {field: inputs.pop(field) for field in cls.media_fields() if field in inputs}
-    missing = [field for field, held in pictures.items() if held not in (None, {}) and field not in fields]
+    missing = [field for field, held in pictures.items() if held not in (None, {}, []) and field not in fields]
     if missing:
         raise _asked_again(path, missing, {field: pictures[field] for field in missing})
-    return cls.from_plain({**inputs, **fields}, trusted=True)
+    return cls.from_plain(merged(cls, inputs, fields), trusted=True)
 
 
 def noted_class(path: str | PathLike[str], name: str) -> type[Workflow]:
@@ -94,7 +109,7 @@ def noted_class(path: str | PathLike[str], name: str) -> type[Workflow]:
     if name.replace("-", "_") not in workflow_names():
         text = f"{path} was made with the workflow {name[:80]!r}, which is not known here."
         hint = "Bring the lock or the plug-in that has it, or run the graph inside the file: ryla-gen graph run"
-        raise InvalidInputError(text, f"{hint} {shlex.quote(str(path))}")
+        raise InvalidInputError(text, f"{hint} {path_word(path)}")
     return named_class(name)
 
 
@@ -110,6 +125,8 @@ def _asked_again(path: str | PathLike[str], missing: list[str], held: Mapping[st
 def _option(field: str, held: Any) -> str:
     """Return the options with which ``ryla-gen rerun`` takes a picture for a field."""
     if field == "images":
+        if isinstance(held, list):
+            return " ".join(["--image FILE"] * max(1, min(len(held), 10)))
         names = [str(name) for name in held][:10] if isinstance(held, dict) else ["NAME"]
         return " ".join(f"--image {shlex.quote(f'{name}=FILE')}" for name in names)
     known = field in ("image", "reference_image", "video")
@@ -117,6 +134,7 @@ def _option(field: str, held: Any) -> str:
 
 
 def _is_summary(value: Any) -> bool:
-    """Whether this is a hash and a size, or a mapping of names to such: the only form in which our metadata holds pictures."""
-    held = value.values() if isinstance(value, dict) and set(value) != {"sha256", "bytes"} else [value]
+    """Whether this is a hash and a size, or a list or mapping of such: the only forms in which our metadata holds pictures."""
+    named = isinstance(value, dict) and set(value) != {"sha256", "bytes"}
+    held = list(value.values()) if named else value if isinstance(value, list) else [value]
     return bool(held) and all(isinstance(item, dict) and set(item) == {"sha256", "bytes"} for item in held)

@@ -8,13 +8,22 @@ from pathlib import PurePath
 from typing import Any, cast
 
 from .. import media
-from ..errors import InvalidInputError
+from ..errors import InternalError, InvalidInputError
+from ..media.origin import Mark
+from ..media.provenance import MARKED_TYPES
 from ..workflows.base import Notice
 from . import Output, replacement_of
 
 
 def as_output(
-    data: bytes, filename: str, name: str, output_format: str, texts: Mapping[str, str], *, node: str | None = None
+    data: bytes,
+    filename: str,
+    name: str,
+    output_format: str,
+    texts: Mapping[str, str],
+    *,
+    node: str | None = None,
+    mark: Mark | None = None,
 ) -> Output:
     """Describe one file of a result; a PNG becomes the format the request asked for, its texts kept in EXIF.
 
@@ -27,6 +36,7 @@ def as_output(
         output_format: png, jpeg or webp.
         texts: what a converted picture says of itself, by name.
         node: id of the node that made it.
+        mark: what the file says of its origin.
     """
     media_type = _media_type(data, filename)
     moves = b"acTL" in data[: data.find(b"IDAT")]  # an animated PNG: another format would keep its first frame only
@@ -34,6 +44,7 @@ def as_output(
         with contextlib.suppress(InvalidInputError):
             data = media.convert_image(data, cast(Any, output_format), texts)
             media_type = f"image/{output_format}"
+    data = data if mark is None else mark.write(data, media_type)
     named = f"{name}{_suffix(media_type, filename, data)}"
     with contextlib.suppress(InvalidInputError):
         if media_type.startswith("image/"):
@@ -48,6 +59,14 @@ def as_output(
         with contextlib.suppress(UnicodeDecodeError):
             return Output("text", media_type, named, data, text=data.decode(), node=node)
     return Output("audio" if media_type.startswith("audio/") else "file", media_type, named, data, node=node)
+
+
+def with_texts(data: bytes, output_format: str, texts: Mapping[str, str]) -> bytes:
+    """Write into a PNG that stays one what it says of itself, for the PNG of somebody who did not; other files stay as they are."""
+    if output_format == "png" and media.sniff_media_type(data) == "image/png":
+        with contextlib.suppress(InternalError):  # a truncated PNG is kept as it came
+            return media.add_png_text(data, texts)
+    return data
 
 
 UNKNOWN = "application/octet-stream"
@@ -97,14 +116,27 @@ def text_output(text: str, name: str, *, node: str | None) -> Output:
 BLANK_BYTES_PER_PIXEL = 0.006
 """A one-coloured PNG is smaller than this; the emulator's flattest picture has ten times as much."""
 
+NOTED_BYTES = 5120
+"""What a picture says of itself may take so many bytes: its request, its graph, its origin."""
+
 
 def output_notices(outputs: tuple[Output, ...]) -> tuple[Notice, ...]:
-    """Return warnings about a result: a file of the wrong type, or a picture that is all black.
+    """Return warnings about a result: a file of the wrong type, a kind that gets no mark, or a picture that is all black.
 
     A model that produced NaN ends "well" in ComfyUI.
     """
     kept = (Notice("kept_as_file", text) for item in outputs if (text := _why_kept(item)))
-    return (*kept, *_black_notice(outputs))
+    return (*kept, *_unmarked_notice(outputs), *_black_notice(outputs))
+
+
+def _unmarked_notice(outputs: tuple[Output, ...]) -> tuple[Notice, ...]:
+    """Name the pictures, videos and sounds that say nothing of their origin, since nothing is written into files of their kind."""
+    names = [item.name for item in outputs if item.kind in ("image", "video", "audio") and item.media_type not in MARKED_TYPES]
+    if not names:
+        return ()
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    formats = "PNG, JPEG, WebP, GIF, MP4, MOV, MP3, WAV"
+    return (Notice("unmarked", f"{names[0]}{more} cannot carry the mark that says what made it. Formats that can: {formats}."),)
 
 
 def _why_kept(item: Output) -> str:
@@ -122,7 +154,7 @@ def _why_kept(item: Output) -> str:
 def _black_notice(outputs: tuple[Output, ...]) -> tuple[Notice, ...]:
     for item in outputs:
         pixels = (item.width or 0) * (item.height or 0)
-        if item.kind == "image" and pixels and len(item.data) < 4096 + BLANK_BYTES_PER_PIXEL * pixels:
+        if item.kind == "image" and pixels and len(item.data) < NOTED_BYTES + BLANK_BYTES_PER_PIXEL * pixels:
             with contextlib.suppress(InvalidInputError):
                 extrema = item.image().convert("RGB").getextrema()
                 if all(high == 0 for _, high in cast(Any, extrema)):

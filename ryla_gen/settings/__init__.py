@@ -14,10 +14,11 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import InvalidInputError, StorageFailedError
-from .base import BACKENDS, CONFIG_FILE, GRAPHS, KEYS, PREFIX, QUEUE_SECONDS, SECRETS, closest, find_key, graph_key, graph_variables
+from .allowance import Allowance
+from .base import BACKENDS, CONFIG_FILE, GRAPHS, KEYS, QUEUE_SECONDS, SECRETS, closest, find_key, graph_key, graph_variables
 from .machines import FAMILIES, FamilySettings, families_of, graphs_of
 from .own_server import credentials_of, own_server
-from .reading import known_or_there, read_config, read_text
+from .reading import do_not_track, known_or_there, read_config, read_text, unknown_variables
 
 __all__ = ["BACKENDS", "FamilySettings", "Settings", "home_folder", "set_value", "set_values", "unset_value"]
 
@@ -38,6 +39,10 @@ class Settings:
     """Most US dollars for one call; None is no limit."""
     max_usd_per_day: float | None
     """Most US dollars for one day; None is no limit."""
+    webhook_url: str | None
+    """Address that is told how each job ended, where a call names no other."""
+    webhook_include_prompt: bool
+    """Whether a webhook is told the prompt, and an error's words, which may repeat it."""
     modal_app: str
     """Name of the deployed Modal app."""
     modal_environment: str | None
@@ -48,6 +53,8 @@ class Settings:
     """Seconds that a caller waits for a generation on Modal at least."""
     modal_region: tuple[str, ...] | None
     """Where a deploy places every class; None is anywhere, which is the cheapest."""
+    modal_secrets: tuple[str, ...]
+    """Modal secrets whose variables the GPU containers of a deploy get: credentials of a bucket, the webhook's secret."""
     modal_preload: bool
     """Whether a deployed container loads its weights before it takes its first request."""
     modal_snapshot: str | None
@@ -94,6 +101,8 @@ class Settings:
     """Secret, from ``COMFYUI_PASSWORD`` or the address itself."""
     posthog_key: str | None = field(default=None, repr=False)
     """Secret, from ``RYLA_GEN_POSTHOG_KEY`` only; None, so that nothing is sent, when ``DO_NOT_TRACK`` is set."""
+    webhook_secret: str | None = field(default=None, repr=False)
+    """Secret, from ``RYLA_GEN_WEBHOOK_SECRET`` only; signs the events of webhooks. Several are separated by spaces."""
     characters_checkpoint: str | None = None
     """FLUX.1 dev checkpoint file of character jobs; None is the workflow's own."""
     characters_nsfw_checkpoint: str | None = None
@@ -104,6 +113,16 @@ class Settings:
     """SDXL checkpoint file of such jobs with ``nsfw=True``."""
     characters_face_workflow: str = "flux_pulid"
     """Workflow of face swaps and character sheets: flux_pulid or instantid."""
+    provenance_sign: bool = False
+    """Whether every result is signed with a C2PA manifest."""
+    provenance_certificate: Path | None = None
+    """File (PEM) of the certificate to sign with, and those above it; None is the one that ``provenance init`` made."""
+    provenance_key: Path | None = None
+    """File (PEM) of its private key."""
+    provenance_include_prompt: bool = False
+    """Whether a manifest holds the prompt."""
+    provenance_timestamp_url: str | None = None
+    """Address of a time-stamping authority, asked for each file; None is none, so that signing needs no network."""
     queue_timeout: float = QUEUE_SECONDS
     """Seconds that a job may wait on a server of one's own or for a RunPod worker, until its graph starts."""
     emulator_comfyui: str | None = None
@@ -114,8 +133,20 @@ class Settings:
     """Which pictures a request may name: any, or bytes, for no paths and no addresses."""
     allow_private_addresses: bool = False
     """Whether addresses of this machine and of private networks are fetched as pictures."""
+    allowance: Allowance | None = None
+    """What the jobs of this program may cost together; a program gives it itself: no file and no variable holds it."""
     preview: str = "auto"
     """How pictures are shown in the terminal: auto, off, kitty, iterm2 or sixel."""
+    users_hash: bool = False
+    """Whether the journal keeps a hash of a user's id, instead of the id."""
+    users_telemetry: bool = False
+    """Whether events tell the hash of a job's user."""
+    users_max_usd_per_day: float | None = None
+    """Most US dollars for one day of one user; None is no limit, as for the next two."""
+    users_max_jobs_per_minute: int | None = None
+    """Most jobs that one user submits within a minute."""
+    users_max_running: int | None = None
+    """Most jobs of one user that have not ended."""
     warnings: tuple[str, ...] = ()
     """Variables that look like settings and are none."""
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
@@ -147,8 +178,9 @@ class Settings:
             modal_graphs=graphs_of(values),
             home=home,
             runpod_api_key=_set(env, SECRETS["runpod.api_key"]),
-            posthog_key=None if _do_not_track(env) else _set(env, SECRETS["posthog.key"]),
-            warnings=(*_unknown_variables(env), *notes),
+            posthog_key=None if do_not_track(env) else _set(env, SECRETS["posthog.key"]),
+            webhook_secret=_set(env, SECRETS["webhook.secret"]),
+            warnings=(*unknown_variables(env), *notes),
             origins=MappingProxyType(origins),
             **pod,
             **plain,
@@ -232,11 +264,6 @@ def _set(env: Mapping[str, str], name: str) -> str | None:
     return env.get(name, "").strip() or None
 
 
-def _do_not_track(env: Mapping[str, str]) -> bool:
-    """Whether the person asked every program not to send events (https://consoledonottrack.com)."""
-    return env.get("DO_NOT_TRACK", "").strip().lower() not in ("", "0", "false")
-
-
 def _resolve(given: Mapping[str, Any], env: Mapping[str, str], config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
@@ -277,18 +304,6 @@ def _choose(values: Mapping[str, Any], origins: Mapping[str, str], env: Mapping[
 
 def _origin_text(origin: str) -> str:
     return {"argument": "the caller"}.get(origin, origin.removeprefix("environment "))
-
-
-def _unknown_variables(env: Mapping[str, str]) -> Iterator[str]:
-    known = {variable: None for key in KEYS.values() for variable, _ in key.variables} | {
-        "RYLA_GEN_HOME": None,
-        "RYLA_GEN_DEBUG": None,
-        **dict.fromkeys(SECRETS.values()),
-        **{variable: None for name in graph_variables(env) for variable, _ in find_key(name).variables},
-    }
-    for name in sorted(env):
-        if name.startswith(PREFIX) and name not in known:
-            yield f"The variable {name} is not a setting{closest(name, known)}"
 
 
 def set_value(key: str, text: str, env: Mapping[str, str] | None = None) -> Path:

@@ -22,9 +22,11 @@ CONFIG_FILE = "config.toml"
 """The file in the home folder; also the origin of what it sets."""
 PREFIX = "RYLA_GEN_"
 """Every setting's variable is this and its key in capitals, with ``_`` for ``.``."""
-SECRETS = {"runpod.api_key": "RUNPOD_API_KEY", "posthog.key": "RYLA_GEN_POSTHOG_KEY"} | {
-    f"comfyui.{name}": f"COMFYUI_{name.upper()}" for name in ("token", "user", "password")
-}
+SECRETS = {
+    "runpod.api_key": "RUNPOD_API_KEY",
+    "posthog.key": "RYLA_GEN_POSTHOG_KEY",
+    "webhook.secret": "RYLA_GEN_WEBHOOK_SECRET",
+} | {f"comfyui.{name}": f"COMFYUI_{name.upper()}" for name in ("token", "user", "password")}
 """Values that only the environment may hold, so that no file and no screen shows them."""
 LONGEST_TIMEOUT = 86_400.0
 """Seconds that a Modal function may run at most (24 hours)."""
@@ -261,12 +263,20 @@ KEYS: dict[str, Key] = {
         Key("preview", _one_of("auto", "off", "kitty", "iterm2", "sixel"), "auto"),
         Key("max_usd", _number(0)),
         Key("max_usd_per_day", _number(0)),
+        Key("users.hash", _switch, False),
+        Key("users.telemetry", _switch, False),
+        Key("users.max_usd_per_day", _number(0)),
+        Key("users.max_jobs_per_minute", _count(0)),
+        Key("users.max_running", _count(0)),
         Key("notebook", _switch, True),
         Key("references", _one_of("any", "bytes"), "any"),
         Key("allow_private_addresses", _switch, False),
         Key("queue_timeout", _number(0.001), QUEUE_SECONDS),
+        Key("webhook.url", _url),
+        Key("webhook.include_prompt", _switch, False),
         Key("modal.app", _text, APP),
         Key("modal.environment", _text, also="MODAL_ENVIRONMENT"),
+        Key("modal.secrets", _texts, ()),
         Key("modal.timeout", _number(0.001, LONGEST_TIMEOUT), 180.0, also="MODAL_TIMEOUT", unit=0.001),
         Key("modal.region", _texts, also="RYLA_DEPLOY_REGION"),
         Key("modal.preload", _switch, False, also="RYLA_PRELOAD"),
@@ -286,6 +296,11 @@ KEYS: dict[str, Key] = {
         Key("civitai.url", _url, "https://civitai.com"),
         Key("posthog.host", _url, "https://us.i.posthog.com"),
         Key("posthog.distinct_id", _text),
+        Key("provenance.sign", _switch, False),
+        Key("provenance.certificate", _folder),
+        Key("provenance.key", _folder),
+        Key("provenance.include_prompt", _switch, False),
+        Key("provenance.timestamp_url", _url),
         Key("characters.checkpoint", _text),
         Key("characters.nsfw_checkpoint", _text),
         Key("characters.sdxl_checkpoint", _text),

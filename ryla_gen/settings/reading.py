@@ -1,4 +1,4 @@
-"""Read the configuration file: its text, and its values by dotted key. Must not write or decide."""
+"""Read the configuration file: its text, and its values by dotted key; name variables that are none. Must not write or decide."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidInputError
-from .base import KEYS, SECRETS, find_key
+from .base import KEYS, PREFIX, SECRETS, closest, find_key, graph_variables
 
 LARGEST_CONFIG = 1 << 20
 """Bytes: a configuration beyond this is another file under that name."""
@@ -92,3 +92,21 @@ def _flatten(held: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield from _flatten(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
+
+
+def do_not_track(env: Mapping[str, str]) -> bool:
+    """Whether the person asked every program not to send events (https://consoledonottrack.com)."""
+    return env.get("DO_NOT_TRACK", "").strip().lower() not in ("", "0", "false")
+
+
+def unknown_variables(env: Mapping[str, str]) -> Iterator[str]:
+    """Say of each variable that looks like a setting and is none what it might have been meant for."""
+    known = {variable: None for key in KEYS.values() for variable, _ in key.variables} | {
+        "RYLA_GEN_HOME": None,
+        "RYLA_GEN_DEBUG": None,
+        **dict.fromkeys(SECRETS.values()),
+        **{variable: None for name in graph_variables(env) for variable, _ in find_key(name).variables},
+    }
+    for name in sorted(env):
+        if name.startswith(PREFIX) and name not in known:
+            yield f"The variable {name} is not a setting{closest(name, known)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeGuard
 
 
@@ -23,6 +24,17 @@ def number_or(value: object, default: float) -> float:
 def format_number(value: float | None) -> str:
     """Write a number with two places; a dash where there is none."""
     return "–" if value is None else f"{value:.2f}"
+
+
+def format_significant(value: float, digits: int = 3) -> str:
+    """Write a number with so many significant digits, or all that are before the point: ``46.2``, ``1200``, ``0.00005``.
+
+    ``:g`` writes such numbers as ``1.2e+03`` and ``5e-05``.
+    """
+    if not value:
+        return "0"
+    text = f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def format_seconds(value: float | None) -> str:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 TRACING = "opentelemetry.trace"
 """Spans are made when the application has loaded this: else nothing could receive them."""
+METERING = "opentelemetry.metrics"
+"""The same for metrics."""
 EMULATED = "emulator"
 """The backend whose runs are not sent to PostHog."""
 AT_EXIT_SECONDS = 1.0
@@ -171,6 +173,7 @@ def has_listeners(settings: Settings | None = None) -> bool:
     return bool(
         _added
         or TRACING in sys.modules
+        or METERING in sys.modules
         or logging.getLogger(LOGGER).isEnabledFor(logging.INFO)
         or (settings is not None and settings.posthog_key)
     )
@@ -202,6 +205,8 @@ def _listeners(event: TelemetryEvent, settings: Settings | None) -> Iterator[Sin
         yield _thread("log", "the log", _log_sink)
     if TRACING in sys.modules:
         yield _thread("spans", "OpenTelemetry", _span_sink)
+    if METERING in sys.modules:
+        yield _thread("metrics", "OpenTelemetry's metrics", _metric_sink)
     if settings is not None and settings.posthog_key and event.backend != EMULATED:
         project = (settings.posthog_key, settings.posthog_host, settings.posthog_distinct_id, settings.home)
         yield _thread(project, "PostHog", lambda: _posthog_sink(settings))
@@ -222,9 +227,15 @@ def _log_sink() -> SinkParts:
 
 
 def _span_sink() -> SinkParts:
-    from .sinks import SpanSink
+    from .open_telemetry import SpanSink
 
     return SpanSink(), None
+
+
+def _metric_sink() -> SinkParts:
+    from .open_telemetry import MetricSink
+
+    return MetricSink(), None
 
 
 def _posthog_sink(settings: Settings) -> SinkParts:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args
 
 from ..errors import RylaGenError
-from ..events import FINAL_STATES
+from ..events import FINAL_STATES, state_of_error
 from ..support.numbers import is_number, number_or
 from ..workflows.abilities import lora_places
 from ..workflows.choices import FaceProvider
@@ -60,6 +60,8 @@ FAULTS = MappingProxyType(
         "workflow_invalid": Fault("workflow_error", "the server refused the graph"),
         "node_failed": Fault("workflow_error", "a node of the graph raised"),
         "face_not_found": Fault("workflow_error", "no face in the reference image"),
+        "refused": Fault("workflow_error", "a hook refused an output"),
+        "hook_failed": Fault("workflow_error", "a hook on outputs failed"),
         "contract_mismatch": Fault("workflow_error", "the two sides use different versions of the contract"),
         "already_claimed": Fault("workflow_error", "another call already runs this job"),
         "job_not_found": Fault("workflow_error", "no such job"),
@@ -69,6 +71,7 @@ FAULTS = MappingProxyType(
         "not_authorized": Fault("workflow_error", "the credentials were refused"),
         "not_deployed": Fault("workflow_error", "the app is not deployed"),
         "budget_exceeded": Fault("workflow_error", "it would cost more than was allowed"),
+        "too_many_requests": Fault("workflow_error", "the user has too many jobs for now"),
         "output_exists": Fault("workflow_error", "a file of that name is there already"),
         "storage_failed": Fault("workflow_error", "a file could not be written or read"),
         "internal": Fault("workflow_error", "a fault of ryla_gen"),
@@ -101,6 +104,8 @@ class JobEvent(TelemetryEvent):
     """The job's id."""
     workflow: str
     """Name of its workflow."""
+    user: str | None = None
+    """Hash of the user of the app for whom it ran; only where the setting ``users.telemetry`` is on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +123,10 @@ class Requested(JobEvent):
     cfg: float | None = None
     has_seed: bool = False
     """Whether the caller gave a seed."""
+    seed: int | None = None
+    """The seed that is sent, given or drawn."""
+    output_kind: str | None = None
+    """What the workflow makes: image, video, audio, text or file."""
     instantid_strength: float | None = None
     controlnet_strength: float | None = None
     face_provider: str | None = None
@@ -130,6 +139,8 @@ class Completed(JobEvent):
     type: ClassVar[str] = "completed"
     seconds: float
     """From the request to the last byte of its result."""
+    queued: float | None = None
+    """Seconds of it behind other work; None where that is not known."""
     lora_ids: tuple[str, ...] = ()
     """LoRAs in the order in which they were applied."""
     lora_strength: float | None = None
@@ -147,6 +158,8 @@ class Failed(JobEvent):
     type: ClassVar[str] = "failed"
     code: str
     """Stable code of the error."""
+    cost_usd: float = 0.0
+    """US dollars that it cost all the same; 0 also where that is not known."""
 
     @property
     def fault(self) -> Fault:
@@ -159,6 +172,8 @@ class Canceled(JobEvent):
     """A generation was canceled: neither a result nor a failure."""
 
     type: ClassVar[str] = "canceled"
+    cost_usd: float = 0.0
+    """US dollars that it cost until then; 0 also where that is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +214,7 @@ Sink = Callable[[TelemetryEvent], None]
 """A function that takes events. Runs on a thread of its own, in the context (``contextvars``) of the code that emitted them."""
 
 
-def describe_request(workflow: Workflow, *, job: str, backend: str, has_seed: bool) -> Requested:
+def describe_request(workflow: Workflow, *, job: str, backend: str, has_seed: bool, user: str | None = None) -> Requested:
     """Return the event of a request.
 
     Args:
@@ -207,35 +222,43 @@ def describe_request(workflow: Workflow, *, job: str, backend: str, has_seed: bo
         job: its id.
         backend: where it is sent.
         has_seed: whether the caller gave a seed.
+        user: hash of the user of the app, where it is told.
     """
     held: dict[str, Any] = {name: getattr(workflow, name) for name in NUMBERS if name in type(workflow).model_fields}
     numbers: dict[str, Any] = {name: value for name, value in held.items() if is_number(value)}
     prompt, provider = getattr(workflow, "prompt", None), getattr(workflow, "face_provider", None)
+    seed = getattr(workflow, "seed", None)
     return Requested(
         backend=backend,
         job=job,
         workflow=workflow.name,
+        user=user,
         has_seed=has_seed,
+        seed=seed if isinstance(seed, int) else None,
+        output_kind=workflow.output_kind,
         prompt_length=len(prompt) if isinstance(prompt, str) else None,
         face_provider=provider if provider in PROVIDERS else None,
         **numbers,
     )
 
 
-def describe_end(known: Record | None, generation: Generation | None, error: BaseException | None) -> Iterator[TelemetryEvent]:
+def describe_end(
+    known: Record | None, generation: Generation | None, error: BaseException | None, *, cost_usd: float = 0.0
+) -> Iterator[TelemetryEvent]:
     """Yield the events of a job's end; none when this process or another has recorded that end before.
 
     Args:
         known: the job as the journal knew it before its end.
         generation: its result.
         error: why there is none.
+        cost_usd: US dollars that a job without a result cost.
     """
     if known is not None and known.state in FINAL_STATES:
         return
     if generation is not None:
         yield from describe_result(generation, backend=known.backend if known else generation.backend)
     elif known is not None and error is not None:
-        yield describe_failure(error, job=known.id, backend=known.backend, workflow=known.workflow)
+        yield describe_failure(error, job=known.id, backend=known.backend, workflow=known.workflow, cost_usd=cost_usd)
 
 
 def describe_result(generation: Generation, *, backend: str) -> Iterator[TelemetryEvent]:
@@ -250,6 +273,7 @@ def describe_result(generation: Generation, *, backend: str) -> Iterator[Telemet
     yield Completed(
         **job,
         seconds=seconds,
+        queued=generation.timings.queued,
         lora_ids=tuple(lora_id for lora_id, _ in loras),
         lora_strength=number_or(loras[0][1].get("strength_model"), 0.0) if loras else None,
         cost_usd=generation.cost.total_usd,
@@ -259,13 +283,13 @@ def describe_result(generation: Generation, *, backend: str) -> Iterator[Telemet
         yield ConsistencyMeasured(**job, score=generation.face_similarity, seconds=seconds)
 
 
-def describe_failure(error: BaseException, *, job: str, backend: str, workflow: str) -> TelemetryEvent:
+def describe_failure(error: BaseException, *, job: str, backend: str, workflow: str, cost_usd: float = 0.0) -> TelemetryEvent:
     """Return the event of a failure, by the error's code.
 
     ``CancelledError``, ``KeyboardInterrupt`` and ``SystemExit`` are no faults: the job was canceled. An exception of another
     library counts as ``internal``.
     """
+    if state_of_error(error) == "canceled":
+        return Canceled(backend=backend, job=job, workflow=workflow, cost_usd=cost_usd)
     code = error.code if isinstance(error, RylaGenError) else "internal"
-    if code == "job_canceled" or not isinstance(error, Exception):
-        return Canceled(backend=backend, job=job, workflow=workflow)
-    return Failed(backend=backend, job=job, workflow=workflow, code=code)
+    return Failed(backend=backend, job=job, workflow=workflow, code=code, cost_usd=cost_usd)

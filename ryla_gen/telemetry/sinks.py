@@ -1,4 +1,4 @@
-"""Implement the sinks that come with the package: the log, OpenTelemetry and PostHog.
+"""Implement the sinks of the log and of PostHog.
 
 They write and send what an event holds and nothing else: what PostHog's library adds about the machine is taken out again. Their
 libraries are extras, and are imported when a sink is built.
@@ -9,17 +9,14 @@ from __future__ import annotations
 import logging
 import os
 import uuid
-from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..version import __version__
 from .events import (
     LOGGER,
     AppDeployed,
-    Canceled,
     Completed,
     ConsistencyMeasured,
     Failed,
@@ -30,15 +27,7 @@ from .events import (
 )
 
 if TYPE_CHECKING:
-    from opentelemetry.trace import Span
-
     from ..settings import Settings
-
-MOST_OPEN = 10_000
-"""Spans kept open: jobs that are submitted and never asked for again would pile up, so the oldest is dropped."""
-NANOSECONDS = 1_000_000_000
-NOT_ATTRIBUTES = ("type", "at", "job", "workflow", "backend")
-"""Fields of an event that a span says in other ways: by its name, its times and three attributes of its own."""
 
 SHORT_NAMES = {"flux_lora": "lora", "flux_instantid": "instantid"}
 """Workflows whose events do not have the workflow's own name."""
@@ -75,61 +64,6 @@ def write_log(event: TelemetryEvent) -> None:
         words += [f"{event.code}: {event.fault.message}"]
     words += [f"{data['seconds']:.3f} s"] if "seconds" in data else []
     log.info(" ".join(words), extra={"ryla_gen": data})
-
-
-class SpanSink:
-    """Makes a span of each generation, a child of the span in which it was asked for. Exports nothing itself.
-
-    Raises:
-        ImportError: the extra is not installed.
-    """
-
-    def __init__(self) -> None:
-        from opentelemetry import trace
-
-        self._tracer, self._error = trace.get_tracer("ryla_gen", __version__), trace.StatusCode.ERROR
-        self._open: dict[str, Span] = {}
-
-    def __call__(self, event: TelemetryEvent) -> None:
-        """Open a span, end one, or note something in one."""
-        if isinstance(event, Requested):
-            self._open[event.job] = self._begin(event, event.at)
-            if len(self._open) > MOST_OPEN:
-                del self._open[next(iter(self._open))]
-        elif isinstance(event, Completed | Failed | Canceled):
-            self._end(event)
-        elif isinstance(event, JobEvent):
-            span = self._open.get(event.job)
-            if span is not None:
-                span.add_event(event.type, _attributes(event), _nanoseconds(event.at))
-        else:
-            seconds = float(event.to_data().get("seconds", 0.0))
-            span = self._tracer.start_span(event.type, start_time=_nanoseconds(event.at - seconds), attributes=_attributes(event))
-            span.end(_nanoseconds(event.at))
-
-    def _begin(self, event: JobEvent, at: float) -> Span:
-        names = {"ryla_gen.job": event.job, "ryla_gen.workflow": event.workflow, "ryla_gen.backend": event.backend}
-        attributes = {**names, **_attributes(event)}
-        return self._tracer.start_span(f"generate {event.workflow}", start_time=_nanoseconds(at), attributes=attributes)
-
-    def _end(self, event: Completed | Failed | Canceled) -> None:
-        took = event.seconds if isinstance(event, Completed) else 0.0
-        # A job that another process requested has no span yet: its start is computed from the duration in the event.
-        span = self._open.pop(event.job, None) or self._begin(event, event.at - took)
-        span.set_attributes({"ryla_gen.state": event.type, **_attributes(event)})
-        if isinstance(event, Failed):
-            span.set_attribute("error.type", event.code)
-            span.set_status(self._error, event.fault.message)
-        span.end(_nanoseconds(event.at))
-
-
-def _attributes(event: TelemetryEvent) -> Mapping[str, Any]:
-    found = {name: value for name, value in event.to_data().items() if name not in NOT_ATTRIBUTES and value is not None}
-    return {f"ryla_gen.{name}": list(value) if isinstance(value, tuple) else value for name, value in found.items()}
-
-
-def _nanoseconds(at: float) -> int:
-    return int(at * NANOSECONDS)
 
 
 class PostHogSink:
@@ -185,6 +119,13 @@ class PostHogSink:
 
 def posthog_event(event: TelemetryEvent) -> PostHogEvent | None:
     """Return the name and the exact properties; None for an event that PostHog does not get, such as a canceled job."""
+    found = _described(event)
+    if found is None or not isinstance(event, JobEvent) or event.user is None:
+        return found
+    return found[0], {**found[1], "user": event.user}
+
+
+def _described(event: TelemetryEvent) -> PostHogEvent | None:
     properties: dict[str, Any]
     match event:
         case Requested():
@@ -238,7 +179,16 @@ def keep_own_properties(message: dict[str, Any]) -> dict[str, Any]:
 
 OWN_PROPERTIES = frozenset(
     {"workflow_type", *REQUESTED, *OF_FACES, "generation_time_ms", "success", "lora_id", "lora_strength", "error_type"}
-    | {"error_message", "consistency_score", "lora_size_mb", "load_time_ms", "app_name", "models_installed", "deployment_time"}
+    | {
+        "error_message",
+        "consistency_score",
+        "lora_size_mb",
+        "load_time_ms",
+        "app_name",
+        "models_installed",
+        "deployment_time",
+        "user",
+    }
 )
 """Every property that is ever sent."""
 

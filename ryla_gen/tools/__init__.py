@@ -1,1 +1,1 @@
-"""Hold what only the command line uses: gallery, evaluations, a local ComfyUI, new workflow files. Nothing else imports it."""
+"""Hold what only the command line uses: gallery, evaluations, a local ComfyUI, new workflows, samples. Nothing else imports it."""

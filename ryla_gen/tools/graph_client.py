@@ -97,6 +97,7 @@ def _words(item: LockedInput) -> str:
     """Return what is said of an input, with its range: safe in a docstring and in a comment."""
     text = " ".join(re.sub(r"[^A-Za-z0-9 _.,:()-]+", " ", item.help).split()).rstrip(".")
     bounds = [f"at least {item.minimum}"] * (item.minimum is not None) + [f"at most {item.maximum}"] * (item.maximum is not None)
+    bounds += [f"a multiple of {item.multiple_of}"] * (item.multiple_of is not None)
     default = ["required"] if _is_required(item) else []
     more = ", ".join([*default, *bounds])
     return f"{text}; {more}." if more else f"{text}."
@@ -132,7 +133,11 @@ export async function @@NAME@@(inputs, options = {}) {
     const where = options.environment ? { environment: options.environment } : {};
     const cls = await modal.cls.fromName("@@APP@@", "Graph", where);
     const method = (await cls.instance()).method("generate");
-    const request = { contract: @@CONTRACT@@, sdk: "graph-client", job: options.job ?? randomUUID(), inputs };
+    const asked = {};
+    if (options.outputTo !== undefined) asked.output_to = options.outputTo;
+    if (options.webhook !== undefined) asked.webhook = options.webhook;
+    if (options.webhookPrompt !== undefined) asked.webhook_prompt = options.webhookPrompt;
+    const request = { contract: @@CONTRACT@@, sdk: "graph-client", job: options.job ?? randomUUID(), inputs, options: asked };
     const reply = await method.remote([request]);
     if (reply.ok !== true) throw new GraphError(reply.error);
     return reply.generation;
@@ -151,6 +156,12 @@ export interface @@KIND@@Inputs {
 export interface GraphOptions {
   /** Id of the job, a uuid; drawn when absent. A job that was sent before is not run again. */
   job?: string;
+  /** Where the app uploads the files: a bucket with a prefix ("s3://bucket/prefix"), or signed addresses, one for each file. */
+  outputTo?: string | readonly string[];
+  /** Address that the app tells how the job ended. */
+  webhook?: string;
+  /** Whether it is told the prompt as well. */
+  webhookPrompt?: boolean;
   /** Modal environment; the profile's when absent. */
   environment?: string;
   /** A client of Modal's SDK to use; one is made, and closed, when absent. */
@@ -162,8 +173,12 @@ export interface GraphOutput {
   name: string;
   node?: string;
   media_type?: string;
-  /** The encoded file; absent of a text. */
+  /** The encoded file; absent of a text, and of a file that was uploaded. */
   data?: Uint8Array;
+  /** Address, hex digest and size of a file that was uploaded. */
+  url?: string;
+  sha256?: string;
+  bytes?: number;
   text?: string;
   width?: number;
   height?: number;

@@ -132,6 +132,7 @@ def _locked_texts(module: str, class_name: str, lock: GraphLock, fields: tuple[F
     media_inputs = sorted(kinds & {"ImageInput", "VideoInput"})
     words = {"MODULE": module, "DASHED": lock.name, "CLASS": class_name, "VERSION": __version__, "LOCK": f"{lock.name}.lock"}
     words |= _class_words(lock.graph, fields) | _test_words(lock.graph, fields) | {"RUN": _command(lock.name, fields)}
+    words["GRAPH"] = f"`{module}/{lock.name}.lock` the graph, `{module}/{lock.image.python.file}` the Python packages it needs"
     words |= {
         "LITERAL": ", Literal" if any(kind.startswith("Literal[") for kind in kinds) else "",
         "SEED": "from ryla_gen.workflows.base import Seed\n" if "Seed" in kinds else "",
@@ -139,7 +140,7 @@ def _locked_texts(module: str, class_name: str, lock: GraphLock, fields: tuple[F
     }
     return {
         "pyproject.toml": _fill(PYPROJECT, words),
-        "README.md": _fill(README, words).replace("`graph.json` the graph", f"`{lock.name}.lock` the graph and all that it needs"),
+        "README.md": _fill(README, words),
         f"{module}/__init__.py": _fill(LOCKED, words),
         f"{module}/py.typed": "",
         f"tests/test_{module}.py": _fill(TEST, words),
@@ -160,7 +161,7 @@ def _texts(module: str, class_name: str, graph: Mapping[str, Any], fields: tuple
     """Fill the templates: file name to content."""
     words = {"MODULE": module, "DASHED": module.replace("_", "-"), "CLASS": class_name, "VERSION": __version__}
     words |= _class_words(graph, fields) | _test_words(graph, fields)
-    words["RUN"] = _command(words["DASHED"], fields)
+    words |= {"RUN": _command(words["DASHED"], fields), "GRAPH": f"`{module}/graph.json` the graph"}
     return {
         "pyproject.toml": _fill(PYPROJECT, words),
         "README.md": _fill(README, words),

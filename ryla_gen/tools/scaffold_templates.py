@@ -131,5 +131,5 @@ with Client() as client:
     client.run(@@CLASS@@(...)).save()
 ```
 
-`@@MODULE@@/__init__.py` holds the fields, `@@MODULE@@/graph.json` the graph, `tests/` the test.
+`@@MODULE@@/__init__.py` holds the fields, @@GRAPH@@, `tests/` the test.
 """

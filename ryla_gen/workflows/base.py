@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
+from importlib import import_module
+from inspect import get_annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
@@ -17,9 +20,12 @@ from pydantic_core import PydanticCustomError
 from ..locks.families import family_lock
 from ..locks.image_lock import ImageLock
 from ..models.weights_table import Weights, weights_for
+from ..support.shell_words import path_word
 from . import abilities
 from .facts import Duration, Example, OutputKind, Work, sampling_work
-from .fields import MediaKind, explain, media_kinds, summary
+from .fields import Elsewhere, MediaKind, explain, held_media, media_kinds, summary, transparent_places, with_media
+from .parts import StrictNumbers
+from .presets import merged
 
 if TYPE_CHECKING:
     from ..graphs.graph import Graph
@@ -92,7 +98,7 @@ class Notice:
     message: str
 
 
-class Workflow(BaseModel):
+class Workflow(StrictNumbers):
     """Base of all workflows. Subclass it, name it, give it fields and a ``build``."""
 
     model_config = ConfigDict(
@@ -122,8 +128,20 @@ class Workflow(BaseModel):
     """Seconds of a run, by variant; the empty one is for every variant without an entry of its own."""
     example: ClassVar[Example | None] = None
     """One small call of it."""
+    added: ClassVar[frozenset[str]] = frozenset()
+    """Fields that came to a workflow after its first version. Where they hold their defaults they are neither sent nor noted, so
+    that apps and files of before and after read each other; a class has those of its bases too."""
     smallest: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Fields of the cheapest request that loads the same weights: with these a new container warms up."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Take each field from the nearest class that declares it; pydantic takes the first base's, even if only inherited."""
+        super().__pydantic_init_subclass__(**kwargs)
+        for name in cls.__pydantic_fields__:
+            bases = (base for base in cls.__mro__[1:] if issubclass(base, BaseModel) and name in get_annotations(base))
+            if name not in get_annotations(cls) and (owner := next(bases, None)) is not None:
+                cls.__pydantic_fields__[name] = copy(owner.__pydantic_fields__[name])
 
     if not TYPE_CHECKING:  # editors and checkers see the signature that pydantic derives from the fields
 
@@ -131,19 +149,10 @@ class Workflow(BaseModel):
             try:
                 super().__init__(**data)
             except ValidationError as error:
-                raise explain(type(self), error) from None
+                raise explain(type(self), error, _elsewhere(type(self))) from None
 
         # Without this mark pydantic would call __init__ from model_validate and lose the context.
         __init__.__pydantic_base_init__ = True
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_lookalikes(cls, value: Any, info: Any) -> Any:
-        """Refuse what pydantic would quietly convert: True for 1, and "20" for 20."""
-        kinds = _number_kinds(cls, info.field_name)
-        if kinds and isinstance(value, bool | str):
-            raise PydanticCustomError("number_type", "Input should be a number, not {kind}", {"kind": type(value).__name__})
-        return value
 
     def build(self, files: Files = Files.preview()) -> Graph:  # noqa: B008 - frozen, so sharing it is safe
         """Return the ComfyUI graph of this request."""
@@ -164,7 +173,10 @@ class Workflow(BaseModel):
         named = {value for node in graph.values() for value in node["inputs"].values() if isinstance(value, str)}
         ids = sorted(lora_id for lora_id in files.lora_ids if self.own_graph or files.preview().lora(lora_id) in named)
         bases = {lora_id: abilities.lora_base(graph, node_id) for node_id, _, lora_id in abilities.lora_places(graph)}
-        return {lora_id: self.lora_base or bases.get(lora_id) for lora_id in ids}
+        found = {lora_id: bases.get(lora_id) or self.lora_base for lora_id in ids}
+        # The graph's answer may name the model's size too (``wan 14B``); another base than the class's is the checkpoint's alone.
+        own = self.lora_base
+        return {lora_id: base if own is None or (base or "").split(" ")[0] == own else own for lora_id, base in found.items()}
 
     def face_pictures(self) -> dict[str, bytes | None]:
         """Return the pictures that have to show a face and whose node does not look for one itself, by their field.
@@ -174,17 +186,20 @@ class Workflow(BaseModel):
         files = _AskedFiles()
         found: dict[str, bytes | None] = {}
         for name in abilities.face_files(self.build(files).to_api()):
-            field_name, _, key = files.names.get(name, "").partition("[")
-            held = getattr(self, field_name, None) if field_name else None
-            if isinstance(held, Mapping):
-                held = held.get(key.removesuffix("]"))
-            found[files.names.get(name, name)] = held if isinstance(held, bytes) and held else None
+            place = files.names.get(name, name)
+            held = dict(held_media(place.partition("[")[0], getattr(self, place.partition("[")[0], None))).get(place)
+            found[place] = held if isinstance(held, bytes) and held else None
         return found
 
     @classmethod
     def image_lock(cls) -> ImageLock:
         """Return what its image is made of."""
         return family_lock(cls.family)
+
+    @classmethod
+    def lock_digest(cls) -> str:
+        """Return by what its lock is told from another; empty where it has none, or none that was read from a file."""
+        return ""
 
     def checks_files(self) -> bool:
         """Return whether a server must list every file that the graph names, before it is asked to run it."""
@@ -193,7 +208,12 @@ class Workflow(BaseModel):
     @classmethod
     def deploy_command(cls) -> str:
         """Return the command that deploys the Modal app which serves it."""
-        return f"ryla-gen deploy {cls.lock.name}.lock" if cls.lock is not None else "ryla-gen deploy"
+        return f"ryla-gen deploy {path_word(cls.lock_file())}" if cls.lock is not None else "ryla-gen deploy"
+
+    @classmethod
+    def lock_file(cls) -> str:
+        """Return the file of its lock, as commands name it; empty for a workflow without one."""
+        return f"{cls.lock.name}.lock" if cls.lock is not None else ""
 
     def time_limit(self) -> float:
         """Return the seconds the graph may run, from its start on the GPU."""
@@ -209,8 +229,14 @@ class Workflow(BaseModel):
         return (getattr(self, "batch_size", None) or 1) > 1
 
     def notices(self) -> tuple[Notice, ...]:
-        """Return what the caller should know although the request runs."""
-        return ()
+        """Return what the caller should know although the request runs, that a picture's hidden colours are used among it."""
+        transparent = transparent_places(self)
+        if not transparent:
+            return ()
+        files = _AskedFiles()
+        hidden = {files.names.get(name) for name in abilities.hidden_colour_files(self.build(files).to_api())}
+        text = "{} has a transparent part; its hidden colours are used. Paint that part in the colours you want."
+        return tuple(Notice("hidden_colours_used", text.format(place)) for place in transparent if place in hidden)
 
     @classmethod
     def media_fields(cls) -> dict[str, MediaKind]:
@@ -232,8 +258,8 @@ class Workflow(BaseModel):
         return self.changed(seed=seed) if lacks and seed is not None else self
 
     def changed(self, **fields: Any) -> Self:
-        """Return a copy with other values, validated again."""
-        return type(self).from_plain({**self.to_plain(), **fields}, trusted=True)
+        """Return a copy with other values, validated again. A preset such as ``speed`` brings its own steps and size again."""
+        return type(self).from_plain(merged(type(self), self.to_plain(), fields), trusted=True)
 
     async def resolved(self, references: References | None = None) -> Self:
         """Return this request with every picture and video read into bytes.
@@ -247,21 +273,25 @@ class Workflow(BaseModel):
         """
         from .. import media
 
-        async def read(value: Any, kind: MediaKind, name: str) -> bytes:
-            return await media.read(value, kind, name=name, references=references or media.USUAL)
-
         found: dict[str, Any] = {}
         for name, kind in self.media_fields().items():
             source = getattr(self, name)
-            if isinstance(source, Mapping):
-                found[name] = {key: await read(value, kind, f"{name}[{key}]") for key, value in source.items()}
-            elif source is not None:
-                found[name] = await read(source, kind, name)
+            places = {
+                place: await media.read(value, kind, name=place, references=references or media.USUAL)
+                for place, value in held_media(name, source)
+            }
+            found |= {name: with_media(source, places, name)} if source is not None else {}
         return self.changed(**found) if found else self
 
     def to_plain(self) -> dict[str, Any]:
         """Return the fields as plain data; media as they are held."""
         return self.model_dump(mode="python")
+
+    def to_sent(self) -> dict[str, Any]:
+        """Return the fields as they are sent and noted: less those of ``added`` that hold their defaults."""
+        added = frozenset[str]().union(*(vars(base).get("added", ()) for base in type(self).__mro__))
+        fields = type(self).model_fields
+        return {key: value for key, value in self.to_plain().items() if key not in added or value != fields[key].default}
 
     @classmethod
     def from_plain(cls, data: Mapping[str, Any], *, trusted: bool = False) -> Self:
@@ -276,23 +306,20 @@ class Workflow(BaseModel):
         try:
             return cls.model_validate(dict(data), context={"trusted": trusted})
         except ValidationError as error:
-            raise explain(cls, error) from None
+            raise explain(cls, error, _elsewhere(cls)) from None
 
     def described(self) -> dict[str, Any]:
         """Return the fields for the journal and for metadata: a picture becomes its hash and size."""
-        return {key: summary(value) for key, value in self.to_plain().items()}
+        return {key: summary(value) for key, value in self.to_sent().items()}
 
 
-def _number_kinds(cls: type[BaseModel], name: str | None) -> bool:
-    annotation = cls.model_fields[name].annotation if name in cls.model_fields else None
-    return annotation in _NUMBERS
+def _elsewhere(cls: type[Workflow]) -> Elsewhere:
+    """Return what names the other workflows with a field: the registry, by its name, since its classes build on this module."""
+    return lambda field: import_module(".registry", __package__).with_field(field, cls)
 
 
-_NUMBERS = (int, float, int | None, float | None)
-
-
-class SampledWorkflow(Workflow):
-    """Base of the workflows that sample a picture or a video from a prompt."""
+class PromptedWorkflow(Workflow):
+    """Base of the workflows that sample a picture or a video from a prompt, of a size that something else may decide."""
 
     output_kind: ClassVar[OutputKind | None] = "image"
     smallest: ClassVar[Mapping[str, Any]] = MappingProxyType({"steps": 1, "width": 512, "height": 512, "seed": 0})
@@ -301,16 +328,24 @@ class SampledWorkflow(Workflow):
     """What to show. At most 20,000 characters; the text encoders read the first 77 (CLIP) or 512 (T5) tokens closely."""
     negative_prompt: str = Field(default="", max_length=20_000)
     """What to avoid. Without effect at cfg 1, where ComfyUI skips the negative branch."""
-    width: int = Field(default=1024, ge=256, le=2048, multiple_of=16)
-    """Width in pixels, 256 to 2048, a multiple of 16."""
-    height: int = Field(default=1024, ge=256, le=2048, multiple_of=16)
-    """Height in pixels, 256 to 2048, a multiple of 16."""
     steps: int = Field(default=20, ge=1, le=100)
     """Sampling steps, 1 to 100. More steps change less and cost more."""
     cfg: float = Field(default=1.0, ge=0, le=30)
     """Classifier-free guidance scale, 0 to 30. 1 runs the model once a step, anything else twice."""
     seed: Seed = Field(default=None)
     """Seed of the noise, 0 to 2⁶⁴−1. The same request with the same seed gives the same picture. Random by default."""
+
+    def _latent(self, graph: Graph, vae: Any, files: Files) -> Any:
+        """Add what is sampled from, and return it: the model's empty latent, unless a base puts a picture there."""
+        return self._empty(graph)
+
+    def _empty(self, graph: Graph) -> Any:
+        """Add the empty latent of the model, and return it."""
+        raise NotImplementedError(f"{type(self).__name__} must define _empty()")
+
+    def _denoise(self) -> float:
+        """Return how much of the latent is drawn anew: all of it, unless a base says otherwise."""
+        return 1.0
 
     @field_validator("prompt", mode="after")
     @classmethod
@@ -320,18 +355,31 @@ class SampledWorkflow(Workflow):
         return value
 
     def notices(self) -> tuple[Notice, ...]:
-        """Return a notice when the negative prompt has no effect."""
-        if self.negative_prompt.strip() and self.cfg == 1.0:
+        """Return a notice when the negative prompt has no effect, unless it is the workflow's own."""
+        chosen = self.negative_prompt != type(self).model_fields["negative_prompt"].default
+        if chosen and self.negative_prompt.strip() and not self._reads_negative():
             text = "The negative prompt has no effect at cfg 1: ComfyUI skips the negative branch. Set cfg above 1 to use it."
-            return (Notice("negative_prompt_ignored", text),)
-        return ()
+            return (*super().notices(), Notice("negative_prompt_ignored", text))
+        return super().notices()
+
+    def _reads_negative(self) -> bool:
+        return self.cfg != 1.0
+
+
+class SampledWorkflow(PromptedWorkflow):
+    """Base of the workflows that sample a picture or a video of a given size from a prompt."""
+
+    width: int = Field(default=1024, ge=256, le=2048, multiple_of=16)
+    """Width in pixels, 256 to 2048, a multiple of 16."""
+    height: int = Field(default=1024, ge=256, le=2048, multiple_of=16)
+    """Height in pixels, 256 to 2048, a multiple of 16."""
 
 
 def largest(megapixels: float, multiple: int) -> Any:
     """Return a validator that bounds width × height and offers the nearest size of the same shape."""
 
     def check(self: Any) -> Any:
-        pixels = self.width * self.height
+        pixels = (self.width or 0) * (self.height or 0)  # None: the size of a picture that was not read yet
         if pixels > megapixels * 1e6:
             shrink = (megapixels * 1e6 / pixels) ** 0.5
             fits = tuple(int(side * shrink) // multiple * multiple for side in (self.width, self.height))
@@ -349,11 +397,3 @@ def largest(megapixels: float, multiple: int) -> Any:
         return self
 
     return model_validator(mode="after")(check)
-
-
-def four_n_plus_one(value: int) -> int:
-    """Validate a number of frames: the video models work on 4n+1."""
-    if (value - 1) % 4:
-        nearest = max(1, round((value - 1) / 4) * 4 + 1)
-        raise PydanticCustomError("four_n_plus_one", "Must be one more than a multiple of 4", {"nearest": nearest})
-    return value

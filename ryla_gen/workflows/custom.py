@@ -16,12 +16,12 @@ from ..graphs.api_format import CONVERT_HELP, EXPORT_HELP, SEED_INPUTS, checked_
 from ..graphs.graph import Graph, is_link
 from ..graphs.graph_file import read_json
 from ..graphs.inputs import with_values
+from ..support.shell_words import path_word
 from .abilities import lora_places
 from .base import IMAGE_TIME_LIMIT, Files, Seed, Workflow
 from .choices import OutputFormat
 from .facts import Example, Work, graph_work
-from .fields import ImageInput
-from .flux import model_file
+from .fields import ImageInput, model_file
 
 
 class CustomWorkflow(Workflow):
@@ -61,7 +61,7 @@ class CustomWorkflow(Workflow):
         """
         graph = read_json(path)
         if isinstance(graph, dict) and isinstance(graph.get("nodes"), list):
-            command = f"ryla-gen graph convert {shlex.quote(str(path))} -o graph_api.json"
+            command = f"ryla-gen graph convert {path_word(path)} -o graph_api.json"
             text = f"{path} is in ComfyUI's UI format, which servers cannot run."
             raise InvalidInputError(text, f"Convert it: {command}. Or: {EXPORT_HELP}")
         return cls(graph=graph, **fields)

@@ -11,16 +11,18 @@ from typing import Any, ClassVar
 from pydantic import Field, field_validator
 
 from ..graphs.graph import Graph, Link, Node
-from .base import IMAGE_TIME_LIMIT, Files, Notice, SampledWorkflow, largest
+from .base import IMAGE_TIME_LIMIT, Files, SampledWorkflow, largest
 from .choices import PROVIDER_NAME, FaceProvider, OutputFormat, Sampler, Scheduler
 from .facts import Duration, Example, Work, number
-from .fields import ImageInput
-from .flux import DEV, DEV_MEASURED, CheckpointName, FluxDevWorkflow, model_file
+from .fields import CheckpointName, ImageInput, model_file
+from .flux import DEV, DEV_MEASURED, FluxDevWorkflow
+from .pictures import redrawn_share
+from .sdxl import SDXL_MEASURED
 
 REALVIS = "RealVisXL_V5.0_fp16.safetensors"
 INSTANTID_NEGATIVE = "deformed, glitch, noisy, watermark, text"
-SDXL_MEASURED = "SDXL takes 8–10 s for 50 steps on an A100 (Baseten); what the face model and its ControlNet add was not measured"
-"""Source of the expected durations of everything made with SDXL."""
+FACES_MEASURED = f"{SDXL_MEASURED}; what the face model and its ControlNet add was not measured"
+"""Source of the expected durations of the pictures that InstantID makes with SDXL."""
 FACE_FILE = "`face.png` is a picture of one person, face to the camera."
 
 
@@ -89,7 +91,7 @@ class InstantID(_InstantIDStage):
 
     name: ClassVar[str] = "instantid"
     family: ClassVar[str] = "faces"
-    durations: ClassVar[Mapping[str, Duration]] = {"": Duration(5.0, 12.0, 40.0, SDXL_MEASURED, known=False)}
+    durations: ClassVar[Mapping[str, Duration]] = {"": Duration(5.0, 12.0, 40.0, FACES_MEASURED, known=False)}
     example: ClassVar[Example | None] = Example(
         {"prompt": "an astronaut", "reference_image": "face.png", "width": 512, "height": 512, "steps": 8, "seed": 7},
         "astronaut.png",
@@ -140,7 +142,7 @@ class FluxInstantID(_InstantIDStage):
     name: ClassVar[str] = "flux_instantid"
     family: ClassVar[str] = "faces"
     durations: ClassVar[Mapping[str, Duration]] = {
-        "": Duration(20.0, 45.0, 120.0, f"the sum of instantid and flux_dev: {SDXL_MEASURED}", known=False),
+        "": Duration(20.0, 45.0, 120.0, f"the sum of instantid and flux_dev: {FACES_MEASURED}", known=False),
     }
     smallest: ClassVar[Mapping[str, Any]] = {**SampledWorkflow.smallest, "instantid_steps": 1}
     example: ClassVar[Example | None] = Example(
@@ -166,7 +168,7 @@ class FluxInstantID(_InstantIDStage):
     guidance: float = Field(default=3.5, ge=0, le=30)
     """Distilled guidance of FLUX.1 dev, 0 to 30. 3.5 is ComfyUI's Flux template's."""
     refine_denoise: float = Field(default=0.35, ge=0, le=1)
-    """How much Flux redraws, 0 (nothing) to 1 (everything, the face too). 0.35 is this package's choice, unmeasured on a GPU."""
+    """How much Flux redraws: 0 (nothing), or 0.01 to 1 (the face too). 0.35 is this package's choice, unmeasured on a GPU."""
     instantid_steps: int = Field(default=30, ge=1, le=100)
     """Sampling steps of the SDXL stage, 1 to 100. 30 is InstantID's example graph's."""
     instantid_cfg: float = Field(default=4.5, ge=0, le=30)
@@ -177,6 +179,7 @@ class FluxInstantID(_InstantIDStage):
     """FLUX.1 dev checkpoint file on the server; the default is the fp8 one of Comfy-Org."""
 
     _safe_checkpoint = field_validator("checkpoint", "flux_checkpoint")(model_file)
+    _some = field_validator("refine_denoise")(redrawn_share)
     _fits = largest(2.4, 16)
 
     def time_limit(self) -> float:
@@ -190,9 +193,8 @@ class FluxInstantID(_InstantIDStage):
         steps = number(inputs, "steps", 1) + number(inputs, "instantid_steps", 0)
         return super().work({**inputs, "steps": steps})
 
-    def notices(self) -> tuple[Notice, ...]:
-        """Return none for the negative prompt: the SDXL stage uses it."""
-        return () if self.instantid_cfg != 1.0 else super().notices()
+    def _reads_negative(self) -> bool:
+        return self.instantid_cfg != 1.0 or super()._reads_negative()  # the SDXL stage has its own
 
     def build(self, files: Files = Files.preview()) -> Graph:  # noqa: B008 - frozen
         """Return the InstantID graph, its picture encoded again and redrawn by Flux."""

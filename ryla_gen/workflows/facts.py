@@ -17,7 +17,11 @@ OutputKind = Literal["image", "video"]
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """Seconds of one warm run on an NVIDIA L40S, with the workflow's default size and steps."""
+    """Seconds of one warm run on an NVIDIA L40S, with the size and steps that are the class's own defaults.
+
+    A variant that sets others (fewer steps, a larger picture) has its numbers for those defaults all the same: an estimate
+    multiplies them by its work over the defaults'.
+    """
 
     low: float
     likely: float

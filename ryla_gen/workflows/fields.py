@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from os import PathLike
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, get_args
 
-from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError, core_schema
 
 from ..errors import InvalidInputError
-from ..media.files import is_data_url
+from ..media import has_transparency, is_data_url
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -60,11 +60,56 @@ def _is_picture(value: Any) -> bool:
 if TYPE_CHECKING:
     ImageInput = str | PathLike[str] | bytes | BinaryIO | Image
     VideoInput = str | PathLike[str] | bytes | BinaryIO
+    ImageInputs = Sequence[ImageInput]
 else:
     ImageInput = Annotated[Any, Media("image")]
     """A picture: path, https:// URL, bytes, data URL, PIL image or open binary file."""
     VideoInput = Annotated[Any, Media("video")]
     """A video: path, https:// URL, bytes, data URL or open binary file."""
+    ImageInputs = Annotated[tuple[ImageInput, ...], BeforeValidator(lambda value: _alone(value))]
+    """Several pictures, in order; one may be given as it is. Held is a tuple, so that a request stays frozen."""
+
+
+def _alone(value: Any) -> Any:
+    """Return a single picture as a sequence of one."""
+    alone = isinstance(value, str | bytes | bytearray | memoryview | PathLike) or hasattr(value, "read") or _is_picture(value)
+    return (value,) if alone else value
+
+
+CheckpointName = Annotated[str, Field(min_length=1, max_length=200)]
+"""File name inside the server's checkpoints folder."""
+
+
+def model_file(value: str) -> str:
+    """Validate the name of a model file: relative, and inside its folder."""
+    if value.startswith(("/", "\\", "~")) or ":" in value or ".." in value.replace("\\", "/").split("/"):
+        raise PydanticCustomError("unsafe_file", "Must be a file name inside the server's model folder")
+    return value
+
+
+def four_n_plus_one(value: int) -> int:
+    """Validate a number of frames: the video models work on 4n+1."""
+    if (value - 1) % 4:
+        nearest = max(1, round((value - 1) / 4) * 4 + 1)
+        raise PydanticCustomError("four_n_plus_one", "Must be one more than a multiple of 4", {"nearest": nearest})
+    return value
+
+
+def held_media(field: str, value: Any) -> list[tuple[str, Any]]:
+    """Return what a media field holds, by the place of each: ``image``, ``images[a.png]`` or ``images[0]``; nothing for None."""
+    if isinstance(value, Mapping):
+        return [(f"{field}[{key}]", item) for key, item in value.items()]
+    if isinstance(value, tuple | list):
+        return [(f"{field}[{index}]", item) for index, item in enumerate(value)]
+    return [] if value is None else [(field, value)]
+
+
+def with_media(value: Any, read: Mapping[str, Any], field: str) -> Any:
+    """Return a media field's value with what it holds replaced, by the places of :func:`held_media`."""
+    items = [read[place] for place, _ in held_media(field, value)]
+    if isinstance(value, Mapping):
+        return dict(zip(value, items, strict=True))
+    return tuple(items) if isinstance(value, tuple | list) else items[0]
 
 
 @cache
@@ -76,6 +121,20 @@ def media_kinds(cls: type[BaseModel]) -> dict[str, MediaKind]:
             if isinstance(mark, Media):
                 kinds[name] = mark.kind
     return kinds
+
+
+def transparent_places(request: BaseModel) -> list[str]:
+    """Return the places of a request's pictures that were read and are transparent somewhere; bytes that are none have no part."""
+    names = [name for name, kind in media_kinds(type(request)).items() if kind == "image"]
+    held = [item for name in names for item in held_media(name, getattr(request, name))]
+    return [place for place, picture in held if isinstance(picture, bytes) and picture and _shows_through(picture)]
+
+
+def _shows_through(picture: bytes) -> bool:
+    try:
+        return has_transparency(picture)
+    except InvalidInputError:  # it is refused where it is brought to the server
+        return False
 
 
 def _marks(annotation: Any) -> list[Any]:
@@ -100,35 +159,87 @@ def summary(value: Any) -> Any:
     return str(value) if isinstance(value, PathLike) else f"<{type(value).__name__}>"
 
 
-def explain(cls: type[BaseModel], error: ValidationError) -> InvalidInputError:
-    """Turn pydantic's errors into ours: every field that does not fit, and the nearest value that would."""
-    name = getattr(cls, "name", cls.__name__)
-    problems = [_problem(cls, item) for item in error.errors(include_url=False)]
+Elsewhere = Callable[[str], Sequence[str]]
+"""Names the other workflows that have a field."""
+
+
+def explain(cls: type[BaseModel], error: ValidationError, elsewhere: Elsewhere = lambda name: ()) -> InvalidInputError:
+    """Turn pydantic's errors into ours: every field that does not fit, and the nearest value that would.
+
+    Args:
+        cls: the workflow, or a part of a request.
+        error: pydantic's.
+        elsewhere: which other workflows have a field that this one has not.
+
+    """
+    name = getattr(cls, "name", None)
+    found = error.errors(include_url=False)
+    inner = {item["loc"][:depth] for item in found for depth in range(len(item["loc"]))}
+    # Pydantic counts only the items that fit: where one does not, the list is not too short besides.
+    told = [item for item in found if item["type"] != "too_short" or item["loc"] not in inner]
+    problems = [_problem(cls, item, elsewhere) for item in told]
     text = "; ".join(f"{item['field']}: {item['message']}" if item["field"] else str(item["message"]) for item in problems)
     near = [item for item in problems if item.get("nearest") is not None]
     nearest = [f"{item['field']}={item['nearest']}" if item["field"] else item["nearest"] for item in near]
-    command = f"ryla-gen workflows show {name.replace('_', '-')}"
+    command = f"ryla-gen workflows show {name.replace('_', '-')}" if name else f"help({cls.__name__})"
     hint = f"Nearest valid: {', '.join(nearest)}. All fields: {command}" if nearest else f"All fields and their ranges: {command}"
-    return InvalidInputError(f"{name} does not accept this: {text}", hint, {"workflow": name, "errors": problems})
+    about = {"workflow": name} if name else {}
+    return InvalidInputError(f"{name or cls.__name__} does not accept this: {text}", hint, {**about, "errors": problems})
 
 
-def _problem(cls: type[BaseModel], item: Any) -> dict[str, Any]:
+def _problem(cls: type[BaseModel], item: Any, elsewhere: Elsewhere) -> dict[str, Any]:
     place = ".".join(str(part) for part in item["loc"])
     context = item.get("ctx") or {}
+    owner, name = _owner(cls, item["loc"])
     problem = {
         "field": place,
         "type": item["type"],
-        "message": item["msg"].replace("Input should be", "must be").replace("String should have", "must have"),
+        "message": _worded(item["type"], item["msg"]),
         "input": _short_value(item["input"]),
     }
     nearest = context.get("nearest")
-    if nearest is None and len(item["loc"]) == 1:
-        nearest = _nearest(cls, str(item["loc"][0]), item["input"])
+    if nearest is None and name is not None:
+        nearest = _nearest(owner, name, item["input"])
     if isinstance(problem["input"], int | float) and not isinstance(problem["input"], bool):
         problem["message"] += f" (got {problem['input']})"
     if item["type"] == "extra_forbidden":
-        nearest, problem["message"] = None, f"no such field{_close(cls, place)}"
+        others = elsewhere(str(name)) if owner is cls else ()
+        nearest, problem["message"] = None, f"no such field{_close(owner, str(name), others)}"
     return {**problem, "nearest": nearest}
+
+
+def _owner(cls: type[BaseModel], place: tuple[str | int, ...]) -> tuple[type[BaseModel], str | None]:
+    """Return the class whose field is at a place, and the field: a part of what another field holds has a class of its own."""
+    owner, name = cls, None
+    for step in place:
+        if isinstance(step, int):  # which of several
+            continue
+        if name is not None:
+            held = [part for part in _parts(owner.model_fields[name].annotation) if issubclass(part, BaseModel)]
+            if len(held) != 1:
+                return owner, None
+            owner = held[0]
+        name = step
+        if name not in owner.model_fields:
+            return owner, name
+    return owner, name if place and isinstance(place[-1], str) else None
+
+
+def _parts(annotation: Any) -> list[type]:
+    """Return the classes that an annotation is made of."""
+    if isinstance(annotation, type) and not get_args(annotation):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _parts(part)]
+
+
+def _worded(kind: str, message: str) -> str:
+    """Return pydantic's message as the end of a sentence that begins with the field's name, in words of JSON."""
+    if kind in ("tuple_type", "list_type"):
+        return "must be a list"
+    if kind in ("model_type", "dict_type"):
+        return "must be a dictionary"
+    message = message.replace("Input should be", "must be").replace("String should have", "must have")
+    return message.replace("Tuple should have", "must have").replace(" after validation", "")
 
 
 def _short_value(value: Any) -> Any:
@@ -142,11 +253,20 @@ def _short_value(value: Any) -> Any:
     return f"<{type(value).__name__}>"
 
 
-def _close(cls: type[BaseModel], name: str) -> str:
+def _close(cls: type[BaseModel], name: str, others: Sequence[str]) -> str:
+    """Say where a field is that a class has not: under its name for one or several, in other workflows, or under a like name."""
     from difflib import get_close_matches
 
-    close = get_close_matches(name, list(cls.model_fields), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    several = [field for field in spellings(name)[1:] if field in cls.model_fields]
+    close = several or ([] if others else get_close_matches(name, list(cls.model_fields), n=1))
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; it is in {', '.join(others[:-1])}{' and ' if others[1:] else ''}{others[-1]}" if others else ""
+
+
+def spellings(name: str) -> tuple[str, str]:
+    """Return a field's name as it is asked for, and the same for one of several or for several: ``image`` and ``images``."""
+    return name, name.removesuffix("s") if name.endswith("s") else f"{name}s"
 
 
 def _nearest(cls: type[BaseModel], name: str, value: Any) -> int | float | None:

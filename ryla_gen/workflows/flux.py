@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from ..graphs.graph import Graph, Link, Node
 from .base import IMAGE_TIME_LIMIT, Files, SampledWorkflow, largest
 from .choices import OutputFormat, Sampler, Scheduler
 from .facts import Duration, Example
+from .fields import CheckpointName, model_file
+from .loras import Lora, LoraFields, LoraId
+from .pictures import ImageToImage
 
 SCHNELL = "flux1-schnell-fp8.safetensors"
 DEV = "flux1-dev-fp8.safetensors"
@@ -21,29 +23,8 @@ DEV_MEASURED = (
     "RYLA's first system measured 29.7–37 s on L40S for 20 steps at 1024²; an L20 takes 26.4 s for 28 steps (ParaAttention)"
 )
 """Source of the expected durations of everything made with FLUX.1 dev."""
-
-
-def _no_file(value: object) -> object:
-    """Refuse the name of a LoRA's file, and say how it gets an id."""
-    if isinstance(value, str) and value.lower().endswith(".safetensors"):
-        stem = re.sub(r"[^a-z0-9._-]+", "-", re.split(r"[/\\]", value)[-1].lower().removesuffix(".safetensors")).strip("._-")
-        text = "This is a file, not the id of a stored LoRA. Store it: ryla-gen lora push {file} --id {id}; then name it {id}"
-        raise PydanticCustomError("lora_file", text, {"file": value, "id": stem[:64] or "my-lora"})
-    return value
-
-
-LoraId = Annotated[str, BeforeValidator(_no_file), Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-"""Name of a stored LoRA: 1 to 64 of a-z 0-9 . _ -, beginning with a letter or digit."""
-
-CheckpointName = Annotated[str, Field(min_length=1, max_length=200)]
-"""File name inside the server's checkpoints folder."""
-
-
-def model_file(value: str) -> str:
-    """Validate the name of a model file: relative, and inside its folder."""
-    if value.startswith(("/", "\\", "~")) or ":" in value or ".." in value.replace("\\", "/").split("/"):
-        raise PydanticCustomError("unsafe_file", "Must be a file name inside the server's model folder")
-    return value
+CACHE_MEASURED = "EasyCache is reported to be 1.85 times as fast"
+"""What ``speed="balanced"`` changes in them."""
 
 
 class FluxWorkflow(SampledWorkflow):
@@ -72,7 +53,7 @@ class FluxWorkflow(SampledWorkflow):
         usual: int = type(self).model_fields["steps"].default * 1024 * 1024
         return IMAGE_TIME_LIMIT * max(1.0, self.steps * self.width * self.height * self.batch_size / usual)
 
-    def _latent(self, graph: Graph) -> Node:
+    def _empty(self, graph: Graph) -> Node:
         return graph.add("EmptySD3LatentImage", width=self.width, height=self.height, batch_size=self.batch_size)
 
     def _finish(self, graph: Graph, sampled: dict[str, Any], vae: Link, files: Files) -> Graph:
@@ -80,18 +61,19 @@ class FluxWorkflow(SampledWorkflow):
         latent = graph.add(
             "KSampler",
             **sampled,
+            latent_image=self._latent(graph, vae, files),
             seed=self.seed or 0,
             steps=self.steps,
             cfg=self.cfg,
             sampler_name=self.sampler,
             scheduler=self.scheduler,
-            denoise=1.0,
+            denoise=self._denoise(),
         )
         graph.add("SaveImage", images=graph.add("VAEDecode", samples=latent, vae=vae), filename_prefix=files.prefix)
         return graph
 
 
-class Flux(FluxWorkflow):
+class Flux(ImageToImage, FluxWorkflow):
     """FLUX.1 schnell: a picture in four steps. Apache-2.0, free for commercial use."""
 
     name: ClassVar[str] = "flux"
@@ -114,10 +96,7 @@ class Flux(FluxWorkflow):
         model = graph.add("CheckpointLoaderSimple", ckpt_name=SCHNELL)
         positive = graph.add("CLIPTextEncode", text=self.prompt, clip=model[1])
         negative = graph.add("CLIPTextEncode", text=self.negative_prompt, clip=model[1])
-        latent = self._latent(graph)
-        return self._finish(
-            graph, {"model": model, "positive": positive, "negative": negative, "latent_image": latent}, model[2], files
-        )
+        return self._finish(graph, {"model": model, "positive": positive, "negative": negative}, model[2], files)
 
 
 class FluxDevWorkflow(FluxWorkflow):
@@ -140,9 +119,7 @@ class FluxDevWorkflow(FluxWorkflow):
         text = graph.add("CLIPTextEncode", text=self._prompt_text(), clip=clip)
         negative = graph.add("CLIPTextEncode", text=self.negative_prompt, clip=clip)
         positive = graph.add("FluxGuidance", conditioning=text, guidance=self.guidance)
-        latent = self._latent(graph)
-        sampled = {"model": model, "positive": positive, "negative": negative, "latent_image": latent}
-        return self._finish(graph, sampled, checkpoint[2], files)
+        return self._finish(graph, {"model": model, "positive": positive, "negative": negative}, checkpoint[2], files)
 
     def _chain(self, graph: Graph, checkpoint: Node, files: Files) -> tuple[Node | Link, Node | Link]:
         """Return the model and the text encoder, after whatever patches them."""
@@ -152,14 +129,14 @@ class FluxDevWorkflow(FluxWorkflow):
         return self.prompt
 
 
-class FluxDev(FluxDevWorkflow):
+class FluxDev(ImageToImage, FluxDevWorkflow):
     """FLUX.1 dev: the better picture, in twenty steps. Its licence is non-commercial."""
 
     name: ClassVar[str] = "flux_dev"
     family: ClassVar[str] = "flux"
     durations: ClassVar[Mapping[str, Duration]] = {
         "quality": Duration(18.0, 33.0, 37.0, DEV_MEASURED),
-        "balanced": Duration(10.0, 18.0, 37.0, f"{DEV_MEASURED}; EasyCache is reported to be 1.85 times as fast"),
+        "balanced": Duration(10.0, 18.0, 37.0, f"{DEV_MEASURED}; {CACHE_MEASURED}"),
         # Written for the 20 steps of the class's default, as every entry: the 8 steps of turbo then take two fifths of it.
         "turbo": Duration(18.0, 33.0, 40.0, f"{DEV_MEASURED}; turbo takes 8 of the 20 steps"),
     }
@@ -197,34 +174,7 @@ class FluxDev(FluxDevWorkflow):
         return checkpoint, checkpoint[1]
 
 
-class Lora(BaseModel):
-    """A stored LoRA and how strongly it acts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, defer_build=True)
-
-    id: LoraId
-    """Id of the stored LoRA."""
-    strength: float = Field(default=1.0, ge=0, le=1)
-    """How strongly it acts, 0 (not at all) to 1 (as trained)."""
-
-    if TYPE_CHECKING:
-
-        def __init__(self, id: str, strength: float = 1.0) -> None: ...  # noqa: A002 - the field's own name
-
-    else:
-        # Pydantic calls it with whatever a file or a request names: a wrong name is a fault of that field, and no TypeError.
-        def __init__(self, *given: Any, **fields: Any) -> None:
-            super().__init__(**dict(zip(("id", "strength"), given, strict=False)), **fields)
-
-
-if TYPE_CHECKING:
-    Loras = Sequence[Lora]
-else:
-    Loras = tuple[Lora, ...]
-    """Any sequence may be given, and type checkers are told so; held is a tuple, so that a request stays frozen."""
-
-
-class FluxLora(FluxDevWorkflow):
+class FluxLora(LoraFields, ImageToImage, FluxDevWorkflow):
     """FLUX.1 dev with one or several LoRAs: a character, a style."""
 
     name: ClassVar[str] = "flux_lora"
@@ -240,12 +190,10 @@ class FluxLora(FluxDevWorkflow):
 
     lora_id: LoraId | None = Field(default=None)
     """Name of one stored LoRA. Either this or ``loras``."""
-    lora_strength: float = Field(default=1.0, ge=0, le=1)
-    """How strongly ``lora_id`` acts, 0 (not at all) to 1 (as trained)."""
+    lora_strength: float = Field(default=1.0, ge=-2, le=2)
+    """How strongly ``lora_id`` acts, -2 to 2: 0 not at all, 1 as trained."""
     trigger_word: str = Field(default="", max_length=200)
     """Word the LoRA was trained on; put in front of the prompt when the prompt lacks it."""
-    loras: Loras = Field(default=(), max_length=8)
-    """Several LoRAs at once, applied in this order; at most 8."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -262,16 +210,4 @@ class FluxLora(FluxDevWorkflow):
         return self.prompt if not word or word.lower() in self.prompt.lower() else f"{word}, {self.prompt}"
 
     def _chain(self, graph: Graph, checkpoint: Node, files: Files) -> tuple[Node | Link, Node | Link]:
-        model: Node | Link = checkpoint
-        clip: Node | Link = checkpoint[1]
-        for lora in self.ordered_loras():
-            loader = graph.add(
-                "LoraLoader",
-                model=model,
-                clip=clip,
-                lora_name=files.lora(lora.id),
-                strength_model=lora.strength,
-                strength_clip=lora.strength,
-            )
-            model, clip = loader, loader[1]
-        return model, clip
+        return self._patched(graph, checkpoint, checkpoint[1], files)

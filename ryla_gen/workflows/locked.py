@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -11,7 +12,7 @@ from pydantic import Field, create_model
 
 from ..errors import InvalidInputError
 from ..graphs.graph import Graph
-from ..locks.graph_lock import GraphLock, LockedInput
+from ..locks.graph_lock import GraphLock, LockedInput, lock_digest
 from ..locks.image_lock import ImageLock
 from ..locks.lock_reading import read_graph_lock
 from ..locks.model_rows import row_of
@@ -33,6 +34,10 @@ class LockedWorkflow(Workflow):
 
     family: ClassVar[str] = GRAPH_FAMILY
     lock: ClassVar[GraphLock]
+    _own_file: ClassVar[str] = ""
+    """Its file, where a path named it; a lock that is found by its name needs none."""
+    _digest: ClassVar[str] = ""
+    _read_from: ClassVar[Path | None] = None
 
     @classmethod
     def work(cls, inputs: Mapping[str, Any]) -> Work:
@@ -43,6 +48,22 @@ class LockedWorkflow(Workflow):
     def image_lock(cls) -> ImageLock:
         """Return what the lock says of its image."""
         return cls.lock.image
+
+    @classmethod
+    def lock_file(cls) -> str:
+        """Return the file that it was read from."""
+        return cls._own_file or super().lock_file()
+
+    @classmethod
+    def packages_file(cls) -> Path:
+        """Return the file of its Python packages: beside the lock, which a package of its own has beside its module."""
+        beside = cls._read_from or Path(str(sys.modules[cls.__module__].__file__))
+        return beside.with_name(cls.lock.image.python.file)
+
+    @classmethod
+    def lock_digest(cls) -> str:
+        """Return the digest of the file that it was read from."""
+        return cls._digest
 
     def checks_files(self) -> bool:
         """Return False: a server judges the names itself, and the emulator needs no more than those."""
@@ -91,14 +112,21 @@ def workflow_of(lock: GraphLock) -> type[LockedWorkflow]:
     return made
 
 
-def read_workflow(path: Path) -> type[LockedWorkflow]:
+def read_workflow(path: Path, *, kept: bool = False) -> type[LockedWorkflow]:
     """Make the workflow class of a lock's file.
+
+    Args:
+        path: the file.
+        kept: whether it is found by its name, so that nobody has to know the file.
 
     Raises:
         InvalidInputError, HashMismatchError, StorageFailedError: it is no lock that can be used.
 
     """
-    return workflow_of(read_graph_lock(path))
+    made = workflow_of(read_graph_lock(path))
+    made._own_file, made._digest = "" if kept else str(path), lock_digest(path.read_text(encoding="utf-8"))
+    made._read_from = path.absolute()
+    return made
 
 
 def _with_values(lock: GraphLock, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,17 +26,17 @@ def sample_fields(cls: type[Workflow]) -> Iterator[dict[str, Any]]:
     """Yield the fields, one way after the other, without which a request of a workflow cannot be made; defaults do the rest.
 
     Each way has the required fields. The first has no more; of the optional ones that choose what is worked on (a LoRA, a
-    picture or a video), each of the others has one: some workflows ask for one of them.
+    picture or a video), each of the others has one, since some workflows ask for one of them; the last one has every picture.
     """
     shown = dict(cls.example.fields) if cls.example else {"prompt": PROMPT, "lora_id": LORA}
     shown |= {name: STAND_INS[kind] for name, kind in cls.media_fields().items()}
     shown |= {"graph": ONE_NODE} if cls.own_graph else {}
     needed = {name: shown[name] for name, info in cls.model_fields.items() if info.is_required() and name in shown}
     yield needed
-    for name, value in shown.items():
-        info = cls.model_fields.get(name)
-        if info is not None and not info.is_required() and info.default is None and isinstance(value, str):
-            yield {**needed, name: value}
+    optional = {name: info for name, info in cls.model_fields.items() if not info.is_required() and info.default in (None, ())}
+    chosen = {name: value for name, value in shown.items() if name in optional and isinstance(value, str)}
+    yield from ({**needed, name: value} for name, value in chosen.items())
+    yield {**needed, **{name: value for name, value in chosen.items() if name in cls.media_fields()}}
 
 
 def sample_of(cls: type[Workflow], **fields: Any) -> Workflow | None:
@@ -55,6 +55,12 @@ def sample_of(cls: type[Workflow], **fields: Any) -> Workflow | None:
             continue
         return request
     return None
+
+
+def default_files(cls: type[Workflow]) -> frozenset[str] | None:
+    """Return the labels of the weights that a workflow's defaults need; None where they have no graph to look at."""
+    request = None if cls.own_graph else sample_of(cls)
+    return None if request is None else frozenset(row.label for row in request.required_weights())
 
 
 def preview_of(name: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from traceback import walk_tb
 from typing import TYPE_CHECKING
 
 from ..errors import InternalError, InvalidInputError
+from ..support.shell_words import path_word
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -17,12 +18,20 @@ if TYPE_CHECKING:
     from .base import Workflow
 
 BUILT_IN = {
+    "z_image": "z_image:ZImage",
+    "qwen_image": "qwen:QwenImage",
+    "qwen_image_edit": "qwen:QwenImageEdit",
     "flux": "flux:Flux",
     "flux_dev": "flux:FluxDev",
     "flux_lora": "flux:FluxLora",
+    "flux_kontext": "flux_edits:FluxKontext",
+    "flux_fill": "flux_edits:FluxFill",
+    "flux2_klein": "flux2:Flux2Klein",
+    "sdxl": "sdxl:SDXL",
     "instantid": "faces:InstantID",
     "flux_instantid": "faces:FluxInstantID",
     "flux_pulid": "faces:FluxPulid",
+    "wan22": "wan22:Wan22",
     "wan2": "wan2:Wan2",
     "seedvr2": "seedvr2:SeedVR2",
     "workflow": "custom:CustomWorkflow",
@@ -36,6 +45,10 @@ LOCKS_VARIABLE = "RYLA_LOCKS"
 
 PLUGIN_GROUP = "ryla_gen.workflows"
 """Entry-point group under which other packages offer workflows."""
+
+
+MOST_OTHERS = 3
+"""Most workflows that an error names which have a field."""
 
 
 def workflow_names() -> tuple[str, ...]:
@@ -77,7 +90,7 @@ def named_class(name: str) -> type[Workflow]:
         close = get_close_matches(key, workflow_names(), n=1)
         meant = f"Did you mean {close[0].replace('_', '-')}? " if close else ""
         if key.endswith((".json", ".png")):
-            meant = f"A file with a graph runs with: ryla-gen graph run {name}. "
+            meant = f"A file with a graph runs with: ryla-gen graph run {path_word(name)}. "
         raise InvalidInputError(f"There is no workflow {name!r}.", f"{meant}See them all: ryla-gen workflows list")
     from .base import Workflow  # pydantic, which naming workflows (shell completion) does not need
 
@@ -97,6 +110,29 @@ def built_in_classes() -> tuple[type[Workflow], ...]:
 def prepared_names() -> tuple[str, ...]:
     """Return the built-in workflows that bring their graph, so that nodes and weights are known before a request is there."""
     return tuple(cls.name for cls in built_in_classes() if not cls.own_graph)
+
+
+def with_field(field: str, cls: type[Workflow]) -> tuple[str, ...]:
+    """Name up to three other built-in workflows that make the same and have a field that a class has not, the nearest first.
+
+    The nearest are those that need nothing which the class does not need, and of these its own family. There the field for several
+    counts in the place of that for one (``images`` for ``image``), or the other way round, and is named.
+    """
+    from .fields import spellings  # with pydantic, as below
+
+    found: list[tuple[bool, bool, str]] = []
+    for other in built_in_classes():
+        near = other.family == cls.family
+        has = next((name for name in spellings(field)[: 1 + near] if name in other.model_fields), None)
+        if has is None or other.own_graph or other.output_kind != cls.output_kind or other.name == cls.name:
+            continue
+        shown = other.name if has == field else f"{other.name} ({has})"
+        found.append((not _needed(other) - {has} <= _needed(cls), not near, shown))
+    return tuple(name for _, _, name in sorted(found, key=lambda item: item[:2])[:MOST_OTHERS])
+
+
+def _needed(cls: type[Workflow]) -> set[str]:
+    return {name for name, info in cls.model_fields.items() if info.is_required()}
 
 
 def plugin_behind(error: BaseException) -> str | None:
@@ -153,7 +189,7 @@ def _locked(path: str) -> type[Workflow]:
     try:
         mark = Path(path).stat()
     except OSError as error:
-        hint = "Make one: ryla-gen graph lock FILE.json"
+        hint = "Make one: ryla-gen graph lock GRAPH.json"
         raise InvalidInputError(f"Cannot read {path}: {error.strerror}.", hint) from None
     return _read_locked(path, (mark.st_mtime_ns, mark.st_size, mark.st_ino))
 
@@ -162,7 +198,7 @@ def _locked(path: str) -> type[Workflow]:
 def _read_locked(path: str, mark: tuple[int, ...]) -> type[Workflow]:
     from .locked import read_workflow
 
-    found = read_workflow(Path(path))
+    found = read_workflow(Path(path), kept=Path(path).parent == locks_folder())
     check_graph_name(found.name)
     return found
 

@@ -9,10 +9,10 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from ..graphs.graph import Graph, Node
-from .base import IMAGE_TIME_LIMIT, Files, Workflow, four_n_plus_one
+from .base import IMAGE_TIME_LIMIT, Files, Workflow
 from .choices import OutputFormat
 from .facts import Duration, Example, Work, number
-from .fields import ImageInput, VideoInput
+from .fields import ImageInput, VideoInput, four_n_plus_one
 
 DIT = {"3b": "seedvr2_ema_3b_fp8_e4m3fn.safetensors", "7b": "seedvr2_ema_7b_fp16.safetensors"}
 DEFAULT_RESOLUTION = 1080

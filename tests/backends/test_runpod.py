@@ -21,6 +21,7 @@ from ryla_gen.errors import (
     FaceNotFoundError,
     GenerationTimeoutError,
     GpuOutOfMemoryError,
+    HookFailedError,
     InvalidInputError,
     JobCanceledError,
     JobExpiredError,
@@ -29,6 +30,7 @@ from ryla_gen.errors import (
     NodeFailedError,
     NotAuthorizedError,
     NotDeployedError,
+    RefusedError,
     ResultExpiredError,
     RylaGenError,
     ServerUnhealthyError,
@@ -36,10 +38,13 @@ from ryla_gen.errors import (
     WorkflowInvalidError,
 )
 from ryla_gen.events import Finished, Progress, Started
+from ryla_gen.results import Output
 from ryla_gen.support.retry import RetryPolicy
+from ryla_gen.workflows.base import Workflow
 from tests.conftest import encoded, portrait
 from tests.runpod_loopback import ENDPOINT, KEY, RunpodLoopback
 from tests.runpod_loopback.server import Fault, Report
+from tests.support.hooks import install, known_here
 
 PNG = encoded(portrait())
 GRAPH = {
@@ -653,3 +658,38 @@ def test_a_chain_does_not_move_on_after_a_job_that_may_have_been_taken(loopback:
         loopback.faults["run"] = [Fault(401)]
         assert client.run(WORKFLOW).backend == "emulator"
     assert loopback.count("run") == 2
+
+
+# -- hooks on outputs --------------------------------------------------------------------------------------------------
+
+
+def test_what_a_worker_made_is_asked_about_and_a_refusal_is_paid_for(loopback: RunpodLoopback, tmp_path: Path) -> None:
+    source = "from ryla_gen.errors import RefusedError\ndef check(output, workflow): raise RefusedError('No.')\n"
+    install(tmp_path / "site", "ryla_hook_of_runpod", source)
+    with known_here(tmp_path / "site"):
+        error = fails(RefusedError, run)
+    (held,) = loopback.jobs.values()
+    seconds = held.answer()["executionTime"] / 1000
+    told = {"output": "workflow-0-0.png", "hook": "ryla_hook_of_runpod", "gpu_seconds": seconds, "cost_usd": seconds * 0.5}
+    assert {key: error.details[key] for key in told} == told
+
+
+def test_a_hook_that_cannot_be_loaded_sends_nothing(loopback: RunpodLoopback, tmp_path: Path) -> None:
+    install(tmp_path / "site", "ryla_needy_hook_of_runpod", "import no_such_package\n")
+    with known_here(tmp_path / "site"):
+        assert fails(HookFailedError, run).started == "no"
+    assert loopback.jobs == {}
+
+
+def test_a_clients_own_hook_is_asked_here_too(loopback: RunpodLoopback, clean_environment: Path) -> None:
+    def refuse(output: Output, workflow: Workflow) -> None:
+        raise RefusedError("No.")
+
+    with Client(settings=Settings.load(backend="runpod", runpod_usd_per_second=0.5), on_output=refuse) as client:
+        job = client.submit(WORKFLOW)
+        assert [event.state for event in job.events() if isinstance(event, Finished)] == ["failed"]
+        with pytest.raises(RefusedError):
+            job.result()
+        [record] = client.jobs.list()
+    (held,) = loopback.jobs.values()
+    assert (record.state, record.cost_usd) == ("failed", pytest.approx(held.answer()["executionTime"] / 1000 * 0.5))

@@ -64,7 +64,7 @@ def cut_off(runner: Characters, endpoint: RunpodLoopback, worker: Worker, fault:
     job = runner.submit_base_images("a fox", seed=7, count=1, fields=SMALL)
     with pytest.raises((BackendUnreachableError, NotAuthorizedError)) as lost:
         job.result(SECONDS)
-    assert f"ryla-gen character status {job.id[:8]}" in lost.value.hint
+    assert f"ryla-gen character resume {job.id[:8]}" in lost.value.hint
     assert lost.value.details["contact_lost"] is True
     assert job.state != "failed", "nobody knows that"
     return job
@@ -76,14 +76,14 @@ def test_a_job_that_nobody_heard_of_is_asked_for_again_and_not_paid_twice(
 ) -> None:
     job = cut_off(runner, endpoint, worker, fault)
     worker.ready.set()
-    found = runner.status(job.id)
+    found = runner.resume(job.id)
     assert len(found.result(SECONDS).pictures) == 1
     assert ([len(part.jobs) for part in found.parts], endpoint.count("run")) == ([1], 1)
 
 
 def test_contact_that_is_lost_again_and_again_sends_nothing(runner: Characters, endpoint: RunpodLoopback, worker: Worker) -> None:
     job = cut_off(runner, endpoint, worker)
-    for ask in (runner.status, runner.retry, runner.status):
+    for ask in (runner.resume, runner.retry, runner.resume):
         endpoint.faults["status"] = [AWAY] * 4
         with pytest.raises(BackendUnreachableError):
             ask(job.id).result(SECONDS)
@@ -103,7 +103,7 @@ def test_a_job_that_the_backend_no_longer_knows_is_made_again(runner: Characters
     job = cut_off(runner, endpoint, worker)
     worker.ready.set()
     endpoint.jobs.clear()
-    assert len(runner.status(job.id).result(SECONDS).pictures) == 1
+    assert len(runner.resume(job.id).result(SECONDS).pictures) == 1
     assert endpoint.count("run") == 2
 
 
@@ -120,7 +120,7 @@ async def test_a_pod_that_was_away_for_a_while_is_asked_for_the_picture_again() 
             assert lost.value.code in ("server_unhealthy", "backend_unreachable")
             server.knobs.delay_per_node = 0
             wire.mend()
-            found = await runner.status(job.id)
+            found = await runner.resume(job.id)
             assert len((await found.result(SECONDS)).pictures) == 1
             assert ([len(part.jobs) for part in found.parts], server.stats.prompts) == ([1], 1)
 
@@ -131,7 +131,7 @@ def test_only_the_fault_of_a_machine_is_mended_unasked_and_only_once(
 ) -> None:
     worker.answer = answer
     job = runner.submit_base_images("a fox", count=1, fields=SMALL)
-    for ask in (lambda: job, lambda: runner.status(job.id), lambda: runner.status(job.id)):
+    for ask in (lambda: job, lambda: runner.resume(job.id), lambda: runner.resume(job.id)):
         with pytest.raises(RylaGenError, match="1 of 1 picture missing"):
             ask().result(SECONDS)
     assert endpoint.count("run") == sent
@@ -147,7 +147,7 @@ def test_a_job_that_ran_into_its_time_limit_is_left_to_a_person(
     job = runner.submit_base_images("a fox", count=1, fields=SMALL)
     for held in endpoint.jobs.values():
         held.status = "TIMED_OUT"
-    for ask in (lambda: job, lambda: runner.status(job.id)):
+    for ask in (lambda: job, lambda: runner.resume(job.id)):
         with pytest.raises(TimeoutError):
             ask().result(SECONDS)
     assert endpoint.count("run") == 1
@@ -156,7 +156,7 @@ def test_a_job_that_ran_into_its_time_limit_is_left_to_a_person(
 def unkept(runner: Characters, endpoint: RunpodLoopback, worker: Worker, home: Path) -> tuple[CharacterJob, Path]:
     """A job whose picture was made, and which this machine's disk did not take; what is in its way."""
     worker.ready.clear()
-    job = runner.status(runner.submit_base_images("a fox", count=1, fields=SMALL).id)
+    job = runner.resume(runner.submit_base_images("a fox", count=1, fields=SMALL).id)
     obstacle = home / "characters" / job.id / "base-1.png"
     obstacle.mkdir()
     worker.ready.set()
@@ -167,7 +167,7 @@ def unkept(runner: Characters, endpoint: RunpodLoopback, worker: Worker, home: P
     return job, obstacle
 
 
-@pytest.mark.parametrize("ask", ["status", "retry"])
+@pytest.mark.parametrize("ask", ["resume", "retry"])
 def test_a_picture_that_this_machine_could_not_keep_is_fetched_again(
     runner: Characters, endpoint: RunpodLoopback, worker: Worker, clean_environment: Path, ask: str
 ) -> None:

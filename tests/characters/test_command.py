@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,6 @@ import pytest
 
 from ryla_gen.emulator.server import Emulator
 from tests.cli.shell import SECONDS, SMALL, envelope, here, lines, picture, ryla, started
-
-
-@pytest.fixture
-def server() -> Iterator[Emulator]:
-    with Emulator() as made:
-        made.start()
-        yield made
 
 
 @pytest.fixture
@@ -64,7 +56,7 @@ def test_a_detached_job_is_fetched_later(server: Emulator, photo: Path, tmp_path
     done = ryla("character", "swap", str(photo), "in a library", *SMALL, "--detach", "--url", server.url)
     assert done.returncode == 0, done.stderr
     job = done.stdout.decode().strip()
-    assert f"ryla-gen character status {job[:8]} --url {server.url} --wait" in done.stderr.decode()
+    assert f"ryla-gen character resume {job[:8]} --url {server.url} -o DIR" in done.stderr.decode()
     out = tmp_path / "out"
     made = data(capsys, "character", "status", job[:8], "--wait", "-o", str(out), "--url", server.url)
     assert (made["job"], made["state"], [path.name for path in out.iterdir()]) == (job, "succeeded", ["swap.png"])
@@ -113,6 +105,7 @@ def test_ctrl_c_cancels_what_has_not_ended(server: Emulator, capsys: pytest.Capt
         (["base", "a fox", "--nsfw"], "characters.nsfw_checkpoint is empty", 2),
         (["base", "a fox", "--detach", "--backend", "emulator"], "ends with this command", 1),
         (["base", "a fox", "-o", "FACE"], "is a file, not a folder", 1),
+        (["resume", "7f0c4a1e"], "no character job '7f0c4a1e'", 1),
         (["status", "7f0c4a1e"], "no character job '7f0c4a1e'", 1),
         (["retry", "7f0c4a1e", "--only", "front"], "no character job", 1),
         (["compare", "FACE", "no.png"], "There is no picture at no.png", 2),
@@ -142,7 +135,7 @@ def test_a_sheet_is_counted_as_its_pictures_and_the_jobs_command_says_where_to_l
     capsys.readouterr()
     here("costs", "--json")
     assert sum(row["jobs"] for row in envelope(capsys.readouterr().out)["data"]["items"]) == 2
-    here("funnel", "--json")
+    here("jobs", "funnel", "--json")
     assert "character_base" not in capsys.readouterr().out
     here("jobs", "list", "--json")
     parent = next(row for row in envelope(capsys.readouterr().out)["data"]["items"] if row["workflow"] == "character_base")

@@ -13,7 +13,10 @@ from PIL.PngImagePlugin import PngInfo
 from ryla_gen.characters.base import CharacterPlan, Shot
 from ryla_gen.characters.results import compose
 from ryla_gen.errors import InvalidInputError
+from ryla_gen.media.origin import EDITED_BY_MODEL, EMULATED, TOOL
+from ryla_gen.media.provenance import read_mark
 from ryla_gen.media.sheet import GAP, LABEL, LONGEST_SIDE, MARGIN, Tile, columns_for, contact_sheet
+from ryla_gen.media.strip import strip
 
 COLOURS = ["#c02020", "#20a020", "#2040c0", "#c0a000", "#8020a0"]
 
@@ -103,4 +106,6 @@ def test_a_sheet_of_emulated_pictures_is_no_measure_of_likeness_wherever_they_ca
     said = "emulated: not a measure of likeness · " if is_emulated else ""
     note = f"{said}flux_pulid · seed 3 · 1 of 2 pictures · 4f1c"
     tiles = [Tile("Front", file.read_bytes()), Tile("Back", None)]
-    assert compose(plan) == contact_sheet(tiles, title="Character sheet", note=note)
+    sheet = compose(plan)
+    assert strip(sheet, "image/png") == contact_sheet(tiles, title="Character sheet", note=note)
+    assert read_mark(sheet, "image/png") == ((EMULATED, f"{TOOL} (emulated)") if is_emulated else (EDITED_BY_MODEL, TOOL))

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -43,11 +43,20 @@ class Terminal:
         os.write(self.keyboard, text.encode())
 
     def interrupt(self) -> None:
-        """Send Ctrl-C until it is heard: between writing a question and reading the answer Python does not hear it."""
+        """Send Ctrl-C until it is heard: between writing a question and reading the answer Python does not hear it.
+
+        A command that has said how it ends is left alone: on a slow machine its end takes longer than the next Ctrl-C.
+        """
+        start = len(self.said)
         for _ in range(SECONDS):
             self.process.send_signal(signal.SIGINT)
-            with suppress(subprocess.TimeoutExpired):
-                self.process.wait(timeout=2)
+            end = time.monotonic() + 2
+            while time.monotonic() < end and self.process.poll() is None:
+                if select.select([self.keyboard], [], [], 0.1)[0] and not self._read():
+                    return
+                if b"error[" in self.said[start:]:
+                    return
+            if self.process.poll() is not None:
                 return
 
     def until(self, word: str) -> str:

@@ -17,6 +17,7 @@ from ryla_gen.emulator.server import Emulator
 from tests.characters.elsewhere import AWAY, Worker
 from tests.runpod_loopback import RunpodLoopback
 from tests.runpod_loopback.server import Fault
+from tests.support.hooks import RULE, install, known_here
 
 from .shell import COMMAND, SECONDS, envelope, environment, here, lines, picture, ryla
 
@@ -290,6 +291,7 @@ def test_two_batches_do_not_share_a_folder(server: Emulator, tmp_path: Path, cap
         '{"key": "a", "state": "done"}',
         '{"key": "a", "state": "done", "files": [{"name": 5, "bytes": 1}]}',
         '{"key": "a", "state": "done", "files": {"name": "x"}}',
+        '{"key": "a", "state": "done", "files": [], "uploads": [1]}',
         '{"key": "a", "state": "sent", "job": ["x"]}',
         '{"key": "a", "state": "saving", "job": "x", "claims": 7}',
         '{"key": "a", "state": "failed", "error": "none"}',
@@ -339,3 +341,16 @@ def test_what_is_no_list_is_refused(name: str, text: str | None, code: int, tmp_
     assert done.returncode == code
     assert b"hint: " in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def test_a_refused_row_is_one_failed_row_of_which_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    install(tmp_path / "site", "ryla_hook_of_batches", RULE)
+    file = listed(tmp_path / "list.jsonl", row("fox"), row("a forbidden fox"), row("bear"))
+    with known_here(tmp_path / "site"):
+        data = ran(capsys, file, "-o", str(tmp_path / "out"), code=1)
+        assert [item["state"] for item in data["items"]] == ["succeeded", "failed", "succeeded"]
+        assert data["items"][1]["error"]["code"] == "refused"
+        assert len(list((tmp_path / "out").glob("*.png"))) == 2
+        again = ran(capsys, file, "-o", str(tmp_path / "out"), code=1)
+    assert [item["state"] for item in again["items"]] == ["present", "failed", "present"]
+    assert len(list((tmp_path / "out").glob("*.png"))) == 2

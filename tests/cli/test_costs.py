@@ -218,6 +218,8 @@ def test_an_estimate_for_people_says_what_it_rests_on(capsys: pytest.CaptureFixt
         "Not included:",
     ):
         assert word in said
+    assert here("estimate", "wan22", "waves", "--backend", "modal") == 0
+    assert "time   400 s   (120 to 1200 s)" in capsys.readouterr().out
     assert here("estimate", "flux", "--backend", "emulator") == 0
     assert "cost   free of charge" in capsys.readouterr().out
 

@@ -121,7 +121,7 @@ def test_the_history_says_what_each_version_is(twice: Loopback, told: Told, caps
     newest, oldest = said["data"]["items"]
     assert set(newest) == {
         *("version", "live", "kind", "restores", "deployed_at", "deployed_by", "modal", "commit", "dirty", "tag"),
-        *("ryla_gen", "comfyui", "rollback_allowed"),
+        *("ryla_gen", "comfyui", "lock", "rollback_allowed"),
     }
     assert (newest["version"], newest["live"], newest["kind"], newest["restores"]) == (2, True, "deploy", None)
     assert (oldest["version"], oldest["live"], oldest["rollback_allowed"]) == (1, False, True)
@@ -249,13 +249,13 @@ def test_delete_says_what_goes_away_and_what_stays(twice: Loopback, told: Told, 
 def test_delete_ends_a_job_that_runs_and_names_it(twice: Loopback, told: Told) -> None:
     assert told("deploy", "rollback", "--yes")["data"]["live"]["restores"] == 1
     job = told("submit", "flux", "fox", "--width", "2048", "--height", "2048", "--steps", "50", "--batch-size", "4")["data"]["job"]
-    deadline = time.monotonic() + 60
-    while (found := told("jobs", "status", job)["data"])["state"] != "running":
+    deadline = time.monotonic() + 100
+    while (found := told("jobs", "show", job)["data"])["state"] != "running":
         assert time.monotonic() < deadline, found
     data = told("deploy", "delete", "--yes")["data"]
     assert (data["version"], data["classes"], data["containers"], data["jobs"]) == (3, ["Flux", "Weights"], 1, [job])
     assert (data["app"], data["workspace"], data["environment"]) == (APP, "loopback", None)
-    assert told("jobs", "wait", job, code=1)["error"]["code"] == "preempted", "it is over without a result, and was not canceled"
+    assert told("jobs", "watch", job, code=1)["error"]["code"] == "preempted", "it is over without a result, and was not canceled"
 
 
 @pytest.mark.parametrize("verb", ["history", "rollback", "delete"])

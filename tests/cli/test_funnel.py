@@ -1,4 +1,4 @@
-"""``ryla-gen funnel``: what the journal tells of requests, completed, failed and canceled."""
+"""``ryla-gen jobs funnel``: what the journal tells of requests, completed, failed and canceled."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def fail(history: History, code: str, **more: Any) -> None:
 def items(capsys: Capsys, *options: str) -> list[dict[str, Any]]:
     """The rows of the command."""
     capsys.readouterr()
-    assert here("funnel", *options, "--json") == 0
+    assert here("jobs", "funnel", *options, "--json") == 0
     found: list[dict[str, Any]] = envelope(capsys.readouterr().out)["data"]["items"]
     return found
 
@@ -88,7 +88,7 @@ def test_real_jobs_arrive_there(capsys: Capsys) -> None:
 def test_the_screen_has_a_table_the_failures_and_a_word_about_the_emulator(history: History, capsys: Capsys) -> None:
     add(history, state="succeeded", backend="emulator")
     fail(history, "out_of_memory")
-    assert here("funnel") == 0
+    assert here("jobs", "funnel") == 0
     said = capsys.readouterr().out
     heads = ["workflow", "requested", "completed", "failed", "canceled", "open", "success", "mean", "p95"]
     assert said.splitlines()[0].split() == heads
@@ -110,13 +110,18 @@ def test_it_can_be_narrowed(history: History, capsys: Capsys) -> None:
 
 @pytest.mark.parametrize("since", ["yesterday", "7x", "", "2026-13-01", "999999w"])
 def test_a_time_that_is_none_is_exit_2(since: str, capsys: Capsys) -> None:
-    assert here("funnel", f"--since={since}") == (2 if since else 0)
+    assert here("jobs", "funnel", f"--since={since}") == (2 if since else 0)
     assert ("error[invalid_input]" in capsys.readouterr().err) is bool(since)
 
 
 def test_without_jobs_it_says_so(capsys: Capsys) -> None:
-    assert here("funnel") == 0
+    assert here("jobs", "funnel") == 0
     assert capsys.readouterr().out.strip() == "No jobs yet."
+    for command in (("funnel", "--backend", "modal"), ("funnel", "--since", "7d"), ("list", "--tag", "mine")):
+        assert here("jobs", *command) == 0
+        assert capsys.readouterr().out.strip() == "No job matches."
+    assert here("jobs", "funnel", "--workflow", "flux-devv") == 2
+    assert "Did you mean flux-dev?" in capsys.readouterr().err
 
 
 def test_a_record_that_another_program_spoilt_is_counted_without_a_time(history: History) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,6 +19,7 @@ from ryla_gen.emulator.server import Emulator
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.events import CONTRACT
 from ryla_gen.locks import NodePack
+from ryla_gen.locks.graph_lock import LockedModel
 from ryla_gen.locks.lock_reading import read_graph_lock
 from ryla_gen.media import add_png_text
 from ryla_gen.results import METADATA_KEY
@@ -33,6 +35,7 @@ from tests.locks.graphs import (
     write_graph,
     write_lock_files,
 )
+from tests.locks.locking import COLOUR, colour_lock, write_lock
 
 from .shell import envelope, here, picture, ryla
 
@@ -106,6 +109,7 @@ def test_an_update_of_what_is_not_there(lock: Path, capsys: Capsys) -> None:
     assert "has no 'nonsense' to update" in capsys.readouterr().err
     assert here("graph", "lock", "portrait.json", "--name", "other", "--update", "all") == 2
     assert "There is no other.lock to update" in capsys.readouterr().err
+    assert here("graph", "lock", "portrait.json", "--name", "other", "--update", "python", "--offline") == 0
 
 
 def test_a_lock_runs_by_its_path_and_by_its_name(lock: Path, capsys: Capsys) -> None:
@@ -207,6 +211,19 @@ def test_whose_code_a_lock_brings_is_said_before_it_is_installed(place: Path, ca
     assert "--lock FILE.lock" in capsys.readouterr().err
 
 
+def test_a_file_that_no_download_brings_is_named_before_anything_is_installed(place: Path, capsys: Capsys) -> None:
+    made = locked(place, picture_graph())
+    item = LockedModel("mine.safetensors", "checkpoints", "", None, "a" * 64, 10, None, None, "volume")
+    write_lock_files(place, replace(made, lock=replace(made.lock, models=(item,))))
+    folder = place / "comfy"
+    line = ("local", "install", "--lock", "portrait.lock", "--cpu", "--folder", str(folder), "--yes", "--json")
+    assert here(*line) != 0
+    error = json.loads(capsys.readouterr().out.splitlines()[-1])["error"]
+    assert error["code"] == "model_not_found"
+    assert f"Put the file with the sha256 {'a' * 64} at {folder}" in error["hint"]
+    assert not folder.exists()
+
+
 def test_the_file_of_packages_is_found_whatever_the_lock_s_file_is_called(place: Path, capsys: Capsys) -> None:
     write_graph(place, picture_graph())
     for file in ("my_picture.lock", "new/picture.lock"):
@@ -279,6 +296,38 @@ def test_a_lock_under_the_name_of_another_is_not_taken_for_it(lock: Path, capsys
     assert "is the lock of another graph" in capsys.readouterr().err
 
 
+def test_a_lock_beside_that_is_named_without_its_ending_is_pointed_out(
+    lock: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(lock.parent)
+    assert here("run", "portrait", "a fox") == 2
+    assert "Before its deploy a lock is named by its file: portrait.lock" in capsys.readouterr().err
+    assert here("deploy", "portrait") == 2
+    assert "ryla-gen deploy portrait.lock" in capsys.readouterr().err
+
+
+def test_what_can_be_set_in_a_lock_is_listed_where_no_prompt_was_found(place: Path, capsys: Capsys) -> None:
+    write_graph(place, {**picture_graph(), "3": {"class_type": "Strange It", "inputs": {"images": ["1", 0], "words": "a fox"}}})
+    line = ["--offline", "--name", "strange", "--pack", f"Strange It=owner/strange@{'a' * 40}"]
+    assert here("graph", "lock", "portrait.json", *line) == 0
+    listing, naming = re.findall(r"ryla-gen (graph \w+ strange\.lock[^\n]*)", capsys.readouterr().err)[:2]
+    rows = {row["key"]: row for row in data_of(capsys, *listing.split())["items"]}
+    assert (rows["3.words"]["value"], rows["1.color"]["maximum"]) == ("a fox", 0xFFFFFF)
+    assert here(*naming.replace("NODE.INPUT", "3.words").split(), "--offline") == 0
+    assert "no prompt was found" not in capsys.readouterr().err
+    assert {item.name: item.places for item in read_graph_lock(place / "strange.lock").inputs}["prompt"] == ("3.words",)
+    assert here("graph", "lock", "strange.lock", "--offline", "--input", "x=9.words") == 2
+    assert "List what can be set: ryla-gen graph inputs strange.lock" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["run", "draw", "validate"])
+def test_a_lock_in_the_place_of_a_graph_is_told_from_a_broken_one(verb: str, lock: Path, capsys: Capsys) -> None:
+    assert here("graph", verb, str(lock)) != 0
+    said = capsys.readouterr().err
+    assert "portrait.lock is a lock, which is more than a graph." in said
+    assert f"Run it: ryla-gen run {lock}" in said
+
+
 def test_a_mistyped_name_is_told_though_modal_cannot_be_asked(place: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RYLA_GEN_BACKEND", "modal")
     assert here("run", "fluxx", "a fox") == 2
@@ -292,3 +341,26 @@ def test_sizes_that_nobody_looked_up_are_not_called_nothing(place: Path, capsys:
     write_graph(place, drawing(loader("m.safetensors", model("m.safetensors"))))
     assert here("graph", "lock", "portrait.json", "--offline") == 0
     assert "1 model, of unknown size" in capsys.readouterr().err
+
+
+def test_a_pack_s_class_on_the_emulator_says_where_it_can_run(place: Path, capsys: Capsys) -> None:
+    graph = {**COLOUR, "3": {"class_type": "Sharpen It", "inputs": {"image": ["1", 0]}}}
+    plain = replace(colour_lock("sharp"), graph=graph)
+    pack = NodePack("Sharp", "https://github.com/made-up-owner/Sharp", None, "a" * 40, None, ("Sharpen It",))
+    folder = place / "a folder"
+    write_lock(replace(plain, image=replace(plain.image, packs=(pack,))), folder)
+    assert here("run", str(folder / "sharp.lock"), "-o", "x.png", "--json") == 1
+    error = envelope(capsys.readouterr().out)["error"]
+    assert (error["code"], error["details"]["nodes"][0]["class_type"]) == ("not_emulated", "Sharpen It")
+    assert "server" not in error["message"] + error["hint"]
+    assert f"ryla-gen deploy '{folder}/sharp.lock'" in error["hint"]
+    assert f"ryla-gen local install --lock '{folder}/sharp.lock'" in error["hint"]
+    between, saved = colour_lock("between"), {"images": ["3", 0], "filename_prefix": "x"}  # in the middle it is refused as well
+    behind = {**graph, "2": {"class_type": "SaveImage", "inputs": saved}}
+    write_lock(replace(between, graph=behind, image=replace(between.image, packs=(pack,))), folder)
+    assert here("run", str(folder / "between.lock"), "-o", "x.png", "--json") == 1
+    assert envelope(capsys.readouterr().out)["error"]["code"] == "not_emulated"
+    write_graph(place, graph)
+    assert here("graph", "run", "portrait.json", "-o", "x.png") == 1
+    assert "--url URL" in (said := capsys.readouterr().err)
+    assert "On the server's machine" not in said

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 
 from ryla_gen.version import __version__
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class
 from ryla_gen_cli import app
+from ryla_gen_cli.options import fields_of
 
 from .shell import envelope, here, ryla
 
@@ -20,30 +22,27 @@ COMMANDS = [
     "graph",
     *(f"graph {verb}" for verb in ("run", "validate", "convert", "draw", "inputs", "scaffold")),
     "jobs",
-    *(f"jobs {verb}" for verb in ("list", "show", "status", "watch", "wait", "result", "cancel")),
+    *(f"jobs {verb}" for verb in ("list", "show", "watch", "result", "cancel", "logs", "funnel")),
     "submit",
     "submit flux-dev",
     "batch",
     "weights",
     *(f"weights {verb}" for verb in ("list", "sync", "verify")),
     "deploy",
-    *(f"deploy {verb}" for verb in ("history", "rollback", "delete")),
-    "warm",
-    "cool",
+    *(f"deploy {verb}" for verb in ("warm", "cool", "history", "rollback", "delete")),
     "doctor",
     "estimate",
     "estimate flux-dev",
     "lora",
     *(f"lora {verb}" for verb in ("push", "list", "show", "pull", "remove", "verify")),
     "character",
-    *(f"character {verb}" for verb in ("base", "swap", "sheet", "status", "retry", "list")),
+    *(f"character {verb}" for verb in ("base", "swap", "sheet", "status", "resume", "retry", "list")),
     "local",
     *(f"local {verb}" for verb in ("install", "start", "stop", "status")),
     "costs",
     "costs prices",
     "gallery",
     "init",
-    "funnel",
     "bench",
     *(f"bench {verb}" for verb in ("success-rate", "consistency", "performance")),
     "rerun",
@@ -84,7 +83,7 @@ def test_every_field_is_an_option_with_its_docstring(name: str, capsys: pytest.C
     here("run", name, "--help")
     said = " ".join(capsys.readouterr().out.split())
     for field, info in cls.model_fields.items():
-        option = {"loras": "--lora", "images": "--image"}.get(field, f"--{field.replace('_', '-')}")
+        option = fields_of(cls)[field].option
         assert re.search(rf"{option}\b", said), field
         assert info.description, field
         start = " ".join(info.description.replace("``", "").split())[:20]
@@ -105,7 +104,38 @@ def test_without_a_command_the_help_goes_to_stderr_and_counts_as_usage() -> None
 
 def test_a_mistyped_command_gets_the_nearest_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert here("wrkflows") == 2
-    assert "'workflows'" in capsys.readouterr().err
+    assert "hint: Did you mean: ryla-gen workflows\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["flux-dev", "a red fox", "-o", "fox.png"], "Run it: ryla-gen run flux-dev 'a red fox' -o fox.png"),
+        (["FLUX_DEV", "it's dusk"], "Run it: ryla-gen run FLUX_DEV 'it'\"'\"'s dusk'"),
+        (["portrait.lock", "a fox"], "Run it: ryla-gen run portrait.lock 'a fox'"),
+        (["flux-devv", "a fox"], "Did you mean: ryla-gen run flux-dev 'a fox'"),
+        (["a lighthouse at dusk"], "For example: ryla-gen run z-image 'a lighthouse at dusk'"),
+        (["my graph.json", "--seed", "7"], "Run what is in it: ryla-gen graph run 'my graph.json' --seed 7"),
+        (["fox.png"], "Run what is in it: ryla-gen rerun fox.png"),
+        (["cancel", "7f0c4a1e"], "Did you mean: ryla-gen jobs cancel 7f0c4a1e or ryla-gen character cancel 7f0c4a1e"),
+        (["watch", "7f0c4a1e"], "Did you mean: ryla-gen jobs watch 7f0c4a1e"),
+        (["wacth", "7f0c4a1e"], "Did you mean: ryla-gen jobs watch 7f0c4a1e"),
+        (["bacth", "rows.jsonl"], "Did you mean: ryla-gen batch rows.jsonl"),
+        (["frobnicate"], "See them all: ryla-gen --help"),
+    ],
+)
+def test_what_is_no_command_gets_the_line_that_was_meant(words: list[str], meant: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert here(*words) == 2
+    assert f"  hint: {meant}\n" in capsys.readouterr().err
+    assert here(*words, "--json") == 2
+    assert envelope(capsys.readouterr().out)["error"]["code"] == "invalid_input"
+
+
+def test_a_lock_that_is_kept_here_is_suggested_by_its_name(clean_environment: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (clean_environment / "locks").mkdir(parents=True)
+    (clean_environment / "locks" / "portrait.lock").write_text("")
+    assert here("portrait", "a fox") == 2
+    assert "Run it: ryla-gen run portrait 'a fox'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -178,3 +208,17 @@ def test_a_prompt_in_several_words_is_told_about_quotes(capsys: pytest.CaptureFi
 def test_a_prompt_may_look_like_an_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert here("run", "flux-dev", "-o", "{x}.png", "--", "--json") == 2
     assert capsys.readouterr().out == ""
+
+
+def test_people_begin_with_a_workflow_that_is_free_for_commercial_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert here("--help") == 0
+    root = Path(__file__).resolve().parents[2]
+    places = (
+        "examples/first_picture.py",
+        "examples/notebooks/01-first-picture.ipynb",
+        "docs/start/notebook.md",
+        "docs/quick-start.md",
+    )
+    for text in (capsys.readouterr().out, *((root / place).read_text(encoding="utf-8") for place in places)):
+        assert re.search(r"z[_-]image|ZImage", text)
+        assert not re.search(r"flux[_-]dev|FluxDev", text)

@@ -16,6 +16,8 @@ import pytest
 from grpclib import Status
 
 import ryla_gen
+from ryla_gen import Flux, ZImage
+from ryla_gen.models.weights_table import Weights
 from ryla_gen.remote import admin, pins
 from tests.modal_loopback import Loopback, minimal_environment
 from tests.modal_loopback.client import connected
@@ -25,9 +27,11 @@ from .shell import COMMAND, PLACES, envelope, here, picture, ryla
 from .terminal import Terminal, terminal
 from .test_deploy import EMULATED
 
-FILE, REPO = "flux1-schnell-fp8.safetensors", "Comfy-Org/flux1-schnell"
-DATA = b"weights of flux " * 4096
-"""What the file holds here: the real one has 17 GB."""
+FILES = ZImage(prompt="a lighthouse").required_weights()
+OLDER = Flux(prompt="a lighthouse").required_weights()
+"""What an account has in which the first picture was made before z-image made it."""
+DATA = b"weights of z-image " * 4096
+"""What each file holds here: the real ones have 21 GB."""
 QUESTION = "[yes/skip/stop]: "
 INIT = ("init", "--backend", "modal")
 
@@ -67,11 +71,12 @@ class Account:
         text = "\n".join(f"{name} = {json.dumps(value)}" for name, value in token.items())
         (self.folder / "modal.toml").write_text(f"[loopback]\n{text}\nactive = true\n")
 
-    def have_weights(self) -> None:
+    def have_weights(self, rows: tuple[Weights, ...] = FILES) -> None:
         """As if they had been downloaded before."""
-        place = self.modal.volume("ryla-models") / "checkpoints" / FILE
-        place.parent.mkdir(parents=True)
-        place.write_bytes(DATA)
+        for row in rows:
+            place = self.modal.volume("ryla-models") / row.label
+            place.parent.mkdir(parents=True)
+            place.write_bytes(DATA)
 
 
 def states(data: dict[str, Any]) -> list[str]:
@@ -88,14 +93,15 @@ def container_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of this package whose table has a small file in the place of flux's: so a download runs to its end."""
+    """A copy of this package whose table has small files in the place of real ones: so a download runs to its end."""
     folder = tmp_path_factory.mktemp("package")
     copy = folder / "ryla_gen"
     shutil.copytree(Path(ryla_gen.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
     table = copy / "models" / "weights.json"
     data = json.loads(table.read_text())
-    [row] = [row for row in data["weights"] if row["name"] == FILE and row["repo"] == REPO]
-    row |= {"bytes": len(DATA), "sha256": hashlib.sha256(DATA).hexdigest(), "revision": None}
+    for row in data["weights"]:
+        if f"{row['folder']}/{row['name']}" in [found.label for found in (*FILES, *OLDER)]:
+            row |= {"bytes": len(DATA), "sha256": hashlib.sha256(DATA).hexdigest(), "revision": None}
     table.write_text(json.dumps(data))
     return folder
 
@@ -105,7 +111,8 @@ def account(container_python: Path, package: Path, clean_environment: Path, tmp_
     folder = tmp_path / "here"
     folder.mkdir()
     with Hub() as hub:
-        hub.put(REPO, FILE, DATA)
+        for row in FILES:
+            hub.put(row.repo, row.file, DATA)
         inside = {"RYLA_COMFYUI_COMMAND": EMULATED, "RYLA_WORK_FOLDER": str(tmp_path / "work"), "HF_ENDPOINT": hub.url}
         with Loopback(python=container_python, container_env=inside, max_containers=1) as loopback:
             yield Account(loopback, hub, package, clean_environment, folder)
@@ -134,18 +141,18 @@ def test_from_nothing_to_a_picture_and_then_all_of_it_is_found(account: Account)
     assert "modal token new" in token and "Costs nothing" in token
     assert "15 minutes the first time" in deploy and "unknown" in deploy
     assert "100 MB/s" in weights and "$0.01" in weights
-    assert "$0.04" in made and "62 s" in made
-    assert b"Next: ryla-gen run flux " in said
-    assert picture(account.folder / "flux-7-0.png").size == (1024, 1024)
+    assert "$0.04" in made and "66 s" in made
+    assert b"Next: ryla-gen run z-image " in said
+    assert picture(account.folder / "z_image-7-0.png").size == (1024, 1024)
     assert tomllib.loads((account.home / "config.toml").read_text()) == {"backend": "modal"}
-    assert sorted(account.modal.registered("ryla-comfyui")["classes"]) == ["Flux", "Weights"]
-    assert (account.modal.volume("ryla-models") / "checkpoints" / FILE).read_bytes() == DATA
+    assert sorted(account.modal.registered("ryla-comfyui")["classes"]) == ["Weights", "ZImage"]
+    assert all((account.modal.volume("ryla-models") / row.label).read_bytes() == DATA for row in FILES)
 
     calls = len(account.modal.calls)
     again = account.init()
     assert states(again) == ["already"] * 4
-    assert again["data"]["picture"].endswith("flux-7-0.png")
-    assert again["data"]["next"].startswith("ryla-gen run flux ")
+    assert again["data"]["picture"].endswith("z_image-7-0.png")
+    assert again["data"]["next"].startswith("ryla-gen run z-image ")
     assert len(account.modal.calls) == calls, "looking costs nothing"
 
 
@@ -170,7 +177,7 @@ def test_each_step_can_be_left_out_and_the_next_run_goes_on_from_what_is_there(a
     assert account.states("--yes", "--no-picture") == ["already", "already", "already", "skipped"]
     assert account.states("--yes") == ["already", "already", "already", "done"]
     assert account.states("--yes", "--picture") == ["already", "already", "already", "done"]
-    assert len(list(account.folder.glob("flux-*.png"))) == 2
+    assert len(list(account.folder.glob("z_image-*.png"))) == 2
 
 
 def test_ctrl_c_leaves_what_is_done_and_the_next_run_goes_on(account: Account) -> None:
@@ -234,14 +241,13 @@ def test_a_deploy_that_fails_has_its_code_and_undoes_nothing(account: Account) -
 
 def test_weights_that_cannot_be_had_have_their_code(account: Account) -> None:
     account.have_token()
-    account.hub.gated[REPO] = set()
+    account.hub.gated[FILES[0].repo] = set()
     found = account.init("--yes", code=1)
     assert states(found) == ["already", "done", "failed", "skipped"]
     assert found["error"]["code"] == "not_authorized"
     assert "modal secret create huggingface" in found["error"]["hint"]
     account.hub.gated.clear()
-    [stored] = account.hub.files.values()
-    account.hub.files = {(REPO, "another"): stored}
+    account.hub.files[FILES[0].repo, "another"] = account.hub.files.pop((FILES[0].repo, FILES[0].file))
     assert account.init("--yes", code=1)["error"]["code"] == "model_not_found"
 
 
@@ -281,7 +287,17 @@ def test_what_else_is_deployed_stays(account: Account) -> None:
     done = ryla(*INIT, "--yes", "--skip", "weights", folder=account.folder, **account.env)
     assert done.returncode == 0, done.stderr
     assert b"Video is deployed again, so that it stays." in done.stderr
-    assert sorted(account.modal.registered("ryla-comfyui")["classes"]) == ["Flux", "Video", "Weights"]
+    assert sorted(account.modal.registered("ryla-comfyui")["classes"]) == ["Video", "Weights", "ZImage"]
+
+
+def test_an_app_that_makes_the_first_picture_with_another_model_is_left_as_it_is(account: Account) -> None:
+    account.have_token()
+    account.have_weights(OLDER)
+    assert ryla("deploy", "--only", "flux", "--yes", folder=account.folder, **account.env).returncode == 0
+    found = account.init("--yes")
+    assert states(found) == ["already", "already", "already", "done"]
+    assert found["data"]["picture"].endswith("flux-7-0.png")
+    assert found["data"]["next"].startswith("ryla-gen run flux ")
 
 
 @pytest.mark.parametrize("options", [["--backend", "emulator", "--skip", "token"], ["--backend", "modal", "--skip", "tokens"]])

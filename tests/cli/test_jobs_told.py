@@ -58,8 +58,8 @@ def row(capsys: Capsys, job: str) -> dict[str, Any]:
 def test_a_job_that_is_handed_in_and_fetched_is_told_once(server: Emulator, capsys: Capsys, heard: Heard, tmp_path: Path) -> None:
     job = submitted(capsys)
     assert heard.types() == ["requested"]
-    told(capsys, "jobs", "status", job)
-    told(capsys, "jobs", "wait", job)
+    told(capsys, "jobs", "show", job)
+    told(capsys, "jobs", "watch", job)
     for _ in range(2):
         told(capsys, "jobs", "result", job, "-o", str(tmp_path / "fox.png"), "--overwrite")
     assert heard.types() == ["requested", "completed"]
@@ -74,7 +74,7 @@ def test_what_is_refused_fails_or_is_cancelled_is_told_once(server: Emulator, ca
     server.knobs.delay_per_node, server.knobs.raise_at = 0.2, "KSampler"
     failing = submitted(capsys)
     for _ in range(2):
-        told(capsys, "jobs", "wait", failing, code=1)
+        told(capsys, "jobs", "watch", failing, code=1)
     server.knobs.raise_at = None
     assert heard.types()[2:] == ["requested", "failed"]
     server.knobs.delay_per_node = 30.0
@@ -99,7 +99,7 @@ def test_a_job_that_is_cancelled_costs_what_it_ran(server: Emulator, capsys: Cap
     assert begun["state"] == "running"
     assert begun["started_at"] is not None
     time.sleep(1.0)
-    told(capsys, "jobs", "status", job)
+    told(capsys, "jobs", "show", job)
     told(capsys, "jobs", "cancel", job)
     found = row(capsys, job)
     assert (found["state"], found["started_at"]) == ("canceled", begun["started_at"])
@@ -130,7 +130,7 @@ def test_status_writes_down_that_a_job_runs(server: Emulator, capsys: Capsys) ->
     first, second = submitted(capsys), submitted(capsys)
     assert row(capsys, second)["state"] == "queued"
     told(capsys, "jobs", "cancel", first)
-    while told(capsys, "jobs", "status", second)["data"]["state"] != "running":
+    while told(capsys, "jobs", "show", second)["data"]["state"] != "running":
         time.sleep(0.02)
     found = row(capsys, second)
     assert found["state"] == "running"
@@ -148,7 +148,7 @@ def test_a_handle_is_enough_on_another_machine(server: Emulator, capsys: Capsys,
     assert (shown["state"], shown["workflow"], shown["saved"]) == ("succeeded", "flux_dev", [str(target)])
 
 
-@pytest.mark.parametrize("verb", ["status", "cancel"])
+@pytest.mark.parametrize("verb", ["show", "cancel"])
 def test_every_verb_takes_a_handle_of_another_machine(
     verb: str, server: Emulator, capsys: Capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,8 +156,8 @@ def test_every_verb_takes_a_handle_of_another_machine(
     job = submitted(capsys)
     monkeypatch.setenv("RYLA_GEN_HOME", str(tmp_path / "elsewhere"))
     found = told(capsys, "jobs", verb, f"comfyui:{job}")["data"]
-    assert (found["job"], found["state"]) == (job, "running" if verb == "status" else "canceled")
-    assert server.queue.remaining() == (1 if verb == "status" else 0)
+    assert (found["job"], found["state"]) == (job, "running" if verb == "show" else "canceled")
+    assert server.queue.remaining() == (1 if verb == "show" else 0)
 
 
 def test_a_handle_that_leads_nowhere_says_why(server: Emulator, capsys: Capsys) -> None:
@@ -174,7 +174,7 @@ def test_a_result_that_is_gone_leaves_what_was_known(
     with Emulator() as another:  # the same server, restarted
         monkeypatch.setenv("COMFYUI_POD_URL", another.url)
         assert told(capsys, "jobs", "result", job, code=1)["error"]["code"] == "job_expired"
-        assert told(capsys, "jobs", "status", job)["data"]["state"] == "succeeded"
+        assert told(capsys, "jobs", "show", job)["data"]["state"] == "succeeded"
     assert row(capsys, job) == before
     assert before["saved"] == [str(tmp_path / "fox.png")]
     assert heard.types() == ["requested", "completed"]

@@ -61,6 +61,21 @@ def test_workflows_are_listed_with_their_licences(capsys: pytest.CaptureFixture[
     assert items["workflow"]["commercial_use"] is None
 
 
+def test_workflows_are_listed_with_what_is_pending(capsys: pytest.CaptureFixture[str]) -> None:
+    assert here("workflows", "list", "--json") == 0
+    items = {item["name"]: item for item in envelope(capsys.readouterr().out)["data"]["items"]}
+    assert items["flux"]["pending"] == items["workflow"]["pending"] == {"hash": [], "commit": []}
+    for name, item in items.items():
+        assert here("workflows", "show", name, "--json") == 0
+        weights = envelope(capsys.readouterr().out)["data"]["weights"]
+        for what in ("hash", "commit"):
+            found = {f"{row['folder']}/{row['name']}" for row in weights if what in row["pending"]}
+            assert set(item["pending"][what]) == found, name
+    assert "clip_vision/clip_vision_h.safetensors" in items["wan2"]["pending"]["commit"], "needed with a picture alone"
+    assert here("workflows", "list") == 0
+    assert "pending" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_a_workflow_is_shown_with_fields_and_weights(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert here("workflows", "show", name, "--json") == 0
@@ -84,6 +99,26 @@ def test_ranges_defaults_and_what_only_some_options_need(capsys: pytest.CaptureF
     assert only["wan2.1_t2v_1.3B_fp16.safetensors"] == {}
     assert {"model": "14B"} in only.values()
     assert {"model": "14B", "speed": "turbo"} in only.values()
+    assert only["clip_vision_h.safetensors"] == {"image": "FILE"}
+    assert here("workflows", "show", "wan2") == 0
+    assert "only with --image FILE" in capsys.readouterr().out
+
+
+def test_a_file_that_several_options_need_is_shown_with_each_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    here("workflows", "show", "sdxl", "--json")
+    rows = {row["name"]: row for row in envelope(capsys.readouterr().out)["data"]["weights"]}
+    control = rows["xinsir-controlnet-union-sdxl-1.0-promax.safetensors"]
+    assert [control["only_with"], *control["or_with"]] == [{f"{what}_image": "FILE"} for what in ("pose", "depth", "edge")]
+    assert rows["sd_xl_base_1.0.safetensors"]["or_with"] == []
+
+
+@pytest.mark.parametrize("name", [name for name in BUILT_IN if name != "workflow"])
+def test_what_is_shown_of_a_workflow_is_what_is_synced_for_all_its_options(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert here("workflows", "show", name, "--json") == 0
+    shown = {f"{row['folder']}/{row['name']}": row["only_with"] for row in envelope(capsys.readouterr().out)["data"]["weights"]}
+    for more, wanted in ((["--all-options"], set(shown)), ([], {label for label, options in shown.items() if not options})):
+        assert here("weights", "list", name, "--json", *more) == 0
+        assert {item["file"] for item in envelope(capsys.readouterr().out)["data"]["items"]} == wanted
 
 
 @pytest.mark.parametrize("name", BUILT_IN)

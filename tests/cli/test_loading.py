@@ -34,8 +34,8 @@ def test_it_loads_nothing_heavy_and_no_command_module(argument: str) -> None:
     assert loaded & HEAVY == set()
     ours = {name for name in loaded if name.startswith(("ryla_gen.", "ryla_gen_cli."))}
     light = {"ryla_gen.version", "ryla_gen.errors", "ryla_gen.support.control_characters"}
-    light |= {"ryla_gen.support", "ryla_gen.support.aliases"}
-    light |= {"ryla_gen_cli.app", "ryla_gen_cli.screen", "ryla_gen_cli.common"}
+    light |= {"ryla_gen.support", "ryla_gen.support.aliases", "ryla_gen.support.shell_words"}
+    light |= {"ryla_gen_cli.app", "ryla_gen_cli.screen", "ryla_gen_cli.common", "ryla_gen_cli.old_commands"}
     assert ours <= light
 
 

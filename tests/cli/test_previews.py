@@ -86,6 +86,15 @@ def test_jobs_show_shows_it_again_unless_told_not_to(tmp_path: Path) -> None:
     assert (code, KITTY in said) == (0, False)
 
 
+def test_rerun_and_graph_run_can_leave_it_out_as_run_can(tmp_path: Path) -> None:
+    assert ryla(*LINE, folder=tmp_path).returncode == 0
+    for command in (("rerun", "x.png"), ("graph", "run", "x.png")):
+        for option, there in (("--preview", True), ("--no-preview", False)):
+            line = (*command, option, "-o", f"{command[0]}{option}.png")
+            code, said = shown(*line, folder=tmp_path, TERM="xterm-kitty")
+            assert (code, KITTY in said) == (0, there), said
+
+
 def test_a_terminal_of_unknown_skill_is_asked_and_believed(tmp_path: Path) -> None:
     code, said = shown(*LINE, folder=tmp_path, answers={ASK: b"\x1b[?62;4;22c"})
     assert (code, from_sixel(said).size) == (0, (256, 256))

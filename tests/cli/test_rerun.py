@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,17 @@ def test_the_gallery_spells_out_no_path_of_a_strangers(fox: str, tmp_path: Path,
     (item,) = collect(stranger.parent, History(tmp_path / "history.sqlite3")).items
     assert "private.png" not in item.command + item.python
     assert item.needs == ("reference_image",)
+
+
+def test_the_gallerys_command_for_a_masked_picture_runs_as_it_is_printed(
+    tmp_path: Path, face: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("photo.png").write_bytes(face)
+    given = ["--image", "photo.png", "--mask", "photo.png", "--padding", "left=8", "--steps", "1", "--seed", "7"]
+    assert here("run", "flux-fill", "a hat", *given, "-o", "hat.png", "-q") == 0
+    (item,) = [item for item in collect(tmp_path, History(tmp_path / "history.sqlite3")).items if item.needs]
+    words = shlex.split(item.command)
+    assert words[:2] == ["ryla-gen", "rerun"]
+    assert here(*words[1:], "-o", "again.png") == 0, capsys.readouterr().err
+    assert picture(Path("again.png")).tobytes() == picture(Path("hat.png")).tobytes()

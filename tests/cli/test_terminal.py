@@ -12,7 +12,7 @@ import pytest
 from .shell import COMMAND, SECONDS, SMALL, environment, ryla
 
 pty = pytest.importorskip("pty", reason="this system has no pseudo-terminals")
-LINE = ("run", "flux-dev", "fox", "--width", "256", "--height", "256", "--steps", "30", "-o")
+LINE = ("run", "flux-dev", "a boat", "--width", "256", "--height", "256", "--steps", "30", "-o")
 
 
 def on_terminal(*arguments: str, **env: str) -> tuple[int, str, str]:

@@ -40,13 +40,6 @@ UNKNOWN_NODE = {
 
 
 @pytest.fixture
-def server() -> Iterator[Emulator]:
-    with Emulator() as made:
-        made.start()
-        yield made
-
-
-@pytest.fixture
 def nobody() -> str:
     """An address where connections are refused."""
     with socket.socket() as free:

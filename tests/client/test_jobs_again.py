@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,6 @@ GREY = {
     "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "theirs"}},
 }
 Move = Callable[[], None]
-
-
-@pytest.fixture
-def server() -> Iterator[Emulator]:
-    """A server that outlives its callers."""
-    with Emulator() as made:
-        made.start()
-        yield made
 
 
 @pytest.fixture

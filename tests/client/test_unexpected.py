@@ -10,13 +10,16 @@ import pytest
 
 from ryla_gen import AsyncClient, Client, Flux
 from ryla_gen.backends.comfyui import ComfyBackend, EngineTicket, Work
+from ryla_gen.client.job_base import state_of
+from ryla_gen.delivery.webhook_events import failure_event
 from ryla_gen.emulator.server import Emulator
 from ryla_gen.engine import Engine
 from ryla_gen.engine.progress import Emit
-from ryla_gen.errors import InternalError, RylaGenError
+from ryla_gen.errors import InternalError, JobExpiredError, RylaGenError
 from ryla_gen.events import Event, Started
 from ryla_gen.graphs.graph import Graph
 from ryla_gen.results import Generation
+from ryla_gen.telemetry.events import describe_failure
 from ryla_gen.workflows.base import Files
 
 SMALL: dict[str, Any] = {"width": 256, "height": 256, "steps": 1}
@@ -112,3 +115,13 @@ def test_plain_code_hears_it_in_the_same_way(server: Emulator) -> None:
     with Client(url=server.url) as client, pytest.raises(InternalError, match="KeyError") as caught:
         client.run(Stumbling(prompt="fox", **SMALL))
     assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_the_journal_a_webhook_and_telemetry_say_the_same_of_an_end() -> None:
+    """An interrupt was a failure to the journal, and canceled to the others."""
+    ends = (KeyboardInterrupt(), SystemExit("job_expired"), asyncio.CancelledError(), OSError(), JobExpiredError("x"))
+    for error in ends:
+        told = failure_event(error, job="a", workflow="flux", backend="modal")["data"]["state"]
+        assert state_of(error) == told
+        assert (describe_failure(error, job="a", backend="modal", workflow="flux").type == "canceled") == (told == "canceled")
+    assert [state_of(error) for error in ends] == ["canceled", "canceled", "canceled", "failed", "expired"]

@@ -25,12 +25,16 @@ from ryla_gen.comfy.health import examine_queue
 from ryla_gen.engine import Engine
 from ryla_gen.errors import GenerationTimeoutError, InternalError, NodeFailedError, RylaGenError, ServerUnhealthyError
 from ryla_gen.events import Event, Progress, Queued
+from ryla_gen.media.origin import MADE_BY_MODEL, Mark
 from ryla_gen.results import Generation
 from tests.conftest import encoded, portrait
 
 from .stub_server import StubServer
 
 PICTURE = encoded(portrait())
+MADE = Mark(MADE_BY_MODEL)
+MARKED = MADE.write(PICTURE, "image/png")
+"""As it is in a result, where it says that a model made it."""
 LIMIT = 3.0
 """Seconds that a graph may run here."""
 PATIENCE = 20.0
@@ -123,7 +127,7 @@ async def stub() -> AsyncIterator[StubServer]:
 
 def is_well(generation: Generation | RylaGenError) -> None:
     assert isinstance(generation, Generation), generation
-    assert [item.data for item in generation.outputs] == [PICTURE]
+    assert [item.data for item in generation.outputs] == [MARKED]
 
 
 FRAMES = {
@@ -482,7 +486,9 @@ async def test_outputs_come_in_the_graph_s_order_and_name_their_node(stub: StubS
     async with benches(stub) as bench:
         made = await bench.run("well-1", graph=two())
     assert [(item.kind, item.node) for item in made.outputs] == [("image", "30"), ("image", "30"), ("image", "4"), ("text", "7")]
-    assert [item.data for item in made.outputs[:3]] == [pictures["b0.png"], pictures["b1.png"], pictures["a.png"]]
+    assert [item.data for item in made.outputs[:3]] == [
+        MADE.write(pictures[name], "image/png") for name in ("b0.png", "b1.png", "a.png")
+    ]
     assert made.outputs[3].text == "a caption"
 
 
@@ -492,7 +498,7 @@ async def test_pictures_sent_over_the_websocket_name_the_node_that_was_executing
     stub.messages = [start(), executing("5"), {"frame": b"\0\0\0\1\0\0\0\2" + PICTURE}, saved("9", "well.png"), success()]
     async with benches(stub) as bench:
         made = await bench.run("well-1", graph=graph)
-    assert [(item.node, item.data) for item in made.outputs] == [("5", PICTURE), ("9", PICTURE)]
+    assert [(item.node, item.data) for item in made.outputs] == [("5", MARKED), ("9", MARKED)]
 
 
 async def test_a_graph_that_only_shows_texts_succeeds(stub: StubServer) -> None:

@@ -9,14 +9,18 @@ from typing import Any
 
 import pytest
 
-from ryla_gen import Client, CustomWorkflow, FluxDev, Wan2
+from ryla_gen import Client, CustomWorkflow, FluxDev, Wan2, Wan22
+from ryla_gen.comfy.errors import missing_file
 from ryla_gen.comfy.requirements import missing_for
 from ryla_gen.emulator.server import Emulator
 from ryla_gen.errors import ModelNotFoundError, WorkflowInvalidError
 from ryla_gen.models.node_schemas import OLDEST_VERSION, node_schemas
 from ryla_gen.remote.variants import default_of
+from ryla_gen.workflows.preview import default_files
 from ryla_gen.workflows.registry import workflow_class
+from ryla_gen_cli.commands.weights import rows_of
 from tests.cli.shell import envelope, here
+from tests.media_samples import encoded, picture
 
 FLUX = "flux1-dev-fp8.safetensors"
 
@@ -85,6 +89,28 @@ def test_a_lora_that_the_caller_chose_is_left_to_the_search_for_loras() -> None:
     assert [item.folder for item in missing_for("flux_lora", graph, bare(lora_name=[])).files] == ["checkpoints"]
 
 
+CONTENT = "0123456789abcdef.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("file", "available", "lora", "closest"),
+    [
+        ("nobody.safetensors", ["character.safetensors", f"ada/{CONTENT}"], True, ""),
+        ("charakter.safetensors", ["character.safetensors", f"ada/{CONTENT}"], True, "character"),
+        ("adda.safetensors", ["character.safetensors", f"ada/{CONTENT}"], True, "ada"),
+        ("styles/Noir.safetensors", ["styles/Noir2.safetensors"], True, "styles/Noir2.safetensors"),
+        ("nope.safetensors", [FLUX, "sd_xl_base_1.0.safetensors"], False, ""),
+        ("flux1-dev-fp16.safetensors", [FLUX, "sd_xl_base_1.0.safetensors"], False, FLUX),
+        ("flux1-dev-fp16.sft", [f"FLUX\\{FLUX}"], False, f"FLUX\\{FLUX}"),
+    ],
+)
+def test_a_name_is_offered_only_where_it_is_alike_and_a_lora_by_its_id(
+    file: str, available: list[str], lora: bool, closest: str
+) -> None:
+    hint = missing_file({}, file, "", available, lora=lora).hint
+    assert hint.partition(" Closest name there: ")[2] == closest
+
+
 @pytest.fixture(scope="module")
 def poor() -> Iterator[Emulator]:
     """A server that has every node and no weights."""
@@ -97,6 +123,31 @@ def test_a_run_is_refused_before_it_is_sent_and_may_go_elsewhere(poor: Emulator)
         client.run(Wan2(prompt="a fox"))
     assert len(caught.value.details["files"]) == 3 and caught.value.started == "no"
     assert poor.stats.prompts == 0
+
+
+def test_files_that_only_an_option_needs_are_advised_with_the_option_that_brings_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = [row.name for row in default_of(workflow_class("wan22")).required_weights()]
+    request = Wan22(prompt="a fox", image=encoded(picture()))
+    with Emulator(tmp_path, models={"diffusion_models": models, "text_encoders": models, "vae": models}) as server:
+        with Client(url=server.url) as client, pytest.raises(ModelNotFoundError, match="wan2.2_i2v_high_noise") as caught:
+            client.run(request)
+        assert here("doctor", "--workflows", "wan22", "--all-options", "--url", server.url) == 1
+        assert "ryla-gen weights sync wan22 --all-options" in " ".join(capsys.readouterr().out.split())
+    assert "ryla-gen weights sync wan22 --all-options --local COMFYUI/models" in caught.value.hint
+    assert "ryla-gen local install wan22 --all-options" in caught.value.hint
+    missing = {item["file"] for item in caught.value.details["files"]}
+    needed = {row.name for row in rows_of(("wan22",), every=True)}
+    assert missing and missing <= needed, "the command brings every file that is missing"
+
+
+def test_an_unseen_file_counts_among_those_of_options_only_where_it_is_advised() -> None:
+    graph = graph_of("flux_pulid")
+    known = default_files(workflow_class("flux_pulid"))
+    gone = [name for name in (node["class_type"] for node in graph.values()) if "Pulid" in name]
+    assert not missing_for("flux_pulid", graph, bare(*gone, ckpt_name=[FLUX]), default_files=known).all_options
+    assert missing_for("flux_pulid", graph, bare(*gone, ckpt_name=[FLUX]), default_files=()).all_options
 
 
 def test_weights_that_came_since_are_found_without_a_new_client(tmp_path: Path) -> None:
@@ -118,17 +169,17 @@ def test_a_graph_of_ones_own_names_all_its_unknown_classes(poor: Emulator) -> No
 
 
 def test_the_command_says_what_is_ready_and_what_is_not(poor: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
-    assert here("workflows", "check", "--url", poor.url, "--json") == 0
+    assert here("doctor", "--workflows", "--url", poor.url, "--json") == 0
     items = {item["workflow"]: item for item in envelope(capsys.readouterr().out)["data"]["items"]}
     assert items["wan2"]["ready"] is False and len(items["wan2"]["files"]) == 3
-    assert here("workflows", "check", "wan2", "--url", poor.url) == 1
+    assert here("doctor", "--workflows", "wan2", "--url", poor.url) == 1
     shown = capsys.readouterr()
     assert "wan_2.1_vae.safetensors" in shown.out and "error[model_not_found]" in shown.err
 
 
 def test_the_command_is_content_with_a_server_that_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
     with Emulator() as rich:
-        assert here("workflows", "check", "flux", "wan2", "--all-options", "--url", rich.url) == 0
+        assert here("doctor", "--workflows", "flux", "wan2", "--all-options", "--url", rich.url) == 0
     shown = capsys.readouterr()
     assert shown.out.count("yes") == 2 and shown.err == ""
 

@@ -20,7 +20,7 @@ import pytest
 from ryla_gen import Client, Flux, FluxDev, Settings
 from ryla_gen.backends.rates import rate_of
 from ryla_gen.client.requests import check_batch, estimate
-from ryla_gen.costs.admission import admit
+from ryla_gen.costs.admission import admit, unfinished_cost
 from ryla_gen.emulator.server import Emulator
 from ryla_gen.errors import BudgetExceededError, ModelNotFoundError, NodeFailedError, RylaGenError, StorageFailedError
 from ryla_gen.events import Started
@@ -29,13 +29,6 @@ from ryla_gen.history.schema import MIGRATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL: dict[str, Any] = {"prompt": "a red fox", "width": 256, "height": 256, "seed": 7}
-
-
-@pytest.fixture
-def server() -> Iterator[Emulator]:
-    with Emulator() as made:
-        made.start()
-        yield made
 
 
 @pytest.fixture
@@ -272,7 +265,7 @@ def test_a_batch_s_rows_are_refused_together_on_the_command_line(
     assert json.loads(capsys.readouterr().out)["data"]["estimate_usd"] == pytest.approx(5 * 0.25)
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_an_old_journal_is_brought_up_to_date_and_keeps_its_jobs(version: int, history: History) -> None:
     history.path.parent.mkdir(parents=True, exist_ok=True)
     columns = "id, backend, workflow, inputs, state, created_at, cost_usd, gpu_seconds, tags"
@@ -291,7 +284,7 @@ def test_an_old_journal_is_brought_up_to_date_and_keeps_its_jobs(version: int, h
     assert [row.key for row in history.costs("workflow")] == ["flux"]
     assert history.warnings == []
     with contextlib.closing(sqlite3.connect(history.path)) as file:
-        assert file.execute("PRAGMA user_version").fetchone() == (3,)
+        assert file.execute("PRAGMA user_version").fetchone() == (4,)
 
 
 def test_a_job_is_refused_at_its_likely_cost_and_not_at_its_highest(history: History) -> None:
@@ -320,3 +313,11 @@ def test_a_started_job_counts_with_its_reservation_until_it_ends(server: Emulato
         result = job.result()
         assert client.history.taken_usd("2020-01-01") == pytest.approx(result.cost.total_usd)
     assert not isinstance(result, ModelNotFoundError | NodeFailedError)
+
+
+@pytest.mark.parametrize("said", [1.5, float("nan"), -1.0, "much", None])
+def test_the_cost_in_an_error_of_another_version_is_read_with_care(said: object) -> None:
+    """What is raised here would keep the end of the job, and its reservation, out of the journal."""
+    assert unfinished_cost(None, None, RylaGenError("x", "", {"cost_usd": said})) == (
+        {"gpu_seconds": 0.0, "cost_usd": 1.5} if said == 1.5 else {}
+    )

@@ -5,13 +5,28 @@ from __future__ import annotations
 import contextlib
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from ryla_gen import AsyncClient, Client, CustomWorkflow, Flux, FluxDev, FluxInstantID, InstantID, SeedVR2, Settings, Wan2
+from ryla_gen import (
+    SDXL,
+    AsyncClient,
+    Client,
+    CustomWorkflow,
+    Flux,
+    FluxDev,
+    FluxInstantID,
+    FluxKontext,
+    InstantID,
+    SeedVR2,
+    Settings,
+    Wan2,
+    Wan22,
+)
 from ryla_gen.client.requests import estimate
 from ryla_gen.costs.estimates import Estimate
 from ryla_gen.errors import BackendNotConfiguredError, InvalidInputError
@@ -22,6 +37,7 @@ from ryla_gen.workflows.base import Workflow
 from ryla_gen.workflows.facts import Duration, Work
 from ryla_gen.workflows.registry import built_in_classes, prepared_names
 
+PNG = b"\x89PNG"
 MEGAPIXEL = Flux(prompt="a fox", seed=1)
 
 
@@ -119,6 +135,30 @@ def test_every_built_in_workflow_but_a_graph_of_one_s_own_says_its_duration() ->
     for item in (item for cls in built_in_classes() for item in cls.durations.values()):
         assert 0 < item.low < item.likely < item.high
         assert len(item.source) > 20
+
+
+def test_a_variant_with_a_size_of_its_own_is_estimated_for_that_size(history: History) -> None:
+    small, usual = (on(history, Wan22(prompt="x", model=model)).seconds.likely for model in ("5B", "14B"))
+    assert small == pytest.approx(180.0, rel=0.01), "what was written for 1280×704 and 121 frames"
+    assert small < usual == 400.0
+
+
+def test_pictures_that_guide_sdxl_count_and_its_source_names_no_face_model(history: History) -> None:
+    plain = on(history, SDXL(prompt="x"))
+    assert "face" not in plain.basis and plain.source == "unknown"
+    guides = {"pose_image": PNG, "depth_image": PNG, "edge_image": PNG}
+    for count in (1, 2, 3):
+        guided = on(history, SDXL(prompt="x", **dict(list(guides.items())[:count])))
+        assert guided.seconds.likely == pytest.approx((1 + count / 2) * plain.seconds.likely)
+        assert "assumed" in guided.basis
+    assert "face model" in on(history, InstantID(prompt="x", reference_image=PNG)).basis
+
+
+@pytest.mark.parametrize("make", [FluxDev, partial(FluxKontext, image=b"\x89PNG")])
+def test_steps_that_are_skipped_make_an_estimate_shorter(history: History, make: Callable[..., Workflow]) -> None:
+    quality, balanced = (on(history, make(prompt="x", speed=speed)) for speed in ("quality", "balanced"))
+    assert balanced.seconds.likely == pytest.approx(quality.seconds.likely / 1.85, rel=0.03)
+    assert "EasyCache" in balanced.basis
 
 
 class Collage(Workflow):

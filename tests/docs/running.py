@@ -29,7 +29,9 @@ from ryla_gen_cli import app
 SHELL = ("sh", "bash", "shell")
 PLAIN_COMMANDS = ("ls", "cat", "cp", "mkdir", "head", "rm")
 """Commands beside ours that a page may show; anything else needs a marker with its reason."""
-SECONDS = 30
+SECONDS = 100
+SAVES = re.compile(r"\.save\w*\(")
+"""What a script does that must not keep it from running a second time."""
 EXIT = re.compile(r"#.*\bexit (\d+)\b")
 PLACEHOLDER = re.compile(r"[A-Z]{2,}|…|\.\.\.|<")
 
@@ -93,9 +95,10 @@ class Reader:
         check_imports(block)
         if block.not_run or block.file:
             return
-        made = eval(code, self.names)  # the pages are ours
-        if code.co_flags & inspect.CO_COROUTINE:
-            asyncio.run(made)
+        for _ in range(2 if SAVES.search(block.text) else 1):  # a reader runs a script again, in the same folder
+            made = eval(code, self.names)  # the pages are ours
+            if code.co_flags & inspect.CO_COROUTINE:
+                asyncio.run(made)
 
     def _shell(self, block: Block) -> None:
         """Run a block; where it shows what an error says, it has to say just that."""

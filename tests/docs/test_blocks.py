@@ -35,8 +35,9 @@ def test_a_page_that_is_not_tried_here_is_followed_elsewhere(page: str) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_in_the_text_exists(page: str) -> None:
     wrong = []
+    released = PAGES[page].split("\n## 0.")[0].count("\n") + 1  # what a version had then may be called otherwise now
     for line, code in inline_code(PAGES[page]):
-        if code.startswith("ryla-gen "):
+        if code.startswith("ryla-gen ") and line <= released:
             words = code.split("#")[0].split(" > ")[0].split()
             problem = misfit(words[1:], whole=False)
             wrong += [f"{page}:{line}: {code}: {problem}"] if problem else []

@@ -12,6 +12,7 @@ import pytest
 from docs_tools.__main__ import DOCS, pages, stale, write
 from docs_tools.markdown import anchors, dead_links, links
 from docs_tools.regions import with_parts
+from ryla_gen.workflows.registry import built_in_classes
 
 ROOT = DOCS.parent
 
@@ -53,6 +54,12 @@ def test_no_generated_page_speaks_of_this_machine() -> None:
 
 def test_no_link_is_dead() -> None:
     assert dead_links(ROOT) == []
+
+
+@pytest.mark.parametrize("field", ["fit", "aspect_ratio", "mask", "padding"])
+def test_the_page_about_pictures_names_the_workflows_that_have_a_field(field: str) -> None:
+    (row,) = re.findall(rf"^\| `{field}`[^|]*\|[^|]*\|(.*)\|$", (DOCS / "pictures.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", row)) == {cls.name for cls in built_in_classes() if field in cls.model_fields}
 
 
 def test_dead_links_and_anchors_are_noticed(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def walked(monkeypatch: pytest.MonkeyPatch) -> Any:
         if mask is not None:
             latent["noise_mask"] = np.full((1, 1, 1), mask, np.float32)
         guider = Guider(Model(model, "flux", MODELS[model]), positive=())
-        context: Any = SimpleNamespace(progress=lambda *_: None)
+        context: Any = SimpleNamespace(progress=lambda *_: None, note_unpainted=lambda _: None)
         ends = sampling.sample_both(context, guider, Fixed(1), sampler_named(name), levels, latent, **options)
         return [each["samples"][0, :4, 0, 0] for each in ends]
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import struct
 from typing import Any
 
 import pytest
+from PIL import Image
+
+from ryla_gen.media.origin import EMULATED, TOOL
+from ryla_gen.media.provenance import read_mark
 
 STEPS = {"class_type": "LabSteps", "steps": 2, "seconds": 0.0}
 SLOW = {"class_type": "LabSteps", "steps": 200, "seconds": 0.02}
@@ -320,3 +325,15 @@ async def test_five_at_once_all_get_their_own_picture(client, lab):
             return of_type(messages, "executed")[0]["output"]["images"][0]["filename"]
 
     assert await asyncio.gather(*map(one, range(5))) == [f"s{number}_00001_.png" for number in range(5)]
+
+
+async def test_a_file_that_any_client_fetches_says_that_it_is_emulated(client, lab, folders):
+    given = io.BytesIO()
+    Image.new("RGB", (64, 64), (7, 0, 0)).save(given, "PNG")
+    (folders.output / "mine_00001_.png").write_bytes(given.getvalue())
+    entry = await client.finished(await client.prompt(lab(color=7)))
+    ((file,),) = (output["images"] for output in entry["outputs"].values())
+    _, data = await client.get("/view", **file)
+    assert read_mark(data, "image/png") == (EMULATED, f"{TOOL} (emulated)")
+    assert Image.open(io.BytesIO(data)).tobytes() == Image.open(given).tobytes()
+    assert (folders.output / "mine_00001_.png").read_bytes() == given.getvalue(), "another's file stays"

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from running import Graph, Runner, folders_in, png
 
-from ryla_gen import Client, CustomWorkflow, FluxLora
+from ryla_gen import Client, CustomWorkflow, FluxLora, Generation, QwenImageEdit, ZImage
 from ryla_gen.comfy.schema import input_specs
 from ryla_gen.emulator.base import Folders
 from ryla_gen.emulator.nodes import NODES
@@ -29,6 +29,8 @@ from ryla_gen.emulator.server.plan import ExecutionPlan, nest_inputs
 from ryla_gen.emulator.server.stand_ins import inputs_by_output
 from ryla_gen.emulator.video import write
 from ryla_gen.errors import LoraNotFoundError, ModelNotFoundError, NotEmulatedError
+from ryla_gen.media.origin import EMULATED_EDIT, TOOL
+from ryla_gen.media.provenance import read_mark
 from ryla_gen.models.node_schemas import VERSIONS, node_schemas
 
 SCHEMAS = node_schemas()
@@ -37,8 +39,8 @@ SCHEMAS = node_schemas()
 def z_image(**nodes: Any) -> Graph:
     """The shape of the official Z-Image template, small; further arguments replace nodes."""
     graph: Graph = {
-        "1": {"class_type": "UNETLoader", "inputs": {"unet_name": "z_image_turbo_bf16.safetensors", "weight_dtype": "default"}},
-        "2": {"class_type": "CLIPLoader", "inputs": {"clip_name": "qwen_3_4b.safetensors", "type": "lumina2"}},
+        "1": {"class_type": "UNETLoader", "inputs": {"unet_name": "my_z_image.safetensors", "weight_dtype": "default"}},
+        "2": {"class_type": "CLIPLoader", "inputs": {"clip_name": "my_qwen.safetensors", "type": "lumina2"}},
         "3": {"class_type": "VAELoader", "inputs": {"vae_name": "ae.safetensors"}},
         "4": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["2", 0], "text": "a lighthouse at dusk"}},
         "5": {"class_type": "ConditioningZeroOut", "inputs": {"conditioning": ["4", 0]}},
@@ -67,7 +69,7 @@ def loaded(*middle: dict[str, Any]) -> Graph:
     return graph
 
 
-CANNY = {"class_type": "Canny", "inputs": {"image": ..., "low_threshold": 0.4, "high_threshold": 0.8}}
+MORPHOLOGY = {"class_type": "Morphology", "inputs": {"image": ..., "operation": "erode", "kernel_size": 3}}
 PICTURE = Image.radial_gradient("L").convert("RGB").resize((64, 48))
 
 
@@ -101,7 +103,7 @@ def test_files_that_are_not_known_are_gone_by_their_names_and_the_result_says_so
         again = client.run(CustomWorkflow(graph=graph))  # every node is cached: the warning comes all the same
     for made in (generation, again):
         (warning,) = [item for item in made.warnings if item.code == "emulated_weights"]
-        for name in ("z_image_turbo_bf16.safetensors", "qwen_3_4b.safetensors", "art.safetensors", "easynegative"):
+        for name in ("my_z_image.safetensors", "my_qwen.safetensors", "art.safetensors", "easynegative"):
             assert name in warning.message
         assert "ae.safetensors" not in warning.message  # that one it has
     assert generation.image.size == (64, 64)
@@ -126,7 +128,7 @@ def test_a_stored_lora_that_is_not_there_stays_an_error() -> None:
 
 def test_a_strict_emulator_refuses_such_names_as_comfyui_does() -> None:
     with Emulator(comfyui="0.28.2", strict=True) as server, Client(url=server.url) as client:
-        with pytest.raises(ModelNotFoundError, match=r"z_image_turbo|qwen_3_4b"):
+        with pytest.raises(ModelNotFoundError, match=r"my_z_image|my_qwen"):
             client.run(CustomWorkflow(graph=z_image()))
         assert server.stats.prompts == 0
 
@@ -153,15 +155,78 @@ def test_the_latents_of_an_unknown_model_fit(here: Folders, empty: str, vae: str
     assert frames.std() > 0.01
 
 
+# Words -----------------------------------------------------------------------------------------------------------
+
+
+def words_of(generation: Generation) -> str:
+    """What the warning about words names, between "paint" and the full stop; empty without a warning."""
+    said = [item.message for item in generation.warnings if item.code == "emulated_words"]
+    assert len(said) <= 1
+    return said[0].removeprefix("The emulator did not paint: ").partition(". It stands in")[0] if said else ""
+
+
+def test_the_words_that_no_picture_shows_are_named_once_and_the_same_for_cached_nodes(served: Emulator) -> None:
+    tiny = {"width": 256, "height": 256, "seed": 7}
+    with Client(url=served.url) as client:
+        first = client.run(ZImage(prompt="An astronaut by the sea at dusk, Cinematic", **tiny, batch_size=2))
+        again = client.run(ZImage(prompt="An astronaut by the sea at dusk, Cinematic", **tiny, batch_size=2))
+        painted = client.run(ZImage(prompt="a lighthouse at dusk, red roof", **tiny))
+    assert words_of(first) == words_of(again) == "'astronaut', 'cinematic'"
+    assert painted.warnings == ()
+
+
+def test_of_several_prompts_every_positive_one_counts_and_no_negative_one() -> None:
+    graph = z_image()
+    graph["4"]["inputs"]["text"] = "a fox"
+    graph["20"] = {"class_type": "CLIPTextEncode", "inputs": {"text": "a hare", "clip": graph["4"]["inputs"]["clip"]}}
+    graph["21"] = {"class_type": "ConditioningCombine", "inputs": {"conditioning_1": ["4", 0], "conditioning_2": ["20", 0]}}
+    sampler = next(node for node in graph.values() if node["class_type"] == "KSampler")
+    sampler["inputs"]["positive"] = ["21", 0]
+    graph["5"] = {"class_type": "CLIPTextEncode", "inputs": {"clip": ["2", 0], "text": "blurry"}}
+    with Client("emulator") as client:
+        assert words_of(client.run(CustomWorkflow(graph=graph))) == "'fox', 'hare'"
+
+
+def test_two_results_of_one_graph_have_one_list_of_words() -> None:
+    graph = z_image()
+    kinds = {node["class_type"]: node_id for node_id, node in graph.items()}
+    graph["4"]["inputs"]["text"] = "a fox"
+    graph["20"] = {"class_type": "CLIPTextEncode", "inputs": {**graph["4"]["inputs"], "text": "a hare"}}
+    sampler, decode, save = (graph[kinds[name]] for name in ("KSampler", "VAEDecode", "SaveImage"))
+    graph["21"] = {"class_type": "KSampler", "inputs": {**sampler["inputs"], "positive": ["20", 0]}}
+    graph["22"] = {"class_type": "VAEDecode", "inputs": {**decode["inputs"], "samples": ["21", 0]}}
+    graph["23"] = {"class_type": "SaveImage", "inputs": {**save["inputs"], "images": ["22", 0]}}
+    with Client("emulator") as client:
+        made = client.run(CustomWorkflow(graph=graph))
+    assert len(made.outputs) == 2
+    assert set(words_of(made).split(", ")) == {"'fox'", "'hare'"}
+
+
+def test_an_edit_names_only_what_it_cannot_change() -> None:
+    picture = png(PICTURE)
+    with Client("emulator") as client:
+        made = client.run(
+            QwenImageEdit(prompt="make the sky red and give him a hat", images=[picture], width=256, height=256, steps=1)
+        )
+    assert words_of(made) == "'hat'"
+
+
+def test_a_page_of_words_is_cut() -> None:
+    page = " ".join(["x" * 200, *(f"thing{number}" for number in range(50))])
+    with Client("emulator") as client:
+        said = words_of(client.run(ZImage(prompt=page, width=256, height=256, steps=1)))
+    assert len(said) < 200 and said.endswith("and 43 more")
+
+
 # Classes ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_class_without_an_emulation_passes_its_picture_on_and_is_named(served: Emulator) -> None:
-    assert "Canny" not in NODES
+    assert "Morphology" not in NODES
     with Client(url=served.url) as client:
-        generation = client.run(CustomWorkflow(graph=loaded(CANNY)))
+        generation = client.run(CustomWorkflow(graph=loaded(MORPHOLOGY)))
     (warning,) = [item for item in generation.warnings if item.code == "emulated_nodes"]
-    assert "Canny" in warning.message
+    assert "Morphology" in warning.message
     original = np.asarray(PICTURE, float)[:24, :24]  # the mark is at the lower right
     assert np.abs(np.asarray(generation.image, float)[:24, :24] - original).max() <= 1
 
@@ -199,7 +264,7 @@ def test_a_size_or_a_prompt_is_no_picture_behind_a_stand_in() -> None:
 
 
 def test_each_picture_that_an_output_shows_needs_a_source() -> None:
-    graph = loaded(CANNY)
+    graph = loaded(MORPHOLOGY)
     graph["9"] = {"class_type": "Painter", "inputs": {"mask": "", "width": 64, "height": 64, "bg_color": "#000000"}}
     graph["3"] = {"class_type": "ImageCompare", "inputs": {"compare_view": "", "image_a": ["2", 0], "image_b": ["9", 0]}}
     assert [stop.node_id for stop in coverage(graph, SCHEMAS, ["3"], NODES).stops] == ["9"]
@@ -445,6 +510,21 @@ def test_a_video_in_and_out_again(served: Emulator) -> None:
     with Client(url=served.url) as client:
         video = client.run(CustomWorkflow(graph=graph)).video
     assert (video.frames, video.fps) == (5, 8.0)
+
+
+def test_files_on_the_server_and_the_result_have_the_same_mark_once_and_what_was_given_has_none(served: Emulator) -> None:
+    graph = loaded()
+    before = {*served.folders.output.rglob("*.png")}
+    graph["3"] = {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}
+    with Client(url=served.url) as client:
+        made = client.run(CustomWorkflow(graph=graph)).outputs
+    (saved,) = {*served.folders.output.rglob("*.png")} - before
+    previews = list(served.folders.temp.glob("*.png"))
+    for data in (saved.read_bytes(), *(path.read_bytes() for path in previews), *(output.data for output in made)):
+        assert read_mark(data, "image/png") == (EMULATED_EDIT, f"{TOOL} (emulated)")
+        assert data.count(b"<?xpacket begin") == 1
+    assert previews
+    assert read_mark((served.folders.input / "in.png").read_bytes(), "image/png") == (None, None)
 
 
 def test_a_picture_that_was_saved_goes_on(here: Folders) -> None:

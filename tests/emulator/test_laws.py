@@ -200,6 +200,16 @@ def test_the_negative_prompt_counts_only_above_cfg_one(folders: Folders) -> None
     assert distance(shots[4.0, ""], shots[4.0, "night, dark blue"]) > 0.001
 
 
+def test_the_samplers_of_cfg_plus_plus_differ_from_their_plain_ones_only_where_cfg_counts(folders: Folders) -> None:
+    shots = {
+        (cfg, name): pictures(flux(cfg=cfg, sampler_name=name, scheduler="simple"), folders)
+        for cfg in (1.0, 4.0)
+        for name in ("euler", "euler_cfg_pp")
+    }
+    assert np.allclose(shots[1.0, "euler"], shots[1.0, "euler_cfg_pp"], atol=1e-4)
+    assert distance(shots[4.0, "euler"], shots[4.0, "euler_cfg_pp"]) > 0.0003
+
+
 def hue_share(picture: Array, wanted: str) -> float:
     red, green, blue = picture[..., 0], picture[..., 1], picture[..., 2]
     tests = {

@@ -21,6 +21,7 @@ from ryla_gen.emulator import video
 from ryla_gen.emulator.base import Folders
 from ryla_gen.emulator.latents import decode, encode
 from ryla_gen.emulator.mark import to_pixels
+from ryla_gen.emulator.model import model_for, vae_for
 from ryla_gen.emulator.nodes import NODES
 from ryla_gen.emulator.nodes.upscale import target_size
 from ryla_gen.emulator.server.files import inside, next_names
@@ -37,7 +38,8 @@ SCHEMAS = node_schemas()
 def folders(tmp_path: Path) -> Folders:
     made = folders_in(tmp_path)
     reference(made.input / "reference.png")
-    reference(made.input / "input.png", (180, 90, 40))
+    for name in ("input.png", "one.png", "images[1].png", "mask.png", "last.png"):
+        reference(made.input / name, (180, 90, 40))
     frames = [np.roll(np.asarray(Image.open(made.input / "input.png")), 3 * i, axis=1) for i in range(5)]
     tone = np.sin(np.arange(16000, dtype=np.float32) / 9)[None, None]
     video.write(made.input / "input.mp4", frames, (120, 120), Fraction(16), "h264", {}, {"waveform": tone, "sample_rate": 16000})
@@ -166,6 +168,32 @@ def test_two_advanced_samplers_share_one_walk(folders: Folders) -> None:
     graph["9"] = {"class_type": "KSamplerAdvanced", "inputs": {**shared, **first, "latent_image": ["4", 0]}}
     graph["5"] = {"class_type": "KSamplerAdvanced", "inputs": {**shared, **second, "latent_image": ["9", 0]}}
     assert np.abs(pictures(graph, folders) - whole).mean() < 0.002
+
+
+@pytest.mark.parametrize(("name", "space", "kind", "shift"), [
+    ("flux1-dev-kontext_fp8_scaled.safetensors", "flux", "flux", 1.15),
+    ("flux1-fill-dev.safetensors", "flux", "flux", 1.15),
+    ("flux-2-klein-base-4b-fp8.safetensors", "flux2", "flux", 2.02),
+    ("flux2_dev_fp8mixed.safetensors", "flux2", "flux", 2.02),
+    ("qwen_image_edit_2511_fp8mixed.safetensors", "any", "flux", 1.15),
+    ("z_image_turbo_bf16.safetensors", "any", "flow", 3.0),
+    ("wan2.2_ti2v_5B_fp16.safetensors", "wan22", "flow", 8.0),
+    ("wan2.2_i2v_high_noise_14B_fp8_scaled.safetensors", "wan", "flow", 8.0),
+    ("wan2.1_i2v_480p_14B_fp16.safetensors", "wan", "flow", 8.0),
+    ("sd_xl_base_1.0.safetensors", "sdxl", "eps", 1.0),
+    ("lotus-depth-d-v1-1.safetensors", "sdxl", "eps", 1.0),
+])  # fmt: skip
+def test_a_files_name_says_its_family(name: str, space: str, kind: str, shift: float) -> None:
+    model = model_for(name)
+    assert (model.space, model.sampling.kind, model.sampling.shift) == (space, kind, shift)
+
+
+@pytest.mark.parametrize(("name", "space"), [
+    ("ae.safetensors", "flux"), ("flux2-vae.safetensors", "flux2"), ("wan_2.1_vae.safetensors", "wan"),
+    ("wan2.2_vae.safetensors", "wan22"), ("qwen_image_vae.safetensors", "any"), ("sdxl_vae.safetensors", "sdxl"),
+])  # fmt: skip
+def test_a_vaes_name_says_its_family(name: str, space: str) -> None:
+    assert vae_for(name).space == space
 
 
 def test_latents_of_one_family_do_not_fit_another(folders: Folders) -> None:
@@ -344,6 +372,23 @@ def test_picture_nodes_give_the_right_sizes(
     assert image.shape == shape
     assert image.dtype == np.float32
     assert image[0, 2, -2] == pytest.approx([1.0, 128 / 255, 0.0], abs=0.01)
+
+
+@pytest.mark.parametrize(("radius", "sigma", "middle"), [(2, 1.0, 0.06319), (1, 0.5, 0.61935), (20, 10.0, 0.00060)])
+def test_a_blur_is_that_of_comfyuis_kernel_and_ends_at_its_radius(
+    radius: int, sigma: float, middle: float, folders: Folders
+) -> None:
+    dot = np.zeros((64, 96, 3), np.uint8)
+    dot[32, 48] = 255, 0, 255
+    Image.fromarray(dot).save(folders.input / "dot.png")
+    graph: Graph = {"1": {"class_type": "LoadImage", "inputs": {"image": "dot.png"}}}
+    blurred = step(graph, "ImageBlur", folders, image=["1", 0], blur_radius=radius, sigma=sigma)[0]
+    assert blurred[32, 48] == pytest.approx([middle, 0, middle], rel=0.01)
+    rows, columns = (np.nonzero(blurred[..., 0].any(axis))[0] for axis in (1, 0))
+    assert (rows.min(), rows.max()) == (32 - radius, 32 + radius) and (columns.min(), columns.max()) == (48 - radius, 48 + radius)
+    assert blurred.sum() == pytest.approx(2.0, rel=1e-4)
+    sharp = step(graph, "ImageSharpen", folders, image=["1", 0], sharpen_radius=radius, sigma=sigma, alpha=1.0)[0]
+    assert sharp[32, 48, 0] == 1.0 and sharp[32, 47, 0] == 0.0
 
 
 def test_batches_masks_and_values(folders: Folders) -> None:

@@ -354,6 +354,16 @@ async def test_new_model_and_input_files_are_seen_without_a_restart(client, fold
     assert (await client.get("/models/nothing"))[0] == 404
 
 
+async def test_a_link_called_latent_is_no_list_of_files():
+    schema = {"input": {"required": {"latent": ["LATENT"]}}, "output": ["LATENT"], "output_name": ["LATENT"], "output_node": False}
+    with Emulator(schemas={"Latent to RawX": schema}) as emulator:
+        async with aiohttp.ClientSession() as session, session.get(f"{emulator.url}/object_info") as response:
+            assert response.status == 200
+            listed = await response.json()
+    assert listed["Latent to RawX"]["input"] == schema["input"]
+    assert listed["LoadLatent"]["input"]["required"]["latent"] == [[]]
+
+
 # Who may ask ---------------------------------------------------------------------------------------------------------
 
 

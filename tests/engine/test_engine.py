@@ -40,7 +40,7 @@ from ryla_gen.workflows.base import Workflow
 
 from ..conftest import encoded, portrait
 
-SMALL: dict[str, Any] = {"prompt": "a red fox", "width": 256, "height": 256, "seed": 7}
+SMALL: dict[str, Any] = {"prompt": "a red boat", "width": 256, "height": 256, "seed": 7}
 
 
 class Bench:
@@ -106,7 +106,7 @@ async def test_other_formats_are_re_encoded_and_keep_their_metadata(bench: Bench
     assert generation.output.data.startswith(magic)
     assert generation.output.media_type == f"image/{output_format}"
     stored = media_module.read_metadata(generation.output.data)
-    assert json.loads(stored["ryla"])["inputs"]["prompt"] == "a red fox"
+    assert json.loads(stored["ryla"])["inputs"]["prompt"] == "a red boat"
     assert json.loads(stored["prompt"]) == generation.graph
 
 
@@ -202,18 +202,27 @@ async def test_silence_while_a_model_loads_is_no_fault(bench: Bench) -> None:
     assert (await bench.run(FluxDev(**SMALL, steps=2))).timings.running >= 1.0
 
 
+async def queued(bench: Bench, *, running: int, pending: int) -> None:
+    """Wait until so many prompts run, and so many wait."""
+    while True:
+        found = bench.server.queue.to_data()
+        if (len(found["queue_running"]), len(found["queue_pending"])) == (running, pending):
+            return
+        await asyncio.sleep(0.01)
+
+
 async def test_a_cancelled_run_leaves_its_neighbour_alone(bench: Bench) -> None:
-    bench.server.knobs.delay_per_node = 0.2
+    bench.server.knobs.delay_per_node = 60.0  # an interrupt ends it
     doomed = asyncio.create_task(bench.run(FluxDev(**SMALL, steps=2), job="33333333-3333-4333-8333-333333333333"))
-    await asyncio.sleep(0.3)
+    await queued(bench, running=1, pending=0)
     other = asyncio.create_task(
         bench.engine.run(Flux(**SMALL), job="44444444-4444-4444-8444-444444444444", emit=lambda kind, **fields: None)
     )
-    await asyncio.sleep(0.2)
+    await queued(bench, running=1, pending=1)
+    bench.server.knobs.delay_per_node = 0.0
     doomed.cancel()
     with pytest.raises(asyncio.CancelledError):
         await doomed
-    bench.server.knobs.delay_per_node = 0
     assert (await other).output.width == 256
     entry = await bench.client.history("33333333-3333-4333-8333-333333333333")
     assert entry is not None

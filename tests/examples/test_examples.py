@@ -20,8 +20,8 @@ from .running import EXAMPLES, Run, example, size_of
 
 HERE = ("first_picture", "async_pictures", "batch_with_progress", "lora_character", "face_identity", "video", "upscaling")
 HERE += ("custom_graph", "costs_and_budget")
-"""Examples that the embedded emulator runs; the two others are in tests/suite, beside the servers that they need."""
-ELSEWHERE = ("submit_and_resume", "without_the_sdk")
+"""Examples that the embedded emulator runs; the others are in tests/suite and tests/delivery, beside the servers that they need."""
+ELSEWHERE = ("submit_and_resume", "without_the_sdk", "webhook_receiver")
 
 Twice = dict[str, "Future[tuple[Run, Run]]"]
 
@@ -71,7 +71,7 @@ def test_the_first_picture_brings_its_request_back(twice: Twice) -> None:
         assert size_of(file) == (512, 512)
         request = load(file)
         assert f"first-picture-{request.seed}.png" == file.name  # type: ignore[attr-defined]
-        assert "steps=30" in done.said, "the request with another value"
+        assert "width=1024" in done.said, "the request with another value"
 
 
 def test_async_pictures_come_all_three_and_tell_how_far_they_are(twice: Twice) -> None:

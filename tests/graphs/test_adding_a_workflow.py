@@ -92,8 +92,9 @@ def test_the_page_works_word_for_word(reader: Path, modal: Loopback, clean_envir
         )
         assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
         said += done.stdout
-    for name in ("fog", "dusk", "noon", "modal"):
-        with Image.open(folder / f"{name}.png") as picture:
+    for name in ("fog.png", "dusk.png", "noon-*.png", "modal.png"):
+        (made,) = folder.glob(name)
+        with Image.open(made) as picture:
             assert picture.size == (512, 512)
     again = read(folder / "modal.png").data
     assert again["2"]["inputs"]["text"] == "a lighthouse, red roof, white walls, at night, under stars"

@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -203,6 +204,16 @@ assert [row.name for row in request.required_weights()] == ["flux1-dev-fp8.safet
 assert request.lock.app == "ryla-portrait"
 """
     assert python(package.folder, "-c", script).returncode == 0
+
+
+def test_every_path_that_a_written_readme_names_is_there(tmp_path: Path) -> None:
+    made = locked(tmp_path, checkpoint_graph("flux1-dev-fp8.safetensors"), name="my-portrait.json")
+    written = write_package("my-own", FLUX, tmp_path / "a"), write_locked_package(made.lock, made.requirements, tmp_path / "b")
+    for package in written:
+        text = (package.folder / "README.md").read_text(encoding="utf-8")
+        named = set(re.findall(r"`([^`\s]*/[^`\s]*)`", text))
+        assert named == {path for path in named if (package.folder / path).exists()}
+        assert named >= {str(path.relative_to(package.folder)) for path in package.files if path.suffix in (".json", ".lock")}
 
 
 def test_words_of_a_strangers_lock_end_no_docstring(tmp_path: Path) -> None:

@@ -73,13 +73,14 @@ def test_the_table_is_the_one_of_the_contract_and_seeds_are_text(history: Histor
     job = add(history, seed=2**64 - 1)
     wanted = "id handle backend workflow inputs state error seed created_at started_at finished_at"
     wanted += " gpu gpu_seconds cost_usd outputs tags parent"
-    assert columns_on_disk(path) == [*wanted.split(), "reserved_usd", "expires_at", "skipped", "saved", "server", "process"]
+    later = "reserved_usd expires_at skipped saved server process output_to user"
+    assert columns_on_disk(path) == [*wanted.split(), *later.split()]
     with contextlib.closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT seed, typeof(seed) FROM jobs WHERE id = ?", (job,)).fetchone() == (
             "18446744073709551615",
             "text",
         )
-        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (4,)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ryla_gen.locks.graph_lock import lock_text
-from ryla_gen.tools.locking.locking import Locked, LockOptions, lock_graph
+from ryla_gen.tools.locking.lock_options import LockOptions
+from ryla_gen.tools.locking.locking import Locked, lock_graph
 
 HUB = "https://huggingface.co"
 

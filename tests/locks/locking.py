@@ -84,6 +84,6 @@ def write_lock(lock: GraphLock, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{lock.name}.lock"
     path.write_text(lock_text(lock), encoding="utf-8")
-    text = (FOLDER / "flux.requirements.txt").read_text(encoding="utf-8")
+    text = (FOLDER / "core.requirements.txt").read_text(encoding="utf-8")
     (folder / lock.image.python.file).write_text(text, encoding="utf-8")
     return path

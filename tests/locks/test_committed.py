@@ -109,10 +109,21 @@ def test_a_stale_lock_is_named_with_the_command_that_writes_it(
 def test_packages_that_are_not_those_the_lock_names_are_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(pins.LOCKS, tmp_path / "locks")
     monkeypatch.setattr(pins, "LOCKS", tmp_path / "locks")
-    assert command.fresh("video")
-    with pins.requirements_file("video").open("a") as file:
+    assert command.fresh("upscale")
+    with pins.requirements_file("upscale").open("a") as file:
         file.write("# changed by hand\n")
-    assert not command.fresh("video")
+    assert not command.fresh("upscale")
+
+
+def test_images_of_the_same_packages_share_one_file_and_an_image_with_others_gets_its_own() -> None:
+    core = lock_of("flux")
+    assert pins.requirements_file("video") == pins.requirements_file("flux")
+    assert command.file_of("video", core, {"video": core}) == "core.requirements.txt"
+    other = core + "# another package\n"
+    assert command.file_of("video", other, {"video": other}) == "video.requirements.txt"
+    assert command.file_of("faces", core, {"faces": core}) == "core.requirements.txt"
+    every = {family: other for family in pins.FAMILIES if pins.requirements_file(family) == pins.requirements_file("flux")}
+    assert {command.file_of(family, other, every) for family in every} == {"core.requirements.txt"}, "moved together, they share it"
 
 
 @FAMILIES
@@ -120,6 +131,13 @@ def test_a_lock_has_the_packs_whose_classes_the_workflows_of_its_family_use_and_
     lock, used = pins.image_lock(family), family_nodes(family)
     assert [pack for pack in node_packs() if used.intersection(pack.nodes)] == list(lock.packs)
     assert set(pins.PACK_REQUIREMENTS) >= {pack.name for pack in lock.packs}
+
+
+@FAMILIES
+def test_everything_that_a_lock_takes_in_has_a_source_and_a_licence(family: str) -> None:
+    lock = pins.image_lock(family)
+    assert [item.name for item in (lock.comfyui, *lock.packs) if not item.source or not item.licence] == []
+    assert lock.comfyui.source in (f"its tag v{lock.release}", "named by --commit")
 
 
 @FAMILIES

@@ -216,3 +216,27 @@ def test_a_model_is_never_read_as_a_note_of_ours(tmp_path, name):
     model = checkpoint(file=name)
     assert stored_row(model, tmp_path).name == f"model-{name}"
     assert stored_row(checkpoint(), tmp_path).name == "tiny.safetensors"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"file": "../../loras/mia/lora.json"},
+        {"file": "/volumes/ryla-models/x.safetensors"},
+        {"folder": "../loras"},
+        {"sha256": "pending"},
+        {"sha256": "../" * 21 + "x"},
+        {"bytes": None},
+        {"bytes": 0},
+        {"bytes": -5},
+        {"source": "the drawing"},
+        {"source": ""},
+        {"url": "volume"},
+        {"url": "file:///volumes/ryla-models/x"},
+    ],
+)
+def test_a_file_of_a_volume_is_told_by_its_content_and_by_no_path(change):
+    honest = checkpoint("", sha256="a" * 64, bytes=10, source="volume")
+    assert parse_lock(lock_text(portrait_lock(models=(honest,))), "portrait.lock").models == (honest,)
+    with pytest.raises(InvalidInputError):
+        parse_lock(lock_text(portrait_lock(models=(replace(honest, **change),))), "portrait.lock")

@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from ryla_gen.errors import InvalidInputError, WorkflowInvalidError
+from ryla_gen.errors import InvalidInputError
+from ryla_gen.locks.families import family_lock, node_packs
 from ryla_gen.locks.graph_lock import PENDING
 from ryla_gen.tools.locking.graph_models import DrawnModel
-from ryla_gen.tools.locking.locking import LockOptions, lock_graph, name_of
+from ryla_gen.tools.locking.lock_options import LockOptions
+from ryla_gen.tools.locking.locking import lock_graph, name_of
 from ryla_gen.tools.locking.model_choice import from_drawing
 from ryla_gen.tools.locking.model_options import parse_model_option
 from ryla_gen.tools.locking.pack_lookup import PackSources
@@ -87,9 +89,14 @@ def test_an_unknown_file_is_a_question_and_the_caller_answers_it(tmp_path):
     ]
 
 
+def chosen_as(name: str, url: str):
+    """Return what one option of the caller says."""
+    return parse_model_option(f"{name}={url}").model("", name)
+
+
 def by_caller(*names: str):
     """Return what the caller's options say."""
-    return {name: parse_model_option(f"{name}=https://example.com/{name}").model("", name) for name in names}
+    return {name: chosen_as(name, f"https://example.com/{name}") for name in names}
 
 
 def test_an_answer_of_the_caller_is_kept_when_the_next_question_is_answered(tmp_path):
@@ -97,6 +104,14 @@ def test_an_answer_of_the_caller_is_kept_when_the_next_question_is_answered(tmp_
         first = locked(tmp_path, graph, models=by_caller("a.safetensors")).lock
         again = locked(tmp_path, graph, before=first).lock
         assert [item.url for item in again.models] == ["https://example.com/a.safetensors"]
+
+
+def test_a_new_answer_takes_the_place_of_the_earlier_one_whatever_names_the_file(tmp_path):
+    graph, name = checkpoint_graph("xl/a.safetensors"), "https://example.com/{}"
+    for first, second in (("checkpoints/xl/a.safetensors", "a.safetensors"), ("a.safetensors", "xl/a.safetensors")):
+        before = locked(tmp_path, graph, models={first: chosen_as(first, name.format("old"))}).lock
+        again = locked(tmp_path, graph, before=before, models={second: chosen_as(second, name.format("new"))}).lock
+        assert [item.url for item in again.models] == ["https://example.com/new"]
 
 
 def test_a_file_that_no_node_names_is_brought_where_its_folder_is_told(tmp_path):
@@ -124,6 +139,32 @@ def test_a_list_tells_the_folder_of_a_loader_that_nobody_knows(tmp_path):
     assert [item.label for item in lock.models] == ["ipadapter/plus.safetensors"]
     two = locked(tmp_path, graph, listed=lambda folder, file: [("ipadapter", url), ("loras", url)]).lock
     assert "its folder is not known" in two.open[0].question, "two folders are a question"
+
+
+def test_a_file_whose_folder_nobody_knows_is_settled_by_the_command_that_is_shown(tmp_path):
+    graph = {**picture_graph(), "3": {"class_type": "StrangeLoader", "inputs": {"file": "plus.safetensors"}}}
+    assert "--model FOLDER/plus.safetensors=" in locked(tmp_path, graph).lock.open[0].command
+    (question, *_) = locked(tmp_path, graph, models=by_caller("plus.safetensors")).lock.open
+    assert "its folder is not known" in question.question and "--model FOLDER/plus.safetensors=" in question.command
+    lock = locked(tmp_path, graph, models=by_caller("ipadapter/plus.safetensors")).lock
+    assert [(item.label, item.source) for item in lock.models] == [("ipadapter/plus.safetensors", "--model")]
+    assert not [item for item in lock.open if item.kind == "model"]
+    assert locked(tmp_path, graph, before=lock).lock.models == lock.models, "it is kept"
+
+
+@pytest.mark.parametrize("commit", ["ba90657f", "0" * 8])
+def test_a_class_that_a_family_s_pack_does_not_list_comes_from_the_same_pack(tmp_path, commit):
+    pack = next(item for item in node_packs() if item.name == "ComfyUI_PuLID_Flux_ll")
+    known = next(kind for kind in pack.nodes if kind == "PulidFluxInsightFaceLoader")
+    graph = {
+        **picture_graph(),
+        "3": {"class_type": known, "inputs": {"provider": "CPU"}},
+        "4": {"class_type": "FixPulidFluxPatch", "inputs": {"model": ["3", 0]}},
+    }
+    whole = pack.commit if pack.commit.startswith(commit) else commit.ljust(40, "0")
+    sources = PackSources(chosen={"FixPulidFluxPatch": f"lldacing/ComfyUI_PuLID_Flux_ll@{whole}"})
+    (found,) = locked(tmp_path, graph, packs=sources).lock.image.packs
+    assert (found.name, found.commit, set(found.nodes)) == (pack.name, whole, {known, "FixPulidFluxPatch"})
 
 
 def test_the_gpus_reason_says_that_files_are_not_settled(tmp_path):
@@ -156,13 +197,18 @@ def test_an_address_of_a_drawing_that_no_lock_may_hold_counts_for_nothing(tmp_pa
     assert len(lock.open) == 1
 
 
-def test_a_loader_that_names_a_path_is_a_question(tmp_path):
-    lock = locked(tmp_path, checkpoint_graph("../../etc/passwd.safetensors")).lock
-    assert "no file inside" in lock.open[0].question
+@pytest.mark.parametrize("name", ["../../etc/passwd.safetensors", "https://example.com/model.safetensors"])
+def test_a_loader_that_names_a_path_or_an_address_is_a_question_that_the_drawing_answers(tmp_path, name):
+    (question,) = locked(tmp_path, checkpoint_graph(name)).lock.open
+    assert "no file inside" in question.question
+    assert "in ComfyUI, and save the graph there; then lock it again." in question.question
+    file = write_graph(tmp_path, checkpoint_graph("flux1-dev-fp8.safetensors"))
+    assert question.command == f"ryla-gen graph lock {file}"
+    assert lock_graph(file).lock.open == ()
 
 
 def test_a_graph_without_packs_takes_the_shipped_packages(tmp_path):
-    from ryla_gen.locks.families import FOLDER, family_lock
+    from ryla_gen.locks.families import FOLDER
 
     made = locked(tmp_path, picture_graph())
     assert made.requirements == (FOLDER / family_lock("flux").python.file).read_text(encoding="utf-8")
@@ -193,29 +239,11 @@ def test_fields_by_hand_that_do_not_fit(tmp_path, text):
         locked(tmp_path, checkpoint_graph(), inputs=(text,))
 
 
-def test_a_newer_comfyui_is_named(tmp_path):
-    node = {"id": 1, "type": "NodeOfTomorrow", "mode": 0, "inputs": [], "outputs": [], "widgets_values": []}
-    for properties, page in (({"cnr_id": "comfy-core", "ver": "0.40.0"}, "1.20.0"), ({}, "1.60.0")):
-        with pytest.raises(WorkflowInvalidError, match=r"newer than 0\.28\.2.*NodeOfTomorrow"):
-            locked(tmp_path, drawing({**node, "properties": properties}, page=page))
-
-
-def test_services_of_others_are_refused(tmp_path):
-    with pytest.raises(WorkflowInvalidError, match="GeminiImageNode: paid services"):
-        locked(tmp_path, {"1": {"class_type": "GeminiImageNode", "inputs": {}}})
-
-
 def test_an_unknown_class_is_a_question(tmp_path):
     graph = {**picture_graph(), "3": {"class_type": "StrangeNode", "inputs": {"images": ["1", 0]}}}
     (question,) = locked(tmp_path, graph).lock.open
     assert (question.kind, question.subject) == ("pack", "StrangeNode")
     assert "--pack StrangeNode=" in question.command
-
-
-def test_a_release_can_be_chosen(tmp_path):
-    with pytest.raises(InvalidInputError, match="No node schemas"):
-        locked(tmp_path, picture_graph(), comfyui="0.1.0")
-    assert locked(tmp_path, picture_graph(), comfyui="v0.28.2").lock.image.release == "0.28.2"
 
 
 def test_the_gpu_follows_the_largest_file(tmp_path):

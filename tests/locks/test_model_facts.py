@@ -20,7 +20,7 @@ from ryla_gen.models.downloads import Web, sync
 from ryla_gen.models.licences import commercial_use
 from ryla_gen.models.pickles import WARNING, is_pickle_name
 from ryla_gen.tools.locking.model_facts import ModelFacts, look_up, with_warning
-from tests.models.downloads.https_host import Authority, CivitaiHost, HttpsHost, Page
+from tests.models.downloads.https_host import CivitaiHost, HttpsHost, Page
 from tests.models.downloads.hub import COMMIT, Hub
 
 DATA = b"weights" * 1001
@@ -33,26 +33,6 @@ def hub() -> Iterator[Hub]:
     with Hub() as server:
         server.put(REPO, "split/a.safetensors", DATA)
         yield server
-
-
-@pytest.fixture
-def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
-    made = Authority(tmp_path)
-    monkeypatch.setenv("SSL_CERT_FILE", str(made.file))
-    return made
-
-
-@pytest.fixture
-def store(authority: Authority) -> Iterator[HttpsHost]:
-    with HttpsHost(authority) as one:
-        yield one
-
-
-@pytest.fixture
-def civitai(authority: Authority, store: HttpsHost) -> Iterator[CivitaiHost]:
-    with CivitaiHost(authority, store) as one:
-        assert isinstance(one, CivitaiHost)
-        yield one
 
 
 def named(file: str = "a.safetensors", url: str | None = None, **other: Any) -> LockedModel:
@@ -143,12 +123,12 @@ def test_what_is_not_there_is_a_question_and_stops_nothing_else(hub: Hub) -> Non
     lost = named("lost.safetensors", at(repo="maker/lost"))
     moved = named("moved file.safetensors", at("moved.safetensors"))
     gone = named("gone.safetensors", at(revision="f" * 40))
-    result = looked(hub, named(), lost, moved, gone, token="hf_good", graph="my graph.json")
+    result = looked(hub, named(), lost, moved, gone, token="hf_good", command="ryla-gen graph lock 'my graph.json' --name mine")
     assert [item.subject for item in result.questions] == [item.label for item in (lost, moved, gone)]
     assert "maker/lost" in result.questions[0].question and "no file" in result.questions[1].question
     assert "no revision" in result.questions[2].question
-    command = "ryla-gen graph lock 'my graph.json' --model 'moved file.safetensors'=hf://OWNER/REPOSITORY/FILE"
-    assert result.questions[1].command == command
+    command = "ryla-gen graph lock 'my graph.json' --name mine --model"
+    assert result.questions[1].command == f"{command} 'checkpoints/moved file.safetensors=hf://OWNER/REPOSITORY/FILE'"
     assert result.models[0].sha256 == SHA and result.models[1:] == (lost, moved, gone)
 
 

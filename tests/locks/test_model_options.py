@@ -66,11 +66,17 @@ def test_a_name_is_the_file_with_its_folder_or_without() -> None:
         f"a.safetensors=hf://maker/model@main/a.safetensors@{COMMIT}",
         "a.safetensors=civitai:abc",
         "a.safetensors=https://civitai.com/models/70",
-        "a.safetensors=lora:anna",
-        "a.safetensors=volume",
+        "a.safetensors=lora:Anna B",
+        "a.safetensors=volume:loras/x",
     ],
 )
 def test_nonsense_is_refused_with_an_example_and_without_its_secrets(text: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         parse_model_option(text)
     assert caught.value.hint and "secret@" not in str(caught.value.to_data()) and "=secret" not in str(caught.value.to_data())
+
+
+@pytest.mark.parametrize(("place", "source"), [("volume", "volume"), ("lora:anna", "volume: LoRA anna")])
+def test_what_is_on_the_volume_has_a_source_and_no_address(place: str, source: str) -> None:
+    model = parse_model_option(f"a.safetensors={place}").model("loras", "a.safetensors")
+    assert (model.url, model.sha256, model.source) == ("", PENDING, source)

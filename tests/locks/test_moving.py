@@ -54,6 +54,7 @@ def test_only_comfyui_the_date_and_what_is_asked_for_change() -> None:
     moved = moved_lock(lock, Move("v0.3.71", "a" * 40, AT_ALL_TIMES, ("torch==2.9.1",)))
     assert (moved.release, moved.comfyui.commit, moved.comfyui.repo) == ("0.3.71", "a" * 40, lock.comfyui.repo)
     assert moved.packs == lock.packs
+    assert (lock.comfyui.source, moved.comfyui.source) == ("its tag v0.28.2", "named by --commit")
     assert (moved.python.until, moved.python.version) == (AT_ALL_TIMES, lock.python.version)
     assert moved.python.requirements == ("torch==2.9.1", *lock.python.requirements[1:])
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT00:00:00Z", moved_lock(lock, Move("0.3.71", "a" * 40)).python.until), "of today"
@@ -63,9 +64,9 @@ def test_only_comfyui_the_date_and_what_is_asked_for_change() -> None:
 
 def test_what_changes_is_told_of_the_classes_that_the_family_uses() -> None:
     head, *lines = changes_of("video", "0.3.71", "0.28.2")
-    assert re.fullmatch(r"ComfyUI 0\.3\.71 -> 0\.28\.2: 7 changes in the \d+ node classes that its workflows use", head)
+    told = re.fullmatch(r"ComfyUI 0\.3\.71 -> 0\.28\.2: (\d+) changes in the \d+ node classes that its workflows use", head)
+    assert told and int(told[1]) == len(lines) > 1, "as many as are told after it: a new workflow of a family may add some"
     assert "  CreateVideo.bit_depth: input new: INT, optional, default 8" in lines
-    assert len(lines) == 7
     assert list(changes_of("video", "0.28.2", "0.28.2"))[1:] == []
     assert "no node schemas of ComfyUI 0.45.2 are packaged" in next(changes_of("video", "0.28.2", "0.45.2"))
 
@@ -96,7 +97,8 @@ def test_the_command_moves_a_family_and_says_what_changed(
     assert (newer.release, newer.comfyui.commit) == ("0.28.2", git(comfyui, "rev-parse", "HEAD"))
     said = capsys.readouterr().out
     assert "comfy-kitchen absent -> 0.2.20" in said
-    assert "flux: ComfyUI 0.3.71 -> 0.28.2: 3 changes" in said
+    changes = [line for line in said.splitlines() if line.startswith("flux:   ")]
+    assert f"flux: ComfyUI 0.3.71 -> 0.28.2: {len(changes)} changes" in said
     assert "KSampler.sampler_name: input changed: options new: exp_heun_2_x0" in said
 
 

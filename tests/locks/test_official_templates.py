@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from importlib.resources import files
+from statistics import median
 
 import pytest
 
@@ -18,8 +19,8 @@ from ryla_gen.workflows.preview import sample_of
 FOLDER = files("comfyui_workflow_templates_json") / "templates"
 KNOWN = 208
 """Open templates of version 0.1.123 whose node classes ComfyUI 0.28.2 has."""
-SECONDS = 10
-"""Bound for one template here; on two idle cores it takes 0.05 to 0.5 s. `benchmarks` has the figure."""
+SECONDS = 1.0
+"""Bound for half of the templates, offline: on two idle cores one takes 0.05 to 0.5 s, and a slow machine is no fault."""
 
 
 def templates() -> list[str]:
@@ -45,6 +46,7 @@ def embedded(data: object) -> list[dict[str, str]]:
 @pytest.mark.timeout(600)
 def test_every_template_ends_in_a_lock_or_a_sentence(tmp_path):
     locked = refused = 0
+    taken = []
     for name in templates():
         path = tmp_path / name
         path.write_text((FOLDER / name).read_text(encoding="utf-8"), encoding="utf-8")
@@ -60,7 +62,7 @@ def test_every_template_ends_in_a_lock_or_a_sentence(tmp_path):
             refused += 1
             continue
         text = lock_text(lock)
-        assert time.perf_counter() - began < SECONDS, name
+        taken.append(time.perf_counter() - began)
         locked += 1
         assert lock.open == (), name
         assert parse_lock(text, name) == lock
@@ -72,5 +74,6 @@ def test_every_template_ends_in_a_lock_or_a_sentence(tmp_path):
             "none is made up"
         )
         assert sample_of(workflow_of(lock)) is not None, name
+    assert median(taken) < SECONDS
     assert locked >= KNOWN
     assert refused

@@ -11,6 +11,7 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from ryla_gen import media
+from ryla_gen.errors import InvalidInputError
 
 from ..media_samples import FORMATS, decoded, encoded, oriented, picture, pixels
 
@@ -134,6 +135,16 @@ async def test_transparency_is_kept_however_it_was_stored() -> None:
         assert clean.getpixel((3, 3))[3] == 0
 
 
+async def test_a_cleaned_picture_is_known_to_be_transparent_or_not() -> None:
+    noise = np.random.default_rng(7).integers(0, 256, (2000, 2000, 4), np.uint8)
+    noise[..., 3] = 255
+    for last, found in ((254, True), (255, False)):
+        noise[-1, -1, 3] = last
+        data = encoded(Image.fromarray(noise), "TIFF")
+        assert media.has_transparency(await media.read_image(data)) is found
+    assert [media.has_transparency(encoded(Image.new("LA", (8, 8), (90, alpha)), "PNG")) for alpha in (255, 0)] == [False, True]
+
+
 async def test_colours_of_another_profile_are_brought_to_srgb() -> None:
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     data = encoded(picture(), "PNG", icc_profile=lab)  # a profile that does not fit the pixels: ignored, not an error
@@ -162,3 +173,10 @@ async def test_an_animation_gives_its_first_frame(kind: str) -> None:
     clean = await media.read_image(data)
     assert not media.probe_image(clean).animated
     assert np.abs(np.asarray(decoded(clean).convert("RGB"), int) - np.asarray(picture(), int)).mean() < 3
+
+
+def test_a_picture_that_is_cut_off_is_refused_when_its_transparency_is_asked_for() -> None:
+    whole = encoded(Image.new("RGBA", (300, 300), (1, 2, 3, 40)), "PNG")
+    assert media.has_transparency(whole)
+    with pytest.raises(InvalidInputError, match="cut short"):
+        media.has_transparency(whole[: len(whole) // 2])

@@ -23,7 +23,7 @@ from PIL import Image
 from ryla_gen import AsyncClient, Client, media
 from ryla_gen.characters import AsyncCharacters
 from ryla_gen.errors import InvalidInputError
-from ryla_gen.media.addresses import PrivateAddressError, guarded_connector, is_public
+from ryla_gen.media.addresses import PrivateAddressError, guarded_connector, is_public, leads_outside
 from ryla_gen.media.sources import _follow
 
 from ..media_samples import encoded, picture
@@ -270,3 +270,15 @@ def test_the_switch_is_a_setting_too(monkeypatch: pytest.MonkeyPatch) -> None:
         client.instantid(prompt="a", reference_image="x.png")
     with pytest.raises(InvalidInputError, match="one of any, bytes"):
         Client("emulator", references="paths")  # type: ignore[arg-type]
+
+
+FULLWIDTH, CIRCLED, STOP = "\uff11\uff12\uff17", "\u2460", "\u3002"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [f"{FULLWIDTH}.0.0.1", f"127{STOP}0{STOP}0{STOP}1", f"{CIRCLED}0.0.0.1", "127.1", "2130706433", "[::ffff:127.0.0.1]"],
+)
+async def test_an_address_of_this_machine_in_other_signs_leads_inside(host: str) -> None:
+    """The library connects to such a host without looking it up, so the connector's resolver never sees it."""
+    assert not await leads_outside(f"https://{host}/picture.png")

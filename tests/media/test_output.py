@@ -25,7 +25,7 @@ from PIL import Image
 from ryla_gen import media
 from ryla_gen.errors import InternalError, InvalidInputError, OutputExistsError, StorageFailedError
 
-from ..media_samples import decoded, encoded, picture, pixels, silent_sound, video
+from ..media_samples import decoded, encoded, picture, pixels, silent_sound, sound, video
 
 # -- metadata and other formats ---------------------------------------------------------------------------------------
 
@@ -121,6 +121,12 @@ def test_tags_of_a_video_are_read(kind: str) -> None:
     assert found["prompt"] == '{"1": {}}'
     assert found["ryla:seed"] == "7"
     assert "number" not in found
+
+
+@pytest.mark.parametrize("kind", ["mp3", "flac", "ogg"])
+def test_tags_of_a_sound_are_read(kind: str) -> None:
+    found = media.read_metadata(sound(kind, tags={"prompt": '{"1": {}}', "ryla": '{"job": "a"}'}))
+    assert (found["prompt"], found["ryla"]) == ('{"1": {}}', '{"job": "a"}')
 
 
 def test_the_exif_of_comfyuis_animated_webp_is_read() -> None:

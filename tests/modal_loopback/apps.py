@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import time
+from collections.abc import AsyncIterator
 
 from google.protobuf.empty_pb2 import Empty
 from grpclib import GRPCError, Status
@@ -81,6 +82,14 @@ class Apps:
         app = App(self._world.new_id("ap"), request.description, request.environment_name or "main", request.app_state)
         self._world.apps[app.id] = app
         return pb.AppCreateResponse(app_id=app.id, app_page_url=f"https://loopback.invalid/{app.id}")
+
+    async def AppList(self, request: pb.AppListRequest, caller: Caller) -> pb.AppListResponse:
+        """Every app of an environment, those that were stopped too."""
+        apps = [app for app in self._world.apps.values() if app.environment == (request.environment_name or "main")]
+        items = [
+            pb.AppListResponse.AppListItem(app_id=app.id, name=app.name, description=app.name, state=app.state) for app in apps
+        ]
+        return pb.AppListResponse(apps=items)
 
     async def AppGetByDeploymentName(
         self, request: pb.AppGetByDeploymentNameRequest, caller: Caller
@@ -182,4 +191,16 @@ class Apps:
         return Empty()
 
     async def AppClientDisconnect(self, request: pb.AppClientDisconnectRequest, caller: Caller) -> Empty:
+        """Stop an app that lives only as long as its client."""
+        app = found(self._world.apps, request.app_id, "App")
+        if app.state == pb.APP_STATE_EPHEMERAL:
+            app.state, app.stopped_at = pb.APP_STATE_STOPPED, time.time()
+            await self._containers.end(app)
         return Empty()
+
+    async def AppGetLogs(self, request: pb.AppGetLogsRequest, caller: Caller) -> AsyncIterator[pb.TaskLogsBatch]:
+        """Say only when an app has ended; what its containers write is in their own files."""
+        app, deadline = found(self._world.apps, request.app_id, "App"), time.monotonic() + request.timeout
+        while app.state != pb.APP_STATE_STOPPED and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        yield pb.TaskLogsBatch(app_done=app.state == pb.APP_STATE_STOPPED)

@@ -75,6 +75,19 @@ class Calls:
         metadata = pb.FunctionCallHandleMetadata(app_id=call.function.app.id, function_id=call.function.id)
         return pb.FunctionCallFromIdResponse(function_call_id=call.id, num_inputs=len(call.inputs), metadata=metadata)
 
+    async def FunctionCallGetInfo(self, request: pb.FunctionCallGetInfoRequest, caller: Caller) -> pb.FunctionCallGetInfoResponse:
+        call = found(self._world.calls, request.function_call_id, "FunctionCall")
+        kinds = {
+            Result.GENERIC_STATUS_SUCCESS: "succeeded_inputs",
+            Result.GENERIC_STATUS_TERMINATED: "cancelled_inputs",
+            Result.GENERIC_STATUS_TIMEOUT: "timeout_inputs",
+        }
+        info = pb.FunctionCallInfo(function_call_id=call.id, created_at=call.created_at, total_inputs=len(call.inputs))
+        info.pending_inputs.total = sum(not item.done for item in call.inputs.values())
+        for output in call.outputs:
+            getattr(info, kinds.get(output.result.status, "failed_inputs")).total += 1
+        return pb.FunctionCallGetInfoResponse(info=info)
+
     async def FunctionCallCancel(self, request: pb.FunctionCallCancelRequest, caller: Caller) -> Empty:
         call = found(self._world.calls, request.function_call_id, "FunctionCall")
         for item in call.inputs.values():
@@ -90,7 +103,10 @@ class Calls:
         status = {item.input_id: item.result.status for item in call.outputs}
         inputs = [
             pb.InputCallGraphInfo(
-                input_id=item.id, status=status.get(item.id, Result.GENERIC_STATUS_UNSPECIFIED), function_call_id=call.id
+                input_id=item.id,
+                status=status.get(item.id, Result.GENERIC_STATUS_UNSPECIFIED),
+                function_call_id=call.id,
+                task_id=item.handed_to[-1] if item.handed_to else "",
             )
             for item in call.inputs.values()
         ]

@@ -134,6 +134,7 @@ class Containers:
             container.exit_code = 0 if container.stopping else await self._processes.run(container)
         except Exception as fault:
             self._world.bugs.append(f"{container.id} could not be started: {fault!r}")
+        container.finished_at = time.time()
         function.containers.remove(container)
         lost, container.running = [item for item in container.running.values() if not item.done], {}
         crash = Result(
@@ -234,6 +235,7 @@ class Containers:
     async def FunctionGetInputs(self, request: pb.FunctionGetInputsRequest, caller: Caller) -> pb.FunctionGetInputsResponse:
         container = caller.inside
         function, container.ready = container.function, True
+        container.ready_at = container.ready_at or time.time()
         await function.changed.until(lambda: container.stopping or bool(function.waiting), POLL)
         if container.stopping:
             return pb.FunctionGetInputsResponse(inputs=[pb.FunctionGetInputsItem(kill_switch=True)])

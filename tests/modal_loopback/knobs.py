@@ -49,6 +49,10 @@ class Knobs:
     """Results are gone, as they are seven days after the call."""
     image_builder: str = BUILDER_VERSION
     """The workspace's image builder."""
+    build_lines: list[str] = field(default_factory=list)
+    """What the build of a new image writes; without any, images are there at once."""
+    fail_build: bool = False
+    """A build ends as failed, after it wrote its lines."""
     kill_at_input: int = 0
     """The container that is handed the n-th input from now on is killed as it receives it; 0 is never."""
 

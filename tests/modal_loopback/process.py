@@ -16,6 +16,7 @@ from modal_proto import api_pb2 as pb
 
 from tests.modal_loopback.functions import definition_of, layout_of
 from tests.modal_loopback.images import environment_of
+from tests.modal_loopback.logs import Logs
 from tests.modal_loopback.rpc import CONTAINER_HEADER
 from tests.modal_loopback.state import Container, World
 
@@ -41,8 +42,10 @@ class Processes:
         volume_variable: str,
         heartbeat: float,
         mount: Callable[[Container], Path],
+        logs: Logs,
     ) -> None:
         self._world = world
+        self._logs = logs
         self._python = python
         self._extra = extra
         self._volume_variable = volume_variable
@@ -56,17 +59,25 @@ class Processes:
         """Run a container to its end; the exit code."""
         code = self._files(container)
         environment = self._environment(container, code)
-        with container.log.open("wb") as log:
+        pipes = {error: os.pipe() for error in (False, True)}
+        reading = [asyncio.create_task(self._logs.read(container, start, error=error)) for error, (start, _) in pipes.items()]
+        try:
             container.process = await asyncio.create_subprocess_exec(
-                self._python, "-m", "modal._container_entrypoint",
-                cwd=code, env=environment, start_new_session=True, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
+                self._python, "-m", "modal._container_entrypoint", cwd=code, env=environment, start_new_session=True,
+                stdin=asyncio.subprocess.DEVNULL, stdout=pipes[False][1], stderr=pipes[True][1],
             )  # fmt: skip
+        finally:
+            for _, end in pipes.values():
+                os.close(end)
         exit_code = await container.process.wait()
         container.left_behind += [command for _, command in self._processes_of(container)]
         self.kill(container)
         deadline = time.monotonic() + GONE
         while any(self._processes_of(container)) and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
+        _, held = await asyncio.wait(reading, timeout=GONE)  # nothing holds the pipes any longer
+        for task in held:
+            task.cancel()
         return exit_code
 
     def kill(self, container: Container) -> None:

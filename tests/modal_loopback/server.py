@@ -25,6 +25,7 @@ from tests.modal_loopback.containers import Containers
 from tests.modal_loopback.functions import Functions, deployed
 from tests.modal_loopback.images import Images
 from tests.modal_loopback.knobs import Knobs
+from tests.modal_loopback.logs import Logs
 from tests.modal_loopback.process import Processes
 from tests.modal_loopback.rpc import Listener, Router
 from tests.modal_loopback.state import Call, Container, World
@@ -73,14 +74,16 @@ class Loopback:
         self._world = world = World(self.knobs)
         self._volumes = Volumes(world)
         self._blobs = Blobs(world, self._volumes.file)
-        self._processes = Processes(world, Path(python), container_env or {}, volume_variable, heartbeat, self._volumes.mount)
+        self._logs = logs = Logs(world)
+        mount = self._volumes.mount
+        self._processes = Processes(world, Path(python), container_env or {}, volume_variable, heartbeat, mount, logs)
         self._containers = containers = Containers(world, self._processes, max_containers, scaledown, heartbeat)
         stored_secrets = Secrets(world, secrets or {})
         self._processes.secrets = stored_secrets.of
         sessions = Sessions(world, workspace, tuple(environments), token)
         functions = Functions(world, containers.scale)
         apps = Apps(world, containers, workspace)
-        nouns = [sessions, apps, functions, Images(world, self._blobs), Calls(world, containers), containers]
+        nouns = [sessions, apps, functions, Images(world, self._blobs, logs), Calls(world, containers), containers, logs]
         self._router = Router(world, token, [*nouns, self._blobs, self._volumes, stored_secrets, Queues(world), Dicts(world)])
         self._outside: Listener | None = None
         self._inside: Listener | None = None
@@ -130,6 +133,11 @@ class Loopback:
     def calls(self) -> list[Call]:
         """All function calls, oldest first."""
         return list(self._world.calls.values())
+
+    @property
+    def images(self) -> list[str]:
+        """The ids of all images, in the order in which they were asked for."""
+        return list(self._world.images)
 
     @property
     def deliveries(self) -> dict[str, int]:

@@ -116,6 +116,7 @@ class Call:
     id: str
     function: Function
     kind: pb.FunctionCallInvocationType.ValueType
+    created_at: float = field(default_factory=time.time)
     inputs: dict[int, Input] = field(default_factory=dict)
     outputs: list[pb.FunctionGetOutputsItem] = field(default_factory=list)
     changed: Signal = field(default_factory=Signal)
@@ -152,6 +153,10 @@ class Container:
     """It was told to stop by a signal: its machine is taken away."""
     idle_since: float = field(default_factory=time.monotonic)
     enqueued_at: float = field(default_factory=time.time)
+    ready_at: float = 0.0
+    """When it asked for inputs the first time; 0 is not yet."""
+    finished_at: float = 0.0
+    """When its process had ended; 0 is not yet."""
     failure: pb.GenericResult | None = None
     """Why it could not start, in its own words."""
     handed: int = 0
@@ -173,6 +178,15 @@ class Container:
         return self.folder / "log.txt"
 
 
+@dataclass(eq=False, repr=False)
+class Build:
+    """The build of one image."""
+
+    step: pb.ImageBuildStep
+    lines: list[str] = field(default_factory=list)
+    failed: bool = False
+
+
 @dataclass
 class World:
     """Everything one loopback server knows."""
@@ -186,6 +200,8 @@ class World:
     inputs: dict[str, Input] = field(default_factory=dict)
     containers: dict[str, Container] = field(default_factory=dict)
     images: dict[str, pb.ImageGetOrCreateRequest] = field(default_factory=dict)
+    builds: dict[str, Build] = field(default_factory=dict)
+    """Image id → how it was built, where a knob said that building takes work."""
     mounts: dict[str, list[pb.MountFile]] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     """sha256 → content of everything that was uploaded for mounts and volumes."""
@@ -197,6 +213,8 @@ class World:
     unknown: list[str] = field(default_factory=list)
     bugs: list[str] = field(default_factory=list)
     blob_url: str = ""
+    written: Signal = field(default_factory=Signal)
+    """A container or a build wrote something."""
     _numbers: defaultdict[str, Iterator[int]] = field(default_factory=lambda: defaultdict(lambda: itertools.count(1)))
 
     def new_id(self, prefix: str) -> str:

@@ -147,6 +147,17 @@ def test_a_list_of_results_is_a_grid_and_other_lists_stay_lists(kernel: Kernel) 
     assert kernel.run("[]").bundles == [{"text/plain": "[]"}]
 
 
+def test_a_grid_says_once_what_its_results_warn_of(kernel: Kernel) -> None:
+    shown = kernel.run("[client.run(Flux(prompt=prompt, **small)) for prompt in ('a fox', 'a fox at dusk', 'a hare')]")
+    [bundle] = [item for item in shown.bundles if "did not paint" in item["text/plain"]]
+    assert [line[:36] for line in bundle["text/plain"].splitlines()] == [
+        "⚠ The emulator did not paint: 'fox'.",
+        "⚠ The emulator did not paint: 'hare'",
+    ]
+    shown = kernel.run("grid([client.run(Flux(prompt=f'a qq{n} hill', **small)) for n in 'abcdef'])")
+    assert shown.bundles[-1]["text/plain"].splitlines()[4:] == ["… and 2 more warnings: see .warnings of each result"]
+
+
 def test_a_video_is_a_player_and_a_strip_of_frames(kernel: Kernel) -> None:
     shown = kernel.run("client.wan2(prompt='waves', width=256, height=256, length=5, steps=1, seed=7)")
     assert "<video controls" in shown.bundles[0]["text/html"]

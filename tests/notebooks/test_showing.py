@@ -126,7 +126,7 @@ def test_a_grid_takes_whatever_holds_pictures_and_saves_itself(tmp_path: Path) -
         ([PNG] * 61, None, "at most 60"),
         ([PNG], ["a", "b"], "2 labels for 1 item."),
         (["/nowhere/face.png"], None, "Cannot read"),
-        ([7], None, "A int is not a picture"),
+        ([7], None, "int is not a picture"),
     ],
 )
 def test_a_grid_refuses_what_it_cannot_show(items: list[object], labels: list[str] | None, said: str) -> None:

@@ -164,7 +164,7 @@ def ran_whole(loopback: Loopback) -> set[str]:
 def running(loopback: Loopback, job: str) -> Container:
     """Wait until a job has made a step, and return its container."""
     seen: list[dict[str, Any]] = []
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 100
     while not any(item["type"] == "progress" and item["step"] > 0 for item in seen):
         assert time.monotonic() < deadline, f"no step in {seen}\n{loopback.log[-3000:]}"
         seen += events_of(job)

@@ -18,7 +18,7 @@ from ryla_gen.version import __version__
 from tests.conftest import encoded, portrait
 from tests.modal_loopback import Loopback
 
-from .conftest import SMALL, events_of, eventually, long, method, running
+from .conftest import ROOT, SMALL, events_of, eventually, long, method, running
 
 FLAT = encoded(Image.new("RGB", (64, 64), "#808080"))
 
@@ -43,6 +43,18 @@ def test_a_bare_call_gives_a_picture_and_says_what_it_took(app: Loopback) -> Non
     assert cost["total_usd"] == pytest.approx(cost["gpu_usd"] + cost["cpu_usd"] + cost["memory_usd"])
     container = flux_containers(app)[-1].id
     assert generation["server"] == {"comfyui": "0.28.2", "gpu": "L40S", "container": container, "app": __version__}
+
+
+@pytest.mark.parametrize("file", ["flux.webp", "flux_dev.webp"])
+def test_a_caller_of_version_0_1_is_served_in_its_contract(app: Loopback, file: str) -> None:
+    noted = json.loads((ROOT / "tests" / "data" / "version_0_1" / "requests.json").read_text(encoding="utf-8"))[file]
+    reply = method(noted["workflow"]).remote(noted["request"])
+    assert (reply["contract"], reply["ok"]) == (1, True)
+    assert reply["generation"].keys() >= noted["reply"]["generation"].keys()
+    [output], [before] = reply["generation"]["outputs"], noted["reply"]["generation"]["outputs"]
+    assert {**output, "data": None, "node": None} == {**before, "data": None, "node": None}
+    kinds = [item["type"] for item in events_of(noted["request"]["job"])]
+    assert (kinds[0], kinds[-1]) == ("queued", "finished")
 
 
 def test_who_waited_for_the_container_hears_of_its_cold_start(fresh: Any) -> None:
@@ -141,6 +153,10 @@ def test_every_family_answers(app: Loopback) -> None:
         ("Faces", "flux_pulid"): {**SMALL, "reference_image": face},
         ("Faces", "flux_instantid"): {**SMALL, "instantid_steps": 1, "reference_image": face},
         ("Video", "wan2"): {**SMALL, "length": 5},
+        ("ZImage", "z_image"): SMALL,
+        ("Qwen", "qwen_image_edit"): {**SMALL, "images": [face]},
+        ("Flux2", "flux2_klein"): SMALL,
+        ("Sdxl", "sdxl"): SMALL,
         ("Upscale", "seedvr2"): {"image": face, "resolution": 512},
         ("Custom", "workflow"): {"graph": graph()},
         ("Custom", "generate"): {"graph": graph()},

@@ -12,7 +12,7 @@ from ryla_gen.remote import costs
 from ryla_gen.remote.config import FAMILIES, class_options, concurrency, container_environment, deployed_family, inside
 from ryla_gen.remote.container_paths import Places
 from ryla_gen.remote.deploy import DeployChanges
-from ryla_gen.remote.variants import default_of, variants
+from ryla_gen.remote.variants import variants
 from ryla_gen.settings import Settings
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class
 
@@ -28,7 +28,8 @@ def test_every_family_gives_its_workflows_the_time_they_ask_for(name: str) -> No
 def test_the_autoscaler_counts_one_request_a_container_and_few_wait_behind_a_long_one() -> None:
     assert {concurrency(name)["target_inputs"] for name in FAMILIES} == {1}
     most = {name: concurrency(name)["max_inputs"] for name in FAMILIES}
-    assert most == {"flux": 5, "faces": 5, "video": 2, "upscale": 2, "custom": 2}
+    short, long = ("z_image", "flux", "flux2", "sdxl", "faces"), ("qwen", "video", "upscale", "custom")
+    assert most == {**dict.fromkeys(short, 5), **dict.fromkeys(long, 2)}
 
 
 def test_config_toml_and_variables_change_what_a_deploy_registers(clean_environment: Path) -> None:
@@ -152,9 +153,3 @@ def test_comfyui_sees_no_secret_and_all_of_the_volume(tmp_path: Path) -> None:
     assert kept.read_bytes() == b"somebody's"
     assert str(places.work) in " ".join(places.arguments())
     assert "{port}" in places.arguments()
-
-
-def test_defaults_come_first_among_the_variants() -> None:
-    assert default_of(workflow_class("wan2")).changed(seed=None) == workflow_class("wan2")(prompt="waves at dusk")
-    files = {row.name for request in variants(workflow_class("flux_dev")) for row in request.required_weights()}
-    assert files == {"flux1-dev-fp8.safetensors", "flux.1-turbo-alpha.safetensors"}

@@ -32,6 +32,7 @@ ONLY_OUTSIDE = {
     "rich": "the CLI's",
     "tomlkit": "writes the settings of a person's machine",
     "pyyaml": "reads environments of comfy-cli and comfy-pack, for locks",
+    "packaging": "reads what a hook requires, before a deploy",
 }
 
 
@@ -108,7 +109,7 @@ def test_nothing_is_installed_but_the_lock(family: str) -> None:
     commands = commands_of(family)
     installing = [command for command in commands if re.search(r"\b(pip|uv|comfy)\b.*\binstall\b", command)]
     first, whole, *rest, comfyui = installing
-    lock = f"{image.SCRIPTS_IN_IMAGE}/{family}.requirements.txt"
+    lock = f"{image.SCRIPTS_IN_IMAGE}/{image.recipe(family).lock.name}"
     assert commands.index(whole) == 1
     assert first.startswith(image.INSTALL) and first.endswith(f" -c {lock}")
     assert whole == f"{image.INSTALL} -r {lock}"

@@ -131,5 +131,5 @@ def test_a_killed_character_job_makes_every_picture_once(at: bytes, heard: bool,
     with Gate(server.url, at, answer=heard) as gate:
         killed(gate, "character", "base", "a knight", "--count", "2", "--width", "256", "--height", "256", "--steps", "1")
     (plan,) = answer("character", "list")["items"]
-    done = answer("character", "status", plan["job"], "--wait", "--url", server.url)
+    done = answer("character", "resume", plan["job"], "--url", server.url)
     assert (done["state"], server.stats.prompts) == ("succeeded", 2)

@@ -19,7 +19,7 @@ from tests.modal_loopback.client import connected
 from tests.runpod_loopback import ComfyWorker, RunpodLoopback
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-IN_CONTAINERS = ("modal", "pydantic", "pillow", "aiohttp", "numpy", "av", "huggingface_hub", "filelock")
+IN_CONTAINERS = ("modal", "pydantic", "pillow", "aiohttp", "numpy", "av", "huggingface_hub", "filelock", "obstore")
 """What the images install for the worker; a test compares the images with this project's dependencies."""
 EMULATED = "{python} -m ryla_gen.emulator --port {port} --folder {work} --comfyui {comfyui}"
 """What the workers start in ComfyUI's place."""
@@ -95,12 +95,19 @@ def worker_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def deployed(python: Path, work: Path, source: Path = ROOT, **variables: str) -> Iterator[Loopback]:
-    """A loopback with the app of a source tree deployed by Modal's own command, its workers on the emulator."""
+def deployed(
+    python: Path, work: Path, source: Path = ROOT, secrets: Mapping[str, Mapping[str, str]] | None = None, **variables: str
+) -> Iterator[Loopback]:
+    """A loopback with the app of a source tree deployed by Modal's own command, its workers on the emulator.
+
+    The secrets are the workspace's; the app's containers get all of them.
+    """
     inside = {"RYLA_COMFYUI_COMMAND": EMULATED, "RYLA_WORK_FOLDER": str(work), **variables}
-    with Loopback(python=python, container_env=inside, max_containers=1) as loopback:
+    given = {name: dict(values) for name, values in (secrets or {}).items()}
+    with Loopback(python=python, container_env=inside, secrets=given, max_containers=1) as loopback:
         home = {name: value for name, value in os.environ.items() if not name.startswith(("MODAL_", "RYLA_"))}
         environment = {**home, **loopback.env, "PYTHONPATH": str(source), "RYLA_GEN_HOME": str(work / "home")}
+        environment |= {"RYLA_GEN_MODAL_SECRETS": ",".join(given)} if given else {}
         command = [sys.executable, "-m", "modal", "deploy", "-m", "ryla_gen.remote.app"]
         done = subprocess.run(command, env=environment, cwd=work, capture_output=True, text=True, timeout=600, check=False)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -56,7 +56,7 @@ def test_a_sheet_whose_caller_was_killed_is_finished_and_no_picture_runs_twice(
     process.kill()
     process.communicate(timeout=SECONDS)
     with Client(settings=Settings.load(backend="modal")) as client:
-        job = Characters(client).status(plans[0].parent.name)
+        job = Characters(client).resume(plans[0].parent.name)
         result = job.result(SECONDS)
         assert [item.name for item in result.pictures] == ANGLES
         assert result.cost_usd > 0
@@ -79,14 +79,14 @@ def test_a_picture_whose_taking_was_never_confirmed_is_looked_for_and_runs_once(
         while not runs_of(modal, plan.parts[0].job):
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        job = runner.status(plan.id)
+        job = runner.resume(plan.id)
         assert len(job.result(SECONDS).pictures) == 1
         assert [len(part.jobs) for part in job.parts] == [1]
         assert runs_of(modal, job.parts[0].job) == 1
 
 
 def test_consistency_that_nobody_can_measure_is_no_number_but_a_warning(client: Client, face: bytes) -> None:
-    workflow = InstantID(prompt="reading", reference_image=face, width=256, height=256, steps=1, seed=1)
+    workflow = InstantID(prompt="a portrait", reference_image=face, width=256, height=256, steps=1, seed=1)
     measured = client.run(workflow, measure_consistency=True)
     assert measured.face_similarity is None
     assert [notice.code for notice in measured.warnings] == ["consistency_not_measured"]

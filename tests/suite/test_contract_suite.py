@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 from ryla_gen import (
+    SDXL,
     Client,
     CustomWorkflow,
     Flux,
+    Flux2Klein,
     FluxDev,
     FluxInstantID,
     FluxLora,
@@ -23,8 +25,11 @@ from ryla_gen import (
     Generation,
     InstantID,
     SeedVR2,
+    Settings,
     Wan2,
+    Wan22,
     Workflow,
+    __version__,
     load,
 )
 from ryla_gen.errors import (
@@ -42,7 +47,10 @@ from ryla_gen.errors import (
 )
 from ryla_gen.events import Finished, Progress, Queued, Started
 from ryla_gen.locks.families import family_lock
+from ryla_gen.media.provenance import read_mark
+from ryla_gen.media.xmp import SOURCE_TYPES
 from ryla_gen.models.node_schemas import GRAPH_VERSION
+from ryla_gen.tools.provenance import make_certificate, verify
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class
 from tests.conftest import encoded, portrait
 
@@ -50,7 +58,7 @@ from .conftest import Elsewhere, Place
 
 FACE = encoded(portrait())
 FLAT = encoded(portrait().convert("L").point(lambda _: 128).convert("RGB"))
-SMALL: dict[str, Any] = {"prompt": "a red fox", "width": 256, "height": 256, "seed": 7}
+SMALL: dict[str, Any] = {"prompt": "a red boat", "width": 256, "height": 256, "seed": 7}
 SLOW = FluxDev(prompt="a red fox", steps=100, batch_size=3, seed=1)
 """Takes the emulator some seconds: long enough to be stopped in the middle."""
 TRIVIAL = {
@@ -78,6 +86,15 @@ EVERY: dict[str, Workflow] = {
     "workflow": CustomWorkflow(graph=TRIVIAL),
 }
 EVERY |= {name: example(name, FACE) for name in BUILT_IN if name not in EVERY}
+CLIP: dict[str, Any] = {**SMALL, "length": 5, "steps": 2}
+EVERY |= {
+    "wan2 from a picture": Wan2(**CLIP, image=FACE),
+    "wan22 from a picture": Wan22(**CLIP, image=FACE),
+    "wan22 between two pictures": Wan22(**CLIP, image=FACE, last_image=FLAT),
+    "sdxl after three pictures": SDXL(**SMALL, steps=2, pose_image=FACE, depth_image=FLAT, edge_image=FACE),
+    "flux2_klein with two pictures": Flux2Klein(**SMALL, steps=1, images=(FACE, FLAT)),
+}
+"""A request of each workflow; of those that pictures make another graph of, one with pictures too."""
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -85,9 +102,11 @@ def test_every_workflow_runs_and_tells_about_itself(client: Client, place: Place
     workflow = EVERY[name]
     generation = client.run(workflow, timeout=60)
     assert generation.backend == place.backend
-    assert generation.workflow.described() == workflow.described()
+    given = {name: value for name, value in workflow.described().items() if value is not None}
+    made = generation.workflow.described()  # what was left open may be filled in: an edit has the size of its picture
+    assert {name: made[name] for name in given} == given
     assert generation.seed == (getattr(workflow, "seed", None) or 0)
-    assert generation.output.name == f"{name}-{generation.seed}-0{generation.output.suffix}"
+    assert generation.output.name == f"{workflow.name}-{generation.seed}-0{generation.output.suffix}"
     assert generation.output.kind == (workflow.output_kind or "image")
     assert generation.output.width and generation.output.height
     if "server version" not in place.cannot:
@@ -105,6 +124,29 @@ def test_the_same_request_is_the_same_picture_everywhere(client: Client, clean_e
     with Client("emulator") as reference:
         expected = reference.run(EVERY["flux"]).image.tobytes()
     assert client.run(EVERY["flux"]).image.tobytes() == expected
+
+
+@pytest.mark.parametrize(("name", "term"), [("flux", "algorithmicMedia"), ("seedvr2", "composite")])
+def test_every_file_says_what_made_it(client: Client, name: str, term: str) -> None:
+    output = client.run(EVERY[name], timeout=60).output
+    assert read_mark(output.data, output.media_type) == (f"{SOURCE_TYPES}{term}", f"ryla_gen {__version__} (emulated)")
+
+
+def test_a_signed_file_is_loaded_and_run_again_and_signed_anew(place: Place, clean_environment: Path, tmp_path: Path) -> None:
+    make_certificate(clean_environment / "provenance")
+    settings = Settings.load(backend=place.backend, comfyui_url=place.url, provenance_sign=True, **place.arguments)
+    with Client(settings=settings) as client:
+        first = client.run(EVERY["flux_dev"])
+        assert [notice for notice in first.warnings if notice.code == "unsigned"] == []
+        (saved,) = first.save(tmp_path / "first.png")
+        second = client.run(load(saved))
+    (again,) = second.save(tmp_path / "second.png")
+    assert second.image.tobytes() == first.image.tobytes()
+    for file in (saved, again):
+        found = verify(file)
+        assert found.manifest is not None
+        assert (found.manifest.seal, found.manifest.problems) == ("valid", ())
+    assert saved.read_bytes() != again.read_bytes()
 
 
 def test_a_saved_picture_brings_its_request_back(client: Client, tmp_path: Path) -> None:
@@ -250,6 +292,21 @@ FAULTS: dict[str, tuple[Callable[[], Workflow], type[RylaGenError], set[str]]] =
 }
 
 
+PLACES = {
+    "modal": ("ryla-gen deploy", "modal token", "on Modal"),
+    "comfyui": (" --url ", "server's machine", "local install", "COMFYUI/models"),
+    "runpod": ("docs/runpod.md", "endpoint"),
+}
+"""Words of a hint by the backend that they help with."""
+
+
+def elsewhere(hint: str, backend: str) -> list[str]:
+    """The words of a hint that are about another backend than the one that ran."""
+    found = [word for place, words in PLACES.items() if place != backend for word in words if word in hint]
+    # What the emulator cannot run, a server can.
+    return [word for word in found if (backend, word) != ("emulator", " --url ")]
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_of_the_request_is_the_same_typed_error_everywhere(client: Client, fault: str) -> None:
     make, expected, details = FAULTS[fault]
@@ -264,6 +321,7 @@ def test_a_fault_of_the_request_is_the_same_typed_error_everywhere(client: Clien
     assert error.message
     assert error.hint
     assert details <= set(error.details)
+    assert elsewhere(error.hint, client.settings.backend_names[0]) == []
     json.dumps(error.to_data())
     assert client.run(EVERY["workflow"]).output.width == 64  # the place is none the worse for it
 

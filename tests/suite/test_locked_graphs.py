@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import inspect
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,8 +26,7 @@ from tests.locks.locking import checkpoint, colour_lock, portrait_lock, write_lo
 from tests.modal_loopback import Loopback
 from tests.modal_loopback.client import connected
 from tests.models.downloads.hub import Hub
-
-from .conftest import EMULATED, ROOT
+from tests.support.lock_planes import client_of, lock_plane
 
 TINY = b"tiny weights" * 100
 SHA256 = hashlib.sha256(TINY).hexdigest()
@@ -44,20 +42,14 @@ def hub() -> Iterator[Hub]:
 @pytest.fixture(scope="module")
 def control(worker_python: Path, hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
     """A control plane on which nothing is deployed, whose containers look for weights."""
-    inside = {"RYLA_COMFYUI_COMMAND": EMULATED, "RYLA_WORK_FOLDER": str(tmp_path_factory.mktemp("work"))}
-    inside |= {"HF_ENDPOINT": hub.url, "RYLA_CHECK_WEIGHTS": "1"}
-    with Loopback(python=worker_python, container_env=inside, max_containers=1) as loopback:
+    with lock_plane(worker_python, tmp_path_factory.mktemp("work"), HF_ENDPOINT=hub.url, RYLA_CHECK_WEIGHTS="1") as loopback:
         yield loopback
-        assert loopback.unknown_rpcs == []
-        assert loopback.bugs == []
 
 
 @pytest.fixture
 def plane(control: Loopback, clean_environment: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
     """That control plane, with this process as its client, and a home folder without locks."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "cli")]))
-    monkeypatch.setenv("RYLA_GEN_BACKEND", "modal")
-    with connected(control):
+    with client_of(control, monkeypatch):
         yield control
 
 
@@ -168,6 +160,9 @@ def test_what_is_open_edited_or_gated_is_refused_before_anything_is_built(plane:
         deploy(portrait_lock("gated", models=(checkpoint(gated=True),)), tmp_path)
     assert "https://huggingface.co/maker/model" in refused.value.hint
     assert "modal secret create huggingface HF_TOKEN=" in refused.value.hint
+    with pytest.raises(NotAuthorizedError) as refused:
+        deploy(portrait_lock("account", models=(checkpoint("https://civitai.com/api/download/models/7", gated=True),)), tmp_path)
+    assert "modal secret create civitai CIVITAI_TOKEN=" in refused.value.hint
     assert plane.counts["ImageGetOrCreate"] == before
 
 
@@ -175,7 +170,7 @@ def test_a_graph_that_is_not_deployed_says_how_to(plane: Loopback, tmp_path: Pat
     path = write_lock(colour_lock("nowhere"), tmp_path)
     with Client("modal") as client, pytest.raises(NotDeployedError) as refused:
         client.run(workflow_class(str(path))(color=1))
-    assert "ryla-gen deploy nowhere.lock" in refused.value.hint
+    assert f"ryla-gen deploy {path}" in refused.value.hint, "the file that was named"
 
 
 @pytest.mark.parametrize("backend", ["emulator", "modal"])

@@ -30,7 +30,7 @@ from tests.remote.conftest import eventually
 
 from .conftest import ROOT
 
-SMALL: dict[str, Any] = {"prompt": "a red fox", "width": 256, "height": 256, "steps": 2, "seed": 7}
+SMALL: dict[str, Any] = {"prompt": "a red boat", "width": 256, "height": 256, "steps": 2, "seed": 7}
 
 
 @pytest.fixture

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from ryla_gen.support.numbers import format_bytes, format_number, format_seconds, is_number, is_whole_number, number_or
+from ryla_gen.support.numbers import (
+    format_bytes,
+    format_number,
+    format_seconds,
+    format_significant,
+    is_number,
+    is_whole_number,
+    number_or,
+)
 from ryla_gen.support.state_files import read_state, write_state
 
 
@@ -41,3 +49,20 @@ def test_a_state_file_is_written_whole_into_a_new_folder(tmp_path: Path) -> None
     write_state(path, {"a": [2]})
     assert read_state(path) == {"a": [2]}
     assert [item.name for item in path.parent.iterdir()] == ["state.json"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (46.24, "46.2"),
+        (60.0, "60"),
+        (9.999, "10"),
+        (999.6, "1000"),
+        (1200.0, "1200"),
+        (2498.4, "2498"),
+        (0.00005, "0.00005"),
+    ],
+)
+def test_a_number_has_three_digits_at_least_and_no_exponent(value: float, text: str) -> None:
+    assert format_significant(value) == text

@@ -272,7 +272,7 @@ def test_a_comfyui_that_dies_twice_is_a_machine_fault(app: Loopback, node: Scena
     error = node("wait", **submitted)["error"]
     assert (error["code"], error["httpStatus"]) == ("server_unhealthy", 503)
     assert "ComfyUI died" in error["message"]
-    assert "modal app logs" in error["hint"]
+    assert "ryla-gen jobs logs ryla-comfyui" in error["hint"]
 
 
 TINY = {"width": 256, "height": 256, "steps": 1}
@@ -301,10 +301,32 @@ def test_the_face_workflow_and_the_checkpoint_are_settings(node: Scenario, face:
     assert (error["code"], error["hint"]) == ("invalid_input", "Name a file of the app: RYLA_GEN_CHARACTERS_NSFW_CHECKPOINT")
 
 
+def test_a_recipe_is_named_or_the_default_or_the_one_that_has_a_checkpoint(node: Scenario, face: bytes) -> None:
+    def made(method: str, *arguments: Any, settings: dict[str, str] | None = None, **variables: str) -> Any:
+        answer = node("characters", variables, method=method, arguments=[*arguments], settings=settings or {})
+        return [part["now"]["result"]["workflow"] for part in answer["parts"]] if "parts" in answer else answer["error"]
+
+    checkpoint = {"RYLA_GEN_CHARACTERS_NSFW_CHECKPOINT": "flux1-dev-fp8.safetensors"}
+    assert made("submitBaseImages", "a fox", False, 7, 1, TINY) == ["z_image"]
+    assert made("submitBaseImages", "a fox", False, 7, 1, {**TINY, "recipe": "flux_dev"}) == ["flux_dev"]
+    assert made("submitBaseImages", "a fox", True, 7, 1, TINY, **checkpoint) == ["flux_dev"]
+    assert made("submitCharacterSheet", face, False, ["back"], TINY) == ["qwen_image_edit"]
+    assert made("submitCharacterSheet", face, False, ["back"], TINY, settings={"sheetRecipe": "kontext"}) == ["flux_kontext"]
+    assert made("submitCharacterSheet", face, False, ["back"], TINY, settings={"faceWorkflow": "instantid"}) == ["instantid"]
+    refused = made("submitBaseImages", "a fox", True, 7, 1, {**TINY, "recipe": "z_image"}, **checkpoint)
+    assert (refused["code"], refused["hint"]) == ("invalid_input", "Leave the recipe out: then one with a checkpoint is used.")
+    unknown = made("submitBaseImages", "a fox", False, 7, 1, {"recipe": "zimage"})
+    assert (unknown["message"], unknown["hint"]) == (
+        "There is no recipe zimage for base images.",
+        "Recipes for base images: z_image, flux_dev.",
+    )
+
+
 def test_a_sheet_tells_of_each_picture_and_can_be_cancelled(app: Loopback, node: Scenario, face: bytes) -> None:
     flat = io.BytesIO()
     Image.new("RGB", (64, 64), "#808080").save(flat, "PNG")
-    failed = node("characters", method="submitCharacterSheet", arguments=[flat.getvalue(), False, ["front", "back"], TINY])
+    by_face = {**TINY, "recipe": "flux_pulid"}
+    failed = node("characters", method="submitCharacterSheet", arguments=[flat.getvalue(), False, ["front", "back"], by_face])
     assert (failed["state"], failed["succeeded"]) == ("failed", 0)
     assert [part["now"]["error"]["code"] for part in failed["parts"]] == ["face_not_found"] * 2
     slow = {**TINY, "width": 1024, "height": 1024, "steps": 100}

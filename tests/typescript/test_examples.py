@@ -18,8 +18,8 @@ def example(app: Loopback, compiled: Path, folder: Path, name: str, *arguments: 
 def test_flux_dev_saves_the_picture(app: Loopback, compiled: Path, tmp_path: Path) -> None:
     lines = example(app, compiled, tmp_path, "fluxDev", "a red fox in the snow", "fox.png")
     assert size((tmp_path / "fox.png").read_bytes()) == (768, 768)
-    assert lines[-1].startswith("fox.png: seed ")
-    assert any(line.endswith(" %") for line in lines[:-1]), "progress was shown"
+    assert any(line.startswith("fox.png: seed ") for line in lines)
+    assert any(line.endswith(" %") for line in lines), "progress was shown"
 
 
 def test_face_identity_takes_a_buffer(app: Loopback, compiled: Path, tmp_path: Path, face: bytes) -> None:

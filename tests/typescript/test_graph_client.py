@@ -28,17 +28,20 @@ import { GraphError, brightColour } from "./bright-colour.js";
 const made = await brightColour({ color: 255 });
 const refused = await brightColour({ color: "red" }).catch((error) => error);
 if (!(refused instanceof GraphError)) throw refused;
+const kept = await brightColour({ color: 255 }, { outputTo: "s3://nobodys-bucket/x" });
+if (!kept.warnings.some(({ code }) => code === "not_uploaded")) throw new Error("nobody tried to upload it");
 const [output] = made.outputs;
 console.log([made.workflow, output.kind, Buffer.from(output.data).subarray(1, 4).toString(), refused.code].join(" "));
 """
 USE = """
 import { brightColour, type BrightColourInputs } from "./bright-colour.js";
 const inputs: BrightColourInputs = { color: 255 };
-const made = await brightColour(inputs, { job: "x" });
+const made = await brightColour(inputs, { job: "x", outputTo: "s3://bucket/x", webhook: "https://example.com/hook" });
+const [address, size]: [string?, number?] = [made.outputs[0]?.url, made.outputs[0]?.bytes];
 const kinds: string[] = made.outputs.map((output) => output.kind);
 // @ts-expect-error a field that the graph does not have
 await brightColour({ colour: 255 });
-console.log(kinds);
+console.log(kinds, address, size);
 """
 
 

@@ -71,7 +71,7 @@ def test_base_images_are_followed_by_another_process_that_has_nothing_but_the_id
     output = answer["output"]
     assert sizes(output) == [(256, 256)] * 3
     assert output["seeds"] == [str(2**53 - 2), str(2**53 - 1), str(2**53)]
-    assert (output["workflow"], output["prompts"]) == ("flux_dev", ["a red fox"] * 3)
+    assert (output["workflow"], output["prompts"]) == ("z_image", ["a red fox"] * 3)
     assert output["costUsd"] > 0
     assert node("jobStatus", id=job_id)["output"] == output, "asked again, the same"
 
@@ -90,10 +90,11 @@ def test_a_sheet_has_a_picture_for_each_angle_by_name_or_in_words(node: Scenario
     angles = ["front", "3/4 left", "Side Right", "seen from a balcony"]
     job_id = submitted(node, "submitCharacterSheet", baseImageUrl=data_url(face), angles=angles)
     output = node("jobStatus", id=job_id)["output"]
-    asked = [ANGLES["front"].prompt, ANGLES["three-quarter-left"].prompt, ANGLES["profile-right"].prompt, angles[3]]
+    asked = [ANGLES[name].instruction for name in ("front", "three-quarter-left", "profile-right")] + [angles[3]]
     assert [words in prompt for words, prompt in zip(asked, output["prompts"], strict=True)] == [True] * 4
     assert sizes(output) == [(256, 256)] * 4
     assert len(set(output["seeds"])) == 1
+    assert output["workflow"] == "qwen_image_edit"
 
 
 def test_a_job_that_cannot_be_made_is_failed_and_says_why(node: Scenario) -> None:
@@ -103,7 +104,8 @@ def test_a_job_that_cannot_be_made_is_failed_and_says_why(node: Scenario) -> Non
     swap = node("jobStatus", id=submitted(node, "submitFaceSwap", baseImageUrl=picture, prompt="x"))
     assert (swap["status"], "output" in swap) == ("FAILED", False)
     assert "face" in swap["error"]
-    sheet = node("jobStatus", id=submitted(node, "submitCharacterSheet", baseImageUrl=picture, angles=["front", "back"]))
+    by_face = {"size": TINY, "sheetRecipe": "flux_pulid"}
+    sheet = node("jobStatus", id=submitted(node, "submitCharacterSheet", by_face, baseImageUrl=picture, angles=["front", "back"]))
     assert sheet["error"] == f"2 of 2 pictures did not come: {swap['error']}"
 
 
@@ -117,7 +119,7 @@ def test_a_job_that_nobody_knows_is_failed_and_a_modal_that_cannot_be_asked_is_a
 
 
 def test_a_running_job_is_in_progress_and_a_canceled_one_has_failed(node: Scenario) -> None:
-    job_id = submitted(node, "submitBaseImages", {"size": SLOW, "baseImages": 1}, prompt="a red fox")
+    job_id = submitted(node, "submitBaseImages", {"size": SLOW, "baseImages": 1, "baseRecipe": "flux_dev"}, prompt="a red fox")
     answer = node("jobStatus", id=job_id, cancelAt="IN_PROGRESS")
     assert answer["seen"][-2:] == ["IN_PROGRESS", "FAILED"]
     assert "canceled" in answer["error"]

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from ryla_gen.characters.base import ANGLES, MOST_PICTURES
-from ryla_gen.characters.requests import SHEET_PROMPT
+from ryla_gen.characters.recipes import BASE_RECIPES, SHEET_RECIPES
+from ryla_gen.characters.requests import EDIT_PROMPT, SHEET_PROMPT
 from ryla_gen.names import APP, CLASS_OF_FAMILY, EVENTS_QUEUE
 from ryla_gen.workflows.base import Workflow
 from ryla_gen.workflows.registry import BUILT_IN, workflow_class
@@ -60,6 +61,9 @@ def kind(cls: type[Workflow], name: str) -> str:
 
 
 def _simple(annotation: Any, name: str) -> str:
+    choices = [part for part in get_args(annotation) if get_origin(part) is Literal]
+    if choices:  # or None
+        return _simple(choices[0], name)
     if get_origin(annotation) is Literal:
         return " | ".join(json.dumps(choice) for choice in get_args(annotation))
     text = str(annotation)
@@ -80,9 +84,14 @@ def test_names_are_those_of_the_python_side() -> None:
 
 def test_the_angles_and_what_they_ask_for_are_those_of_the_python_side() -> None:
     text = (SOURCES / "src" / "characters.ts").read_text()
-    rows = re.findall(r'^  "([\w-]+)": \{ label: "([^"]+)", prompt: "([^"]+)" \},$', text, re.MULTILINE)
-    assert rows == [(angle.name, angle.label, angle.prompt) for angle in ANGLES.values()]
+    row = r'^  "([\w-]+)": \{\s+label: "([^"]+)",\s+prompt: "([^"]+)",\s+instruction: "([^"]+)",\s+\},$'
+    rows = re.findall(row, text, re.MULTILINE)
+    assert rows == [(angle.name, angle.label, angle.prompt, angle.instruction) for angle in ANGLES.values()]
     assert f'"{SHEET_PROMPT}"' in text
+    assert "".join(re.findall(r'"([^"]*)"', text.partition("const EDIT_PROMPT =")[2].partition(";\n")[0])) == EDIT_PROMPT
+    for table, recipes in (("BASE_RECIPES", BASE_RECIPES), ("SHEET_RECIPES", SHEET_RECIPES)):
+        block = text.partition(f"const {table} = {{")[2].partition("}")[0]
+        assert re.findall(r'(\w+): "(\w+)"', block) == [(item.name, item.workflow) for item in recipes.values()]
     assert f"const MOST_PICTURES = {MOST_PICTURES};" in text
 
 

@@ -96,6 +96,33 @@ def test_the_text_encoders_tell_the_base_of_a_model_that_the_table_does_not_know
     [loader] = [node_id for node_id, node in graph.items() if node["class_type"] == "UNETLoader"]
     graph["lora"] = {"class_type": "LoraLoaderModelOnly", "inputs": {"model": [loader, 0], "lora_name": "ada.safetensors"}}
     assert CustomWorkflow(graph=graph).stored_loras() == {"ada": "wan"}
+    known = json_graph(Wan2(prompt="waves", seed=7))
+    assert CustomWorkflow(graph={**known, "lora": graph["lora"]}).stored_loras() == {"ada": "wan 1.3B"}, (
+        "the table's file has a size"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "encoder", "base"),
+    [
+        ("qwen_image", "qwen_2.5_vl_7b_fp8_scaled.safetensors", "qwen"),
+        ("flux2", "qwen_3_4b.safetensors", "flux2"),
+        ("flux2", "mistral_3_small_flux2_bf16.safetensors", "flux2"),
+        ("wan", "umt5_xxl_fp8_e4m3fn_scaled.safetensors", "wan"),
+        ("lumina2", "qwen_3_4b.safetensors", "z_image"),
+        ("lumina2", "gemma_2_2b_fp16.safetensors", None),
+        ("sd3", "qwen_3_4b.safetensors", None),
+    ],
+)
+def test_a_text_encoders_type_tells_the_base_and_its_file_where_two_models_share_the_type(
+    kind: str, encoder: str, base: str | None
+) -> None:
+    graph = {
+        "1": {"class_type": "UNETLoader", "inputs": {"unet_name": "somebodys.safetensors"}},
+        "2": {"class_type": "CLIPLoader", "inputs": {"clip_name": encoder, "type": kind}},
+        "3": {"class_type": "LoraLoaderModelOnly", "inputs": {"model": ["1", 0], "lora_name": "ada.safetensors"}},
+    }
+    assert CustomWorkflow(graph=graph).stored_loras() == {"ada": base}
 
 
 def test_a_circle_of_models_is_read_to_its_end() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
@@ -10,20 +11,22 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from ryla_gen.costs.prices import GPU_USD_PER_SECOND
 from ryla_gen.errors import NotDeployedError
 from ryla_gen.names import CLASS_OF_FAMILY
 from ryla_gen.remote import admin
 from ryla_gen.remote.config import FamilyConfig
-from ryla_gen.remote.deploy import DeployChanges, deploy
+from ryla_gen.remote.deploy import deploy
+from ryla_gen.remote.hook_requirements import family_warnings
 from ryla_gen.settings import Settings
-from ryla_gen.workflows.registry import LOCK_SUFFIX
+from ryla_gen.support.shell_words import path_word
+from ryla_gen.workflows.registry import LOCK_SUFFIX, built_in_classes
 
-from ..common import Environment, Json, Quiet, example, grouped, screen_of, setting_warnings
-from ..machine_options import Count, Gpu, Most, Region, Spare, Window
+from ..common import Json, Quiet, example, grouped, screen_of, setting_warnings
+from ..machine_options import MachineOptions
 from ..prompts import Yes, confirm
 from ..screen import Screen, table, width
-from . import deploy_graph, deployments
+from . import containers, deploy_graph, deployments
+from .containers import hourly
 
 EXAMPLE = "ryla-gen deploy --gpu L40S,H100 --max-containers 4 --apply-to flux"
 
@@ -37,6 +40,8 @@ class DeployGroup(typer.core.TyperGroup):
             args = ["graph", *args]
         name = args[0]
         if name not in self.commands:
+            if os.path.isfile(f"{name}{LOCK_SUFFIX}"):  # noqa: PTH113 - Path's own test raises for odd names
+                ctx.fail(f"{name!r} is not a file. Its lock is beside it: ryla-gen deploy {path_word(f'{name}{LOCK_SUFFIX}')}")
             ctx.fail(f"There is no {name!r} here. Possible: {', '.join(self.commands)}, or options alone, which deploy.")
         shown = args[1] if name == "graph" and len(args) > 1 else name
         early = [item.opts[0] for item in self.params if _is_given(ctx, item.name)]
@@ -59,6 +64,8 @@ app = typer.Typer(
     invoke_without_command=True,
 )
 app.command("graph", epilog=example("ryla-gen deploy portrait.lock"))(deploy_graph.graph)
+app.command("warm", epilog=example("ryla-gen deploy warm flux --containers 1"))(containers.warm)
+app.command("cool", epilog=example("ryla-gen deploy cool flux"))(containers.cool)
 app.command("history", epilog=example("ryla-gen deploy history"))(deployments.history)
 app.command("rollback", epilog=example("ryla-gen deploy rollback --to 3"))(deployments.rollback)
 app.command("delete", epilog=example("ryla-gen deploy delete"))(deployments.delete)
@@ -84,48 +91,38 @@ ApplyTo = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class DeployOptions:
-    """The options that say in what a deploy differs from the settings."""
+class FamilyOptions:
+    """The options that only the app of the families has."""
 
-    gpu: Gpu = None
-    min_containers: Count = None
-    max_containers: Most = None
-    buffer_containers: Spare = None
-    window: Window = None
     only: Only = None
     apply_to: ApplyTo = None
     family: Annotated[list[str] | None, typer.Option("--family", hidden=True)] = None
     """Name of ``apply_to`` until 0.3."""
-    region: Region = None
-    environment: Environment = None
     preload: Preload = None
 
-    def changes(self) -> DeployChanges:
+    def given(self) -> dict[str, Any]:
         """Return them as the deploy takes them."""
-        return DeployChanges(
-            families=tuple(self.apply_to or self.family or CLASS_OF_FAMILY),
-            gpu=tuple(name.strip() for name in self.gpu.split(",") if name.strip()) if self.gpu else None,
-            min_containers=self.min_containers,
-            max_containers=self.max_containers,
-            buffer_containers=self.buffer_containers,
-            scaledown_window=self.window,
-            region=self.region,
-            environment=self.environment,
-            preload=self.preload,
-            only=tuple(self.only or ()),
-        )
+        families = tuple(self.apply_to or self.family or CLASS_OF_FAMILY)
+        return {"families": families, "preload": self.preload, "only": tuple(self.only or ())}
 
 
 @app.callback(epilog=example(EXAMPLE))
 @grouped
-def command(context: typer.Context, options: DeployOptions, yes: Yes = False, as_json: Json = False, quiet: Quiet = False) -> None:
+def command(
+    context: typer.Context,
+    machine: MachineOptions,
+    families: FamilyOptions,
+    yes: Yes = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
     """Deploy the GPU side to Modal, with what the settings say. The first deploy builds images, which takes some minutes."""
     if context.invoked_subcommand is not None:
         return
     screen = screen_of(context, as_json=as_json, quiet=quiet)
-    plan = options.changes()
+    plan = machine.changes(**families.given())
     settings, configs = plan.settings(), plan.configs()
-    for text in setting_warnings(settings):
+    for text in (*setting_warnings(settings), *family_warnings([item.family for item in configs])):
         screen.note(f"warning: {text}")
     workspace = asyncio.run(admin.require_workspace(settings))
     screen.note(_overview(configs))
@@ -133,9 +130,11 @@ def command(context: typer.Context, options: DeployOptions, yes: Yes = False, as
     lost = _taken_away(screen, settings, [item.family for item in configs])
     confirm(screen, f"Deploy {settings.modal_app} to the workspace {where}{_standing(configs)}{lost}?", yes=yes)
     done = deploy(plan, screen.note)
-    families = {item.family: {"gpu": list(item.gpu), "min_containers": item.min_containers} for item in configs}
-    screen.result({"workspace": workspace, **asdict(done), "families": families}, f"{done.app} is deployed ({done.seconds:.0f} s).")
-    _next(screen)
+    families_told = {item.family: {"gpu": list(item.gpu), "min_containers": item.min_containers} for item in configs}
+    screen.result(
+        {"workspace": workspace, **asdict(done), "families": families_told}, f"{done.app} is deployed ({done.seconds:.0f} s)."
+    )
+    _next(screen, [item.family for item in configs])
 
 
 def _overview(configs: list[FamilyConfig]) -> str:
@@ -172,19 +171,18 @@ def _taken_away(screen: Screen, settings: Settings, families: Sequence[str]) -> 
 
 def _standing(configs: list[FamilyConfig]) -> str:
     """Write the hourly cost of an idle deploy: empty, unless containers are kept running."""
-    cost = sum(hourly(item.gpu[0], item.min_containers) for item in configs)
+    cost = sum(hourly(item, item.min_containers) for item in configs)
     return f" and keep containers for about ${cost:.2f} an hour" if cost else ""
 
 
-def hourly(gpu: str, containers: int) -> float:
-    """Return the US dollars an hour for the GPUs of a number of containers; an unknown GPU counts nothing."""
-    name, _, several = gpu.partition(":")
-    return GPU_USD_PER_SECOND.get(name.upper(), 0.0) * int(several or 1) * containers * 3600
+def _next(screen: Screen, families: Sequence[str]) -> None:
+    """Say what comes next, for the first workflow that the deployed families have; custom alone has none of its own."""
+    from ..workflow_commands import sample_line
 
-
-def _next(screen: Screen) -> None:
+    cls = next((cls for cls in built_in_classes() if cls.family in families and not cls.own_graph), None)
     screen.note("Next:")
-    screen.note("  1. Download weights to the volume, once: ryla-gen weights sync flux")
-    screen.note("  2. Make Modal the default backend:       ryla-gen config set backend modal")
-    screen.note('  3. Make a picture:                       ryla-gen run flux "a lighthouse at dusk" -o lighthouse.png')
+    if cls is not None:
+        screen.note(f"  1. Download weights to the volume, once: ryla-gen weights sync {cls.name.replace('_', '-')}")
+        screen.note("  2. Make Modal the default backend:       ryla-gen config set backend modal")
+        screen.note(f"  3. Run it:                               {sample_line(cls)}")
     screen.note("  If something does not work:              ryla-gen doctor")

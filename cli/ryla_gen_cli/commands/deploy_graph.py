@@ -2,59 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ryla_gen.remote.deploy import DeployChanges
+from ryla_gen.errors import PlainData
 from ryla_gen.remote.graph_deploy import DeployedGraph, DeployReports, deploy_lock
 from ryla_gen.support.counting import count_text
 
-from ..common import Environment, Json, Quiet, screen_of
-from ..machine_options import Count, Gpu, Most, Region, Spare, Window
+from ..common import Json, Quiet, grouped, screen_of
+from ..machine_options import MachineOptions
 from ..prompts import Yes, confirm
 from ..screen import Screen
+from ..transfers import transfer_progress
 
 Lock = Annotated[Path, typer.Argument(metavar="FILE.lock", help="Lock of a graph, as ryla-gen graph lock writes it.")]
 
 
+@grouped
 def graph(
     context: typer.Context,
     lock: Lock,
-    gpu: Gpu = None,
-    min_containers: Count = None,
-    max_containers: Most = None,
-    buffer_containers: Spare = None,
-    window: Window = None,
-    region: Region = None,
-    environment: Environment = None,
+    machine: MachineOptions,
     yes: Yes = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Deploy a locked graph as an app of its own, and download its models to the volume. Short: ryla-gen deploy FILE.lock."""
-    from .weights import transfer_progress  # the screen of downloads
-
     screen = screen_of(context, as_json=as_json, quiet=quiet)
-    changes = DeployChanges(
-        gpu=tuple(name.strip() for name in gpu.split(",") if name.strip()) if gpu else None,
-        min_containers=min_containers,
-        max_containers=max_containers,
-        buffer_containers=buffer_containers,
-        scaledown_window=window,
-        region=region,
-        environment=environment,
-    )
 
     def ask(sources: list[str]) -> None:
         screen.note("The containers run code and load files from:")
         for source in sources:
             screen.note(f"  {source}")
-        confirm(screen, f"Deploy {lock.name} with these {count_text(len(sources), 'source')}?", yes=yes)
+        whose = "this source" if len(sources) == 1 else f"these {count_text(len(sources), 'source')}"
+        confirm(screen, f"Deploy {lock.name} with {whose}?", yes=yes)
 
-    with transfer_progress(screen) as show:
-        done = deploy_lock(lock, DeployReports(ask, screen.note, show), changes)
+        screen.working = True  # from here on an interrupt stops work, and before it only a question
+
+    with ExitStack() as opened:
+        bars: list[Callable[[PlainData], None]] = []
+
+        def show(progress: PlainData) -> None:
+            if not bars:  # not before there is something to show: a bar would stand over the question
+                bars.append(opened.enter_context(transfer_progress(screen)))
+            bars[0](progress)
+
+        done = deploy_lock(lock, DeployReports(ask, screen.note, show), machine.changes())
+    screen.working = False
     _tell(screen, done)
 
 

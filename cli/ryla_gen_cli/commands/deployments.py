@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import typer
 
+from ryla_gen.errors import RylaGenError
 from ryla_gen.history import History
 from ryla_gen.history.base import Records
+from ryla_gen.locks.graph_lock import lock_digest
 from ryla_gen.names import MODELS_VOLUME
 from ryla_gen.remote import admin, deployments
 from ryla_gen.remote.deployments import SHORT_COMMIT, AppVersion, RunningApp
@@ -19,7 +21,7 @@ from ryla_gen.settings import Settings
 from ryla_gen.support.counting import count_text
 from ryla_gen.support.numbers import format_bytes
 
-from ..common import Environment, Json, Quiet, screen_of
+from ..common import Environment, Json, Quiet, grouped, screen_of
 from ..prompts import Yes, confirm
 from ..screen import Screen, table, width
 
@@ -43,51 +45,72 @@ def history(context: typer.Context, name: Lock = None, environment: Environment 
     screen.result(data, table(TITLES, [_row(item) for item in found], width()))
 
 
+@dataclass(frozen=True, slots=True)
+class AppOptions:
+    """Which app is changed, and whether that is agreed to."""
+
+    name: Lock = None
+    environment: Environment = None
+    yes: Yes = False
+
+    def settings(self) -> Settings:
+        """Return settings that mean this app."""
+        return _settings(self.name, self.environment)
+
+
+@grouped
 def rollback(
     context: typer.Context,
-    name: Lock = None,
+    chosen: AppOptions,
     to: Annotated[
         int | None, typer.Option("--to", metavar="VERSION", min=1, help="Version to go back to. Default: the one before.")
     ] = None,
-    environment: Environment = None,
-    yes: Yes = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Make an earlier version of the app live again. Nothing is built; jobs that run finish first."""
     screen = screen_of(context, as_json=as_json, quiet=quiet)
-    settings = _settings(name, environment)
+    settings = chosen.settings()
     workspace = asyncio.run(admin.require_workspace(settings))
     plan = asyncio.run(deployments.plan_rollback(settings, to))
     screen.note(f"Live now:    {plan.live}\nLive again:  {plan.target}")
     question = f"Roll {settings.modal_app} in the workspace {_place(workspace, settings)} back to version {plan.target.version}?"
-    confirm(screen, question, yes=yes)
+    confirm(screen, question, yes=chosen.yes)
     done = asyncio.run(deployments.roll_back(settings, plan.target.version))
     data = {**_where(settings), "workspace": workspace, "replaced": plan.live.version, "live": asdict(done)}
     screen.result(data, f"Version {plan.target.version} of {settings.modal_app} is live again, as version {done.version}.")
+    if chosen.name is not None:
+        _keep_live_lock(screen, chosen.name, settings)
 
 
-def delete(
-    context: typer.Context,
-    name: Lock = None,
-    environment: Environment = None,
-    yes: Yes = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
+@grouped
+def delete(context: typer.Context, chosen: AppOptions, as_json: Json = False, quiet: Quiet = False) -> None:
     """Stop the app and take its classes away. Volumes stay, with the weights and LoRAs on them."""
     screen = screen_of(context, as_json=as_json, quiet=quiet)
-    settings = _settings(name, environment)
+    settings = chosen.settings()
     workspace = asyncio.run(admin.require_workspace(settings))
     app = asyncio.run(deployments.describe(settings))
     jobs = _open_jobs(screen, settings)
     for line in (*_losses(app, jobs), *_remains(settings, app)):
         screen.note(line)
     question = f"Stop {settings.modal_app} in the workspace {_place(workspace, settings)}?"
-    confirm(screen, question, yes=yes)
+    confirm(screen, question, yes=chosen.yes)
     asyncio.run(deployments.delete(settings))
     data = {**_where(settings), "workspace": workspace, **asdict(app), "jobs": [item.id for item in jobs]}
     screen.result(data, f"{settings.modal_app} is stopped. Its calls fail until it is deployed again.")
+
+
+def _keep_live_lock(screen: Screen, name: str, settings: Settings) -> None:
+    """Keep the lock that is live again in the place of the one that was replaced: a lock's name means what is deployed."""
+    from ryla_gen.remote.graph_fetch import fetch_lock
+
+    try:
+        path = asyncio.run(fetch_lock(name, settings))
+    except RylaGenError as error:
+        screen.note(f"warning: its lock could not be read, so the name {name} may mean another one here: {error.message}")
+        return
+    digest = lock_digest(path.read_text(encoding="utf-8"))
+    screen.note(f"Its lock {digest} is now the one that the name {name} means here: {path}")
 
 
 def _settings(name: str | None, environment: str | None) -> Settings:
@@ -150,5 +173,6 @@ def _remains(settings: Settings, app: RunningApp) -> Sequence[str]:
         f"{settings.modal_app} can be deployed again afterwards, but not rolled back.",
         "The journal of this machine stays, with the results that were saved.",
         f"The volume {MODELS_VOLUME}{size} stays, with weights and LoRAs; Modal bills what it stores by its own prices.",
-        f"To remove that too: modal volume delete {MODELS_VOLUME}{where}",
+        "To remove the models that only it needs: ryla-gen weights prune",
+        f"To remove all of that: modal volume delete {MODELS_VOLUME}{where}",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ryla_gen.support.numbers import format_significant
 from ryla_gen.workflows.base import Workflow
 
 from ..common import Backend, Json, Url, screen_of, setting_warnings
@@ -44,14 +45,17 @@ def say(screen: Screen, workflow: Workflow, given: dict[str, Any]) -> None:
 
 def page(found: Any) -> str:
     """Format an estimate for people."""
-    room, usd, took, cold = width(), found.usd, found.seconds, found.cold_start
+    room, usd = width(), found.usd
+    took, cold = (
+        [format_significant(part) for part in (item.likely, item.low, item.high)] for item in (found.seconds, found.cold_start)
+    )
     free = usd.high == 0
     lines = [f"{found.workflow.replace('_', '-')} on {found.backend}{f' ({found.gpu})' if found.gpu else ''}"]
     lines.append(f"  cost   {'free of charge' if free else f'${usd.likely:.4f}   ({_money(usd)})'}")
-    lines.append(f"  time   {took.likely:.3g} s   ({took.low:.3g} to {took.high:.3g} s)")
-    if cold.high:
+    lines.append(f"  time   {took[0]} s   ({took[1]} to {took[2]} s)")
+    if found.cold_start.high:
         cost = "" if free else f", {_money(found.cold_start_usd)}"
-        lines.append(f"  cold   {cold.likely:.3g} s more when a container has to start ({cold.low:.3g} to {cold.high:.3g} s{cost})")
+        lines.append(f"  cold   {cold[0]} s more when a container has to start ({cold[1]} to {cold[2]} s{cost})")
     lines += ["", wrap(f"Basis: {found.basis}", room)]
     lines += [wrap(f"Not included: {text}.", room) for text in found.not_included]
     return "\n".join(lines)

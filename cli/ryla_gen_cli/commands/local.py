@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -60,8 +59,13 @@ def install(
     from ryla_gen.tools.local.install import plan
 
     screen = screen_of(context, as_json=as_json, quiet=quiet)
-    locks = [read_graph_lock(path) for path in lock or ()]
+    for path in lock or ():
+        read_graph_lock(path)  # refuses what is no lock, whatever the file's name ends with
     names = (*dict.fromkeys(workflow_class(name).name for name in workflows or ()), *map(str, lock or ()))
+    # A name may be a lock's too: that of a kept one, or of an installed package.
+    locks = [found.lock for found in map(workflow_class, names) if found.lock is not None]
+    for item in locks:
+        item.require_closed()
     if not names:
         raise InvalidInputError("What must work?", "Name a workflow: ryla-gen local install flux-dev. Or a lock: --lock FILE.lock")
     for text in _foreign(locks):
@@ -127,7 +131,7 @@ def _foreign(locks: list[GraphLock]) -> Iterator[str]:
     for lock in locks:
         for pack in lock.image.packs:
             yield f"{lock.name}: the code of {pack.name} from {pack.repo} at {pack.commit[:12]} will run on this machine."
-        for host in sorted({urlsplit(item.url).hostname or "" for item in lock.models if item.needed}):
+        for host in sorted({urlsplit(item.url).hostname or "" for item in lock.models if item.needed and item.url}):
             yield f"{lock.name}: models come from {host}."
 
 
@@ -187,11 +191,11 @@ def _download_weights(screen: Screen, made: InstallPlan) -> None:
     from ryla_gen.tools.local.install import bring
 
     from ..licences import notice
+    from ..transfers import transfer_progress
     from . import weights as files
 
     notice(screen, made.rows, home_folder(), again=False)
-    with files.transfer_progress(screen) as show:
-        token = os.environ.get("HF_TOKEN") or None
-        report = bring(made, token=token, progress=files._plain(show), cache=files._hub_cache()).to_data()
+    with transfer_progress(screen) as show:
+        report = bring(made, progress=files._plain(show), **files.download_options()).to_data()
     if not report["ok"]:
         raise files._failure(report, "outcome", "ryla-gen local install")

@@ -16,7 +16,6 @@ from ryla_gen.errors import LoraNotFoundError
 from ryla_gen.events import Event
 from ryla_gen.support.counting import count_text
 from ryla_gen.support.numbers import format_bytes
-from ryla_gen.workflows.registry import built_in_classes
 
 from ..common import Backend, Json, Overwrite, Quiet, example, group, screen_of
 from ..completion import remember_loras
@@ -25,7 +24,8 @@ from ..screen import Screen, table, use_colour, width
 
 if TYPE_CHECKING:
     from ryla_gen.client import Client
-    from ryla_gen.models.loras.base import Stored, Transfer
+    from ryla_gen.models.loras.base import Card, Stored, Transfer
+    from ryla_gen.workflows.base import Workflow
 
 app = group(
     "Store, list and check the LoRAs of a backend.",
@@ -67,24 +67,42 @@ def push(
         typer.Option("--trigger-word", metavar="WORD", help="Trigger word; repeatable. Default: those in the file."),
     ] = None,
     base: Annotated[
-        str | None, typer.Option("--base", metavar="MODEL", help="flux, sdxl or wan, for a file that does not say.")
+        str | None,
+        typer.Option("--base", metavar="MODEL", help="flux, sdxl, wan, z_image, qwen or flux2, for a file that does not say."),
     ] = None,
     backend: Backend = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Store a LoRA where the backend reads it. It is checked first; existing content is not sent again."""
+    from ryla_gen.engine.loras import takers  # here, since it loads what checks requests
+
     screen = screen_of(context, as_json=as_json, quiet=quiet)
     with _client(backend) as client, _transfer_progress(screen) as show:
         done = client.loras.push(source, id=lora_id, base=base, trigger_words=tuple(trigger_word or ()), progress=show)
     card = done.card
     said = "is already stored" if done.outcome == "already" else f"is stored ({format_bytes(card.bytes)})"
     words = f", trigger words: {', '.join(card.trigger_words)}" if card.trigger_words else ""
-    word = f' --trigger-word "{card.trigger_words[0]}"' if card.trigger_words else ""
-    takes = next((cls.name.replace("_", "-") for cls in built_in_classes() if cls.lora_base == card.base), None)
-    use = f'ryla-gen run {takes} "PROMPT" --lora-id {card.id}{word}' if takes else ""
-    text = f"{card.id} {said}, for {card.base}{words}."
-    screen.result(done.to_data(), "\n".join(part for part in (text, f"Use it: {use}" if use else "") if part))
+    takes = list(takers(card.model))
+    use = f"Use it: {_use(*takes[0], card)}" if takes else ""
+    names = [cls.name.replace("_", "-") + _size(size) for cls, size in takes]
+    others = f"Also taken by: {', '.join(names[1:])}" if takes[1:] else ""
+    text = f"{card.id} {said}, for {card.model}{words}."
+    screen.result(done.to_data(), "\n".join(part for part in (text, *card.notes, use, others) if part))
+
+
+def _use(cls: type[Workflow], size: str | None, card: Card) -> str:
+    """Write the command that uses a LoRA; a workflow without a field for its trigger word has that in the prompt."""
+    word = card.trigger_words[0] if card.trigger_words else ""
+    own = "trigger_word" in cls.model_fields
+    prompt = "PROMPT" if own or not word else f"{word}, PROMPT"
+    option = "--lora-id" if "lora_id" in cls.model_fields else "--lora"
+    trigger = f' --trigger-word "{word}"' if own and word else ""
+    return f'ryla-gen run {cls.name.replace("_", "-")} "{prompt}"{_size(size)} {option} {card.id}{trigger}'
+
+
+def _size(size: str | None) -> str:
+    return f" --model {size}" if size else ""
 
 
 @app.command("list", epilog=example("ryla-gen lora list --backend modal"))
@@ -185,7 +203,7 @@ def _stored_table(found: list[Stored]) -> str:
     rows = []
     for item in found:
         card = item.card
-        about = [card.base, format_bytes(item.bytes), card.pushed_at[:10]] if card else ["?", format_bytes(item.bytes), ""]
+        about = [card.model, format_bytes(item.bytes), card.pushed_at[:10]] if card else ["?", format_bytes(item.bytes), ""]
         rows.append([item.id, item.kind, *about, item.why or (", ".join(card.trigger_words) if card else "")])
     return table(titles, rows, width())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,13 +14,33 @@ from ryla_gen import media
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.results import METADATA_KEY, load
 from ryla_gen.results.notes import noted_class
+from ryla_gen.settings import Settings
 from ryla_gen.workflows.base import DRAWN_SEED_LIMIT, Workflow
 from ryla_gen.workflows.custom import CustomWorkflow
+from ryla_gen.workflows.registry import LOCK_SUFFIX
 
-from ..common import Backend, Json, Output, Overwrite, Quiet, Tag, Timeout, Url, example, screen_of, single
+from ..common import (
+    Backend,
+    Json,
+    MaxUsd,
+    Output,
+    OutputTo,
+    Overwrite,
+    Quiet,
+    Tag,
+    Timeout,
+    Url,
+    User,
+    Webhook,
+    example,
+    screen_of,
+    single,
+)
 from ..generate import generate, with_format
 from ..options import fields_of
-from ..run_options import RunOptions
+from ..run_options import RunOptions, destination, settings_for
+from ..terminal_images import Preview
+from ..workflow_commands import find_class
 
 app = single()
 
@@ -44,10 +65,15 @@ def rerun(
     video: Annotated[str | None, typer.Option("--video", metavar="FILE", help="Video to enlarge.")] = None,
     output: Output = None,
     overwrite: Overwrite = False,
+    output_to: OutputTo = None,
+    webhook: Webhook = None,
     backend: Backend = None,
     url: Url = None,
     timeout: Timeout = None,
     tag: Tag = None,
+    max_usd: MaxUsd = None,
+    user: User = None,
+    preview: Preview = True,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -55,7 +81,7 @@ def rerun(
     screen = screen_of(context, as_json=as_json, quiet=quiet)
     if new_seed and seed is not None:
         raise InvalidInputError("--seed and --new-seed cannot be used together.", "Use one of them.")
-    cls = _class_of(file)
+    cls = _class_of(file, settings_for(backend, url))
     fields = parse_changes(cls, changes or ())
     fields |= {name: value for name, value in (("reference_image", reference_image), ("video", video)) if value is not None}
     if image:
@@ -65,11 +91,27 @@ def rerun(
         fields["seed"] = secrets.randbelow(DRAWN_SEED_LIMIT) if seed is None else seed
     load(file, **fields)  # a picture that must be given again is asked for before anything about the output
     workflow = load(file, **with_format(cls, fields, output))
-    generate(screen, workflow, RunOptions(output, overwrite, backend, url, timeout, tag or ()))
+    how = RunOptions(
+        output,
+        overwrite,
+        backend,
+        url,
+        timeout,
+        tag or (),
+        max_usd,
+        preview,
+        output_to=destination(output_to),
+        webhook=webhook,
+        user=user,
+    )
+    generate(screen, workflow, how)
 
 
-def _class_of(file: Path) -> type[Workflow]:
-    """Return the workflow whose note is in a file; its class decides which fields ``--set`` may change."""
+def _class_of(file: Path, settings: Settings) -> type[Workflow]:
+    """Return the workflow whose note is in a file; its class decides which fields ``--set`` may change.
+
+    The lock of a graph that is deployed on Modal, and not known here, is brought by its name.
+    """
     try:
         found = media.read_metadata(file.expanduser().read_bytes())
     except OSError as error:
@@ -79,9 +121,13 @@ def _class_of(file: Path) -> type[Workflow]:
     import json
 
     try:
-        return noted_class(file, str(json.loads(found[METADATA_KEY])["workflow"]))
+        name = str(json.loads(found[METADATA_KEY])["workflow"])
     except (ValueError, KeyError, TypeError, RecursionError):
         return CustomWorkflow  # damaged: load reports it
+    if not name.endswith(LOCK_SUFFIX):  # a note names no path
+        with suppress(InvalidInputError):  # what is known nowhere is reported below, in the words of the note
+            find_class(name, settings)
+    return noted_class(file, name)
 
 
 def parse_changes(cls: type[Workflow], changes: Sequence[str]) -> dict[str, Any]:

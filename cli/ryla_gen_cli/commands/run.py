@@ -7,9 +7,9 @@ from typing import Any
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.workflows.base import Workflow
 
-from ..common import Backend, Json, MaxUsd, Output, Overwrite, Quiet, Tag, Timeout, Url, screen_of
+from ..common import Backend, Json, MaxUsd, Output, OutputTo, Overwrite, Quiet, Tag, Timeout, Url, User, Webhook, screen_of
 from ..options import values
-from ..run_options import RunOptions
+from ..run_options import RunOptions, destination
 from ..terminal_images import Preview
 from ..workflow_commands import per_workflow
 
@@ -42,6 +42,9 @@ def how(given: dict[str, Any]) -> RunOptions:
         tags,
         given["max_usd"],
         preview=given.get("preview", True),
+        output_to=destination(given["output_to"]),
+        webhook=given["webhook"],
+        user=given.get("user"),
     )
 
 
@@ -49,11 +52,14 @@ def _common(
     *,
     output: Output = None,
     overwrite: Overwrite = False,
+    output_to: OutputTo = None,
+    webhook: Webhook = None,
     backend: Backend = None,
     url: Url = None,
     timeout: Timeout = None,
     tag: Tag = None,
     max_usd: MaxUsd = None,
+    user: User = None,
     preview: Preview = True,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -66,6 +72,6 @@ app = per_workflow(
     run,
     _common,
     text="Run a workflow and save what it makes. Each workflow has its own options: ryla-gen run WORKFLOW --help",
-    options='flux-dev "a lighthouse at dusk, red roof" --seed 7 -o lighthouse.png',
+    options='z-image "a lighthouse at dusk, red roof" --seed 7 -o lighthouse.png',
     saves=True,
 )

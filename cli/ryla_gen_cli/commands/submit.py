@@ -7,7 +7,7 @@ from typing import Any
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.workflows.base import Workflow
 
-from ..common import Backend, Json, MaxUsd, Quiet, Tag, Timeout, Url, screen_of, setting_warnings
+from ..common import Backend, Json, MaxUsd, OutputTo, Quiet, Tag, Timeout, Url, User, Webhook, screen_of, setting_warnings
 from ..options import values
 from ..screen import Screen
 from ..workflow_commands import per_workflow
@@ -37,13 +37,21 @@ def hand_in(screen: Screen, workflow: Workflow, given: dict[str, Any]) -> None:
     """
     from ryla_gen.client import Client
 
-    from ..run_options import settings_for  # the backends and their HTTP, which no help text needs
+    from ..run_options import destination, settings_for  # the backends and their HTTP, which no help text needs
 
     settings = settings_for(given["backend"], given["url"], given["max_usd"])
     for text in setting_warnings(settings):
         screen.note(f"warning: {text}")
     with Client(settings=settings) as client:
-        told = client.hand_in(workflow, timeout=given["timeout"], tags=given["tag"] or ()).to_data()
+        target = destination(given["output_to"])
+        told = client.hand_in(
+            workflow,
+            timeout=given["timeout"],
+            tags=given["tag"] or (),
+            output_to=target,
+            webhook=given["webhook"],
+            user=given.get("user"),
+        ).to_data()
     screen.result(told, told["job"])
     for item in told["skipped"]:
         screen.note(f"warning[fallback]: {item['backend']} did not take it ({item['code']}): {item['message']}")
@@ -55,9 +63,12 @@ def _common(
     *,
     backend: Backend = None,
     url: Url = None,
+    output_to: OutputTo = None,
+    webhook: Webhook = None,
     timeout: Timeout = None,
     tag: Tag = None,
     max_usd: MaxUsd = None,
+    user: User = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -69,5 +80,5 @@ app = per_workflow(
     submit,
     _common,
     text="Submit a workflow and print its job id at once; fetch the result later: ryla-gen jobs result ID -o FILE",
-    options='flux-dev "a lighthouse at dusk, red roof" --seed 7',
+    options='z-image "a lighthouse at dusk, red roof" --seed 7',
 )

@@ -1,61 +1,51 @@
-"""Implement ``ryla-gen weights``: list, download and check the model files of workflows, on Modal's volume or in a folder."""
+"""Implement ``ryla-gen weights``: list, download, check and prune model files, on Modal's volume or in a folder."""
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ryla_gen.errors import InvalidInputError, ModelNotFoundError, RylaGenError, error_from_data
-from ryla_gen.events import Event
-from ryla_gen.models.licences import WORDS
+from ryla_gen.errors import (
+    InvalidInputError,
+    ModelNotFoundError,
+    NotAuthorizedError,
+    NotDeployedError,
+    RylaGenError,
+    error_from_data,
+)
+from ryla_gen.models.licences import verdict
 from ryla_gen.models.weights_table import Weights
 from ryla_gen.remote.variants import default_of, variants
 from ryla_gen.settings import Settings, home_folder
 from ryla_gen.support.counting import count_text
 from ryla_gen.support.numbers import format_bytes
-from ryla_gen.workflows.registry import BUILT_IN, workflow_class
+from ryla_gen.support.shell_words import path_word
+from ryla_gen.workflows.registry import BUILT_IN, LOCK_SUFFIX, workflow_class
 
 from ..common import Environment, Json, Quiet, example, group, screen_of
 from ..licences import Licences, notice, plain, summary
-from ..screen import Screen, table, use_colour, width, wrap
+from ..screen import Screen, table, width, wrap
+from ..transfers import Show, transfer_progress
+from . import weights_prune
+from .weights_prune import Local
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as RichProgress
-
     from ryla_gen.models.downloads import SyncProgress
     from ryla_gen.remote.admin import Action
 
-app = group("List, download and check the model files that workflows need.", example("ryla-gen weights sync flux flux-dev"))
+app = group("List, download, check and prune the model files that workflows need.", example("ryla-gen weights sync flux flux-dev"))
 
 FINE = ("present", "unverified")
 """States of a file that may be used; for an unverified one no hash was ever published."""
-PLAIN_SECONDS, JSON_SECONDS = 15.0, 1.0
-"""Between two lines of progress for people, and for programs."""
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[WORKFLOW]...", help="Workflows. Default: all.", show_default=False)]
 Named = Annotated[list[str], typer.Argument(metavar="WORKFLOW...", help="Names of workflows.", show_default=False)]
 Every = Annotated[bool, typer.Option("--all-options", help="Include files that only some options of the workflows need.")]
-Local = Annotated[
-    Path | None, typer.Option("--local", metavar="DIR", help="Use ComfyUI's models folder on this machine instead of Modal.")
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Moved(Event):
-    """Progress of a sync, as a line of ``--json``."""
-
-    type: ClassVar[str] = "weights"
-    bytes: int = 0
-    total: int = 0
-    bytes_per_second: float = 0.0
-    seconds_left: float | None = None
 
 
 @app.command("list", epilog=example("ryla-gen weights list flux-dev --local ~/ComfyUI/models"))
@@ -103,7 +93,7 @@ def sync(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Download files that are missing, incomplete or wrong, and check size and hash. Gated files need HF_TOKEN."""
+    """Download files that are missing, incomplete or wrong, and check size and hash. Gated files need HF_TOKEN or CIVITAI_TOKEN."""
     screen = screen_of(context, as_json=as_json, quiet=quiet)
     names = _names(workflows)
     needed = rows_of(names, every=every)
@@ -113,9 +103,8 @@ def sync(
     else:
         from ryla_gen.models import downloads
 
-        token = os.environ.get("HF_TOKEN") or None
         with transfer_progress(screen) as show:
-            report = downloads.sync(needed, local.expanduser(), token=token, progress=_plain(show), cache=_hub_cache()).to_data()
+            report = downloads.sync(needed, local.expanduser(), progress=_plain(show), **download_options()).to_data()
     report["licences"] = plain(needed)
     _tell(screen, report, "outcome", _command(names, local))
 
@@ -146,6 +135,9 @@ def verify(
     _tell(screen, report, "state", _command(names, local))
 
 
+app.command("prune", epilog=example("ryla-gen weights prune --dry-run"))(weights_prune.prune)
+
+
 def rows_of(names: tuple[str, ...], *, every: bool) -> dict[Weights, list[str]]:
     """Return each file that the workflows need, with the names of those that do.
 
@@ -165,12 +157,14 @@ def rows_of(names: tuple[str, ...], *, every: bool) -> dict[Weights, list[str]]:
 
 
 def _names(workflows: list[str] | None) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(workflow_class(name).name for name in workflows or ()))
+    """Return the workflows once each, by name; a lock by its file, whose name may be known of another or of none."""
+    return tuple(dict.fromkeys(name if name.endswith(LOCK_SUFFIX) else workflow_class(name).name for name in workflows or ()))
 
 
 def _item(row: Weights, users: list[str], states: dict[str, str] | None) -> dict[str, Any]:
     told: dict[str, Any] = {"file": row.label, "bytes": row.bytes, "repo": row.repo, "licence": row.licence}
-    told |= {"non_commercial": row.non_commercial, "commercial_use": row.commercial_use, "gated": row.gated, "workflows": users}
+    told |= {"non_commercial": row.non_commercial, "commercial_use": row.commercial_use, "condition": row.condition}
+    told |= {"pending": list(row.pending), "gated": row.gated, "workflows": users}
     return told | ({"state": states.get(row.label, "unknown")} if states is not None else {})
 
 
@@ -181,14 +175,14 @@ def _sums(items: list[dict[str, Any]]) -> dict[str, Any]:
 def _weights_table(items: list[dict[str, Any]], licences: str) -> str:
     if not items:
         return "No files are needed."
-    titles = ["file", "size", *(["state"] if "state" in items[0] else []), "commercial use", "licence", "for"]
+    titles = ["file", "size", *(["state"] if "state" in items[0] else []), "commercial use", "licence", "pending", "for"]
     rows = []
     for item in items:
-        commercial = WORDS[item["commercial_use"]]
+        commercial = verdict(item["commercial_use"], [item["condition"]])
         licence = f"{item['licence'] or 'unknown'}{' (gated)' if item['gated'] else ''}"
         users = ", ".join(name.replace("_", "-") for name in item["workflows"])
         state = [item["state"]] if "state" in item else []
-        rows.append([item["file"], format_bytes(item["bytes"]), *state, commercial, licence, users])
+        rows.append([item["file"], format_bytes(item["bytes"]), *state, commercial, licence, ", ".join(item["pending"]), users])
     sums = _sums(items)
     more = f" and {sums['unknown_sizes']} of unknown size" if sums["unknown_sizes"] else ""
     room = width()
@@ -218,6 +212,14 @@ def run_on_modal(screen: Screen, action: Action, names: list[str], *, every: boo
                 loop_thread.call(admin.weights(replace(settings, modal_app=app), action, several, variants=every, progress=show))
                 for app, several in _by_app(names, settings).items()
             ]
+    except (NotAuthorizedError, NotDeployedError) as error:
+        if "modal" not in settings.backend_names:  # whoever has a server of their own need not know Modal
+            verb = "verify" if action == "verify" else "sync"
+            words = " ".join(name.replace("_", "-") for name in names)
+            error.hint = (
+                f"On a ComfyUI server's machine: ryla-gen weights {verb} {words} --local COMFYUI/models. On Modal: {error.hint}"
+            )
+        raise
     finally:
         loop_thread.close()
     return _together(reports)
@@ -242,6 +244,15 @@ def _together(reports: list[dict[str, Any]]) -> dict[str, Any]:
     return first
 
 
+def download_options() -> dict[str, Any]:
+    """Return whose tokens a download onto this machine may use, and which cache: tokens come from the environment alone."""
+    from ryla_gen.models import downloads
+
+    settings = Settings.load()
+    web = downloads.Web(os.environ.get("CIVITAI_TOKEN") or None, settings.allow_private_addresses, settings.civitai_url)
+    return {"token": os.environ.get("HF_TOKEN") or None, "web": web, "cache": _hub_cache()}
+
+
 def _hub_cache() -> Path | None:
     """Return the hub cache of this machine, if it has one: what is there is not downloaded again."""
     home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
@@ -249,58 +260,13 @@ def _hub_cache() -> Path | None:
     return cache if cache.is_dir() else None
 
 
-Show = Callable[[dict[str, Any]], None]
-
-
 def _plain(show: Show) -> Callable[[SyncProgress], None]:
     return lambda progress: show(progress.to_data())
 
 
-@contextmanager
-def transfer_progress(screen: Screen) -> Iterator[Show]:
-    """Show progress while the block runs: a bar on a terminal, lines elsewhere, events for programs."""
-    screen.working = True
-    if not screen.json and not screen.quiet and use_colour():
-        with _bar() as bar:
-            task = bar.add_task("weights", total=None)
-            yield lambda data: bar.update(task, completed=data["bytes"], total=data["total"] or None)
-    else:
-        yield _lines(screen)
-    screen.working = False
-
-
-def _lines(screen: Screen) -> Show:
-    pause = JSON_SECONDS if screen.json else PLAIN_SECONDS
-    said, number = time.monotonic() - (pause if screen.json else 0), 0
-
-    def show(data: dict[str, Any]) -> None:
-        nonlocal said, number
-        if time.monotonic() - said < pause:
-            return
-        said = time.monotonic()
-        told = {name: data[name] for name in ("bytes", "total", "bytes_per_second", "seconds_left")}
-        screen.event(Moved(seq=number, **told))
-        number += 1
-        left = f", {data['seconds_left'] / 60:.0f} min left" if data["seconds_left"] is not None else ""
-        if not screen.json:
-            screen.note(
-                f"{format_bytes(data['bytes'])} of {format_bytes(data['total'])}, {data['bytes_per_second'] / 1e6:.0f} MB/s{left}"
-            )
-
-    return show
-
-
-def _bar() -> RichProgress:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    parts = (SpinnerColumn(), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    return Progress(*parts, console=Console(stderr=True), transient=True, redirect_stdout=False)
-
-
 def _command(names: tuple[str, ...], local: Path | None) -> str:
-    words = " ".join(name.replace("_", "-") for name in names)
-    return f"ryla-gen weights sync {words}{f' --local {local}' if local is not None else ''}"
+    words = " ".join(path_word(name) if name.endswith(LOCK_SUFFIX) else name.replace("_", "-") for name in names)
+    return f"ryla-gen weights sync {words}{f' --local {path_word(local)}' if local is not None else ''}"
 
 
 def _tell(screen: Screen, report: dict[str, Any], word: str, command: str) -> None:
@@ -312,6 +278,9 @@ def _tell(screen: Screen, report: dict[str, Any], word: str, command: str) -> No
     """
     rows = [(item["file"], item[word]) for item in report["files"]]
     screen.say(table(("file", word), rows, width()) if rows else "No files are needed.")
+    for item in report["files"]:
+        if fixed := " and ".join(f"{what} {value}" for what, value in item.get("fixed", {}).items()):
+            screen.note(f"fixed: {item['file']}: {fixed}; every later sync and verify holds to it")
     if report["ok"]:
         screen.result(report, f"{count_text(len(rows), 'file is', 'files are')} in place.")
         return

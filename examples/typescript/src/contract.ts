@@ -14,8 +14,14 @@ export interface Output {
   kind: "image" | "video" | "audio" | "text" | "file" | (string & {});
   mediaType: string;
   name: string;
-  /** The encoded file; of a text its UTF-8 bytes. */
-  data: Buffer;
+  /** The encoded file; of a text its UTF-8 bytes. Absent where the file was uploaded: it is at `url`. */
+  data?: Buffer;
+  /** Address of a file that was uploaded, as `outputTo` asked; a signed one stands without its signature. */
+  url?: string;
+  /** Hex digest of the uploaded file. */
+  sha256?: string;
+  /** Bytes of the uploaded file. */
+  size?: number;
   /** What a text output says. */
   text?: string;
   /** Id of the node of the graph that made it; absent where the app does not say. */
@@ -70,7 +76,7 @@ export interface Result {
   job: string;
   /** Repeats the result. A bigint when it is above 2^53. */
   seed: number | bigint;
-  /** The first picture, if there is one. */
+  /** The first picture, if there is one. Those that were uploaded are among the outputs alone, with their address. */
   image?: Buffer;
   images: Buffer[];
   /** The first video, if there is one. */
@@ -105,17 +111,24 @@ export type RylaEvent = { job: string; seq: number; at: string } & (
   | { type: "finished"; state: JobState }
 );
 
+/** Where the files of a job go: a bucket with a prefix (`s3://bucket/prefix`, `gs://…`), or signed addresses that take a PUT, one for each file. */
+export type OutputTo = string | readonly string[];
+
+/** The options of a run; of the last three only those that are given are written. */
 export interface RequestOptions {
   events: boolean;
   previews: boolean;
   measureConsistency: boolean;
+  outputTo?: OutputTo | undefined;
+  webhook?: string | undefined;
+  webhookPrompt?: boolean | undefined;
 }
 
 type Plain = Record<string, unknown>;
 
 /** Write the one argument of every remote method. */
 export function writeRequest(options: object, job: string, asked: RequestOptions): Plain {
-  return { contract: CONTRACT, sdk: SDK, job, inputs: snakeKeys(plainObject(options, "")), options: snakeKeys({ ...asked }) };
+  return { contract: CONTRACT, sdk: SDK, job, inputs: snakeKeys(plainObject(options, "")), options: snakeKeys(plainObject(asked, "options")) };
 }
 
 /** `negativePrompt` → `negative_prompt`; only the names of fields, never the keys inside a graph. */
@@ -175,9 +188,7 @@ export function readReply(data: unknown): Result {
   if (reply["ok"] !== true) throw readError(reply["error"]);
   const found = object(simple(reply["generation"]), "generation");
   const outputs = list(found["outputs"]).map(readOutput);
-  const images = outputs.filter((output) => output.kind === "image").map((output) => output.data);
-  const videos = outputs.filter((output) => output.kind === "video").map((output) => output.data);
-  const audios = outputs.filter((output) => output.kind === "audio").map((output) => output.data);
+  const [images, videos, audios] = [filesOf("image", outputs), filesOf("video", outputs), filesOf("audio", outputs)];
   const texts = outputs.flatMap((output) => (output.text === undefined ? [] : [output.text]));
   const cost = readCost(optional(found["cost"]));
   return {
@@ -233,11 +244,22 @@ function readOutput(data: unknown): Output {
     kind,
     mediaType: text(output["media_type"]),
     name: text(output["name"]),
-    data: kind === "text" ? Buffer.from(text(output["text"])) : bytes(output["data"]),
-    ...(kind === "text" && { text: text(output["text"]) }),
+    ...content(kind, output),
     ...(typeof output["node"] === "string" && { node: output["node"] }),
     ...Object.fromEntries(sizes.map((name) => [name, output[name]])),
   };
+}
+
+/** What an output holds: a text, a file, or the address of one that was uploaded. */
+function content(kind: string, output: Plain): Pick<Output, "data" | "text" | "url" | "sha256" | "size"> {
+  if (typeof output["url"] === "string") return { url: output["url"], sha256: text(output["sha256"]), size: number(output["bytes"]) };
+  if (kind === "text") return { data: Buffer.from(text(output["text"])), text: text(output["text"]) };
+  return { data: bytes(output["data"]) };
+}
+
+/** The files of a kind that came with the reply. */
+function filesOf(kind: string, outputs: Output[]): Buffer[] {
+  return outputs.flatMap((output) => (output.kind === kind && output.data ? [output.data] : []));
 }
 
 function readCost(data: Plain): Cost {

@@ -15,6 +15,8 @@ export const HTTP_STATUS = {
   hash_mismatch: 500,
   model_not_found: 404,
   lora_not_found: 404,
+  refused: 422,
+  hook_failed: 500,
   generation_timeout: 504,
   job_not_found: 404,
   job_canceled: 409,
@@ -29,6 +31,7 @@ export const HTTP_STATUS = {
   server_unhealthy: 503,
   preempted: 503,
   budget_exceeded: 402,
+  too_many_requests: 429,
   output_exists: 409,
   storage_failed: 500,
   internal: 500,
@@ -111,7 +114,7 @@ export function translated(error: unknown, doing: string): RylaError {
     return fault("preempted", `${doing}: its container was lost.`, "Send it again; it may run a second time.");
   }
   if (error instanceof RemoteError) {
-    return fault("server_unhealthy", `${doing}: the container failed. ${said}`, "See its log: modal app logs ryla-comfyui");
+    return fault("server_unhealthy", `${doing}: the container failed. ${said}`, "See its log: ryla-gen jobs logs ryla-comfyui");
   }
   return fault("internal", `${doing}: ${said}`, "Please report it with this message.");
 }

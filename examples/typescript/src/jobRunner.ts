@@ -2,8 +2,8 @@
  * Base images, face swaps and character sheets behind the interface of a backend's job runner. Job ids are strings, and whoever has
  * one asks with it alone, from any process: nothing is kept here.
  */
-import { ANGLES, Characters, partJob, type Angle, type AngleName, type CharacterJob, type CharacterSettings, type PictureSize } from "./characters.js";
-import { ModalClient, RylaError, type FileBytes, type Poll, type Result, type Submitted, type Warning } from "./ryla.js";
+import { ANGLES, Characters, partJob, type Angle, type AngleName, type CharacterJob, type CharacterSettings, type Delivery, type PictureSize } from "./characters.js";
+import { ModalClient, RylaError, type FileBytes, type Output, type Poll, type Result, type Submitted, type Warning } from "./ryla.js";
 
 export interface RunPodJobStatus {
   status: "IN_QUEUE" | "IN_PROGRESS" | "COMPLETED" | "FAILED" | (string & {});
@@ -20,7 +20,7 @@ export interface RunPodJobRunner {
   getJobStatus(jobId: string): Promise<RunPodJobStatus>;
 }
 
-export interface JobRunnerOptions extends CharacterSettings {
+export interface JobRunnerOptions extends CharacterSettings, Delivery {
   /** Base images of one job, 1 to 16; 3 when absent. */
   baseImages?: number;
   /** Size and steps of every picture; the workflow's own when absent. */
@@ -31,7 +31,7 @@ export interface JobRunnerOptions extends CharacterSettings {
 
 /** `output` of a job: plain JSON. The lists have one order, that of the request, and hold the pictures that came. */
 export interface JobOutput {
-  /** Each picture as a data URL. */
+  /** Each picture as a data URL, or the address of one that was uploaded. */
   images: string[];
   /** Seed of each picture, in digits: JSON has no exact number above 2^53. */
   seeds: string[];
@@ -73,12 +73,13 @@ export class ModalJobRunner implements RunPodJobRunner {
   }
 
   /**
-   * Pictures of a new character by FLUX.1 dev, with consecutive seeds. The app serves no Z-Image: `useZImage` changes nothing, and the
-   * output names the workflow.
+   * Pictures of a new character, with consecutive seeds: by Z-Image with `useZImage`, by FLUX.1 dev with `useZImage: false`, and by the
+   * recipe of the options when it is absent. The output names the workflow.
    */
   async submitBaseImages(input: { prompt: string; nsfw: boolean; seed?: number | undefined; useZImage?: boolean | undefined }): Promise<string> {
     const { baseImages = BASE_IMAGES, size } = this.#options;
-    return idOf(await this.#characters.submitBaseImages(input.prompt, input.nsfw, input.seed, baseImages, size));
+    const recipe = input.useZImage === undefined ? {} : { recipe: input.useZImage ? ("z_image" as const) : ("flux_dev" as const) };
+    return idOf(await this.#characters.submitBaseImages(input.prompt, input.nsfw, input.seed, baseImages, { ...size, ...recipe }));
   }
 
   /** A new picture with the face of another. */
@@ -87,7 +88,7 @@ export class ModalJobRunner implements RunPodJobRunner {
     return idOf(await this.#characters.submitFaceSwap(face, input.prompt, input.nsfw, input.seed, this.#options.size));
   }
 
-  /** One picture per angle with the face of another: all angles that have a name, unless some are given. */
+  /** One picture per angle of the person in another: all angles that have a name, unless some are given. */
   async submitCharacterSheet(input: { baseImageUrl: string; nsfw: boolean; angles?: string[] | undefined }): Promise<string> {
     const face = await this.#read(input.baseImageUrl);
     return idOf(await this.#characters.submitCharacterSheet(face, input.nsfw, input.angles?.map(angleOf), this.#options.size));
@@ -143,9 +144,9 @@ function angleOf(text: string): AngleName | Angle {
 
 function outputOf(polls: Poll[]): JobOutput {
   const results = polls.flatMap((poll) => (poll.state === "succeeded" ? [poll.result] : []));
-  const each = <T>(value: (result: Result) => T): T[] => results.flatMap((result) => result.images.map(() => value(result)));
+  const each = <T>(value: (result: Result) => T): T[] => results.flatMap((result) => picturesOf(result).map(() => value(result)));
   return {
-    images: results.flatMap(dataUrls),
+    images: results.flatMap(picturesOf).map(addressOf),
     seeds: each(({ seed }) => String(seed)),
     prompts: each(({ inputs }) => String(inputs["prompt"] ?? "")),
     workflow: results[0]?.workflow ?? "",
@@ -154,8 +155,12 @@ function outputOf(polls: Poll[]): JobOutput {
   };
 }
 
-function dataUrls({ outputs }: Result): string[] {
-  return outputs.filter(({ kind }) => kind === "image").map(({ mediaType, data }) => `data:${mediaType};base64,${data.toString("base64")}`);
+function picturesOf({ outputs }: Result): Output[] {
+  return outputs.filter(({ kind }) => kind === "image");
+}
+
+function addressOf({ url, mediaType, data }: Output): string {
+  return url ?? `data:${mediaType};base64,${data?.toString("base64") ?? ""}`;
 }
 
 function errorOf(polls: Poll[]): string {

@@ -19,16 +19,12 @@ export type Scheduler =
 export type OutputFormat = "png" | "jpeg" | "webp";
 export type FaceProvider = "CPU" | "GPU";
 
-/** Base of the workflows that sample a picture or a video from a prompt. */
-export interface SampledWorkflowOptions {
+/** Base of the workflows that sample a picture or a video from a prompt, of a size that something else may decide. */
+export interface PromptedWorkflowOptions {
   /** What to show. At most 20,000 characters; the text encoders read the first 77 (CLIP) or 512 (T5) tokens closely. */
   prompt: string;
   /** What to avoid. Without effect at cfg 1, where ComfyUI skips the negative branch. */
   negativePrompt?: string | undefined;
-  /** Width in pixels, 256 to 2048, a multiple of 16. */
-  width?: number | undefined;
-  /** Height in pixels, 256 to 2048, a multiple of 16. */
-  height?: number | undefined;
   /** Sampling steps, 1 to 100. More steps change less and cost more. */
   steps?: number | undefined;
   /** Classifier-free guidance scale, 0 to 30. 1 runs the model once a step, anything else twice. */
@@ -37,14 +33,139 @@ export interface SampledWorkflowOptions {
   seed?: Whole | undefined;
 }
 
+/** Base of the workflows that sample a picture or a video of a given size from a prompt. */
+export interface SampledWorkflowOptions extends PromptedWorkflowOptions {
+  /** Width in pixels, 256 to 2048, a multiple of 16. */
+  width?: number | undefined;
+  /** Height in pixels, 256 to 2048, a multiple of 16. */
+  height?: number | undefined;
+}
+
+/** The field that fills in a width and a height. */
+export interface AspectRatioFieldOptions extends SampledWorkflowOptions {
+  /** Width to height. It fills in `width` and `height`, or the one of them that is not given. */
+  aspectRatio?: "1:1" | "4:3" | "3:4" | "3:2" | "2:3" | "16:9" | "9:16" | undefined;
+}
+
+/** The field of workflows that bring a picture to the size of their output. */
+export interface FitFieldOptions {
+  /**
+   * How a picture of another shape becomes `width` × `height`: crop scales it to fill the output and cuts off what is outside the
+   * middle; pad scales it into the output and adds black bars; stretch ignores its shape.
+   */
+  fit?: "crop" | "pad" | "stretch" | undefined;
+}
+
+/** The fields of workflows that may begin with a picture in the place of noise, and what they add to the graph. */
+export interface ImageToImageOptions extends FitFieldOptions, SampledWorkflowOptions {
+  /** Picture to begin with: it is redrawn after the prompt. Without one the picture is made from the prompt alone. */
+  image?: FileBytes | undefined;
+  /** How much of `image` is redrawn: 0 (nothing), or 0.01 to 1 (all). 0.6, unmeasured on a GPU. No effect without `image`. */
+  denoise?: number | undefined;
+}
+
+/** The field of workflows that take LoRAs, and what it adds to their graphs. */
+export interface LoraFieldsOptions {
+  /** Stored LoRAs for this model, applied in this order; at most 8. */
+  loras?: readonly { id: string; strength?: number | undefined }[] | undefined;
+}
+
+/** Z-Image Turbo: a photograph-like picture in eight steps. */
+export interface ZImageOptions extends LoraFieldsOptions, ImageToImageOptions, AspectRatioFieldOptions {
+  /** What to show, in whole sentences, English or Chinese. At most 20,000 characters. */
+  prompt: string;
+  /** Sampling steps, 1 to 50. 8 is the template's; `sampler: "detailed"` sets 20 unless you set them. */
+  steps?: number | undefined;
+  /** Classifier-free guidance scale, 0 to 30. 1, the template's: Turbo is distilled and needs none. */
+  cfg?: number | undefined;
+  /** Width in pixels before `upscale`, 256 to 2048, a multiple of 16. 1024 is the template's. */
+  width?: number | undefined;
+  /** Height in pixels before `upscale`, 256 to 2048, a multiple of 16. 1024 is the template's. */
+  height?: number | undefined;
+  /** Pictures from one run, 1 to 16, each with its own noise. */
+  batchSize?: number | undefined;
+  /**
+   * fast: res_multistep on the simple schedule, the template's. detailed: heun, which runs the model twice a step, on a beta
+   * schedule, after RYLA's own graph; 20 steps unless you set them.
+   */
+  sampler?: "fast" | "detailed" | undefined;
+  /** Enlarges the finished picture, 1 (not at all) to 2, and draws half of it anew at that size: at most 4.2 megapixels. */
+  upscale?: number | undefined;
+  /** File type of the pictures: png (lossless), jpeg or webp. */
+  outputFormat?: OutputFormat | undefined;
+}
+
+/** The fields that the Qwen-Image workflows share. */
+export interface QwenWorkflowOptions extends LoraFieldsOptions, PromptedWorkflowOptions {
+  /** Classifier-free guidance scale, 0 to 30. 4 is the template's. 1 takes half the time, without the negative prompt. */
+  cfg?: number | undefined;
+  /** Pictures from one run, 1 to 16, each with its own noise. */
+  batchSize?: number | undefined;
+  /**
+   * quality: every step. lightning: the 4-step Lightning LoRA, some twenty times as fast; it sets `steps` to 4 and `cfg` to 1
+   * unless you set them.
+   */
+  speed?: "quality" | "lightning" | undefined;
+  /** File type of the pictures: png (lossless), jpeg or webp. */
+  outputFormat?: OutputFormat | undefined;
+}
+
+/** Qwen-Image 2512: a picture with legible text in it, English and Chinese. */
+export interface QwenImageOptions extends AspectRatioFieldOptions, QwenWorkflowOptions {
+  /** What to show, at most 20,000 characters. Words that shall be read in the picture stand in quotation marks. */
+  prompt: string;
+  /** What to avoid. The default is Qwen-Image's own list (low resolution, deformed hands, waxy skin, blurred text …). */
+  negativePrompt?: string | undefined;
+  /** Sampling steps, 1 to 100. 50 is the template's; `speed: "lightning"` sets 4 unless you set them. */
+  steps?: number | undefined;
+  /** Width in pixels, 256 to 2048, a multiple of 16. 1328 is the template's. */
+  width?: number | undefined;
+  /** Height in pixels, 256 to 2048, a multiple of 16. 1328 is the template's. */
+  height?: number | undefined;
+}
+
+/** The size of what an edit makes: that of its picture, unless it is given. */
+export interface EditSizeFieldsOptions extends PromptedWorkflowOptions {
+  /** Width in pixels, 256 to 2048, a multiple of 16; with `height`. The picture decides when neither is given. */
+  width?: number | undefined;
+  /** Height in pixels, 256 to 2048, a multiple of 16; with `width`. */
+  height?: number | undefined;
+}
+
+/** The fields that say which part of a picture is redrawn: a picture, a box, or the transparent part of the picture itself. */
+export interface MaskFieldsOptions {
+  /** Picture of the same shape: what is white is redrawn, what is black or transparent stays. */
+  mask?: FileBytes | undefined;
+  /** Rectangle to redraw, in the picture's own pixels: x, y, width, height. In place of `mask`. */
+  maskBox?: { x: number; y: number; width: number; height: number } | undefined;
+}
+
+/** Qwen-Image-Edit 2511: changes a picture as told, with things of two others. */
+export interface QwenImageEditOptions extends FitFieldOptions, MaskFieldsOptions, EditSizeFieldsOptions, QwenWorkflowOptions {
+  /** What to change, as an instruction, at most 20,000 characters. The pictures are called image 1, image 2 and image 3 in it. */
+  prompt: string;
+  /** Sampling steps, 1 to 100. 40 is the template's; `speed: "lightning"` sets 4 unless you set them. */
+  steps?: number | undefined;
+  /**
+   * Pictures, 1 to 3: the first is changed, the instruction may take things from the others. A transparent part of the first says
+   * what is redrawn, as a mask does. Without `width` and `height` the output has its shape, at about one megapixel.
+   */
+  images: readonly FileBytes[];
+  /**
+   * How much of the first picture's own pixels is drawn anew: 0 (nothing), or 0.01 to 1 (all). 1 is the template's: the model sees
+   * the picture all the same, and keeps what the instruction leaves.
+   */
+  denoise?: number | undefined;
+}
+
 /** The fields that the Flux workflows share. */
 export interface FluxWorkflowOptions extends SampledWorkflowOptions {
+  /** Classifier-free guidance scale, 0 to 30. 1, the template's, runs the model once a step, anything else twice. */
+  cfg?: number | undefined;
   /** Width in pixels, 256 to 2048, a multiple of 16. 1024 is the template's. */
   width?: number | undefined;
   /** Height in pixels, 256 to 2048, a multiple of 16. 1024 is the template's. */
   height?: number | undefined;
-  /** Classifier-free guidance scale, 0 to 30. 1, the template's, runs the model once a step, anything else twice. */
-  cfg?: number | undefined;
   /** Pictures from one run, 1 to 16, each with its own noise. */
   batchSize?: number | undefined;
   /** Sampler. Default of ComfyUI's Flux templates. */
@@ -56,7 +177,7 @@ export interface FluxWorkflowOptions extends SampledWorkflowOptions {
 }
 
 /** FLUX.1 schnell: a picture in four steps. */
-export interface FluxOptions extends FluxWorkflowOptions {
+export interface FluxOptions extends ImageToImageOptions, FluxWorkflowOptions {
   /** Sampling steps, 1 to 50. schnell is distilled for 1 to 4 (its model card); 4 is the template's. */
   steps?: number | undefined;
 }
@@ -72,7 +193,7 @@ export interface FluxDevWorkflowOptions extends FluxWorkflowOptions {
 }
 
 /** FLUX.1 dev: the better picture, in twenty steps. */
-export interface FluxDevOptions extends FluxDevWorkflowOptions {
+export interface FluxDevOptions extends ImageToImageOptions, FluxDevWorkflowOptions {
   /**
    * quality: every step; balanced: EasyCache skips steps that change little; turbo: the 8-step Turbo-Alpha LoRA, which sets `steps`
    * to 8 unless you set them.
@@ -81,15 +202,115 @@ export interface FluxDevOptions extends FluxDevWorkflowOptions {
 }
 
 /** FLUX.1 dev with one or several LoRAs: a character, a style. */
-export interface FluxLoraOptions extends FluxDevWorkflowOptions {
+export interface FluxLoraOptions extends LoraFieldsOptions, ImageToImageOptions, FluxDevWorkflowOptions {
   /** Name of one stored LoRA. Either this or `loras`. */
   loraId?: string | undefined;
-  /** How strongly `loraId` acts, 0 (not at all) to 1 (as trained). */
+  /** How strongly `loraId` acts, -2 to 2: 0 not at all, 1 as trained. */
   loraStrength?: number | undefined;
   /** Word the LoRA was trained on; put in front of the prompt when the prompt lacks it. */
   triggerWord?: string | undefined;
-  /** Several LoRAs at once, applied in this order; at most 8. */
-  loras?: readonly { id: string; strength?: number | undefined }[] | undefined;
+}
+
+/** The fields that the workflows share which change a picture with FLUX.1. */
+export interface FluxEditOptions extends LoraFieldsOptions, EditSizeFieldsOptions, PromptedWorkflowOptions {
+  /** What to change, or what to draw. At most 20,000 characters; the text encoders read the first 512 tokens (T5) closely. */
+  prompt: string;
+  /** Sampling steps, 1 to 100. 20 is the template's. */
+  steps?: number | undefined;
+  /** Classifier-free guidance scale, 0 to 30. 1, the template's, runs the model once a step, anything else twice. */
+  cfg?: number | undefined;
+  /** Sampler. euler is the template's. */
+  sampler?: Sampler | undefined;
+  /** File type of the picture: png (lossless), jpeg or webp. */
+  outputFormat?: OutputFormat | undefined;
+}
+
+/** FLUX.1 Kontext: changes a picture after an instruction, and keeps the rest. */
+export interface FluxKontextOptions extends FluxEditOptions {
+  /** Picture to change. It is brought to about a megapixel, in the nearest of the shapes that Kontext was trained on. */
+  image: FileBytes;
+  /** Distilled guidance, 0 to 30: higher follows the instruction more closely. 2.5 is the template's. */
+  guidance?: number | undefined;
+  /** Noise schedule. simple is the template's. */
+  scheduler?: Scheduler | undefined;
+  /** Pictures from one run, 1 to 16, each with its own noise. */
+  batchSize?: number | undefined;
+  /** quality: every step; balanced: EasyCache skips steps that change little. */
+  speed?: "quality" | "balanced" | undefined;
+}
+
+/** FLUX.1 Fill: draws inside a mask, or around a picture; every other pixel stays as it is. */
+export interface FluxFillOptions extends FitFieldOptions, MaskFieldsOptions, FluxEditOptions {
+  /** Picture to draw into, taken at its own size, less what is over a multiple of 8, unless `width` and `height` are given. */
+  image: FileBytes;
+  /** Distilled guidance, 0 to 100. 30 is the template's. */
+  guidance?: number | undefined;
+  /** Noise schedule. normal is the template's. */
+  scheduler?: Scheduler | undefined;
+  /** What is drawn around the picture: pixels `left`, `top`, `right` and `bottom`. They come on top of its size. */
+  padding?: { left?: number | undefined; top?: number | undefined; right?: number | undefined; bottom?: number | undefined } | undefined;
+  /**
+   * Pixels over which the edge of the mask is softened, inward and outward, 0 to 31. With `padding` it is 24, the template's,
+   * unless you set it.
+   */
+  feather?: number | undefined;
+}
+
+/** FLUX.2 klein: a picture from a prompt, or an edit of up to four pictures, in four steps. */
+export interface Flux2KleinOptions extends LoraFieldsOptions, EditSizeFieldsOptions {
+  /** What to show, or what to change. At most 20,000 characters; the text encoder reads the first 512 tokens closely. */
+  prompt: string;
+  /** Sampling steps, 1 to 100. 4 is the template's; a base model sets 20 unless you set them. */
+  steps?: number | undefined;
+  /** Classifier-free guidance scale, 0 to 30. 1 is the template's; a base model sets 5 unless you set it. */
+  cfg?: number | undefined;
+  /** Pictures to change or to take from, at most 4, named in the prompt by their order. Each is brought to a megapixel. */
+  images?: readonly FileBytes[] | undefined;
+  /**
+   * Model: 4B and 9B need four steps; 4B-base and 9B-base are not distilled: more variety, twenty steps of twice the work. The 9B
+   * models are larger, and not for commercial use.
+   */
+  model?: "4B" | "9B" | "4B-base" | "9B-base" | undefined;
+  /** Pictures from one run, 1 to 16, each with its own noise. */
+  batchSize?: number | undefined;
+  /** Sampler. euler is the templates'. */
+  sampler?: Sampler | undefined;
+  /** File type of the pictures: png (lossless), jpeg or webp. */
+  outputFormat?: OutputFormat | undefined;
+}
+
+/** SDXL, any checkpoint of it: with LoRAs, and after a pose, a depth map or edges. */
+export interface SDXLOptions extends LoraFieldsOptions, ImageToImageOptions, AspectRatioFieldOptions {
+  /** Sampling steps, 1 to 100. 25 is the template's; turbo sets 1 and lightning 4 unless you set them. */
+  steps?: number | undefined;
+  /** Classifier-free guidance scale, 0 to 30. 8 is the template's; turbo and lightning set 1 unless you set it. */
+  cfg?: number | undefined;
+  /** Width in pixels, 256 to 2048, a multiple of 16. 1024 is the template's; turbo sets 512 unless you set it. */
+  width?: number | undefined;
+  /** Height in pixels, 256 to 2048, a multiple of 16. 1024 as for the width. */
+  height?: number | undefined;
+  /** SDXL checkpoint file on the server. SDXL's own unless another is given; turbo sets SDXL Turbo. */
+  checkpoint?: string | undefined;
+  /** Layers of the text encoders from the end whose output is read, 1 to 12: 1 the last; many anime checkpoints want 2. */
+  clipSkip?: number | undefined;
+  /** Pictures from one run, 1 to 16, each with its own noise. */
+  batchSize?: number | undefined;
+  /** Sampler. euler is the template's; turbo sets euler_ancestral, its template's. */
+  sampler?: Sampler | undefined;
+  /** Noise schedule. normal is the template's; lightning sets sgm_uniform, its model card's. Turbo has its own. */
+  scheduler?: Scheduler | undefined;
+  /** quality: every step; turbo: SDXL Turbo, one step at 512²; lightning: ByteDance's LoRA, four steps with any checkpoint. */
+  speed?: "quality" | "turbo" | "lightning" | undefined;
+  /** Picture of a skeleton, as OpenPose draws it, whose pose is kept. */
+  poseImage?: FileBytes | undefined;
+  /** Depth map, near parts white, whose space is kept. */
+  depthImage?: FileBytes | undefined;
+  /** White lines on black, as Canny finds them, whose outlines are kept. */
+  edgeImage?: FileBytes | undefined;
+  /** How strongly pose, depth and edges act, 0 (not at all) to 2. 0.8, unmeasured on a GPU. */
+  controlStrength?: number | undefined;
+  /** File type of the pictures: png (lossless), jpeg or webp. */
+  outputFormat?: OutputFormat | undefined;
 }
 
 /** The SDXL picture with the face of the reference. */
@@ -112,14 +333,14 @@ export interface InstantIDStageOptions extends SampledWorkflowOptions {
 
 /** SDXL with InstantID: the face of a reference picture in a new scene. */
 export interface InstantIDOptions extends InstantIDStageOptions {
-  /** Width in pixels, 256 to 2048, a multiple of 8. 1016 keeps the training pictures' watermarks away (InstantID's node pack). */
-  width?: number | undefined;
-  /** Height in pixels, 256 to 2048, a multiple of 8. 1016 as for the width. */
-  height?: number | undefined;
   /** Sampling steps, 1 to 100. 30 is the example graph's. */
   steps?: number | undefined;
   /** Classifier-free guidance scale, 0 to 30. 4.5 is the example graph's. */
   cfg?: number | undefined;
+  /** Width in pixels, 256 to 2048, a multiple of 8. 1016 keeps the training pictures' watermarks away (InstantID's node pack). */
+  width?: number | undefined;
+  /** Height in pixels, 256 to 2048, a multiple of 8. 1016 as for the width. */
+  height?: number | undefined;
   /** Sampler. ddpm is the example graph's. */
   sampler?: Sampler | undefined;
   /** Noise schedule. karras is the example graph's. */
@@ -130,21 +351,21 @@ export interface InstantIDOptions extends InstantIDStageOptions {
 
 /** An InstantID picture refined by FLUX.1 dev in the same graph. */
 export interface FluxInstantIDOptions extends InstantIDStageOptions {
-  /** Width in pixels of both stages, 256 to 2048, a multiple of 16. 1024 is ComfyUI's Flux template's. */
-  width?: number | undefined;
-  /** Height in pixels of both stages, 256 to 2048, a multiple of 16. 1024 as for the width. */
-  height?: number | undefined;
   /** Sampling steps of the Flux stage, 1 to 100. 20 is ComfyUI's Flux template's. */
   steps?: number | undefined;
   /** Classifier-free guidance scale of the Flux stage, 0 to 30. 1 is ComfyUI's Flux template's: `guidance` guides. */
   cfg?: number | undefined;
+  /** Width in pixels of both stages, 256 to 2048, a multiple of 16. 1024 is ComfyUI's Flux template's. */
+  width?: number | undefined;
+  /** Height in pixels of both stages, 256 to 2048, a multiple of 16. 1024 as for the width. */
+  height?: number | undefined;
   /** Sampler of the Flux stage. Default of ComfyUI's Flux templates. */
   sampler?: Sampler | undefined;
   /** Noise schedule of the Flux stage. Default of ComfyUI's Flux templates. */
   scheduler?: Scheduler | undefined;
   /** Distilled guidance of FLUX.1 dev, 0 to 30. 3.5 is ComfyUI's Flux template's. */
   guidance?: number | undefined;
-  /** How much Flux redraws, 0 (nothing) to 1 (everything, the face too). 0.35 is this package's choice, unmeasured on a GPU. */
+  /** How much Flux redraws: 0 (nothing), or 0.01 to 1 (the face too). 0.35 is this package's choice, unmeasured on a GPU. */
   refineDenoise?: number | undefined;
   /** Sampling steps of the SDXL stage, 1 to 100. 30 is InstantID's example graph's. */
   instantidSteps?: number | undefined;
@@ -166,32 +387,72 @@ export interface FluxPulidOptions extends FluxDevWorkflowOptions {
   faceProvider?: FaceProvider | undefined;
 }
 
-/** Wan2.1: a short video from a prompt. */
-export interface Wan2Options extends SampledWorkflowOptions {
+/** The fields that the video workflows share. */
+export interface WanWorkflowOptions extends SampledWorkflowOptions {
   /** What to avoid. The default is Wan's own list (over-exposed, static, blurred, subtitles, deformed hands …). */
   negativePrompt?: string | undefined;
-  /** Width in pixels, 256 to 1280, a multiple of 16. 832×480 is what the 1.3B model was trained for. */
-  width?: number | undefined;
-  /** Height in pixels, 256 to 1280, a multiple of 16. 480 as for the width. */
-  height?: number | undefined;
-  /** Sampling steps, 1 to 100. 30 is the template's. */
-  steps?: number | undefined;
-  /** Classifier-free guidance scale, 0 to 30. 6 is the template's. */
-  cfg?: number | undefined;
   /** Frames, 4n+1, 1 to 161. 33 is the template's; the models were trained on 81. */
   length?: number | undefined;
   /** Frames per second of the file, 1 to 120. Wan was trained at 16. */
   fps?: number | undefined;
+  /** File type: mp4 (H.264) or animated webp. */
+  format?: "mp4" | "webp" | undefined;
+}
+
+/** Wan2.2: a short video from a prompt, a picture, or a first and a last picture. */
+export interface Wan22Options extends FitFieldOptions, LoraFieldsOptions, WanWorkflowOptions {
+  /** Sampling steps, 2 to 100, half of them by each expert. 20 is the template's; lightning sets 4 unless you set them. */
+  steps?: number | undefined;
+  /** Classifier-free guidance scale, 0 to 30. 3.5 is the template's; 5B sets 5 and lightning 1 unless you set it. */
+  cfg?: number | undefined;
+  /** Width in pixels, 256 to 1280, a multiple of 16 (of 32 for 5B). 832×480 is 480p as Wan is trained for it; 5B sets 1280. */
+  width?: number | undefined;
+  /** Height in pixels, 256 to 1280, a multiple of 16 (of 32 for 5B). 480 as for the width; 5B sets 704 unless you set it. */
+  height?: number | undefined;
+  /** Frames, 4n+1, 1 to 161. 81 is the template's, five seconds; 5B sets 121 unless you set it. */
+  length?: number | undefined;
+  /** Frames per second of the file, 1 to 120. 14B was trained at 16; 5B, at 24, sets that unless you set it. */
+  fps?: number | undefined;
+  /** Shift of the noise schedule towards high noise, 0 to 100. 5 is the template's; 5B sets 8 unless you set it. */
+  shift?: number | undefined;
+  /** Sampler. euler is the template's; 5B sets uni_pc, its template's, unless you set it. */
+  sampler?: Sampler | undefined;
+  /** Noise schedule. simple is the templates'. */
+  scheduler?: Scheduler | undefined;
+  /** Picture that the video begins with. */
+  image?: FileBytes | undefined;
+  /** Picture that the video ends with; with `image`, for the 14B model only. */
+  lastImage?: FileBytes | undefined;
+  /** 14B: two experts of that size, one after the other. 5B: one smaller model for 720p at 24 frames a second. */
+  model?: "14B" | "5B" | undefined;
+  /** lightning: LoRAs for four steps at cfg 1, for the 14B model only. */
+  speed?: "quality" | "lightning" | undefined;
+  /** Stored LoRAs for the expert that begins the video, applied after `loras`; at most 8. */
+  highNoiseLoras?: readonly { id: string; strength?: number | undefined }[] | undefined;
+  /** Stored LoRAs for the expert that ends the video, applied after `loras`; at most 8. */
+  lowNoiseLoras?: readonly { id: string; strength?: number | undefined }[] | undefined;
+}
+
+/** Wan2.1: a short video from a prompt or a picture. */
+export interface Wan2Options extends FitFieldOptions, LoraFieldsOptions, WanWorkflowOptions {
+  /** Sampling steps, 1 to 100. 30 is the template's. */
+  steps?: number | undefined;
+  /** Classifier-free guidance scale, 0 to 30. 6 is the template's. */
+  cfg?: number | undefined;
+  /** Width in pixels, 256 to 1280, a multiple of 16. 832×480 is what the 1.3B model was trained for. */
+  width?: number | undefined;
+  /** Height in pixels, 256 to 1280, a multiple of 16. 480 as for the width. */
+  height?: number | undefined;
   /** Shift of the noise schedule towards high noise, 0 to 100. 8 is the template's. */
   shift?: number | undefined;
   /** Sampler. uni_pc is the template's. */
   sampler?: Sampler | undefined;
   /** Noise schedule. simple is the template's. */
   scheduler?: Scheduler | undefined;
-  /** File type: mp4 (H.264) or animated webp. */
-  format?: "mp4" | "webp" | undefined;
-  /** Size of the model. 14B looks better and takes several times as long. */
+  /** Size of the model. 14B looks better and takes several times as long. With `image` it is 14B unless you set it. */
   model?: "1.3B" | "14B" | undefined;
+  /** Picture that the video begins with, for the 14B model only. */
+  image?: FileBytes | undefined;
   /** turbo: the 4-step LoRA, for the 14B model only; sets steps 4, cfg 1 and shift 5 unless you set them. */
   speed?: "quality" | "turbo" | undefined;
 }
@@ -236,12 +497,20 @@ export interface WorkflowOptions {
 
 /** Workflow → its options. */
 export interface OptionsOf {
+  z_image: ZImageOptions;
+  qwen_image: QwenImageOptions;
+  qwen_image_edit: QwenImageEditOptions;
   flux: FluxOptions;
   flux_dev: FluxDevOptions;
   flux_lora: FluxLoraOptions;
+  flux_kontext: FluxKontextOptions;
+  flux_fill: FluxFillOptions;
+  flux2_klein: Flux2KleinOptions;
+  sdxl: SDXLOptions;
   instantid: InstantIDOptions;
   flux_instantid: FluxInstantIDOptions;
   flux_pulid: FluxPulidOptions;
+  wan22: Wan22Options;
   wan2: Wan2Options;
   seedvr2: SeedVR2Options;
   workflow: WorkflowOptions;

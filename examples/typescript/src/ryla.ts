@@ -9,7 +9,7 @@ import { randomUUID } from "node:crypto";
 import { ModalClient as Modal, type Function_ } from "modal";
 import { eventsOf, outcome, Waiting, type Limits, type Listening } from "./calls.js";
 import { stopJob } from "./claims.js";
-import { writeRequest, type Result } from "./contract.js";
+import { writeRequest, type OutputTo, type Result } from "./contract.js";
 import { RylaError, translated } from "./errors.js";
 import { persistently } from "./retrying.js";
 import type { OptionsOf, WorkflowName } from "./options.js";
@@ -28,12 +28,20 @@ const QUEUE_TIMEOUT_MS = 1_800_000;
 // begin generated: tables (python -m docs_tools)
 /** Workflow → the Modal class whose method of that name serves it. */
 const CLASS_OF = {
+  z_image: "ZImage",
+  qwen_image: "Qwen",
+  qwen_image_edit: "Qwen",
   flux: "Flux",
   flux_dev: "Flux",
   flux_lora: "Flux",
+  flux_kontext: "Flux",
+  flux_fill: "Flux",
+  flux2_klein: "Flux2",
+  sdxl: "Sdxl",
   instantid: "Faces",
   flux_instantid: "Faces",
   flux_pulid: "Faces",
+  wan22: "Video",
   wan2: "Video",
   seedvr2: "Upscale",
   workflow: "Custom",
@@ -41,12 +49,20 @@ const CLASS_OF = {
 
 /** Workflow → what each of its results holds; undefined where the request decides. */
 const OUTPUT_OF = {
+  z_image: "image",
+  qwen_image: "image",
+  qwen_image_edit: "image",
   flux: "image",
   flux_dev: "image",
   flux_lora: "image",
+  flux_kontext: "image",
+  flux_fill: "image",
+  flux2_klein: "image",
+  sdxl: "image",
   instantid: "image",
   flux_instantid: "image",
   flux_pulid: "image",
+  wan22: "video",
   wan2: "video",
   seedvr2: undefined,
   workflow: undefined,
@@ -80,6 +96,12 @@ export interface SubmitOptions {
   previews?: boolean | undefined;
   /** Measure how like the reference the face is. */
   measureConsistency?: boolean | undefined;
+  /** Where the container uploads the files, instead of putting them into the reply: their address is the output's `url`. */
+  outputTo?: OutputTo | undefined;
+  /** Address that the container tells how the job ended; the app needs RYLA_GEN_WEBHOOK_SECRET in a secret of its own. */
+  webhook?: string | undefined;
+  /** Whether it is told the prompt as well. */
+  webhookPrompt?: boolean | undefined;
 }
 
 export type CallOptions = WaitOptions & SubmitOptions;
@@ -102,8 +124,14 @@ export type VideoResult = Result & { video: Buffer };
 type ResultOf<W extends WorkflowName> =
   (typeof OUTPUT_OF)[W] extends "image" ? PictureResult : (typeof OUTPUT_OF)[W] extends "video" ? VideoResult : Result;
 
-/** Submits one workflow and waits for its result. */
-export type Generate<W extends WorkflowName> = (options: OptionsOf[W], call?: CallOptions) => Promise<ResultOf<W>>;
+/** Options of a call whose files come with the reply. */
+type InReply = CallOptions & { outputTo?: undefined };
+
+/** Submits one workflow and waits for its result. What goes to a bucket is no Buffer for sure: it is among the outputs, with its address. */
+export interface Generate<W extends WorkflowName> {
+  (options: OptionsOf[W], call?: InReply): Promise<ResultOf<W>>;
+  (options: OptionsOf[W], call: CallOptions): Promise<Result>;
+}
 
 /** Runs workflows on the deployed app. Every method throws RylaError, and nothing else. */
 export class ModalClient {
@@ -119,19 +147,35 @@ export class ModalClient {
   }
 
   // begin generated: methods (python -m docs_tools)
+  /** Z-Image Turbo: a photograph-like picture in eight steps. */
+  readonly generateZImage = this.#generator("z_image");
+  /** Qwen-Image 2512: a picture with legible text in it, English and Chinese. */
+  readonly generateQwenImage = this.#generator("qwen_image");
+  /** Qwen-Image-Edit 2511: changes a picture as told, with things of two others. */
+  readonly generateQwenImageEdit = this.#generator("qwen_image_edit");
   /** FLUX.1 schnell: a picture in four steps. */
   readonly generateFlux = this.#generator("flux");
   /** FLUX.1 dev: the better picture, in twenty steps. */
   readonly generateFluxDev = this.#generator("flux_dev");
   /** FLUX.1 dev with one or several LoRAs: a character, a style. */
   readonly generateFluxLoRA = this.#generator("flux_lora");
+  /** FLUX.1 Kontext: changes a picture after an instruction, and keeps the rest. */
+  readonly generateFluxKontext = this.#generator("flux_kontext");
+  /** FLUX.1 Fill: draws inside a mask, or around a picture; every other pixel stays as it is. */
+  readonly generateFluxFill = this.#generator("flux_fill");
+  /** FLUX.2 klein: a picture from a prompt, or an edit of up to four pictures, in four steps. */
+  readonly generateFlux2Klein = this.#generator("flux2_klein");
+  /** SDXL, any checkpoint of it: with LoRAs, and after a pose, a depth map or edges. */
+  readonly generateSDXL = this.#generator("sdxl");
   /** SDXL with InstantID: the face of a reference picture in a new scene. */
   readonly generateInstantID = this.#generator("instantid");
   /** An InstantID picture refined by FLUX.1 dev in the same graph. */
   readonly generateFluxInstantID = this.#generator("flux_instantid");
   /** FLUX.1 dev with PuLID: the face of a reference picture inside Flux itself. */
   readonly generateFluxPuLID = this.#generator("flux_pulid");
-  /** Wan2.1: a short video from a prompt. */
+  /** Wan2.2: a short video from a prompt, a picture, or a first and a last picture. */
+  readonly generateWan22 = this.#generator("wan22");
+  /** Wan2.1: a short video from a prompt or a picture. */
   readonly generateWan2 = this.#generator("wan2");
   /** SeedVR2 upscaling of one picture or one video. */
   readonly generateSeedVR2 = this.#generator("seedvr2");
@@ -140,15 +184,21 @@ export class ModalClient {
   // end generated: methods
 
   #generator<W extends WorkflowName>(workflow: W): Generate<W> {
-    return (options, call) => this.generate(workflow, options, call);
+    return (options: OptionsOf[W], call?: CallOptions) => this.#generated(workflow, options, call);
   }
 
   /** Submit a workflow by its name and wait for its result. */
-  async generate<W extends WorkflowName>(workflow: W, options: OptionsOf[W], call: CallOptions = {}): Promise<ResultOf<W>> {
+  generate<W extends WorkflowName>(workflow: W, options: OptionsOf[W], call?: InReply): Promise<ResultOf<W>>;
+  generate<W extends WorkflowName>(workflow: W, options: OptionsOf[W], call: CallOptions): Promise<Result>;
+  generate<W extends WorkflowName>(workflow: W, options: OptionsOf[W], call?: CallOptions): Promise<Result> {
+    return this.#generated(workflow, options, call);
+  }
+
+  async #generated<W extends WorkflowName>(workflow: W, options: OptionsOf[W], call: CallOptions = {}): Promise<ResultOf<W>> {
     const submitted = await this.submit(workflow, options, call);
     const result = await this.wait(submitted, { ...call, timeoutMs: call.timeoutMs ?? this.#usualTimeout(workflow, options) });
     const wanted: "image" | "video" | undefined = OUTPUT_OF[workflow];
-    if (wanted && result[wanted] === undefined) {
+    if (wanted && !result.outputs.some(({ kind }) => kind === wanted)) {
       throw new RylaError({ code: "internal", message: `The reply to ${workflow} holds no ${wanted}.`, hint: "Please report it.", details: { ...submitted } });
     }
     return result as ResultOf<W>;
@@ -157,8 +207,8 @@ export class ModalClient {
   /** Submit a workflow and return at once. After an ambiguous failure it is sent again: a claimed job never runs twice. */
   async submit<W extends WorkflowName>(workflow: W, options: OptionsOf[W], call: SubmitOptions = {}): Promise<Submitted> {
     const job = call.job ?? randomUUID();
-    const asked = { events: true, previews: call.previews ?? false, measureConsistency: call.measureConsistency ?? false };
-    const request = writeRequest(options, job, asked);
+    const { previews = false, measureConsistency = false, outputTo, webhook, webhookPrompt } = call;
+    const request = writeRequest(options, job, { events: true, previews, measureConsistency, outputTo, webhook, webhookPrompt });
     try {
       const method = await this.#method(workflow);
       const spawned = await persistently(() => method.spawn([request]));

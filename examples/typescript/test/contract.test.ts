@@ -63,11 +63,23 @@ test("64-bit numbers of a reply become numbers where a number is exact", () => {
   assert.equal(readReply({ ok: true, generation: { seed: 2n ** 63n } }).seed, 2n ** 63n);
 });
 
+test("a bucket and a webhook stand in a request where they are asked for", () => {
+  const asked = { events: true, previews: false, measureConsistency: false };
+  const plain = { events: true, previews: false, measure_consistency: false };
+  const options = (more: object): unknown => writeRequest({}, "job", { ...asked, ...more })["options"];
+  assert.deepEqual(options({}), plain);
+  assert.deepEqual(options({ outputTo: undefined, webhook: undefined, webhookPrompt: undefined }), plain);
+  const outputTo = ["https://bucket.example/1?signature=x", "https://bucket.example/2?signature=y"];
+  const webhook = "https://example.com/hook";
+  assert.deepEqual(options({ outputTo, webhook, webhookPrompt: true }), { ...plain, output_to: outputTo, webhook, webhook_prompt: true });
+  assert.deepEqual(options({ outputTo: "s3://bucket/prefix" }), { ...plain, output_to: "s3://bucket/prefix" });
+});
+
 test("Modal's exceptions become typed errors that say what to do", () => {
   const cases: [unknown, string, RegExp][] = [
     [new NotFoundError("no such class"), "not_deployed", /ryla-gen deploy/],
-    [new RemoteError("Remote error: ServerUnhealthyError('ComfyUI died')"), "server_unhealthy", /modal app logs/],
-    [new RemoteError("Remote error: InternalError('CancelledError')"), "server_unhealthy", /modal app logs/],
+    [new RemoteError("Remote error: ServerUnhealthyError('ComfyUI died')"), "server_unhealthy", /ryla-gen jobs logs/],
+    [new RemoteError("Remote error: InternalError('CancelledError')"), "server_unhealthy", /ryla-gen jobs logs/],
     [new RemoteError("Remote error: "), "preempted", /Send it again/],
     [new RemoteError("Remote error: Input was canceled by user"), "job_canceled", /again/],
     [new Error("Profile is missing credentials. Please set them"), "not_authorized", /modal token new/],

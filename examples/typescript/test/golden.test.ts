@@ -72,6 +72,23 @@ test("the golden reply becomes a result", () => {
   assert.equal(result.server["container"], "ta-1");
 });
 
+test("an uploaded file of the golden reply has an address, and is no Buffer", () => {
+  const result = readReply(golden["reply_uploaded"]);
+  assert.deepEqual(result.outputs[0], {
+    kind: "image",
+    mediaType: "image/png",
+    name: "flux_dev-7-0.png",
+    url: "https://bucket.example/flux_dev-7-0.png",
+    sha256: "0f4636c78f65d3639ece5a064b5ae753e3408614a14fb18ab4d7540d2c248543",
+    size: 4,
+    width: 1024,
+    height: 1024,
+    node: "9",
+  });
+  assert.deepEqual([result.image, result.images], [undefined, []]);
+  assert.deepEqual([result.videos.length, result.audios.length, result.texts], [1, 1, ["a fox in the snow"]]);
+});
+
 test("the golden error reply becomes a typed error", () => {
   const error = rejected(golden["error_reply"]);
   assert.deepEqual([error.code, error.httpStatus, error.message, error.hint], ["face_not_found", 400, "No face.", "Use another picture."]);

@@ -34,4 +34,6 @@ test("what the settings do not allow is refused before anything is sent", async 
   const face = { baseImageUrl: "data:image/png;base64,iVBORw==", nsfw: false };
   assert.match((await refused(runner.submitCharacterSheet({ ...face, angles: ["front", "Front"] }))).message, /front was given twice/);
   assert.match((await refused(runner.submitCharacterSheet({ ...face, angles: [] }))).message, /1 to 16 angles/);
+  const signed = new ModalJobRunner(undefined, { outputTo: "https://bucket.example/x?signature=secret" });
+  assert.match((await refused(signed.submitBaseImages({ prompt: "x", nsfw: false }))).message, /one file of one job/);
 });

@@ -6,6 +6,7 @@ import { Module } from "@nestjs/common";
 import { NestFactory } from "@nestjs/core";
 import { JOB_RUNNER, jobRunnerProvider, ModalJobRunnerAdapter } from "../src/examples/nestProvider.js";
 import type { RunPodJobRunner, RunPodJobStatus } from "../src/jobRunner.js";
+import { RylaError } from "../src/ryla.js";
 
 const made: string[] = [];
 
@@ -21,7 +22,7 @@ class Adapter implements RunPodJobRunner {
 class Pod extends Adapter {}
 class RunPod extends Adapter {}
 
-@Module({ providers: [jobRunnerProvider({ pod: Pod, runpod: RunPod })] })
+@Module({ providers: [jobRunnerProvider({ pod: Pod, runpod: RunPod }, { outputTo: "https://bucket.example/x?signature=y" })] })
 class AppModule {}
 
 async function runnerIn(environment: Record<string, string>): Promise<RunPodJobRunner> {
@@ -43,4 +44,10 @@ test("a pod comes first, then Modal, then RunPod", async () => {
   assert.deepEqual(made, []);
   assert.ok((await runnerIn({})) instanceof RunPod);
   assert.deepEqual(made, ["RunPod"]);
+});
+
+test("the options reach Modal's adapter", async () => {
+  const runner = await runnerIn({ MODAL_WORKSPACE: "ryla" });
+  const refused = (error: unknown): boolean => error instanceof RylaError && /one file of one job/.test(error.message);
+  await assert.rejects(runner.submitBaseImages({ prompt: "x", nsfw: false }), refused);
 });

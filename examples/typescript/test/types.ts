@@ -8,7 +8,11 @@ export async function calls(ryla: ModalClient): Promise<void> {
   const video: Buffer = (await ryla.generateWan2({ prompt: "x" }, { timeoutMs: 1, signal: AbortSignal.abort() })).video;
   const maybe: Buffer | undefined = (await ryla.generateWorkflow({ graph: {} })).image;
   const named: Buffer = (await ryla.generate("flux", { prompt: "x" })).image;
-  void [picture, video, maybe, named];
+  const uploaded: string | undefined = (await ryla.generateFlux({ prompt: "x" }, { outputTo: "s3://bucket/x", webhook: "https://x" })).outputs[0]?.url;
+  void [picture, video, maybe, named, uploaded];
+  // @ts-expect-error what goes to a bucket is no Buffer for sure
+  const elsewhere: Buffer = (await ryla.generateFlux({ prompt: "x" }, { outputTo: ["https://bucket.example/x?signature"] })).image;
+  void elsewhere;
   // @ts-expect-error a prompt is required
   await ryla.generateFluxDev({});
   // @ts-expect-error a string is no seed

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from weakref import WeakSet
 
 import modal
 
-from ...contract import Options, request
+from ...contract import USUAL_OPTIONS, Options, request
 from ...costs.prices import GPU_USD_PER_SECOND
 from ...engine.loras import REMEMBERED_SECONDS, LoraResolver
-from ...errors import JobCanceledError, JobNotFoundError, NotAuthorizedError, NotDeployedError, before_start
+from ...engine.output_hooks import OnOutput
+from ...errors import HashMismatchError, JobCanceledError, JobNotFoundError, NotAuthorizedError, NotDeployedError, before_start
 from ...events import CONTRACT
 from ...models.loras.library import Library
 from ...names import CLAIMS_DICT, EVENTS_QUEUE
 from ...remote.claims import CANCELED, ModalClaims, entries_of
+from ...remote.deployed_tags import LOCK_TAG
+from ...remote.faults import log_hint
 from ...remote.graph_config import class_for, config_for
 from ...settings import Settings
+from ...support.shell_words import path_word
 from ...workflows.base import Workflow
+from ...workflows.registry import LOCK_SUFFIX, locks_folder
 from ..base import Ticket
 from .calls import DEFAULT_PATIENCE, ModalPatience, retry_call, spawn_cancellable, stop_job
 from .loras import VolumeStore
@@ -36,13 +42,18 @@ class ModalBackend:
     Args:
         settings: app, environment, timeout and workspace.
         patience: how long to wait for Modal.
+        on_output: the hook that the client was given, asked here; those that are installed run in the containers.
     """
 
     name = "modal"
     measures_consistency = True
+    uploads = True
 
-    def __init__(self, settings: Settings, *, patience: ModalPatience = DEFAULT_PATIENCE) -> None:
+    def __init__(
+        self, settings: Settings, *, patience: ModalPatience = DEFAULT_PATIENCE, on_output: OnOutput | None = None
+    ) -> None:
         self._settings = settings
+        self._on_output = on_output
         environment = settings.modal_environment
         self._patience = replace(
             patience, deploy=f"{patience.deploy} --environment {environment}" if environment else patience.deploy
@@ -64,7 +75,7 @@ class ModalBackend:
         return GPU_USD_PER_SECOND.get(name.rstrip("!"), max(GPU_USD_PER_SECOND.values())) * int(count or 1)
 
     async def submit(
-        self, workflow: Workflow, *, job: str, timeout: float | None = None, measure_consistency: bool = False
+        self, workflow: Workflow, *, job: str, timeout: float | None = None, options: Options = USUAL_OPTIONS
     ) -> Ticket:
         """Spawn the workflow's method. After an ambiguous failure it is spawned again: a claimed job never runs twice."""
         with before_start():
@@ -72,7 +83,10 @@ class ModalBackend:
             await self._loras.names(workflow)  # refuses a LoRA for another base model, before anything starts
             method = await self._method(workflow)
         patience = self._patience_for(workflow)
-        argument = request(workflow, job, Options(measure_consistency=measure_consistency))
+        if self._on_output is not None:
+            # The container has not asked this client's hook: what it would show is not passed yet, and "succeeded" not yet true.
+            options = replace(options, previews=False, webhook=None, webhook_prompt=False)
+        argument = request(workflow, job, options)
 
         async def send(contract: int | None = None) -> str:
             self._contract = contract or self._contract
@@ -133,6 +147,7 @@ class ModalBackend:
             (app, cls, name), patience = place, self._patience_for(workflow)
             found = modal.Cls.from_name(app, cls, environment_name=self._settings.modal_environment)
             await retry_call(lambda: found.hydrate.aio(), f"Looking for {cls} in the app {app}", patience)
+            await self._check_lock(workflow, app, patience)
             method = _attribute(found(), name)
             if method is None:
                 text = f"The deployed app has no method {cls}.{name}: it is older than this package."
@@ -140,13 +155,34 @@ class ModalBackend:
             self._methods[place] = method
         return self._methods[place]
 
+    async def _check_lock(self, workflow: Workflow, app: str, patience: ModalPatience) -> None:
+        """Compare the lock with the one that is live, as the app's tags say: after a rollback it is another.
+
+        Raises:
+            HashMismatchError: it is another one, so that fields and pictures would not be those that were asked for.
+        """
+        ours, environment = workflow.lock_digest(), self._settings.modal_environment
+        if workflow.lock is None or not ours:
+            return
+        tags = await retry_call(lambda: _tags(app, environment), f"Asking for the tags of {app}", patience)
+        live = tags.get(LOCK_TAG, ours)
+        if live == ours:
+            return
+        text = f"What is live of {app} has another lock ({live}) than the one here ({ours}): it was rolled back or deployed again."
+        kept = path_word(locks_folder() / f"{workflow.lock.name}{LOCK_SUFFIX}")
+        hint = f"Deploy the one here: {patience.deploy}. Or take the live one, which is then found by its name: rm -f {kept}"
+        raise HashMismatchError(text, hint, {"live": live, "lock": ours})
+
     def _patience_for(self, workflow: Workflow) -> ModalPatience:
-        """Return how long to wait, with the command that deploys the workflow's own app."""
+        """Return how long to wait, with the command that deploys the workflow's own app, and the place of its log."""
         command = f"{workflow.deploy_command()} "
-        return replace(self._patience, deploy=f"{self._patience.deploy} ".replace("ryla-gen deploy ", command).strip())
+        deploy = f"{self._patience.deploy} ".replace("ryla-gen deploy ", command).strip()
+        log = log_hint(class_for(workflow, self._settings)[0], self._settings.modal_environment)
+        return replace(self._patience, deploy=deploy, log=log)
 
     def _ticket(self, call: str, workflow: Workflow, job: str, limit: float, send: Send | None = None) -> ModalTicket:
-        ticket = ModalTicket(call, workflow, job, self._events, self._claims, limit, self._patience_for(workflow), send)
+        patience = self._patience_for(workflow)
+        ticket = ModalTicket(call, workflow, job, self._events, self._claims, limit, patience, send, self._on_output)
         self._tickets.add(ticket)
         return ticket
 
@@ -168,6 +204,12 @@ def _attribute(instance: Any, name: str) -> Any:
         return getattr(instance, name, None)
     except modal.exception.Error:
         return None
+
+
+async def _tags(app: str, environment: str | None) -> Mapping[str, str]:
+    """Return the tags of an app."""
+    found = await modal.App.lookup.aio(app, environment_name=environment)
+    return dict(await found.get_tags.aio())
 
 
 async def _workspace() -> str | None:

@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 import modal
 
 from ...errors import NotAuthorizedError, NotDeployedError, PlainData, RylaGenError
+from ...names import APP
 from ...remote.claims import ClaimStore, stop
+from ...remote.faults import log_hint
 from ...remote.modal_errors import AMBIGUOUS, from_modal_error
 from ...support.retry import RetryPolicy
 
@@ -39,6 +41,8 @@ class ModalPatience:
     """How long Modal may take to answer a call."""
     deploy: str = "ryla-gen deploy"
     """The command that deploys the app."""
+    log: str = log_hint(APP)
+    """Where the log of its containers is."""
 
 
 DEFAULT_PATIENCE = ModalPatience()
@@ -61,10 +65,10 @@ async def retry_call(call: Callable[[], Awaitable[T]], what: str, patience: Moda
         # No answer: the call may have arrived, which is why only repeatable calls come here.
         except AMBIGUOUS as error:
             if RETRY.is_last(attempt) or asyncio.get_running_loop().time() >= deadline:
-                raise from_modal_error(error, what, deploy=patience.deploy) from None
+                raise from_modal_error(error, what, deploy=patience.deploy, log=patience.log) from None
             await asyncio.sleep(RETRY.pause(attempt))
         except modal.exception.Error as error:
-            refusal = from_modal_error(error, what, deploy=patience.deploy)
+            refusal = from_modal_error(error, what, deploy=patience.deploy, log=patience.log)
             if not attempt and isinstance(refusal, NotAuthorizedError | NotDeployedError):
                 refusal.started = "no"  # a refusal is final only at the first attempt: after an ambiguous one the call may exist
             raise refusal from None

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from dataclasses import replace
 from typing import Any, NoReturn, Protocol
 
 import modal
 
 from ...contract import READABLE, read_reply
+from ...engine.output_hooks import OnOutput, not_asked
 from ...errors import (
     AlreadyClaimedError,
     BackendUnreachableError,
@@ -23,7 +25,6 @@ from ...errors import (
     RylaGenError,
 )
 from ...events import CONTRACT, Queued
-from ...names import APP
 from ...remote.claims import CANCELED, ModalClaims, canceled_by_hand, entries_of, over_without_reply
 from ...remote.modal_errors import AMBIGUOUS, from_modal_error, remote_exception
 from ...results import Generation
@@ -69,6 +70,7 @@ class ModalTicket(TaskTicket):
         limit: seconds that it may run.
         patience: how long to wait for Modal.
         send: sends its request again; None in a process that only looks after a job of another one.
+        on_output: the hook that the client was given.
     """
 
     def __init__(
@@ -81,8 +83,9 @@ class ModalTicket(TaskTicket):
         limit: float,
         patience: ModalPatience,
         send: Send | None = None,
+        on_output: OnOutput | None = None,
     ) -> None:
-        super().__init__(job)
+        super().__init__(job, on_output)
         self._first = call
         self._follow(call)
         self._workflow = workflow
@@ -131,7 +134,8 @@ class ModalTicket(TaskTicket):
             reading.cancel()
             # Awaited, so that no loop ends while Modal's client is still closing its stream.
             await asyncio.wait([reading], timeout=LAST_EVENTS)
-        return generation
+        missed = await asyncio.to_thread(not_asked, generation.server.get("on_output"))
+        return replace(generation, warnings=generation.warnings + missed) if missed else generation
 
     async def _follow_claim(self) -> Generation:
         """Wait for the reply, of whichever call the job comes to belong to."""
@@ -221,7 +225,9 @@ class ModalTicket(TaskTicket):
                 # A TimeoutError long before ``wait`` is over was raised by the container. Two in a row, as clocks may jump once.
                 early = early + 1 if loop.time() - asked < wait / 2 else 0
                 if early > 1:
-                    raise remote_exception(error, f"The job {self._log.job}") from None
+                    raise remote_exception(error, f"The job {self._log.job}", self._patience.log) from None
+            except modal.exception.AuthError as error:  # of the token here, which says nothing about the job
+                raise contact_lost(self._fail(error), self._log.job) from None
             except AMBIGUOUS as error:
                 failures += 1
                 if failures >= RETRY.attempts:
@@ -274,7 +280,7 @@ class ModalTicket(TaskTicket):
             raise GenerationTimeoutError(text, "Give it more time: timeout=SECONDS, or MODAL_TIMEOUT (milliseconds).", details)
         if self._taken:
             text = f"No event said when the job started, and {waited + self._limit:g} s after it was sent it {ended}."
-            raise GenerationTimeoutError(text, f"See the container's log: modal app logs {APP}", details)
+            raise GenerationTimeoutError(text, self._patience.log, details)
         text = f"The job waited {waited:g} s for a container and {ended}"
         text += "; nothing ran." if ended == "was canceled" else "."
         raise GenerationTimeoutError(text, "Try again later, or allow more containers.", {**details, "queued": True})
@@ -282,7 +288,7 @@ class ModalTicket(TaskTicket):
     def _fail(self, error: BaseException) -> RylaGenError:
         if self._canceled:
             return self._canceled_error()
-        found = from_modal_error(error, f"The job {self._log.job}", deploy=self._patience.deploy)
+        found = from_modal_error(error, f"The job {self._log.job}", deploy=self._patience.deploy, log=self._patience.log)
         if isinstance(found, NotDeployedError):
             return JobExpiredError(f"Modal no longer knows the call of the job {self._log.job}.", "Run it again.")
         return found

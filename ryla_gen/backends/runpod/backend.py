@@ -8,6 +8,8 @@ from collections.abc import Coroutine
 from typing import Any
 from weakref import WeakSet
 
+from ...contract import USUAL_OPTIONS, Options
+from ...engine.output_hooks import OnOutput, installed_hooks
 from ...errors import BackendNotConfiguredError, JobNotFoundError, NotAuthorizedError, RylaGenError, before_start
 from ...settings import Settings
 from ...workflows.base import Workflow
@@ -29,6 +31,7 @@ class RunpodBackend:
     Args:
         settings: endpoint, key, address and price.
         patience: how long to wait, and how often to ask.
+        on_output: the hook that the client was given.
 
     Raises:
         BackendNotConfiguredError: no endpoint is named, or the address does not fit.
@@ -37,9 +40,13 @@ class RunpodBackend:
 
     name = NAME
     measures_consistency = False
+    uploads = False
 
-    def __init__(self, settings: Settings, *, patience: RunpodPatience = DEFAULT_PATIENCE) -> None:
+    def __init__(
+        self, settings: Settings, *, patience: RunpodPatience = DEFAULT_PATIENCE, on_output: OnOutput | None = None
+    ) -> None:
         self._settings = settings
+        self._on_output = on_output
         self._patience = patience
         with before_start():
             self._api = _api(settings, patience)
@@ -50,7 +57,7 @@ class RunpodBackend:
         return self._settings.runpod_usd_per_second or 0.0
 
     async def submit(
-        self, workflow: Workflow, *, job: str, timeout: float | None = None, measure_consistency: bool = False
+        self, workflow: Workflow, *, job: str, timeout: float | None = None, options: Options = USUAL_OPTIONS
     ) -> Ticket:
         """Send the graph, once.
 
@@ -68,6 +75,7 @@ class RunpodBackend:
         run_seconds = limit + SLACK_SECONDS
         life = self._queue_seconds + run_seconds
         with before_start():
+            await asyncio.to_thread(installed_hooks)  # one that cannot be loaded would leave no result to be passed on
             graph, files = prepare(workflow, job)
             body = await asyncio.to_thread(request_body, graph, files, run_seconds=run_seconds, life_seconds=life)
             operation = operation_for(len(body))
@@ -131,7 +139,7 @@ class RunpodBackend:
         private = settings.allow_private_addresses
         price, endpoint = settings.runpod_usd_per_second, str(settings.runpod_endpoint_id)
         request = RunpodRequest(workflow, job, graph, limit, price, endpoint, self._queue_seconds, private)
-        ticket = RunpodTicket(self._api, job_id, request, self._patience, answer)
+        ticket = RunpodTicket(self._api, job_id, request, self._patience, answer, self._on_output)
         self._tickets.add(ticket)
         return ticket
 

@@ -7,16 +7,18 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from ... import media
 from ...engine import used_seed
-from ...errors import InternalError, InvalidInputError, ServerUnhealthyError
-from ...results import METADATA_KEY, Output, metadata, require_outputs
-from ...results.output_files import as_output
+from ...errors import InvalidInputError, ServerUnhealthyError
+from ...results import Output, file_texts, require_outputs
+from ...results.notes import is_emulated
+from ...results.output_files import as_output, with_texts
+from ...results.provenance import mark_of
 from ...support.numbers import is_number
 from ...workflows.base import Files, Workflow
+from ...workflows.fields import held_media
 
 RUN_LIMIT = 10_000_000
 """Bytes of a request to ``/run``: RunPod's 10 MB, read as decimal to be on the safe side (docs.runpod.io, operation reference)."""
@@ -39,13 +41,12 @@ def prepare(workflow: Workflow, job: str) -> tuple[dict[str, Any], dict[str, byt
     names: dict[str, str] = {}
     files: dict[str, bytes] = {}
     for field in workflow.media_fields():
-        value = getattr(workflow, field)
-        for key, data in value.items() if isinstance(value, Mapping) else ((None, value),):
+        for place, data in held_media(field, getattr(workflow, field)):
             if isinstance(data, bytes) and data:
                 suffix = media.SUFFIXES.get(media.sniff_media_type(data) or "", ".png")
                 name = f"{hashlib.sha256(data).hexdigest()[:32]}{suffix}"
                 files[name] = data
-                names[field if key is None else f"{field}[{key}]"] = name
+                names[place] = name
             elif data and not isinstance(data, bytes):
                 raise InvalidInputError(f"{field} has not been read yet.", "Call `await workflow.resolved()` before.")
     return workflow.build(Files(prefix=f"ryla/{job}/{workflow.name}", media=names)).to_api(), files
@@ -161,14 +162,12 @@ def outputs_of(
 
     """
     seed = used_seed(workflow, graph)
-    texts = {METADATA_KEY: json.dumps(metadata(workflow, seed, job)), "prompt": json.dumps(graph)}
+    texts = file_texts(workflow, seed, job, graph)
     form = getattr(workflow, "output_format", "png")
     outputs = []
     for index, (name, data) in enumerate(files):
-        plain = media.sniff_media_type(data) == "image/png" and form == "png"
-        if plain:
-            with suppress(InternalError):  # a truncated PNG is kept as it came
-                data = media.add_png_text(data, texts)
-        outputs.append(as_output(data, name, f"{workflow.name}-{seed}-{index}", form, texts))
+        # RunPod does not tell what ran the graph; a file that the emulator made says so itself.
+        mark = mark_of(graph, emulated=is_emulated(data))
+        outputs.append(as_output(with_texts(data, form, texts), name, f"{workflow.name}-{seed}-{index}", form, texts, mark=mark))
     require_outputs(tuple(outputs), workflow.name)
     return tuple(outputs), seed

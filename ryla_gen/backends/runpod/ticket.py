@@ -9,17 +9,21 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ...comfy.messages import clean
+from ...engine.output_hooks import OnOutput, check_outputs, installed_hooks
 from ...errors import (
     BackendUnreachableError,
     GenerationTimeoutError,
     JobExpiredError,
+    RefusedError,
     ResultExpiredError,
     RylaGenError,
     ServerUnhealthyError,
 )
 from ...events import Progress, Started
-from ...results import Cost, Generation, Timings
+from ...results import Cost, Generation, Timings, file_texts
+from ...results.notes import is_emulated
 from ...results.output_files import output_notices
+from ...results.provenance import mark_of
 from ...support.retry import RetryPolicy
 from ...workflows.base import Notice, Workflow
 from ..tickets import TaskTicket, contact_lost
@@ -104,12 +108,19 @@ class RunpodTicket(TaskTicket):
         request: what was asked for.
         patience: how often to ask.
         answer: RunPod's answer to the submission; None for a job that another process submitted.
+        on_output: the hook that the client was given.
     """
 
     def __init__(
-        self, api: RunpodApi, job_id: str, request: RunpodRequest, patience: RunpodPatience, answer: dict[str, Any] | None
+        self,
+        api: RunpodApi,
+        job_id: str,
+        request: RunpodRequest,
+        patience: RunpodPatience,
+        answer: dict[str, Any] | None,
+        on_output: OnOutput | None = None,
     ) -> None:
-        super().__init__(request.job)
+        super().__init__(request.job, on_output)
         self._api = api
         self._id = job_id
         self._request = request
@@ -143,7 +154,10 @@ class RunpodTicket(TaskTicket):
         if answer["status"] != "COMPLETED" and not saved_nothing(answer):
             error = end_error(answer, self._request.job)
         if error is None:
-            return await self._read_result(answer)
+            try:
+                return await self._read_result(answer)
+            except RefusedError as refused:
+                error = refused
         running = seconds_of(answer.get("executionTime"))  # a failure is paid for as well
         error.details |= {"gpu_seconds": running, "cost_usd": running * (self._request.usd_per_second or 0.0)}
         raise error
@@ -229,7 +243,11 @@ class RunpodTicket(TaskTicket):
             if answer["status"] != "COMPLETED"
             else [(name, await self._read_file(kind, data)) for name, kind, data in list_files(answer)]
         )
+        hooks = await asyncio.to_thread(installed_hooks)
         outputs, seed = await asyncio.to_thread(outputs_of, files, request.workflow, request.graph, request.job)
+        texts = file_texts(request.workflow, seed, request.job, request.graph)
+        mark = mark_of(request.graph, emulated=any(is_emulated(data) for _, data in files))
+        outputs = await check_outputs(outputs, request.workflow, hooks, texts, mark)
         self._record_progress({**answer, "output": {"fraction": 1.0}})
         queued, running = seconds_of(answer.get("delayTime")), seconds_of(answer.get("executionTime"))
         usd = running * (request.usd_per_second or 0.0)

@@ -6,9 +6,12 @@ from ..base import NODES
 from . import (  # noqa: F401 - importing them registers their classes
     audio,
     conditioning,
+    controls,
+    edits,
     faces,
     families,
     files,
+    frames,
     images,
     latents,
     loaders,

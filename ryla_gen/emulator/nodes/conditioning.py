@@ -7,8 +7,13 @@ from ..conditioning import Conditioning, Prompt
 from ..model import Clip
 
 
+def encode_text(clip: Clip, text: str, guidance: float | None = None) -> Conditioning:
+    """Encode a text as one prompt."""
+    return (Prompt(((text, 1.0),), guidance, clip.looks),)
+
+
 def _encode(clip: Clip, text: str, guidance: float | None = None) -> NodeResult:
-    return NodeResult(((Prompt(((text, 1.0),), guidance, clip.looks),),))
+    return NodeResult((encode_text(clip, text, guidance),))
 
 
 @node("CLIPTextEncode")

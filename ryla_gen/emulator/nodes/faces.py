@@ -12,6 +12,9 @@ from ..conditioning import Array, Conditioning, ReferenceFace
 from ..model import ANY, Model
 from ..style import is_flat, thumbnail
 
+TAKE_INSTANTID = ("sdxl", ANY)
+"""Families that InstantID's weights fit."""
+
 _log = logging.getLogger(__name__)
 
 NO_FACE = "Reference Image: No face detected."
@@ -93,7 +96,7 @@ def _instantid(
     identity: float,
     placement: float,
 ) -> NodeResult:
-    if model.space not in ("sdxl", ANY):
+    if model.space not in TAKE_INSTANTID:
         # What ComfyUI_InstantID does on Flux, in PyTorch's words: Flux's pooled text is 768 wide, SDXL's condition 2816.
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied (1x768 and 2816x1280)")
     face = _thumbnail(image)

@@ -10,7 +10,7 @@ from PIL import Image
 from .. import latents
 from ..base import Context, NodeResult, node
 from ..latents import Array
-from ..model import ANY, Vae, fits_together, visible_channels
+from ..model import ANY, VIDEO, Vae, fits_together, visible_channels
 from ..sampling.run import Latent
 
 
@@ -51,7 +51,7 @@ def _readable(samples: Array, space: str | None, vae: Vae) -> Array:
 def vae_decode(context: Context, samples: Latent, vae: Vae) -> NodeResult:
     """Decode pictures from latents; the frames of videos one after the other."""
     values = _readable(np.asarray(samples["samples"], np.float32), samples.get("space"), vae)
-    if values.ndim == 5 and vae.space not in ("wan", ANY):
+    if values.ndim == 5 and vae.space not in (*VIDEO, ANY):
         values = values[:, :, 0]
     if values.ndim == 4:
         return NodeResult((np.stack([latents.decode(latent) for latent in values]),))
@@ -76,7 +76,7 @@ def vae_encode(context: Context, pixels: Array, vae: Vae) -> NodeResult:
     height, width = pixels.shape[1] // 8 * 8, pixels.shape[2] // 8 * 8
     top, left = (pixels.shape[1] - height) // 2, (pixels.shape[2] - width) // 2
     cut = pixels[:, top : top + height, left : left + width, :3]
-    samples = latents.encode_video(cut)[None] if vae.space == "wan" else np.stack([latents.encode(picture) for picture in cut])
+    samples = latents.encode_video(cut)[None] if vae.space in VIDEO else np.stack([latents.encode(picture) for picture in cut])
     return NodeResult(({"samples": samples, "space": vae.space},))
 
 

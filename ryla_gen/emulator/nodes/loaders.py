@@ -5,11 +5,12 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from ...models.loras.keys import not_loaded
+from ...models.loras.loading import LOADED, not_loaded, reads_image
 from ...models.safetensors import read_header
+from ...models.weights_table import all_weights
 from ..base import Context, Folders, NodeResult, node
 from ..conditioning import Look, stable_key
-from ..model import ANY, Clip, Model, Vae, model_for, vae_for
+from ..model import Clip, Model, Vae, model_for, vae_for
 from ..server.files import content_hash, inside
 
 _ACCELERATORS = ("turbo", "hyper", "lightx2v", "lightning", "lcm", "causvid")
@@ -81,6 +82,13 @@ def _lora_key(folders: Folders, lora_name: str) -> int:
     return stable_key(content_hash(path) if path.is_file() else lora_name)
 
 
+def _lora_base(model: Model) -> str | None:
+    """Return the base model that a model's LoRAs are for: the table's, else its family's; None for a file that says nothing."""
+    listed = next((row.base for row in all_weights() if row.name == model.name), None)
+    family = {"wan22": "wan"}.get(model.space, model.space)
+    return listed or (family if family in LOADED else None)
+
+
 def _look(context: Context, model: Model, lora_name: str) -> int | None:
     """Return the key of a LoRA's look; None for one without effect: it only saves steps, or it does not fit the model.
 
@@ -89,7 +97,8 @@ def _look(context: Context, model: Model, lora_name: str) -> int | None:
     path = inside(context.folders.models / "loras", lora_name)
     if path.is_file():
         keys = list(read_header(path).tensors)
-        left_out = [] if model.space == ANY else not_loaded(keys, model.space)
+        base = _lora_base(model)
+        left_out = [] if base is None else not_loaded(keys, base, reads_image=reads_image(model.name))
         for key in left_out:
             context.log(f"lora key not loaded: {key}")
         if len(left_out) == len(keys):

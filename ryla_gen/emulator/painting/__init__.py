@@ -26,6 +26,8 @@ _LIGHTS: dict[str, tuple[Colour, Colour]] = {
     "dawn": ((0.98, 0.88, 0.88), (1.0, 0.86, 0.70)), "night": ((0.36, 0.43, 0.64), (0.72, 0.82, 1.0)),
 }  # fmt: skip
 """The tint of everything and the colour of the light itself, by hour."""
+KEPT_PIXELS = 96 * 96
+"""Paintings of at most so many pixels are kept, 256 of them: some 30 MB at most."""
 _DULL = {"rain": 0.80, "storm": 0.66, "cloudy": 0.88, "fog": 0.95}
 
 
@@ -42,6 +44,19 @@ def paint(text: str, width: int, height: int, layout: int = 0, time: float = 0.0
     """
     if not text.strip():
         return np.full((height, width, 3), 0.5, np.float32)
+    small = width * height <= KEPT_PIXELS
+    return (_paint_once if small else _paint)(text, width, height, layout, time)
+
+
+@lru_cache(maxsize=256)
+def _paint_once(text: str, width: int, height: int, layout: int, time: float) -> Array:
+    """Paint a small picture, or return it again: each run of a prompt looks at one of each of its compositions."""
+    image = _paint(text, width, height, layout, time)
+    image.flags.writeable = False
+    return image
+
+
+def _paint(text: str, width: int, height: int, layout: int, time: float) -> Array:
     scene = read(text)
     seed = (stable_key(text.strip().lower()), layout)
     canvas = Canvas(width, height, seed, _light(scene, np.random.Generator(np.random.PCG64(seed))), time)

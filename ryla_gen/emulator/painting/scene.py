@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 Colour = tuple[float, float, float]
@@ -66,7 +67,7 @@ PARTS: dict[str, str] = {
 _SKY = frozenset({"sky", "sun", "moon"})
 """Parts that every place out of doors has."""
 
-_OF: dict[str, set[str]] = {
+PARTS_OF: dict[str, set[str]] = {
     "person": {"hair", "eyes", "clothes"}, "lighthouse": {"roof", "wall", "door"}, "house": {"roof", "wall", "door"},
     "boat": {"sail"}, "forest": {"leaves"},
 }  # fmt: skip
@@ -80,6 +81,18 @@ _FILLERS = frozenset({
     "plain", "photo", "photograph", "picture", "image", "light",
 })  # fmt: skip
 """Words that ask for nothing that the picture could lack."""
+
+_SMALL_WORDS = _FILLERS | frozenset({
+    "i", "you", "he", "she", "it", "we", "they", "me", "him", "them", "my", "your", "our", "their", "who", "which", "what", "where",
+    "these", "those", "there", "here", "some", "any", "each", "all", "one", "other", "another", "or", "but", "so", "as", "than",
+    "if", "while", "when", "no", "not", "without", "to", "from", "into", "onto", "for", "about", "like", "up", "down", "out", "off",
+    "through", "near", "under", "above", "behind", "between", "around", "before", "after", "against", "across", "along", "beside",
+    "beyond", "below", "beneath", "among", "inside", "outside", "toward", "towards", "upon", "are", "was", "were", "be", "been",
+    "being", "has", "have", "having", "do", "does", "can", "will", "would", "very", "more", "most", "too", "just", "only", "s", "t",
+    "wearing", "shows", "showing", "make", "turn", "change", "add", "put", "give", "set", "let", "keep", "replace", "remove",
+    "second", "first",
+})  # fmt: skip
+"""Words that say how others belong together, or what to do with them: a list of what is missing has none of these."""
 
 
 @dataclass
@@ -101,6 +114,8 @@ class Scene:
     """Colours that belong to nothing that can be painted."""
     caption: str = ""
     """The phrases of the prompt that name anything else, in its own words."""
+    asked: set[str] = field(default_factory=set)
+    """Everything that the prompt names: places, figures, hours, weathers and parts of those, and its other words."""
 
     @property
     def is_outdoors(self) -> bool:
@@ -111,7 +126,7 @@ class Scene:
         """Name everything that the painting shows."""
         shown = {self.hour, self.place, *self.figures}
         for name in (self.place, *self.figures):
-            shown |= _OF.get(name, set())
+            shown |= PARTS_OF.get(name, set())
         if "person" in self.figures:
             shown.add(self.who)
         if self.is_outdoors:
@@ -126,6 +141,7 @@ def read(text: str) -> Scene:
     scene = Scene()
     phrases = [(phrase, _read_phrase(scene, phrase)) for phrase in _phrases(text)]
     _settle(scene)
+    scene.asked = set().union(*(asked for _, asked in phrases))
     shown = scene.shows()
     scene.caption = ", ".join(phrase for phrase, asked in phrases if not asked <= shown)
     return scene
@@ -139,16 +155,44 @@ def _phrases(text: str) -> list[str]:
 
 def _read_phrase(scene: Scene, phrase: str) -> set[str]:
     """Add what a phrase names to the scene, and return everything it asks for, in its own words where the painter knows none."""
+    return set[str]().union(*(asked for _, asked in _read_words(scene, phrase)))
+
+
+def _read_words(scene: Scene, phrase: str) -> Iterator[tuple[str, set[str]]]:
+    """Add what each word of a phrase names to the scene; yield the word with what it asks for."""
     words = re.findall(r"depth of field|\w+", phrase.lower())
-    asked = set[str]()
     for index, word in enumerate(words):
         if index and words[index - 1] in ("no", "without"):
-            asked.add(f"no {word}")
+            yield f"no {word}", {f"no {word}"}
         elif word in COLOURS:
-            asked.add(_note_colour(scene, word, words[index + 1 : index + 4]))
+            yield word, {_note_colour(scene, word, words[index + 1 : index + 4])}
         elif word not in _FILLERS:
-            asked |= _note(scene, word)
-    return asked
+            yield word, _note(scene, word)
+
+
+def list_unpainted(text: str, *, edit: bool = False) -> list[str]:
+    """List the words of a prompt that its painting does not show, each once, in lower case.
+
+    Args:
+        text: the prompt.
+        edit: whether it changes a given picture: what the painter knows is then in the picture, or is painted into it.
+
+    """
+    scene = Scene()
+    words = [found for phrase in _phrases(_NAMED.sub(" ", text)) for found in _read_words(scene, phrase)]
+    _settle(scene)
+    shown = scene.shows()
+    missing = [word for word, asked in words if not (_is_known(word) if edit else asked <= shown)]
+    return [word for word in dict.fromkeys(missing) if word not in _SMALL_WORDS and not word.isdecimal()]
+
+
+_NAMED = re.compile(r"\bembedding:[^\s,:()<>]+|<[^<>]*>")
+"""What a prompt says of files: an embedding, a LoRA in angle brackets."""
+
+
+def _is_known(word: str) -> bool:
+    """Whether the painter knows a word at all."""
+    return word in COLOURS or any(singular(word) in table for table in (FIGURES, PLACES, PARTS, HOURS, WEATHERS))
 
 
 def _note_colour(scene: Scene, word: str, after: list[str]) -> str:
@@ -156,7 +200,7 @@ def _note_colour(scene: Scene, word: str, after: list[str]) -> str:
     for raw in after:
         if raw in ("and", "with", "in", "on", "at", "of"):
             break
-        following = _singular(raw)
+        following = singular(raw)
         owner = next((table[following] for table in (PARTS, FIGURES, PLACES) if following in table), None)
         if owner is not None:
             scene.colours.setdefault(owner, _NATURAL.get((word, owner), COLOURS[word]))
@@ -165,14 +209,15 @@ def _note_colour(scene: Scene, word: str, after: list[str]) -> str:
     return "accent"
 
 
-def _singular(word: str) -> str:
+def singular(word: str) -> str:
+    """Return the form of a word that the tables here have."""
     alone = word.removesuffix("s")
     return alone if any(alone in table for table in (FIGURES, PLACES, PARTS, HOURS, WEATHERS)) else word
 
 
 def _note(scene: Scene, raw: str) -> set[str]:
     """Add what one word names to the scene."""
-    word = _singular(raw)
+    word = singular(raw)
     asked: set[str] = set()
     if word in FIGURES:
         asked.add(FIGURES[word])

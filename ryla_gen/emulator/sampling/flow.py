@@ -77,6 +77,12 @@ class ModelSampling:
             return float(np.exp(np.interp(timestep, np.arange(len(logs)), logs)))
         return self.level_at(timestep if self.kind == "flux" else timestep / self.multiplier)
 
+    def levels_at(self, timesteps: Sigmas) -> Sigmas:
+        """Invert :meth:`timestep`."""
+        if self.kind == "eps":
+            return np.exp(np.interp(timesteps, np.arange(len(self.table)), np.log(self.table)))
+        return timesteps if self.kind == "flux" else timesteps / self.multiplier
+
     def percent_to_sigma(self, percent: float) -> float:
         """Return the level at a fraction of the sampling (0 start, 1 end), as the start and end settings of nodes use it."""
         if self.kind == "eps":
@@ -106,6 +112,9 @@ FLUX_DEV = ModelSampling("flux", 1.15)
 FLUX_SCHNELL = ModelSampling("flow", 1.0, 1.0)
 WAN = ModelSampling("flow", 8.0)
 SD3 = ModelSampling("flow", 3.0)
+FLUX_2 = ModelSampling("flux", 2.02)
+QWEN_IMAGE = ModelSampling("flux", 1.15)
+Z_IMAGE = ModelSampling("flow", 3.0, 1.0)
 SDXL = ModelSampling("eps")
 
 

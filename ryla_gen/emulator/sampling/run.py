@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from PIL import Image
 
 from .. import latents
 from ..base import Context
-from ..conditioning import Conditioning
-from ..model import ANY, Denoiser, Model, fits_together, visible_channels
+from ..conditioning import Conditioning, KnownPart
+from ..denoiser import Denoiser, DepthEstimator
+from ..model import ANY, Model, fits_together, visible_channels
+from ..targets import unpainted_words
 from .flow import ModelSampling, Sigmas
 from .samplers import ddim, last_level
 from .walk import Array, Sampler, Walk
@@ -105,11 +108,21 @@ def sample_both(
     around = Noise(noise.seed + 1).draw({}, start.shape) if sampler is ddim else drawn
     walk, last = _walk(context, guider, noise, sigmas, latent, start, around, options)
     x = sampler(walk, _start(guider.model.sampling, float(sigmas[0]), drawn, start))
+    _note_unpainted(context, guider, latent)
     end = last_level(sampler, sigmas)
     if guider.model.sampling.is_flow and 0.0 < end < 1.0:
         # What is left of the noise is kept on the scale of the picture, so that a second stage can go on.
         x = x / np.float32(1.0 - end)
     return {**kept, "samples": np.asarray(x, np.float32)}, {**kept, "samples": last[-1]}
+
+
+def _note_unpainted(context: Context, guider: Guider, latent: Latent) -> None:
+    """Report the words that the pictures of this run do not show; of depths and sounds nobody expects any."""
+    model = guider.model
+    if model.measures_depth or "seconds" in latent:
+        return
+    given = "noise_mask" in latent or any(prompt.known is not None for prompt in guider.positive)
+    context.note_unpainted(unpainted_words(model, guider.positive, given=model.is_video and given))
 
 
 def _add_noise(sampling: ModelSampling, sigma: float, noise: Array, picture: Array) -> Array:
@@ -143,14 +156,15 @@ def _walk(
         last[:] = [denoised]
         context.progress(index + 1, steps, lambda: preview(denoised))
 
-    source = start if np.any(start) and not noise.disabled else None
     sampling = guider.model.sampling
-    denoise: Callable[[Array, float], Array] = Denoiser(guider.model, guider.positive, guider.negative, guider.cfg, source)
-    unguided: Callable[[Array, float], Array] | None = getattr(denoise, "unguided", None)
-    if latent.get("noise_mask") is not None:
-        mask = fitted_mask(latent["noise_mask"], start.shape)
-        denoise = _with_mask(denoise, sampling, mask, start, around)
-        unguided = None if unguided is None else _with_mask(unguided, sampling, mask, start, around)
+    mask = None if latent.get("noise_mask") is None else fitted_mask(latent["noise_mask"], start.shape)
+    denoise = _guess_of(guider, noise, sigmas, start, mask)
+    unguided: Callable[[Array, float], Array] | None = getattr(denoise, "guess_unguided", None)
+    if mask is not None:
+        softness = guider.model.differential
+        at = partial(_mask_at, sampling, sigmas, mask, softness) if softness is not None else lambda _: mask
+        denoise = _with_mask(denoise, sampling, at, start, around)
+        unguided = None if unguided is None else _with_mask(unguided, sampling, at, start, around)
     fresh = np.random.Generator(np.random.PCG64([noise.seed, 1]))
     walk = Walk(
         denoise,
@@ -165,12 +179,47 @@ def _walk(
     return walk, last
 
 
+def _guess_of(guider: Guider, noise: Noise, sigmas: Sigmas, start: Array, mask: Array | None) -> Callable[[Array, float], Array]:
+    """Build the guess of one run, which knows the picture it starts from, and the frames that a mask keeps."""
+    model = guider.model
+    if model.measures_depth:
+        return DepthEstimator(start)
+    source = start if np.any(start) and not noise.disabled else None
+    known = KnownPart(start, mask) if mask is not None and model.is_video and mask.shape[2] > 1 else None
+    levels = None if mask is None or model.differential is None else _levels_of(model.sampling, sigmas, mask)
+    return Denoiser(model, guider.positive, guider.negative, guider.cfg, source, known, levels)
+
+
+def _levels_of(sampling: ModelSampling, sigmas: Sigmas, mask: Array) -> Array:
+    """Return the level at which each place begins to change under differential diffusion."""
+    start, end = _times_of(sampling, sigmas)
+    times = np.asarray(end + mask * (start - end), np.float64)
+    return sampling.levels_at(times).astype(np.float32)
+
+
+def _mask_at(sampling: ModelSampling, sigmas: Sigmas, mask: Array, softness: float, sigma: float) -> Array:
+    """Return the mask of one level under differential diffusion (Levin and Fried 2023): white where the change has begun."""
+    start, end = _times_of(sampling, sigmas)
+    begun = (mask >= (sampling.timestep(sigma) - end) / (start - end)).astype(np.float32)
+    return np.asarray(softness * begun + (1 - softness) * mask if 0.0 < softness < 1.0 else begun, np.float32)
+
+
+def _times_of(sampling: ModelSampling, sigmas: Sigmas) -> tuple[float, float]:
+    """Return the model's timesteps at the first and the last level that is not 0."""
+    return sampling.timestep(float(sigmas[0])), sampling.timestep(max(sampling.sigma_min, float(sigmas[-1])))
+
+
 def _with_mask(
-    denoise: Callable[[Array, float], Array], sampling: ModelSampling, mask: Array, picture: Array, noise: Array
+    denoise: Callable[[Array, float], Array],
+    sampling: ModelSampling,
+    mask_at: Callable[[float], Array],
+    picture: Array,
+    noise: Array,
 ) -> Callable[[Array, float], Array]:
-    """Return a guess that changes the picture only where the mask is white."""
+    """Return a guess that changes the picture only where the mask of a level is white."""
 
     def masked(x: Array, sigma: float) -> Array:
+        mask = mask_at(sigma)
         blended = x * mask + _add_noise(sampling, sigma, noise, picture) * (1 - mask)
         return np.asarray(denoise(blended, sigma) * mask + picture * (1 - mask), np.float32)
 
@@ -178,10 +227,12 @@ def _with_mask(
 
 
 def fitted_mask(mask: Array, shape: tuple[int, ...]) -> Array:
-    """Resize a mask [B, H, W] to latents of ``shape``."""
+    """Resize a mask [B, H, W], or one [B, 1, T, H, W] with a plane for each frame, to latents of ``shape``."""
     planes = np.asarray(mask, np.float32).reshape(-1, *np.shape(mask)[-2:])
     size = (shape[-1], shape[-2])
     small = np.stack([np.asarray(Image.fromarray(p).resize(size, Image.Resampling.BILINEAR), np.float32) for p in planes])
+    if np.ndim(mask) == 5 and len(shape) == 5:
+        return np.resize(small, (shape[0], 1, shape[2], *small.shape[1:]))
     small = np.resize(small, (shape[0], *small.shape[1:]))
     return small[:, None, None] if len(shape) == 5 else small[:, None]
 

@@ -33,6 +33,7 @@ from .knobs import Knobs, Stats
 from .origins import refusal
 from .queue import PromptQueue
 from .routes import MAX_BODY, Routes
+from .server_log import ShownLog
 from .sockets import Hub
 
 _log = logging.getLogger(__name__)
@@ -108,7 +109,8 @@ class Emulator:
         self.executor = Executor(self.queue, self.hub, self.folders, self.knobs, self.stats)
         self.executor.schemas = self.schemas
         self.executor.die = self._vanish
-        self.executor.log = log or self.executor.log
+        self.log = ShownLog(self.hub)
+        self.executor.log = self.log.before(log or self.executor.log)
         self._runner: web.AppRunner | None = None
         self._listening: asyncio.Server | None = None
         self._stop = asyncio.Event()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import mimetypes
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -42,6 +43,7 @@ FOLDER_OF_INPUT = {
 
 FOLDER_OF_NODE = {
     "CLIPVisionLoader": "clip_vision",
+    "ModelPatchLoader": "model_patches",
     "UpscaleModelLoader": "upscale_models",
     "SeedVR2LoadDiTModel": "SEEDVR2",
     "SeedVR2LoadVAEModel": "SEEDVR2",
@@ -97,6 +99,7 @@ class Catalog:
         """Build a catalog. ``builtin``: models folder to file names; ``more``: node classes beyond those of ``comfyui``."""
         self.folders = folders
         self.schemas = {**node_schemas(comfyui), **(more or {})}
+        self._without_files = _classes_without_files(comfyui) - set(more or ())
         self.builtin: dict[str, list[str]] = {}
         for folder, names in builtin.items():
             self.builtin.setdefault(FOLDER_ALIASES.get(folder, folder), []).extend(names)
@@ -148,11 +151,10 @@ class Catalog:
 
     def _fill_options(self, name: str, schema: dict[str, Any], listed: dict[str, list[str]]) -> dict[str, Any]:
         changes: dict[str, list[str]] = {}
-        models = file_inputs(schema)
-        for spec in input_specs(schema).values():
-            if spec.uploads or spec.name == "latent":
+        for spec, folder in () if name in self._without_files else _file_lists(name, schema):
+            if folder is None:
                 changes[spec.name] = self._uploads(name, spec)
-            elif spec.name in models and (folder := FOLDER_OF_NODE.get(name) or FOLDER_OF_INPUT.get(spec.name)):
+            else:
                 names = listed.get(folder) or listed.setdefault(folder, self.models(folder))
                 fits = _ONLY.get(name)
                 changes[spec.name] = [file for file in names if fits is None or fits(file)] + list(_ALWAYS.get(name, ()))
@@ -168,6 +170,22 @@ class Catalog:
         if spec.name == "latent":
             return [name for name in names if PurePosixPath(name).suffix == ".latent"]
         return [name for name in names if (mimetypes.guess_type(name)[0] or "").startswith(kinds)]
+
+
+def _file_lists(name: str, schema: Mapping[str, Any]) -> Iterator[tuple[InputSpec, str | None]]:
+    """Yield the inputs of a class that list files of the server: each with its models folder, None where files are uploaded."""
+    models = file_inputs(schema)
+    for spec in input_specs(schema).values():
+        # In LoadLatent the name is that of a list of files; elsewhere it is a link's.
+        if spec.uploads or (spec.name == "latent" and spec.options is not None):
+            yield spec, None
+        elif spec.name in models and (folder := FOLDER_OF_NODE.get(name) or FOLDER_OF_INPUT.get(spec.name)):
+            yield spec, folder
+
+
+@cache  # of the many classes few list files, and finding them takes most of the time of an answer
+def _classes_without_files(comfyui: str) -> frozenset[str]:
+    return frozenset(name for name, schema in node_schemas(comfyui).items() if not any(_file_lists(name, schema)))
 
 
 def _unknown_files(node: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:

@@ -22,6 +22,9 @@ SOURCES = frozenset({"LoadImage", "LoadImageMask", "LoadImageOutput", "LoadVideo
 TEXT_OUTPUTS = frozenset({"PreviewAny", "SaveText"})
 """Output classes that show words: those may be a stand-in's."""
 
+MOST_WORDS, LONGEST_WORD = 8, 30
+"""The most words that a notice names, and the most characters of each: a prompt may be a page long."""
+
 _EMBEDDING = re.compile(r"\bembedding:([^\s,:()<>]+)")
 """How a prompt names a textual inversion."""
 
@@ -168,3 +171,11 @@ def notices(files: Collection[str], classes: Collection[str]) -> list[dict[str, 
         )
         said.append({"code": "emulated_nodes", "message": text})
     return said
+
+
+def words_notice(words: Sequence[str]) -> dict[str, str]:
+    """Describe the words of its prompts that a result does not show: ``code`` and ``message``."""
+    named = [repr(word if len(word) <= LONGEST_WORD else f"{word[: LONGEST_WORD - 1]}…") for word in words[:MOST_WORDS]]
+    more = f" and {len(words) - MOST_WORDS} more" if len(words) > MOST_WORDS else ""
+    text = f"The emulator did not paint: {', '.join(named)}{more}. It stands in for a model; see docs/emulator.md"
+    return {"code": "emulated_words", "message": text}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...comfy.schema import is_link
 from ..base import NODES, Context, Folders, NodeInterrupted, NodeResult
-from .coverage import Coverage, coverage
+from .coverage import Coverage, coverage, words_notice
 from .knobs import Knobs, OutOfMemoryError, Stats
 from .plan import ExecutionPlan, needed_inputs, nest_inputs, signatures
 from .queue import PromptQueue, QueuedPrompt
@@ -45,6 +45,8 @@ class Died(BaseException):
 class _Cached:
     outputs: tuple[Any, ...]
     ui: Mapping[str, Any]
+    unpainted: tuple[str, ...] = ()
+    """Words of its prompts that its pictures do not show."""
 
 
 Cache = dict[str, _Cached]
@@ -66,6 +68,8 @@ class PromptRun:
         self.executed: list[str] = []
         self.outputs: dict[str, Any] = {}
         self.results: dict[str, _Cached] = {}
+        self.unpainted: tuple[str, ...] = ()
+        """Words that the current node left out of its pictures."""
         self.current = ""
         self.size = job.size
         self.current_inputs: Mapping[str, Any] = {}
@@ -110,6 +114,10 @@ class PromptRun:
         if image is not None:  # clients without metadata get the picture after the number, as ComfyUI sends it
             self.hub.send_picture(image, "JPEG", about, client, metadata=False)
 
+    def note_unpainted(self, words: Collection[str]) -> None:
+        """Keep the words that the current node left out of its pictures."""
+        self.unpainted += tuple(words)
+
     def send_image(self, image: Image) -> None:
         """Send a whole picture over the websocket."""
         for metadata in (True, False):
@@ -149,7 +157,7 @@ class PromptRun:
             cache.update((names[node_id], result) for node_id, result in self.results.items())
 
     def _one(self, node_id: str, inputs: Mapping[str, Any]) -> None:
-        self.current, self.current_inputs = node_id, {}
+        self.current, self.current_inputs, self.unpainted = node_id, {}, ()
         if node_id in self.results:
             self._report_ui(node_id, self.results[node_id].ui)
             self._progress(node_id, 1, 1, "finished")
@@ -162,7 +170,7 @@ class PromptRun:
         if self.knobs.raise_at == self.job.graph[node_id]["class_type"]:
             raise ValueError("this node was told to fail")
         result = self._call(node_id, inputs)
-        self.results[node_id] = _Cached(tuple(result.outputs), result.ui)
+        self.results[node_id] = _Cached(tuple(result.outputs), result.ui, self.unpainted)
         self.executed.append(node_id)
         self.executor.stats.executed += 1
         self._report_ui(node_id, result.ui)
@@ -182,12 +190,20 @@ class PromptRun:
         emulated = NODES.get(class_type)
         pnginfo = self.job.extra_data.get("extra_pnginfo") or {}
         executor = self.executor
-        context = Context(node_id, executor.folders, self.job.graph, pnginfo, self.report, self.send_image, executor.log)
+        says = (self.report, self.send_image, executor.log, self.note_unpainted)
+        context = Context(node_id, executor.folders, self.job.graph, pnginfo, *says)
         result = self._stand_in(class_type, inputs, values) if emulated is None else emulated.run(context, **nest_inputs(values))
         if not isinstance(result, NodeResult):
             raise TypeError(f"{class_type} returned {type(result).__name__}, not a NodeResult")
         self.size += len(json.dumps(dict(result.ui)))  # what cannot be sent fails here, as this node's fault
+        self._mark(result.ui)
         return result
+
+    def _mark(self, ui: Mapping[str, Any]) -> None:
+        if ui:
+            from .origin_marks import mark_files  # imported late, as below
+
+            mark_files(ui, self.job.graph, self.executor.folders)
 
     def _stand_in(self, class_type: str, inputs: Mapping[str, Any], values: Mapping[str, Any]) -> NodeResult:
         from ..nodes.plain_values import stand_in  # imported late: it loads what nodes need, and the server is up before
@@ -220,11 +236,18 @@ class PromptRun:
             return f"never the same: {time.monotonic_ns()}"
 
     def _report_ui(self, node_id: str, ui: Mapping[str, Any]) -> None:
-        if self.job.notices and node_id in self.job.outputs:
-            ui = {**ui, "emulated": self.job.notices}
+        notices = self._notices() if node_id in self.job.outputs else []
+        if notices:
+            ui = {**ui, "emulated": notices}
         if ui:
             self.outputs[node_id] = dict(ui)
             self.say("executed", node=node_id, display_node=node_id, output=dict(ui))
+
+    def _notices(self) -> list[dict[str, str]]:
+        """Return what is known so far of stand-ins, and of words that no picture shows."""
+        results = [self.results[node_id] for node_id in self.job.graph if node_id in self.results]
+        words = list(dict.fromkeys(word for result in results for word in result.unpainted))
+        return [*self.job.notices, words_notice(words)] if words else self.job.notices
 
     # Ending ------------------------------------------------------------------------------------------------------
 
@@ -242,6 +265,8 @@ class PromptRun:
             current_inputs={name: [_short_text(value)] for name, value in self.current_inputs.items()},
             current_outputs=list(self.results),
         )
+        # ComfyUI's words, and the trace, without which nobody finds a fault in a node.
+        self.executor.log(f"!!! Exception during processing !!! {error}\n{''.join(traceback.format_exception(error)).rstrip()}")
         self._end("error")
         self.say("execution_error", **data)
 
@@ -339,8 +364,9 @@ class Executor:
 
 
 def load_nodes() -> None:
-    """Register every emulated node class; quick when that was done before."""
-    importlib.import_module("ryla_gen.emulator.nodes")
+    """Register every emulated node class, and load what marks their files; quick when that was done before."""
+    for module in ("ryla_gen.emulator.nodes", "ryla_gen.emulator.server.origin_marks"):
+        importlib.import_module(module)
 
 
 def covered_by_emulator(graph: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]], outputs: Collection[str]) -> Coverage:

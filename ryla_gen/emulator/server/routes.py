@@ -78,7 +78,8 @@ class Routes:
             get("/ws", self.websocket),
         ]
         below = [web.RouteDef(item.method, f"/api{item.path}", item.handler, item.kwargs) for item in routes]
-        return [*routes, *below, post("/api/jobs/{job_id}/cancel", self.cancel_job)]
+        shown = [get("/internal/logs/raw", self.log), web.patch("/internal/logs/subscribe", self.subscribe)]
+        return [*routes, *below, *shown, post("/api/jobs/{job_id}/cancel", self.cancel_job)]
 
     # Prompts -----------------------------------------------------------------------------------------------------
 
@@ -114,6 +115,7 @@ class Routes:
             return web.json_response({"error": covered.error(), "node_errors": {}}, status=400)
         job = self._accept(body, graph, verdict.outputs, len(text))
         job.notices = notices([*unknown, *embeddings_in(graph)], covered.stood_in)
+        self.emulator.executor.log("got prompt")  # ComfyUI's words
         self.emulator.queue.put(job)
         if knobs.slow_answers:  # otherwise the answer is sent before the prompt can end, or end the server
             await asyncio.sleep(knobs.slow_answers)
@@ -274,6 +276,16 @@ class Routes:
         return web.json_response({"device": self.emulator.knobs.device})
 
     # Websocket ---------------------------------------------------------------------------------------------------
+
+    async def log(self, _request: web.Request) -> web.Response:
+        """Answer the newest lines of the log."""
+        return web.json_response(self.emulator.log.to_data())
+
+    async def subscribe(self, request: web.Request) -> web.Response:
+        """Send a client the lines of the log as they are written, or no longer."""
+        body = await _object(request)
+        self.emulator.log.subscribe(body["clientId"], enabled=body["enabled"])
+        return web.Response()
 
     async def websocket(self, request: web.Request) -> web.WebSocketResponse:
         """Follow what happens."""

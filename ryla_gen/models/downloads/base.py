@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -83,7 +84,8 @@ LOCKED = "lock"
 def mismatch(row: Weights, message: str, hint: str, told: PlainData) -> RylaGenError:
     """Return the error for a file that is not the one that was named: of a lock, or of the table."""
     if row.sha256_source == LOCKED:
-        again = "Compare its publisher's page with the lock, then lock the graph again: ryla-gen graph lock FILE.json"
+        move = f"ryla-gen graph lock FILE.json --update {shlex.quote(row.name)}"
+        again = f"Compare its publisher's page with the lock. If the new file is right: {move}"
         return HashMismatchError(message, again, told)
     return StorageFailedError(message, hint, told)
 
@@ -168,6 +170,8 @@ class FileReport:
     """Bytes that came over the network."""
     seconds: float = 0.0
     error: RylaGenError | None = None
+    fixed: Mapping[str, str] = field(default_factory=dict)
+    """What was pending and is recorded now, to be held to ever after: the ``hash``, the ``commit``."""
 
     def to_data(self) -> PlainData:
         """Return the file's report as plain data."""
@@ -177,6 +181,7 @@ class FileReport:
             "outcome": self.outcome,
             "downloaded": self.downloaded,
             "seconds": self.seconds,
+            "fixed": dict(self.fixed),
             "error": self.error.to_data() if self.error else None,
         }
 

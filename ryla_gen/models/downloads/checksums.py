@@ -40,6 +40,8 @@ class ChecksumRecord:
     at: str
     sound: bool = True
     """False after ``verify`` found other bytes than these; the next sync replaces the file."""
+    placed: bool | None = None
+    """Whether a download put the file there; False where it was found there. None in records of versions that did not say."""
 
     def holds(self, row: Weights) -> bool:
         """Whether this is still the file that the row asks for."""

@@ -10,13 +10,13 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...errors import RylaGenError, StorageFailedError
+from ...errors import ModelNotFoundError, RylaGenError, StorageFailedError
 from ...support.numbers import format_bytes
-from ..weights_table import Weights
-from .base import FileReport, FileStatus, Outcome, Report, SyncProgress, distinct, mismatch
+from ..weights_table import UNPUBLISHED, Weights
+from .base import FileReport, FileStatus, Outcome, Report, SyncProgress, distinct, mismatch, row_details
 from .checksums import ChecksumRecord, Records
 from .progress import Board
 from .retry import CancelToken, patiently, sha256_of
@@ -55,6 +55,8 @@ class _Sync:
         """Find out whether the file has to come, and then from where; never raises for the fault of one file."""
         try:
             found = self.look(row)
+            if row.repo == UNPUBLISHED:
+                return self._settle_unpublished(row, found)
             if found.state == "unverified" and found.sha256 is not None:
                 found = self._examine(row)
                 if found.state == "present":
@@ -66,6 +68,17 @@ class _Sync:
             return self._fail(row, error)
         except OSError as error:
             return self._fail(row, StorageFailedError(f"{row.label} cannot be read: {error}"))
+
+    def _settle_unpublished(self, row: Weights, found: FileStatus) -> _Settled:
+        """Hash a file that no download brings, each time: whoever put it there may have put another one there since."""
+        if found.state in ("present", "unverified", "wrong_hash"):
+            found = self._examine(row)
+        if found.state == "present":
+            return self._settle(row, "verified", found.bytes)
+        told = f"There is another file at {found.path}." if found.path.is_file() else "It is not there."
+        text = f"{row.label} is published nowhere, and has to be put there by hand. {told}"
+        hint = f"Put the file with the sha256 {row.sha256} at {found.path}"
+        raise ModelNotFoundError(text, hint, row_details(row, None) | {"sha256": row.sha256})
 
     def _examine(self, row: Weights) -> FileStatus:
         self.board.stage(row.label, "checking")
@@ -92,7 +105,8 @@ class _Sync:
         size = plan.path.stat().st_size
         if size != plan.size or (plan.sha256 or actual) != actual:
             return False
-        self._record(plan, Arrived(size, actual, 0, False))
+        known = self.records.all().get(plan.row.label)
+        self._record(plan, Arrived(size, actual, 0, False), placed=known.placed if known and known.sha256 == actual else False)
         return True
 
     def bring(self, plan: TransferPlan) -> FileReport:
@@ -106,7 +120,7 @@ class _Sync:
                     self._settle(row, "already", found.bytes)
                     return FileReport(row, plan.path, "already", 0, time.monotonic() - began)
                 arrived, outcome = self._arrive(plan)
-                self._record(plan, arrived)
+                self._record(plan, arrived, placed=True)
             self._settle(row, outcome, arrived.bytes)
             return FileReport(row, plan.path, outcome, arrived.downloaded, time.monotonic() - began)
         except RylaGenError as error:
@@ -125,13 +139,13 @@ class _Sync:
         arrived = fetch(plan, self.sources, lambda size, came: self.board.add_bytes(name, size, flow=came), self.tries, self.stop)
         return arrived, "resumed" if arrived.resumed else "downloaded"
 
-    def _record(self, plan: TransferPlan, arrived: Arrived) -> None:
+    def _record(self, plan: TransferPlan, arrived: Arrived, *, placed: bool | None) -> None:
         row, origin = plan.row, plan.origin
         # The record says who vouched for the hash: the table, the hub, or only the first download.
         source = "table" if row.sha256 else "hub" if origin.sha256 else "first"
-        self.records.put(
-            row, ChecksumRecord(row.repo, origin.commit, row.file, arrived.bytes, arrived.sha256, source, now()), self.stop
-        )
+        size, sha256 = arrived.bytes, arrived.sha256
+        record = ChecksumRecord(row.repo, origin.commit, row.file, size, sha256, source, now(), placed=placed)
+        self.records.put(row, record, self.stop)
 
     def _settle(self, row: Weights, outcome: Outcome, size: int) -> _Settled:
         self.board.stage(row.label, "done", bytes=size, total=size)
@@ -190,8 +204,8 @@ def sync(
     """Download every file that is missing, incomplete or wrong into a models folder, verified by size and sha256.
 
     A file is continued where an earlier sync stopped, even one that was killed; under its own name it appears whole or not at all.
-    A hash that is not published is recorded at the first download and held to afterwards. Files that are in place cost no request.
-    Two syncs at once share the work. What fails is in the report and does not stop the others.
+    A hash or a commit that the row leaves open is fixed at the first download: recorded, in the report, and held to afterwards.
+    Files in place cost no request. Two syncs at once share the work. What fails is in the report and does not stop the others.
 
     Args:
         rows: The files; repetitions are dropped.
@@ -226,12 +240,21 @@ def sync(
         coming = {name: pool.submit(run.bring, plan) for name, plan in plans.items() if isinstance(plan, TransferPlan)}
         board.watch(coming.values(), run.stop, committed)
     board.show(last=True)
+    records = run.records.all()
     files = (
-        coming[name].result() if name in coming else _report_unmoved(row, models, plans[name])
+        _with_fixed(coming[name].result() if name in coming else _report_unmoved(row, models, plans[name]), records.get(name))
         for row in wanted
         for name in (row.label,)
     )
     return Report(tuple(files), time.monotonic() - began)
+
+
+def _with_fixed(report: FileReport, record: ChecksumRecord | None) -> FileReport:
+    """Add what the record fixes of that which the row leaves open."""
+    if record is None or report.error is not None or not record.holds(report.row):
+        return report
+    known = {"hash": record.sha256, "commit": record.revision}
+    return replace(report, fixed={what: value for what in report.row.pending if (value := known[what])})
 
 
 def _report_unmoved(row: Weights, models: Path, plan: TransferPlan | _Settled) -> FileReport:

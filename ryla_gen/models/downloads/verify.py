@@ -68,7 +68,8 @@ def examine(row: Weights, models: Path, records: Records, seen: Callable[[int], 
     if held is not None and held.sound != right:
         records.put(row, replace(held, sound=right), stop)
     if held is None and right:
-        records.put(row, ChecksumRecord(row.repo, row.revision, row.file, found.bytes, actual, "table", now()), stop)
+        record = ChecksumRecord(row.repo, row.revision, row.file, found.bytes, actual, "table", now(), placed=False)
+        records.put(row, record, stop)
     return replace(found, state="present" if right else "wrong_hash", actual_sha256=actual)
 
 

@@ -5,6 +5,7 @@ Finds size and tag of the file, opens the stream of its bytes, and turns every r
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -98,7 +99,7 @@ class Web:
         except LostError as error:
             raise PassingError(_unreachable(row, str(error))) from None
         except NotFollowedError as error:
-            hint = "Name another address of the file: ryla-gen graph lock FILE.json --model NAME=https://…"
+            hint = f"Name another address of the file: {_model_command(row)}"
             raise InvalidInputError(f"{shown(url)} is not fetched: {error}.", hint, row_details(row, None)) from None
 
     def _refusal(self, row: Weights, answer: WebAnswer) -> Exception:
@@ -132,13 +133,18 @@ def shown(url: str) -> str:
     return url.partition("?")[0]
 
 
+def _model_command(row: Weights) -> str:
+    """Write the command that gives a lock another address of a file."""
+    return f"ryla-gen graph lock FILE.json --model {shlex.quote(f'{row.name}=https://…')}"
+
+
 def _tag(answer: WebAnswer) -> str:
     """Return what changes when the file does; a store that has no tag says at least of what time it is."""
     return (answer.headers.get("ETag") or answer.headers.get("Last-Modified") or "").strip('"')
 
 
 def _gone(row: Weights) -> ModelNotFoundError:
-    hint = "It was moved or deleted. Name another address of it: ryla-gen graph lock FILE.json --model NAME=https://…"
+    hint = f"It was moved or deleted. Name another address of it: {_model_command(row)}"
     return ModelNotFoundError(f"There is no file at {shown(row.repo)}.", hint, row_details(row, None))
 
 

@@ -23,6 +23,8 @@ CARD_BYTES = 65_536
 """Most bytes of a lora.json."""
 LISTED_WORDS, LONGEST_WORD = 10, 200
 """Trigger words that a card holds at most, and their characters: as many as the field ``trigger_word`` takes."""
+LISTED_NOTES, LONGEST_NOTE = 5, 600
+"""Notes that a card holds at most, and their characters."""
 
 Kind = Literal["stored", "plain", "broken"]
 """stored: pushed, with a card. plain: ``<id>.safetensors``, put there by hand. broken: its card cannot be used."""
@@ -38,20 +40,29 @@ class Card:
     sha256: str
     bytes: int
     base: str
-    """flux, sdxl or wan."""
+    """flux, sdxl, wan, z_image, qwen or flux2."""
     trigger_words: tuple[str, ...] = ()
     pushed_at: str = ""
     source: str = ""
     """Where it came from: a file's name, or an address on the hub."""
+    variant: str = ""
+    """Size of the base model, where there are several that take no LoRAs of each other: ``14B``, ``klein 4B``."""
+    notes: tuple[str, ...] = ()
+    """Sentences about what was found in the file: what ComfyUI does not load of it, and the like."""
 
     @property
     def path(self) -> str:
         """The content's place below the store; also the name under which ComfyUI sees it."""
         return f"{self.id}/{self.file}"
 
+    @property
+    def model(self) -> str:
+        """Base model and size, as far as they are known: ``wan 14B``."""
+        return f"{self.base} {self.variant}".strip()
+
     def to_data(self) -> PlainData:
         """Return the card as lora.json holds it."""
-        return {**asdict(self), "trigger_words": list(self.trigger_words)}
+        return {**asdict(self), "trigger_words": list(self.trigger_words), "notes": list(self.notes)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +96,11 @@ class Stored:
             "bytes": self.bytes,
             "sha256": card.sha256 if card else None,
             "base": card.base if card else None,
+            "variant": card.variant if card else "",
             "trigger_words": list(card.trigger_words) if card else [],
             "pushed_at": card.pushed_at if card else None,
             "source": card.source if card else None,
+            "notes": list(card.notes) if card else [],
             **({"why": self.why} if self.why else {}),
         }
 
@@ -158,8 +171,10 @@ def card_from(data: Any, lora_id: str) -> Card:
         raise ValueError("its lora.json has no hash or size")
     words = data.get("trigger_words")
     listed = tuple(str(word)[:LONGEST_WORD] for word in words[:LISTED_WORDS]) if isinstance(words, list) else ()
-    texts = {key: str(data.get(key) or "")[:500] for key in ("base", "pushed_at", "source")}
-    return Card(lora_id, name, sha256, size, trigger_words=listed, **texts)
+    notes = data.get("notes")
+    said = tuple(str(note)[:LONGEST_NOTE] for note in notes[:LISTED_NOTES]) if isinstance(notes, list) else ()
+    texts = {key: str(data.get(key) or "")[:500] for key in ("base", "pushed_at", "source", "variant")}
+    return Card(lora_id, name, sha256, size, trigger_words=listed, notes=said, **texts)
 
 
 def checked_id(lora_id: str) -> str:

@@ -46,6 +46,9 @@ READERS = 8
 ATTEMPTS = 3
 """Times a content is sent again when another push of the same id removed it at that very moment."""
 
+TOLD = ("base", "variant", "trigger_words", "notes")
+"""What a card holds of a content besides its bytes: when it changes, the card is written again."""
+
 Outcome = Literal["pushed", "already"]
 
 
@@ -147,12 +150,12 @@ class Library:
         name = f"{incoming.sha256[:16]}{SUFFIX}"
         before = {entry.path: entry.bytes for entry in await self.store.entries()}
         old = await self.card(lora_id)
-        told = (incoming.base, incoming.trigger_words)
+        told = {key: getattr(incoming, key) for key in TOLD}
         whole = old is not None and old.sha256 == incoming.sha256 and before.get(old.path) == old.bytes
-        if old is not None and whole and told == (old.base, old.trigger_words):
+        if old is not None and whole and told == {key: getattr(old, key) for key in TOLD}:
             return Pushed(old, "already")
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        card = Card(lora_id, name, incoming.sha256, incoming.bytes, *told, now, incoming.source)
+        card = Card(lora_id, name, incoming.sha256, incoming.bytes, pushed_at=now, source=incoming.source, **told)
         sent = await self._send(card, incoming, before, show)
         return Pushed(card, "pushed", sent, await self._clear_older(card, before))
 

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 from ...errors import InvalidInputError, LoraIncompatibleError, StorageFailedError
 from ..safetensors import SUFFIX, Header, parse_header, read_header
 from .base import Show, Transfer, nearest_id
-from .keys import BASES, NAMES, base_of, is_lora
-from .trigger_words import clean_words, trigger_words
+from .keys import BASES, NAMES, base_of, is_lora, variant_of
+from .loading import group_names, image_keys, not_loaded
+from .trigger_words import clean_notes, clean_words, trigger_words
 
 if TYPE_CHECKING:
     from ..weights_table import Weights
@@ -30,6 +31,8 @@ HUB_TRIES = 3
 """Passing faults in a row before a look at the hub is given up."""
 NAMELESS = ("lora", "pytorch_lora_weights", "adapter_model", "model", "diffusion_pytorch_model")
 """File names that trainers give every LoRA: the repository's says more."""
+LISTED_KINDS, LONGEST_KIND = 3, 100
+"""Kinds of layers that a note names at most, and the characters of each."""
 _HUB_NAME = re.compile(r"hf://(?P<repo>[^/@]+/[^/@]+)/(?P<file>[^@]+)(?:@(?P<revision>.+))?")
 
 
@@ -43,6 +46,8 @@ class Incoming:
     base: str
     trigger_words: tuple[str, ...]
     source: str
+    variant: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +223,42 @@ def inspect_source(path: Path, source: str, wishes: PushOptions, moved: Callable
         )
     base = decide_base(base_of(header), wishes.base, path.name)
     words = clean_words(wishes.trigger_words) or trigger_words(header.metadata)
-    return Incoming(path, sha256_of(path, moved), header.bytes, base, words, source if is_hub(source) else path.name)
+    name = source if is_hub(source) else path.name
+    about = (variant_of(header, base), notes_on(header, base, name))
+    return Incoming(path, sha256_of(path, moved), header.bytes, base, words, name, *about)
+
+
+def notes_on(header: Header, base: str, name: str) -> tuple[str, ...]:
+    """Say in sentences what ComfyUI will not load of a LoRA, and what its file's name tells."""
+    keys, total = list(header.tensors), len(header.tensors)
+    gone, images = not_loaded(keys, base), image_keys(keys, base)
+    notes = []
+    if len(gone) == total:
+        text = f"ComfyUI loads none of its {total} tensors, so it will have no effect there: {_listed(gone)}"
+        notes.append(f"{text}. Convert it to names that ComfyUI reads.")
+    elif gone:
+        notes.append(f"ComfyUI will not load {len(gone)} of its {total} tensors: {_listed(gone)}.")
+    if images:
+        where = "Wan 2.1's image-to-video models, which alone attend to a picture"
+        notes.append(f"{len(images)} of its {total} tensors are loaded only into {where}: {_listed(images)}.")
+    noise = _noise(name) if base == "wan" else None
+    if noise is not None:
+        notes.append(f"By its file's name it was trained for Wan 2.2's {noise}-noise model; its tensors do not tell.")
+    return clean_notes(notes)
+
+
+def _listed(keys: Iterable[str]) -> str:
+    """List a few kinds of layers."""
+    kinds = [kind[:LONGEST_KIND] for kind in group_names(keys)]
+    more = f" and {len(kinds) - LISTED_KINDS} more" if len(kinds) > LISTED_KINDS else ""
+    return ", ".join(kinds[:LISTED_KINDS]) + more
+
+
+def _noise(name: str) -> str | None:
+    """Return which of Wan 2.2's two models a file's name tells; None when it tells neither or both."""
+    words = re.findall(r"[a-z]+", re.sub("(?i)noise", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)).lower())
+    told = [word for word in ("high", "low") if word in words]
+    return told[0] if len(told) == 1 else None
 
 
 def _usable(header: Header, said: str | None, name: str) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .base import LISTED_WORDS, LONGEST_WORD
+from .base import LISTED_NOTES, LISTED_WORDS, LONGEST_NOTE, LONGEST_WORD
 
 PHRASES = ("modelspec.trigger_phrase", "ss_trigger_words", "trigger_words", "trigger_word", "trigger_phrase", "activation_text")
 """Metadata that says it in so many words: modelspec's field first, then what trainers and tools write."""
@@ -29,6 +29,11 @@ def trigger_words(metadata: Mapping[str, str]) -> tuple[str, ...]:
 def clean_words(words: Iterable[str]) -> tuple[str, ...]:
     """Clean words for showing and storing: on one line, without control characters, without repetition."""
     return _distinct(words)
+
+
+def clean_notes(notes: Iterable[str]) -> tuple[str, ...]:
+    """Clean sentences that quote a file's names."""
+    return _distinct(notes, LONGEST_NOTE)[:LISTED_NOTES]
 
 
 def _split(text: str) -> list[str]:
@@ -54,6 +59,6 @@ def _favourite(folder: str, tags: Any) -> str:
     return max(counted, key=lambda tag: counted[tag]) if counted else _REPEATS.sub("", folder)
 
 
-def _distinct(words: Iterable[str]) -> tuple[str, ...]:
-    plain = (" ".join("".join(sign if sign.isprintable() else " " for sign in word).split())[:LONGEST_WORD] for word in words)
+def _distinct(words: Iterable[str], longest: int = LONGEST_WORD) -> tuple[str, ...]:
+    plain = (" ".join("".join(sign if sign.isprintable() else " " for sign in word).split())[:longest] for word in words)
     return tuple(dict.fromkeys(word for word in plain if word))[:LISTED_WORDS]

@@ -82,14 +82,31 @@ def write(images: Sequence[str], folders: Mapping[str, Path], moved: Mapping[str
         made[image] = locks.resolve(asked, folders)
     for image, text in made.items():
         changes = locks.differences(_read_committed(image), text)
-        pins.requirements_file(image).write_text(text, encoding="utf-8", newline="\n")
         if image in chosen:
-            file, lock = pins.requirements_file(image), chosen[image]
-            named = replace(lock.python, file=file.name, sha256=locks.sha256_of(text))
+            lock = chosen[image]
+            named = replace(lock.python, file=file_of(image, text, made), sha256=locks.sha256_of(text))
             locks.write_lock(pins.lock_file(image), replace(lock, python=named))
+        pins.requirements_file(image).write_text(text, encoding="utf-8", newline="\n")
         lines = [f"{image}: {len(locks.pins(text))} packages, {len(changes)} changed", *(f"  {line}" for line in changes)]
         sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 0
+
+
+def file_of(image: str, text: str, made: Mapping[str, str]) -> str:
+    """Return the file of a family's packages, by name: another family's where it holds the same, never one that another needs.
+
+    Args:
+        image: the family.
+        text: its packages, resolved.
+        made: packages of the families that are written together, by family; those of the others are the committed ones.
+    """
+    others = {other: pins.image_lock(other).python.file for other in FAMILIES if other != image}
+    texts = {
+        name: [made.get(other, _read_committed(other)) for other in others if others[other] == name] for name in others.values()
+    }
+    same = next((name for name, held in texts.items() if all(item == text for item in held)), None)
+    own = pins.image_lock(image).python.file
+    return same or (own if own not in texts else f"{image}.requirements.txt")
 
 
 def _read_committed(image: str) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from ... import locks
 from ...comfy.schema.changes import class_changes
 from ...errors import InvalidInputError
+from ...locks.base import beginning_of_today
 from ...models.node_schemas import VERSIONS, node_schemas
 from .. import pins
 from ..variants import family_nodes
@@ -45,10 +45,11 @@ def moved_lock(lock: locks.ImageLock, move: Move, folder: Path | None = None) ->
     """
     version = move.version.removeprefix("v")
     commit = move.commit or tagged_commit(str(folder or lock.comfyui.repo), f"v{version}")
-    until = move.until or datetime.now(UTC).strftime("%Y-%m-%dT00:00:00Z")
+    until = move.until or beginning_of_today()
     asked = {_name(item): item for item in (*lock.python.requirements, *move.requirements)}
     python = replace(lock.python, until=until, requirements=tuple(asked.values()))
-    return replace(lock, comfyui=replace(lock.comfyui, version=version, commit=commit), python=python)
+    source = "named by --commit" if move.commit else f"its tag v{version}"
+    return replace(lock, comfyui=replace(lock.comfyui, version=version, commit=commit, source=source), python=python)
 
 
 def tagged_commit(repository: str, tag: str) -> str:

@@ -13,10 +13,11 @@ from urllib.parse import quote
 
 from ... import media
 from ...errors import OutputExistsError, StorageFailedError
+from ...names import GALLERY_MARK, GALLERY_PAGE
 from ...version import __version__
 from .base import Collection, GalleryItem
 
-MARK = b'<meta name="generator" content="ryla-gen gallery'
+MARK = GALLERY_MARK
 """At the beginning of every page of ours: such a file may be replaced unasked."""
 MARK_WITHIN = 400
 """Bytes of a page within which the mark stands."""
@@ -38,7 +39,7 @@ def save_page(page: Path, found: Collection, *, overwrite: bool = False) -> Path
     """
     target = Path(os.path.abspath(page.expanduser()))  # noqa: PTH100 - links stay as they were named
     if os.path.isdir(target):  # noqa: PTH112 - Path.is_dir raises on a name that is too long
-        target /= "gallery.html"
+        target /= GALLERY_PAGE
     ours = _is_ours(target)
     if os.path.lexists(target) and not ours and not overwrite:
         hint = "Choose another name with -o, or replace it with --overwrite."

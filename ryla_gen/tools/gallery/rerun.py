@@ -15,14 +15,18 @@ from typing import Any
 
 from ...errors import RylaGenError
 from ...support.control_characters import CLASS
+from ...support.shell_words import no_option
 from ...workflows.base import Workflow
 from ...workflows.registry import BUILT_IN, named_class
 
 STANDING_IN = {"image": "photo.png", "video": "video.mp4", "reference_image": "face.png"}
 """Names that stand for the pictures which must be given again."""
+MOST_PICTURES = 10
+"""Pictures of one field that are spelled out: a note of a stranger's may tell of any number."""
 LONGEST_LINE = 84
 """Columns of a Python call on one line."""
-SAVE = '    generation.save("{workflow}-{seed}-{index}")\n'
+SAVE = '    generation.save("{workflow}-{job}-{index}")\n'
+"""A name that no other run has: the snippet may be run twice."""
 _CONTROL = re.compile(f"[\n\t{CLASS}\udc80-\udcff]")
 """Control characters, and the bytes of a file name that are no UTF-8 (as Python holds them)."""
 
@@ -51,7 +55,7 @@ def again(name: str, inputs: Mapping[str, Any], seed: int | None, path: Path) ->
     if cls is None:
         return _rerun(path, {})
     # Whatever a note holds there: only a hash is ours, and a path or an address of a stranger's is not spelled out.
-    needs = tuple(field for field in cls.media_fields() if inputs.get(field) not in (None, {}))
+    needs = tuple(field for field in cls.media_fields() if inputs.get(field) not in (None, {}, []))
     fields = _fields(cls, {**inputs, "seed": seed}, needs) if name in BUILT_IN and not cls.own_graph else None
     options = _options(fields) if fields is not None else None
     if fields is None or options is None:
@@ -69,7 +73,7 @@ def _class_of(name: str) -> type[Workflow] | None:
 
 def _fields(cls: type[Workflow], inputs: Mapping[str, Any], needs: tuple[str, ...]) -> dict[str, Any] | None:
     """Choose the fields to write: those that differ from their defaults, unless a default depends on one of them."""
-    pictures = {name: STANDING_IN.get(name, "photo.png") for name in needs}
+    pictures = {name: _standing_in(name, inputs[name]) for name in needs}
     full = {name: value for name, value in inputs.items() if name in cls.model_fields and value is not None} | pictures
     kept = {
         name: value
@@ -104,6 +108,8 @@ def _options(fields: Mapping[str, Any]) -> list[str] | None:
             words += [quote(f"{option}={value}")] if value.startswith("-") or not value else [option, quote(value)]
         elif name == "loras":
             words += [part for lora in value for part in ("--lora", quote(f"{lora['id']}:{lora['strength']}"))]
+        elif name == "images":
+            words += [part for file in value for part in ("--image", quote(file))]
         else:
             return None
     return words
@@ -129,17 +135,31 @@ def _rerun(path: Path, pictures: Mapping[str, Any]) -> RerunSnippet:
     options = ""
     given: dict[str, Any] = {}
     for name, held in pictures.items():
-        if name == "images":  # a graph of one's own: each of its pictures by name
+        if name == "images" and isinstance(held, list):
+            given[name] = _standing_in(name, held)
+            options += " --image photo.png" * len(given[name])
+        elif name == "images":  # a graph of one's own: each of its pictures by name
             named = [str(key) for key in held] if isinstance(held, Mapping) else ["NAME"]
             given[name] = dict.fromkeys(named, "photo.png")
             options += "".join(f" --image {quote(f'{key}=photo.png')}" for key in named)
         else:
-            given[name] = STANDING_IN.get(name, "photo.png")
-            options += f" --{name.replace('_', '-')} {given[name]}"
+            given[name] = _standing_in(name, held)
+            options += f" {_rerun_option(name)}{given[name]}"
     arguments = "".join(f", {name}={value!r}" for name, value in given.items())
     call = f"    generation = client.run(load({str(path)!r}{arguments}))\n"
     python = f"from ryla_gen import Client, load\n\nwith Client() as client:\n{call}{SAVE}"
-    return RerunSnippet(f"ryla-gen rerun {quote(str(path))}{options}", python, tuple(given))
+    return RerunSnippet(f"ryla-gen rerun {quote(no_option(path))}{options}", python, tuple(given))
+
+
+def _rerun_option(name: str) -> str:
+    """Return how ``ryla-gen rerun`` takes a picture or a video; it has options of its own for few of them."""
+    return f"--{name.replace('_', '-')} " if name in STANDING_IN else f"--set {name}="
+
+
+def _standing_in(name: str, held: Any) -> Any:
+    """Return the file, or files, that stand for what a field held."""
+    file = STANDING_IN.get(name, "photo.png")
+    return [file] * min(len(held), MOST_PICTURES) if isinstance(held, list) else file
 
 
 def quote(text: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from ...errors import InvalidInputError
 from ...remote.container_paths import COMMAND, Places
 from ...settings import home_folder
+from ...support.shell_words import path_word
 
 COMMAND_VARIABLE = "RYLA_COMFYUI_COMMAND"
 """Starts something else in ComfyUI's place, with ``{python}``, ``{port}``, ``{work}`` and ``{models}`` filled in."""
@@ -66,7 +67,7 @@ class Folder:
             usual = (home_folder() / "local").absolute()
         except InvalidInputError:  # a machine without a home folder has no usual place
             usual = None
-        return "" if self.root == usual else f" --folder {shlex.quote(str(self.root))}"
+        return "" if self.root == usual else f" --folder {path_word(self.root)}"
 
     def places(self, env: Mapping[str, str] | None = None, *, cpu: bool = False) -> Places:
         """Return the folders and the command of the server, as on Modal.

@@ -8,20 +8,25 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from ...errors import InvalidInputError
 from ...locks import NodePack
+from ...locks import pins as versions
 from ...locks.families import family_lock, node_packs
+from ...locks.graph_lock import DIGEST_LENGTH
 from ...models.node_schemas import release_key
 from ...remote.build import patch_pulid
 from ...remote.image import BOOT, SCRIPTS
 from ...remote.pins import COMPILED, NEEDS_GPU, PACK_REQUIREMENTS, SDK, TRANSFORMERS
 from ...remote.variants import CORE, variants
+from ...workflows.base import Workflow
 from ...workflows.registry import workflow_class
 from .command_runner import Step
 from .folder import Folder
+from .locked_packages import LockedPackages, label_of, locked_packages
 
 Device = Literal["nvidia", "apple", "cpu"]
 """What ComfyUI computes on."""
@@ -29,8 +34,8 @@ CPU_TORCH = ("--index-url", "https://download.pytorch.org/whl/cpu")
 """On Linux the usual packages of PyTorch include 4 GB of CUDA; these do not (https://pytorch.org/get-started/locally)."""
 ON_CPU = {"onnxruntime-gpu": "onnxruntime"}
 """Packages whose build for a GPU is another one; both must not be installed at once."""
-WHERE_THERE = 'list=$1; shift; test ! -f "$list" || exec "$@" -r "$list"'
-"""Runs a command with a list of requirements, where there is one."""
+OWN_LIST = Path(__file__).with_name("pack_list.py")
+"""Runs a command with what a pack asks for."""
 SOFTWARE_BYTES: dict[Device, int] = {"nvidia": 9_000_000_000, "apple": 3_000_000_000, "cpu": 3_000_000_000}
 """Room that ComfyUI, PyTorch and the packs take: measured 6.2 GB with CUDA and 2.0 GB without, and what pip unpacks meanwhile."""
 
@@ -44,15 +49,53 @@ class Pins:
     torch: tuple[str, ...]
     requirements: tuple[str, ...] | None = None
     """What pip installs beside ComfyUI's own list; None is what the images have."""
+    packages: LockedPackages = field(default_factory=LockedPackages)
+    """What pip installs in place of all lists, where locks have it for this machine."""
 
     @classmethod
     def of(cls, workflows: Sequence[str]) -> Pins:
-        """Collect what these workflows need, with any of their options; of several releases of ComfyUI the oldest."""
-        nodes = nodes_of(workflows)
-        locks = [workflow_class(name).image_lock() for name in sorted(workflows)] or [family_lock("custom")]
+        """Collect what these workflows need, with any of their options; of several releases of ComfyUI the oldest.
+
+        Raises:
+            LockOpenError: a lock has open questions.
+            InvalidInputError: two workflows have the same pack at two commits.
+            HashMismatchError, StorageFailedError: a lock's file of packages cannot be used.
+
+        """
+        classes = [workflow_class(name) for name in sorted(workflows)]
+        for locked in [item.lock for item in classes if item.lock is not None]:
+            locked.require_closed()
+        locks = [item.image_lock() for item in classes] or [family_lock("custom")]
         lock = min(locks, key=lambda item: release_key(item.release) or ())
-        packs = {pack.name: pack for pack in (*node_packs(), *(pack for item in locks for pack in item.packs))}
-        return cls(lock.comfyui, tuple(pack for pack in packs.values() if nodes.intersection(pack.nodes)), lock.python.requirements)
+        return cls(lock.comfyui, _packs_of(classes), lock.python.requirements, packages=locked_packages(classes))
+
+
+def _packs_of(classes: Sequence[type[Workflow]]) -> tuple[NodePack, ...]:
+    """Collect the packs of workflows, each once.
+
+    Raises:
+        InvalidInputError: two workflows have the same pack at two commits.
+
+    """
+    found: dict[str, tuple[NodePack, str]] = {}
+    for cls in classes:
+        for pack in _packs_in(cls):
+            other, label = found.setdefault(pack.name.lower(), (pack, label_of(cls)))
+            if other.commit != pack.commit:
+                places = [(label, other.commit), (label_of(cls), pack.commit)]
+                said = " and by ".join(f"{name} at {commit[:DIGEST_LENGTH]}" for name, commit in places)
+                text = f"One ComfyUI holds a pack at one commit, and {pack.name} is needed by {said}."
+                hint = "Install each in a folder of its own: --folder DIR. Or lock one of them again, at the other's commit."
+                raise InvalidInputError(text, hint, {"pack": pack.name, "commits": [commit for _, commit in places]})
+    return tuple(pack for pack, _ in found.values())
+
+
+def _packs_in(cls: type[Workflow]) -> Iterable[NodePack]:
+    own = cls.image_lock().packs
+    if cls.lock is not None:
+        return own
+    nodes, known = nodes_of((cls.name,)), {pack.name: pack for pack in (*node_packs(), *own)}
+    return [pack for pack in known.values() if nodes.intersection(pack.nodes)]
 
 
 def nodes_of(workflows: Iterable[str]) -> frozenset[str]:
@@ -81,29 +124,35 @@ def steps(folder: Folder, pins: Pins, on: Device, nodes: frozenset[str]) -> list
         nodes: node classes that must be registered in the end.
 
     """
-    requirements = requirements_of(pins, on)
     python = str(folder.python)
     pip = (python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check")
     found = [
         Step("Python environment", (sys.executable, "-m", "venv", str(folder.environment)), produces=folder.python),
         *_comfyui(folder, pins.comfyui, on),
     ]
-    if pins.torch:
-        index = CPU_TORCH if on == "cpu" and sys.platform == "linux" else ()
-        found.append(Step("PyTorch", (*pip, *pins.torch, *index), produces=folder.python))
-    # All in one command: pip resolves only the packages of one command together.
-    listed = (*pins.torch, *requirements, "-r", str(folder.comfyui / "requirements.txt"))
-    found.append(
-        Step(f"requirements of ComfyUI {pins.comfyui.commit[:12]} and of the packs", (*pip, *listed), produces=folder.python)
-    )
+    title = f"requirements of ComfyUI {pins.comfyui.commit[:12]} and of the packs"
+    if pins.packages.text:
+        found += pins.packages.steps(folder, pip, title)
+    else:
+        found += _resolved_here(folder, pins, on, pip, title)
     for pack in pins.packs:
         found += _pack(folder, pack)
-        if pack.name not in PACK_REQUIREMENTS:  # one of a lock: its own list, beside the same PyTorch
-            listed_by = folder.comfyui / "custom_nodes" / pack.name / "requirements.txt"
-            words = ("sh", "-c", WHERE_THERE, "sh", str(listed_by), *pip, *pins.torch)
+        if pack.name not in PACK_REQUIREMENTS and not pins.packages.text:  # its own list, beside the same PyTorch
+            place = str(folder.comfyui / "custom_nodes" / pack.name)
+            words = (python, str(OWN_LIST), place, *pip, *pins.torch)
             found.append(Step(f"requirements of {pack.name} at {pack.commit[:12]}", words, produces=folder.python))
     found.append(Step("check of the Python packages", (python, "-m", "pip", "check")))
     return [*found, _boot(folder, pins, on, nodes)]
+
+
+def _resolved_here(folder: Folder, pins: Pins, on: Device, pip: tuple[str, ...], title: str) -> Iterator[Step]:
+    """Yield the steps that install PyTorch, and what ComfyUI and the packs ask for beside it."""
+    if pins.torch:
+        index = CPU_TORCH if on == "cpu" and sys.platform == "linux" else ()
+        yield Step("PyTorch", (*pip, *pins.torch, *index), produces=folder.python)
+    # All in one command: pip resolves only the packages of one command together.
+    listed = (*pins.torch, *requirements_of(pins, on), "-r", str(folder.comfyui / "requirements.txt"))
+    yield Step(title, (*pip, *listed), produces=folder.python)
 
 
 def requirements_of(pins: Pins, on: Device) -> tuple[str, ...]:
@@ -118,6 +167,8 @@ def requirements_of(pins: Pins, on: Device) -> tuple[str, ...]:
 
 def needs_compiler(pins: Pins, on: Device) -> bool:
     """Whether a package of the packs is built from C++ here."""
+    if pins.packages.text:
+        return any(name in versions(pins.packages.text) for name in COMPILED)
     return any(item.startswith(COMPILED) for item in requirements_of(pins, on))
 
 
@@ -175,6 +226,6 @@ def _checked_out(folder: Folder, place: Path, pack: NodePack, title: str) -> Ite
 def _boot(folder: Folder, pins: Pins, on: Device, nodes: frozenset[str]) -> Step:
     """Start it once: a pack whose import fails is only a line in ComfyUI's log; here it ends the installation."""
     without = {item for pack in pins.packs if pack.name in NEEDS_GPU for item in pack.nodes} if on == "cpu" else set()
-    own = BOOT.replace("python", shlex.quote(str(folder.python)), 1) + (" --cpu" if on == "cpu" else "")
+    own = shlex.join([str(folder.python), *BOOT.split()[1:], *(["--cpu"] if on == "cpu" else [])])
     command = (str(folder.python), str(SCRIPTS / "check_nodes.py"), own, *sorted(nodes - without))
     return Step("start of ComfyUI with every node class", command, folder=folder.comfyui)

@@ -93,7 +93,7 @@ def comfy_build_yaml(lock: GraphLock) -> str:
 
 def _model_rows(lock: GraphLock) -> Iterator[dict[str, str]]:
     for item in lock.models:
-        if item.needed:
+        if item.needed and item.url:  # the others are published nowhere
             inner, _, file = item.label.rpartition("/")
             row = {"type": inner, "filename": file, "sourceUri": item.url}
             yield row if item.sha256 == PENDING else {**row, "sha256": item.sha256}

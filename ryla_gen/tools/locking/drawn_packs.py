@@ -13,6 +13,8 @@ from .graph_models import drawn_nodes
 
 CORE = "comfy-core"
 """How a drawing names ComfyUI itself."""
+CORE_MODULES = ("nodes", "comfy_extras", "comfy_api_nodes")
+"""Where ComfyUI's own classes come from, as ``/object_info`` says."""
 PARTNERS_FILE = Path(__file__).parents[2] / "models" / "partner_nodes.json"
 """Classes of ComfyUI 0.28.2 that call services of others, which are paid there."""
 
@@ -43,6 +45,12 @@ def class_hints(drawing: Mapping[str, Any] | None, classes: Iterable[str]) -> di
             cnr_id, ver, aux_id = (properties.get(name) for name in ("cnr_id", "ver", "aux_id"))
             found[kind] = ClassHint(*(text if isinstance(text, str) else "" for text in (cnr_id, ver, aux_id)))
     return found
+
+
+def with_core_classes(hints: Mapping[str, ClassHint], schemas: Mapping[str, Mapping[str, Any]]) -> dict[str, ClassHint]:
+    """Return hints in which those classes belong to ComfyUI itself of which a server's schemas say so."""
+    core = {name for name in hints if str(schemas.get(name, {}).get("python_module")).partition(".")[0] in CORE_MODULES}
+    return {name: ClassHint(CORE, hint.ver if hint.core else "") if name in core else hint for name, hint in hints.items()}
 
 
 @cache

@@ -18,6 +18,7 @@ from ...locks.lock_checks import FIELD
 
 FOUND = "found by following the graph's links"
 CHOSEN = "--input"
+BY_SCHEMA, BY_LINKS = "an output node by its schema", "no node takes what it gives"
 KINDS = {"IMAGE": "image", "MASK": "image", "VIDEO": "video", "AUDIO": "audio", "STRING": "text", "*": "text"}
 """Type of what an output node takes → kind of what it gives."""
 VIDEO_WORDS = ("video", "webm", "animated", "mp4")
@@ -52,7 +53,7 @@ def locked_outputs(graph: Mapping[str, Any], schemas: Schemas) -> Iterator[Locke
     for node_id, node in graph.items():
         schema = schemas.get(node["class_type"])
         if is_output(schema) if schema is not None else node_id not in used:
-            yield LockedOutput(node_id, node["class_type"], _output_kind(node, schema or {}), "" if schema else "no node takes it")
+            yield LockedOutput(node_id, node["class_type"], _output_kind(node, schema or {}), BY_SCHEMA if schema else BY_LINKS)
 
 
 def _output_kind(node: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
@@ -80,7 +81,7 @@ def _chosen_input(text: str, graph: Mapping[str, Any], listed: Mapping[str, Grap
         raise InvalidInputError(f"--input {text!r}: {name} is a word of Python.", f"Write --input my_{name}={parts['place']}")
     given = listed.get(parts["place"])
     if given is None:
-        hint = "List what can be set: ryla-gen graph inputs FILE"
+        hint = "List what can be set: ryla-gen graph inputs FILE.json"
         raise InvalidInputError(f"--input {text!r}: the graph has no value {parts['place']}.", hint)
     kind = TYPES.get(given.type, _kind_of(given.value))
     if kind == "choice" and not given.choices:

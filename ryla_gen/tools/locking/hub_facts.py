@@ -14,7 +14,6 @@ from ...models.downloads.web import PASSING
 SECONDS = 30.0
 """In which the hub must answer."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
-OFFLINE = "Check the network, or lock without looking models up: ryla-gen graph lock FILE.json --offline"
 OPEN = frozenset(
     {"apache-2.0", "mit", "bsd", "bsd-2-clause", "bsd-3-clause", "isc", "unlicense", "wtfpl", "cc0-1.0", "cc-by-2.0", "cc-by-3.0"}
     | {
@@ -106,7 +105,7 @@ def licence_of(card: Any) -> str | None:
 
 def _unreachable(host: str, why: str) -> BackendUnreachableError:
     """Return the error for a host that does not say what is to be looked up."""
-    return BackendUnreachableError(f"{host} does not answer ({why}).", OFFLINE)
+    return BackendUnreachableError(f"{host} does not answer ({why}).", "Check the network, then try again.")
 
 
 def _sha256(lfs: Any) -> str | None:

@@ -16,8 +16,8 @@ from .graph_fields import CHOSEN
 from .pack_lookup import chosen_for
 
 EVERYTHING, MODELS, PACKS, COMFYUI, PYTHON = "all", "models", "packs", "comfyui", "python"
-INPUTS, GPU = "inputs", "gpu"
-PARTS = (EVERYTHING, COMFYUI, PACKS, PYTHON, MODELS, INPUTS, GPU)
+INPUTS, GPU, APT = "inputs", "gpu", "apt"
+PARTS = (EVERYTHING, COMFYUI, PACKS, PYTHON, APT, MODELS, INPUTS, GPU)
 """Parts of a lock that can be moved as a whole; besides them every pack by its name and every model by its file."""
 
 
@@ -54,6 +54,8 @@ def kept_models(models: Iterable[LockedModel], before: GraphLock | None, moves: 
 
 def unpinned(item: LockedModel) -> LockedModel:
     """Return a model as it was before anything was looked up: its newest revision, no hash, no size."""
+    if not item.url:
+        return replace(item, sha256=PENDING, bytes=None)
     repo, _, file = place_of(item.url)
     at_hub = "://" not in repo and not repo.startswith("github:")
     url = hub_address(repo, None, file) if at_hub else item.url
@@ -69,6 +71,8 @@ def _kept(item: LockedModel, before: LockedModel | None) -> LockedModel:
 
 
 def _file_at(item: LockedModel) -> tuple[str, str]:
+    if not item.url:
+        return item.source, item.file
     repo, _, file = place_of(item.url)
     return repo, file
 
@@ -93,6 +97,11 @@ def kept_gpu(before: GraphLock | None, moves: Iterable[str]) -> str | None:
     """Return the GPU that was asked for when an earlier lock was made."""
     asked = before is not None and before.gpu.source == ASKED and not {EVERYTHING, GPU}.intersection(moves)
     return before.gpu.name if asked and before is not None else None
+
+
+def kept_apt(before: GraphLock | None, moves: Iterable[str]) -> tuple[str, ...]:
+    """Return the packages of Debian of an earlier lock: those that were named for it, or written into it by hand."""
+    return before.apt if before is not None and not {EVERYTHING, APT}.intersection(moves) else ()
 
 
 def _has(graph: Mapping[str, Any], place: str) -> bool:
@@ -124,12 +133,15 @@ def lock_changes(before: GraphLock, after: GraphLock) -> Iterator[str]:
         {pack.name: pack.commit[:12] for pack in after.image.packs},
     )
     yield from _changes("pack ", *packs)
+    yield from _changes("apt ", *(dict.fromkeys(lock.apt, "present") for lock in (before, after)))
     files = [{item.label: _described(item) for item in lock.models if item.needed} for lock in (before, after)]
     yield from _changes("model ", *files)
     inputs = [{item.name: f"{item.type} {'/'.join(item.places)}" for item in lock.inputs} for lock in (before, after)]
     yield from _changes("input ", *inputs)
     if before.graph_sha256 != after.graph_sha256:
         yield "the graph is another one"
+    if before.image.python.until != after.image.python.until:
+        yield f"packages uploaded until {before.image.python.until[:10]} -> {after.image.python.until[:10]}"
     if before.image.python.sha256 != after.image.python.sha256:
         yield "Python packages changed"
     if before.gpu.name != after.gpu.name:

@@ -6,64 +6,44 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 from ...comfy.schema import Schemas
 from ...errors import InvalidInputError
 from ...locks.base import NodePack
-from ...locks.families import FOLDER, family_lock, node_packs
+from ...locks.families import node_packs
 from ...locks.graph_lock import SUFFIX, GraphLock, LockedModel, OpenQuestion, checked_lock_name
-from ...locks.image_lock import ImageLock, sha256_of
-from ...locks.lock_checks import lock_faults
+from ...locks.lock_checks import APT, lock_faults
 from ...locks.lock_reading import read_graph_lock
-from ...models.node_schemas import GRAPH_VERSION, VERSIONS, core_schemas, known_version, node_schemas
-from ...names import CLASS_OF_FAMILY
+from ...models.node_schemas import core_schemas, node_schemas
+from ...support.shell_words import path_word
 from ...workflows.locked import workflow_of
 from ...workflows.registry import BUILT_IN
-from .drawn_packs import ClassHint
+from .drawn_packs import ClassHint, with_core_classes
 from .gpu_choice import propose_gpu
 from .graph_fields import locked_inputs, locked_outputs
 from .graph_file import GraphSource, read_source, refuse_what_no_image_has
 from .graph_models import NamedFile, drawn_models, implied_files, named_files, noted_addresses
-from .keeping import COMFYUI, EVERYTHING, PYTHON, check_moves, kept_gpu, kept_inputs, kept_models, unpinned, with_kept_facts
-from .model_choice import BY_ITSELF, Listed, ModelHints, settle_models, unnamed_choices
+from .image_choice import locked_image, shipped_image, wanted_release
+from .keeping import (
+    check_moves,
+    kept_apt,
+    kept_gpu,
+    kept_inputs,
+    kept_models,
+    unpinned,
+    with_kept_facts,
+)
+from .lock_options import NO_OPTIONS, LockOptions
+from .model_choice import BY_ITSELF, ModelHints, settle_models, unnamed_choices
 from .model_facts import with_warning
-from .model_options import SOURCE
-from .online import Network
+from .model_options import SOURCE, names_of
 from .pack_lookup import PackSources, find_packs
+from .table_facts import with_table_facts
+from .volume_models import VolumeModels
 
 BUILDER = "2025.06"
 """Modal's image builder of every lock, as of the built-in families."""
-
-
-@dataclass(frozen=True, slots=True)
-class LockOptions:
-    """What the caller decides about a lock."""
-
-    name: str | None = None
-    """The lock's name; the file's when absent."""
-    comfyui: str | None = None
-    """Release of ComfyUI; the newest that knows the graph's classes when absent."""
-    schemas: Schemas | None = None
-    """Node schemas of a server, for classes that are not ComfyUI's own."""
-    models: Mapping[str, LockedModel] = field(default_factory=dict)
-    """File, or folder and file → what the caller says of it."""
-    packs: PackSources = field(default_factory=PackSources)
-    """Who is asked for packs."""
-    inputs: Sequence[str] = ()
-    """``NAME=NODE.INPUT`` each."""
-    gpu: str | None = None
-    before: GraphLock | None = None
-    """An earlier lock of the graph, whose pins are kept."""
-    moves: tuple[str, ...] = ()
-    """What is not kept: ``all``, ``comfyui``, ``packs``, ``python``, ``models``, or packs and files by name."""
-    listed: Listed = lambda folder, file: ()
-    listed_name: str = ""
-    network: Network | None = None
-    """Who is asked for models and packages; None asks nobody."""
-    packages: str = ""
-    """Text of the earlier lock's file of packages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +57,7 @@ class Locked:
     """What was decided on the way, a sentence each."""
 
 
-def lock_graph(path: Path, options: LockOptions = LockOptions()) -> Locked:
+def lock_graph(path: Path, options: LockOptions = NO_OPTIONS) -> Locked:
     """Lock a graph. Reads the file and this package's own tables, and asks whom the options name.
 
     Raises:
@@ -88,29 +68,32 @@ def lock_graph(path: Path, options: LockOptions = LockOptions()) -> Locked:
         BackendUnreachableError: somebody who is asked does not answer.
 
     """
-    name = checked_lock_name(options.name or name_of(path))
-    if name.replace("-", "_") in BUILT_IN:
-        raise InvalidInputError(f"The name {name!r} is that of a workflow.", f"Choose another: --name my-{name}")
-    if options.before is not None:
-        check_moves(options.moves, options.before)
+    name = _checked_name(path, options)
+    options = _with_commands(options, path)
     source = _source_of(path, options)
-    release = _release(source, options)
+    base = shipped_image(*wanted_release(source, options))
+    release = base.release
     known = {**node_schemas(release), **(options.schemas or {})}
-    foreign = source.unknown_classes(core_schemas(release))
+    foreign = with_core_classes(source.unknown_classes(core_schemas(release)), options.schemas or {})
     packs, open_packs = _known_packs(foreign, options.packs, options.before)
     given = {kind for pack in packs for kind in pack.nodes}
     refuse_what_no_image_has(source, {kind: hint for kind, hint in foreign.items() if kind not in given}, release)
-    graph, notes = _converted(source, known, path)
+    graph, notes = _converted(source, known, options)
     graph, renamed = _with_forward_slashes(graph, known)
     named = named_files(graph, known)
-    models, open_models = settle_models(named, implied_files(graph), _hints(source, options, path))
+    stored = VolumeModels(options.volume, options.command)
+    models, open_models = settle_models(named, implied_files(graph), _hints(source, options, stored))
     models = (*models, *_brought(named, models, options))
-    models = kept_models(models, options.before, options.moves)
+    models, open_volume = stored.settle(kept_models(models, options.before, options.moves))
+    open_models = (*open_models, *open_volume)
     if options.network is not None:
-        facts = options.network.facts(models, str(path))
+        facts = options.network.facts(models, options.command, options.retry)
         models, open_models = facts.models, (*open_models, *facts.questions)
+    else:
+        models = tuple(map(with_table_facts, models))
     models = tuple(map(with_warning, models))
-    image, requirements, open_python = _image(name, release, packs, options, _named_by_nobody(foreign, open_packs, options.packs))
+    silent = _named_by_nobody(foreign, open_packs, options.packs)
+    image, requirements, open_python = locked_image(name, base, packs, options, silent)
     given = {kind for pack in image.packs for kind in pack.nodes}
     open_packs = tuple(item for item in open_packs if item.subject not in given)
     gpu, estimate = propose_gpu(models, options.gpu or kept_gpu(options.before, options.moves), len(open_models))
@@ -119,7 +102,7 @@ def lock_graph(path: Path, options: LockOptions = LockOptions()) -> Locked:
         graph=graph,
         image=image,
         builder=BUILDER,
-        apt=(),
+        apt=tuple(dict.fromkeys((*kept_apt(options.before, options.moves), *options.apt))),
         models=models,
         inputs=locked_inputs(graph, known, _chosen_inputs(graph, options)),
         outputs=tuple(locked_outputs(graph, known)),
@@ -129,7 +112,20 @@ def lock_graph(path: Path, options: LockOptions = LockOptions()) -> Locked:
         graph_source=source.name,
     )
     _check_use(lock, path)
-    return Locked(lock, requirements, (*notes, *renamed, *_silent_loaders(graph, foreign, named, models, options)))
+    unasked = (f"The volume was not asked for models: {stored.fault.message}",) if stored.fault is not None else ()
+    return Locked(lock, requirements, (*notes, *renamed, *unasked, *_silent_loaders(graph, foreign, named, models, options)))
+
+
+def _checked_name(path: Path, options: LockOptions) -> str:
+    """Return the lock's name, after checking what can be without reading the graph."""
+    name = checked_lock_name(options.name or name_of(path))
+    if name.replace("-", "_") in BUILT_IN:
+        raise InvalidInputError(f"The name {name!r} is that of a workflow.", f"Choose another: --name my-{name}")
+    if (wrong := next((word for word in options.apt if not APT.fullmatch(word)), None)) is not None:
+        raise InvalidInputError(f"--apt {wrong[:80]!r} is no name of a package of Debian.", "Write it as --apt libsndfile1")
+    if options.before is not None:
+        check_moves(options.moves, options.before)
+    return name
 
 
 def _check_use(lock: GraphLock, path: Path) -> None:
@@ -142,6 +138,11 @@ def _check_use(lock: GraphLock, path: Path) -> None:
     if (wrong := next(lock_faults(lock), None)) is not None:
         raise InvalidInputError(f"{path.name} cannot be locked: {wrong}", "Change that in ComfyUI, and save the graph again.")
     workflow_of(lock)
+
+
+def _with_commands(options: LockOptions, path: Path) -> LockOptions:
+    command = options.command or f"ryla-gen graph lock {path_word(path)}"
+    return replace(options, command=command, retry=options.retry or command, packs=replace(options.packs, command=command))
 
 
 def _source_of(path: Path, options: LockOptions) -> GraphSource:
@@ -158,28 +159,16 @@ def name_of(path: Path) -> str:
     return (name if name[:1].isalpha() else f"graph-{name}")[:41].rstrip("-")
 
 
-def _release(source: GraphSource, options: LockOptions) -> str:
-    """Return the newest release that knows every class of ComfyUI's own, so far as that can be told."""
-    if options.comfyui is not None:
-        return known_version(options.comfyui)
-    if options.before is not None and not {EVERYTHING, COMFYUI}.intersection(options.moves):
-        return options.before.image.release
-    classes = set(source.classes())
-    every = set().union(*(core_schemas(version) for version in VERSIONS))
-    fits = (version for version in VERSIONS if classes & every <= set(core_schemas(version)))
-    return next(fits, GRAPH_VERSION)
-
-
-def _converted(source: GraphSource, known: Schemas, path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _converted(source: GraphSource, known: Schemas, options: LockOptions) -> tuple[dict[str, Any], tuple[str, ...]]:
     try:
         return source.to_api(known)
     except InvalidInputError as error:
         if not error.details.get("unknown"):
             raise
         lacking = ", ".join(map(str, error.details["unknown"]))
-        text = f"The values of {lacking} in {path.name} cannot be matched to their inputs without the node schemas of their pack."
+        text = f"The values of {lacking} in {source.name} cannot be matched to their inputs without the node schemas of their pack."
         hint = (
-            f"Ask a ComfyUI that has the pack: ryla-gen graph lock {quote(str(path))} --url http://127.0.0.1:8188. "
+            f"Ask a ComfyUI that has the pack: {options.retry} --url http://127.0.0.1:8188. "
             "Or export the graph there with Workflow > Export (API)."
         )
         raise InvalidInputError(text, hint, error.details) from None
@@ -196,7 +185,7 @@ def _with_forward_slashes(graph: dict[str, Any], known: Schemas) -> tuple[dict[s
     return graph, tuple(f"{item.file} is {item.file.replace(chr(92), '/')} on Linux; the graph was changed so." for item in wide)
 
 
-def _hints(source: GraphSource, options: LockOptions, path: Path) -> ModelHints:
+def _hints(source: GraphSource, options: LockOptions, stored: VolumeModels) -> ModelHints:
     drawing = source.drawing or {}
     return ModelHints(
         chosen={**_models_before(options, bool(drawing)), **options.models},
@@ -204,14 +193,16 @@ def _hints(source: GraphSource, options: LockOptions, path: Path) -> ModelHints:
         noted=noted_addresses(drawing),
         listed=options.listed,
         listed_name=options.listed_name,
-        file=quote(str(path)),
+        stored=stored.find,
+        command=options.command,
     )
 
 
 def _models_before(options: LockOptions, drawn: bool) -> dict[str, LockedModel]:
     """Return the models of the earlier lock without their pins: what the caller said of them, and where there is no drawing all."""
     models = options.before.models if options.before is not None else ()
-    return {item.label: unpinned(item) for item in models if not drawn or item.source == SOURCE}
+    kept = (item for item in models if not drawn or item.source == SOURCE or not item.url)
+    return {item.label: unpinned(item) for item in kept if not options.models.keys() & set(names_of(item.folder, item.file))}
 
 
 def _chosen_inputs(graph: Mapping[str, Any], options: LockOptions) -> tuple[str, ...]:
@@ -224,7 +215,7 @@ def _chosen_inputs(graph: Mapping[str, Any], options: LockOptions) -> tuple[str,
 def _brought(named: Sequence[NamedFile], models: Sequence[LockedModel], options: LockOptions) -> Iterator[LockedModel]:
     """Yield the files that no node names and the caller brings, now or for the earlier lock."""
     before = options.before.models if options.before is not None else ()
-    chosen = {item.label: unpinned(item) for item in before if item.source == BY_ITSELF} | dict(options.models)
+    chosen = {item.label: unpinned(item) for item in before if BY_ITSELF in item.source} | dict(options.models)
     there = {item.label for item in models}
     yield from (item for item in unnamed_choices(named, chosen) if item.label not in there)
 
@@ -238,12 +229,12 @@ def _silent_loaders(
 ) -> Iterator[str]:
     """Yield a sentence for each loader of a pack that names no file: which ones it reads stands in its code alone."""
     loud = {item.node for item in named}
-    if any(item.source == BY_ITSELF for item in models):
+    if any(BY_ITSELF in item.source for item in models):
         return
     for node_id, node in graph.items():
         kind = str(node["class_type"])
         if kind in classes and "load" in kind.lower() and node_id not in loud:
-            command = f"{options.packs.command} --model FOLDER/FILE=hf://OWNER/REPOSITORY/FILE"
+            command = f"{options.command} --model FOLDER/FILE=hf://OWNER/REPOSITORY/FILE"
             yield f"{kind} (node {node_id}) names no file. Where it loads some by itself, bring each of them: {command}"
 
 
@@ -263,40 +254,9 @@ def _known_packs(
         pack.name: replace(pack, nodes=tuple(kind for kind in pack.nodes if kind in ours), source="the built-in families")
         for pack in ours.values()
     }
-    return (*tried.values(), *with_kept_facts(found.packs, before)), found.questions
-
-
-def _image(
-    name: str, release: str, packs: tuple[NodePack, ...], options: LockOptions, unknown: Sequence[str]
-) -> tuple[ImageLock, str, tuple[OpenQuestion, ...]]:
-    """Return the image of a lock, its packages, and what is open about them."""
-    base = next((lock for lock in map(family_lock, CLASS_OF_FAMILY) if lock.release == release and not lock.packs), None)
-    if base is None:
-        text = f"No requirements of ComfyUI {release} are shipped."
-        raise InvalidInputError(text, f"Lock it for the one that is: --comfyui {GRAPH_VERSION}")
-    comfyui = replace(base.comfyui, source="shipped with this package: the newest release that knows the graph's classes")
-    image, text, questions = replace(base, comfyui=comfyui, packs=packs), "", tuple[OpenQuestion, ...]()
-    if not packs:
-        text = (FOLDER / base.python.file).read_text(encoding="utf-8")
-    elif (kept := _kept_packages(image, options)) is not None:
-        text = kept
-    elif options.network is not None:
-        image, text = options.network.packages(image, unknown)
-    else:
-        questions = (_unresolved(packs, options),)
-    return replace(image, python=replace(base.python, file=f"{name}.requirements.txt", sha256=sha256_of(text))), text, questions
-
-
-def _kept_packages(image: ImageLock, options: LockOptions) -> str | None:
-    """Return the packages of the earlier lock where nothing that they are made of has moved."""
-    before = options.before
-    if before is None or not options.packages or {EVERYTHING, PYTHON}.intersection(options.moves):
-        return None
-    same = {pack.name: pack.commit for pack in before.image.packs} == {pack.name: pack.commit for pack in image.packs}
-    return options.packages if same and before.image.comfyui.commit == image.comfyui.commit else None
-
-
-def _unresolved(packs: tuple[NodePack, ...], options: LockOptions) -> OpenQuestion:
-    names = ", ".join(pack.name for pack in packs)
-    text = f"The Python packages of {names} were not resolved, since that needs the network."
-    return OpenQuestion("python", names, text, f"{options.packs.command} (without --offline)")
+    packs = {pack.repo.lower(): pack for pack in with_kept_facts(found.packs, before)}
+    # A class that a family's pack does not list may be named by the caller: one pack, at the caller's commit, gives them all.
+    for pack in [item for item in tried.values() if item.repo.lower() in packs]:
+        chosen = packs[pack.repo.lower()]
+        packs[pack.repo.lower()] = replace(chosen, nodes=tuple(dict.fromkeys((*chosen.nodes, *pack.nodes))))
+    return (*(item for item in tried.values() if item.repo.lower() not in packs), *packs.values()), found.questions

@@ -12,7 +12,7 @@ from ...locks.lock_checks import FOLDER, is_model_name
 from ...locks.model_rows import hub_address, place_of
 from ...models.weights_table import Weights, all_weights
 from .graph_models import DrawnModel, NamedFile
-from .model_options import SOURCE
+from .model_options import SOURCE, names_of
 
 NO_FOLDER = "…"
 """Stands for a folder that nobody knows."""
@@ -34,8 +34,10 @@ class ModelHints:
     """Another list of models."""
     listed_name: str = ""
     """What that list is called."""
-    file: str = "FILE"
-    """The graph's file, for commands."""
+    stored: Callable[[NamedFile], LockedModel | OpenQuestion | None] = lambda item: None
+    """What is on the volume already; asked last."""
+    command: str = "ryla-gen graph lock FILE"
+    """What the commands of questions begin with."""
 
 
 def settle_models(
@@ -72,16 +74,28 @@ def settle_models(
 def _settle(item: NamedFile, hints: ModelHints) -> LockedModel | OpenQuestion:
     if not is_model_name(item.file):
         text = f"{item.class_type} (node {item.node}) loads {item.file[:100]!r}, which is no file inside ComfyUI's models folder."
-        return OpenQuestion("model", item.label[:200], text, f"ryla-gen graph inputs {hints.file}")
+        text += " Set it to the name of a file in ComfyUI, and save the graph there; then lock it again."
+        return OpenQuestion("model", item.label[:200], text, hints.command, _place_of(item))
     base = item.file.rpartition("/")[2]
-    for key in _keys(item):
-        if key in hints.chosen:
-            return _with_place(hints.chosen[key], item)
+    if (key := chosen_name(item, hints.chosen)) is not None:
+        folder = item.folder or hints.chosen[key].folder or key.rpartition(item.file)[0].rstrip("/")
+        answer = replace(hints.chosen[key], file=item.file, folder=folder)
+        return answer if folder else _question(item, [answer], hints)
     found = list(_known(item, base, hints))
     folders = {item.folder or model.folder for model in found}
     if len({model.url for model in found}) == len(folders) == 1 and folders != {""}:
         return _with_place(found[0], item)
-    return _question(item, [model.url for model in found], hints)
+    stored = hints.stored(item) if not found else None
+    return stored if stored is not None else _question(item, found, hints)
+
+
+def chosen_name(item: NamedFile, chosen: Mapping[str, LockedModel]) -> str | None:
+    """Return the name under which the caller brings a file; where its loader's folder is not known, the caller may name one."""
+    found = next((key for key in names_of(item.folder, item.file) if key in chosen), None)
+    if found is None and not item.folder:
+        named = [key for key in chosen if key.endswith(f"/{item.file}") and FOLDER.fullmatch(key.removesuffix(f"/{item.file}"))]
+        return named[0] if len(named) == 1 else None
+    return found
 
 
 def _known(item: NamedFile, base: str, hints: ModelHints) -> Iterator[LockedModel]:
@@ -108,9 +122,9 @@ def unnamed_choices(named: Sequence[NamedFile], chosen: Mapping[str, LockedModel
         InvalidInputError: one of them has no folder, and no node loads a file of that name.
 
     """
-    used = {key for item in named for key in _keys(item)}
+    used = {key for item in named for key in (*names_of(item.folder, item.file), chosen_name(item, chosen))}
     for name, model in chosen.items():
-        if name in used or model.source not in (SOURCE, BY_ITSELF):
+        if name in used or (model.url and model.source not in (SOURCE, BY_ITSELF)):
             continue
         folder, _, file = name.partition("/")
         if not (file and FOLDER.fullmatch(folder)):
@@ -119,12 +133,8 @@ def unnamed_choices(named: Sequence[NamedFile], chosen: Mapping[str, LockedModel
                 f"Where a node loads it without naming it, write its folder, too: --model FOLDER/{name}=hf://OWNER/REPOSITORY/FILE"
             )
             raise InvalidInputError(text, hint)
-        yield replace(model, folder=folder, file=file, source=BY_ITSELF)
-
-
-def _keys(item: NamedFile) -> tuple[str, str, str]:
-    """Return the names that a caller may give a file, the most exact first."""
-    return item.label, item.file, item.file.rpartition("/")[2]
+        source = BY_ITSELF if model.url else model.source if BY_ITSELF in model.source else f"{model.source}. {BY_ITSELF}"
+        yield replace(model, folder=folder, file=file, source=source)
 
 
 def _with_place(model: LockedModel, item: NamedFile) -> LockedModel:
@@ -132,17 +142,25 @@ def _with_place(model: LockedModel, item: NamedFile) -> LockedModel:
     return replace(model, file=item.file, folder=item.folder or model.folder)
 
 
-def _question(item: NamedFile, urls: Sequence[str], hints: ModelHints) -> OpenQuestion:
-    command = f"ryla-gen graph lock {hints.file} --model {quote(f'{item.label}=')}{quote(urls[0]) if urls else 'https://…'}"
+def _place_of(item: NamedFile) -> str:
+    return f"node {item.node} of the graph"
+
+
+def _question(item: NamedFile, found: Sequence[LockedModel], hints: ModelHints) -> OpenQuestion:
+    urls = [model.url for model in found]
+    label = item.label if item.folder else f"FOLDER/{item.file}"
+    command = f"{hints.command} --model {quote(f'{label}=')}{quote(urls[0]) if urls else 'https://…'}"
     where = f"{item.class_type} (node {item.node}) loads it"
     if len(set(urls)) > 1:
         text = f"{where}, and there are several addresses: {', '.join(dict.fromkeys(urls))}. Which one?"
     elif urls:
         text = f"{where}, and its folder is not known. Write it as FOLDER/{item.file}."
-        command = f"ryla-gen graph lock {hints.file} --model {quote(f'FOLDER/{item.file}={urls[0]}')}"
     else:
         text = f"{where}, and no source knows its address."
-    return OpenQuestion("model", item.label, text, command)
+        if item.folder == "loras":
+            text += f" Where it is a stored LoRA, write {item.label}=lora:ID; see them: ryla-gen lora list"
+    source = "; ".join(dict.fromkeys(model.source for model in found)) or _place_of(item)
+    return OpenQuestion("model", item.label, text, command, source)
 
 
 def from_drawing(model: DrawnModel) -> LockedModel:

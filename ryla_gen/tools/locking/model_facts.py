@@ -17,7 +17,7 @@ from ...models.downloads.retry import CancelToken, patiently
 from ...models.downloads.sources import GITHUB, Sources
 from ...models.downloads.web import CIVITAI, Web
 from ...models.pickles import WARNING, is_pickle_name
-from .hub_facts import OFFLINE, HubRepository, read_repository
+from .hub_facts import HubRepository, read_repository
 
 T = TypeVar("T")
 
@@ -55,7 +55,8 @@ def look_up(
     civitai: str = CIVITAI,
     github: str = GITHUB,
     private_addresses: bool = False,
-    graph: str = "FILE.json",
+    command: str = "ryla-gen graph lock FILE.json",
+    retry: str = "ryla-gen graph lock FILE.json",
 ) -> ModelFacts:
     """Find commit, hash, size and licence of models, and whether they are gated; each repository is asked once.
 
@@ -69,7 +70,8 @@ def look_up(
         civitai: address of Civitai.
         github: address of GitHub.
         private_addresses: whether addresses of private networks are asked.
-        graph: the graph's file, for the commands in questions.
+        command: what the commands of questions begin with.
+        retry: the command that was given, for errors.
 
     Raises:
         BackendUnreachableError: a host does not answer.
@@ -80,16 +82,17 @@ def look_up(
     ask = Publishers(token, endpoint, github, Web(civitai_token, private_addresses, civitai))
     with ThreadPoolExecutor(WORKERS, "ryla-facts") as pool:
         places = dict.fromkeys(_repositories(models))
-        repositories = {place: pool.submit(_kept, partial(read_repository, *place, ask.token, ask.endpoint)) for place in places}
+        asking = {place: partial(read_repository, *place, ask.token, ask.endpoint) for place in places}
+        repositories = {place: pool.submit(_kept, call, retry) for place, call in asking.items()}
         found = {place: future.result() for place, future in repositories.items()}
-        looked = [pool.submit(_kept, partial(_facts, model, ask, found)) for model in models]
+        looked = [pool.submit(_kept, partial(_facts, model, ask, found), retry) for model in models]
         results = [future.result() for future in looked]
     known = tuple(
         with_warning(_same(model, result)) if isinstance(result, LockedModel) else with_warning(model)
         for model, result in zip(models, results, strict=True)
     )
     asked = (
-        _question(model, result, graph)
+        _question(model, result, command)
         for model, result in zip(models, results, strict=True)
         if isinstance(result, ModelNotFoundError)
     )
@@ -115,11 +118,13 @@ def _is_hub(repo: str) -> bool:
 
 
 def _is_known(model: LockedModel) -> bool:
+    if not model.url:  # nobody publishes it
+        return True
     pinned = bool(model.revision and COMMIT.fullmatch(model.revision)) or not _is_hub(place_of(model.url)[0])
     return pinned and model.sha256 != PENDING and None not in (model.bytes, model.licence, model.gated)
 
 
-def _kept(call: Callable[[], T]) -> T | ModelNotFoundError:
+def _kept(call: Callable[[], T], retry: str) -> T | ModelNotFoundError:
     """Return what a call finds, or that there is no such model: that is for people to settle, and stops nothing else."""
     try:
         return patiently(call, lambda: 0, TRIES, CancelToken())
@@ -127,7 +132,8 @@ def _kept(call: Callable[[], T]) -> T | ModelNotFoundError:
         error.__cause__ = error.__context__ = error.__traceback__ = None
         return error
     except BackendUnreachableError as error:
-        raise BackendUnreachableError(error.message, OFFLINE, error.details) from None
+        hint = f"Check the network, or lock without looking models up: {retry} --offline"
+        raise BackendUnreachableError(error.message, hint, error.details) from None
 
 
 def _facts(
@@ -193,13 +199,14 @@ def _same(given: LockedModel, found: LockedModel) -> LockedModel:
     """Hold what was found to the hash that was given."""
     if given.sha256 not in (PENDING, found.sha256):
         text = f"{given.label} has the sha256 {found.sha256} at its publisher, and {given.sha256} is asked for ({given.source})."
-        hint = f"Look at {found.url.partition('?')[0]}. If the new file is right, name it: --model {quote(given.file)}={found.url}"
+        again = f"--model {quote(f'{given.file}={found.url}')}"
+        hint = f"Look at {found.url.partition('?')[0]}. If the new file is right, name it: {again}"
         raise HashMismatchError(text, hint, {"file": given.label, "expected": given.sha256, "actual": found.sha256})
     return found
 
 
-def _question(model: LockedModel, error: ModelNotFoundError, graph: str) -> OpenQuestion:
+def _question(model: LockedModel, error: ModelNotFoundError, command: str) -> OpenQuestion:
     place = "civitai:VERSION" if civitai.is_civitai(model.url) else "hf://OWNER/REPOSITORY/FILE"
-    command = f"ryla-gen graph lock {quote(graph)} --model {quote(model.file)}={place}"
+    answer = f"{command} --model {quote(f'{model.label}={place}')}"
     again = "" if "private" not in error.message else " With HF_TOKEN set, private repositories are found too."
-    return OpenQuestion("model", model.label, f"{error.message} Where is it?{again}", command, model.source)
+    return OpenQuestion("model", model.label, f"{error.message} Where is it?{again}", answer, model.source)

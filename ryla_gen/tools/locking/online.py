@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from shlex import quote
 
 from ...locks import resolve
 from ...locks.graph_lock import LockedModel
@@ -40,12 +39,13 @@ class Network:
             settings.allow_private_addresses,
         )
 
-    def facts(self, models: Sequence[LockedModel], file: str) -> ModelFacts:
+    def facts(self, models: Sequence[LockedModel], command: str, retry: str) -> ModelFacts:
         """Look up commit, hash, size and licence of models.
 
         Args:
             models: as the graph names them.
-            file: the graph's file, for the commands in questions.
+            command: what the commands of questions begin with.
+            retry: the command that was given, for errors.
 
         Raises:
             BackendUnreachableError: a host does not answer.
@@ -59,7 +59,8 @@ class Network:
             civitai_token=self.civitai_token,
             civitai=self.civitai_url,
             private_addresses=self.private_addresses,
-            graph=quote(file),
+            command=command,
+            retry=retry,
         )
 
     def packages(self, image: ImageLock, unknown: Sequence[str] = ()) -> tuple[ImageLock, str]:

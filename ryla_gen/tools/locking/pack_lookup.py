@@ -137,7 +137,7 @@ class _Lookup:
         try:
             return _Found(self._pinned(place), chosen_for(kind))
         except PackUnknownError as error:
-            hint = f"Name another: {self._command(kind, f'{place.short}@COMMIT')}"
+            hint = f"Name another: --pack {quote(f'{kind}={place.short}@COMMIT')}"
             raise PackUnknownError(error.message, hint, error.details) from error
 
     def _by_choice_for_others(self, kind: str) -> _Found | None:
@@ -154,7 +154,7 @@ class _Lookup:
         hint = self.classes[kind]
         if hint.core:
             text = f"The drawing has it from ComfyUI {hint.ver or 'itself'}, which is newer than the one that it is locked for."
-            self.open[kind] = OpenQuestion("comfyui", kind, text, f"{self.sources.command} --comfyui VERSION")
+            self.open[kind] = OpenQuestion("comfyui", kind, text, self.sources.command, "the drawing")
             return None
         if hint.cnr_id and (self.sources.registry is not None or not hint.aux_id):
             found = self._by_registry(hint)
@@ -314,7 +314,7 @@ class _Lookup:
 
     def _question(self, kind: str, text: str, place: str) -> OpenQuestion:
         told = text if text.startswith("https:") else text[:1].upper() + text[1:]
-        return OpenQuestion("pack", kind, told, self._command(kind, place))
+        return OpenQuestion("pack", kind, told, self._command(kind, place), "a node class of the graph")
 
     def _command(self, kind: str, place: str) -> str:
         return f"{self.sources.command} --pack {quote(f'{kind}={place}')}"

@@ -76,6 +76,8 @@ class Hub:
         """Repository → what stands at the top of its model card."""
         self.closed: set[str] = set()
         """Gated repositories of which even the list of files is refused."""
+        self.renamed: dict[str, str] = {}
+        """Former name of a repository → its name now."""
         self.tokens = {"hf_good", "hf_stranger"}
         self.revisions: set[str] = {"main", COMMIT}
         self.head = COMMIT
@@ -180,8 +182,11 @@ class _Answer(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _redirect(self, key: str, *headers: tuple[str, str]) -> None:
-        self.send_response(302)
-        self.send_header("Location", f"{self.hub.store}/{key}")
+        self._elsewhere(302, f"{self.hub.store}/{key}", *headers)
+
+    def _elsewhere(self, status: int, address: str, *headers: tuple[str, str]) -> None:
+        self.send_response(status)
+        self.send_header("Location", address)
         for name, value in headers:
             self.send_header(name, value)
         self.send_header("Content-Length", "0")
@@ -190,6 +195,8 @@ class _Answer(BaseHTTPRequestHandler):
     def _resolve(self, path: str) -> None:
         hub, (repo, _, rest) = self.hub, path.lstrip("/").partition("/resolve/")
         revision, _, file = rest.partition("/")
+        if repo in hub.renamed:
+            return self._elsewhere(307, f"/{hub.renamed[repo]}/resolve/{rest}")
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
         if token and token not in hub.tokens:
             return self._refuse(401)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,23 +21,9 @@ NAME = "models.example"
 
 
 @pytest.fixture
-def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
-    made = Authority(tmp_path)
-    monkeypatch.setenv("SSL_CERT_FILE", str(made.file))
-    return made
-
-
-@pytest.fixture
-def host(authority: Authority) -> Iterator[HttpsHost]:
-    with HttpsHost(authority) as one:
-        yield one
-
-
-@pytest.fixture
-def civitai(authority: Authority, host: HttpsHost) -> Iterator[CivitaiHost]:
-    with CivitaiHost(authority, host) as one:
-        assert isinstance(one, CivitaiHost)
-        yield one
+def host(store: HttpsHost) -> HttpsHost:
+    """The host of most files, which is Civitai's store too."""
+    return store
 
 
 def at(url: str, data: bytes | None = None, **other: Any) -> Weights:

@@ -50,6 +50,15 @@ def test_small_files_that_the_hub_itself_serves_arrive_too(hub: Hub, models: Pat
     assert (models / "checkpoints/config.json").read_bytes() == b"{}" * 50 and hub.count("store") == 0
 
 
+@pytest.mark.parametrize("pinned", [COMMIT, None])
+def test_files_of_a_repository_that_was_renamed_arrive(hub: Hub, models: Path, pinned: str | None) -> None:
+    hub.put("maker/model-now", "a.safetensors", DATA)
+    hub.put("maker/model-now", "small.bin", DATA, large=False)
+    hub.renamed["maker/model"] = "maker/model-now"
+    assert run(hub, models, row(data=DATA, revision=pinned), row("small.bin", revision=pinned)).ok
+    assert states(models, row(data=DATA)) == ["present"]
+
+
 def test_files_come_in_parallel_but_no_more_than_allowed(hub: Hub, models: Path) -> None:
     hub.knobs.speed = 800_000
     rows = [row(f"{number}.bin", noise(160_000, number)) for number in range(8)]
@@ -146,6 +155,28 @@ def test_an_unpinned_file_is_recorded_with_the_commit_it_came_from(hub: Hub, mod
     assert run(hub, models, row(revision=None), row("b.safetensors", revision=None)).ok
     kept = json.loads((models / ".ryla/weights.json").read_text())["files"]["checkpoints/a.safetensors"]
     assert (kept["revision"], kept["sha256"], kept["bytes"], kept["source"]) == (COMMIT, SHA, len(DATA), "hub")
+
+
+def test_what_a_row_leaves_open_is_fixed_by_the_first_sync_and_told(hub: Hub, models: Path) -> None:
+    hub.put("maker/model", "a.safetensors", DATA)
+    hub.put("maker/model", "small.bin", DATA, large=False)
+    hub.put("maker/tool", "v1.0/r.pth", DATA)
+    rows = [row(revision=None), row("small.bin"), row("r.pth", repo="github:maker/tool", revision="v1.0"), row("gone.bin")]
+    told = [{"hash": SHA, "commit": COMMIT}, {"hash": SHA}, {"hash": SHA}, {}]
+    assert [item["fixed"] for item in run(hub, models, *rows).to_data()["files"]] == told
+    assert [item.fixed for item in run(hub, models, *rows[:3]).files] == told[:3], "every later sync tells it again"
+    assert [item.sha256 for item in status(rows[:3], models)] == [SHA] * 3
+    assert [item.fixed for item in run(hub, models, row(data=DATA)).files] == [{}], "a newer table knows it"
+
+
+@pytest.mark.parametrize("large", [True, False])
+def test_a_hash_that_the_first_sync_fixed_is_verified(hub: Hub, models: Path, large: bool) -> None:
+    hub.put("maker/model", "a.safetensors", DATA, large=large)
+    pending = row(revision=None)
+    assert pending.pending == ("hash", "commit") and run(hub, models, pending).ok
+    assert [item.state for item in verify([pending], models)] == ["present"]
+    (models / "checkpoints/a.safetensors").write_bytes(DATA[::-1])
+    assert [(item.state, item.sha256 == SHA) for item in verify([pending], models)] == [("wrong_hash", True)]
 
 
 def test_unpinned_files_of_one_repository_come_from_one_commit(hub: Hub, models: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -45,6 +46,38 @@ def test_from_a_file_to_a_picture_and_away_again(ada: Path, tmp_path: Path, caps
     assert here("lora", "remove", "ada-v2", "--yes") == 0
     assert here("lora", "show", "ada-v2") == 1
     assert "error[lora_not_found]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("wan, ComfyUI", 'ryla-gen run wan2 "ohwx, PROMPT" --lora ada'),
+        ("wan, VideoX-Fun", 'ryla-gen run wan22 "ohwx, PROMPT" --lora ada\nAlso taken by: wan2 --model 14B\n'),
+        ("flux, kohya", 'ryla-gen run flux-lora "PROMPT" --lora-id ada --trigger-word "ohwx"\nAlso taken by: flux-kontext'),
+    ],
+)
+def test_a_push_names_a_command_that_takes_the_lora(kind: str, said: str, tmp_path: Path, capsys: Capsys) -> None:
+    assert here("lora", "push", str(stored(tmp_path, "ada.safetensors", lora(kind))), "--trigger-word", "ohwx") == 0
+    assert f"Use it: {said}" in capsys.readouterr().out
+
+
+def test_the_command_that_a_push_names_runs_as_it_stands(tmp_path: Path, capsys: Capsys) -> None:
+    assert here("lora", "push", str(stored(tmp_path, "ada.safetensors", lora("wan, ComfyUI")))) == 0
+    command = shlex.split(capsys.readouterr().out.partition("Use it: ryla-gen ")[2].splitlines()[0])
+    small = ["--width", "256", "--height", "256", "--length", "5", "--steps", "1"]
+    assert here(*command, *small, "-o", str(tmp_path / "waves.mp4")) == 0
+
+
+def test_a_push_says_what_comfyui_does_not_load_and_which_model_it_is_for(tmp_path: Path, capsys: Capsys) -> None:
+    path = stored(tmp_path, "ada_low_noise.safetensors", lora("wan, diffusers"))
+    assert here("lora", "push", str(path), "--id", "ada") == 0
+    out = capsys.readouterr().out
+    assert "for wan 1.3B." in out
+    assert "ComfyUI loads none of its 2 tensors, so it will have no effect there: transformer.blocks.*.attn1.to_q." in out
+    assert "low-noise model" in out
+    assert here("lora", "list") == 0
+    assert "wan 1.3B" in capsys.readouterr().out
+    assert len(told(capsys, "lora", "show", "ada")["data"]["notes"]) == 2
 
 
 def test_every_verb_answers_in_json(ada: Path, tmp_path: Path, capsys: Capsys) -> None:

@@ -8,13 +8,15 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ryla_gen import AsyncClient, Client, FluxLora, Generation, Settings
+from ryla_gen import AsyncClient, Client, CustomWorkflow, FluxLora, Generation, Settings, Wan2
 from ryla_gen.emulator.server import Emulator
+from ryla_gen.engine.loras import require_base
 from ryla_gen.errors import (
     BackendNotConfiguredError,
     InvalidInputError,
@@ -27,10 +29,10 @@ from ryla_gen.errors import (
 from ryla_gen.events import Started
 from ryla_gen.models.loras.base import Stage
 
-from .files import file_name, lora, safetensors, stored
+from .files import PEFT, file_name, layers, lora, safetensors, stored
 
 ROOT = Path(__file__).resolve().parents[3]
-SMALL: dict[str, Any] = {"prompt": "a red fox", "width": 256, "height": 256, "steps": 2, "seed": 7}
+SMALL: dict[str, Any] = {"prompt": "a red boat", "width": 256, "height": 256, "steps": 2, "seed": 7}
 
 
 @pytest.fixture
@@ -67,6 +69,8 @@ def test_the_card_says_what_the_contract_says(client: Client, folder: Path, tmp_
         "base": "flux",
         "trigger_words": ["ohwx"],
         "source": "Ada.safetensors",
+        "variant": "",
+        "notes": [],
     }
 
 
@@ -208,10 +212,45 @@ def test_a_pull_never_writes_over_a_file_unless_told(client: Client, tmp_path: P
 def test_another_base_is_refused_and_nothing_ran(client: Client, folder: Path, tmp_path: Path) -> None:
     client.loras.push(stored(tmp_path, "wide.safetensors", lora("sdxl, kohya")))
     stored(folder, "hand.safetensors", lora("wan, kohya"))
-    for lora_id, base in {"wide": "SDXL", "hand": "Wan"}.items():
+    for lora_id, base in {"wide": "SDXL", "hand": "Wan 1.3B"}.items():
         with pytest.raises(LoraIncompatibleError, match=f"made for {base}, not for FLUX.1") as caught:
             client.run(FluxLora(**SMALL, lora_id=lora_id))
         assert "ryla-gen lora list" in caught.value.hint
+
+
+def test_a_lora_for_another_size_of_the_base_is_refused(client: Client, folder: Path, tmp_path: Path) -> None:
+    client.loras.push(stored(tmp_path, "wide.safetensors", lora("wan, VideoX-Fun")))
+    stored(folder, "hand.safetensors", lora("wan, VideoX-Fun"))
+    graph = Wan2(prompt="waves", seed=7).build().to_api()  # its model is Wan 2.1's with 1.3B
+    [loader] = [node_id for node_id, node in graph.items() if node["class_type"] == "UNETLoader"]
+    for lora_id in ("wide", "hand"):
+        inputs = {"model": [loader, 0], "lora_name": f"{lora_id}.safetensors", "strength_model": 1.0}
+        named = {**graph, "lora": {"class_type": "LoraLoaderModelOnly", "inputs": inputs}}
+        with pytest.raises(
+            LoraIncompatibleError, match=f"{lora_id} was made for Wan 14B, not for Wan 1.3B: it would have no effect"
+        ):
+            client.run(CustomWorkflow(graph=named))
+
+
+def test_a_base_fits_where_one_of_the_two_sizes_is_not_known() -> None:
+    for made_for, base in (("wan 14B", "wan"), ("wan", "wan 14B"), ("wan 14B", "wan 14B"), (None, "wan 14B"), ("wan 14B", None)):
+        require_base("ada", made_for, base)
+    for made_for, base in (("flux2 klein 4B", "flux2 klein 9B"), ("flux2 klein 4B", "flux"), ("wan 14B", "wan 5B")):
+        with pytest.raises(LoraIncompatibleError):
+            require_base("ada", made_for, base)
+
+
+def test_what_was_found_in_a_file_is_stored_with_it_and_said_again(client: Client, folder: Path, tmp_path: Path) -> None:
+    path = stored(tmp_path, "Ada_high_noise.safetensors", lora("wan, diffusers"))
+    card = client.loras.push(path, id="ada").card
+    assert card.model == "wan 1.3B"
+    assert [note.split(" ")[:3] for note in card.notes] == [["ComfyUI", "loads", "none"], ["By", "its", "file's"]]
+    assert client.loras.show("ada").card == card
+    assert client.loras.push(path, id="ada").outcome == "already"
+    before = json.loads((folder / "ada" / "lora.json").read_text())
+    (folder / "ada" / "lora.json").write_text(json.dumps({**before, "notes": "odd", "variant": None}))
+    assert client.loras.show("ada").card == replace(card, notes=(), variant="")
+    assert client.loras.push(path, id="ada").card.notes == card.notes, "a card of an older version is written again"
 
 
 def test_a_lora_without_effect_is_said_and_leaves_the_picture_as_it_is(client: Client, tmp_path: Path) -> None:
@@ -222,6 +261,22 @@ def test_a_lora_without_effect_is_said_and_leaves_the_picture_as_it_is(client: C
     without = client.run(FluxLora(**SMALL, lora_id="odd", lora_strength=0))
     assert without.image.tobytes() == with_it.image.tobytes()
     assert client.run(FluxLora(**SMALL, lora_id="character")).warnings == ()
+
+
+def test_only_a_wan_2_1_image_to_video_model_takes_layers_that_read_a_picture(client: Client, tmp_path: Path) -> None:
+    names = ["diffusion_model.blocks.0.self_attn.q", "diffusion_model.blocks.0.cross_attn.k_img"]
+    client.loras.push(stored(tmp_path, "pan.safetensors", safetensors(layers(names, 5120, *PEFT))))
+    for model, left_out in {"wan2.1_i2v_480p_14B_fp16": [], "wan2.2_i2v_high_noise_14B": ["2 of the 4 tensors"]}.items():
+        graph = Wan2(prompt="waves", seed=7, width=256, height=256, length=5, steps=1).build().to_api()
+        [loader] = [node_id for node_id, node in graph.items() if node["class_type"] == "UNETLoader"]
+        for node in graph.values():
+            node["inputs"] = {name: ["lora", 0] if value == [loader, 0] else value for name, value in node["inputs"].items()}
+        graph[loader]["inputs"]["unet_name"] = f"{model}.safetensors"
+        inputs = {"model": [loader, 0], "lora_name": "pan.safetensors", "strength_model": 1.0}
+        graph["lora"] = {"class_type": "LoraLoaderModelOnly", "inputs": inputs}
+        said = [item.message for item in client.run(CustomWorkflow(graph=graph)).warnings if item.code == "lora_keys_not_loaded"]
+        assert [part for part in left_out if part not in str(said)] == []
+        assert len(said) == len(left_out)
 
 
 def test_a_file_that_is_none_fails_in_its_loader(client: Client, folder: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ryla_gen.errors import InvalidInputError, LoraIncompatibleError
 from ryla_gen.models.loras.base import LORA_ID, checked_id, nearest_id
-from ryla_gen.models.loras.keys import BASES, base_of, is_lora, not_loaded
+from ryla_gen.models.loras.keys import base_of, is_lora
 from ryla_gen.models.loras.source import PushOptions, default_id, hub_row, inspect_source
 from ryla_gen.models.loras.trigger_words import trigger_words
 from ryla_gen.models.safetensors import Header, Tensor, read_header
@@ -28,25 +28,6 @@ def header(kind: str, metadata: dict[str, str] | None = None) -> Header:
 def test_the_base_model_is_told_from_the_names(kind: str) -> None:
     assert base_of(header(kind)) == LORAS[kind][0]
     assert is_lora(header(kind))
-
-
-@pytest.mark.parametrize("kind", [kind for kind, (base, _) in LORAS.items() if base in BASES and "XLabs" not in kind])
-def test_a_model_takes_its_own_and_leaves_out_the_others(kind: str) -> None:
-    base, tensors = LORAS[kind]
-    for model in BASES:
-        left = not_loaded(tensors, model)
-        assert left == [] if model == base else len(left) > len(tensors) / 2
-
-
-def test_comfyui_reads_xlabs_names_only_in_a_file_with_all_blocks() -> None:
-    part = LORAS["flux, XLabs"][1]
-    assert not_loaded(part, "flux") == list(part)
-    every = {
-        **part,
-        "single_blocks.37.processor.qkv_lora.up.weight": (1, 1),
-        "double_blocks.18.processor.qkv_lora2.up.weight": (1, 1),
-    }
-    assert not_loaded(every, "flux") == []
 
 
 def test_metadata_decides_only_where_the_names_do_not_tell() -> None:
@@ -116,7 +97,7 @@ def test_a_wrong_wish_and_a_base_of_no_use_are_refused(tmp_path: Path) -> None:
     assert look(stored(tmp_path, "b.safetensors", lora("nobody knows")), "wan") == "wan"
     with pytest.raises(LoraIncompatibleError, match="those of a LoRA for FLUX.1, not for SDXL"):
         look(tmp_path / "a.safetensors", "sdxl")
-    for kind in ("sd 1, kohya", "hunyuan", "flux 2"):
+    for kind in ("sd 1, kohya", "hunyuan"):
         with pytest.raises(LoraIncompatibleError, match="which no workflow here uses"):
             look(stored(tmp_path, "c.safetensors", lora(kind)), "flux")
     with pytest.raises(InvalidInputError, match="do not say"):

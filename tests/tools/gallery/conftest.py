@@ -33,7 +33,7 @@ FLAGS = [
     "--mute-audio",
     "--window-size=1280,900",
 ]
-SECONDS = 20
+SECONDS = 100
 JOB = "7f0c0000-0000-4000-8000-{:012d}"
 
 

@@ -179,6 +179,14 @@ def test_command_and_python_say_the_request_that_was_made(name: str, fields: dic
     assert cls(**given) == wanted
 
 
+def test_the_python_can_be_run_twice_in_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = again("flux", {"prompt": "a hill", "width": 256, "height": 256, "steps": 1, "batch_size": 2}, 7, tmp_path / "a.png")
+    for _ in range(2):
+        exec(told.python, {})
+    assert len(list(tmp_path.glob("flux-*.png"))) == 4
+
+
 def test_a_graphs_own_pictures_are_asked_for_by_name(tmp_path: Path) -> None:
     images = {"it's.png": {"sha256": "0" * 64, "bytes": 1}, "7": {"sha256": "1" * 64, "bytes": 1}}
     told = again("workflow", {"graph": {}, "images": images}, None, tmp_path / "a.png")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...common import Backend, Json, Overwrite, Quiet, Timeout, Url, example, group, grouped, screen_of
+from ...common import Backend, Json, MaxUsd, Overwrite, Quiet, Timeout, Url, example, group, grouped, screen_of
 from ...prompts import Yes
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class BenchOptions:
     backend: Backend = None
     url: Url = None
     timeout: Timeout = None
+    max_usd: MaxUsd = None
     yes: Yes = False
     as_json: Json = False
     quiet: Quiet = False
@@ -81,6 +82,7 @@ class BenchOptions:
             backend=self.backend,
             url=self.url,
             timeout=self.timeout,
+            max_usd=self.max_usd,
             report=self.report,
             overwrite=self.overwrite,
             reference=reference,

@@ -15,7 +15,7 @@ import typer
 
 from ryla_gen import media
 from ryla_gen.client import AsyncClient
-from ryla_gen.client.requests import estimate
+from ryla_gen.client.requests import check_batch, estimate
 from ryla_gen.errors import ERRORS, InvalidInputError, JobCanceledError, RylaGenError, StorageError, StorageFailedError
 from ryla_gen.events import now
 from ryla_gen.support.counting import count_text
@@ -59,6 +59,7 @@ class BenchPlan:
     backend: str | None = None
     url: str | None = None
     timeout: float | None = None
+    max_usd: float | None = None
     report: Path | None = None
     overwrite: bool = False
     reference: Path | None = None
@@ -93,18 +94,20 @@ def bench(screen: Screen, plan: BenchPlan, *, yes: bool) -> None:
     """Ask for consent, run the evaluation and show it.
 
     Raises:
+        BudgetExceededError: a run, or all of them, would cost more than may be spent; nothing was sent.
         RylaGenError: nothing could be measured.
         typer.Exit: the target was missed, or it was stopped.
     """
     _check(plan)
     workflows = plan.workflows()
-    client = AsyncClient(plan.backend, url=plan.url)
+    client = AsyncClient(plan.backend, url=plan.url, max_usd=plan.max_usd)
     for text in setting_warnings(client.settings):
         screen.note(f"warning: {text}")
     found = Evaluation(plan.kind, workflows[0].name, client.settings.backend_names[0], plan.count, plan.target, began=now())
     found.inputs = {name: value for name, value in workflows[0].described().items() if name not in ("prompt", "seed")}
     loop_thread = LoopThread()
     try:
+        check_batch(client.history, client.settings, workflows, "runs")
         compare = _comparison(loop_thread, workflows[0], found) if plan.kind == "consistency" else None
         confirm(screen, _question(client, workflows, found.backend), yes=yes)
         how = TrialOptions(plan.in_flight, plan.timeout, (TAG, f"{TAG}-{plan.kind}"), plan.report is not None, compare)

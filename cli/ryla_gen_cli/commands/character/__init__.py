@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from ryla_gen.errors import InvalidInputError
 
-from ...common import Backend, Json, Overwrite, Quiet, Tag, Url, example, group, grouped, screen_of
+from ...common import Backend, Json, MaxUsd, Overwrite, Quiet, Tag, Url, User, example, group, grouped, screen_of
 from ...run_options import RunOptions
 
 if TYPE_CHECKING:
-    from ryla_gen.characters import CharacterJob, Characters
+    from ryla_gen.characters import BaseRecipe, CharacterJob, Characters, SheetRecipe
 
 app = group(
     "Make a character: base images, a face swap, a sheet of angles. Each is one job with several pictures.",
@@ -29,6 +30,10 @@ SeedOption = Annotated[
 Width = Annotated[int | None, typer.Option("--width", metavar="PIXELS", help="Width of each picture.")]
 Height = Annotated[int | None, typer.Option("--height", metavar="PIXELS", help="Height of each picture.")]
 Steps = Annotated[int | None, typer.Option("--steps", metavar="NUMBER", help="Sampling steps of each picture.")]
+Speed = Annotated[
+    str | None,
+    typer.Option("--speed", metavar="NAME", help="Speed of the recipe, where it has a choice: lightning for qwen_edit."),
+]
 Folder = Annotated[
     str | None,
     typer.Option("--output", "-o", metavar="DIR", help="Folder to copy the pictures and the sheet to."),
@@ -51,12 +56,15 @@ class PicturesOptions:
     width: Width = None
     height: Height = None
     steps: Steps = None
+    speed: Speed = None
     output: Folder = None
     overwrite: Overwrite = False
     detach: Detach = False
     backend: Backend = None
     url: Url = None
     tag: Tag = None
+    user: User = None
+    max_usd: MaxUsd = None
     as_json: Json = False
     quiet: Quiet = False
 
@@ -73,11 +81,11 @@ class PicturesOptions:
         """
         from . import work  # the client and its backends, which no help text needs
 
-        sizes = {"width": self.width, "height": self.height, "steps": self.steps}
-        fields = {name: value for name, value in sizes.items() if value is not None}
-        shared = {"nsfw": self.nsfw, "seed": self.seed, "fields": fields, "tags": self.tag or ()}
+        given = {"width": self.width, "height": self.height, "steps": self.steps, "speed": self.speed}
+        fields = {name: value for name, value in given.items() if value is not None}
+        shared = {"nsfw": self.nsfw, "seed": self.seed, "fields": fields, "tags": self.tag or (), "user": self.user}
         screen = screen_of(context, as_json=self.as_json, quiet=self.quiet)
-        how = RunOptions(self.output, self.overwrite, self.backend, self.url)
+        how = RunOptions(self.output, self.overwrite, self.backend, self.url, max_usd=self.max_usd)
         work.submit(screen, lambda runner: start(runner, shared), how, names, detach=self.detach)
 
 
@@ -87,12 +95,20 @@ def base(
     context: typer.Context,
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What the character looks like.", show_default=False)],
     count: Annotated[int, typer.Option("--count", metavar="NUMBER", min=1, max=16, help="Number of pictures to make.")] = 4,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", metavar="NAME", help="z_image (the default; Apache-2.0) or flux_dev (non-commercial)."),
+    ] = None,
     *,
     options: PicturesOptions,
 ) -> None:
-    """Make pictures of a new character, each with its own seed."""
+    """Make pictures of a new character, each with its own seed.
+
+    --nsfw, and a checkpoint in the setting characters.checkpoint, use flux_dev unless you name a recipe.
+    """
     names = [f"base-{number}" for number in range(1, count + 1)]
-    options.submit(context, names, lambda runner, shared: runner.submit_base_images(prompt, count=count, **shared))
+    named = cast("BaseRecipe | None", recipe)  # the library says which there are
+    options.submit(context, names, lambda runner, shared: runner.submit_base_images(prompt, count=count, recipe=named, **shared))
 
 
 @app.command(epilog=example('ryla-gen character swap mia/base-2.png "reading in a sunlit library" -o mia/'))
@@ -116,25 +132,35 @@ def sheet(
     angle: Annotated[
         list[str] | None, typer.Option("--angle", metavar="NAME", help="Make only this angle; repeatable. Default: all.")
     ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe",
+            metavar="NAME",
+            help="qwen_edit (the default; Apache-2.0), kontext, flux_pulid or instantid (non-commercial).",
+        ),
+    ] = None,
     prompt: Annotated[
         str, typer.Option("--prompt", metavar="TEXT", help="Describes what stays the same in every picture: hair, clothes.")
     ] = "",
     *,
     options: PicturesOptions,
 ) -> None:
-    """Make one picture per angle with the face from another picture, and a labelled contact sheet.
+    """Make one picture per angle of the person in another picture, and a labelled contact sheet.
 
     Angles: front, three-quarter-left, three-quarter-right, profile-left, profile-right, back, looking-up, looking-down.
+    --nsfw, and the settings characters.checkpoint and characters.face_workflow, use the face workflow unless you name a recipe.
     """
     from ryla_gen.characters.base import chosen_angles
 
     angles = chosen_angles(angle or None)
     names = [item.name for item in angles]
-    options.submit(
-        context,
-        names,
-        lambda runner, shared: runner.submit_character_sheet(_picture(image), angles=angles, prompt=prompt, **shared),
-    )
+    named = cast("SheetRecipe | None", recipe)
+
+    def start(runner: Characters, shared: dict[str, Any]) -> CharacterJob:
+        return runner.submit_character_sheet(_picture(image), angles=angles, recipe=named, prompt=prompt, **shared)
+
+    options.submit(context, names, start)
 
 
 @app.command(epilog=example("ryla-gen character status 7f0c4a1e --wait -o mia/"))
@@ -142,7 +168,7 @@ def status(
     context: typer.Context,
     job: Id,
     wait: Annotated[bool, typer.Option("--wait", help="Show its progress until it ends; Ctrl-C only stops watching.")] = False,
-    base_image: Again = None,
+    base_image: Annotated[str | None, typer.Option("--base-image", hidden=True)] = None,
     output: Folder = None,
     overwrite: Overwrite = False,
     backend: Backend = None,
@@ -150,14 +176,37 @@ def status(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show the state of each picture of a job, and resume the job where it stopped.
+    """Show the state of each picture of a job. Sends nothing, and works while another command makes the pictures."""
+    from . import work
+
+    if base_image is not None:  # until 0.4: what status sent itself until 0.2
+        hint = f"Continue the job: {shlex.join(['ryla-gen', 'character', 'resume', job, '--base-image', base_image])}"
+        raise InvalidInputError("status sends nothing, so it needs no --base-image.", hint)
+    work.status(screen_of(context, as_json=as_json, quiet=quiet), job, RunOptions(output, overwrite, backend, url), wait=wait)
+
+
+@app.command(epilog=example("ryla-gen character resume 7f0c4a1e -o mia/"))
+def resume(
+    context: typer.Context,
+    job: Id,
+    base_image: Again = None,
+    output: Folder = None,
+    overwrite: Overwrite = False,
+    detach: Detach = False,
+    backend: Backend = None,
+    url: Url = None,
+    max_usd: MaxUsd = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Continue a job where it stopped, and wait for its pictures; Ctrl-C only stops waiting.
 
     Pictures that a stopped command never sent are sent now; those lost to a machine fault are tried once more.
     """
     from . import work
 
-    how = RunOptions(output, overwrite, backend, url)
-    work.status(screen_of(context, as_json=as_json, quiet=quiet), job, how, _again(base_image), wait=wait)
+    how = RunOptions(output, overwrite, backend, url, max_usd=max_usd)
+    work.resume(screen_of(context, as_json=as_json, quiet=quiet), job, how, _again(base_image), detach=detach)
 
 
 @app.command(epilog=example("ryla-gen character retry 7f0c4a1e --only profile-left"))
@@ -170,13 +219,14 @@ def retry(
     overwrite: Overwrite = False,
     backend: Backend = None,
     url: Url = None,
+    max_usd: MaxUsd = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Make the missing pictures again; existing ones are kept."""
     from . import work
 
-    how = RunOptions(output, overwrite, backend, url)
+    how = RunOptions(output, overwrite, backend, url, max_usd=max_usd)
     work.retry(screen_of(context, as_json=as_json, quiet=quiet), job, how, only, _again(base_image))
 
 

@@ -18,7 +18,7 @@ from ryla_gen.events import FINAL_STATES, Finished, Progress, Started
 
 from ...common import setting_warnings
 from ...progress import following
-from ...run_options import RunOptions
+from ...run_options import RunOptions, settings_for
 from ...screen import Screen, shorten, table, width
 
 SHORT_ID = 8
@@ -45,37 +45,62 @@ def submit(
         if detach:
             job.handed_in()
             screen.result(_job_data(job), job.id)
-            screen.note(f"Fetch it: ryla-gen character status {short} --wait -o DIR")
+            screen.note(f"Fetch it: ryla-gen character resume {short} -o DIR")
             return
-        screen.note(f"job {short}: ryla-gen character status {short} resumes it if this command is killed.")
+        screen.note(f"job {short}: ryla-gen character resume {short} continues it if this command is killed.")
         try:
             _follow(screen, job)
         except BaseException:
             if not job.done:
                 job.cancel()
             raise
-        _fetch(screen, job, how)
+        _fetch(screen, client, job, how)
 
 
-def status(screen: Screen, job_id: str, how: RunOptions, base_image: str | Path | None, *, wait: bool) -> None:
-    """Show the state of a job; fetch what is ready.
+def status(screen: Screen, job_id: str, how: RunOptions, *, wait: bool) -> None:
+    """Show the state of a job; fetch what is ready, and send nothing.
 
     Raises:
-        RylaGenError: the job is unknown, cannot be asked, or (with ``wait``) a picture failed.
+        RylaGenError: the job is unknown, or (with ``wait``) a picture failed.
 
     """
-    with _runner(screen, how) as (_, runner):
-        job = runner.status(job_id, base_image=base_image)
+    with _runner(screen, how) as (client, runner):
+        job = runner.get(job_id)
         _check_folder(how, [part.name for part in job.parts])
         if wait:
             _follow(screen, job, watching=True)
-            _fetch(screen, job, how)
+            _fetch(screen, client, job, how)
             return
         job.look()
-        paths = _copy_files(job, how)
+        paths = _copy_files(client, job, how)
         screen.result(_job_data(job, files=[str(path) for path in paths]), _page(job.plan))
-        if job.state == "failed":
-            screen.note(f"Retry only the missing pictures: ryla-gen character retry {job.id[:SHORT_ID]}")
+        _advise(screen, job)
+
+
+def _advise(screen: Screen, job: CharacterJob) -> None:
+    """Name the command that makes what is missing, where nothing makes it by itself."""
+    if job.state == "failed":
+        screen.note(f"Retry only the missing pictures: ryla-gen character retry {job.id[:SHORT_ID]}")
+    elif job.done and job.state not in FINAL_STATES:
+        screen.note(f"Unless another command works on it, continue it: ryla-gen character resume {job.id[:SHORT_ID]}")
+
+
+def resume(screen: Screen, job_id: str, how: RunOptions, base_image: str | Path | None, *, detach: bool) -> None:
+    """Send what was never sent or lost by a machine, and wait for all pictures.
+
+    Raises:
+        RylaGenError: the job is unknown, cannot be asked, or a picture failed.
+
+    """
+    with _runner(screen, how) as (client, runner):
+        _check_folder(how, [part.name for part in runner.get(job_id).parts])
+        job = runner.resume(job_id, base_image=base_image)
+        if detach:
+            job.handed_in()
+            screen.result(_job_data(job), job.id)
+            return
+        _follow(screen, job, watching=True)
+        _fetch(screen, client, job, how)
 
 
 def retry(screen: Screen, job_id: str, how: RunOptions, only: Sequence[str] | None, base_image: str | Path | None) -> None:
@@ -85,11 +110,11 @@ def retry(screen: Screen, job_id: str, how: RunOptions, only: Sequence[str] | No
         RylaGenError: there are none of that name, or one failed again.
 
     """
-    with _runner(screen, how) as (_, runner):
+    with _runner(screen, how) as (client, runner):
         job = runner.retry(job_id, only=only or None, base_image=base_image)
         _check_folder(how, [part.name for part in job.parts])
         _follow(screen, job, watching=True)
-        _fetch(screen, job, how)
+        _fetch(screen, client, job, how)
 
 
 def cancel(screen: Screen, job_id: str, how: RunOptions) -> None:
@@ -137,7 +162,7 @@ def list_jobs(screen: Screen) -> None:
 
 @contextmanager
 def _runner(screen: Screen, how: RunOptions) -> Iterator[tuple[Client, Characters]]:
-    with Client(how.backend, url=how.url) as client:
+    with Client(settings=settings_for(how.backend, how.url, how.max_usd)) as client:
         for text in setting_warnings(client.settings):
             screen.note(f"warning: {text}")
         yield client, Characters(client)
@@ -163,14 +188,14 @@ def _current(job: CharacterJob) -> str:
     return next((part.name for part in job.parts if part.state == "running"), "pictures")
 
 
-def _fetch(screen: Screen, job: CharacterJob, how: RunOptions) -> None:
+def _fetch(screen: Screen, client: Client, job: CharacterJob, how: RunOptions) -> None:
     """Copy what is there, say where it is, and fail when something is missing.
 
     Raises:
         RylaGenError: a picture did not come; the others were copied.
 
     """
-    paths = _copy_files(job, how)
+    paths = _copy_files(client, job, how)
     if job.state != "succeeded":
         for path in paths:
             screen.note(f"kept: {path}")
@@ -182,13 +207,15 @@ def _fetch(screen: Screen, job: CharacterJob, how: RunOptions) -> None:
     screen.note(f"{job.plan.workflow} · seed {job.plan.seed} · {_count_text(job.plan)}{cost} · {where}")
 
 
-def _copy_files(job: CharacterJob, how: RunOptions) -> list[Path]:
+def _copy_files(client: Client, job: CharacterJob, how: RunOptions) -> list[Path]:
     """Return the files of a job: copied to the given place, else where the job keeps them."""
     made = job.pictures
     sheet = made[0].path.with_name("sheet.png") if made else None
     sheet = sheet if sheet is not None and sheet.exists() and job.state in FINAL_STATES else None
     if how.output is not None:
-        return copy(made, sheet, Path(how.output), overwrite=how.overwrite)
+        copies = copy(made, sheet, Path(how.output), overwrite=how.overwrite)
+        client.history.saved(job.id, copies)  # whoever forgets the job finds them there
+        return copies
     return [item.path for item in made] + ([sheet] if sheet else [])
 
 

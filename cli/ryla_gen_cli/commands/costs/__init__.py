@@ -34,14 +34,17 @@ app = typer.Typer(
     invoke_without_command=True,
 )
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
-By = Literal["day", "workflow", "character", "backend"]
+By = Literal["day", "workflow", "character", "backend", "user"]
 
 
 @app.callback(epilog=example(EXAMPLE))
 def costs(
     context: typer.Context,
     by: Annotated[
-        By, typer.Option("--by", help="How to group the costs. Days are UTC; a character is a tag character:NAME.")
+        By,
+        typer.Option(
+            "--by", help="How to group the costs. Days are UTC; a character is a tag character:NAME, a user what --user said."
+        ),
     ] = "day",
     since: Annotated[
         str | None, typer.Option("--since", metavar="WHEN", help="Count only jobs since this time: 2026-01-31, or 24h, 7d, 4w ago.")

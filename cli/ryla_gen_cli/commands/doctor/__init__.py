@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
-from ryla_gen.errors import ServerUnhealthyError
+from ryla_gen.errors import InvalidInputError, ServerUnhealthyError
+from ryla_gen.settings import Settings
 from ryla_gen.support.counting import count_text
 from ryla_gen.support.loop_thread import LoopThread
 from ryla_gen.workflows.registry import workflow_class
 
-from ...common import Backend, Json, Url, example, screen_of, setting_warnings, single
+from ...common import Backend, Json, MaxUsd, Url, example, screen_of, setting_warnings, single
 from ...run_options import settings_for
 from ...screen import width, wrap
+from . import compatibility
 from .checks import Check, run_checks
 
 app = single()
@@ -34,12 +36,22 @@ def doctor(
     generate: Annotated[
         bool, typer.Option("--generate", help="Also make a small picture; on Modal this costs a few cents.")
     ] = False,
+    max_usd: MaxUsd = None,
+    table: Annotated[
+        bool, typer.Option("--workflows", help="Only list which workflows your own ComfyUI server can run, and what others lack.")
+    ] = False,
+    every: Annotated[bool, typer.Option("--all-options", help="With --workflows: check every option, not only defaults.")] = False,
     as_json: Json = False,
 ) -> None:
     """Check that the backend works: credentials, versions, weights, nodes. On the emulator it also makes a small picture."""
     screen = screen_of(context, as_json=as_json)
     wanted = tuple(dict.fromkeys(workflow_class(name).name for name in workflows or ()))
-    settings = settings_for(backend, url)
+    if table:
+        compatibility.check(screen, _own_server(backend, url, generate=generate), wanted, every=every)
+        return
+    if every:
+        raise InvalidInputError("--all-options is of --workflows only.", "Write both: ryla-gen doctor --workflows --all-options")
+    settings = settings_for(backend, url, max_usd)
     screen.note(settings.backend_reason)
     for text in setting_warnings(settings):
         screen.note(f"warning: {text}")
@@ -59,6 +71,20 @@ def doctor(
     text = f"{len(failed)} of {count_text(len(checks), 'check')} failed: {', '.join(check.name for check in failed)}."
     screen.fail(ServerUnhealthyError(text, failed[0].hint), data)
     raise typer.Exit(1)
+
+
+def _own_server(backend: str | None, url: str | None, *, generate: bool) -> Settings:
+    """Return the settings of a server of one's own, which alone says what it has for every workflow.
+
+    Raises:
+        InvalidInputError: another backend is named, or a picture is asked for.
+    """
+    if backend not in (None, "comfyui"):
+        text = f"--workflows asks a ComfyUI server of your own, and --backend is {backend}."
+        raise InvalidInputError(text, f"Check the backend instead: ryla-gen doctor --backend {backend}")
+    if generate:
+        raise InvalidInputError("--workflows makes no picture.", "Use one of --workflows and --generate.")
+    return settings_for("comfyui", url)
 
 
 def _line(check: Check) -> str:

@@ -18,6 +18,7 @@ from ryla_gen.remote.variants import default_of
 from ryla_gen.results import Timings
 from ryla_gen.settings import Settings
 from ryla_gen.support.counting import count_text
+from ryla_gen.support.numbers import format_significant
 from ryla_gen.version import __version__
 from ryla_gen.workflows.flux import Flux
 from ryla_gen.workflows.registry import prepared_names, workflow_class
@@ -213,7 +214,7 @@ async def _runpod(settings: Settings) -> AsyncIterator[Check]:
     if settings.runpod_usd_per_second is None:
         yield Check("price", "skipped", "not known, so results show a cost of 0 and budgets cannot be enforced", PRICE_HINT)
     else:
-        yield Check("price", "ok", f"${settings.runpod_usd_per_second:g} a second")
+        yield Check("price", "ok", f"${format_significant(settings.runpod_usd_per_second, 6)} a second")
     # What the worker's ComfyUI has can only be learnt by running something there.
     yield Check("weights", "skipped", "RunPod does not report the weights or the nodes of a worker", "See docs/runpod.md")
 
@@ -294,7 +295,7 @@ def _stock(states: dict[str, str], workflows: Sequence[str]) -> list[Check]:
                 "weights",
                 "failed",
                 "The volume does not have the weights of any workflow.",
-                "Start with: ryla-gen weights sync flux",
+                "Start with: ryla-gen weights sync z-image",
             )
         )
     return checks

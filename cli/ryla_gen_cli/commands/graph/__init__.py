@@ -19,11 +19,29 @@ from ryla_gen.support.counting import count_text
 from ryla_gen.workflows.base import Files
 from ryla_gen.workflows.custom import CustomWorkflow
 
-from ...common import Backend, ComfyUI, Json, Output, Overwrite, Quiet, Tag, Timeout, Url, example, group, screen_of
+from ...common import (
+    Backend,
+    ComfyUI,
+    Json,
+    MaxUsd,
+    Output,
+    OutputTo,
+    Overwrite,
+    Quiet,
+    Tag,
+    Timeout,
+    Url,
+    User,
+    Webhook,
+    example,
+    group,
+    screen_of,
+)
 from ...generate import generate, with_format
 from ...options import fields_of, prompt
-from ...run_options import RunOptions, settings_for
+from ...run_options import RunOptions, destination, settings_for
 from ...screen import Screen, width, wrap
+from ...terminal_images import Preview
 from . import tools
 from .acceptance import Asked, findings_at, nodes_at
 from .checks import Finding, Nodes, Schemas, check, nodes_of
@@ -50,7 +68,6 @@ app.command(epilog=example("ryla-gen graph lock portrait.json"))(lock)
 app.command("check", epilog=example("ryla-gen graph check portrait.lock --url http://127.0.0.1:8188"))(check_lock)
 app.command("export", epilog=example("ryla-gen graph export portrait.lock -o comfy-build.yaml"))(export_lock)
 app.command(epilog=example("ryla-gen graph client portrait.lock --python"))(client)
-app.command("slots", hidden=True)(tools.inputs)  # its name until 0.3
 app.command(epilog=example("ryla-gen graph scaffold my-portrait my_graph_api.json"))(tools.scaffold)
 
 
@@ -74,10 +91,15 @@ def run(
     ] = None,
     output: Output = None,
     overwrite: Overwrite = False,
+    output_to: OutputTo = None,
+    webhook: Webhook = None,
     backend: Backend = None,
     url: Url = None,
     timeout: Timeout = None,
     tag: Tag = None,
+    max_usd: MaxUsd = None,
+    user: User = None,
+    preview: Preview = True,
     as_json: Json = False,
     comfyui: ComfyUI = None,
     quiet: Quiet = False,
@@ -93,7 +115,21 @@ def run(
     if changes:  # before the graph is checked: a value that is refused may be the one that is replaced
         graph = with_values(graph, tools.changes_of(changes), nodes_of(url, comfyui).schemas if url or comfyui else None)
     workflow = CustomWorkflow.from_plain({"graph": graph, **fields}, trusted=True)
-    generate(screen, workflow, RunOptions(output, overwrite, backend, url, timeout, tag or (), comfyui=comfyui))
+    how = RunOptions(
+        output,
+        overwrite,
+        backend,
+        url,
+        timeout,
+        tag or (),
+        max_usd,
+        preview,
+        output_to=destination(output_to),
+        webhook=webhook,
+        comfyui=comfyui,
+        user=user,
+    )
+    generate(screen, workflow, how)
 
 
 @app.command(epilog=example("ryla-gen graph validate graph_api.json --url http://127.0.0.1:8188"))

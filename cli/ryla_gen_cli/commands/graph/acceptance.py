@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any
 
 from ryla_gen import backends
@@ -82,7 +83,7 @@ def _given_alone(asked: Asked, where: str) -> UploadCheck:
     """Return a check of uploads for a place that has only the files that come with the request."""
 
     def missing(_class_type: str, _name: str, value: Any) -> str | None:
-        return None if value in asked.given else f"{value} is not on {where}; give a picture: --image {value}=FILE"
+        return None if value in asked.given else f"{value} is not on {where}; give a picture: --image {quote(str(value))}=FILE"
 
     return missing
 
@@ -126,7 +127,7 @@ def _on_server(asked: Asked, url: str | None) -> UploadCheck:
     def missing(_class_type: str, _name: str, value: Any) -> str | None:
         if value in asked.given or asyncio.run(there(str(value))):
             return None
-        return f"{value} is not on the server; give a picture: --image {value}=FILE"
+        return f"{value} is not on the server; give a picture: --image {quote(str(value))}=FILE"
 
     return missing
 
@@ -165,7 +166,8 @@ def _pictures_elsewhere(asked: Asked, nodes: Nodes) -> Iterator[Finding]:
         for name in upload_inputs(nodes.schemas[kind]) if kind in nodes.schemas else ():
             value = node["inputs"].get(name)
             if isinstance(value, str) and value not in asked.given:
-                text = f"Whether the endpoint's worker has {value} cannot be checked; give a picture: --image {value}=FILE"
+                give = f"give a picture: --image {quote(value)}=FILE"
+                text = f"Whether the endpoint's worker has {value} cannot be checked; {give}"
                 yield Finding("unknown", node_id, kind, name, text)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from shlex import quote
 from typing import Annotated
 
 import typer
@@ -11,6 +10,7 @@ import typer
 from ryla_gen import media
 from ryla_gen.errors import InvalidInputError
 from ryla_gen.locks.lock_reading import read_graph_lock
+from ryla_gen.support.shell_words import path_word
 from ryla_gen.tools.graph_client import python_client, typescript_client
 
 from ...common import Json, Overwrite, screen_of
@@ -30,7 +30,7 @@ def client(
     """Write a typed module that calls a locked graph, for Python or for TypeScript."""
     screen = screen_of(context, as_json=as_json)
     if not (python or typescript):
-        hint = f"ryla-gen graph client {quote(str(file))} --python, or --typescript, or both."
+        hint = f"ryla-gen graph client {path_word(file)} --python, or --typescript, or both."
         raise InvalidInputError("For which language?", hint)
     lock = read_graph_lock(file)
     texts = {f"{lock.python_name}.py": python_client(lock)} if python else {}

@@ -20,6 +20,7 @@ from ryla_gen.locks.lock_reading import read_graph_lock, read_requirements
 from ryla_gen.models.node_schemas import GRAPH_VERSION
 from ryla_gen.settings import Settings
 from ryla_gen.support.counting import count_text
+from ryla_gen.support.shell_words import path_word
 from ryla_gen.tools.scaffold import write_locked_package, write_package
 from ryla_gen.workflows.preview import api_of
 
@@ -155,11 +156,23 @@ def draw(
     screen.result(data, str(path) if path else text.rstrip("\n"))
 
 
-def inputs(context: typer.Context, source: Source, url: Url = None, schemas: SchemaFile = None, as_json: Json = False) -> None:
+def inputs(
+    context: typer.Context,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help="A graph in either format, a saved picture, a lock, or a workflow's name.", show_default=False
+        ),
+    ],
+    url: Url = None,
+    schemas: SchemaFile = None,
+    as_json: Json = False,
+) -> None:
     """List what can be set in a graph, with type, value and range; set it with: ryla-gen graph run FILE --set SLOT=VALUE."""
     screen = screen_of(context, as_json=as_json)
-    known = nodes_for(url, schemas).schemas
-    found = inputs_of(api_of(source, known), known)
+    lock = read_graph_lock(Path(source)) if source.endswith(SUFFIX) else None
+    known = nodes_for(url, schemas, lock.image.release if lock is not None else None).schemas
+    found = inputs_of(lock.graph if lock is not None else api_of(source, known), known)
     rows = [(item.key, item.title, item.type.lower(), shorten(str(item.value), 40), _range(item)) for item in found]
     items = [{"key": item.key, "slot": item.key, **asdict(item), "choices": list(item.choices)} for item in found]
     screen.result({"items": items}, table(("input", "node", "type", "value", "range"), rows, width()))
@@ -198,7 +211,8 @@ def scaffold(
     data = {"path": str(made.folder), "files": [str(path) for path in made.files], "class": made.class_name, "fields": fields}
     lines = [str(path) for path in made.files]
     screen.result(data, "\n".join(lines))
-    screen.note(f"Fields: {', '.join(field.name for field in made.fields) or 'none'}. Next: pip install -e {made.folder}")
+    fields_text = ", ".join(field.name for field in made.fields) or "none"
+    screen.note(f"Fields: {fields_text}. Next: pip install -e {path_word(made.folder)}")
 
 
 def changes_of(texts: Sequence[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,13 +20,13 @@ from ryla_gen.settings.base import find_key
 from ryla_gen.settings.reading import read_config
 from ryla_gen.support.loop_thread import LoopThread
 
-from ...common import Json, Url, example, screen_of, setting_warnings, single
+from ...common import Json, MaxUsd, Url, example, screen_of, setting_warnings, single
 from ...prompts import Yes, confirm
 from ...screen import Screen, width, wrap
 from ..doctor import _line as check_line
 from ..doctor.checks import Check, run_checks
 from .guide import Consent, StepResult, walk
-from .picture import FIRST, PROMPT, make_picture
+from .picture import FIRST, FIRST_OF_RUNPOD, PROMPT, make_picture
 
 app = single()
 
@@ -61,6 +61,8 @@ class InitPlan:
     """Every setting of the choice, by key."""
     before: Mapping[str, Any]
     """The configuration as it is."""
+    max_usd: float | None = None
+    """US dollars that the first picture may cost."""
 
     @property
     def changes(self) -> dict[str, str]:
@@ -73,8 +75,9 @@ class InitPlan:
 
     def settings(self) -> Settings:
         """Return the settings under this plan, whatever the environment says."""
+        most = {} if self.max_usd is None else {"max_usd": self.max_usd}
         return Settings.load(
-            **{find_key(key).argument: find_key(key).from_text(text, "command line") for key, text in self.values.items()}
+            **{find_key(key).argument: find_key(key).from_text(text, "command line") for key, text in self.values.items()}, **most
         )
 
     @property
@@ -99,6 +102,7 @@ def init(
         list[str] | None,
         typer.Option("--skip", metavar="STEP", help=f"Step on Modal that shall not run: {', '.join(STEPS)}; repeatable."),
     ] = None,
+    max_usd: MaxUsd = None,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
@@ -113,6 +117,7 @@ def init(
     before = read_config(settings.config_path)
     _show_what_is_there(screen, settings, before)
     plan = _make_plan(screen, settings, before, _choice_of_options(backend, url, endpoint), asking=asking)
+    plan = replace(plan, max_usd=max_usd)
     left_out = _steps_left_out(plan, skip or [], picture=picture)
     checks = _run_checks(screen, plan) if check and plan.backend != "modal" else []
     path = _save(screen, plan, settings, yes=yes)
@@ -122,9 +127,10 @@ def init(
         _go_through_steps(screen, plan, Consent(yes, asking, left_out), data, again=bool(picture))
         return
     wanted = picture if picture is not None else bool(plan.changes) or not before
-    made = _picture(screen, plan, checks, yes=yes, asking=asking) if wanted else None
+    name = _first_that_fits(plan, checks)
+    made = _picture(screen, plan, name, yes=yes, asking=asking) if wanted else None
     screen.result({**data, "picture": made})
-    screen.note(f'Next: ryla-gen run flux "{PROMPT}" -o lighthouse.png   ryla-gen workflows list   ryla-gen --install-completion')
+    screen.note(f"Next: {_run_command(name or FIRST[0])}   ryla-gen workflows list   ryla-gen --install-completion")
 
 
 def _save(screen: Screen, plan: InitPlan, settings: Settings, *, yes: bool) -> Path:
@@ -166,9 +172,9 @@ def _go_through_steps(screen: Screen, plan: InitPlan, consent: Consent, data: di
     steps = modal_steps(screen, plan.settings(), again=again)
     screen.note(wrap(f"There are {len(steps)} steps from here to a first picture. You can skip any step, or stop.", width(), ""))
     results = walk(screen, steps, consent)
-    made = next(step.path for step in steps if isinstance(step, PictureStep))
-    following = _next_command(results)
-    data = {**data, "steps": [item.to_data() for item in results], "picture": made, "next": following}
+    made = next(step for step in steps if isinstance(step, PictureStep))
+    following = _next_command(results, made.workflow)
+    data = {**data, "steps": [item.to_data() for item in results], "picture": made.path, "next": following}
     error = next((item.error for item in results if item.error is not None), None)
     if error is not None:
         screen.fail(error, data)
@@ -179,10 +185,15 @@ def _go_through_steps(screen: Screen, plan: InitPlan, consent: Consent, data: di
         raise typer.Exit(1)
 
 
-def _next_command(results: Sequence[StepResult]) -> str:
+def _next_command(results: Sequence[StepResult], workflow: str) -> str:
     """Return the command that comes next: the same one, until a picture can be made."""
     ready = all(item.stands for item in results if item.step != "picture") and all(item.error is None for item in results)
-    return f'ryla-gen run flux "{PROMPT}" -o lighthouse.png' if ready else RESUME
+    return _run_command(workflow) if ready else RESUME
+
+
+def _run_command(workflow: str) -> str:
+    """Return the command that makes another picture; without a file's name, which may be taken where it is run."""
+    return f'ryla-gen run {workflow.replace("_", "-")} "{PROMPT}"'
 
 
 def _choice_of_options(backend: Backend | None, url: str | None, endpoint: str | None) -> tuple[Backend | None, dict[str, str]]:
@@ -275,15 +286,19 @@ def _note_overrides(screen: Screen, plan: InitPlan) -> None:
             screen.note(f"warning: {origin.removeprefix('environment ')} is set and overrides {key} = {plan.values[key]}.")
 
 
-def _picture(screen: Screen, plan: InitPlan, checks: list[Check], *, yes: bool, asking: bool) -> str | None:
-    """Make the first picture and return its path; None when it was not to be, which is said. What was written stays."""
+def _first_that_fits(plan: InitPlan, checks: list[Check]) -> str | None:
+    """Return the workflow of the first picture; None where the backend has the weights for none of them."""
     states = {check.name: check.state for check in checks}
     fit = (
         name
-        for name in FIRST
+        for name in (FIRST_OF_RUNPOD if plan.backend == "runpod" else FIRST)
         if all(states.get(f"{word} of {name.replace('_', '-')}", "ok") == "ok" for word in ("nodes", "weights"))
     )
-    name = next(fit, None)
+    return next(fit, None)
+
+
+def _picture(screen: Screen, plan: InitPlan, name: str | None, *, yes: bool, asking: bool) -> str | None:
+    """Make the first picture and return its path; None when it was not to be, which is said. What was written stays."""
     if name is None:
         screen.note("No first picture: the weights for it are not there yet; the lines above say how to download them.")
         return None
@@ -294,7 +309,7 @@ def _picture(screen: Screen, plan: InitPlan, checks: list[Check], *, yes: bool, 
         if not typer.confirm("Make a first picture? It costs a few cents.", err=True):
             return None
     try:
-        return make_picture(screen, plan.backend, name)
+        return make_picture(screen, plan.backend, name, plan.max_usd)
     except RylaGenError as error:
         error.message = f"{plan.backend} is set up, but the first picture failed: {error.message}"
         raise

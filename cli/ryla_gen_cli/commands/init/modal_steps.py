@@ -18,21 +18,23 @@ from ryla_gen.names import CLASS_OF_FAMILY, MODELS_VOLUME
 from ryla_gen.remote import admin, config
 from ryla_gen.remote.costs import cost_of
 from ryla_gen.remote.deploy import DeployChanges, deploy
+from ryla_gen.remote.hook_requirements import family_warnings
 from ryla_gen.remote.token import VARIABLES, make_token
 from ryla_gen.settings import Settings, home_folder
 from ryla_gen.support.counting import count_text
 from ryla_gen.support.numbers import format_bytes
 from ryla_gen.version import __version__
+from ryla_gen.workflows.registry import workflow_class
 
 from ...licences import notice
 from ...screen import Screen
-from ..deploy import hourly
+from ..containers import hourly
 from ..weights import rows_of, run_on_modal
 from .guide import GuideStep, StepPlan
 from .picture import FIRST, TAG, first_workflow, make_picture
 
-FAMILY = "flux"
-"""The family of the first picture: the smallest image, and the quickest workflow."""
+FAMILIES = tuple(dict.fromkeys(workflow_class(name).family for name in FIRST))
+"""Families of the first picture: a new account gets the first one, and an app that has another is left as it is."""
 ASSUMED_SPEED = 100e6
 """Bytes a second of a download. An assumption to show the size by, which is said; nothing was measured on Modal."""
 
@@ -46,8 +48,9 @@ def modal_steps(screen: Screen, settings: Settings, *, again: bool = False) -> l
         again: whether to make a first picture although there is one.
 
     """
-    weights = WeightsStep(screen, settings)
-    return [TokenStep(screen, settings), DeployStep(screen, settings), weights, PictureStep(screen, settings, weights, again=again)]
+    deploy = DeployStep(screen, settings)
+    weights = WeightsStep(screen, settings, deploy)
+    return [TokenStep(screen, settings), deploy, weights, PictureStep(screen, settings, weights, again=again)]
 
 
 class ModalStep(GuideStep):
@@ -108,12 +111,21 @@ class DeployStep(ModalStep):
     name = "deploy"
     needed_to_find = needed_to_run = ("token",)
 
+    def __init__(self, screen: Screen, settings: Settings) -> None:
+        super().__init__(screen, settings)
+        self.families = FAMILIES[:1]
+        """Families that are there, or will be."""
+
     def find(self) -> str | None:
-        """Look for the class in the app."""
-        if asyncio.run(admin.absent_classes(self.settings, [CLASS_OF_FAMILY[FAMILY], admin.WEIGHTS_CLASS])):
+        """Look for a class of the first picture in the app."""
+        names = [CLASS_OF_FAMILY[family] for family in FAMILIES]
+        absent = asyncio.run(admin.absent_classes(self.settings, [*names, admin.WEIGHTS_CLASS]))
+        found = tuple(family for family in FAMILIES if CLASS_OF_FAMILY[family] not in absent)
+        if admin.WEIGHTS_CLASS in absent or not found:
             return None
+        self.families = found
         version = asyncio.run(admin.deployed_versions(self.settings)).get("app", "")
-        there = f"The app {self.settings.modal_app} has the class {CLASS_OF_FAMILY[FAMILY]}."
+        there = f"The app {self.settings.modal_app} has the class {CLASS_OF_FAMILY[found[0]]}."
         if version in ("", __version__):
             return there
         return f"{there} It was deployed by version {version}, and this is {__version__}. To update it: ryla-gen deploy"
@@ -124,10 +136,11 @@ class DeployStep(ModalStep):
         names = [CLASS_OF_FAMILY[name] for name in changes.only]
         others = f" What is deployed of {', '.join(names[1:])} is deployed again, so that it stays." if len(names) > 1 else ""
         text = (
-            f"Deploys the class {names[0]} as the app {self.settings.modal_app}, as `ryla-gen deploy --only {FAMILY}` does."
+            f"Deploys the class {names[0]} as the app {self.settings.modal_app}, as `ryla-gen deploy --only {FAMILIES[0]}` does."
             f"{others} Modal builds an image with ComfyUI for it."
         )
-        kept = sum(hourly(item.gpu[0], item.min_containers) for item in changes.configs())
+        text = " ".join([text, *family_warnings(changes.only)])
+        kept = sum(hourly(item, item.min_containers) for item in changes.configs())
         idle = (
             f"about ${kept:.2f} an hour for the containers that your settings keep running" if kept else "nothing while no job runs"
         )
@@ -140,17 +153,17 @@ class DeployStep(ModalStep):
     def run(self) -> str:
         """Deploy."""
         done = deploy(self._changes(), self.screen.note)
-        return f"The app {done.app} has the class {CLASS_OF_FAMILY[FAMILY]} ({done.seconds:.0f} s)."
+        return f"The app {done.app} has the class {CLASS_OF_FAMILY[FAMILIES[0]]} ({done.seconds:.0f} s)."
 
     def _changes(self) -> DeployChanges:
         """Return a deploy of the family beside all that is deployed, so that nothing is taken away."""
         try:
             standing = asyncio.run(admin.deployed_versions(self.settings))
         except NotDeployedError:
-            return DeployChanges(only=(FAMILY,))
+            return DeployChanges(only=FAMILIES[:1])
         # An app of an older version does not say what it has: it may be everything.
-        others = [name for name in CLASS_OF_FAMILY if name != FAMILY and (name in standing or not standing)]
-        return DeployChanges(only=(FAMILY, *others))
+        others = [name for name in CLASS_OF_FAMILY if name != FAMILIES[0] and (name in standing or not standing)]
+        return DeployChanges(only=(FAMILIES[0], *others))
 
 
 class WeightsStep(ModalStep):
@@ -160,15 +173,18 @@ class WeightsStep(ModalStep):
     needed_to_find = ("token",)
     needed_to_run = ("deploy",)
 
-    def __init__(self, screen: Screen, settings: Settings) -> None:
+    def __init__(self, screen: Screen, settings: Settings, deployed: DeployStep) -> None:
         super().__init__(screen, settings)
+        self._deployed = deployed
         self.workflow = FIRST[0]
         """The workflow whose files are there, or will be."""
 
     def find(self) -> str | None:
         """Look for the files on the volume, by name and size."""
         there = asyncio.run(admin.volume_files(self.settings))
-        for name in FIRST:
+        served = [name for name in FIRST if workflow_class(name).family in self._deployed.families]
+        self.workflow = served[0]
+        for name in served:
             rows = rows_of((name,), every=False)
             if all(row.label in there and row.bytes in (None, there[row.label]) for row in rows):
                 self.workflow = name
@@ -212,6 +228,11 @@ class PictureStep(ModalStep):
         self.path: str | None = None
         """Where the picture is."""
 
+    @property
+    def workflow(self) -> str:
+        """The workflow that makes it."""
+        return self._weights.workflow
+
     def find(self) -> str | None:
         """Look for a first picture that was made on Modal and is still where it was saved."""
         with closing(History(self.settings.history_path)) as history:
@@ -221,13 +242,13 @@ class PictureStep(ModalStep):
 
     def plan(self) -> StepPlan:
         """Estimate it."""
-        request = first_workflow(self._weights.workflow)
+        request = first_workflow(self.workflow)
         with closing(History(self.settings.history_path)) as history:
             found = estimate(request, self.settings, history, "modal")
         start, graph = found.cold_start.likely, found.seconds.likely
         usd = found.usd.likely + found.cold_start_usd.likely
         return StepPlan(
-            f"Makes one picture with {self._weights.workflow.replace('_', '-')} on {found.gpu}, and saves it on this machine.",
+            f"Makes one picture with {self.workflow.replace('_', '-')} on {found.gpu}, and saves it on this machine.",
             f"about {start + graph:.0f} s: {start:.0f} s until a container has started, {graph:.0f} s for the picture.",
             f"about ${usd:.2f}, and up to ${found.idle_window_usd:.2f} more while the container waits {found.idle_window:.0f} s "
             f"for another request (Modal's prices of {found.prices_as_of}).",
@@ -235,5 +256,5 @@ class PictureStep(ModalStep):
 
     def run(self) -> str:
         """Make it."""
-        self.path = make_picture(self.screen, "modal", self._weights.workflow)
+        self.path = make_picture(self.screen, "modal", self.workflow, self.settings.max_usd)
         return f"It is saved as {self.path}."

@@ -1,10 +1,11 @@
-"""Implement the verbs of ``ryla-gen jobs`` that ask a job's backend: status, watch, wait, result, cancel. Starts no job."""
+"""Implement the verbs of ``ryla-gen jobs`` that ask a job's backend: show, watch, result, cancel. Starts no job."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, closing, suppress
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from ryla_gen.client import AsyncClient
@@ -25,7 +26,7 @@ from ryla_gen.support.loop_thread import LoopThread
 
 from ...generate import check_before, note_result, page, save_outputs, summary, with_format
 from ...progress import following, progress_text
-from ...run_options import RunOptions, settings_for
+from ...run_options import RunOptions, server_of, settings_for
 from ...screen import Screen
 
 T = TypeVar("T")
@@ -37,22 +38,37 @@ START_LOOK = 1.0
 FORMATS = ("output_format", "format")
 
 
-def status(screen: Screen, job: str, url: str | None) -> None:
-    """Show where a job is: from the journal when it has ended, else from the backend where it runs."""
+def ask(screen: Screen, job: str, url: str | None) -> tuple[Record, dict[str, Any]]:
+    """Ask for a job that has not ended where it runs: what the journal knows then, and what was said beside that.
+
+    A backend that cannot be asked is a remark, as in a list: what is known is shown all the same.
+
+    Raises:
+        JobNotFoundError: the job is known neither here nor there.
+    """
     record = _record(job, url)
-    data: dict[str, Any] = {"job": record.id, "workflow": record.workflow, "backend": record.backend, "state": record.state}
-    if record.state not in FINAL_STATES:
-        place = _with_client(url, lambda client: client.jobs.locate(record))
-        if place is not None and place.place == "running":
-            _journal_running(record, url)
-            data |= {"state": "running"}
-        elif place is not None and place.place == "pending":
-            data |= {"state": "queued", "position": place.position}
-        else:
-            data |= _with_job(record.id, url, _current_progress)
-    where = f" · {data['fraction']:.0%} {data['node']}".rstrip() if "fraction" in data else ""
-    where = f" · {data['position']} ahead of it" if data.get("position") and data["state"] == "queued" else where
-    screen.result(data, f"{record.id}  {record.workflow.replace('_', '-')}  {data['state']}{where}")
+    url = server_of(record, url)
+    try:
+        told = _where(record, url) if record.state not in FINAL_STATES else {}
+    except RylaGenError as error:
+        found = _record(record.id, url)
+        if found.state in FINAL_STATES:
+            return found, {}
+        screen.note(f"warning: {error.message} The job is shown in its last known state.")
+        return found, {"unreached": error.to_data()}
+    found = _record(record.id, url)
+    return (replace(found, state=told.pop("state", found.state)) if found.state not in FINAL_STATES else found), told
+
+
+def _where(record: Record, url: str | None) -> dict[str, Any]:
+    """Ask where a job is, and how far."""
+    place = _with_client(url, lambda client: client.jobs.locate(record))
+    if place is not None and place.place == "running":
+        _journal_running(record, url)
+        return {"state": "running"}
+    if place is not None and place.place == "pending":
+        return {"state": "queued", "position": place.position}
+    return _with_job(record.id, url, _current_progress)
 
 
 def _journal_running(record: Record, url: str | None) -> None:
@@ -101,31 +117,8 @@ async def _await_end(job: AsyncJob) -> None:
             raise
 
 
-def watch(screen: Screen, job: str, url: str | None) -> None:
+def watch(screen: Screen, job: str, url: str | None, timeout: float | None) -> None:
     """Show a job's progress until it ends. Stopping to watch does not stop it.
-
-    Raises:
-        RylaGenError: it failed.
-
-    """
-    record = _record(job, url)
-    if record.state in FINAL_STATES:
-        _show_end(screen, record)
-        return
-    with following(screen, record.workflow.replace("_", "-")) as follower:
-        screen.working = False  # an interrupt stops the watching only
-
-        async def work(found: AsyncJob) -> Generation:
-            async for event in found.events():
-                follower.event(event)
-            return await found.result()
-
-        _with_job(record.id, url, work)
-    _show_end(screen, _record(record.id, url))
-
-
-def wait(screen: Screen, job: str, url: str | None, timeout: float | None) -> None:
-    """Wait until a job ends.
 
     Raises:
         GenerationTimeoutError: it has not ended in time; it goes on.
@@ -134,10 +127,34 @@ def wait(screen: Screen, job: str, url: str | None, timeout: float | None) -> No
     """
     _check_timeout(timeout)
     record = _record(job, url)
-    if record.state not in FINAL_STATES:
-        _with_job(record.id, url, lambda found: _wait_for(found, timeout))
-        record = _record(record.id, url)
-    _show_end(screen, record)
+    url = server_of(record, url)
+    if record.state in FINAL_STATES:
+        _show_end(screen, record)
+        return
+    with following(screen, record.workflow.replace("_", "-")) as follower:
+        screen.working = False  # an interrupt stops the watching only
+
+        tell = (lambda _: None) if screen.quiet else follower.event
+        _with_job(record.id, url, lambda found: _follow(found, timeout, tell))
+    _show_end(screen, _record(record.id, url))
+
+
+async def _follow(job: AsyncJob, timeout: float | None, tell: Callable[[Event], None]) -> Generation:
+    """Tell every event of a job while its result is waited for; the last ones come with the end."""
+
+    async def telling() -> None:
+        async for event in job.events():
+            tell(event)
+
+    events = asyncio.ensure_future(telling())
+    try:
+        made = await _wait_for(job, timeout)
+    finally:
+        if not job.done:
+            events.cancel()
+        with suppress(asyncio.CancelledError):
+            await events
+    return made
 
 
 def result(screen: Screen, job: str, url: str | None, timeout: float | None, output: str | None, *, overwrite: bool) -> None:
@@ -150,6 +167,7 @@ def result(screen: Screen, job: str, url: str | None, timeout: float | None, out
     _check_timeout(timeout)
     how = RunOptions(output, overwrite)
     record = _record(job, url)
+    url = server_of(record, url)
     if record.state in FINAL_STATES and record.state != "succeeded":
         raise _failure(record)
 
@@ -160,8 +178,17 @@ def result(screen: Screen, job: str, url: str | None, timeout: float | None, out
         check_before(screen, found.workflow, how)
         return await _wait_for(found, timeout)
 
-    generation, settings = _with_job(record.id, url, work), settings_for(None, url)
+    try:
+        generation = _with_job(record.id, url, work)
+    except JobExpiredError as error:
+        places = [*addresses_of(record), *record.saved]
+        if places:
+            error.hint = f"Its files went to: {', '.join(places)}"
+        raise
+    settings = settings_for(None, url)
     paths = save_outputs(screen, generation, how, settings.output_dir)
+    if output is not None and not paths and any(item.url is not None for item in generation.outputs):
+        screen.note(f"warning: {output} was not written: the job's files were uploaded. Read them at their addresses.")
     with closing(History(settings.history_path)) as history:
         history.saved(record.id, paths)
     screen.result(summary(generation, paths), page(generation, paths))
@@ -171,6 +198,7 @@ def result(screen: Screen, job: str, url: str | None, timeout: float | None, out
 def cancel(screen: Screen, job: str, url: str | None) -> None:
     """Stop a job, queued or running."""
     record = _record(job, url)
+    url = server_of(record, url)
     if record.state not in FINAL_STATES:
         if not _with_client(url, lambda client: client.jobs.stop(record)):
             _with_job(record.id, url, _await_start_and_cancel if record.started_at is None else _cancel)
@@ -258,8 +286,16 @@ def _record(job: str, url: str | None) -> Record:
 def _show_end(screen: Screen, record: Record) -> None:
     if record.state != "succeeded":
         raise _failure(record)
-    text = f"{record.id} succeeded. Fetch it: ryla-gen jobs result {record.id[:8]} -o FILE"
-    screen.result({"job": record.id, "state": record.state}, text)
+    uploaded = addresses_of(record)
+    fetch = f"Fetch it: ryla-gen jobs result {record.id[:8]} -o FILE"
+    # A file that could not be uploaded is fetched like any other.
+    lines = [f"{record.id} succeeded.{'' if uploaded and len(uploaded) == len(record.outputs) else ' ' + fetch}", *uploaded]
+    screen.result({"job": record.id, "state": record.state}, "\n".join(lines))
+
+
+def addresses_of(record: Record) -> list[str]:
+    """Return where the files of a job lie that were uploaded."""
+    return [str(item["url"]) for item in record.outputs if item.get("url")]
 
 
 def _failure(record: Record) -> RylaGenError:

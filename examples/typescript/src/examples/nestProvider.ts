@@ -1,7 +1,7 @@
 /** The job runner of a NestJS application: a ComfyUI pod when COMFYUI_POD_URL is set, Modal when MODAL_WORKSPACE is set, else RunPod. */
 import type { FactoryProvider, OnModuleDestroy, Type } from "@nestjs/common";
 import { ModuleRef } from "@nestjs/core";
-import { ModalJobRunner, type RunPodJobRunner } from "../jobRunner.js";
+import { ModalJobRunner, type JobRunnerOptions, type RunPodJobRunner } from "../jobRunner.js";
 
 export const JOB_RUNNER = "JOB_RUNNER";
 
@@ -12,8 +12,8 @@ export interface Adapters {
 }
 
 export class ModalJobRunnerAdapter extends ModalJobRunner implements OnModuleDestroy {
-  constructor() {
-    super(); // the token, the workspace and the checkpoints are those of the environment
+  constructor(options?: JobRunnerOptions) {
+    super(undefined, options); // the token, the workspace and the checkpoints are those of the environment
   }
 
   onModuleDestroy(): void {
@@ -21,12 +21,11 @@ export class ModalJobRunnerAdapter extends ModalJobRunner implements OnModuleDes
   }
 }
 
-function chosen({ pod, runpod }: Adapters): Type<RunPodJobRunner> {
-  if (process.env["COMFYUI_POD_URL"]) return pod;
-  return process.env["MODAL_WORKSPACE"] ? ModalJobRunnerAdapter : runpod;
-}
-
-/** Only the adapter that is chosen is made, with what its module injects into it. */
-export function jobRunnerProvider(adapters: Adapters): FactoryProvider<RunPodJobRunner> {
-  return { provide: JOB_RUNNER, inject: [ModuleRef], useFactory: (module: ModuleRef) => module.create(chosen(adapters)) };
+/** Only the adapter that is chosen is made, with what its module injects into it; the options are those of Modal's. */
+export function jobRunnerProvider({ pod, runpod }: Adapters, options?: JobRunnerOptions): FactoryProvider<RunPodJobRunner> {
+  const useFactory = (module: ModuleRef): RunPodJobRunner | Promise<RunPodJobRunner> => {
+    if (process.env["COMFYUI_POD_URL"]) return module.create(pod);
+    return process.env["MODAL_WORKSPACE"] ? new ModalJobRunnerAdapter(options) : module.create(runpod);
+  };
+  return { provide: JOB_RUNNER, inject: [ModuleRef], useFactory };
 }

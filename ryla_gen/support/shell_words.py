@@ -1,0 +1,17 @@
+"""Write paths and values into the commands that messages advise, so that a shell reads them as they are. Must not run one."""
+
+from __future__ import annotations
+
+import shlex
+from os import PathLike
+
+
+def path_word(path: str | PathLike[str]) -> str:
+    """Return a path as one word of a command: quoted where a shell would read something else, and never taken for an option."""
+    return shlex.quote(no_option(path))
+
+
+def no_option(path: str | PathLike[str]) -> str:
+    """Return a path as a command takes it for one, also where it begins with a dash."""
+    text = str(path)
+    return f"./{text}" if text.startswith("-") else text

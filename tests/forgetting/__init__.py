@@ -1,0 +1,1 @@
+"""Forgetting jobs, users and characters."""
