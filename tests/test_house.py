@@ -189,6 +189,34 @@ def test_every_public_name_has_a_docstring_and_every_parameter_a_type(path: Path
         assert node.returns is not None, node.name
 
 
+HOLDS_NOTHING = {"events", "iter_any", "iter_chunked", "multipart"}
+"""Methods whose iterators may be left to the garbage collector: they read a list in memory, or a response that has an owner."""
+
+
+def left_open(path: Path) -> Iterator[str]:
+    """Yield every loop over an asynchronous generator that is left open where the loop ends early: Python closes it some time."""
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.AsyncFor):
+            call = node.iter.value if isinstance(node.iter, ast.Await) else node.iter
+            if isinstance(call, ast.Call) and getattr(call.func, "attr", "") not in HOLDS_NOTHING:
+                yield f"line {node.lineno}: {ast.unparse(node.iter)}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_a_loop_over_a_generator_closes_it(path: Path) -> None:
+    assert list(left_open(path)) == [], "async with aclosing(…) as items: async for item in items"
+
+
+@pytest.mark.parametrize(
+    ("line", "count"),
+    [("async for x in read(path): y(x)", 1), ("async for x in await read(): pass", 1), ("async for x in stream: pass", 0)],
+)
+def test_such_a_loop_is_noticed(line: str, count: int, tmp_path: Path) -> None:
+    file = tmp_path / "module.py"
+    file.write_text(f"async def f():\n    {line}\n", encoding="utf-8")
+    assert len(list(left_open(file))) == count
+
+
 def test_the_package_says_what_it_exports() -> None:
     import ryla_gen
 

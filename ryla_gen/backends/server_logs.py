@@ -36,8 +36,8 @@ async def server_lines(settings: Settings, wanted: LogRequest) -> AsyncGenerator
     """
     where = settings_for_server(settings, wanted.server)
     try:
-        async with connect(where) as server:
-            async for line in _lines(server, wanted):
+        async with connect(where) as server, contextlib.aclosing(_lines(server, wanted)) as lines:
+            async for line in lines:
                 yield line
     except BackendUnreachableError as error:
         file = settings.home / LOCAL_LOG

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
 
@@ -43,8 +44,9 @@ async def app_lines(place: tuple[Settings, str], *, follow: bool) -> AsyncGenera
     """Yield the log of an app: the build of its image, then its containers."""
     from ..backends.modal import logs as modal
 
-    async for line in modal.app_lines(*place, follow=follow):
-        yield line
+    async with aclosing(modal.app_lines(*place, follow=follow)) as lines:
+        async for line in lines:
+            yield line
 
 
 async def unknown_lines(settings: Settings, name: str, error: JobNotFoundError, *, follow: bool) -> AsyncGenerator[LogLine, None]:
@@ -56,9 +58,10 @@ async def unknown_lines(settings: Settings, name: str, error: JobNotFoundError, 
     place, told = _lock_app(settings, name.removeprefix(LOCK_APP_PREFIX)), False
     try:
         if place is not None:
-            async for line in app_lines(place, follow=follow):
-                told = True
-                yield line
+            async with aclosing(app_lines(place, follow=follow)) as lines:
+                async for line in lines:
+                    told = True
+                    yield line
             return
     except BackendError:
         if told:
@@ -101,8 +104,9 @@ async def job_lines(
         lines = server_lines(settings, wanted)
     else:
         raise _no_log(record)
-    async for line in lines:
-        yield line
+    async with aclosing(lines):
+        async for line in lines:
+            yield line
 
 
 def _no_log(record: Record) -> JobNotFoundError:

@@ -12,7 +12,8 @@ import json
 import logging
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -31,7 +32,7 @@ READINGS = 3
 class Shelf(Protocol):
     """The operations that LoRA copies need from a ``modal.Volume``."""
 
-    def read(self, path: str) -> AsyncIterator[bytes]:
+    def read(self, path: str) -> AsyncGenerator[bytes, None]:
         """Yield a file's content; raises FileNotFoundError."""
         ...
 
@@ -44,10 +45,11 @@ class ModalShelf:
 
         self._volume = modal.Volume.from_name(name, create_if_missing=True)
 
-    async def read(self, path: str) -> AsyncIterator[bytes]:
+    async def read(self, path: str) -> AsyncGenerator[bytes, None]:
         """Yield a file's content; raises FileNotFoundError."""
-        async for block in self._volume.read_file.aio(path):
-            yield block
+        async with aclosing(self._volume.read_file.aio(path)) as blocks:
+            async for block in blocks:
+                yield block
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +108,11 @@ class LoraCopies:
         """Read lora.json each time: a LoRA that was pushed again has another file."""
         data = b""
         try:
-            async for block in self._shelf.read(f"{FOLDER}/{lora_id}/{CARD}"):
-                data += block
-                if len(data) > CARD_BYTES:
-                    break
+            async with aclosing(self._shelf.read(f"{FOLDER}/{lora_id}/{CARD}")) as blocks:
+                async for block in blocks:
+                    data += block
+                    if len(data) > CARD_BYTES:
+                        break
         except FileNotFoundError:
             return None
         try:
@@ -140,11 +143,12 @@ class LoraCopies:
         temporary = target.with_name(f".{target.name}.part")
         digest, size = hashlib.sha256(), 0
         try:
-            with temporary.open("wb") as file:
-                async for block in self._shelf.read(source):
-                    await asyncio.to_thread(file.write, block)
-                    digest.update(block)
-                    size += len(block)
+            async with aclosing(self._shelf.read(source)) as blocks:
+                with temporary.open("wb") as file:
+                    async for block in blocks:
+                        await asyncio.to_thread(file.write, block)
+                        digest.update(block)
+                        size += len(block)
             found = {"sha256": digest.hexdigest(), "bytes": size}
             # A damaged copy would change the picture without an error, so its hash is checked each time it is copied.
             wrong = [key for key, value in found.items() if card is not None and getattr(card, key) != value]

@@ -89,8 +89,9 @@ class VolumeReader:
 
     async def _hashed(self, path: str) -> str:
         digest = hashlib.sha256()
-        async for block in self._blocks(path):
-            digest.update(block)
+        async with aclosing(self._blocks(path)) as blocks:
+            async for block in blocks:
+                digest.update(block)
         return digest.hexdigest()
 
     async def _bytes(self, path: str, most: int) -> bytes:

@@ -80,7 +80,7 @@ class WeightsMarks:
     def needed_by_syncs(self) -> NeededFiles:
         """Return what the marked downloads need. Blocks."""
         found = NeededFiles()
-        for key, value in self._entries.items():
+        for key, value in list(self._entries.items()):  # read to its end, whatever a mark says
             if str(key).startswith(SYNC) and _counts(value):
                 found |= needed_from(value)
         return found

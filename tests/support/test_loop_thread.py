@@ -7,8 +7,9 @@ import random
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -120,3 +121,74 @@ def test_what_the_garbage_collector_ends_waits_for_no_thread(loop_thread: LoopTh
     released.set()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_what_began_in_order_to_close_is_not_dropped() -> None:
+    """The last work of a client may begin a task and return; a task that is canceled may begin one in order to close."""
+    done = list[str]()
+
+    async def close(name: str) -> None:
+        await asyncio.sleep(0)
+        done.append(name)
+
+    async def waiting() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            tasks.append(asyncio.create_task(close("of a canceled task")))
+
+    async def begin() -> None:
+        tasks.append(asyncio.create_task(waiting()))
+        await asyncio.sleep(0)
+
+    async def slow() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await close("of a task that was canceled already")
+
+    async def last() -> None:
+        tasks.append(asyncio.create_task(slow()))
+        await asyncio.sleep(0)
+        tasks[-1].cancel()
+        await asyncio.sleep(0)
+
+    class Owner:
+        pass
+
+    tasks = list[asyncio.Task[None]]()
+    loop_thread, owner = LoopThread(), Owner()
+    loop_thread.end_with(owner, last)
+    loop_thread.call(begin())
+    thread = loop_thread._thread
+    assert thread is not None
+    del owner
+    thread.join(10)
+    assert sorted(done) == ["of a canceled task", "of a task that was canceled already"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_task_that_has_not_begun_takes_its_first_step() -> None:
+    begun = list[int]()
+
+    async def inner() -> None:
+        begun.append(1)
+
+    async def outer(work: Coroutine[Any, Any, None]) -> None:
+        await work
+
+    async def last() -> None:
+        tasks.append(asyncio.create_task(outer(inner())))
+
+    class Owner:
+        pass
+
+    tasks = list[asyncio.Task[None]]()
+    loop_thread, owner = LoopThread(), Owner()
+    loop_thread.end_with(owner, last)
+    loop_thread.call(asyncio.sleep(0))
+    thread = loop_thread._thread
+    assert thread is not None
+    del owner
+    thread.join(10)
+    assert begun == [1]

@@ -89,7 +89,7 @@ async def job_lines(settings: Settings, wanted: LogRequest) -> AsyncGenerator[Lo
     with _typed("Reading the log"):
         call = await _find(call_id, wanted.job)
         history, shown = await _history(call_id, call, wanted), _Shown()
-        async for line in _build_lines(replace(settings, modal_app=wanted.app), history):
+        for line in await _build_lines(replace(settings, modal_app=wanted.app), history):
             yield line
         for line in shown.add_all(history, end=wanted.ended is None):
             yield line
@@ -120,7 +120,7 @@ async def app_lines(settings: Settings, cls: str, *, follow: bool) -> AsyncGener
     """
     kept = read_build(settings)
     if kept is not None:
-        async for line in _build_lines(settings, ()):
+        for line in await _build_lines(settings, ()):
             yield line
     with _typed(f"Reading the log of {settings.modal_app}"):
         try:
@@ -131,13 +131,14 @@ async def app_lines(settings: Settings, cls: str, *, follow: bool) -> AsyncGener
             return  # its first build failed: what that said is all there is
         history, shown = await modal_logs.newest(where, NEWEST), _Shown()
         if kept is None:
-            async for line in _build_lines(settings, history):
+            for line in await _build_lines(settings, history):
                 yield line
         for line in shown.add_all(history, end=not follow):
             yield line
         if follow:
-            async for line in _stream_app(where, shown):
-                yield line
+            async with contextlib.aclosing(_stream_app(where, shown)) as lines:
+                async for line in lines:
+                    yield line
 
 
 async def _stream_app(where: Where, shown: _Shown) -> AsyncGenerator[LogLine, None]:
@@ -190,8 +191,9 @@ async def _container(app_id: str, container: str, begin: float, end: float) -> l
 async def _follow(call_id: str, call: CallFacts, wanted: LogRequest) -> AsyncGenerator[Entry, None]:
     """Yield what is written until the job has ended: by its container, and before that is known by all that its class has."""
     own, met, asked = await modal_logs.containers_of(call_id), set[str](), time.monotonic()
-    async with contextlib.aclosing(modal_logs.stream(Where(call.app_id, call.function_id))) as entries:
-        async for entry in until(entries, wanted.ended):
+    where = Where(call.app_id, call.function_id)
+    async with contextlib.aclosing(modal_logs.stream(where)) as stream, contextlib.aclosing(until(stream, wanted.ended)) as entries:
+        async for entry in entries:
             if entry.call == call_id:
                 own.add(entry.container)
             if entry.container not in met or (not own and time.monotonic() - asked > ASK_SECONDS):
@@ -221,21 +223,18 @@ async def _app(settings: Settings, cls: str) -> Where:
     return Where(app_id, function)
 
 
-async def _build_lines(settings: Settings, entries: Iterable[Entry]) -> AsyncGenerator[LogLine, None]:
-    """Yield the log of the image's build: Modal's own, where a container named its image, else what the last deploy said."""
+async def _build_lines(settings: Settings, entries: Iterable[Entry]) -> list[LogLine]:
+    """Return the log of the image's build: Modal's own, where a container named its image, else what the last deploy said."""
     images = dict.fromkeys(named[1] for item in entries if (named := IMAGE_NAMED.search(item.text)))
-    told = False
+    lines = list[LogLine]()
     for image_id in images:
-        found, text = await _image_entries(image_id), LogText()
-        for line in (line for entry in found for line in text.add(entry.text)):
-            told = True
-            yield LogLine(line, "build", f"build of the image {image_id}")
-        for line in text.end():
-            yield LogLine(line, "build", f"build of the image {image_id}")
-    kept = None if told else read_build(settings)
+        text = LogText()
+        told = [line for entry in await _image_entries(image_id) for line in text.add(entry.text)]
+        lines += [LogLine(line, "build", f"build of the image {image_id}") for line in (*told, *text.end())]
+    kept = None if lines else read_build(settings)
     if kept is not None:
-        for line in kept.lines:
-            yield LogLine(line, "build", f"deploy of {settings.modal_app} at {kept.at}, kept in {kept.path}")
+        lines = [LogLine(line, "build", f"deploy of {settings.modal_app} at {kept.at}, kept in {kept.path}") for line in kept.lines]
+    return lines
 
 
 async def _image_entries(image_id: str) -> list[Entry]:

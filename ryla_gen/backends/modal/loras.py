@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, TypeVar
@@ -50,7 +50,7 @@ class VolumeStore:
         files = [item for item in found if item.type.name == "FILE"]
         return [StoreEntry(item.path.lstrip("/").removeprefix(f"{FOLDER}/"), item.size) for item in files]
 
-    async def read(self, path: str) -> AsyncIterator[bytes]:
+    async def read(self, path: str) -> AsyncGenerator[bytes, None]:
         """Yield a file's content; raises FileNotFoundError."""
         try:
             async with aclosing(self._volume.read_file.aio(f"{FOLDER}/{path}")) as blocks:

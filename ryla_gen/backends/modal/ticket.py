@@ -37,6 +37,8 @@ log = logging.getLogger("ryla_gen.modal")
 
 LAST_EVENTS = 0.5
 """Seconds to wait, when the reply is there, for events that are still on their way."""
+CLOSING = 10.0
+"""Seconds that the closing of a stream may take: where Modal's client gives up on it (synchronicity)."""
 POLL_SECONDS = 15.0
 """Longest single wait for a result; a dropped connection is noticed after it."""
 
@@ -133,7 +135,7 @@ class ModalTicket(TaskTicket):
             self._send = None  # it holds the pictures of the request
             reading.cancel()
             # Awaited, so that no loop ends while Modal's client is still closing its stream.
-            await asyncio.wait([reading], timeout=LAST_EVENTS)
+            await asyncio.wait([reading], timeout=CLOSING)
         missed = await asyncio.to_thread(not_asked, generation.server.get("on_output"))
         return replace(generation, warnings=generation.warnings + missed) if missed else generation
 

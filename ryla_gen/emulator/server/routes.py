@@ -10,7 +10,6 @@ import os
 import platform
 import sys
 import uuid
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -327,19 +326,15 @@ async def _object(request: web.Request) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-async def _parts(request: web.Request) -> AsyncIterator[BodyPartReader]:
-    async for part in await request.multipart():
-        if isinstance(part, BodyPartReader):
-            yield part
-
-
 async def _form(request: web.Request) -> dict[str, tuple[str, bytes]]:
     """Read a form: field name to file name and bytes; 413 past the body limit, 400 when it is no form."""
     if not request.content_type.startswith("multipart/"):
         raise web.HTTPBadRequest
     fields: dict[str, tuple[str, bytes]] = {}
     size = 0
-    async for part in _parts(request):
+    async for part in await request.multipart():
+        if not isinstance(part, BodyPartReader):
+            continue  # a form within the form
         data = bytearray()
         while chunk := await part.read_chunk(2**16):
             data += chunk

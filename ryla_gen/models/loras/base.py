@@ -6,7 +6,7 @@ docs/contract.md, "LoRA files on a volume or pod", has the shapes.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -135,7 +135,7 @@ class LoraStore(Protocol):
         """List every file; nothing half-written among them. A store that is not there yet is empty."""
         ...
 
-    def read(self, path: str) -> AsyncIterator[bytes]:
+    def read(self, path: str) -> AsyncGenerator[bytes, None]:
         """Yield a file's content; raises FileNotFoundError."""
         ...
 

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 from uuid import uuid4
@@ -44,7 +44,7 @@ class FolderStore:
         """List every file that is whole."""
         return await self._thread(self._entries)
 
-    async def read(self, path: str) -> AsyncIterator[bytes]:
+    async def read(self, path: str) -> AsyncGenerator[bytes, None]:
         """Yield a file's content; raises FileNotFoundError."""
         with await self._thread((self.folder / path).open, "rb") as file:
             while block := await self._thread(file.read, BLOCK):

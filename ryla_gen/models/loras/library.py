@@ -12,7 +12,8 @@ import io
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, Collection
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -193,11 +194,12 @@ class Library:
             return Verified(stored, None, (stored.why,))
         head, digest, size = bytearray(), hashlib.sha256(), 0
         try:
-            async for block in self._read_with_progress(stored, show):
-                digest.update(block)
-                size += len(block)
-                if len(head) < 8 or len(head) < 8 + int.from_bytes(head[:8], "little"):
-                    head += block
+            async with aclosing(self._read_with_progress(stored, show)) as blocks:
+                async for block in blocks:
+                    digest.update(block)
+                    size += len(block)
+                    if len(head) < 8 or len(head) < 8 + int.from_bytes(head[:8], "little"):
+                        head += block
         except FileNotFoundError:
             return Verified(stored, None, (f"its content {stored.file} is not there",))
         problems = [f"its {what} is {got}, not {wanted}" for what, got, wanted in _differences(stored, digest.hexdigest(), size)]
@@ -277,10 +279,11 @@ class Library:
     async def _card(self, lora_id: str) -> Card:
         """Read a card; raises FileNotFoundError, or ValueError for what is none."""
         data = b""
-        async for block in self.store.read(f"{lora_id}/{CARD}"):
-            data += block
-            if len(data) > CARD_BYTES:
-                raise ValueError("its lora.json is too long")
+        async with aclosing(self.store.read(f"{lora_id}/{CARD}")) as blocks:
+            async for block in blocks:
+                data += block
+                if len(data) > CARD_BYTES:
+                    raise ValueError("its lora.json is too long")
         try:
             found = json.loads(data)
         except (ValueError, RecursionError):
@@ -291,20 +294,22 @@ class Library:
         digest = hashlib.sha256()
         with await asyncio.to_thread(part.open, "xb") as file:
             try:
-                async for block in self._read_with_progress(stored, show):
-                    await asyncio.to_thread(file.write, block)
-                    digest.update(block)
+                async with aclosing(self._read_with_progress(stored, show)) as blocks:
+                    async for block in blocks:
+                        await asyncio.to_thread(file.write, block)
+                        digest.update(block)
             except FileNotFoundError:
                 raise broken_lora(stored.id, f"its content {stored.file} is not there") from None
             os.fsync(file.fileno())
         return digest.hexdigest()
 
-    async def _read_with_progress(self, stored: Stored, show: Show) -> AsyncIterator[bytes]:
+    async def _read_with_progress(self, stored: Stored, show: Show) -> AsyncGenerator[bytes, None]:
         size = 0
-        async for block in self.store.read(stored.file):
-            size += len(block)
-            yield block
-            show(Transfer("receiving", size, stored.bytes))
+        async with aclosing(self.store.read(stored.file)) as blocks:
+            async for block in blocks:
+                size += len(block)
+                yield block
+                show(Transfer("receiving", size, stored.bytes))
 
 
 class _Counter:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -49,7 +50,7 @@ def failed(name: str, error: RylaGenError) -> Check:
     return Check(name, "failed", error.message, error.hint, error.code)
 
 
-async def run_checks(settings: Settings, workflows: Sequence[str], *, generate: bool) -> AsyncIterator[Check]:
+async def run_checks(settings: Settings, workflows: Sequence[str], *, generate: bool) -> AsyncGenerator[Check, None]:
     """Yield every check of the chosen backends, as they come; where there are several, each name begins with its backend's.
 
     Args:
@@ -61,11 +62,13 @@ async def run_checks(settings: Settings, workflows: Sequence[str], *, generate: 
     names = settings.backend_names
     origins = {**settings.origins, "backend": "argument"}  # each backend is named here, so that no client prints why it was chosen
     for name in names:
-        async for check in _backend(replace(settings, backend_names=(name,), origins=origins), name, workflows, generate=generate):
-            yield check if len(names) == 1 else replace(check, name=f"{name}: {check.name}")
+        chosen = replace(settings, backend_names=(name,), origins=origins)
+        async with aclosing(_backend(chosen, name, workflows, generate=generate)) as checks:
+            async for check in checks:
+                yield check if len(names) == 1 else replace(check, name=f"{name}: {check.name}")
 
 
-async def _backend(settings: Settings, name: str, workflows: Sequence[str], *, generate: bool) -> AsyncIterator[Check]:
+async def _backend(settings: Settings, name: str, workflows: Sequence[str], *, generate: bool) -> AsyncGenerator[Check, None]:
     if name == "modal":
         checks = _modal(settings, workflows)
     elif name == "comfyui":
@@ -78,13 +81,14 @@ async def _backend(settings: Settings, name: str, workflows: Sequence[str], *, g
         yield Check("backend", "failed", f"{name} is not part of this version.", f"Use one of: {', '.join(BUILT)}")
         return
     broken = False
-    async for check in checks:
-        broken |= check.state == "failed"
-        yield check
+    async with aclosing(checks):
+        async for check in checks:
+            broken |= check.state == "failed"
+            yield check
     yield await _picture(settings, generate=generate, broken=broken)
 
 
-async def _emulator(workflows: Sequence[str]) -> AsyncIterator[Check]:
+async def _emulator(workflows: Sequence[str]) -> AsyncGenerator[Check, None]:
     """Build each workflow's graph and compare it with the emulator's nodes and lists of weights; no server is started."""
     from ryla_gen.emulator.server import Emulator  # NumPy and all: only where it is needed
 
@@ -134,7 +138,7 @@ def _cold_text(timings: Timings) -> str:
 # -- a ComfyUI server of one's own ---------------------------------------------------------------------
 
 
-async def _comfyui(settings: Settings, workflows: Sequence[str]) -> AsyncIterator[Check]:
+async def _comfyui(settings: Settings, workflows: Sequence[str]) -> AsyncGenerator[Check, None]:
     if not settings.comfyui_url:
         yield failed("server", no_server())
         return
@@ -194,7 +198,7 @@ def _some(names: Sequence[str]) -> str:
 # -- RunPod --------------------------------------------------------------------------------------------
 
 
-async def _runpod(settings: Settings) -> AsyncIterator[Check]:
+async def _runpod(settings: Settings) -> AsyncGenerator[Check, None]:
     from ryla_gen.backends.runpod.backend import RunpodBackend
     from ryla_gen.backends.runpod.ticket import PRICE_HINT
 
@@ -226,7 +230,7 @@ def _counts(found: object) -> str:
 # -- Modal ---------------------------------------------------------------------------------------------
 
 
-async def _modal(settings: Settings, workflows: Sequence[str]) -> AsyncIterator[Check]:
+async def _modal(settings: Settings, workflows: Sequence[str]) -> AsyncGenerator[Check, None]:
     from ryla_gen.remote import admin  # Modal's client, which the other backends do not need
 
     try:

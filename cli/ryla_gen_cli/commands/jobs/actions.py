@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager, closing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import aclosing, asynccontextmanager, closing, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -79,17 +79,18 @@ def _journal_running(record: Record, url: str | None) -> None:
 
 async def _current_progress(job: AsyncJob) -> dict[str, Any]:
     data: dict[str, Any] = {}
-    async for event in _events_so_far(job):
-        if isinstance(event, Queued):
-            data["position"] = event.position
-        elif isinstance(event, Progress):
-            data |= {"fraction": event.fraction, "node": progress_text(event)}
-        elif isinstance(event, Finished):
-            await _await_end(job)
+    async with aclosing(_events_so_far(job)) as events:
+        async for event in events:
+            if isinstance(event, Queued):
+                data["position"] = event.position
+            elif isinstance(event, Progress):
+                data |= {"fraction": event.fraction, "node": progress_text(event)}
+            elif isinstance(event, Finished):
+                await _await_end(job)
     return {**data, "state": job.state}
 
 
-async def _events_so_far(job: AsyncJob) -> AsyncIterator[Event]:
+async def _events_so_far(job: AsyncJob) -> AsyncGenerator[Event, None]:
     """Yield every event so far: until the job is silent for a moment, or the time for listening is over."""
     events, clock = job.events(), asyncio.get_running_loop().time
     until = clock() + FIRST_LOOK
