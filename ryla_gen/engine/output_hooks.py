@@ -22,6 +22,7 @@ from ..names import HOOK_GROUP
 from ..results import Generation, Output, file_texts
 from ..results.output_files import as_output, text_output, with_texts
 from ..results.provenance import mark_of, ran_emulated
+from ..support.cancels import cancels
 from ..workflows.base import Notice, Workflow
 
 if TYPE_CHECKING:
@@ -151,8 +152,7 @@ async def _checked(hook: OutputHook, output: Output, workflow: Workflow, texts: 
     if output.url is not None:
         raise _failure(hook, output, f"cannot look at it: it was uploaded to {output.url}.")
     answer, error = await _ask(hook.check, output, workflow)
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
+    if cancels():
         raise asyncio.CancelledError  # also where the hook caught it: the job was canceled, so its output is not wanted
     if isinstance(error, RefusedError) and not isinstance(error, HookFailedError):
         raise _refusal(hook, output, error)

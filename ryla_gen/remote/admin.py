@@ -19,8 +19,10 @@ from ..events import CONTRACT
 from ..locks.graph_lock import SUFFIX, lock_of_app
 from ..names import CIVITAI_SECRET, CLASS_OF_FAMILY, EVENTS_QUEUE, HUGGINGFACE_SECRET, MODELS_VOLUME
 from ..settings import Settings
+from ..support.cancels import cancels, end
 from .deployed_tags import versions_in
 from .faults import log_hint
+from .modal_apps import CLOSE_SECONDS
 from .modal_errors import AMBIGUOUS, from_modal_error
 
 T = TypeVar("T")
@@ -240,8 +242,7 @@ async def run_weights(
         raise
     finally:
         if told is not None:
-            told.cancel()
-            await asyncio.wait([told])
+            await end(told, CLOSE_SECONDS)
     contract.check_version(reply, theirs="app")
     if reply.get("ok") is not True:
         raise error_from_data(reply.get("error") or {})
@@ -250,8 +251,10 @@ async def run_weights(
 
 
 async def _wait_reply(call: Any, settings: Settings) -> PlainData:
-    failures = 0
+    failures, before = 0, cancels()
     while True:
+        if cancels() > before:  # what it was told while it asked
+            raise asyncio.CancelledError
         try:
             reply: PlainData = await call.get.aio(timeout=POLL_SECONDS)
             return reply

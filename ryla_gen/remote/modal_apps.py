@@ -18,6 +18,8 @@ AppVersions = pb.AppDeploymentHistoryResponse
 ListedApp = pb.AppListResponse.AppListItem
 OVER = (pb.APP_STATE_STOPPING, pb.APP_STATE_STOPPED, pb.APP_STATE_DISABLED)
 """States of an app that takes no calls any more."""
+CLOSE_SECONDS = 10.0
+"""How long the closing of a stream may take: Modal's client gives up on it then (``synchronizer.py`` of synchronicity 0.12.7)."""
 
 
 async def find_app(name: str, environment: str | None) -> AppFound:
@@ -71,6 +73,11 @@ async def get_tags(app_id: str) -> dict[str, str]:
 async def set_tags(app_id: str, tags: dict[str, str]) -> None:
     """Replace the tags of an app."""
     await send("AppSetTags", pb.AppSetTagsRequest(app_id=app_id, tags=tags))
+
+
+def start_loop() -> None:
+    """Start the event loop of Modal's client, unless it runs: a call that is canceled while it starts is dropped unawaited."""
+    synchronizer._get_loop(start=True)
 
 
 async def send(call: str, request: Any) -> Any:

@@ -39,6 +39,7 @@ from ..locks.families import family_lock
 from ..locks.graph_lock import GraphLock
 from ..names import CLAIMS_DICT, EVENTS_QUEUE, MODELS_VOLUME
 from ..results import Cost, Generation
+from ..support.cancels import cancels
 from ..version import __version__
 from ..workflows.base import Notice, Workflow
 from . import costs
@@ -295,7 +296,7 @@ class Worker:
             try:
                 return await self._run_once(session, workflow, job, _emitter(session, publisher, cold, begun), loras)
             except (ServerUnhealthyError, BackendUnreachableError) as error:
-                if _is_being_canceled():
+                if cancels():
                     raise asyncio.CancelledError from error  # canceled meanwhile: report that, whatever ended ComfyUI
                 if not session.over:  # else the next ComfyUI may be starting already, and it would be ended
                     await session.end(error.message)
@@ -377,12 +378,6 @@ def longer(workflow: Workflow, config: FamilyConfig) -> str:
         return f"Give the workflow more time: limit=SECONDS, up to {config.limit:g} on Modal; or {less}. timeout= cannot raise it."
     gpu = f"put the family on a faster GPU: ryla-gen deploy --apply-to {config.family} --gpu NAME"
     return f"{less[0].upper()}{less[1:]}, or {gpu}. A longer timeout= cannot raise the limit of the container."
-
-
-def _is_being_canceled() -> bool:
-    """Whether this task is being canceled."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _to_container_log(line: str) -> None:

@@ -22,6 +22,7 @@ from ...remote.claims import CANCELED, ModalClaims, entries_of
 from ...remote.deployed_tags import LOCK_TAG
 from ...remote.faults import log_hint
 from ...remote.graph_config import class_for, config_for
+from ...remote.modal_apps import start_loop
 from ...settings import Settings
 from ...support.shell_words import path_word
 from ...workflows.base import Workflow
@@ -52,6 +53,7 @@ class ModalBackend:
     def __init__(
         self, settings: Settings, *, patience: ModalPatience = DEFAULT_PATIENCE, on_output: OnOutput | None = None
     ) -> None:
+        start_loop()  # before anything can be canceled: a job's events are read beside its result, and left when that fails
         self._settings = settings
         self._on_output = on_output
         environment = settings.modal_environment

@@ -15,6 +15,7 @@ from ...names import APP
 from ...remote.claims import ClaimStore, stop
 from ...remote.faults import log_hint
 from ...remote.modal_errors import AMBIGUOUS, from_modal_error
+from ...support.cancels import cancels
 from ...support.retry import RetryPolicy
 
 T = TypeVar("T")
@@ -57,13 +58,15 @@ async def retry_call(call: Callable[[], Awaitable[T]], what: str, patience: Moda
         patience: ``reach_seconds`` limits all attempts together.
 
     """
-    deadline = asyncio.get_running_loop().time() + patience.reach_seconds
+    deadline, before = asyncio.get_running_loop().time() + patience.reach_seconds, cancels()
     for attempt in range(RETRY.attempts):
         try:
             async with asyncio.timeout_at(deadline):
                 return await call()
         # No answer: the call may have arrived, which is why only repeatable calls come here.
         except AMBIGUOUS as error:
+            if cancels() > before:
+                raise asyncio.CancelledError from None
             if RETRY.is_last(attempt) or asyncio.get_running_loop().time() >= deadline:
                 raise from_modal_error(error, what, deploy=patience.deploy, log=patience.log) from None
             await asyncio.sleep(RETRY.pause(attempt))

@@ -8,6 +8,7 @@ import logging
 from typing import Any
 
 from ...events import Finished, event_from_data
+from ...support.cancels import cancels
 from ..base import EventLog
 
 log = logging.getLogger("ryla_gen.modal")
@@ -27,11 +28,13 @@ async def copy_events(queue: Any, events: EventLog, patience: float) -> None:
         events: the log, whose job names the partition.
         patience: seconds without an event after which reading stops.
     """
-    pause = FIRST_PAUSE
+    pause, before = FIRST_PAUSE, cancels()
     while True:
         try:
             return await _copy_events(queue, events, patience)
         except Exception as error:  # once Modal's client gives up, it raises the exceptions of its transport
+            if cancels() > before:
+                raise asyncio.CancelledError from None
             log.debug("no events of %s for %g s: %s: %s", events.job, pause, type(error).__name__, error)
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)

@@ -26,8 +26,10 @@ from ...errors import (
 )
 from ...events import CONTRACT, Queued
 from ...remote.claims import CANCELED, ModalClaims, canceled_by_hand, entries_of, over_without_reply
+from ...remote.modal_apps import CLOSE_SECONDS
 from ...remote.modal_errors import AMBIGUOUS, from_modal_error, remote_exception
 from ...results import Generation
+from ...support.cancels import cancels, end
 from ...workflows.base import Workflow
 from ..tickets import TaskTicket, contact_lost
 from .calls import RETRY, ModalPatience, retry_call, stop_job
@@ -37,8 +39,6 @@ log = logging.getLogger("ryla_gen.modal")
 
 LAST_EVENTS = 0.5
 """Seconds to wait, when the reply is there, for events that are still on their way."""
-CLOSING = 10.0
-"""Seconds that the closing of a stream may take: where Modal's client gives up on it (synchronicity)."""
 POLL_SECONDS = 15.0
 """Longest single wait for a result; a dropped connection is noticed after it."""
 
@@ -133,9 +133,7 @@ class ModalTicket(TaskTicket):
             await asyncio.wait([reading], timeout=LAST_EVENTS)
         finally:
             self._send = None  # it holds the pictures of the request
-            reading.cancel()
-            # Awaited, so that no loop ends while Modal's client is still closing its stream.
-            await asyncio.wait([reading], timeout=CLOSING)
+            await end(reading, CLOSE_SECONDS)  # so that no loop ends while Modal's client is still closing its stream
         missed = await asyncio.to_thread(not_asked, generation.server.get("on_output"))
         return replace(generation, warnings=generation.warnings + missed) if missed else generation
 
@@ -213,9 +211,11 @@ class ModalTicket(TaskTicket):
 
     async def _get_with_retries(self) -> PlainData:
         """Get the call's return value, for as long as there is patience."""
-        loop = asyncio.get_running_loop()
+        loop, before = asyncio.get_running_loop(), cancels()
         failures = early = 0
         while True:
+            if cancels() > before:  # what it was told while it asked
+                raise asyncio.CancelledError
             wait, asked = await self._wait_budget(), loop.time()
             try:
                 reply: PlainData = await self._call.get.aio(timeout=wait)

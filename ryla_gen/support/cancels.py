@@ -1,0 +1,38 @@
+"""Notice that the running task is canceled where a library raises its own error instead, and end a task that runs beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+
+def cancels() -> int:
+    """Return how often the running task was canceled.
+
+    Modal's client works in a thread of its own: when its caller is canceled it waits for what that thread says, and raises that, an
+    error or the end of a time limit. Whoever tries again after an error compares this with the number before it began: otherwise it
+    would go on although it was told to end, and nobody would tell it again.
+    """
+    task = asyncio.current_task()
+    return task.cancelling() if task is not None else 0
+
+
+async def end(task: asyncio.Task[Any], seconds: float) -> None:
+    """Cancel a task, and wait until it has ended, also where the running task is canceled meanwhile.
+
+    Args:
+        task: what is not needed any more.
+        seconds: how long its end may take.
+
+    Raises:
+        asyncio.CancelledError: the running task was canceled while it waited.
+    """
+    task.cancel()
+    before, clock = cancels(), asyncio.get_running_loop().time
+    until = clock() + seconds
+    while not task.done() and clock() < until:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([task], timeout=until - clock())
+    if cancels() > before:
+        raise asyncio.CancelledError
