@@ -35,9 +35,9 @@ PICTURE = encoded(portrait())
 MADE = Mark(MADE_BY_MODEL)
 MARKED = MADE.write(PICTURE, "image/png")
 """As it is in a result, where it says that a model made it."""
-LIMIT = 3.0
+LIMIT = 60.0
 """Seconds that a graph may run here."""
-PATIENCE = 20.0
+PATIENCE = 120.0
 """Seconds after which a job counts as hanging: far above every limit here, for busy machines."""
 SAVES = {"9": {"class_type": "SaveImage", "inputs": {}}}
 
@@ -115,7 +115,7 @@ class Bench:
 async def benches(stub: StubServer, *, queue_timeout: float = 30.0, **options: Any) -> AsyncIterator[Bench]:
     stub.messages = stub.messages or RUN
     stub.files[("well.png", "", "output")] = PICTURE
-    async with ComfyClient(stub.url, **{"gone_after": 1.0, "silence": 0.2, **options}) as client:
+    async with ComfyClient(stub.url, **{"gone_after": 60.0, "silence": 0.2, **options}) as client:
         yield Bench(stub, client, queue_timeout)
 
 
@@ -307,7 +307,7 @@ async def test_an_answer_that_drips_ends_at_its_deadline(stub: StubServer, place
 async def test_a_history_entry_without_measure_hides_nothing_of_the_others(stub: StubServer, kind: str) -> None:
     stub.odd_body, stub.hold_at = f"history {kind}", "executed"
     async with benches(stub, answer_within=0.5) as bench:
-        hit = asyncio.create_task(bench.ending("odd-1"))
+        hit = asyncio.create_task(bench.ending("odd-1", timeout=3.0))  # its end is told nowhere else, so this ends it
         well = asyncio.create_task(bench.run("well-1", timeout=PATIENCE))
         await stub.held.wait()
         stub.drop_sockets()
@@ -357,13 +357,13 @@ async def test_a_prompt_that_is_only_slow_is_told_to_take_more_time(stub: StubSe
 
 async def test_a_job_behind_a_dead_one_waits_as_long_as_it_may_and_says_what_is_before_it(stub: StubServer) -> None:
     stub.dies_at = "executing"
-    async with benches(stub, queue_timeout=1.5) as bench:
+    async with benches(stub, queue_timeout=5.0) as bench:
         stuck = asyncio.create_task(bench.ending("odd-1", timeout=PATIENCE))
         await stub.held.wait()
         error = await bench.ending("well-1")
         stuck.cancel()
         assert isinstance(error, ServerUnhealthyError), error
-        assert "waited 1.5 s" in error.message and "prompt odd-1 was ahead" in error.message
+        assert "waited 5 s" in error.message and "prompt odd-1 was ahead" in error.message
         assert error.started == "no" and error.details["ahead"] == ["odd-1"]
         assert [event.position for event in bench.events if isinstance(event, Queued) and event.job == "well-1"] == [1]
         assert not [item for item in stub.pending if item[1] == "well-1"]
@@ -371,13 +371,12 @@ async def test_a_job_behind_a_dead_one_waits_as_long_as_it_may_and_says_what_is_
 
 async def test_a_job_behind_others_that_move_is_late_and_no_fault_of_the_server(stub: StubServer) -> None:
     stub.hold_at = "executed"
-    async with benches(stub, queue_timeout=2.0) as bench:
+    async with benches(stub, queue_timeout=6.0) as bench:
         others = [asyncio.create_task(bench.ending(f"well-{number}", timeout=PATIENCE)) for number in range(3)]
         await stub.held.wait()
         late = asyncio.create_task(bench.ending("well-9"))
-        while not [item for item in stub.pending if item[1] == "well-9"]:
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.5)  # its place was asked for
+        while not [event for event in bench.events if isinstance(event, Queued) and event.job == "well-9"]:
+            await asyncio.sleep(0.01)  # until it has heard its place
         stub.go_on("executed")
         error = await late
         for task in others:
@@ -388,7 +387,7 @@ async def test_a_job_behind_others_that_move_is_late_and_no_fault_of_the_server(
 
 async def test_a_queue_that_nobody_serves_is_told_as_such(stub: StubServer) -> None:
     stub.asleep = True
-    async with benches(stub, queue_timeout=1.0) as bench:
+    async with benches(stub, queue_timeout=3.0) as bench:
         error = await bench.ending("well-1")
         assert isinstance(error, ServerUnhealthyError) and "runs nothing" in error.message
         assert "restart ComfyUI" in error.hint
