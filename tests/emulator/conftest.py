@@ -147,7 +147,7 @@ class Client:
     async def until_done(self, websocket: aiohttp.ClientWebSocketResponse, prompt_id: str | None = None) -> list[Any]:
         """Every message up to ``executing{node: null}``: dicts, and bytes for binary frames."""
         messages: list[Any] = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             async for message in websocket:
                 data = json.loads(message.data) if message.type is aiohttp.WSMsgType.TEXT else message.data
                 messages.append(data)
@@ -158,7 +158,7 @@ class Client:
 
     async def finished(self, prompt_id: str) -> dict[str, Any]:
         """The history entry, once it is there."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while True:
                 _, history = await self.get(f"/history/{prompt_id}")
                 if history:

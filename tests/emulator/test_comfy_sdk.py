@@ -131,7 +131,8 @@ def test_it_cancels_its_job(comfy: Comfy, server: Emulator) -> None:
         time.sleep(0.01)
     job.cancel()
     assert [event.status for event in job.events() if isinstance(event, StatusChange)][-1] == "canceled"
-    assert server.queue.remaining() == 0
+    while server.queue.remaining():  # shown until its thread is at its end
+        time.sleep(0.01)
 
 
 def test_a_graph_that_comfyui_would_refuse_is_refused(comfy: Comfy, server: Emulator) -> None:

@@ -190,9 +190,13 @@ async def test_an_interrupt_of_another_id_and_of_an_idle_server_changes_nothing(
 
 
 async def test_prompts_run_first_in_first_out_and_front_goes_first(client, emulator, lab):
-    emulator.knobs.delay_per_node = 0.05
+    emulator.knobs.delay_per_node = 600.0  # the first one runs until it is interrupted, when all are there
     ids = [await client.prompt(lab(color=color), prompt_id=numbered(color)) for color in range(3)]
+    while not (await client.get("/queue"))[1]["queue_running"]:
+        await asyncio.sleep(0.01)
     ids.append(await client.prompt(lab(color=9), prompt_id="cda666ac-8fce-5913-b22a-f6d84ecccd04", front=True))
+    emulator.knobs.delay_per_node = 0.05
+    await client.post("/interrupt", {"prompt_id": ids[0]})
     entries = [await client.finished(prompt_id) for prompt_id in ids]
     starts = {entry["prompt"][1]: entry["status"]["messages"][0][1]["timestamp"] for entry in entries}
     assert sorted(starts, key=starts.__getitem__) == [numbered(0), "cda666ac-8fce-5913-b22a-f6d84ecccd04", numbered(1), numbered(2)]

@@ -18,17 +18,19 @@ import pytest
 
 from ryla_gen.emulator.server import Emulator
 
-SLOW = {"class_type": "LabSteps", "steps": 200, "seconds": 0.02}
+SLOW = {"class_type": "LabSteps", "steps": 20_000, "seconds": 0.02}
 
 
 def test_it_is_ready_in_a_tenth_of_a_second():
     best = 1.0
-    for _ in range(3):
+    for _ in range(50):  # a busy machine may be in its way, though not each time
         started = time.perf_counter()
         emulator = Emulator()
         emulator.start()
         best = min(best, time.perf_counter() - started)
         emulator.close()
+        if best < 0.1:
+            break
     assert best < 0.1
 
 
@@ -49,7 +51,7 @@ async def test_closing_leaves_no_thread_no_socket_and_no_file(lab, lab_schemas):
                 pass
             started = time.perf_counter()
             await asyncio.to_thread(emulator.close)
-            assert time.perf_counter() - started < 2
+            assert time.perf_counter() - started < 60, "not when the graph has ended"
             emulator.close()
     await asyncio.sleep(0)
     await asyncio.get_running_loop().shutdown_default_executor()
@@ -69,19 +71,30 @@ def test_serving_in_the_foreground_ends_when_it_is_closed():
     while not emulator.port:
         time.sleep(0.01)
     emulator.close()
-    foreground.join(5)
+    foreground.join(60)
     assert not foreground.is_alive() and not emulator.folder.exists()
 
 
+def catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler of its own for a signal."""
+    (mask,) = [line.split()[1] for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt")]
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="what a process catches is read from /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_foreground_server_and_its_temporary_folder(number):
     code = "from ryla_gen.emulator.server import Emulator as E; e = E(); e.start(); print(e.folder, flush=True); e.serve_forever()"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         folder = Path(process.stdout.readline().strip())
         assert folder.is_dir()
-        time.sleep(0.2)  # from the line to the loop
+        while not catches(process.pid, signal.SIGTERM):  # with which it begins to serve
+            time.sleep(0.01)
         process.send_signal(number)
-        assert process.wait(10) == 0
+        try:
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
     assert not folder.exists()
 
 

@@ -212,10 +212,10 @@ class Emulator:
 
     def serve_forever(self) -> None:
         """Start and stay until interrupted (Ctrl-C, or SIGTERM from its supervisor), then close."""
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
-        self.start()
         try:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, signal.default_int_handler)
+            self.start()
             while self._threads[0].is_alive():
                 self._threads[0].join(1.0)
         except KeyboardInterrupt:
