@@ -23,7 +23,7 @@ POLL = 10.0
 """Seconds a container waits for an input before it asks again."""
 IDLE = 60.0
 """Scale-down window of a function that names none (Modal's default)."""
-GRACE = 5.0
+GRACE = 30.0
 """Seconds for exit hooks when the loopback ends."""
 
 Result = pb.GenericResult
@@ -183,7 +183,7 @@ class Containers:
             self.stop(container)
 
     async def close(self) -> None:
-        """End every container: exit hooks run for a few seconds, then it is killed."""
+        """End every container: exit hooks run for some seconds, then it is killed."""
         self._closing = True
         live = [container for function in self._world.functions.values() for container in function.containers]
         for function in self._world.functions.values():

@@ -26,7 +26,7 @@ MARK = "MODAL_LOOPBACK_MARK"
 """Tells which processes belong to which container, children in other sessions included."""
 RESTORED = "restore-state.json"
 """By this file a container learns that it was restored."""
-GONE = 2.0
+GONE = 20.0
 """Seconds that a killed process may take to go."""
 PROC = Path("/proc")
 

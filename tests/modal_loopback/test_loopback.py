@@ -78,11 +78,11 @@ async def test_a_method_is_awaited(sample: Loopback) -> None:
 
 
 def test_a_spawned_call_is_found_again_by_another_process(sample: Loopback) -> None:
-    call = worker().wait.spawn("later", 0.6)
+    call = worker().wait.spawn("later", 4.0)
     with pytest.raises(TimeoutError):
         call.get(timeout=0)
-    assert call.get(timeout=10) == "later"
-    code = f"import modal; print(modal.FunctionCall.from_id({call.object_id!r}).get(timeout=5))"
+    assert call.get(timeout=100) == "later"
+    code = f"import modal; print(modal.FunctionCall.from_id({call.object_id!r}).get(timeout=100))"
     assert run(sample, "-c", code).stdout.strip() == "later"
 
 
@@ -93,13 +93,13 @@ def test_payloads_over_the_inline_limits_travel_as_blobs(sample: Loopback) -> No
     large = bytes(LARGE)
     assert worker().echo.remote(large) == large
     assert sample.counts["BlobCreate"] == before + 2  # there and back
-    assert worker().echo.spawn(bytes(10_000)).get(timeout=10) == bytes(10_000)
+    assert worker().echo.spawn(bytes(10_000)).get(timeout=100) == bytes(10_000)
     assert sample.counts["BlobCreate"] == before + 4  # the limit of spawn is 8 KiB
 
 
 def test_one_container_runs_five_inputs_of_a_map_at_once(sample: Loopback) -> None:
     names = [str(number) for number in range(20)]
-    assert list(worker().wait.map(names, [0.1] * 20)) == names
+    assert list(worker().wait.map(names, [1.0] * 20)) == names
     assert max(container.peak for container in sample.containers) == 5
     assert set(sample.deliveries.values()) <= {0, 1}
 
@@ -115,23 +115,24 @@ def test_an_exception_of_the_method_arrives_as_itself(sample: Loopback, monkeypa
 
 def test_one_cancelled_input_leaves_its_neighbours_alone(sample: Loopback) -> None:
     container = worker().where.remote()["container"]
-    calls = {name: worker().wait.spawn(name, 1.0) for name in ("left", "middle", "right")}
+    calls = {name: worker().wait.spawn(name, seconds) for name, seconds in (("left", 5.0), ("middle", 50.0), ("right", 5.0))}
     eventually(lambda: all(len(call.inputs[0].handed_to) == 1 for call in sample.calls[-3:]))
     calls["middle"].cancel()
     with pytest.raises(RemoteError, match="cancelled"):
-        calls["middle"].get(timeout=5)
-    assert calls["left"].get(timeout=5) == "left"
-    assert calls["right"].get(timeout=5) == "right"
+        calls["middle"].get(timeout=100)
+    assert calls["left"].get(timeout=100) == "left"
+    assert calls["right"].get(timeout=100) == "right"
     assert worker().where.remote()["container"] == container
 
 
 def test_a_queued_input_is_cancelled_before_any_container_sees_it(sample: Loopback) -> None:
-    busy = worker("Short").wait.spawn(0.5)
-    queued = worker("Short").wait.spawn(0.5)
+    one_at_a_time = modal.Cls.from_name("sample", "Short").with_options(timeout=100, max_containers=1)()
+    busy = one_at_a_time.wait.spawn(4.0)
+    queued = one_at_a_time.wait.spawn(4.0)
     queued.cancel()
     with pytest.raises(RemoteError, match="cancelled"):
-        queued.get(timeout=5)
-    assert busy.get(timeout=5) is None
+        queued.get(timeout=100)
+    assert busy.get(timeout=100) is None
     assert sample.calls[-1].inputs[0].handed_to == []
 
 
@@ -143,7 +144,7 @@ def test_a_function_timeout_is_an_error_of_its_own(sample: Loopback) -> None:
 def test_options_at_call_time_bring_secrets_and_limits(sample: Loopback) -> None:
     assert worker("Short").variable.remote("SAMPLE_SECRET") is None
     short = modal.Cls.from_name("sample", "Short")
-    variant = short.with_options(secrets=[modal.Secret.from_name("sample-secret")], timeout=30, max_containers=1)()
+    variant = short.with_options(secrets=[modal.Secret.from_name("sample-secret")], timeout=100, max_containers=1)()
     assert variant.variable.remote("SAMPLE_SECRET") == "from the secret"
     assert variant.wait.remote(1.1) is None
     absent = short.with_options(secrets=[modal.Secret.from_name("absent")])()
@@ -216,7 +217,7 @@ def test_events_of_a_job_are_read_by_several_watchers(sample: Loopback) -> None:
 
 def test_a_partition_ends_after_its_time_and_takes_no_more_than_it_holds(sample: Loopback) -> None:
     events = modal.Queue.from_name("sample-events")
-    events.put_many([1, 2], partition="short", partition_ttl=1)
+    events.put_many([1, 2], partition="short", partition_ttl=5)
     sample.knobs.queue_capacity = 2
     with pytest.raises(queue.Full):
         events.put(3, block=False, partition="short")

@@ -49,7 +49,7 @@ def test_a_container_is_killed_at_its_nth_input_and_on_demand(fresh: Loopback, t
     call = worker().wait.spawn("d", 0.3)
     eventually(lambda: traced(trace, "wait d") == 1)
     fresh.kill_container()
-    assert call.get(timeout=10) == "d"
+    assert call.get(timeout=100) == "d"
     assert traced(trace, "wait d") == 2
 
 
@@ -91,23 +91,25 @@ def test_an_answer_lost_in_a_container_is_asked_for_again(fresh: Loopback) -> No
 def test_a_result_arrives_although_the_control_plane_was_away(sample: Loopback) -> None:
     call = worker().wait.spawn("patient", 0.2)
     url = sample.url
-    sample.away(0.5)
+    sample.away()
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])))
-    assert call.get(timeout=10) == "patient"
+    sample.away(0.5)  # from now on, while the client asks
+    assert call.get(timeout=100) == "patient"
     assert sample.url == url
 
 
 def test_an_expired_result_is_told_from_one_that_is_not_there_yet(sample: Loopback) -> None:
     call = worker().wait.spawn("old", 0)
-    assert call.get(timeout=10) == "old"
+    assert call.get(timeout=100) == "old"
     sample.knobs.expire_results = True
     with pytest.raises(OutputExpiredError):
         call.get(timeout=0)
-    running = worker().wait.spawn("new", 0.5)
+    running = worker().wait.spawn("new", 50)
     sample.knobs.expire_results = False
     with pytest.raises(TimeoutError):
         running.get(timeout=0)
+    running.cancel()
 
 
 def test_an_unavailable_queue_says_so(sample: Loopback) -> None:
@@ -130,14 +132,14 @@ def test_a_slow_call_takes_its_time(sample: Loopback) -> None:
 
 def test_an_answer_and_an_upload_may_be_late(sample: Loopback) -> None:
     worker().echo.remote(0)
-    sample.knobs.delay_answer["FunctionMap"] = 1.0
+    sample.knobs.delay_answer["FunctionMap"] = 5.0
     before, started = len(sample.calls), time.monotonic()
     caller = threading.Thread(target=worker().echo.remote, args=(1,))
     caller.start()
     eventually(lambda: len(sample.calls) > before)
-    assert time.monotonic() - started < 1.0, "it is taken before it is answered"
+    assert caller.is_alive(), "it is taken before it is answered"
     caller.join()
-    assert time.monotonic() - started > 1.0
+    assert time.monotonic() - started > 5.0
     sample.knobs.reset()
     sample.knobs.delay["PUT blob"], started = 0.3, time.monotonic()
     worker().echo.remote(bytes(3_000_000))

@@ -98,12 +98,12 @@ class RunpodLoopback:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(60)
         assert not self._thread.is_alive()
 
     @property
@@ -174,7 +174,7 @@ class RunpodLoopback:
         body = await request.read()
         answer = await self._answer(operation, request, body)
         if fault.until is not None:
-            await asyncio.to_thread(fault.until.wait, 30)
+            await asyncio.to_thread(fault.until.wait, 120)
         return self._cut(request) if fault.cut == "after" else answer
 
     def _cut(self, request: web.Request) -> web.StreamResponse:
