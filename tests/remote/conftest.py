@@ -125,6 +125,18 @@ def eventually(true: Callable[[], Any], seconds: float = 120.0) -> Any:
     return value
 
 
+def all_events_of(job: str) -> list[dict[str, Any]]:
+    """Everything in a job's partition to its last event, taken out: that one may arrive after the reply."""
+    seen: list[dict[str, Any]] = []
+
+    def ended() -> bool:
+        seen.extend(events_of(job))
+        return any(item["type"] == "finished" for item in seen)
+
+    eventually(ended)
+    return seen
+
+
 def comfyui_of(container: Container) -> int | None:
     """Process id of what runs in ComfyUI's place in a container."""
     for folder in Path("/proc").iterdir():
@@ -144,7 +156,7 @@ def told(container: Container, path: str) -> Any:
     words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") if pid else []
     try:
         port = int(words[words.index(b"--port") + 1])
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=1) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
             return json.load(answer)
     except (OSError, ValueError):
         return {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +19,7 @@ from ryla_gen.version import __version__
 from tests.conftest import encoded, portrait
 from tests.modal_loopback import Loopback
 
-from .conftest import ROOT, SMALL, events_of, eventually, long, method, running
+from .conftest import ROOT, SMALL, all_events_of, events_of, eventually, long, method, running
 
 FLAT = encoded(Image.new("RGB", (64, 64), "#808080"))
 
@@ -53,17 +54,17 @@ def test_a_caller_of_version_0_1_is_served_in_its_contract(app: Loopback, file: 
     assert reply["generation"].keys() >= noted["reply"]["generation"].keys()
     [output], [before] = reply["generation"]["outputs"], noted["reply"]["generation"]["outputs"]
     assert {**output, "data": None, "node": None} == {**before, "data": None, "node": None}
-    kinds = [item["type"] for item in events_of(noted["request"]["job"])]
+    kinds = [item["type"] for item in all_events_of(noted["request"]["job"])]
     assert (kinds[0], kinds[-1]) == ("queued", "finished")
 
 
 def test_who_waited_for_the_container_hears_of_its_cold_start(fresh: Any) -> None:
     fresh()
-    job = str(uuid.uuid4())
+    job, began = str(uuid.uuid4()), time.monotonic()
     first, second = (method("flux").remote({"inputs": SMALL, "job": item}) for item in (job, str(uuid.uuid4())))
-    assert 0.1 < first["generation"]["timings"]["cold_start"] < 20
+    assert 0.1 < first["generation"]["timings"]["cold_start"] < time.monotonic() - began
     assert second["generation"]["timings"]["cold_start"] == 0.0
-    started = next(item for item in events_of(job) if item["type"] == "started")
+    started = next(item for item in all_events_of(job) if item["type"] == "started")
     assert started["cold_start"] == first["generation"]["timings"]["cold_start"]
 
 
@@ -79,7 +80,7 @@ def test_a_job_id_that_comfyui_would_refuse_is_the_caller_s_all_the_way(app: Loo
     reply = method("flux").remote({"inputs": SMALL, "job": job})
     assert reply["ok"], reply
     assert reply["generation"]["job"] == job
-    assert {item["job"] for item in events_of(job)} == {job}
+    assert {item["job"] for item in all_events_of(job)} == {job}
     assert method("flux").remote({"inputs": SMALL, "job": job})["error"]["code"] == "already_claimed"
 
 
@@ -97,7 +98,7 @@ def test_events_tell_the_whole_story_in_order(app: Loopback) -> None:
     assert method("flux").remote({"inputs": {**long(), "width": 1024, "height": 1024}, "job": job, "options": {"previews": True}})[
         "ok"
     ]
-    events = events_of(job)
+    events = all_events_of(job)
     kinds = [item["type"] for item in events]
     assert kinds[0] == "queued"
     assert kinds[-1] == "finished"
@@ -184,13 +185,13 @@ def test_a_job_runs_once_however_often_it_arrives(app: Loopback) -> None:
     job = str(uuid.uuid4())
     request = {"inputs": SMALL, "job": job}
     calls = [method("flux").spawn(request) for _ in range(4)]
-    replies = [call.get(timeout=30) for call in calls]
+    replies = [call.get(timeout=200) for call in calls]
     [winner] = [index for index, reply in enumerate(replies) if reply["ok"]]
     for index, reply in enumerate(replies):
         if index != winner:
             assert reply["error"]["code"] == "already_claimed"
             assert reply["error"]["details"]["handle"] == f"modal:{calls[winner].object_id}"
-    assert [item["type"] for item in events_of(job)].count("finished") == 1, "who lost said nothing in the winner's partition"
+    assert [item["type"] for item in all_events_of(job)].count("finished") == 1, "who lost said nothing in the winner's partition"
 
 
 def test_cancelling_one_input_leaves_its_neighbours_alone(app: Loopback) -> None:
@@ -198,7 +199,7 @@ def test_cancelling_one_input_leaves_its_neighbours_alone(app: Loopback) -> None
     calls = [method("flux").spawn({"inputs": long() if index == 0 else SMALL, "job": job}) for index, job in enumerate(jobs)]
     running(app, jobs[0])
     calls[0].cancel()
-    assert all(call.get(timeout=30)["ok"] for call in calls[1:])
+    assert all(call.get(timeout=200)["ok"] for call in calls[1:])
     assert (
         eventually(lambda: next((item for item in events_of(jobs[0]) if item["type"] == "finished"), None))["state"] == "canceled"
     )
@@ -247,10 +248,12 @@ def lora_name(reply: dict[str, Any]) -> str:
 
 
 def test_the_worker_runs_five_requests_at_once(app: Loopback) -> None:
-    with ThreadPoolExecutor(10) as pool:
-        replies = list(pool.map(lambda seed: method("flux").remote({"inputs": {**SMALL, "seed": seed}}), range(10)))
-    assert [reply["generation"]["seed"] for reply in replies] == list(range(10))
-    assert flux_containers(app)[-1].peak == 5
+    first, job = long(), str(uuid.uuid4())
+    calls = [method("flux").spawn({"inputs": first, "job": job})]
+    container = running(app, job)  # ComfyUI runs one after the other: while this one runs, the others come in
+    calls += [method("flux").spawn({"inputs": {**SMALL, "seed": seed}}) for seed in range(9)]
+    assert [call.get(timeout=200)["generation"]["seed"] for call in calls] == [first["seed"], *range(9)]
+    assert container.peak == 5
 
 
 def test_what_a_deploy_registers_is_what_was_agreed(app: Loopback) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,9 @@ def runs(pid: int) -> bool:
 async def test_it_is_ready_when_it_has_run_a_graph(tmp_path: Path) -> None:
     comfy = server("--folder", str(tmp_path))
     try:
+        began = time.monotonic()
         seconds = await comfy.start()
-        assert 0 < seconds < 30
+        assert 0 < seconds <= time.monotonic() - began
         assert comfy.alive
         async with ComfyClient(comfy.url) as client:
             await run_probe(client)
@@ -52,7 +54,7 @@ async def test_a_killed_server_is_noticed_and_starts_again_elsewhere() -> None:
         first, gone = comfy.pid, asyncio.create_task(comfy.wait())
         assert first is not None
         os.kill(first, signal.SIGKILL)
-        assert await asyncio.wait_for(gone, 5) == -signal.SIGKILL
+        assert await asyncio.wait_for(gone, 60) == -signal.SIGKILL
         await comfy.start()
         assert comfy.pid != first
         async with ComfyClient(comfy.url) as client:
@@ -64,21 +66,23 @@ async def test_a_killed_server_is_noticed_and_starts_again_elsewhere() -> None:
 async def test_kill_ends_a_stopped_server_and_its_children() -> None:
     script = (
         "import subprocess, sys, time\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
         "print(child.pid, flush=True)\n"
-        "time.sleep(60)"
+        "time.sleep(600)"
     )
     lines: list[str] = []
-    comfy = ComfyServer([sys.executable, "-c", script], folder=ROOT, log=lines.append, ready_within=60)
+    comfy = ComfyServer([sys.executable, "-c", script], folder=ROOT, log=lines.append, ready_within=600)
     starting = asyncio.create_task(comfy.start())
     while not lines:
         await asyncio.sleep(0.02)
     assert comfy.pid is not None
     os.kill(comfy.pid, signal.SIGSTOP)
-    await asyncio.wait_for(comfy.kill(), 5)
+    await asyncio.wait_for(comfy.kill(), 60)
     with pytest.raises(ServerUnhealthyError):
         await starting
-    assert not runs(int(lines[0]))
+    async with asyncio.timeout(60):
+        while runs(int(lines[0])):  # it was killed, and may not have been its turn since
+            await asyncio.sleep(0.02)
 
 
 async def test_one_that_ends_while_it_starts_says_why() -> None:

@@ -27,6 +27,7 @@ from .conftest import (
     EMULATOR,
     SMALL,
     Open,
+    all_events_of,
     comfyui_of,
     events_of,
     eventually,
@@ -58,11 +59,11 @@ def test_comfyui_killed_mid_run_costs_a_restart_and_nothing_else(app: Loopback) 
     neighbour, _ = spawned(SMALL)
     eventually(lambda: len(container.running) == 2)
     old = strike(container, signal.SIGKILL)
-    reply = call.get(timeout=60)
+    reply = call.get(timeout=200)
     assert reply["ok"], reply
-    assert neighbour.get(timeout=60)["ok"]
+    assert neighbour.get(timeout=200)["ok"]
     assert comfyui_of(container) not in (None, old)
-    kinds = [item["type"] for item in events_of(job)]
+    kinds = [item["type"] for item in all_events_of(job)]
     assert kinds.count("started") == 1, "the first one was taken out above; the second restarts the caller's clock"
     assert kinds[-1] == "finished"
     assert method("flux").remote({"inputs": SMALL})["generation"]["server"]["container"] == container.id
@@ -75,7 +76,7 @@ def test_the_second_death_is_raised_and_the_container_takes_no_more(app: Loopbac
     eventually(lambda: comfyui_of(container) not in (None, first) and has_prompt(container, job))
     strike(container, signal.SIGKILL)
     with pytest.raises(ServerUnhealthyError, match="ComfyUI died while it ran") as raised:
-        call.get(timeout=60)
+        call.get(timeout=200)
     assert "log" in raised.value.args[2]
     assert eventually(lambda: [item for item in events_of(job) if item["type"] == "finished"])[-1]["state"] == "failed"
     reply = method("flux").remote({"inputs": SMALL})
@@ -88,7 +89,7 @@ def test_a_wedged_comfyui_is_killed_and_the_prompt_runs_again(fresh: Open) -> No
     call, job = spawned(long())
     container = running(loopback, job)
     old = strike(container, signal.SIGSTOP)
-    assert call.get(timeout=60)["ok"]
+    assert call.get(timeout=200)["ok"]
     assert comfyui_of(container) not in (None, old)
 
 
@@ -163,7 +164,7 @@ def test_the_claim_outlives_the_container_so_that_the_same_call_may_run_again(ap
     call, job = spawned(long())
     container = running(app, job)
     app.kill_container(container)
-    reply = call.get(timeout=60)
+    reply = call.get(timeout=200)
     assert reply["ok"], reply
     assert reply["generation"]["server"]["container"] != container.id
     other = method("flux").remote({"inputs": SMALL, "job": job})
@@ -225,7 +226,7 @@ def test_a_comfyui_that_cannot_be_told_to_stop_is_ended_and_the_job_not_run_agai
         running(loopback, job)
         call.cancel()
     else:
-        assert call.get(timeout=30)["error"]["code"] == "generation_timeout"
+        assert call.get(timeout=200)["error"]["code"] == "generation_timeout"
     eventually(lambda: comfyui_of(container) != old)
     assert served.remote(small)["ok"]
     assert not has_prompt(container, job)

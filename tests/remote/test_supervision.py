@@ -32,7 +32,7 @@ async def test_when_the_watch_over_comfyui_fails_comfyui_is_ended_and_says_why(t
         server = Blind(emulator.url, tmp_path)
         session = Session(server, stall=60)
         session.watch()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await server.killed.wait()
         assert session.over
         assert session.why == "its watch failed: RuntimeError: no such child"
