@@ -84,7 +84,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield "http://" + line.split("http://")[1].split()[0].rstrip(".,/")
             break
     process.terminate()
-    process.wait(10)
+    process.wait(60)
     process.stdout.close()
 
 

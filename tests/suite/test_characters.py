@@ -19,7 +19,7 @@ from tests.modal_loopback.client import connected
 
 from .test_modal_caller import runs_of
 
-SECONDS = 90
+SECONDS = 200
 ANGLES = ["front", "back", "profile-left"]
 CALLER = """
 from ryla_gen import Client
@@ -53,6 +53,7 @@ def test_a_sheet_whose_caller_was_killed_is_finished_and_no_picture_runs_twice(
     deadline = time.monotonic() + SECONDS
     while not (plans := list(clean_environment.glob("characters/*/job.json"))):
         assert time.monotonic() < deadline
+        time.sleep(0.02)
     process.kill()
     process.communicate(timeout=SECONDS)
     with Client(settings=Settings.load(backend="modal")) as client:

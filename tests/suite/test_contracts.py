@@ -115,7 +115,7 @@ def test_cancelling_on_an_older_app_cancels_the_call_that_owns_the_job(old_worke
         assert len(old_worker.calls) == before + 1 + lost
         job.cancel()
         with pytest.raises(JobCanceledError):
-            job.result(timeout=30)
+            job.result(timeout=100)
         owner = next(call for call in old_worker.calls if call.id == entries(job.id)[0])
         assert eventually(lambda: owner.outputs)[0].result.status == TERMINATED
         nothing_runs(old_worker)
@@ -141,7 +141,7 @@ def test_a_job_of_an_older_client_is_resumed_and_cancelled_from_here(old_worker:
         started(job)
         job.cancel()
         with pytest.raises(JobCanceledError):
-            job.result(timeout=30)
+            job.result(timeout=100)
         nothing_runs(old_worker)
     assert runs_of(old_worker, again[0]) == 0
 

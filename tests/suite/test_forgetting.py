@@ -16,6 +16,7 @@ from tests.modal_loopback import Loopback
 from tests.modal_loopback.client import connected
 
 from .test_contract_suite import SMALL
+from .test_stopping import eventually
 
 ANA = "ana@example.org"
 
@@ -33,6 +34,8 @@ def test_claims_and_events_of_a_forgotten_job_go_and_the_rest_of_modal_is_said(m
     with Client("modal") as client:
         job = client.run(Flux(**SMALL), user=ANA).job
         other = client.run(Flux(**{**SMALL, "seed": 8})).job
+        for one in (job, other):  # its last event may arrive after the reply
+            eventually(lambda one=one: "finished" in [item["type"] for item in events.iterate(partition=one, item_poll_timeout=0)])
         assert claims.contains(job)
         assert events.len(partition=job) > 0
         spent = sum(row.usd for row in client.costs())

@@ -181,9 +181,10 @@ def test_the_command_prints_lines_for_people_and_for_programs(gone: str) -> None
 
 
 def test_following_shows_the_start_of_a_cold_container_and_ends_with_the_job(plane: Loopback, gone: str) -> None:
+    followed = plane.counts["AppGetLogs"]
     process = started("jobs", "logs", "cafe", "--follow")
     try:
-        eventually(lambda: plane.counts["AppGetLogs"] > 0)
+        eventually(lambda: plane.counts["AppGetLogs"] > followed)
         with Client("modal") as client:
             job = client.submit(workflow_class("cafe")(color=4))
             found = [line for line in client.jobs.logs(job.id, follow=True) if line.part == "comfyui"]
@@ -192,7 +193,7 @@ def test_following_shows_the_start_of_a_cold_container_and_ends_with_the_job(pla
         own = found[-1].text.encode()  # the other reader saw it too: a name is followed until an interrupt
         assert any(line.strip() == own for line in process.stdout)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=200)
     finally:
         process.kill()
         process.wait()

@@ -151,13 +151,13 @@ def test_what_comfyui_only_writes_to_its_log_becomes_a_warning(client: Client, m
 
 def test_removing_and_replacing_do_not_disturb_a_job_that_runs(client: Client, tmp_path: Path) -> None:
     client.loras.push(stored(tmp_path, "sam.safetensors", lora(seed=13)))
-    slow = FluxLora(prompt="a red fox", steps=60, width=1024, height=1024, seed=1, lora_id="sam")
+    slow = FluxLora(prompt="a red fox", steps=100, width=1536, height=1536, seed=1, lora_id="sam")
     job = client.submit(slow)
     next(event for event in job.events() if isinstance(event, Started))
     client.loras.push(stored(tmp_path, "new.safetensors", lora(seed=14)), id="sam")
     client.loras.remove("sam")
     assert not job.done
-    assert lora_name(job.result(timeout=60)) == f"sam/{file_name(lora(seed=13))}"
+    assert lora_name(job.result(timeout=200)) == f"sam/{file_name(lora(seed=13))}"
 
 
 def test_a_card_whose_content_is_gone_is_said_to_be_broken(client: Client, volume: Path, tmp_path: Path) -> None:

@@ -145,10 +145,13 @@ def test_a_full_queue_disturbs_nothing(modal: Loopback, client: Client) -> None:
 
 
 def test_a_request_that_runs_too_long_is_cancelled(modal: Loopback, client: Client) -> None:
-    began = time.monotonic()
+    before = len(modal.calls)
     with pytest.raises(GenerationTimeoutError):
         client.run(CustomWorkflow(graph=SLOW.build().to_api(), limit=60), timeout=0.5)
-    assert time.monotonic() - began < 20
+    (call,) = modal.calls[before:]
+    while not call.outputs:
+        time.sleep(0.02)
+    assert call.outputs[0].result.status == api_pb2.GenericResult.GENERIC_STATUS_TERMINATED
 
 
 def test_waiting_for_a_container_has_a_limit_of_its_own(modal: Loopback, client: Client) -> None:
@@ -174,8 +177,10 @@ def test_a_job_whose_start_nobody_heard_is_not_taken_for_one_that_waits(modal: L
 
 def test_events_that_break_off_come_again(modal: Loopback, client: Client) -> None:
     modal.knobs.refuse["QueueNextItems"] = Status.FAILED_PRECONDITION
+    asked = modal.counts["QueueNextItems"]
     job = client.submit(SLOW.changed(seed=32))
-    time.sleep(0.3)
+    while modal.counts["QueueNextItems"] == asked:
+        time.sleep(0.02)
     modal.knobs.reset()
     events = list(job.events())
     assert Started in [type(event) for event in events]
@@ -197,6 +202,8 @@ async def test_whoever_leaves_while_modal_takes_the_call_pays_for_nothing(modal:
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
+    while not modal.calls[before].outputs:
+        await asyncio.sleep(0.02)
     [output] = modal.calls[before].outputs
     ended = output.result.status == api_pb2.GenericResult.GENERIC_STATUS_TERMINATED
     assert ended or b"job_canceled" in output.result.data, "ended by Modal, or refused by the worker, whichever was first"
@@ -218,7 +225,7 @@ def test_what_python_raised_in_a_container_is_not_taken_for_something_here(modal
     folder = ROOT / "tests" / "modal_loopback" / "sample"
     subprocess.run(command, cwd=folder, env={**os.environ, **modal.env}, capture_output=True, timeout=600, check=True)
     with Client(settings=Settings.load(backend="modal", modal_app="older")) as client:
-        client._client._backends["modal"] = ModalBackend(client.settings, patience=ModalPatience(queue_seconds=5.0))
+        client._client._backends["modal"] = ModalBackend(client.settings, patience=ModalPatience(queue_seconds=200.0))
         before = modal.counts["FunctionGetOutputs"]
         with pytest.raises(RylaGenError, match=f"{raised}.*in the container") as caught:
             client.flux(prompt=raised)
@@ -357,7 +364,7 @@ def test_a_cancelled_call_of_another_process_is_canceled_here(modal: Loopback, c
     with Client("modal") as other:
         other.jobs.get(job.id).cancel()
     with pytest.raises(JobCanceledError):
-        job.result(timeout=30)
+        job.result(timeout=100)
     assert job.state == "canceled"
 
 

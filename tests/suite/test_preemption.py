@@ -74,6 +74,7 @@ def test_a_preempted_job_gives_its_result_and_is_saved_once(modal: Loopback, cli
     assert job.result().server["container"] != taken.id
     assert runs_of(modal, job.id) == 3, "one run of three pictures was finished"
     assert len(entries(job.id)) == (2 if ends else 1)
+    eventually(lambda: "finished" in [event["type"] for event in published(job.id)])  # it may arrive after the reply
     told = [event["type"] for event in published(job.id)]
     assert told.count("started") == 2
     assert told.count("finished") == 1, "the container that had to stop published no end"
@@ -94,8 +95,8 @@ def test_a_second_start_restarts_the_clock_of_the_caller(modal: Loopback, client
     first = ticket._log.started_at
     assert first is not None
     modal.preempt(container_of(modal))
-    eventually(lambda: ticket._log.started_at is None)
-    second = eventually(lambda: ticket._log.started_at)
+    eventually(lambda: ticket._log.started_at not in (None, first))  # between them none, for as long as no container has it
+    second = ticket._log.started_at
     assert second > first
     assert ticket._deadline() == second + ticket._limit
     assert job.result(timeout=120).job == job.id
@@ -109,7 +110,7 @@ def test_a_job_that_its_owner_cancels_as_the_container_goes_does_not_come_back(m
     modal.preempt(container_of(modal))
     job.cancel()
     with pytest.raises(JobCanceledError):
-        job.result(timeout=30)
+        job.result(timeout=100)
     assert entries(job.id)[-1] == CANCELED
     nothing_runs(modal)
     assert runs_of(modal, job.id) == 0

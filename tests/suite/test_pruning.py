@@ -35,7 +35,7 @@ from tests.models.downloads.hub import Hub
 
 from .conftest import EMULATED, ROOT
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 """Each deploys apps and starts their containers."""
 FILES = {name: f"{name} weights".encode() * 100 for name in ("one", "two", "three", "four")}
 SHA256 = {name: hashlib.sha256(data).hexdigest() for name, data in FILES.items()}

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def entries(job: str) -> list[str]:
 
 def reply_of(call: Call) -> Any:
     """What a call returned."""
-    return modal_client.FunctionCall.from_id(call.id).get(timeout=30)
+    return modal_client.FunctionCall.from_id(call.id).get(timeout=100)
 
 
 def started(job: Any) -> None:
@@ -112,7 +113,7 @@ def test_a_job_that_was_sent_twice_is_cancelled_wherever_it_runs(twice: Loopback
         with Client("modal") as other:
             other.jobs.get(job.id if way == "its id" else job.handle).cancel()
     with pytest.raises(JobCanceledError):
-        job.result(timeout=30)
+        job.result(timeout=100)
     assert entries(job.id)[0] in [call.id for call in sent]
     assert entries(job.id)[1:] == [CANCELED]
     owner = next(call for call in sent if call.id == entries(job.id)[0])
@@ -132,7 +133,7 @@ def test_a_job_of_another_process_is_cancelled_before_modal_has_answered_for_its
         assert found.handle == job.handle
         found.cancel()
     with pytest.raises(JobCanceledError):
-        job.result(timeout=30)
+        job.result(timeout=100)
     assert entries(job.id)[1:] == [CANCELED]
 
 
@@ -158,7 +159,7 @@ def test_what_is_stopped_before_a_container_took_it_is_refused_there(modal: Loop
     if way == "cancel":
         waiting.cancel()
     with pytest.raises(GenerationTimeoutError if way == "the queue limit" else JobCanceledError):
-        waiting.result(timeout=30)
+        waiting.result(timeout=100)
     first, second = modal.calls[before:]
     assert entries(waiting.id) == [CANCELED]
     for job in busy:
@@ -202,7 +203,7 @@ def test_a_stop_that_modal_does_not_answer_is_no_stop(modal: Loopback, client: C
     modal.knobs.reset()
     job.cancel()
     with pytest.raises(JobCanceledError):
-        job.result(timeout=30)
+        job.result(timeout=100)
     assert entries(job.id)[-1] == CANCELED
 
 
@@ -212,7 +213,7 @@ def test_a_call_that_is_cancelled_by_hand_stops_the_job_for_all_other_calls(moda
     owner = entries(job.id)[0]
     modal_client.FunctionCall.from_id(owner).cancel()  # in Modal's dashboard, or by a client that writes no claims
     with pytest.raises(JobCanceledError):
-        job.result(timeout=30)
+        job.result(timeout=100)
     eventually(lambda: entries(job.id) == [owner, CANCELED])
     reply = modal_client.Cls.from_name("ryla-comfyui", "Flux")().flux.remote({"inputs": SMALL, "job": job.id})
     assert reply["error"]["code"] == "job_canceled"
@@ -274,9 +275,10 @@ async def test_of_a_claim_nobody_can_read_nothing_runs(modal: Loopback) -> None:
 async def test_a_call_of_a_running_owner_is_refused_with_its_handle(modal: Loopback) -> None:
     async with AsyncClient("modal") as client:
         job = await client.submit(long())
-        async for event in job.events():
-            if event.type == "started":
-                break
+        async with aclosing(job.events()) as events:
+            async for event in events:
+                if event.type == "started":
+                    break
         claims = ModalClaims(CLAIMS_DICT)
         with pytest.raises(AlreadyClaimedError) as caught:
             await claim(claims, job.id, "fc-other")
