@@ -45,7 +45,7 @@ def gone(pid: int) -> bool:
 
 
 async def until_ended(pid: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SECONDS):
         while True:
             try:
                 if os.waitpid(pid, os.WNOHANG) != (0, 0):  # noqa: ASYNC222 - returns at once
