@@ -70,7 +70,7 @@ def test_the_pages_picture_is_what_the_page_draws(tmp_path: Path) -> None:
     assert [text for language, _, text in steps() if language == "mermaid"] == [draw_mermaid(path)]
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_the_page_works_word_for_word(reader: Path, modal: Loopback, clean_environment: Path) -> None:
     folder = reader.parents[2] / "empty"
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MODAL_", "RYLA_", "PYTHON", "VIRTUAL_"))}

@@ -78,7 +78,7 @@ print(json.dumps(MyOwn(**given).build().to_api()))
     assert changed <= {"prompt", "image"}
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 def test_the_package_passes_its_own_test_and_the_checkers(tmp_path: Path) -> None:
     made = write_package("my-own", TWO_STAGES, tmp_path / "p")
     info = made.folder / "my_own-0.1.0.dist-info"
@@ -183,7 +183,7 @@ def test_a_graph_without_any_field_makes_a_class_too(tmp_path: Path) -> None:
 LOCK_OPTIONS = {"inputs": ("sampler=5.sampler_name", "crop=5.denoise")}
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 def test_a_lock_becomes_a_package_that_brings_all_that_the_graph_needs(tmp_path: Path) -> None:
     made = locked(tmp_path, checkpoint_graph("flux1-dev-fp8.safetensors"), **LOCK_OPTIONS)
     package = write_locked_package(made.lock, made.requirements, tmp_path / "p")

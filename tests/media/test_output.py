@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -69,15 +69,19 @@ def test_texts_are_refused_where_they_cannot_be_written() -> None:
             media.add_png_text(PLAIN, {name: "x"})
 
 
-def test_texts_are_written_into_two_megabytes_within_a_few_milliseconds() -> None:
-    data = encoded(Image.fromarray(np.random.default_rng(7).integers(0, 255, (820, 820, 3), np.uint8)))
-    times = []
-    for _ in range(9):
+def test_texts_are_written_into_two_megabytes_without_writing_the_picture_again() -> None:
+    noise = Image.fromarray(np.random.default_rng(7).integers(0, 255, (820, 820, 3), np.uint8))
+    data = encoded(noise)
+
+    def seconds(work: Callable[[], object]) -> float:
         started = time.perf_counter()
-        media.add_png_text(data, {"prompt": "x" * 20_000, "seed": "7"})
-        times.append(time.perf_counter() - started)
+        work()
+        return time.perf_counter() - started
+
+    texts = min(seconds(lambda: media.add_png_text(data, {"prompt": "x" * 20_000, "seed": "7"})) for _ in range(9))
+    again = min(seconds(lambda: encoded(noise)) for _ in range(3))
     assert len(data) > 2_000_000
-    assert min(times) < 0.001
+    assert texts < again / 10, "some hundred times as fast, on any machine"
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "webp"])

@@ -75,7 +75,7 @@ def test_an_interrupt_at_any_moment_ends_the_walk_and_closes_the_source(loop_thr
             thread.start()
             for number in walk:
                 seen += number
-        thread.join(5)
+        thread.join(60)
     assert len(closed) == len(opened)
 
 
@@ -97,7 +97,7 @@ def test_an_interrupt_at_any_moment_cancels_the_call(loop_thread: LoopThread, st
         with pytest.raises(StruckError):
             thread.start()
             loop_thread.call(long())
-        thread.join(5)
+        thread.join(60)
         assert running == 0
 
 
@@ -109,7 +109,7 @@ def test_what_the_garbage_collector_ends_waits_for_no_thread(loop_thread: LoopTh
         pass
 
     async def last() -> None:
-        await asyncio.to_thread(released.wait, 10)
+        await asyncio.to_thread(released.wait, 60)
 
     other, owner = LoopThread(), Owner()
     other.end_with(owner, last)
@@ -119,7 +119,7 @@ def test_what_the_garbage_collector_ends_waits_for_no_thread(loop_thread: LoopTh
     del owner  # collected here and now, while its last work cannot end yet
     assert thread.is_alive()
     released.set()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -163,7 +163,7 @@ def test_what_began_in_order_to_close_is_not_dropped() -> None:
     thread = loop_thread._thread
     assert thread is not None
     del owner
-    thread.join(10)
+    thread.join(60)
     assert sorted(done) == ["of a canceled task", "of a task that was canceled already"]
 
 
@@ -190,5 +190,5 @@ def test_a_task_that_has_not_begun_takes_its_first_step() -> None:
     thread = loop_thread._thread
     assert thread is not None
     del owner
-    thread.join(10)
+    thread.join(60)
     assert begun == [1]

@@ -89,7 +89,7 @@ def start(hub: Hub, models: Path) -> Iterator[Start]:
         process.communicate()
 
 
-def until(true: Callable[[], object], seconds: float = 20.0) -> None:
+def until(true: Callable[[], object], seconds: float = 120.0) -> None:
     """Wait for something that another process does."""
     limit = time.monotonic() + seconds
     while not true():

