@@ -325,7 +325,7 @@ class TestLostAnswers:
 
     async def test_an_answer_that_comes_too_late(self, stub):
         stub.after_post = "hang"
-        async with clients(stub, answer_timeout=0.3) as client:
+        async with clients(stub, answer_timeout=4.0) as client:  # the websocket has to open in that time too
             assert isinstance((await run(client))[-1], ExecutionSuccess)
         assert stub.counts["POST /prompt"] == 1
 
