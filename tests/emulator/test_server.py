@@ -432,6 +432,16 @@ async def test_the_websocket_can_be_cut_once(client, emulator, lab):
     assert (await client.run(lab(color=2)))[-1]["data"]["node"] is None
 
 
+async def test_nodes_can_be_held_and_go_on_when_they_are_let(client, emulator, lab):
+    emulator.knobs.hold_nodes = True
+    prompt_id = await client.prompt(lab())
+    while not (await client.get("/queue"))[1]["queue_running"]:
+        await asyncio.sleep(0.01)
+    assert emulator.stats.executed == 0
+    emulator.knobs.hold_nodes = False
+    assert (await client.finished(prompt_id))["status"]["completed"]
+
+
 async def test_the_server_can_be_silent_refuse_lose_its_history_and_drop_outputs(client, emulator, lab):
     emulator.knobs.silent_seconds = 0.2
     started = time.perf_counter()

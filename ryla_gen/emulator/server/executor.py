@@ -165,6 +165,8 @@ class PromptRun:
         self._progress(node_id, 0.0, 1.0, "running")
         self.hub_executing(node_id)
         self.wait(self.knobs.delay_per_node)
+        while self.knobs.hold_nodes:
+            self.wait(0.01)
         if self.knobs.out_of_memory_at == self.job.graph[node_id]["class_type"]:
             raise OutOfMemoryError("Allocation on device 0 would exceed allowed memory. (out of memory)")
         if self.knobs.raise_at == self.job.graph[node_id]["class_type"]:

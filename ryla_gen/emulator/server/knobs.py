@@ -25,6 +25,8 @@ class Knobs:
     """HTTP status that ``POST /interrupt`` and ``POST /queue`` answer instead of stopping something."""
     delay_per_node: float = 0.0
     """Seconds that every node takes longer; an interrupt ends them."""
+    hold_nodes: bool = False
+    """Let no node run until this is False again; an interrupt ends the wait. Tests hold a prompt so for as long as they need."""
     silent_seconds: float = 0.0
     """Seconds of silence after ``execution_start``, as while a cold model loads."""
     refuse_prompts: int | None = None
