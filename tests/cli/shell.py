@@ -22,7 +22,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # tests started in the ba
 COMMAND = [sys.executable, "-m", "ryla_gen_cli"]
 SMALL = ["--width", "256", "--height", "256", "--steps", "1"]
 """Options that make any picture quick."""
-SECONDS = 60
+SECONDS = 240
+"""How long a command may take: a machine ten times slower passes too, and one that hangs is told before the test's own limit."""
 PLACES = [str(Path(str(package.__file__)).parents[1]) for package in (ryla_gen, ryla_gen_cli)]
 """Where the packages under test are, for processes that start in another folder."""
 

@@ -187,14 +187,16 @@ def started(file: str, out: Path, url: str, *more: str) -> subprocess.Popen[byte
 def test_ctrl_c_cancels_what_runs_and_keeps_what_is_done(
     server: Emulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server.knobs.delay_per_node = 0.05
-    file = listed(tmp_path / "a.jsonl", row("fox"), *(row(f"slow {number}", steps=50) for number in range(4)))
+    server.knobs.delay_per_node = 0.2
+    file = listed(tmp_path / "a.jsonl", *(row(f"fox {number}") for number in range(5)))
     out = tmp_path / "out"
     process = started(file, out, server.url, "--in-flight", "3")
     assert process.stdout is not None
+    while not server.queue.history():  # the command says so later: by then the server might have run all the others
+        time.sleep(0.005)
+    server.knobs.hold_nodes = True
     first = json.loads(process.stdout.readline())  # of those sent together, any may be first
     assert first["state"] == "succeeded"
-    server.knobs.delay_per_node = 30.0
     while server.queue.remaining() < 3:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
@@ -204,7 +206,7 @@ def test_ctrl_c_cancels_what_runs_and_keeps_what_is_done(
     assert b"of 5 rows are done and kept" in said
     assert b"Traceback" not in said
     assert server.queue.remaining() == 0
-    server.knobs.delay_per_node = 0.0
+    server.knobs.hold_nodes, server.knobs.delay_per_node = False, 0.0
     data = ran(capsys, file, "-o", str(out), "--url", server.url)
     assert [item["state"] for item in data["items"] if item["line"] == first["line"]] == ["present"]
     assert data["present"] + data["succeeded"] == 5
@@ -213,7 +215,7 @@ def test_ctrl_c_cancels_what_runs_and_keeps_what_is_done(
 def test_what_a_killed_batch_had_sent_is_fetched_and_not_paid_twice(
     server: Emulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server.knobs.delay_per_node = 0.3
+    server.knobs.hold_nodes = True
     file, out = listed(tmp_path / "a.jsonl", row("fox"), row("bear")), tmp_path / "out"
     process = started(file, out, server.url)
     memory = out / "batch.jsonl"
@@ -221,6 +223,7 @@ def test_what_a_killed_batch_had_sent_is_fetched_and_not_paid_twice(
         time.sleep(0.02)
     process.kill()
     process.communicate()
+    server.knobs.hold_nodes = False
     sent = {json.loads(line)["job"] for line in memory.read_text().splitlines()}
     with memory.open("a") as file_of_memory:
         file_of_memory.write('{"key": "torn')  # what a machine that lost its power leaves

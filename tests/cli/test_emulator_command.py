@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import re
 import signal
 import socket
@@ -13,8 +15,10 @@ from .shell import SECONDS, SMALL, envelope, here, picture, started
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """A free port from below those that systems give to whoever asks for any: no other program takes it meanwhile."""
+    while True:
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", random.randrange(20_000, 30_000))) as listener:
+            return int(listener.getsockname()[1])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -27,7 +31,7 @@ def test_it_serves_until_it_is_stopped_and_says_where_once(
     url = re.search(r"http://\S+", process.stdout.readline().decode())
     assert url is not None
     assert url[0] == f"http://127.0.0.1:{port}"
-    with urllib.request.urlopen(f"{url[0]}/system_stats", timeout=5) as answer:
+    with urllib.request.urlopen(f"{url[0]}/system_stats", timeout=SECONDS) as answer:
         assert json.load(answer)["system"]["comfyui_version"]
     assert here("run", "flux", "fox", *SMALL, "--url", url[0], "-o", str(tmp_path / "x.png")) == 0
     assert picture(tmp_path / "x.png").size == (256, 256)
@@ -68,7 +72,7 @@ def test_listening_everywhere_is_said_with_an_address_that_can_be_used(host: str
     notes = b""
     while b"Use it:" not in notes:  # the last it says before it serves
         notes += process.stderr.readline() or b"Use it: never said"
-    with urllib.request.urlopen(f"{url}/system_stats", timeout=5) as answer:
+    with urllib.request.urlopen(f"{url}/system_stats", timeout=SECONDS) as answer:
         assert answer.status == 200
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=SECONDS)

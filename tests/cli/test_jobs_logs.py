@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from ryla_gen.errors import NodeFailedError
 from ryla_gen.settings import home_folder
 from ryla_gen.tools.local.folder import Folder
 
-from .shell import SMALL, envelope, here, lines, ryla, started
+from .shell import SECONDS, SMALL, envelope, here, lines, ryla, started
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -82,11 +83,14 @@ def test_following_ends_with_the_job_and_shows_what_came_meanwhile(server: Emula
         assert job.done
     assert said[0] == "got prompt"
     assert "Prompt executed in" in said[-1]
-    assert server.stats.sockets == 0, "nothing is left open"
+    end = time.monotonic() + SECONDS
+    while server.stats.sockets:  # the server notices a moment later
+        assert time.monotonic() < end, "something is left open"
+        time.sleep(0.01)
 
 
 def test_an_interrupt_stops_the_following_and_not_the_job(server: Emulator) -> None:
-    server.knobs.silent_seconds = 60.0
+    server.knobs.silent_seconds = 600.0
     with Client(url=server.url) as client:
         job = client.submit(FluxDev(prompt="a fox", width=256, height=256, steps=1))
         process = started("jobs", "logs", job.id, "--follow")
@@ -94,7 +98,7 @@ def test_an_interrupt_stops_the_following_and_not_the_job(server: Emulator) -> N
             assert process.stdout is not None
             assert process.stdout.readline().strip() == b"got prompt"
             process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=60)
+            _, err = process.communicate(timeout=SECONDS)
         finally:
             process.kill()
             process.wait()

@@ -53,14 +53,14 @@ def state(capsys: Capsys, job: str) -> str:
 def test_submit_says_the_id_at_once_and_another_process_fetches_the_result(
     server: Emulator, tmp_path: Path, capsys: Capsys
 ) -> None:
-    server.knobs.delay_per_node = 3.0
+    server.knobs.hold_nodes = True
     done = ryla("submit", "flux", "fox", *SMALL, "--seed", "7", "--tag", "night")
     job = done.stdout.decode().strip()
     assert (done.returncode, len(job)) == (0, 36), done.stderr
     assert f"ryla-gen jobs result {job[:8]}" in done.stderr.decode()
     assert server.queue.remaining() == 1, "it did not wait for the end"
-    server.knobs.delay_per_node = 0.0
     assert state(capsys, job) == "running"
+    server.knobs.hold_nodes = False
     target = tmp_path / "fox.png"
     assert here("jobs", "result", job[:8], "-o", str(target)) == 0
     assert capsys.readouterr().out.strip() == str(target)
@@ -145,11 +145,14 @@ def test_watch_shows_the_progress_of_a_job_of_another_process(server: Emulator, 
 def test_ctrl_c_stops_the_watching_only(verb: str, server: Emulator, capsys: Capsys) -> None:
     server.knobs.delay_per_node = 30.0
     job = submitted(capsys)
+    before = server.stats.requests
     process = started("jobs", verb, job, "--json")
     assert process.stdout is not None
     if verb == "watch":
         assert json.loads(process.stdout.readline())["type"] == "queued"
-    time.sleep(1.5 if verb == "wait" else 0.3)
+    while server.stats.requests == before:  # it has asked, so it waits
+        assert process.poll() is None
+        time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=SECONDS)
     assert process.returncode == 130

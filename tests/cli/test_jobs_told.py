@@ -92,8 +92,10 @@ def test_a_job_that_is_over_the_budget_is_not_told(
     assert heard.types() == []
 
 
+@pytest.mark.usefixtures("one_day")
 def test_a_job_that_is_cancelled_costs_what_it_ran(server: Emulator, capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
-    server.knobs.delay_per_node = 30.0
+    server.knobs.delay_per_node = 600.0
+    before = time.time()
     job = submitted(capsys)
     begun = row(capsys, job)
     assert begun["state"] == "running"
@@ -103,22 +105,23 @@ def test_a_job_that_is_cancelled_costs_what_it_ran(server: Emulator, capsys: Cap
     told(capsys, "jobs", "cancel", job)
     found = row(capsys, job)
     assert (found["state"], found["started_at"]) == ("canceled", begun["started_at"])
-    assert 1.0 <= found["cost_usd"] < 10.0
+    assert 1.0 <= found["cost_usd"] <= time.time() - before + 0.01  # a dollar a second, in milliseconds
     assert found["gpu_seconds"] == pytest.approx(found["cost_usd"])
     monkeypatch.setenv("RYLA_GEN_MAX_USD_PER_DAY", "1")
     assert told(capsys, "submit", "flux", "fox", *SMALL, code=1)["error"]["code"] == "budget_exceeded"
 
 
 def test_a_job_whose_start_nobody_saw_costs_what_the_server_says(server: Emulator, capsys: Capsys) -> None:
-    server.knobs.delay_per_node = 30.0
+    server.knobs.delay_per_node = 600.0
     first, second = submitted(capsys), submitted(capsys)
     assert row(capsys, second)["started_at"] is None
+    before = time.time()
     told(capsys, "jobs", "cancel", first)
     while server.queue.remaining() != 1 or not server.queue.to_data()["queue_running"]:
         time.sleep(0.02)
     time.sleep(0.5)
     told(capsys, "jobs", "cancel", second)
-    assert 0.4 <= row(capsys, second)["cost_usd"] < 10.0
+    assert 0.4 <= row(capsys, second)["cost_usd"] <= time.time() - before + 0.01
     third, waiting = submitted(capsys), submitted(capsys)
     told(capsys, "jobs", "cancel", waiting)
     assert (row(capsys, waiting)["started_at"], row(capsys, waiting)["cost_usd"]) == (None, None)
@@ -187,9 +190,8 @@ def test_runpod_has_a_job_as_soon_as_it_answers(capsys: Capsys, monkeypatch: pyt
     with RunpodLoopback(never, workers=0) as loopback:
         for name, value in loopback.environment.items():
             monkeypatch.setenv(name, value)
-        before = time.monotonic()
         found = told(capsys, "submit", "flux", "fox", *SMALL, "--backend", "runpod")["data"]
-        assert time.monotonic() - before < 5
+        assert [held.status for held in loopback.jobs.values()] == ["IN_QUEUE"]
         assert found["handle"].startswith("runpod:")
         assert loopback.count("run") == 1
 

@@ -14,6 +14,7 @@ from ryla_gen import Client, Flux, Generation
 from ryla_gen.emulator.server import Emulator
 from ryla_gen.results import Cost
 from ryla_gen.settings import Settings
+from ryla_gen_cli import next_step
 from ryla_gen_cli.next_step import choose_step, is_comfyui
 
 from .shell import SMALL, ryla
@@ -37,8 +38,9 @@ class _Answer(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def comfyui() -> Iterator[int]:
+def comfyui(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """The port of something that says it is ComfyUI."""
+    monkeypatch.setattr(next_step, "PATIENCE", 60.0)  # a busy machine may not answer within half a second
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Answer)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 from base64 import standard_b64decode
 from pathlib import Path
 
@@ -16,6 +17,11 @@ from .terminal import COMMAND, shown, terminal
 LINE = ("run", "flux", "fox", *SMALL, "-o", "x.png")
 KITTY, ITERM, SIXEL = b"\x1b_G", b"\x1b]1337", b"\x1bP"
 ASK = b"\x1b[c"
+PATIENT = (
+    *(sys.executable, "-c"),
+    "import ryla_gen_cli; from ryla_gen_cli import terminal_images; terminal_images.ANSWER_SECONDS = 240.0; ryla_gen_cli.main()",
+)
+"""The command, waiting longer for a terminal's answer: a busy machine may not type it within a quarter of a second."""
 
 
 def from_kitty(said: bytes) -> Image.Image:
@@ -96,9 +102,11 @@ def test_rerun_and_graph_run_can_leave_it_out_as_run_can(tmp_path: Path) -> None
 
 
 def test_a_terminal_of_unknown_skill_is_asked_and_believed(tmp_path: Path) -> None:
-    code, said = shown(*LINE, folder=tmp_path, answers={ASK: b"\x1b[?62;4;22c"})
+    with terminal(*PATIENT, *LINE, folder=tmp_path, answers={ASK: b"\x1b[?62;4;22c"}) as there:
+        code, said = there.finish()
     assert (code, from_sixel(said).size) == (0, (256, 256))
-    code, said = shown(*LINE, "--overwrite", folder=tmp_path, answers={ASK: b"\x1b[?62;22c"})
+    with terminal(*PATIENT, *LINE, "--overwrite", folder=tmp_path, answers={ASK: b"\x1b[?62;22c"}) as there:
+        code, said = there.finish()
     assert (code, ASK in said, SIXEL in said) == (0, True, False)
 
 

@@ -112,12 +112,13 @@ def test_a_folder_without_rights_is_refused_before_anything_runs(tmp_path: Path,
 def test_what_was_made_is_kept_when_its_place_was_taken_meanwhile(tmp_path: Path) -> None:
     target = tmp_path / "x.png"
     with Emulator() as server:
-        server.knobs.delay_per_node = 0.1
+        server.knobs.hold_nodes = True
         process = started("run", "flux", "fox", *SMALL, "--url", server.url, "-o", str(target), "--json")
         assert process.stdout is not None
         while json.loads(process.stdout.readline())["type"] != "started":
             pass
         target.write_bytes(b"mine")
+        server.knobs.hold_nodes = False
         rest, _ = process.communicate(timeout=SECONDS)
     error = envelope(rest)["error"]
     assert (process.returncode, error["code"], target.read_bytes()) == (1, "output_exists", b"mine")

@@ -23,7 +23,7 @@ CODES = [(getattr(signal, name), code) for name, code in NAMES.items() if hasatt
 def server() -> Iterator[Emulator]:
     """A server on which every node takes long."""
     with Emulator() as emulator:
-        emulator.knobs.delay_per_node = 30.0
+        emulator.knobs.delay_per_node = 600.0  # longer than any test: what ends, ends by being stopped
         yield emulator
 
 
@@ -36,9 +36,7 @@ def test_a_signal_stops_the_prompt_on_the_server_and_then_the_command(
     while (event := json.loads(process.stdout.readline()))["type"] != "started":
         pass
     process.send_signal(number)
-    before = time.monotonic()
     rest, said = process.communicate(timeout=SECONDS)
-    assert time.monotonic() - before < 5
     assert process.returncode == code
     assert next(item for item in lines(rest) if item.get("type") == "finished")["state"] == "canceled"
     assert envelope(rest)["error"]["code"] == "job_canceled"
