@@ -54,7 +54,7 @@ GRAPH = {
 WORKFLOW = CustomWorkflow(graph=GRAPH)
 POLL = RetryPolicy(first_pause=0.01, factor=1.25, longest_pause=0.02)
 QUICK = RunpodPatience(poll=POLL, retry=RetryPolicy(attempts=3, first_pause=0.01))
-WAIT = 20.0
+WAIT = 240.0
 """Seconds after which a test gives up waiting for something that should come at once."""
 
 
@@ -445,13 +445,14 @@ def test_a_job_that_no_worker_takes_is_cancelled(loopback: RunpodLoopback, worke
     worker.hold = True
 
     async def work() -> None:
-        made = backend(RunpodPatience(queue_seconds=0.1, poll=POLL))
+        patient, hasty = backend(), backend(RunpodPatience(queue_seconds=0.1, poll=POLL))
         try:
-            first = await made.submit(WORKFLOW, job="job-1")
+            first = await patient.submit(WORKFLOW, job="job-1")
             await anext(event async for event in first.events() if isinstance(event, Started))
-            await (await made.submit(WORKFLOW, job="job-2")).result()
+            await (await hasty.submit(WORKFLOW, job="job-2")).result()
         finally:
-            await made.close()
+            await hasty.close()
+            await patient.close()
 
     error = fails(GenerationTimeoutError, work)
     assert error.details == {"job": "job-2", "queued": True}

@@ -126,22 +126,23 @@ def test_leaving_events_early_does_not_stop_the_job(client: Client) -> None:
 
 
 def test_waiting_can_end_before_the_job_does(server: Emulator) -> None:
-    server.knobs.delay_per_node = 0.2
+    server.knobs.hold_nodes = True
     with Client(url=server.url) as client:
         job = client.submit(Flux(**SMALL))
         with pytest.raises(GenerationTimeoutError, match="continues"):
             job.result(timeout=0.1)
+        server.knobs.hold_nodes = False
         assert job.result().backend == "comfyui"
 
 
 def test_a_timeout_of_the_call_stops_the_work(server: Emulator) -> None:
-    server.knobs.delay_per_node = 3.0
+    server.knobs.delay_per_node = 600.0
     with Client(url=server.url) as client, pytest.raises(GenerationTimeoutError):
         client.run(Flux(**SMALL), timeout=0.2)
 
 
 def test_cancel_while_running_and_while_queued(server: Emulator) -> None:
-    server.knobs.delay_per_node = 0.5
+    server.knobs.hold_nodes = True
     with Client(url=server.url) as client:
         running, queued, last = (client.submit(Flux(**SMALL, seed=seed)) for seed in range(3))
         next(event for event in running.events() if isinstance(event, Started))
@@ -152,7 +153,7 @@ def test_cancel_while_running_and_while_queued(server: Emulator) -> None:
             assert job.state == "canceled"
             with pytest.raises(JobCanceledError):
                 job.result()
-        server.knobs.delay_per_node = 0
+        server.knobs.hold_nodes = False
         assert last.result().seed == 2
         assert {record.id: record.state for record in client.jobs.list()} == {
             running.id: "canceled",
@@ -204,10 +205,11 @@ async def test_the_async_client_is_the_same_thing_awaited() -> None:
 
 
 async def test_cancelling_the_await_cancels_the_work(server: Emulator) -> None:
-    server.knobs.delay_per_node = 1.0
+    server.knobs.hold_nodes = True
     async with AsyncClient(url=server.url) as client:
         task = asyncio.create_task(client.run(Flux(**SMALL)))
-        await asyncio.sleep(0.5)
+        while not server.queue.to_data()["queue_running"]:
+            await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -424,7 +426,7 @@ async def test_cancelling_at_once_ends_the_job() -> None:
             job = await client.submit(FluxDev(**SMALL))
             for _ in range(pause):
                 await asyncio.sleep(0)
-            await asyncio.wait_for(job.cancel(), 10)
+            await asyncio.wait_for(job.cancel(), 120)
             assert job.state == "canceled"
             assert [event.type async for event in job.events()][-1] == "finished"
             with pytest.raises(JobCanceledError):
@@ -488,6 +490,7 @@ def test_a_job_is_stopped_before_it_costs_more_than_allowed(server: Emulator, mo
         assert client.flux(**SMALL).cost.total_usd > 0
 
 
+@pytest.mark.usefixtures("one_day")
 def test_a_day_has_its_own_allowance(server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RYLA_GEN_COMFYUI_HOURLY_USD", "3600")
     with Client(url=server.url) as client:
@@ -513,7 +516,7 @@ def test_closing_a_client_leaves_a_servers_job_running_and_says_so_in_the_journa
 
 
 def test_a_job_taken_up_again_can_be_cancelled_at_once(server: Emulator) -> None:
-    server.knobs.delay_per_node = 1.0
+    server.knobs.hold_nodes = True
     with Client(url=server.url) as client:
         job = client.submit(Flux(**SMALL))
         next(event for event in job.events() if isinstance(event, Started))
@@ -549,7 +552,7 @@ def test_a_job_out_of_reach_stays_open_and_is_fetched_when_the_server_answers_ag
 
 
 def test_a_server_that_cannot_be_told_to_cancel_is_an_error_of_the_cancelling(server: Emulator) -> None:
-    server.knobs.delay_per_node = 0.3
+    server.knobs.hold_nodes = True
     with Client(url=server.url) as client:
         job = client.submit(Flux(**SMALL))
         while job.state != "running":

@@ -40,11 +40,11 @@ UNKNOWN_NODE = {
 
 
 @pytest.fixture
-def nobody() -> str:
-    """An address where connections are refused."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
+def nobody() -> Iterator[str]:
+    """An address where connections are refused: bound, so that no other program gets it, and not listening."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
 
 
 @contextmanager

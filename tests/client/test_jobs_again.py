@@ -128,8 +128,9 @@ def test_a_handle_that_leads_nowhere_says_why(server: Emulator, monkeypatch: pyt
 
 
 def test_a_job_cancelled_by_another_process_costs_what_it_ran(server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    server.knobs.delay_per_node = 30.0
+    server.knobs.hold_nodes = True
     monkeypatch.setenv("RYLA_GEN_COMFYUI_HOURLY_USD", "3600")  # a dollar a second
+    before = time.time()
     with Client(url=server.url) as client:
         job = submitted(client)
         started = row(client, job).started_at
@@ -143,7 +144,7 @@ def test_a_job_cancelled_by_another_process_costs_what_it_ran(server: Emulator, 
             again.result()
     assert heard.at == started == known.started_at
     assert known.state == "canceled"
-    assert known.cost_usd is not None and 1.0 <= known.cost_usd < 10.0
+    assert known.cost_usd is not None and 1.0 <= known.cost_usd <= time.time() - before + 0.01  # the journal counts milliseconds
 
 
 def test_a_failure_that_is_found_a_day_later_has_not_cost_a_day(server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:

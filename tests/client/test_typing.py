@@ -36,5 +36,5 @@ def test_pyright_refuses_exactly_the_wrong_calls() -> None:
 
 def test_a_method_has_its_fields_before_the_first_request_so_that_notebooks_complete_them() -> None:
     code = "import inspect; from ryla_gen import Client; print(list(inspect.signature(Client('emulator').flux_dev).parameters))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=600, check=True)
     assert "'prompt', 'negative_prompt', 'steps'" in done.stdout and "'speed'" in done.stdout

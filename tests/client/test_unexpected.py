@@ -87,7 +87,7 @@ async def test_the_job_that_broke_is_journaled_and_its_prompt_is_stopped(server:
         with pytest.raises(InternalError, match="ValueError: cannot convert float NaN to integer") as caught:
             await job.result()
         record = client.history.get(job.id)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(240):
             while server.queue.remaining():
                 await asyncio.sleep(0.05)
     assert isinstance(caught.value.__cause__, ValueError)
