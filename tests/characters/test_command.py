@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +82,12 @@ def test_what_failed_says_the_command_that_makes_it_again(
 
 
 def test_ctrl_c_cancels_what_has_not_ended(server: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
-    server.knobs.delay_per_node = 0.3
+    server.knobs.hold_nodes = True
     process = started("character", "base", "a fox", "--count", "3", *SMALL, "--url", server.url, "--json")
     assert process.stdout is not None
-    for line in process.stdout:
-        if b'"running"' in line or json.loads(line).get("fraction", 0) > 0:
-            break
+    assert json.loads(process.stdout.readline())["type"] == "started"
+    while server.queue.remaining() < 3:
+        time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     rest, said = process.communicate(timeout=SECONDS)
     assert process.returncode == 130

@@ -33,7 +33,7 @@ from tests.cli.shell import environment
 from tests.support.hooks import install, known_here
 
 SMALL: dict[str, Any] = {"width": 256, "height": 256, "steps": 1}
-SECONDS = 60
+SECONDS = 240
 
 
 def test_base_images_have_consecutive_seeds_that_are_recorded(client: Client, runner: Characters, server: Emulator) -> None:
@@ -185,10 +185,13 @@ def test_a_fault_of_the_request_is_not_tried_again_unasked(server: Emulator, tmp
 def test_a_job_that_is_cancelled_keeps_what_came_and_can_be_finished_later(
     runner: Characters, server: Emulator, photo: Path
 ) -> None:
-    server.knobs.delay_per_node = 0.1
+    server.knobs.delay_per_node = 0.2
     job = runner.submit_character_sheet(photo, angles=["front", "back", "looking-up"], seed=1, fields=SMALL)
+    while not server.queue.history():
+        time.sleep(0.005)
+    server.knobs.hold_nodes = True  # whoever hears late of the first picture finds that the others have not come meanwhile
     for now in job.updates():
-        if now.succeeded == 1:
+        if now.succeeded:
             job.cancel()
     assert job.state == "canceled"
     kept = len(job.pictures)
@@ -198,16 +201,16 @@ def test_a_job_that_is_cancelled_keeps_what_came_and_can_be_finished_later(
     sent = server.stats.prompts
     assert runner.resume(job.id).state == "canceled", "looking does not start it again"
     assert server.stats.prompts == sent
-    server.knobs.delay_per_node = 0
+    server.knobs.hold_nodes, server.knobs.delay_per_node = False, 0
     assert len(runner.retry(job.id).result(SECONDS).pictures) == 3
 
 
 def test_waiting_may_stop_without_stopping_the_job(runner: Characters, server: Emulator) -> None:
-    server.knobs.delay_per_node = 0.2
+    server.knobs.hold_nodes = True
     job = runner.submit_base_images("a fox", count=1, fields=SMALL)
     with pytest.raises(GenerationTimeoutError, match="it continues"):
         job.result(0.01)
-    server.knobs.delay_per_node = 0
+    server.knobs.hold_nodes = False
     assert len(job.result(SECONDS).pictures) == 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,8 @@ def test_status_shows_what_is_under_way_elsewhere_and_does_not_disturb_it(server
     process = started("character", "base", "a fox", "--count", "2", *SMALL, "--url", server.url, "--json")
     assert process.stdout is not None
     assert b"started" in process.stdout.readline()
+    while server.queue.remaining() < 2:
+        time.sleep(0.02)
     (known,) = lines(ryla("character", "list", "--json").stdout)[-1]["data"]["items"]
     assert here("character", "status", known["job"], "--url", server.url, "--json") == 0
     assert envelope(capsys.readouterr().out)["data"]["state"] in ("queued", "running")
