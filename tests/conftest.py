@@ -6,7 +6,9 @@ import io
 import itertools
 import os
 import sys
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import hypothesis
@@ -52,6 +54,15 @@ def clean_environment(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
         home = homes / f"{next(HOMES)}"
     monkeypatch.setenv("RYLA_GEN_HOME", str(home))
     yield home
+
+
+@pytest.fixture
+def one_day() -> None:
+    """Begin after midnight where the day would end during the test: budgets count by the days of UTC."""
+    now = datetime.now(UTC)
+    left = (now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1) - now).total_seconds()
+    if left < 120:
+        time.sleep(left)
 
 
 @pytest.fixture

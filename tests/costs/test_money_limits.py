@@ -19,6 +19,8 @@ from ryla_gen.history import History, Reservation
 from ryla_gen.settings.allowance import Allowance
 from ryla_gen_cli import app
 
+pytestmark = pytest.mark.usefixtures("one_day")
+
 Capsys = pytest.CaptureFixture[str]
 
 
