@@ -37,7 +37,7 @@ class Receiver:
         self.arrived.set()
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if answer == "hang":
-            await asyncio.sleep(60)
+            await asyncio.sleep(600)
         if answer == "cut" and request.transport is not None:
             request.transport.abort()
         if answer == "slow":

@@ -158,8 +158,9 @@ def test_the_token_is_readable_by_its_owner_only(history: History, outbox: Outbo
 TAKE = """
 import json, sys
 from pathlib import Path
-from ryla_gen.history import History
+from ryla_gen.history import History, journal_file
 from ryla_gen.history.webhooks import Outbox
+journal_file.BUSY_SECONDS = 240.0  # a busy machine may let one of them wait for longer than two seconds
 outbox = Outbox(History(Path(sys.argv[1])))
 print("ready", flush=True)
 sys.stdin.readline()
@@ -184,7 +185,7 @@ def test_two_processes_never_take_the_same_event(history: History, outbox: Outbo
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    first, second = (json.loads(process.communicate(timeout=60)[0]) for process in pair)
+    first, second = (json.loads(process.communicate(timeout=240)[0]) for process in pair)
     assert not set(first) & set(second)
     assert sorted(first + second) == sorted(jobs), "each once"
 
@@ -284,7 +285,7 @@ async def test_many_are_told_at_once_and_one_that_hangs_holds_up_none_of_the_oth
         outbox.add("stuck", stuck, event("stuck"))
         for number in range(20):
             outbox.add(f"job-{number}", url, event(f"job-{number}"))
-        done = await tell_due(history, settings(), seconds=3.0)
+        done = await tell_due(history, settings(), seconds=10.0)
     assert {item.job for item in done if not item.told.delivered} == {"stuck"}
     assert len(quick.came) == 20
     assert len({headers["webhook-id"] for headers, _ in quick.came}) == 20

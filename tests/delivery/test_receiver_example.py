@@ -95,7 +95,7 @@ def test_it_accepts_either_secret_and_one_of_several_signatures() -> None:
     assert not accepted("", headers, BODY)
 
 
-@pytest.mark.parametrize("age", [-301, -10, 0, 10, 301])
+@pytest.mark.parametrize("age", [-330, -10, 0, 10, 301])
 def test_it_accepts_five_minutes_either_way(age: int) -> None:
     headers = sign(read_secrets(SECRET), "msg_1", int(time.time()) - age, BODY)
     assert accepted(SECRET, headers, BODY) == (abs(age) < 300) == accepted_by_the_standard(SECRET, headers, BODY)

@@ -84,14 +84,16 @@ def test_signed_addresses_are_refused_where_nobody_would_bring_a_file_to_them(
 
 
 class SlowTaker(http.server.BaseHTTPRequestHandler):
-    """Takes a file, and answers only after a while."""
+    """Takes a file, and answers only a while after its sender was interrupted."""
 
     begun = threading.Event()
+    interrupted = threading.Event()
 
     def do_PUT(self) -> None:
         self.begun.set()
         self.rfile.read(int(self.headers["Content-Length"]))
-        time.sleep(2)
+        self.interrupted.wait(SECONDS)
+        time.sleep(2)  # for the signal to be heard
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -110,6 +112,7 @@ def test_an_interrupt_during_the_upload_says_that_the_job_had_succeeded_and_wher
         process = started("run", "flux", "fox", *SMALL, "--output-to", f"{address}?signature=SECRET", "--json")
         assert SlowTaker.begun.wait(SECONDS)
         process.send_signal(signal.SIGINT)
+        SlowTaker.interrupted.set()
         out, err = process.communicate(timeout=SECONDS)
         taker.shutdown()
     error = envelope(out)["error"]

@@ -9,7 +9,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -165,7 +164,7 @@ async def test_a_result_whose_upload_is_cut_off_is_not_canceled_and_the_next_pro
         async with serving(receiver) as url:
             async with AsyncClient(settings=settings) as client:
                 job = await client.submit(small(), output_to=url.replace("/hook", "/file"))
-                await asyncio.wait_for(receiver.arrived.wait(), 30)
+                await asyncio.wait_for(receiver.arrived.wait(), 240)
                 job._outcome.cancel()  # as the end of the event loop does, where nobody closes the client
                 await asyncio.wait([job._outcome])
                 record = client.history.get(job.id)
@@ -181,12 +180,12 @@ async def test_a_result_whose_upload_is_cut_off_is_not_canceled_and_the_next_pro
 async def test_all_the_files_of_a_job_share_the_time_of_their_upload(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twelve files, four at once, at a receiver that takes none: each waited for its own five minutes, while a GPU is paid for."""
     monkeypatch.setattr(uploads, "SECONDS", 1.0)
-    async with AsyncClient("emulator") as client, serving(Receiver(answers=["hang"])) as url:
+    receiver = Receiver(answers=["hang"])
+    async with AsyncClient("emulator") as client, serving(receiver) as url:
         made = await client.run(small())
         many = replace(made, outputs=made.outputs * 12)
-        began = time.monotonic()
         kept = await uploaded(many, [url] * 12, private=True)
-        assert time.monotonic() - began < 2.5
+        assert len(receiver.came) <= 4, "the time of the first four was that of the others too"
     assert kept.outputs == many.outputs
     assert [item.code for item in kept.warnings].count(NOT_UPLOADED) == 12
 

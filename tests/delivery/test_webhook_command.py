@@ -160,10 +160,12 @@ async def test_a_job_that_ended_on_a_server_while_nobody_looked_is_told_by_the_c
             size = ("--width", "256", "--height", "256", "--steps", "1")
             code, job, _ = await ryla("submit", "flux", "a fox", *size, "--url", server.url, "--webhook", url, **ALLOWED)
             assert code == 0
+            while server.queue.remaining():
+                await asyncio.sleep(0.02)
             code, said = await as_json("webhook", "send", **ALLOWED)
             assert (code, said["data"]["seen"], said["data"]["open"], said["data"]["waiting"]) == (0, [job.strip()], 0, 0)
             assert (await ryla("webhook", "send", **ALLOWED))[:2] == (0, "Nothing is left to be told.\n")
-            server.knobs.delay_per_node = 15.0
+            server.knobs.delay_per_node = 600.0
             code, job, _ = await ryla("submit", "flux", "a fox", *size, "--url", server.url, "--webhook", url, **ALLOWED)
             code, out, _ = await ryla("webhook", "send", **ALLOWED)
             assert code == 0

@@ -78,7 +78,7 @@ def _handler(capture: Capture) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             capture.take(self.path, self.headers.get("Content-Encoding"), body)
-            capture.go.wait(60)
+            capture.go.wait(600)
             try:
                 self.send_response(capture.status)
                 self.send_header("Content-Length", "2")

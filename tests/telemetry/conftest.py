@@ -23,7 +23,7 @@ def capture(monkeypatch: pytest.MonkeyPatch) -> Iterator[Capture]:
         monkeypatch.setenv("RYLA_GEN_POSTHOG_HOST", made.url)
         yield made
         made.go.set()
-        assert telemetry.flush(20)
+        assert telemetry.flush(240)
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +52,7 @@ class Heard:
 
     def types(self) -> list[str]:
         """Kinds of what was told, after everything was handed over."""
-        assert telemetry.flush(20)
+        assert telemetry.flush(240)
         return [item.type for item in self.all]
 
 

@@ -20,7 +20,7 @@ from opentelemetry.semconv._incubating.metrics import gen_ai_metrics
 from ryla_gen import Client, CustomWorkflow, FluxDev, telemetry
 from ryla_gen.emulator.server import Emulator
 from ryla_gen.errors import RylaGenError, WorkflowInvalidError
-from ryla_gen.events import Progress
+from ryla_gen.events import Started
 
 from .conftest import SMALL
 
@@ -46,7 +46,7 @@ def exporter() -> InMemorySpanExporter:
 
 def spans(exporter: InMemorySpanExporter) -> list[ReadableSpan]:
     """What was exported since the last time."""
-    assert telemetry.flush(20)
+    assert telemetry.flush(240)
     found = list(exporter.get_finished_spans())
     exporter.clear()
     return found
@@ -129,14 +129,14 @@ def provider() -> InMemoryMetricReader:
 @pytest.fixture
 def reader(provider: InMemoryMetricReader) -> InMemoryMetricReader:
     """The same, with nothing left of what was measured before."""
-    assert telemetry.flush(20)
+    assert telemetry.flush(240)
     provider.get_metrics_data()
     return provider
 
 
 def measured(reader: InMemoryMetricReader) -> dict[str, Metric]:
     """Every metric of this package so far, by its name."""
-    assert telemetry.flush(20)
+    assert telemetry.flush(240)
     data = reader.get_metrics_data()
     scopes = [scope for resource in (data.resource_metrics if data else ()) for scope in resource.scope_metrics]
     return {metric.name: metric for scope in scopes if scope.scope.name == "ryla_gen" for metric in scope.metrics}
@@ -186,11 +186,11 @@ def test_an_end_without_a_result_tells_what_the_journal_has_of_its_cost(
 ) -> None:
     monkeypatch.setenv("RYLA_GEN_COMFYUI_HOURLY_USD", "36000")
     with Emulator() as server, Client(url=server.url) as client:
-        server.knobs.delay_per_node = 0.05
+        server.knobs.delay_per_node, server.knobs.hold_nodes = 0.05, ending == "canceled"
         server.knobs.raise_at = "SaveImage" if ending == "failed" else ""
         job = client.submit(FluxDev(**SMALL))
-        next(event for event in job.events() if isinstance(event, Progress))
         if ending == "canceled":
+            next(event for event in job.events() if isinstance(event, Started))
             job.cancel()
         with pytest.raises(RylaGenError):
             job.result()
