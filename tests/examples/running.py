@@ -15,7 +15,7 @@ from tests.conftest import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
-SECONDS = 60
+SECONDS = 240
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from PIL import Image
 from ryla_gen import Flux, load
 from tests.conftest import encoded
 
-from .running import EXAMPLES, Run, example, size_of
+from .running import EXAMPLES, SECONDS, Run, example, size_of
 
 HERE = ("first_picture", "async_pictures", "batch_with_progress", "lora_character", "face_identity", "video", "upscaling")
 HERE += ("custom_graph", "costs_and_budget")
@@ -44,7 +44,7 @@ def twice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twice]:
 
 
 def runs(twice: Twice, name: str) -> tuple[Run, Run]:
-    return twice[name].result(timeout=100)
+    return twice[name].result(timeout=SECONDS)
 
 
 def test_every_example_is_listed_here_and_in_the_readme() -> None:

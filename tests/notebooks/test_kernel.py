@@ -17,7 +17,7 @@ from PIL import Image
 
 from docs_tools.notebooks import FOREIGN, ROOT
 
-SECONDS = 60
+SECONDS = 240
 START = """
 import asyncio
 from ryla_gen import AsyncClient, Client, Flux, FluxDev, RylaGenError, Settings, grid

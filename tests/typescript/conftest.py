@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="node is not installed"))
 
 
-def execute(*command: str, cwd: Path, timeout: float = 100, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+def execute(*command: str, cwd: Path, timeout: float = 240, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a command of the node world; the variables are added to almost nothing."""
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     return subprocess.run(
@@ -132,9 +132,7 @@ def node(app: Loopback, compiled: Path) -> Scenario:
 
     def run(name: str, variables: dict[str, str] | None = None, **given: Any) -> Any:
         environment = {**app.env, **(variables or {})}
-        printed = good(
-            execute("node", SCENARIOS.name, name, cwd=compiled, timeout=60, stdin=json.dumps(_coded(given)), **environment)
-        )
+        printed = good(execute("node", SCENARIOS.name, name, cwd=compiled, stdin=json.dumps(_coded(given)), **environment))
         return json.loads(printed.splitlines()[-1], object_hook=_decoded)
 
     return run

@@ -56,7 +56,7 @@ def receiver() -> Iterator[tuple[Receiver, str]]:
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(240)
     yield found, address[0]
     loop, ended = ends[0]
     loop.call_soon_threadsafe(ended.set)

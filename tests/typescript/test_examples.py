@@ -12,7 +12,7 @@ from .conftest import execute, good, size
 
 def example(app: Loopback, compiled: Path, folder: Path, name: str, *arguments: str) -> list[str]:
     script = compiled / "src" / "examples" / f"{name}.js"
-    return good(execute("node", str(script), *arguments, cwd=folder, timeout=60, **app.env)).splitlines()
+    return good(execute("node", str(script), *arguments, cwd=folder, **app.env)).splitlines()
 
 
 def test_flux_dev_saves_the_picture(app: Loopback, compiled: Path, tmp_path: Path) -> None:

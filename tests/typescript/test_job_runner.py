@@ -138,7 +138,7 @@ def test_a_nest_application_makes_pictures_and_another_one_finds_them(app: Loopb
     def run(*arguments: str) -> list[str]:
         script = compiled / "src" / "examples" / "nestApp.js"
         variables = {**app.env, "MODAL_WORKSPACE": "loopback"}
-        return good(execute("node", str(script), *arguments, cwd=tmp_path, timeout=60, **variables)).splitlines()
+        return good(execute("node", str(script), *arguments, cwd=tmp_path, **variables)).splitlines()
 
     job_id, *rest = run("portrait of a woman with red hair")
     assert rest == ["COMPLETED: 3 base images"]
