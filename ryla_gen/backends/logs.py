@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+from ..support.cancels import end_all
+
 T = TypeVar("T")
 
 
@@ -59,9 +61,8 @@ async def until(source: AsyncGenerator[T, None], ended: asyncio.Future[None] | N
             except StopAsyncIteration:
                 return
     finally:
-        if step is not None and not step.done():
-            step.cancel()
-            await asyncio.wait({step})
+        if step is not None:
+            await end_all([step])
 
 
 async def _next(source: AsyncGenerator[T, None]) -> T:

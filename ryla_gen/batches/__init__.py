@@ -22,6 +22,7 @@ from ..errors import BudgetExceededError, JobNotFoundError, PlainData, RylaGenEr
 from ..events import FINAL_STATES
 from ..history import Record
 from ..results import Generation, Output
+from ..support.cancels import end_all
 from .base import Entry, Outcome, Problem, Row, RowState, below, chosen_name, is_gone, left_open, numbered_path
 from .checking import check_rows
 from .manifest import MANIFEST, Manifest
@@ -91,10 +92,7 @@ class Batch:
                 for task in done:
                     yield task.result()
         finally:
-            for task in pending:
-                task.cancel()
-            if pending:
-                await asyncio.wait(pending)
+            await end_all(pending)
 
     def left_here(self, key: str) -> bool:
         """Whether a row is done, and its files lie in the folder although they should be in the bucket."""

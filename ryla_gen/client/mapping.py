@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import RylaGenError
 from ..results import Generation
+from ..support.cancels import end_all
 from ..workflows.base import Workflow
 
 
@@ -39,10 +40,7 @@ async def results_of(
                 raise error
             yield finished.result() if error is None else error
     finally:
-        for task in pending:
-            task.cancel()
-        if pending:
-            await asyncio.wait(pending)
+        await end_all(pending)
 
 
 async def _next_finished(pending: list[asyncio.Task[Generation]], *, ordered: bool) -> asyncio.Task[Generation]:

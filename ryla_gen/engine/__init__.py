@@ -50,6 +50,7 @@ from ..names import HOOK_GROUP
 from ..results import METADATA_KEY, Cost, Generation, Output, Timings, file_texts, metadata, require_outputs
 from ..results.output_files import as_output, output_notices, text_output
 from ..results.provenance import mark_of
+from ..support.cancels import end_all
 from ..workflows.base import Files, Notice, Workflow
 from ..workflows.preview import default_files
 from .answers import describe_server, stored_graph
@@ -189,7 +190,7 @@ class Engine:
             schemas, self._hooks = await asyncio.gather(self._client.object_info(), asyncio.to_thread(installed_hooks))
             files = Files(prefix=f"ryla/{job}/{workflow.name}", media=await uploads, loras=loras)
         finally:
-            uploads.cancel()
+            await end_all([uploads])
         graph = with_server_names(workflow.build(await self._with_loras(files, workflow, schemas)).to_api(), schemas)
         graph = dict(schema.rename_classes(graph, schemas))
         known = workflow.checks_files()

@@ -1,9 +1,10 @@
-"""Notice that the running task is canceled where a library raises its own error instead, and end a task that runs beside it."""
+"""Notice that the running task is canceled where a library raises its own error instead, and end tasks that run beside it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -34,5 +35,18 @@ async def end(task: asyncio.Task[Any], seconds: float) -> None:
     while not task.done() and clock() < until:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait([task], timeout=until - clock())
+    if task.done() and not task.cancelled():
+        task.exception()  # looked at: it is nobody's any more, and Python would complain of that
     if cancels() > before:
         raise asyncio.CancelledError
+
+
+async def end_all(tasks: Iterable[asyncio.Future[Any]]) -> None:
+    """Cancel tasks, and wait until all have ended; what they raise meanwhile is nobody's any more.
+
+    Raises:
+        asyncio.CancelledError: the running task was canceled while it waited.
+    """
+    for task in (given := list(tasks)):
+        task.cancel()
+    await asyncio.gather(*given, return_exceptions=True)

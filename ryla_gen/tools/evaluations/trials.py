@@ -11,6 +11,7 @@ from typing import Any
 from ...client import AsyncClient
 from ...errors import RylaGenError
 from ...results import Generation
+from ...support.cancels import end_all
 from ...workflows.base import Workflow
 from .thumbnails import thumbnail
 
@@ -107,10 +108,7 @@ async def trials(client: AsyncClient, workflows: Iterable[Workflow], how: TrialO
                     reached.set()
                 yield trial
     finally:
-        for task in pending:
-            task.cancel()
-        if pending:
-            await asyncio.wait(pending)
+        await end_all(pending)
 
 
 async def _trial(client: AsyncClient, index: int, workflow: Workflow, how: TrialOptions, reached: asyncio.Event) -> Trial:
