@@ -198,8 +198,7 @@ class Engine:
             # Nodes or weights may have come since the schemas were read: look again once before refusing.
             schemas = await self._client.object_info(refresh=True)
             graph = with_server_names(graph, schemas)
-            usual = default_files(type(workflow))
-            if missing := missing_for(workflow.name, graph, schemas, files=known, default_files=usual):
+            if missing := missing_for(workflow.name, graph, schemas, files=known, default_files=default_files(type(workflow))):
                 emulated = self._backend == "emulator"
                 raise missing.error_of_emulator(workflow.lock_file()) if emulated else missing.error(self._backend)
             if faults := final_faults(schema.validate(graph, schemas)):
