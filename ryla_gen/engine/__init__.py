@@ -162,12 +162,12 @@ class Engine:
         began = time.monotonic()
         try:
             place = (await self._client.locate([job]))[job].place
+            self._hooks = await asyncio.to_thread(installed_hooks)
         except asyncio.CancelledError:
             await asyncio.shield(self._stop(job))
             raise
         if place == "absent":
             raise JobExpiredError(f"The server {self._client.address} does not know the job {job} (or no longer does).")
-        self._hooks = await asyncio.to_thread(installed_hooks)
         run = self._begin(workflow.build().to_api(), emit, began)
         if place == "running":
             self._start(run)

@@ -74,6 +74,14 @@ class Watched:
             ServerUnhealthyError: the server is gone, or stuck.
         """
         try:
+            await self._read(follower)
+        except asyncio.CancelledError:
+            # Shielded: a second cancel must not leave the prompt running on the server.
+            await asyncio.shield(self._stop(self._job))
+            raise
+
+    async def _read(self, follower: PromptStream) -> None:
+        try:
             async with asyncio.timeout(None) as clock:
                 clock.reschedule(self._deadline())
                 async for message in follower:
@@ -85,11 +93,7 @@ class Watched:
             if not await self._runs_unheard():
                 raise await self._too_long(follower) from None
             self._note(ExecutionStart(self._job))
-            await self.follow(follower)
-        except asyncio.CancelledError:
-            # Shielded: a second cancel must not leave the prompt running on the server.
-            await asyncio.shield(self._stop(self._job))
-            raise
+            await self._read(follower)
         except Exception:
             if not follower.ended:  # its messages cannot be handled, so it must not run on unwatched
                 await self._stop(self._job)

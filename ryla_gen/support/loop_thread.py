@@ -10,6 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import wait
 from typing import Any, Generic, TypeVar
 
 from ..errors import InternalError
@@ -21,6 +22,9 @@ STOP_SECONDS = 10.0
 
 FINISH_SECONDS = 2.0
 """How long the end of a program waits for clients that were not closed, and an abandoned loop for its source to close."""
+
+LOOK_SECONDS = 0.5
+"""How often a call that waits lets Python look for signals: one that comes while its thread is about to wait wakes nobody."""
 
 
 class LoopThread:
@@ -41,7 +45,10 @@ class LoopThread:
             raise InternalError("The synchronous client cannot be used from inside its own event loop.", "Use AsyncClient there.")
         errand = _CancellableCall(work)
         try:
-            return asyncio.run_coroutine_threadsafe(errand.run(), loop).result()
+            future = asyncio.run_coroutine_threadsafe(errand.run(), loop)
+            while wait([future], LOOK_SECONDS).not_done:
+                pass
+            return future.result()
         except BaseException:  # an interrupt may come before the future is assigned: the call object knows what to stop
             if not errand.done:
                 loop.call_soon_threadsafe(errand.stop)
@@ -134,6 +141,15 @@ class LoopThread:
         loop = self._loop
         if loop is not None:
             asyncio.run_coroutine_threadsafe(_settle(), loop).result(STOP_SECONDS + 1)
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end on a loop of its own; for commands, which have no client that keeps one."""
+    loop_thread = LoopThread()
+    try:
+        return loop_thread.call(work)
+    finally:
+        loop_thread.close()
 
 
 class _CancellableCall(Generic[T]):

@@ -31,6 +31,10 @@ class Proxy:
         self.authorizations: set[str | None] = set()
         self.forbidden = False
         """Answers 403 to everybody."""
+        self.held_path = ""
+        """The path whose requests wait for as long as it is held."""
+        self.waiting = 0
+        """Requests that came for that path."""
         self.port = 0
         self.scheme = "http"
 
@@ -48,7 +52,11 @@ class Proxy:
             return web.Response(status=403 if self.forbidden else 401, text="no", headers={"WWW-Authenticate": "Bearer"})
         if not request.path.startswith(self.prefix):
             return web.Response(status=404)
-        self.passed[request.path.removeprefix(self.prefix)] += 1
+        path = request.path.removeprefix(self.prefix)
+        self.waiting += path == self.held_path
+        while path == self.held_path:
+            await asyncio.sleep(0.01)
+        self.passed[path] += 1
         address = self.target + request.path_qs.removeprefix(self.prefix)
         async with aiohttp.ClientSession(auto_decompress=False) as session:
             if request.headers.get("Upgrade", "").lower() == "websocket":

@@ -37,6 +37,7 @@ from ryla_gen.events import Event, Preview, Progress, Started
 from ryla_gen.results import Generation
 from ryla_gen.workflows.base import Workflow
 
+from ..comfy.proxy import proxied
 from ..conftest import encoded, portrait
 
 SMALL: dict[str, Any] = {"prompt": "a red boat", "width": 256, "height": 256, "seed": 7}
@@ -396,6 +397,24 @@ async def test_a_server_that_cannot_be_told_to_stop_hides_neither_the_limit_nor_
     with pytest.raises(asyncio.CancelledError):
         await running
     assert len(bench.engine.uncancelled) == 2
+
+
+async def test_a_job_that_is_canceled_while_its_server_is_asked_about_it_is_stopped() -> None:
+    with Emulator() as server:
+        server.knobs.hold_nodes = True
+        async with ComfyClient(server.start()) as other, proxied(server.url) as proxy, ComfyClient(proxy.url) as client:
+            await other.submit(Flux(**SMALL).build().to_api(), prompt_id=new_job_id())
+            job, engine = new_job_id(), Engine(client, backend="comfyui", queue_timeout=0.5)
+            proxy.held_path = "/queue"
+            running = asyncio.create_task(engine.run(Flux(**SMALL), job=job, emit=lambda kind, **fields: None))
+            while proxy.waiting < 2:  # for its position, and when its waiting time is over: it may have begun all the same
+                await asyncio.sleep(0.01)
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            proxy.held_path = ""
+            assert job not in json.dumps(server.queue.to_data())
+            assert server.queue.remaining() == 1
 
 
 async def test_the_limit_holds_although_the_start_was_told_to_nobody() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from ryla_gen.contract import Options
 from ryla_gen.emulator.server import Emulator
 from ryla_gen.engine.output_hooks import OutputHook, check_outputs
 from ryla_gen.errors import HookFailedError, InvalidInputError, JobCanceledError, JobExpiredError, RefusedError, RylaGenError
-from ryla_gen.events import Event, Finished, Preview
+from ryla_gen.events import Event, Finished, Preview, Started
 from ryla_gen.results import Generation, Output
 from ryla_gen.results.provenance import mark_of
 from ryla_gen.workflows.base import Workflow
@@ -75,6 +76,31 @@ def installed(tmp_path: Path, clean_environment: Path) -> Iterator[Install]:
             return hook or name
 
         yield add
+
+
+def test_a_job_that_is_canceled_while_hooks_are_loaded_is_stopped_on_its_server(tmp_path: Path, clean_environment: Path) -> None:
+    begun, go = tmp_path / "begun", tmp_path / "go"
+    loading = f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\n"
+    loading += f"while not pathlib.Path({str(go)!r}).exists():\n    time.sleep(0.01)\n"
+    with Emulator() as server:
+        server.knobs.hold_nodes = True
+        with Client(url=server.start()) as client:
+            job = client.submit(FINE)
+            next(event for event in job.events() if isinstance(event, Started))
+        install(tmp_path / "site", next(NAMES), loading + NOTHING)
+        with known_here(tmp_path / "site"), Client(url=server.url) as client:
+            again = client.jobs.get(job.id)
+            while not begun.exists():
+                time.sleep(0.01)
+            try:
+                again.cancel()
+            finally:
+                go.touch()
+            assert again.state == "canceled"
+        deadline = time.monotonic() + 100
+        while server.queue.remaining() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert server.queue.remaining() == 0
 
 
 def refused(client: Client, workflow: Workflow, kind: type[RefusedError] = RefusedError) -> RefusedError:

@@ -101,6 +101,23 @@ def test_an_interrupt_at_any_moment_cancels_the_call(loop_thread: LoopThread, st
         assert running == 0
 
 
+def test_an_interrupt_that_wakes_nobody_ends_the_call(loop_thread: LoopThread, struck: None) -> None:
+    """As one that comes while the caller has not begun to wait, but cannot look any more: its thread is not woken by it."""
+    ended: list[bool] = []
+
+    async def long() -> None:
+        await asyncio.sleep(0.1)
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            ended.append(True)
+
+    with pytest.raises(StruckError):
+        loop_thread.call(long())
+    assert ended == [True]
+
+
 def test_what_the_garbage_collector_ends_waits_for_no_thread(loop_thread: LoopThread) -> None:
     """It may run in any thread, with any lock of the threading module in its hand."""
     released = threading.Event()
