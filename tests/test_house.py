@@ -217,6 +217,13 @@ def test_such_a_loop_is_noticed(line: str, count: int, tmp_path: Path) -> None:
     assert len(list(left_open(file))) == count
 
 
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_plain_code_waits_where_an_interrupt_is_always_seen(path: Path) -> None:
+    """A loop of asyncio.run sleeps through an interrupt that comes just before it; one with handlers of its own is woken."""
+    if name(path) != "ryla_gen/tools/mcp/__init__.py":
+        assert "asyncio.run(" not in path.read_text(encoding="utf-8"), "run_async of support/loop_thread.py"
+
+
 def test_the_package_says_what_it_exports() -> None:
     import ryla_gen
 

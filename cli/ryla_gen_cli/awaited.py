@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ryla_gen.errors import GenerationTimeoutError, RylaGenError
 from ryla_gen.events import FINAL_STATES
 from ryla_gen.history.processes import lives_here
+from ryla_gen.support.loop_thread import run_async
 
 from .run_options import server_of, settings_for
 
@@ -38,7 +39,7 @@ def look_at(history: History, jobs: Iterable[str]) -> None:
         if record is not None and not lives_here(record.process):
             by_server.setdefault(server_of(record, None), []).append(record)
     for url, records in by_server.items():
-        asyncio.run(_look(url, records))
+        run_async(_look(url, records))
 
 
 async def _look(url: str | None, records: Sequence[Record]) -> None:

@@ -83,13 +83,9 @@ def find_class(name: str, settings: Settings | None = None) -> type[Workflow]:
         if name.endswith(LOCK_SUFFIX) or "modal" not in settings.backend_names:
             raise
         from ryla_gen.client.graphs import find_workflow  # the client, which no known name needs
-        from ryla_gen.support.loop_thread import LoopThread
+        from ryla_gen.support.loop_thread import run_async
 
-        loop_thread = LoopThread()
-        try:
-            return loop_thread.call(find_workflow(name, settings))
-        finally:
-            loop_thread.close()
+        return run_async(find_workflow(name, settings))
 
 
 def per_workflow(verb: str, act: Act, common: Callable[..., None], *, text: str, options: str, saves: bool = False) -> typer.Typer:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .. import media
 from ..errors import InvalidInputError
 from ..settings import home_folder
-from ..support.loop_thread import LoopThread
+from ..support.loop_thread import run_async
 from .base import Embedder, Several, choose_face, cosine
 from .insight import InsightFace, rows
 
@@ -40,11 +40,7 @@ def similarity(a: Any, b: Any, *, several: Several = "refuse", embedder: Embedde
     """
     if several not in ("refuse", "largest"):
         raise InvalidInputError(f"several must be refuse or largest, not {several!r}.", 'Leave it out, or write several="largest".')
-    loop_thread = LoopThread()
-    try:
-        pictures = [loop_thread.call(media.read(source, "image", name=name)) for name, source in (("a", a), ("b", b))]
-    finally:
-        loop_thread.close()
+    pictures = [run_async(media.read(source, "image", name=name)) for name, source in (("a", a), ("b", b))]
     return compare(pictures[0], pictures[1], several=several, embedder=embedder or InsightFace(home_folder() / MODELS))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import tempfile
@@ -21,6 +20,7 @@ from ..locks.volume_hints import not_on_volume
 from ..models.civitai import is_civitai
 from ..names import CIVITAI_SECRET, HUGGINGFACE_SECRET
 from ..settings import Settings
+from ..support.loop_thread import run_async
 from ..workflows.locked import workflow_of
 from ..workflows.registry import check_graph_name, locks_folder
 from . import admin
@@ -99,7 +99,7 @@ def deploy_lock(path: Path, reports: DeployReports, changes: DeployChanges | Non
         reports.line(f"warning: {warning}")
     workflow_of(lock)  # refuses inputs whose names are taken
     deployed_graph(lock, settings)  # refuses settings that do not fit
-    secrets = asyncio.run(_check_access(lock, settings))
+    secrets = run_async(_check_access(lock, settings))
     text = path.read_text(encoding="utf-8")
     if not is_accepted(text, settings.home):
         reports.confirm(sources_of(lock))

@@ -5,7 +5,6 @@ So a lock's app never goes live without its models, and a download that fails le
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from pathlib import Path
@@ -14,6 +13,7 @@ import modal
 
 from ..errors import RylaGenError
 from ..settings import Settings
+from ..support.loop_thread import run_async
 from . import admin, config
 from .graph_deploy import PROGRESS_MARK, SECRETS_VARIABLE
 from .graph_served import LOCK, weights_image
@@ -41,7 +41,7 @@ def bring(reply: str) -> None:
     """
     try:
         wanted = {"workflows": [LOCK.python_name], "variants": False}
-        report = asyncio.run(admin.run_weights(Weights, Settings.load(), "sync", wanted, _tell))
+        report = run_async(admin.run_weights(Weights, Settings.load(), "sync", wanted, _tell))
         found = {"ok": True, "report": report}
     except RylaGenError as error:
         found = {"ok": False, "error": error.to_data()}

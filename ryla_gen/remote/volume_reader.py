@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -19,6 +18,7 @@ from ..locks.model_places import RECORDS
 from ..models.loras.base import CARD, CARD_BYTES, Card, card_from
 from ..names import MODELS_VOLUME
 from ..settings import Settings
+from ..support.loop_thread import run_async
 from ..support.numbers import format_bytes
 from . import admin
 from .modal_errors import AMBIGUOUS, from_modal_error
@@ -50,7 +50,7 @@ class VolumeReader:
         Raises:
             BackendError: Modal cannot be asked.
         """
-        return asyncio.run(admin.volume_files(self._settings))
+        return run_async(admin.volume_files(self._settings))
 
     def recorded(self, path: str) -> str | None:
         """Return the hash that a download recorded of a file, where the file still has that size."""
@@ -67,7 +67,7 @@ class VolumeReader:
             BackendError: Modal cannot be asked.
         """
         self._told(f"Reading {path} ({format_bytes(self.files.get(path, 0))}) from the volume, to know its sha256.")
-        return asyncio.run(self._hashed(path))
+        return run_async(self._hashed(path))
 
     def card(self, lora_id: str) -> Card | None:
         """Return the card of a stored LoRA; None where there is none that can be used."""
@@ -75,14 +75,14 @@ class VolumeReader:
         if path not in self.files:
             return None
         try:
-            return card_from(json.loads(asyncio.run(self._bytes(path, CARD_BYTES))), lora_id)
+            return card_from(json.loads(run_async(self._bytes(path, CARD_BYTES))), lora_id)
         except (ValueError, RecursionError):
             return None
 
     @cached_property
     def _records(self) -> Mapping[str, Any]:
         try:
-            found = json.loads(asyncio.run(self._bytes(RECORDS, RECORDS_BYTES)))["files"] if RECORDS in self.files else {}
+            found = json.loads(run_async(self._bytes(RECORDS, RECORDS_BYTES)))["files"] if RECORDS in self.files else {}
         except (ValueError, LookupError, TypeError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}

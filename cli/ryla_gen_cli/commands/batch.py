@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from ryla_gen.events import Event
 from ryla_gen.settings import Settings
 from ryla_gen.settings.allowance import Allowance
 from ryla_gen.support.counting import count_text
-from ryla_gen.support.loop_thread import LoopThread
+from ryla_gen.support.loop_thread import LoopThread, run_async
 from ryla_gen.workflows.base import Notice
 
 from ..common import Backend, Json, Quiet, Tag, Timeout, Url, User, Webhook, example, screen_of, setting_warnings, single
@@ -168,7 +167,7 @@ def _check(file: Path, output: Path, timeout: float | None) -> None:
 def _checked_rows(file: Path, manifest: Manifest, *, overwrite: bool) -> list[Row]:
     """Return every row, or raise one error that names every bad row."""
     entries, problems = read(file)
-    rows, more = asyncio.run(check_rows(entries, manifest, overwrite=overwrite, references=references_of(Settings.load())))
+    rows, more = run_async(check_rows(entries, manifest, overwrite=overwrite, references=references_of(Settings.load())))
     problems = sorted([*problems, *more], key=lambda item: item.line)
     if problems:
         raise _bad_rows(file, problems, len(rows) + len(problems))

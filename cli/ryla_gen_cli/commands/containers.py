@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import Annotated
 
@@ -14,6 +13,7 @@ from ryla_gen.remote import admin
 from ryla_gen.remote.config import FamilyConfig, deployed_family
 from ryla_gen.settings import Settings
 from ryla_gen.support.counting import count_text
+from ryla_gen.support.loop_thread import run_async
 
 from ..common import Environment, Json, screen_of
 from ..prompts import Yes, confirm
@@ -48,7 +48,7 @@ def warm(
     cost = hourly(config, containers)
     _check_hourly(what, config, containers, max_usd)
     confirm(screen, f"Keep {what} running, for about ${cost:.2f} an hour ({config.gpu[0]})?", yes=yes)
-    asyncio.run(admin.scale(settings, family, containers))
+    run_async(admin.scale(settings, family, containers))
     data = {"family": family, "containers": containers, "hourly_usd": cost}
     screen.result(data, f"Keeping {what} running, for about ${cost:.2f} an hour. Stop: ryla-gen deploy cool {family}")
 
@@ -60,7 +60,7 @@ def cool(context: typer.Context, family: Family, environment: Environment = None
     confirm(
         screen, f"Let the idle containers of {CLASS_OF_FAMILY[family]} end? The next request then waits for one to start.", yes=yes
     )
-    asyncio.run(admin.scale(settings, family, 0))
+    run_async(admin.scale(settings, family, 0))
     screen.result({"family": family, "containers": 0}, f"The idle containers of {CLASS_OF_FAMILY[family]} are ending now.")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from ryla_gen.remote.config import FamilyConfig
 from ryla_gen.remote.deploy import deploy
 from ryla_gen.remote.hook_requirements import family_warnings
 from ryla_gen.settings import Settings
+from ryla_gen.support.loop_thread import run_async
 from ryla_gen.support.shell_words import path_word
 from ryla_gen.workflows.registry import LOCK_SUFFIX, built_in_classes
 
@@ -124,7 +124,7 @@ def command(
     settings, configs = plan.settings(), plan.configs()
     for text in (*setting_warnings(settings), *family_warnings([item.family for item in configs])):
         screen.note(f"warning: {text}")
-    workspace = asyncio.run(admin.require_workspace(settings))
+    workspace = run_async(admin.require_workspace(settings))
     screen.note(_overview(configs))
     where = f"{workspace}{f', environment {settings.modal_environment}' if settings.modal_environment else ''}"
     lost = _taken_away(screen, settings, [item.family for item in configs])
@@ -158,7 +158,7 @@ def _taken_away(screen: Screen, settings: Settings, families: Sequence[str]) -> 
     if not left_out:
         return ""
     try:
-        standing = asyncio.run(admin.deployed_versions(settings))
+        standing = run_async(admin.deployed_versions(settings))
     except NotDeployedError:
         return ""
     names = ", ".join(CLASS_OF_FAMILY[name] for name in left_out if name in standing or not standing)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from ryla_gen.remote import admin, deployments
 from ryla_gen.remote.deployments import SHORT_COMMIT, AppVersion, RunningApp
 from ryla_gen.settings import Settings
 from ryla_gen.support.counting import count_text
+from ryla_gen.support.loop_thread import run_async
 from ryla_gen.support.numbers import format_bytes
 
 from ..common import Environment, Json, Quiet, grouped, screen_of
@@ -40,7 +40,7 @@ def history(context: typer.Context, name: Lock = None, environment: Environment 
     """List the versions of the app. For each, Modal keeps when and by whom it was deployed, and from which commit."""
     screen = screen_of(context, as_json=as_json)
     settings = _settings(name, environment)
-    found = asyncio.run(deployments.history(settings))
+    found = run_async(deployments.history(settings))
     data = {**_where(settings), "items": [asdict(item) for item in found]}
     screen.result(data, table(TITLES, [_row(item) for item in found], width()))
 
@@ -71,12 +71,12 @@ def rollback(
     """Make an earlier version of the app live again. Nothing is built; jobs that run finish first."""
     screen = screen_of(context, as_json=as_json, quiet=quiet)
     settings = chosen.settings()
-    workspace = asyncio.run(admin.require_workspace(settings))
-    plan = asyncio.run(deployments.plan_rollback(settings, to))
+    workspace = run_async(admin.require_workspace(settings))
+    plan = run_async(deployments.plan_rollback(settings, to))
     screen.note(f"Live now:    {plan.live}\nLive again:  {plan.target}")
     question = f"Roll {settings.modal_app} in the workspace {_place(workspace, settings)} back to version {plan.target.version}?"
     confirm(screen, question, yes=chosen.yes)
-    done = asyncio.run(deployments.roll_back(settings, plan.target.version))
+    done = run_async(deployments.roll_back(settings, plan.target.version))
     data = {**_where(settings), "workspace": workspace, "replaced": plan.live.version, "live": asdict(done)}
     screen.result(data, f"Version {plan.target.version} of {settings.modal_app} is live again, as version {done.version}.")
     if chosen.name is not None:
@@ -88,14 +88,14 @@ def delete(context: typer.Context, chosen: AppOptions, as_json: Json = False, qu
     """Stop the app and take its classes away. Volumes stay, with the weights and LoRAs on them."""
     screen = screen_of(context, as_json=as_json, quiet=quiet)
     settings = chosen.settings()
-    workspace = asyncio.run(admin.require_workspace(settings))
-    app = asyncio.run(deployments.describe(settings))
+    workspace = run_async(admin.require_workspace(settings))
+    app = run_async(deployments.describe(settings))
     jobs = _open_jobs(screen, settings)
     for line in (*_losses(app, jobs), *_remains(settings, app)):
         screen.note(line)
     question = f"Stop {settings.modal_app} in the workspace {_place(workspace, settings)}?"
     confirm(screen, question, yes=chosen.yes)
-    asyncio.run(deployments.delete(settings))
+    run_async(deployments.delete(settings))
     data = {**_where(settings), "workspace": workspace, **asdict(app), "jobs": [item.id for item in jobs]}
     screen.result(data, f"{settings.modal_app} is stopped. Its calls fail until it is deployed again.")
 
@@ -105,7 +105,7 @@ def _keep_live_lock(screen: Screen, name: str, settings: Settings) -> None:
     from ryla_gen.remote.graph_fetch import fetch_lock
 
     try:
-        path = asyncio.run(fetch_lock(name, settings))
+        path = run_async(fetch_lock(name, settings))
     except RylaGenError as error:
         screen.note(f"warning: its lock could not be read, so the name {name} may mean another one here: {error.message}")
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,6 +13,7 @@ from ryla_gen.locks import ImageLock
 from ryla_gen.locks.families import family_lock
 from ryla_gen.names import CLASS_OF_FAMILY
 from ryla_gen.settings import Settings
+from ryla_gen.support.loop_thread import run_async
 
 from ..common import Environment, Json, example, screen_of, single
 from ..screen import table, width
@@ -35,7 +35,7 @@ def command(context: typer.Context, environment: Environment = None, as_json: Js
     versions: Mapping[str, str] = {}
     error: RylaGenError | None = None
     try:
-        versions = asyncio.run(admin.deployed_versions(settings))
+        versions = run_async(admin.deployed_versions(settings))
     except RylaGenError as problem:
         error = problem
         screen.note(f"What is deployed is not known: {problem.message}")

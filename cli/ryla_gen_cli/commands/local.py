@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +14,7 @@ from ryla_gen.locks.graph_lock import GraphLock
 from ryla_gen.locks.lock_reading import read_graph_lock
 from ryla_gen.settings import home_folder
 from ryla_gen.support.counting import count_text
+from ryla_gen.support.loop_thread import run_async
 from ryla_gen.support.numbers import format_bytes
 from ryla_gen.workflows.registry import workflow_class
 
@@ -98,7 +98,7 @@ def start(
     screen = screen_of(context, as_json=as_json)
     local = Local(_folder(folder))
     already = local.held
-    found = asyncio.run(local.start(port=port, cpu=_device(cpu) == "cpu"))
+    found = run_async(local.start(port=port, cpu=_device(cpu) == "cpu"))
     how = "is already running" if already else "runs"
     text = f"ComfyUI {found.comfyui or ''} {how} at {found.url} ({found.device or 'unknown device'}), its log is {found.log}"
     screen.result({**found.to_data(), "already": already}, f"{text}\nexport COMFYUI_POD_URL={found.url}")
@@ -122,7 +122,7 @@ def status(context: typer.Context, folder: Where = None, as_json: Json = False) 
     screen = screen_of(context, as_json=as_json)
     place = _folder(folder)
     local = Local(place)
-    found = asyncio.run(local.status())
+    found = run_async(local.status())
     screen.result(found.to_data(), _page(found, local.tail, place.option))
 
 

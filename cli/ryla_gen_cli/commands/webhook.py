@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -15,6 +14,7 @@ from ryla_gen.names import WEBHOOK_SECRET
 from ryla_gen.settings import Settings
 from ryla_gen.settings.base import SECRETS
 from ryla_gen.support.counting import count_text
+from ryla_gen.support.loop_thread import run_async
 
 from ..awaited import look_at
 from ..common import Json, example, group, screen_of
@@ -57,7 +57,7 @@ def test(
 
     screen = screen_of(context, as_json=as_json)
     webhook, event = check_webhook(url, Settings.load()), make_test_event()
-    told = asyncio.run(webhook.tell(event, attempts=1))
+    told = run_async(webhook.tell(event, attempts=1))
     if not told.delivered:
         details = {"status": told.status, "final": told.final}
         raise BackendUnreachableError(f"The event was not delivered: {told}", _hint(told), details)
@@ -83,7 +83,7 @@ def send(context: typer.Context, as_json: Json = False) -> None:
         if awaited:
             look_at(history, awaited)
         late = outbox.waiting() > before  # the end of a job was seen, and its receiver did not take it at once
-        done = asyncio.run(tell_due(history, settings))
+        done = run_async(tell_due(history, settings))
         waiting, left = outbox.waiting(), outbox.awaited()
     for text in history.warnings:
         screen.note(f"warning: {text}")

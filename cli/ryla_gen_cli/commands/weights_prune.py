@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from ryla_gen.locks.model_prune import Removal, UnneededFile, find_unneeded, rem
 from ryla_gen.names import MODELS_VOLUME
 from ryla_gen.settings import Settings
 from ryla_gen.support.counting import count_text
+from ryla_gen.support.loop_thread import run_async
 from ryla_gen.support.numbers import format_bytes
 
 from ..common import Environment, Json, Quiet, screen_of
@@ -79,8 +79,8 @@ def _prune_folder(screen: Screen, models: Path, *, dry_run: bool, yes: bool) -> 
 def _prune_volume(screen: Screen, settings: Settings, *, dry_run: bool, yes: bool) -> None:
     from ryla_gen.remote import admin, pruning  # Modal's client, which a folder does not need
 
-    workspace = asyncio.run(admin.require_workspace(settings))
-    plan = asyncio.run(pruning.plan_prune(settings))
+    workspace = run_async(admin.require_workspace(settings))
+    plan = run_async(pruning.plan_prune(settings))
     where = f"{workspace}, environment {settings.modal_environment}" if settings.modal_environment else workspace
     place = _Place(f"the volume {MODELS_VOLUME} in the workspace {where}", _about(plan, settings, workspace))
     if plan.silent:
@@ -89,7 +89,7 @@ def _prune_volume(screen: Screen, settings: Settings, *, dry_run: bool, yes: boo
     if not _agreed(screen, plan.files, place, dry_run=dry_run, yes=yes):
         return
     with transfer_progress(screen) as show:
-        removals = asyncio.run(pruning.prune(settings, plan, show))
+        removals = run_async(pruning.prune(settings, plan, show))
     _report(screen, plan.files, removals, place)
 
 

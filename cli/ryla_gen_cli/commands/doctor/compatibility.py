@@ -30,14 +30,10 @@ def check(screen: Screen, settings: Settings, workflows: Sequence[str], *, every
     Raises:
         typer.Exit: a workflow that was named lacks something.
     """
-    from ryla_gen.support.loop_thread import LoopThread
+    from ryla_gen.support.loop_thread import run_async
 
     named = tuple(workflows)
-    loop_thread = LoopThread()
-    try:
-        found = loop_thread.call(_check_all(settings, named or prepared_names(), every=every))
-    finally:
-        loop_thread.close()
+    found = run_async(_check_all(settings, named or prepared_names(), every=every))
     _show(screen, found, named)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from shlex import quote
@@ -16,6 +15,7 @@ from ryla_gen.locks.families import family_lock, node_packs
 from ryla_gen.models.node_schemas import node_schemas
 from ryla_gen.models.weights_table import all_weights
 from ryla_gen.settings import Settings
+from ryla_gen.support.loop_thread import run_async
 from ryla_gen.workflows.custom import CustomWorkflow
 
 from .checks import Finding, Nodes, check, nodes_of
@@ -55,7 +55,7 @@ def nodes_at(backend: str | None, settings: Settings, url: str | None, comfyui: 
 
 def findings_at(backend: str | None, asked: Asked, nodes: Nodes, url: str | None) -> Iterator[Finding]:
     """Yield everything that a run there would refuse, and what it would do differently than intended."""
-    yield from _errors_as_findings(lambda: asyncio.run(asked.workflow.resolved(references_of(asked.settings))))
+    yield from _errors_as_findings(lambda: run_async(asked.workflow.resolved(references_of(asked.settings))))
     if backend == "emulator":
         yield from _on_the_emulator(asked, nodes)
     elif url or backend == "comfyui":
@@ -125,7 +125,7 @@ def _on_server(asked: Asked, url: str | None) -> UploadCheck:
         return True
 
     def missing(_class_type: str, _name: str, value: Any) -> str | None:
-        if value in asked.given or asyncio.run(there(str(value))):
+        if value in asked.given or run_async(there(str(value))):
             return None
         return f"{value} is not on the server; give a picture: --image {quote(str(value))}=FILE"
 
@@ -175,7 +175,7 @@ def _written_for_modal(asked: Asked) -> None:
     """Write the request and read it as the worker does, which trusts nothing in it."""
     from ryla_gen.contract import read_request, request
 
-    ready = asyncio.run(asked.workflow.resolved(references_of(asked.settings))).seeded()
+    ready = run_async(asked.workflow.resolved(references_of(asked.settings))).seeded()
     read_request(request(ready, ANYWHERE), "workflow")
 
 
@@ -183,6 +183,6 @@ def _written_for_runpod(asked: Asked) -> None:
     from ryla_gen.backends.runpod.files import operation_for, prepare, request_body
 
     backends.create("runpod", asked.settings)
-    ready = asyncio.run(asked.workflow.resolved(references_of(asked.settings)))
+    ready = run_async(asked.workflow.resolved(references_of(asked.settings)))
     graph, files = prepare(ready, ANYWHERE)
     operation_for(len(request_body(graph, files, run_seconds=60.0, life_seconds=60.0)))

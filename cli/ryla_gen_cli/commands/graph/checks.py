@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -11,6 +10,7 @@ from typing import Any, Literal
 from ryla_gen.comfy.lint import ignored_inputs, unknown_choices
 from ryla_gen.comfy.schema import UploadCheck, file_inputs, is_link, live_specs, rename_classes, validate
 from ryla_gen.models.node_schemas import GRAPH_VERSION, known_version, node_schemas
+from ryla_gen.support.loop_thread import run_async
 
 Graph = Mapping[str, Mapping[str, Any]]
 Schemas = Mapping[str, Mapping[str, Any]]
@@ -56,7 +56,7 @@ def nodes_of(url: str | None, comfyui: str | None = None) -> Nodes:
 
     """
     if url:
-        return asyncio.run(_ask(url))
+        return run_async(_ask(url))
     release = known_version(comfyui or GRAPH_VERSION)
     return Nodes(node_schemas(release), release, told=False)
 

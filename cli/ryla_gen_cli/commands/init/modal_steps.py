@@ -5,7 +5,6 @@ Each one finds out from Modal what is there. That starts no container, so lookin
 
 from __future__ import annotations
 
-import asyncio
 import os
 from contextlib import closing
 from pathlib import Path
@@ -22,6 +21,7 @@ from ryla_gen.remote.hook_requirements import family_warnings
 from ryla_gen.remote.token import VARIABLES, make_token
 from ryla_gen.settings import Settings, home_folder
 from ryla_gen.support.counting import count_text
+from ryla_gen.support.loop_thread import run_async
 from ryla_gen.support.numbers import format_bytes
 from ryla_gen.version import __version__
 from ryla_gen.workflows.registry import workflow_class
@@ -73,7 +73,7 @@ class TokenStep(ModalStep):
     def find(self) -> str | None:
         """Ask Modal whose token this is; one that is refused can be replaced, unless variables set it."""
         try:
-            return self._belongs_to(asyncio.run(admin.workspace()))
+            return self._belongs_to(run_async(admin.workspace()))
         except NotAuthorizedError as error:
             if error.details.get("workspace") or any(os.environ.get(name) for name in VARIABLES):
                 raise self._fixed_by_variables(error) from None
@@ -88,7 +88,7 @@ class TokenStep(ModalStep):
     def run(self) -> str:
         """Make a token."""
         make_token(self.screen.note)
-        return self._belongs_to(asyncio.run(admin.workspace()))
+        return self._belongs_to(run_async(admin.workspace()))
 
     def _belongs_to(self, workspace: str) -> str:
         wanted = self.settings.modal_workspace
@@ -119,12 +119,12 @@ class DeployStep(ModalStep):
     def find(self) -> str | None:
         """Look for a class of the first picture in the app."""
         names = [CLASS_OF_FAMILY[family] for family in FAMILIES]
-        absent = asyncio.run(admin.absent_classes(self.settings, [*names, admin.WEIGHTS_CLASS]))
+        absent = run_async(admin.absent_classes(self.settings, [*names, admin.WEIGHTS_CLASS]))
         found = tuple(family for family in FAMILIES if CLASS_OF_FAMILY[family] not in absent)
         if admin.WEIGHTS_CLASS in absent or not found:
             return None
         self.families = found
-        version = asyncio.run(admin.deployed_versions(self.settings)).get("app", "")
+        version = run_async(admin.deployed_versions(self.settings)).get("app", "")
         there = f"The app {self.settings.modal_app} has the class {CLASS_OF_FAMILY[found[0]]}."
         if version in ("", __version__):
             return there
@@ -158,7 +158,7 @@ class DeployStep(ModalStep):
     def _changes(self) -> DeployChanges:
         """Return a deploy of the family beside all that is deployed, so that nothing is taken away."""
         try:
-            standing = asyncio.run(admin.deployed_versions(self.settings))
+            standing = run_async(admin.deployed_versions(self.settings))
         except NotDeployedError:
             return DeployChanges(only=FAMILIES[:1])
         # An app of an older version does not say what it has: it may be everything.
@@ -181,7 +181,7 @@ class WeightsStep(ModalStep):
 
     def find(self) -> str | None:
         """Look for the files on the volume, by name and size."""
-        there = asyncio.run(admin.volume_files(self.settings))
+        there = run_async(admin.volume_files(self.settings))
         served = [name for name in FIRST if workflow_class(name).family in self._deployed.families]
         self.workflow = served[0]
         for name in served:

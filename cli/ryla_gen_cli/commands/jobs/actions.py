@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, closing, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ from ryla_gen.events import FINAL_STATES, Event, Finished, Progress, Queued, Sta
 from ryla_gen.history import History, Record
 from ryla_gen.results import Generation
 from ryla_gen.settings import Settings
-from ryla_gen.support.loop_thread import LoopThread
+from ryla_gen.support.loop_thread import run_async
 
 from ...generate import check_before, note_result, page, save_outputs, summary, with_format
 from ...progress import following, progress_text
@@ -229,7 +229,7 @@ def _with_job(job: str, url: str | None, work: Callable[[AsyncJob], Awaitable[T]
         async with _attach(settings_for(None, url), job) as found:
             return await work(found)
 
-    return _run_async(ask())
+    return run_async(ask())
 
 
 def _with_client(url: str | None, work: Callable[[AsyncClient], Awaitable[T]]) -> T:
@@ -237,7 +237,7 @@ def _with_client(url: str | None, work: Callable[[AsyncClient], Awaitable[T]]) -
         async with AsyncClient(settings=settings_for(None, url)) as client:
             return await work(client)
 
-    return _run_async(ask())
+    return run_async(ask())
 
 
 @asynccontextmanager
@@ -267,14 +267,6 @@ async def _wait_for(job: AsyncJob, timeout: float | None) -> Generation:
         if not job.done:
             error.hint = f"Wait again, or stop it: ryla-gen jobs cancel {job.id[:8]}"
         raise
-
-
-def _run_async(work: Coroutine[Any, Any, T]) -> T:
-    loop_thread = LoopThread()
-    try:
-        return loop_thread.call(work)
-    finally:
-        loop_thread.close()
 
 
 def _record(job: str, url: str | None) -> Record:
