@@ -23,8 +23,8 @@ def main() -> None:
             sys.exit(complete(os.environ))
         run = _load()
         code = run(arguments)
-    except KeyboardInterrupt:  # an interrupt while loading
-        code = 130
+    except KeyboardInterrupt as stop:  # an interrupt while loading, or another signal that ends the process
+        code = 128 + getattr(stop, "number", 2)
     sys.exit(code)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -119,8 +119,9 @@ class Characters:
         user: str | None = None,
     ) -> CharacterJob:
         """Make pictures of a new character; see :meth:`AsyncCharacters.submit_base_images`."""
-        work = self._runner.submit_base_images(prompt, nsfw, seed, count, recipe=recipe, fields=fields, tags=tags, user=user)
-        return self._wrap(self._loop_thread.call(work))
+        return self._send(
+            lambda: self._runner.submit_base_images(prompt, nsfw, seed, count, recipe=recipe, fields=fields, tags=tags, user=user)
+        )
 
     def submit_face_swap(
         self,
@@ -134,8 +135,9 @@ class Characters:
         user: str | None = None,
     ) -> CharacterJob:
         """Make a new picture with the face of another; see :meth:`AsyncCharacters.submit_face_swap`."""
-        work = self._runner.submit_face_swap(base_image, prompt, nsfw, seed, fields=fields, tags=tags, user=user)
-        return self._wrap(self._loop_thread.call(work))
+        return self._send(
+            lambda: self._runner.submit_face_swap(base_image, prompt, nsfw, seed, fields=fields, tags=tags, user=user)
+        )
 
     def submit_character_sheet(
         self,
@@ -151,10 +153,11 @@ class Characters:
         user: str | None = None,
     ) -> CharacterJob:
         """Make one picture per angle, and a contact sheet; see :meth:`AsyncCharacters.submit_character_sheet`."""
-        work = self._runner.submit_character_sheet(
-            base_image, nsfw, angles, recipe=recipe, prompt=prompt, seed=seed, fields=fields, tags=tags, user=user
+        return self._send(
+            lambda: self._runner.submit_character_sheet(
+                base_image, nsfw, angles, recipe=recipe, prompt=prompt, seed=seed, fields=fields, tags=tags, user=user
+            )
         )
-        return self._wrap(self._loop_thread.call(work))
 
     def get(self, job_id: str) -> CharacterJob:
         """Find a job of any process, and follow what of it is under way; see :meth:`AsyncCharacters.get`."""
@@ -186,6 +189,9 @@ class Characters:
     ) -> Forgotten:
         """Erase a character: its jobs, their pictures, its LoRA; see :meth:`AsyncCharacters.forget`."""
         return self._loop_thread.call(self._runner.forget(name, folders=folders, servers=servers, dry_run=dry_run))
+
+    def _send(self, send: Callable[[], Awaitable[AsyncCharacterJob]]) -> CharacterJob:
+        return self._wrap(self._owner._sent(send, AsyncCharacterJob.cancel))
 
     def _wrap(self, job: AsyncCharacterJob) -> CharacterJob:
         return CharacterJob(job, self._loop_thread, self._owner)

@@ -240,15 +240,19 @@ class AsyncClient(Methods[Awaitable[Generation]]):
             )
             raise BackendNotConfiguredError(text, hint)
         order = Order(new_job_id(), timeout, tuple(tags), options, followed=False, user=user)
-        async with AsyncExitStack() as opened:
+        try:
+            async with AsyncExitStack() as opened:
 
-            def lent(name: str) -> Backend:
-                """Make a backend for this call alone: one that is kept would go on following the job."""
-                backend = backends.create(name, self.settings, self._on_output)
-                opened.push_async_callback(backend.close)
-                return backend
+                def lent(name: str) -> Backend:
+                    """Make a backend for this call alone: one that is kept would go on following the job."""
+                    backend = backends.create(name, self.settings, self._on_output)
+                    opened.push_async_callback(backend.close)
+                    return backend
 
-            return await self._send(workflow, order, lent)
+                return await self._send(workflow, order, lent)
+        except asyncio.CancelledError:
+            await asyncio.shield(self.jobs.stop_unfollowed(order.job))  # it may have been sent already
+            raise
 
     async def map(
         self,

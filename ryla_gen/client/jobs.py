@@ -202,6 +202,13 @@ class AsyncJobs:
             self.record_end(record, error)
         return error is not None
 
+    async def stop_unfollowed(self, id: str) -> None:  # noqa: A002 - as above
+        """Stop a job that nobody follows, if it was sent and has not ended: its caller was canceled and does not have it."""
+        record = self._history.get(id)
+        if record is not None and record.state not in FINAL_STATES:
+            with suppress(RylaGenError):
+                await (await self.get(id)).cancel()
+
     async def _stopped_by_id(self, record: Record) -> JobCanceledError | None:
         if record.handle is not None or record.backend not in BY_ID:
             return None

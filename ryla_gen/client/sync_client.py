@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from datetime import datetime
 from os import PathLike
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from ..backends.logs import LogLine
 from ..costs.estimates import Estimate
@@ -31,6 +31,8 @@ from .submission import SentJob
 if TYPE_CHECKING:
     from ..engine.output_hooks import OnOutput
     from ..forgetting.base import Forgotten
+
+T = TypeVar("T")
 
 
 class Client(Methods[Generation]):
@@ -116,29 +118,34 @@ class Client(Methods[Generation]):
                 user=user,
             )
             return self._loop_thread.call(work)
-        job = self.submit(
-            workflow,
-            timeout=timeout,
-            tags=tags,
-            measure_consistency=measure_consistency,
-            output_to=output_to,
-            webhook=webhook,
-            user=user,
-        )
+        held: list[AsyncJob] = []  # an interrupt may come when the job is sent, before this thread has it
+
+        async def send() -> None:
+            sent = self._client.submit(
+                workflow,
+                timeout=timeout,
+                tags=tags,
+                measure_consistency=measure_consistency,
+                output_to=output_to,
+                webhook=webhook,
+                user=user,
+            )
+            held.append(await sent)
+
         told, telling = -1, False
         try:
+            self._loop_thread.call(send())
+            job = Job(held[0], self._loop_thread, self)
             for event in job.events():
                 told, telling = event.seq, True
                 on_event(event)
                 telling = False
             return job.result()
         except BaseException as error:
-            if not job.done:
-                job.cancel()
-            if not telling or not isinstance(error, Exception):  # an interrupt, not a fault of on_event: the end is an event too
-                for event in job.events():
-                    if event.seq > told:
-                        on_event(event)
+            # An interrupt, not a fault of on_event: the end is an event too.
+            tell = on_event if not telling or not isinstance(error, Exception) else None
+            for found in held:
+                _end(Job(found, self._loop_thread, self), tell, told)
             raise
 
     def submit(
@@ -154,19 +161,23 @@ class Client(Methods[Generation]):
         parent: str | None = None,
         user: str | None = None,
     ) -> Job:
-        """Submit a workflow to the backend and return its job at once; see :meth:`AsyncClient.submit`."""
-        work = self._client.submit(
-            workflow,
-            timeout=timeout,
-            tags=tags,
-            measure_consistency=measure_consistency,
-            output_to=output_to,
-            webhook=webhook,
-            job=job,
-            parent=parent,
-            user=user,
+        """Submit a workflow to the backend and return its job at once; see :meth:`AsyncClient.submit`. Ctrl-C cancels the work."""
+        found = self._sent(
+            lambda: self._client.submit(
+                workflow,
+                timeout=timeout,
+                tags=tags,
+                measure_consistency=measure_consistency,
+                output_to=output_to,
+                webhook=webhook,
+                job=job,
+                parent=parent,
+                user=user,
+            ),
+            lambda made: made.cancel(),
+            named=job is not None,
         )
-        return Job(self._loop_thread.call(work), self._loop_thread, self)
+        return Job(found, self._loop_thread, self)
 
     def hand_in(
         self,
@@ -179,8 +190,31 @@ class Client(Methods[Generation]):
         user: str | None = None,
     ) -> SentJob:
         """Submit a workflow and stop following it, so that this process may end; see :meth:`AsyncClient.hand_in`."""
-        work = self._client.hand_in(workflow, timeout=timeout, tags=tags, output_to=output_to, webhook=webhook, user=user)
-        return self._loop_thread.call(work)
+        return self._sent(
+            lambda: self._client.hand_in(workflow, timeout=timeout, tags=tags, output_to=output_to, webhook=webhook, user=user),
+            lambda made: self._client.jobs.stop_unfollowed(made.job),
+        )
+
+    def _sent(self, send: Callable[[], Awaitable[T]], stop: Callable[[T], Coroutine[Any, Any, None]], *, named: bool = False) -> T:
+        """Send a job. Where an interrupt comes when it is sent, and before the caller has it, stop it: nobody would know of it.
+
+        Args:
+            send: sends it.
+            stop: stops it again.
+            named: whether the caller has its id, and so can find it.
+        """
+        held: list[T] = []
+
+        async def hold() -> None:
+            held.append(await send())
+
+        try:
+            self._loop_thread.call(hold())
+            return held[0]
+        except BaseException:
+            if held and not named:
+                self._loop_thread.call(stop(held[0]))
+            raise
 
     def map(
         self,
@@ -292,6 +326,16 @@ class Job:
         """
         client = Client()  # held while it looks: its list of jobs holds it weakly, and a client that is gone closes itself
         return client.jobs.get(id)
+
+
+def _end(job: Job, on_event: OnEvent | None, told: int) -> None:
+    """Stop a job that is not wanted any more, and tell what came after the event of that number."""
+    if not job.done:
+        job.cancel()
+    if on_event is not None:
+        for event in job.events():
+            if event.seq > told:
+                on_event(event)
 
 
 class Jobs:

@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from typing import Any, Generic, TypeVar
 
 from ..errors import InternalError
@@ -39,7 +39,11 @@ class LoopThread:
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end and return its result; Ctrl-C cancels it, waits for that, and goes on up."""
-        loop = self._running()
+        try:
+            loop = self._running()
+        except BaseException:
+            work.close()
+            raise
         if threading.current_thread() is self._thread:
             work.close()
             raise InternalError("The synchronous client cannot be used from inside its own event loop.", "Use AsyncClient there.")
@@ -130,9 +134,14 @@ class LoopThread:
         with self._lock:
             self._process = os.getpid()
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=_serve, args=(self._loop,), name="ryla-gen", daemon=True)
+                made = Future[asyncio.AbstractEventLoop]()
+                self._thread = threading.Thread(target=_serve, args=(made,), name="ryla-gen", daemon=True)
                 self._thread.start()
+                try:
+                    self._loop = made.result()
+                except BaseException:  # an interrupt: nobody will know this loop
+                    made.add_done_callback(lambda found: found.result().call_soon_threadsafe(found.result().stop))
+                    raise
                 _leaving.difference_update([thread for thread in _leaving if not thread.is_alive()])
             return self._loop
 
@@ -196,8 +205,10 @@ def _leave() -> None:
         thread.join(max(0.0, deadline - time.monotonic()))
 
 
-def _serve(loop: asyncio.AbstractEventLoop) -> None:
+def _serve(made: Future[asyncio.AbstractEventLoop]) -> None:
+    loop = asyncio.new_event_loop()  # on this thread: an interrupt of another one would leave it half made
     asyncio.set_event_loop(loop)
+    made.set_result(loop)
     try:
         loop.run_forever()
     finally:

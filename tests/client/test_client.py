@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -513,6 +515,31 @@ def test_closing_a_client_leaves_a_servers_job_running_and_says_so_in_the_journa
         assert client.jobs.list()[0].state == "running"
         assert client.jobs.get(job.id).result().image.size == (256, 256)
         assert client.jobs.list()[0].state == "succeeded"
+
+
+def test_a_job_that_is_sent_when_an_interrupt_comes_is_stopped(client: Client) -> None:
+    """Its caller has it only a moment later, and never if the interrupt comes before."""
+    struck, sent, stopped = signal.SIGUSR1, list[str](), list[str]()
+
+    def strike(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    async def send() -> str:
+        await asyncio.sleep(0.1)
+        signal.pthread_kill(threading.get_ident(), struck)  # seen by the main thread, which this does not wake, at the end
+        sent.append("the job")
+        return sent[0]
+
+    async def stop(job: str) -> None:
+        stopped.append(job)
+
+    before = signal.signal(struck, strike)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            client._sent(send, stop)
+    finally:
+        signal.signal(struck, before)
+    assert sent == stopped == ["the job"]
 
 
 def test_a_job_taken_up_again_can_be_cancelled_at_once(server: Emulator) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ryla_gen.errors import InvalidInputError
+from ryla_gen.errors import InvalidInputError, JobCanceledError
 from ryla_gen.workflows.base import Workflow
 
 from ..common import Backend, Json, MaxUsd, OutputTo, Quiet, Tag, Timeout, Url, User, Webhook, screen_of, setting_warnings
@@ -52,6 +52,8 @@ def hand_in(screen: Screen, workflow: Workflow, given: dict[str, Any]) -> None:
             webhook=given["webhook"],
             user=given.get("user"),
         ).to_data()
+        text, hint = f"Stopped by you; the job {told['job']} continues.", f"Stop it: ryla-gen jobs cancel {told['job'][:8]}"
+        screen.came_late = JobCanceledError(text, hint, {"job": told["job"]})
     screen.result(told, told["job"])
     for item in told["skipped"]:
         screen.note(f"warning[fallback]: {item['backend']} did not take it ({item['code']}): {item['message']}")
