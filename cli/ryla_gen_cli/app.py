@@ -6,12 +6,13 @@ import os
 import shlex
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import typer.core
@@ -72,6 +73,9 @@ FAILED, USAGE = 1, 2
 ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 """Signals after which the work is canceled too, before the process ends: asked to stop, and the terminal closed."""
 
+IMPORTING, AGAIN_SECONDS = "<frozen importlib", 0.05
+"""Where an interrupt may be lost, since Python ignores what is raised in a callback of its imports; and when it is sent again."""
+
 RERUN_HINT = "Run it again if you still want it."
 
 WAITING = frozenset({"jobs watch", "jobs result"})
@@ -131,17 +135,28 @@ class LazyGroup(typer.core.TyperGroup):
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Read the command line; an interrupt keeps its kind."""
+        with _carried():
+            return super().make_context(*arguments, **options)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command; an interrupt keeps its kind."""
-        try:
+        with _carried():
             return super().invoke(ctx)
-        except (KeyboardInterrupt, typer.Abort) as stop:
-            # At a question typer makes the same error of an interrupt, of the end of the input and of a no.
-            cause = stop.__context__ if isinstance(stop, typer.Abort) else stop
-            if not isinstance(cause, KeyboardInterrupt):
-                raise
-            number = cause.number if isinstance(cause, Ended) else signal.SIGINT
-            raise InterruptCarrier(128 + number, asking=cause is not stop) from None
+
+
+@contextmanager
+def _carried() -> Iterator[None]:
+    try:
+        yield
+    except (KeyboardInterrupt, typer.Abort) as stop:
+        # At a question typer makes the same error of an interrupt, of the end of the input and of a no.
+        cause = stop.__context__ if isinstance(stop, typer.Abort) else stop
+        if not isinstance(cause, KeyboardInterrupt):
+            raise
+        number = cause.number if isinstance(cause, Ended) else signal.SIGINT
+        raise InterruptCarrier(128 + number, asking=cause is not stop) from None
 
 
 app = typer.Typer(
@@ -187,18 +202,25 @@ def _fill_streams() -> None:
 def _signals() -> Iterator[None]:
     """Turn requests to end into an exception; one that is ignored (nohup) stays ignored."""
     # A signal that the parent set to be ignored (nohup) keeps that meaning.
-    taken = [number for number in ENDINGS if signal.getsignal(number) is signal.SIG_DFL]
+    taken: dict[int, Any] = {number: signal.SIG_DFL for number in ENDINGS if signal.getsignal(number) is signal.SIG_DFL}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        taken[signal.SIGINT] = signal.default_int_handler
     for number in taken:
         signal.signal(number, _end)
     try:
         yield
     finally:
-        for number in taken:
-            signal.signal(number, signal.SIG_DFL)
+        for number, before in taken.items():
+            signal.signal(number, before)
 
 
-def _end(number: int, frame: FrameType | None) -> NoReturn:
-    raise Ended(number)
+def _end(number: int, frame: FrameType | None) -> None:
+    if frame is not None and frame.f_code.co_filename.startswith(IMPORTING):
+        again = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
+        return
+    raise KeyboardInterrupt if number == signal.SIGINT else Ended(number)
 
 
 def _run(typed: Sequence[str]) -> int:

@@ -101,11 +101,19 @@ def test_ctrl_c_on_the_embedded_emulator() -> None:
     assert b"Traceback" not in said
 
 
-@pytest.mark.parametrize("module", ["ryla_gen.errors", "typer.models", "ryla_gen_cli.screen"])
-def test_ctrl_c_while_loading_is_quiet(module: str) -> None:
+MODULES = ["ryla_gen.errors", "typer.models", "ryla_gen_cli.screen"]
+LATER = ["typer._click.decorators", "pydantic_core", "pydantic", "ryla_gen.history"]
+"""Loaded when the line is read, and when the command begins."""
+
+
+@pytest.mark.parametrize(
+    ("module", "number", "code"),
+    [*((module, signal.SIGINT, 130) for module in MODULES), *((module, *ending) for module in LATER for ending in CODES)],
+)
+def test_a_signal_while_loading_ends_the_command_quietly(module: str, number: signal.Signals, code: int) -> None:
     # It tells on stderr what has been imported, and waits there: the pipe holds less than what is still to be told.
     process = subprocess.Popen(
-        [*COMMAND, "workflows", "list"],
+        [*COMMAND, "submit", "flux", "fox", "--url", "http://127.0.0.1:9"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment(PYTHONPROFILEIMPORTTIME="1"),
@@ -115,7 +123,8 @@ def test_ctrl_c_while_loading_is_quiet(module: str) -> None:
     assert process.stderr is not None
     while not (line := process.stderr.readline()).endswith(f" {module}\n".encode()):
         assert line, "it ended before it had loaded"
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, said = process.communicate(timeout=SECONDS)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert b"Traceback" not in said
+    assert (b"Stopped." in said) == (module in LATER)
