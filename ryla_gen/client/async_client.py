@@ -24,6 +24,7 @@ from ..notebook import live
 from ..results import Generation
 from ..results.grid import show_lists
 from ..settings import Settings
+from ..support.cancels import finish
 from ..workflows.base import Workflow
 from .graphs import Graphs, find_later
 from .job_base import AsyncJob, OnEvent, follow
@@ -246,7 +247,7 @@ class AsyncClient(Methods[Awaitable[Generation]]):
                 def lent(name: str) -> Backend:
                     """Make a backend for this call alone: one that is kept would go on following the job."""
                     backend = backends.create(name, self.settings, self._on_output)
-                    opened.push_async_callback(backend.close)
+                    opened.push_async_callback(lambda: finish(backend.close()))
                     return backend
 
                 return await self._send(workflow, order, lent)
@@ -315,6 +316,9 @@ class AsyncClient(Methods[Awaitable[Generation]]):
     async def close(self) -> None:
         """Close the connections and the emulator. Jobs on a server of their own go on."""
         self._outcomes.closing = True
+        await finish(self._close())
+
+    async def _close(self) -> None:
         for backend in self._backends.values():
             await backend.close()
         await self._outcomes.wait()

@@ -119,8 +119,10 @@ class ComfyClient:
 
     async def close(self) -> None:
         """Close the sockets and end every stream; prompts on the server go on."""
-        await self._socket.close()
-        await self._transport.close()
+        try:
+            await self._socket.close()
+        finally:
+            await self._transport.close()
 
     def follow(self, prompt_id: str, *, resume: bool = False) -> PromptStream:
         """Follow a prompt. Call it *before* ``submit``, so that nothing is missed.

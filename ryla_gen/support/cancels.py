@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 
@@ -37,6 +37,21 @@ async def end(task: asyncio.Task[Any], seconds: float) -> None:
             await asyncio.wait([task], timeout=until - clock())
     if task.done() and not task.cancelled():
         task.exception()  # looked at: it is nobody's any more, and Python would complain of that
+    if cancels() > before:
+        raise asyncio.CancelledError
+
+
+async def finish(work: Coroutine[Any, Any, None]) -> None:
+    """Await what has to come to its end, such as closing, also where the running task is canceled meanwhile.
+
+    Raises:
+        asyncio.CancelledError: the running task was canceled while it waited.
+    """
+    task, before = asyncio.ensure_future(work), cancels()
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([task])
+    task.result()
     if cancels() > before:
         raise asyncio.CancelledError
 

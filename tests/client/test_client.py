@@ -542,6 +542,30 @@ def test_a_job_that_is_sent_when_an_interrupt_comes_is_stopped(client: Client) -
     assert sent == stopped == ["the job"]
 
 
+async def test_a_job_that_was_handed_in_when_its_caller_is_canceled_is_stopped(server: Emulator) -> None:
+    server.knobs.hold_nodes = True
+    async with AsyncClient(url=server.url) as client:
+        for turns in range(0, 60, 3):  # of the loop, from the moment when the server has it
+            known = server.stats.prompts
+            handing = asyncio.create_task(client.hand_in(Flux(**SMALL)))
+            while server.stats.prompts == known:
+                await asyncio.sleep(0)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            handing.cancel()
+            try:
+                sent = (await handing).job
+            except asyncio.CancelledError:
+                record = client.history.list(limit=1)[0]
+                assert record.state == "canceled"
+            else:  # it was too late: the caller has it
+                await (await client.jobs.get(sent)).cancel()
+            deadline = time.monotonic() + 100
+            while server.queue.remaining() and time.monotonic() < deadline:
+                await asyncio.sleep(0.01)
+            assert server.queue.remaining() == 0, turns
+
+
 def test_a_job_taken_up_again_can_be_cancelled_at_once(server: Emulator) -> None:
     server.knobs.hold_nodes = True
     with Client(url=server.url) as client:
