@@ -96,9 +96,11 @@ class Ended(KeyboardInterrupt):
 class InterruptCarrier(Exception):  # noqa: N818 - an outcome, not an error
     """Carries an interrupt past typer, which would turn it into an exit code without a message."""
 
-    def __init__(self, code: int, *, asking: bool) -> None:
+    def __init__(self, code: int, notes: Sequence[str], *, asking: bool) -> None:
         super().__init__(code)
         self.code = code
+        self.notes = notes
+        """What could not be stopped."""
         self.asking = asking
         """Whether a question stands on the line."""
 
@@ -156,7 +158,7 @@ def _carried() -> Iterator[None]:
         if not isinstance(cause, KeyboardInterrupt):
             raise
         number = cause.number if isinstance(cause, Ended) else signal.SIGINT
-        raise InterruptCarrier(128 + number, asking=cause is not stop) from None
+        raise InterruptCarrier(128 + number, getattr(cause, "__notes__", ()), asking=cause is not stop) from None
 
 
 app = typer.Typer(
@@ -234,7 +236,7 @@ def _run(typed: Sequence[str]) -> int:
     except InterruptCarrier as stop:
         if stop.asking:
             screen.end_line()
-        screen.fail(_interruption(screen, arguments))
+        screen.fail(_interruption(screen, arguments, stop.notes))
         code = stop.code
     except RylaGenError as error:
         # A fault of ours is of use only with its traceback; all other errors explain themselves.
@@ -247,8 +249,11 @@ def _run(typed: Sequence[str]) -> int:
     return screen.close(code)
 
 
-def _interruption(screen: Screen, arguments: Sequence[str]) -> RylaGenError:
+def _interruption(screen: Screen, arguments: Sequence[str], notes: Sequence[str]) -> RylaGenError:
     """Build the error for what an interrupt ended: the work, or only the waiting for it."""
+    if notes:
+        text, _, hint = notes[0].partition("\n  ")
+        return JobCanceledError(f"Stopped by you. {text}", hint)
     if screen.came_late is not None:
         return screen.came_late
     if screen.working:

@@ -95,6 +95,8 @@ def generate(screen: Screen, workflow: Workflow, how: RunOptions) -> None:
                 webhook=how.webhook,
                 user=how.user,
             )
+        if (record := client.history.get(generation.job)) is not None:
+            screen.came_late = _came_late(record)
         paths = save_outputs(screen, generation, how, client.settings.output_dir)
         client.history.saved(generation.job, paths)
     screen.result(summary(generation, paths), page(generation, paths))

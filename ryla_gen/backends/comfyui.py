@@ -60,9 +60,15 @@ class EngineTicket(TaskTicket):
             await self._begun.wait()  # a task canceled before its first step would never reach the code that stops the prompt
             self._task.cancel()
             await asyncio.wait([self._task])
+        elif self._log.job in self._engine.uncancelled:
+            await self._engine.stop(self._log.job)
         if self._log.job in self._engine.uncancelled:
-            text = f"The server could not be told to stop the job {self._log.job}; it may run on there."
-            raise BackendUnreachableError(text, f"Try again: ryla-gen jobs cancel {self._log.job}", {"job": self._log.job})
+            raise self._not_stopped()
+
+    def _not_stopped(self) -> BackendUnreachableError:
+        job = self._log.job
+        text = f"The server could not be told to stop the job {job}; it may run on there."
+        return BackendUnreachableError(text, f"Try again: ryla-gen jobs cancel {job}", {"job": job, "contact_lost": True})
 
     async def _checked(self) -> Generation:
         try:
@@ -74,6 +80,10 @@ class EngineTicket(TaskTicket):
     async def _work(self) -> Generation:
         try:
             return await self._engine_work(self._log.add)
+        except asyncio.CancelledError:
+            if self._log.job in self._engine.uncancelled:  # its end is not known, so it must not count as canceled
+                raise self._not_stopped() from None
+            raise
         except (BackendUnreachableError, ServerUnhealthyError) as error:
             # Only the server knows how it ended, unless it never had the job or has reported it as lost.
             if error.started == "no" or not error.details.get("sent") or error.details.get("lost"):

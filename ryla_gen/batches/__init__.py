@@ -22,7 +22,7 @@ from ..errors import BudgetExceededError, JobNotFoundError, PlainData, RylaGenEr
 from ..events import FINAL_STATES
 from ..history import Record
 from ..results import Generation, Output
-from ..support.cancels import end_all
+from ..support.cancels import end_all, noted
 from .base import Entry, Outcome, Problem, Row, RowState, below, chosen_name, is_gone, left_open, numbered_path
 from .checking import check_rows
 from .manifest import MANIFEST, Manifest
@@ -205,7 +205,9 @@ class Batch:
                 # Shielded: a second Ctrl-C must not leave the job running.
                 await asyncio.shield(found.cancel())
                 raise
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
+            with noted(error):
+                await asyncio.shield(self._client.jobs.stop_unfollowed(job))  # of an earlier run, not followed yet
             self._manifest.add(row.key, "canceled", job=job, line=row.line)
             raise
 

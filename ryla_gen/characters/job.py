@@ -160,6 +160,8 @@ class AsyncCharacterJob:
             if not part.ended and part.name not in self._live:
                 unsent = JobCanceledError(f"The picture {part.name} was canceled before it was sent.")
                 journal.ended_unsent(self._client.history, self._plan, part, unsent)
+        if self._outcome is None and self._live:  # it is stopped while its pictures are sent
+            self._outcome = asyncio.create_task(self._follow_all(again=False), name=f"ryla-gen character {self.id}")
         await asyncio.gather(*(job.cancel() for job in self._live.values() if not job.done))
         if self._outcome is not None:
             await asyncio.wait([self._outcome])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -311,7 +312,11 @@ class AsyncCharacters:
         name = f"character_{asked.kind}"
         history.record(plan.id, backend=backend, workflow=name, inputs=inputs, seed=seed, tags=tags, user=stored)
         job = AsyncCharacterJob(self._client, folder, plan, data)
-        await job.start()
+        try:
+            await job.start()
+        except asyncio.CancelledError:
+            await asyncio.shield(job.cancel())  # some pictures are sent already, and the caller does not have the job
+            raise
         return job
 
     async def _open(

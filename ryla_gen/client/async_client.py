@@ -24,7 +24,7 @@ from ..notebook import live
 from ..results import Generation
 from ..results.grid import show_lists
 from ..settings import Settings
-from ..support.cancels import finish
+from ..support.cancels import finish, noted
 from ..workflows.base import Workflow
 from .graphs import Graphs, find_later
 from .job_base import AsyncJob, OnEvent, follow
@@ -251,8 +251,9 @@ class AsyncClient(Methods[Awaitable[Generation]]):
                     return backend
 
                 return await self._send(workflow, order, lent)
-        except asyncio.CancelledError:
-            await asyncio.shield(self.jobs.stop_unfollowed(order.job))  # it may have been sent already
+        except asyncio.CancelledError as error:
+            with noted(error):
+                await asyncio.shield(self.jobs.stop_unfollowed(order.job))  # it may have been sent already
             raise
 
     async def map(
@@ -384,7 +385,8 @@ class AsyncClient(Methods[Awaitable[Generation]]):
         except BaseException as error:
             found = to_typed_error(error, order.job)
             if self.history.get(order.job) is not None:
-                self._outcomes.settle(order.job, None, found)
+                unstopped = isinstance(error, asyncio.CancelledError) and error.__cause__ is not None
+                self._outcomes.settle(order.job, None, error.__cause__ if unstopped else found)
             if found is error:
                 raise
             raise found from error

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import BackendError, ModelNotFoundError, PlainData, RylaGenError, WorkflowInvalidError
 from ..events import Finished, Started
+from ..support.cancels import noted
 from ..workflows.base import Notice
 
 if TYPE_CHECKING:
@@ -84,8 +85,9 @@ async def wait_accepted(ticket: Ticket, backend: str) -> Started | None:
                 await ticket.result()
             if event.seq > 0:
                 return event if isinstance(event, Started) else None
-    except asyncio.CancelledError:
-        await asyncio.shield(ticket.cancel())
+    except asyncio.CancelledError as error:
+        with noted(error):
+            await asyncio.shield(ticket.cancel())
         raise
     return None
 

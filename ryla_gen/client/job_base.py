@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import GenerationTimeoutError, JobCanceledError, RylaGenError
 from ..events import Event, Started, State, state_of_error
+from ..support.cancels import noted
 
 if TYPE_CHECKING:
     from ..backends.base import Ticket
@@ -115,9 +116,10 @@ async def follow(job: AsyncJob, on_event: OnEvent | None) -> Generation:
             async for event in job.events():
                 on_event(event)
         return await job.result()
-    except BaseException:
+    except BaseException as error:
         if not job.done:
-            await asyncio.shield(job.cancel())
+            with noted(error):
+                await asyncio.shield(job.cancel())
         raise
 
 

@@ -203,10 +203,14 @@ class AsyncJobs:
         return error is not None
 
     async def stop_unfollowed(self, id: str) -> None:  # noqa: A002 - as above
-        """Stop a job that nobody follows, if it was sent and has not ended: its caller was canceled and does not have it."""
+        """Stop a job that nobody follows, if it was sent and has not ended: its caller was canceled and does not have it.
+
+        Raises:
+            RylaGenError: its backend could not be told; it may run on.
+        """
         record = self._history.get(id)
         if record is not None and record.state not in FINAL_STATES:
-            with suppress(RylaGenError):
+            with suppress(JobNotFoundError, JobExpiredError, JobCanceledError):
                 await (await self.get(id)).cancel()
 
     async def _stopped_by_id(self, record: Record) -> JobCanceledError | None:

@@ -19,6 +19,7 @@ from ..history import CostRow, History, Record
 from ..notebook import live
 from ..results import Generation
 from ..settings import Settings
+from ..support.cancels import noted
 from ..support.loop_thread import LoopThread
 from ..workflows.base import Workflow
 from .async_client import IN_FLIGHT, AsyncClient
@@ -145,7 +146,8 @@ class Client(Methods[Generation]):
             # An interrupt, not a fault of on_event: the end is an event too.
             tell = on_event if not telling or not isinstance(error, Exception) else None
             for found in held:
-                _end(Job(found, self._loop_thread, self), tell, told)
+                with noted(error):
+                    _end(Job(found, self._loop_thread, self), tell, told)
             raise
 
     def submit(
@@ -211,9 +213,10 @@ class Client(Methods[Generation]):
         try:
             self._loop_thread.call(hold())
             return held[0]
-        except BaseException:
+        except BaseException as error:
             if held and not named:
-                self._loop_thread.call(stop(held[0]))
+                with noted(error):
+                    self._loop_thread.call(stop(held[0]))
             raise
 
     def map(

@@ -162,9 +162,9 @@ class Engine:
         began = time.monotonic()
         try:
             place = (await self._client.locate([job]))[job].place
-            self._hooks = await asyncio.to_thread(installed_hooks)
+            self._hooks = await asyncio.to_thread(installed_hooks) if place != "absent" else ()
         except asyncio.CancelledError:
-            await asyncio.shield(self._stop(job))
+            await asyncio.shield(self.stop(job))
             raise
         if place == "absent":
             raise JobExpiredError(f"The server {self._client.address} does not know the job {job} (or no longer does).")
@@ -227,7 +227,7 @@ class Engine:
     async def _follow(self, follower: PromptStream, run: PromptProgress, job: str, limit: float) -> None:
         """Follow the prompt to its end, within its limits."""
         limits = Limits(running=limit, waiting=self._queue_timeout)
-        await Watched(self._client, run, job, limits, note=lambda message: self._note(message, run), stop=self._stop).follow(
+        await Watched(self._client, run, job, limits, note=lambda message: self._note(message, run), stop=self.stop).follow(
             follower
         )
         if run.failure is not None:
@@ -246,7 +246,7 @@ class Engine:
             log_pieces = []
         return node_error(failure, causes_in_log(failure, log_pieces))
 
-    async def _stop(self, job: str) -> bool:
+    async def stop(self, job: str) -> bool:
         """Stop a prompt on the server. A failure is kept in ``uncancelled``, and does not hide the reason for stopping."""
         try:
             await self._client.cancel(job)
@@ -254,6 +254,7 @@ class Engine:
             self.uncancelled.add(job)
             log.warning("the server could not be told to stop the job %s: %s", job, error.message)
             return False
+        self.uncancelled.discard(job)
         return True
 
     def _note(self, message: Message, run: PromptProgress) -> None:
@@ -357,14 +358,13 @@ class Engine:
     ) -> Generation:
         running = self._seconds(run)
         queued = max(0.0, (run.started or run.submitted) - run.submitted)
-        timings = Timings(queued=queued, running=running, total=max(time.monotonic() - began, queued + running))
         return Generation(
             workflow=workflow,
             outputs=outputs,
             seed=seed,
             job=job,
             backend=self._backend,
-            timings=timings,
+            timings=Timings(queued=queued, running=running, total=max(time.monotonic() - began, queued + running)),
             cost=self._cost(running),
             warnings=notices + run.notices + output_notices(outputs),
             graph=run.graph,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Iterator
 from typing import Any
+
+from ..errors import RylaGenError
 
 
 def cancels() -> int:
@@ -54,6 +56,16 @@ async def finish(work: Coroutine[Any, Any, None]) -> None:
     task.result()
     if cancels() > before:
         raise asyncio.CancelledError
+
+
+@contextlib.contextmanager
+def noted(error: BaseException) -> Iterator[None]:
+    """Add a fault to the interrupt for which something is ended, as its cause and a note, instead of raising it in its place."""
+    try:
+        yield
+    except RylaGenError as failed:
+        error.__cause__ = failed
+        error.add_note(str(failed))
 
 
 async def end_all(tasks: Iterable[asyncio.Future[Any]]) -> None:

@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import CancelledError, Future
 from typing import Any, Generic, TypeVar
 
 from ..errors import InternalError
@@ -49,10 +49,10 @@ class LoopThread:
             raise InternalError("The synchronous client cannot be used from inside its own event loop.", "Use AsyncClient there.")
         errand = _CancellableCall(work)
         try:
-            future = asyncio.run_coroutine_threadsafe(errand.run(), loop)
-            while wait([future], LOOK_SECONDS).not_done:
+            loop.call_soon_threadsafe(errand.begin)
+            while not errand.ended.acquire(timeout=LOOK_SECONDS):
                 pass
-            return future.result()
+            return errand.result()
         except BaseException:  # an interrupt may come before the future is assigned: the call object knows what to stop
             if not errand.done:
                 loop.call_soon_threadsafe(errand.stop)
@@ -103,9 +103,10 @@ class LoopThread:
         """Stop the loop and its thread. Calling it twice is fine."""
         with self._lock:
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
-        if loop is None or thread is None:
+        if loop is None or thread is None or loop.is_closed():
             return
-        asyncio.run_coroutine_threadsafe(_cancel_rest(), loop).result(STOP_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(_cancel_rest(), loop).result(STOP_SECONDS)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(STOP_SECONDS)
 
@@ -140,7 +141,7 @@ class LoopThread:
                 try:
                     self._loop = made.result()
                 except BaseException:  # an interrupt: nobody will know this loop
-                    made.add_done_callback(lambda found: found.result().call_soon_threadsafe(found.result().stop))
+                    made.add_done_callback(_stop_made)
                     raise
                 _leaving.difference_update([thread for thread in _leaving if not thread.is_alive()])
             return self._loop
@@ -149,7 +150,8 @@ class LoopThread:
         """Wait a moment for canceled work to tell its server."""
         loop = self._loop
         if loop is not None:
-            asyncio.run_coroutine_threadsafe(_settle(), loop).result(STOP_SECONDS + 1)
+            with contextlib.suppress(TimeoutError):  # it blocks its loop: the interrupt goes on up all the same
+                asyncio.run_coroutine_threadsafe(_settle(), loop).result(STOP_SECONDS + 1)
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
@@ -166,27 +168,38 @@ class _CancellableCall(Generic[T]):
 
     def __init__(self, work: Coroutine[Any, Any, T]) -> None:
         self._work = work
-        self._task: asyncio.Task[Any] | None = None
-        self._stopped = False
+        self._task: asyncio.Task[T] | None = None
         self.done = False
+        self.ended = threading.Lock()
+        """Free once it has ended. One lock of Python's own: an interrupt that strikes in a condition of ``threading``, or of a
+        future, leaves it locked, and the loop's thread would wait for it for ever."""
+        self.ended.acquire()
 
-    async def run(self) -> T:
-        """Run it; called on the loop."""
-        self._task = asyncio.current_task()
-        try:
-            # Stopped before its first step: the coroutine is closed, or Python would warn that it was never awaited.
-            if self._stopped:
-                self._work.close()
-                raise asyncio.CancelledError
-            return await self._work
-        finally:
-            self.done = True
+    def begin(self) -> None:
+        """Begin it; called on the loop."""
+        self._task = asyncio.get_running_loop().create_task(self._work)
+        self._task.add_done_callback(self._end)
 
     def stop(self) -> None:
         """Cancel it; called on the loop."""
-        self._stopped = True
-        if self._task is not None and not self.done:
+        if self._task is None:
+            self._work.close()  # it was never handed over
+        elif not self.done:
             self._task.cancel()
+
+    def result(self) -> T:
+        """Return what it returned, or raise what it raised."""
+        assert self._task is not None
+        try:
+            return self._task.result()
+        except asyncio.CancelledError:
+            raise CancelledError from None  # the loop was closed beneath it; as a future of threads says it
+
+    def _end(self, task: asyncio.Task[T]) -> None:
+        if not task.cancelled():
+            task.exception()  # looked at: of a call that was interrupted nobody else looks, and Python would complain
+        self.done = True
+        self.ended.release()
 
 
 _open: weakref.WeakSet[LoopThread] = weakref.WeakSet()
@@ -206,7 +219,11 @@ def _leave() -> None:
 
 
 def _serve(made: Future[asyncio.AbstractEventLoop]) -> None:
-    loop = asyncio.new_event_loop()  # on this thread: an interrupt of another one would leave it half made
+    try:
+        loop = asyncio.new_event_loop()  # on this thread: an interrupt of another one would leave it half made
+    except BaseException as error:  # no descriptor is left, say: who waits for the loop has to hear of it
+        made.set_exception(error)
+        return
     asyncio.set_event_loop(loop)
     made.set_result(loop)
     try:
@@ -215,6 +232,11 @@ def _serve(made: Future[asyncio.AbstractEventLoop]) -> None:
         # On this thread: asynchronous generators must be closed on the loop that ran them.
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
+
+
+def _stop_made(made: Future[asyncio.AbstractEventLoop]) -> None:
+    if made.exception() is None:
+        made.result().call_soon_threadsafe(made.result().stop)
 
 
 async def _finish(last: Callable[[], Coroutine[Any, Any, None]], loop: asyncio.AbstractEventLoop) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -400,3 +401,18 @@ def check(output, workflow):
         runner.submit_base_images("a woman with red hair", seed=7, count=3, fields=SMALL).result(SECONDS)
     assert (caught.value.details["failed"], caught.value.details["kept"]) == (["base-2"], 2)
     assert server.stats.prompts == 3
+
+
+async def test_a_job_that_is_canceled_while_its_pictures_are_sent_leaves_none_of_them(server: Emulator) -> None:
+    server.knobs.hold_nodes = True
+    async with AsyncClient(url=server.url) as client:
+        sending = asyncio.create_task(AsyncCharacters(client).submit_base_images("a fox", count=8, fields=SMALL))
+        while server.queue.remaining() < 3:
+            await asyncio.sleep(0.01)
+        assert not sending.done()
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        while server.queue.remaining():
+            await asyncio.sleep(0.01)
+        assert {record.state for record in client.history.list()} == {"canceled"}, "the job itself too"

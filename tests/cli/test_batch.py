@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -12,9 +13,12 @@ from typing import Any
 
 import pytest
 
-from ryla_gen import load
+from ryla_gen import Flux, load
+from ryla_gen.comfy.client import ComfyClient
+from ryla_gen.contract import new_job_id
 from ryla_gen.emulator.server import Emulator
 from tests.characters.elsewhere import AWAY, Worker
+from tests.comfy.proxy import proxied
 from tests.runpod_loopback import RunpodLoopback
 from tests.runpod_loopback.server import Fault
 from tests.support.hooks import RULE, install, known_here
@@ -210,6 +214,30 @@ def test_ctrl_c_cancels_what_runs_and_keeps_what_is_done(
     data = ran(capsys, file, "-o", str(out), "--url", server.url)
     assert [item["state"] for item in data["items"] if item["line"] == first["line"]] == ["present"]
     assert data["present"] + data["succeeded"] == 5
+
+
+async def test_ctrl_c_while_the_job_of_an_earlier_run_is_looked_for_stops_it(server: Emulator, tmp_path: Path) -> None:
+    server.knobs.hold_nodes = True
+    file, out = listed(tmp_path / "a.jsonl", row("fox")), tmp_path / "out"
+    async with ComfyClient(server.url) as other, proxied(server.url) as proxy:
+        await other.submit(Flux(prompt="bear", width=256, height=256).build().to_api(), prompt_id=new_job_id())
+        proxy.held_path = "/queue"
+        process = started(file, out, proxy.url)
+        while server.queue.remaining() < 2 or not proxy.waiting:  # it asks for the position, and has not heard that it was taken
+            await asyncio.sleep(0.01)
+        process.kill()
+        await asyncio.to_thread(process.communicate)
+        asked = proxy.waiting
+        process = started(file, out, proxy.url)
+        while proxy.waiting == asked:
+            await asyncio.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        await asyncio.sleep(0.2)
+        proxy.held_path = ""
+        _, said = await asyncio.to_thread(process.communicate, timeout=SECONDS)
+        assert process.returncode == 130
+        assert b"Traceback" not in said
+    assert server.queue.remaining() == 1, "the one of another"
 
 
 def test_what_a_killed_batch_had_sent_is_fetched_and_not_paid_twice(

@@ -611,6 +611,35 @@ def test_a_server_that_cannot_be_told_to_cancel_is_an_error_of_the_cancelling(se
         server.knobs.refuse_cancels = 503
         with pytest.raises(BackendUnreachableError, match="may run on there"):
             job.cancel()
+        assert client.jobs.list()[0].state == "running", "its end is not known"
+        server.knobs.refuse_cancels = None
+        job.cancel()  # the same call again
+        while server.queue.remaining():
+            time.sleep(0.01)
+
+
+def test_an_interrupt_stays_one_where_the_server_cannot_be_told_and_the_command_for_it_works(server: Emulator) -> None:
+    server.knobs.hold_nodes = True
+
+    def interrupt(event: object) -> None:
+        if isinstance(event, Started):
+            server.knobs.refuse_cancels = 503
+            raise KeyboardInterrupt
+
+    with Client(url=server.url) as client:
+        with pytest.raises(KeyboardInterrupt) as caught:
+            client.run(Flux(**SMALL), on_event=interrupt)
+        (note,) = caught.value.__notes__
+        gc.collect()  # what nobody looked at would be complained of now
+        record = client.jobs.list()[0]
+        assert "may run on there" in note and f"ryla-gen jobs cancel {record.id}" in note
+        assert record.state == "running"
+    server.knobs.refuse_cancels = None
+    with Client(url=server.url) as client:  # as the command does
+        client.jobs.get(record.id).cancel()
+        assert client.jobs.list()[0].state == "canceled"
+    while server.queue.remaining():
+        time.sleep(0.01)
 
 
 def test_an_id_that_has_ended_is_not_sent_again(server: Emulator) -> None:

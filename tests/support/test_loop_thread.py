@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -116,6 +119,61 @@ def test_an_interrupt_that_wakes_nobody_ends_the_call(loop_thread: LoopThread, s
     with pytest.raises(StruckError):
         loop_thread.call(long())
     assert ended == [True]
+
+
+@EARLY
+def test_an_interrupt_in_the_first_moments_of_a_call_leaves_the_loop_alive(loop_thread: LoopThread) -> None:
+    """It may come while the caller holds a lock that the loop's thread needs."""
+
+    def strike(number: int, frame: FrameType | None) -> None:
+        raise StruckError
+
+    async def long() -> None:
+        await asyncio.sleep(1000)
+
+    luck, before = random.Random(7), signal.signal(signal.SIGALRM, strike)
+    try:
+        for _ in range(ROUNDS):
+            with pytest.raises(StruckError):
+                signal.setitimer(signal.ITIMER_REAL, 0.00001 + luck.random() * 0.0004)
+                loop_thread.call(long())
+                raise AssertionError
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert loop_thread.call(asyncio.sleep(0, "alive")) == "alive"
+
+
+def test_a_loop_that_cannot_be_made_is_an_error_and_no_silence() -> None:
+    code = """
+        import asyncio, resource
+        from ryla_gen.support.loop_thread import run_async
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4, 4))
+        try:
+            run_async(asyncio.sleep(0))
+        except OSError as error:
+            print(type(error).__name__)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=240, check=False)
+    assert (done.stdout, done.returncode) == ("OSError\n", 0), done.stderr
+    assert "never awaited" not in done.stderr
+
+
+def test_an_interrupt_goes_up_although_the_work_blocks_its_loop(struck: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ryla_gen.support.loop_thread.STOP_SECONDS", 0.1)  # how long the work may take to end
+    going = threading.Event()
+
+    async def blocking() -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+        going.wait(240)
+
+    made = LoopThread()
+    try:
+        with pytest.raises(StruckError):
+            made.call(blocking())
+    finally:
+        going.set()
+        made.close()
 
 
 def test_what_the_garbage_collector_ends_waits_for_no_thread(loop_thread: LoopThread) -> None:

@@ -13,7 +13,7 @@ from ryla_gen.characters import CharacterJob, CharacterPlan, Characters
 from ryla_gen.characters.base import progress_of, state_of_parts, summary
 from ryla_gen.characters.results import copy, failure
 from ryla_gen.client import Client
-from ryla_gen.errors import BackendNotConfiguredError, RylaGenError, StorageFailedError
+from ryla_gen.errors import BackendNotConfiguredError, JobCanceledError, RylaGenError, StorageFailedError
 from ryla_gen.events import FINAL_STATES, Finished, Progress, Started
 
 from ...common import setting_warnings
@@ -43,12 +43,14 @@ def submit(
         job = work(runner)
         short = job.id[:SHORT_ID]
         if detach:
+            text, hint = f"Stopped by you; the job {job.id} continues.", f"Stop it: ryla-gen character cancel {short}"
+            screen.came_late = JobCanceledError(text, hint, {"job": job.id})
             job.handed_in()
             screen.result(_job_data(job), job.id)
             screen.note(f"Fetch it: ryla-gen character resume {short} -o DIR")
             return
-        screen.note(f"job {short}: ryla-gen character resume {short} continues it if this command is killed.")
         try:
+            screen.note(f"job {short}: ryla-gen character resume {short} continues it if this command is killed.")
             _follow(screen, job)
         except BaseException:
             if not job.done:
