@@ -263,7 +263,8 @@ def test_a_broken_queue_disturbs_nothing(app: Loopback, node: Scenario) -> None:
 
 
 def test_a_comfyui_that_dies_twice_is_a_machine_fault(app: Loopback, node: Scenario) -> None:
-    submitted = node("submit", workflow="flux_dev", options=LONG)
+    longer = {**LONG, "width": 2048, "height": 2048}  # the second one is struck before its end, however late that is noticed
+    submitted = node("submit", workflow="flux_dev", options=longer)
     eventually(lambda: node("poll", **submitted).get("fraction"))
     container = next(container for container in app.containers if container.exit_code is None and container.running)
     first = strike(container, signal.SIGKILL)
