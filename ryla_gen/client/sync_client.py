@@ -24,7 +24,7 @@ from ..support.loop_thread import LoopThread
 from ..workflows.base import Workflow
 from .async_client import IN_FLIGHT, AsyncClient
 from .graphs import Graphs, find_workflow, method_for
-from .job_base import AsyncJob, OnEvent
+from .job_base import AsyncJob, OnEvent, follow
 from .loras import Loras
 from .methods import Methods
 from .submission import SentJob
@@ -108,20 +108,9 @@ class Client(Methods[Generation]):
         bar with the picture as it grows, unless the setting ``notebook`` is off.
         """
         on_event = on_event or live(workflow, on=self.settings.notebook)
-        if on_event is None:
-            work = self._client.run(
-                workflow,
-                timeout=timeout,
-                tags=tags,
-                measure_consistency=measure_consistency,
-                output_to=output_to,
-                webhook=webhook,
-                user=user,
-            )
-            return self._loop_thread.call(work)
         held: list[AsyncJob] = []  # an interrupt may come when the job is sent, before this thread has it
 
-        async def send() -> None:
+        async def send() -> AsyncJob:
             sent = self._client.submit(
                 workflow,
                 timeout=timeout,
@@ -132,11 +121,16 @@ class Client(Methods[Generation]):
                 user=user,
             )
             held.append(await sent)
+            return held[0]
 
+        async def run() -> Generation:
+            return await follow(await send(), None)
+
+        if on_event is None:
+            return self._loop_thread.call(run())
         told, telling = -1, False
         try:
-            self._loop_thread.call(send())
-            job = Job(held[0], self._loop_thread, self)
+            job = Job(self._loop_thread.call(send()), self._loop_thread, self)
             for event in job.events():
                 told, telling = event.seq, True
                 on_event(event)

@@ -396,5 +396,4 @@ class Engine:
 def used_seed(workflow: Workflow, graph: Mapping[str, Any]) -> int:
     """Return the seed a run used: the request's, or for a custom graph the first one it names."""
     seed = getattr(workflow, "seed", None)
-    drawn = graph_seed(graph) if workflow.own_graph else 0
-    return drawn if seed is None else int(seed)
+    return int(seed) if seed is not None else graph_seed(graph) if workflow.own_graph else 0
