@@ -94,7 +94,9 @@ def test_a_result_arrives_although_the_control_plane_was_away(sample: Loopback) 
     sample.away()
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])))
-    sample.away(0.5)  # from now on, while the client asks
+    with pytest.raises(modal.exception.ConnectionError):
+        call.get(timeout=100)  # Modal's client asks four times, within a second or two
+    sample.come_back()
     assert call.get(timeout=100) == "patient"
     assert sample.url == url
 

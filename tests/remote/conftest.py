@@ -184,6 +184,17 @@ def running(loopback: Loopback, job: str) -> Container:
     return next(container for container in loopback.containers if container.exit_code is None and container.running)
 
 
+def started(job: str, times: int = 1) -> None:
+    """Wait until a container knows that its ComfyUI has begun a job, once or more often: that the queue has it is known earlier."""
+    seen: list[dict[str, Any]] = []
+
+    def enough() -> bool:
+        seen.extend(events_of(job))
+        return sum(item["type"] == "started" for item in seen) >= times
+
+    eventually(enough)
+
+
 def strike(container: Container, number: signal.Signals) -> int:
     """Send ComfyUI a signal; its process id."""
     pid = comfyui_of(container)
