@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import time
@@ -33,6 +34,11 @@ TERM_SECONDS = 5.0
 """How long a server may take to end by itself."""
 TAIL_LINES = 60
 """Lines of the log that are kept for an error message."""
+PORTS = range(20_000, 30_000)
+"""Where servers listen that may choose their port: below those that systems give to whoever asks for any (Linux from 32768 on,
+macOS and Windows from 49152 on), where another program may be given the port between our look and the server's start."""
+PORT_LOOKS = 200
+"""Ports that are tried before none counts as free."""
 LONGEST_LINE = 2000
 """Characters of a kept line: progress bars write without an end of line."""
 
@@ -235,8 +241,15 @@ async def run_probe(client: ComfyClient) -> None:
 
 
 def free_port() -> int:
-    """Find a loopback port that no process listens on at this moment."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """Find a loopback port that no process listens on, and that no system gives to another one before it is listened on.
+
+    Raises:
+        ServerUnhealthyError: none was found.
+    """
+    for _ in range(PORT_LOOKS):
+        port = secrets.choice(PORTS)
+        with contextlib.suppress(OSError), socket.socket() as listener:
+            listener.bind(("127.0.0.1", port))
+            return port
+    message = f"No port between {PORTS.start} and {PORTS.stop - 1} is free on this machine."
+    raise ServerUnhealthyError(message, "Stop what listens there: ss -ltnp")

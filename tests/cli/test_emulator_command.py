@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import contextlib
 import json
-import random
 import re
 import signal
 import socket
@@ -11,14 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from ryla_gen.comfy.server import free_port
+
 from .shell import SECONDS, SMALL, envelope, here, picture, started
-
-
-def free_port() -> int:
-    """A free port from below those that systems give to whoever asks for any: no other program takes it meanwhile."""
-    while True:
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", random.randrange(20_000, 30_000))) as listener:
-            return int(listener.getsockname()[1])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -148,7 +148,7 @@ def test_only_so_many_jobs_a_minute(history: History) -> None:
     error = caught.value
     assert (error.code, error.http_status, error.started) == ("too_many_requests", 429, "no")
     assert (error.details["setting"], error.details["limit"]) == ("users.max_jobs_per_minute", 2)
-    assert 50 < error.details["retry_after"] <= 60
+    assert 0 < error.details["retry_after"] <= 60
     enter(history, job=jobs[0], users_max_jobs_per_minute=2)  # moved to another backend: it counts once
     with contextlib.closing(sqlite3.connect(history.path)) as file, file:
         file.execute("UPDATE jobs SET created_at = ? WHERE id = ?", (to_timestamp("2m"), jobs[0]))

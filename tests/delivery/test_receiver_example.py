@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
+from ryla_gen.comfy.server import free_port
 from ryla_gen.delivery.signatures import new_secret, read_secrets, sign
 from ryla_gen.delivery.webhook_events import make_test_event, result_event
 from ryla_gen.delivery.webhooks import Webhook
-from tests.cli.test_emulator_command import free_port
 
 from .test_webhooks import OTHER, SECRET, generation, hook
 

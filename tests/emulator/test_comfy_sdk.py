@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from comfy_sdk.exceptions import ComfyError
 from comfy_sdk.jobs import Job
 from PIL import Image
 
+from ryla_gen.comfy.server import free_port
 from ryla_gen.emulator.server import Emulator
 from tests.conftest import encoded, portrait
 from tests.emulator.running import flux
@@ -35,13 +35,6 @@ def server() -> Iterator[Emulator]:
         made.knobs.delay_per_node = 0.2  # so that a job's stream is open before the job ends
         made.start()
         yield made
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 @pytest.fixture

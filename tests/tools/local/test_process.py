@@ -99,7 +99,7 @@ async def test_stopping_ends_what_the_server_started_even_when_it_ignores_a_poli
     one = local(tmp_path / "place", command)
     (tmp_path / "place").mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ryla_gen.tools.local.process.STOP_SECONDS", 1.0)
+        patch.setattr("ryla_gen.tools.local.process.STOP_SECONDS", 3.0)
         await one.start(port=0, cpu=True, ready_within=SECONDS)
         one.stop()
     assert not one.held
