@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import hypothesis
+import numpy  # noqa: F401 - whole before any test: pytest.approx looks into it even while an emulator's thread still loads it
 import pytest
 from PIL import Image, ImageDraw
 

@@ -206,11 +206,11 @@ def test_of_twenty_processes_at_once_three_run_when_there_is_money_for_three(ser
     found = Settings.load(env)
     known = Flux(prompt="a red fox", width=256, height=256, steps=1, seed=1)
     with contextlib.closing(History(found.history_path)) as history:
-        for number in range(5):  # known to take 100 s each: what is reserved holds until all have asked
+        for number in range(5):  # known to take 30 s each: what is reserved holds until all have asked
             history.record(str(number), backend="comfyui", workflow="flux", inputs=known.described(), seed=1)
-            history.update(str(number), state="succeeded", gpu_seconds=100.0, cost_usd=0.0)
+            history.update(str(number), state="succeeded", gpu_seconds=30.0, cost_usd=0.0)
         likely = estimate(known, found, history).usd.likely
-    assert likely == pytest.approx(100)
+    assert likely == pytest.approx(30)
     each = 3 * likely  # what one holds when little is left
     env |= {"RYLA_GEN_MAX_USD_PER_DAY": str(each * 3), "PYTHONPATH": str(ROOT)}
     server.knobs.delay_per_node = 600.0  # nobody ends before all have asked
