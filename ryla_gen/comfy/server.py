@@ -194,6 +194,7 @@ class ComfyServer:
             while True:
                 if not self.alive:
                     assert self._process is not None, "it was spawned"
+                    await self.kill()  # reads what it wrote to its end, which is the reason
                     raise self._unhealthy(f"ComfyUI ended while it started (exit code {self._process.returncode}).")
                 try:
                     await client.system_stats()

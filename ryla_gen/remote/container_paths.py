@@ -61,6 +61,8 @@ COMPILERS = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
 HIDE_GPU = {"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 """With both, ``torch.cuda.is_available()`` is answered without asking the driver: CUDA's own answer, once given, stays for the life
 of the process, and it would be no (tried with torch 2.9.1)."""
+COLD_SECONDS = 2.0
+"""Requests that arrive so soon after the start, before any was served, had been waiting for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ class Places:
     """Modal's name of this container."""
     stall: float | None = None
     """Seconds after which ComfyUI counts as wedged, instead of the family's."""
+    cold: float = COLD_SECONDS
+    """Seconds after a start in which the first request counts as one that had been waiting for it."""
     checks_weights: bool = False
     """Whether weights are looked for on the volume although an emulator, which needs none, stands in for ComfyUI."""
     own_folders: tuple[str, ...] | None = None
@@ -87,8 +91,9 @@ class Places:
         """Read the environment of a container.
 
         ``RYLA_VOLUME_ROOT``, ``RYLA_COMFYUI_FOLDER`` and ``RYLA_WORK_FOLDER`` are folders; ``RYLA_COMFYUI_COMMAND`` starts ComfyUI,
-        with ``{port}``, ``{python}``, ``{work}``, ``{models}`` and ``{comfyui}``, its release, filled in; ``RYLA_STALL_SECONDS``
-        and ``RYLA_CHECK_WEIGHTS`` are the two fields after; ``RYLA_GEN_ALLOW_PRIVATE_ADDRESSES`` is the setting of that name.
+        with ``{port}``, ``{python}``, ``{work}``, ``{models}`` and ``{comfyui}``, its release, filled in; ``RYLA_STALL_SECONDS``,
+        ``RYLA_COLD_SECONDS`` and ``RYLA_CHECK_WEIGHTS`` are the three fields after; ``RYLA_GEN_ALLOW_PRIVATE_ADDRESSES`` is the
+        setting of that name.
         """
         env = os.environ if env is None else env
         container = env.get("MODAL_TASK_ID")
@@ -101,6 +106,7 @@ class Places:
             env.get("RYLA_COMFYUI_COMMAND") or COMMAND,
             container,
             float(env["RYLA_STALL_SECONDS"]) if env.get("RYLA_STALL_SECONDS") else None,
+            float(env.get("RYLA_COLD_SECONDS") or COLD_SECONDS),
             env.get("RYLA_CHECK_WEIGHTS") == "1",
             private_addresses=env.get("RYLA_GEN_ALLOW_PRIVATE_ADDRESSES", "").lower() in ("true", "1"),
         )

@@ -59,8 +59,6 @@ from .supervisor import Session, Supervisor
 from .telling import Teller, with_delivery
 from .volume_check import VolumeFiles
 
-COLD_SECONDS = 2.0
-"""Requests that arrive so soon after the start, before any was served, had been waiting for it."""
 MACHINE_FAULTS = (ServerUnhealthyError, BackendUnreachableError, StorageFailedError, InternalError)
 STOP_SECONDS = 3.0
 """How long a canceled input may take to write down that its job is stopped."""
@@ -179,7 +177,7 @@ class Worker:
             return contract.readable_by(request, await self._run(name, request))
 
     async def _run(self, name: str | None, request: PlainData) -> PlainData:
-        cold = self._cold_start if not self._served and time.monotonic() - self._ready < COLD_SECONDS else 0.0
+        cold = self._cold_start if not self._served and time.monotonic() - self._ready < self._places.cold else 0.0
         try:
             read = contract.read_request(request, name)
             # Before anything costs time: of several calls with one job id, only the one that owns the claim runs it.

@@ -13,6 +13,7 @@ import pytest
 
 from ryla_gen import load
 from ryla_gen.emulator.server import Emulator
+from ryla_gen_cli.commands.jobs import actions
 
 from .shell import SECONDS, SMALL, envelope, here, lines, picture, ryla, started
 
@@ -109,7 +110,9 @@ def test_status_asks_the_server(server: Emulator, capsys: Capsys) -> None:
     assert told(capsys, "jobs", "show", "nope", code=1)["error"]["code"] == "job_not_found"
 
 
-def test_status_of_one_that_has_ended_is_journaled(server: Emulator, capsys: Capsys) -> None:
+def test_status_of_one_that_has_ended_is_journaled(server: Emulator, capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actions, "FIRST_LOOK", 0.0)  # what has ended is told however slowly its outputs arrive
+    monkeypatch.setattr(actions, "FURTHER_LOOK", 0.0)
     job = submitted(capsys)
     while server.queue.remaining():
         time.sleep(0.02)

@@ -206,11 +206,15 @@ class Containers:
     async def ContainerHeartbeat(self, request: pb.ContainerHeartbeatRequest, caller: Caller) -> pb.ContainerHeartbeatResponse:
         container = caller.inside
         container.heartbeats += 1
-        await container.changed.until(lambda: container.cancelling, self._heartbeat * 0.9)
-        cancelling, container.cancelling = container.cancelling, []
-        if not cancelling:
+
+        def cancelling() -> list[str]:
+            # Told until the container has ended it: its client may give the answer up, or may not have the input yet.
+            container.cancelling = [item for item in container.cancelling if item in container.running]
+            return container.cancelling
+
+        if not await container.changed.until(cancelling, self._heartbeat * 0.9):
             return pb.ContainerHeartbeatResponse()
-        return pb.ContainerHeartbeatResponse(cancel_input_event=pb.CancelInputEvent(input_ids=cancelling))
+        return pb.ContainerHeartbeatResponse(cancel_input_event=pb.CancelInputEvent(input_ids=container.cancelling))
 
     async def ContainerCheckpoint(self, request: pb.ContainerCheckpointRequest, caller: Caller) -> Empty:
         container = caller.inside

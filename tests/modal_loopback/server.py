@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import socket
 import sys
 import tempfile
 import threading
@@ -88,6 +89,8 @@ class Loopback:
         self._outside: Listener | None = None
         self._inside: Listener | None = None
         self._port = 0
+        self._kept: socket.socket | None = None
+        """Has the port while nobody listens there, so that no other process gets it."""
 
     # -- what a client needs ---------------------------------------------------------------------------
 
@@ -229,6 +232,7 @@ class Loopback:
     async def _stop(self) -> None:
         await self._containers.close()
         await self._go()
+        self._free()
         if self._inside is not None:
             await self._inside.stop()
         await self._blobs.stop()
@@ -247,6 +251,7 @@ class Loopback:
 
     async def _listen(self) -> None:
         if self._outside is None:
+            self._free()
             self._outside = await self._listener(self._port)
             self._port = self._outside.port
 
@@ -254,6 +259,14 @@ class Loopback:
         outside, self._outside = self._outside, None
         if outside is not None:
             await outside.stop()
+            self._kept = socket.socket()
+            self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._kept.bind(("127.0.0.1", self._port))
+
+    def _free(self) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
 
     async def _return_after(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -78,7 +78,7 @@ async def test_a_method_is_awaited(sample: Loopback) -> None:
 
 
 def test_a_spawned_call_is_found_again_by_another_process(sample: Loopback) -> None:
-    call = worker().wait.spawn("later", 4.0)
+    call = worker().wait.spawn("later", 20.0)
     with pytest.raises(TimeoutError):
         call.get(timeout=0)
     assert call.get(timeout=100) == "later"
@@ -142,8 +142,8 @@ def test_a_function_timeout_is_an_error_of_its_own(sample: Loopback) -> None:
 
 
 def test_options_at_call_time_bring_secrets_and_limits(sample: Loopback) -> None:
-    assert worker("Short").variable.remote("SAMPLE_SECRET") is None
     short = modal.Cls.from_name("sample", "Short")
+    assert short.with_options(timeout=100)().variable.remote("SAMPLE_SECRET") is None
     variant = short.with_options(secrets=[modal.Secret.from_name("sample-secret")], timeout=100, max_containers=1)()
     assert variant.variable.remote("SAMPLE_SECRET") == "from the secret"
     assert variant.wait.remote(1.1) is None
@@ -217,7 +217,7 @@ def test_events_of_a_job_are_read_by_several_watchers(sample: Loopback) -> None:
 
 def test_a_partition_ends_after_its_time_and_takes_no_more_than_it_holds(sample: Loopback) -> None:
     events = modal.Queue.from_name("sample-events")
-    events.put_many([1, 2], partition="short", partition_ttl=5)
+    events.put_many([1, 2], partition="short", partition_ttl=20)
     sample.knobs.queue_capacity = 2
     with pytest.raises(queue.Full):
         events.put(3, block=False, partition="short")

@@ -46,7 +46,7 @@ def test_a_container_is_killed_at_its_nth_input_and_on_demand(fresh: Loopback, t
     fresh.knobs.kill_at_input = 2
     assert list(worker().wait.map(["a", "b", "c"], [0.2] * 3)) == ["a", "b", "c"]
     assert [container.exit_code for container in fresh.containers] == [-9, None]
-    call = worker().wait.spawn("d", 0.3)
+    call = worker().wait.spawn("d", 5.0)
     eventually(lambda: traced(trace, "wait d") == 1)
     fresh.kill_container()
     assert call.get(timeout=100) == "d"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import urllib.parse
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -27,8 +28,13 @@ Fingerprints = Mapping[str, tuple[int, int]]
 
 def fingerprints(folder: Path) -> dict[str, tuple[int, int]]:
     """Every file below a folder: its path there → size and time of change."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
+    prints: dict[str, tuple[int, int]] = {}
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # renamed since it was listed
+            about = path.stat()
+            if stat.S_ISREG(about.st_mode):
+                prints[path.relative_to(folder).as_posix()] = (about.st_size, about.st_mtime_ns)
+    return prints
 
 
 def bring(source: Path, target: Path, before: Fingerprints, now: Fingerprints) -> None:

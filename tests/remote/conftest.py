@@ -51,7 +51,8 @@ def deploy(loopback: Loopback, home: Path, **variables: str) -> None:
 @contextmanager
 def deployed(python: Path, folder: Path, env: Mapping[str, str] | None = None, **options: Any) -> Iterator[Loopback]:
     """A loopback with the app."""
-    container_env = {"RYLA_COMFYUI_COMMAND": EMULATOR, "RYLA_WORK_FOLDER": str(folder / "work"), **(env or {})}
+    container_env = {"RYLA_COMFYUI_COMMAND": EMULATOR, "RYLA_WORK_FOLDER": str(folder / "work"), "RYLA_COLD_SECONDS": "120"}
+    container_env |= env or {}
     with Loopback(python=python, container_env=container_env, **{"max_containers": 1, **options}) as loopback:
         deploy(loopback, folder)
         try:
@@ -101,8 +102,8 @@ def fresh(container_python: Path, tmp_path: Path, clean_environment: Path) -> It
 
 
 def long() -> dict[str, Any]:
-    """A request that takes seconds, under a seed of its own: ComfyUI would answer the same one again at once."""
-    return {**SMALL, "width": 1536, "height": 1536, "steps": 50, "seed": next(SEEDS)}
+    """A request that takes several seconds, under a seed of its own: ComfyUI would answer the same one again at once."""
+    return {**SMALL, "width": 2048, "height": 2048, "steps": 50, "batch_size": 2, "seed": next(SEEDS)}
 
 
 def method(name: str, cls: str = "Flux") -> Any:

@@ -184,7 +184,7 @@ def test_when_nobody_can_say_who_has_the_job_it_does_not_run(app: Loopback) -> N
 
 
 def test_a_run_over_its_limit_is_stopped_and_the_next_one_runs(fresh: Open) -> None:
-    fresh({"RYLA_COMFYUI_COMMAND": f"{EMULATOR} --knob delay_per_node=0.2"})
+    fresh({"RYLA_COMFYUI_COMMAND": f"{EMULATOR} --knob delay_per_node=1.5"})
     graph = {
         "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 1}},
         "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},

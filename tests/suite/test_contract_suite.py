@@ -60,7 +60,9 @@ FACE = encoded(portrait())
 FLAT = encoded(portrait().convert("L").point(lambda _: 128).convert("RGB"))
 SMALL: dict[str, Any] = {"prompt": "a red boat", "width": 256, "height": 256, "seed": 7}
 SLOW = FluxDev(prompt="a red fox", steps=100, batch_size=3, seed=1)
-"""Takes the emulator some seconds: long enough to be stopped in the middle."""
+"""Takes the emulator some seconds: is seen while it runs, and to its end."""
+LONG = SLOW.changed(width=2048, height=2048)
+"""Takes four times as long: is stopped in the middle, however late that is."""
 TRIVIAL = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 255}},
     "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
@@ -183,9 +185,9 @@ def test_a_notice_reaches_the_caller(client: Client) -> None:
 
 
 def test_cancelling_stops_one_job_and_leaves_its_neighbours(client: Client) -> None:
-    running = client.submit(SLOW)
+    running = client.submit(LONG)
     next(event for event in running.events() if isinstance(event, Started))
-    queued, neighbour = client.submit(SLOW.changed(seed=2)), client.submit(Flux(**SMALL))
+    queued, neighbour = client.submit(LONG.changed(seed=2)), client.submit(Flux(**SMALL))
     queued.cancel()
     running.cancel()
     running.cancel()  # two callers may cancel one job
@@ -257,9 +259,9 @@ def test_a_video_of_twenty_megabytes_goes_in_and_a_large_one_comes_out(client: C
     place.require("large files")
     video = noise_video(53)
     assert len(video) > 20_000_000
-    generation = client.run(SeedVR2(video=video, resolution=512, seed=1, batch_size=5), timeout=110)
+    generation = client.run(SeedVR2(video=video, resolution=512, seed=1, batch_size=5), timeout=280)
     assert (generation.video.width, generation.video.height, generation.video.frames) == (512, 512, 53)
-    pictures = client.run(Flux(prompt="a red fox in the snow", seed=1, batch_size=16), timeout=110)
+    pictures = client.run(Flux(prompt="a red fox in the snow", seed=1, batch_size=16), timeout=280)
     assert sum(len(item.data) for item in pictures.outputs) > 8_000_000
     assert len(pictures.outputs) == 16
 

@@ -180,7 +180,11 @@ def test_a_caller_that_is_gone_needs_nobody_to_tell_it(client: Client, receiver:
 
 
 def test_what_nobody_told_of_a_caller_that_is_gone_the_command_tells(
-    client: Client, receiver: tuple[Receiver, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    app: Loopback,
+    client: Client,
+    receiver: tuple[Receiver, str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found, url = receiver
     monkeypatch.setenv("RYLA_GEN_BACKEND", "modal")
@@ -192,6 +196,7 @@ def test_what_nobody_told_of_a_caller_that_is_gone_the_command_tells(
     found.answers = [204]
     told = client.hand_in(SMALL, webhook=url).job
     assert wait_until(lambda: len(found.came) == 2)
+    assert wait_until(lambda: all(call.outputs for call in app.calls))  # told first, answered after that
     client.close()
     monkeypatch.setattr("ryla_gen.history.processes._machine", lambda: "this machine")
     capsys.readouterr()

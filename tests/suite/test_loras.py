@@ -151,7 +151,7 @@ def test_what_comfyui_only_writes_to_its_log_becomes_a_warning(client: Client, m
 
 def test_removing_and_replacing_do_not_disturb_a_job_that_runs(client: Client, tmp_path: Path) -> None:
     client.loras.push(stored(tmp_path, "sam.safetensors", lora(seed=13)))
-    slow = FluxLora(prompt="a red fox", steps=100, width=1536, height=1536, seed=1, lora_id="sam")
+    slow = FluxLora(prompt="a red fox", steps=100, width=2048, height=2048, batch_size=2, seed=1, lora_id="sam")
     job = client.submit(slow)
     next(event for event in job.events() if isinstance(event, Started))
     client.loras.push(stored(tmp_path, "new.safetensors", lora(seed=14)), id="sam")

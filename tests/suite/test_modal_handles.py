@@ -14,7 +14,7 @@ from ryla_gen.events import Started
 from tests.modal_loopback import Loopback
 from tests.modal_loopback.client import connected
 
-from .test_contract_suite import SLOW, SMALL
+from .test_contract_suite import LONG, SMALL
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_second_job_of_a_client_looks_nothing_up_again(modal: Loopback) -> Non
 
 def test_a_call_that_has_not_ended_says_what_is_missing(modal: Loopback, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with Client("modal") as here:
-        job = here.submit(SLOW)
+        job = here.submit(LONG)
         next(event for event in job.events() if isinstance(event, Started))
         monkeypatch.setenv("RYLA_GEN_HOME", str(tmp_path / "elsewhere"))
         with Client("modal") as there:

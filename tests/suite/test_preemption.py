@@ -44,8 +44,8 @@ def client(modal: Loopback) -> Iterator[Client]:
 
 
 def long() -> FluxDev:
-    """Takes some seconds, under a seed of its own."""
-    return SLOW.changed(seed=next(SEEDS))
+    """Takes several seconds, under a seed of its own."""
+    return SLOW.changed(width=1536, height=1536, seed=next(SEEDS))
 
 
 def container_of(loopback: Loopback) -> Container:

@@ -32,7 +32,7 @@ from tests.modal_loopback import Loopback
 from tests.modal_loopback.client import connected
 from tests.modal_loopback.state import Call
 
-from .test_contract_suite import SLOW, SMALL
+from .test_contract_suite import LONG, SMALL
 from .test_modal_caller import color, runs_of
 
 SEEDS = itertools.count(5000)
@@ -62,8 +62,8 @@ def twice(modal: Loopback, request: pytest.FixtureRequest) -> Loopback:
 
 
 def long() -> FluxDev:
-    """A workflow that takes many seconds, under a seed of its own: ComfyUI would answer the same one again at once."""
-    return SLOW.changed(width=1024, height=1024, seed=next(SEEDS))
+    """A workflow that is stopped before its end, under a seed of its own: ComfyUI would answer the same one again at once."""
+    return LONG.changed(seed=next(SEEDS))
 
 
 def eventually(true: Callable[[], Any], seconds: float = 120.0) -> Any:
@@ -190,7 +190,8 @@ async def test_ctrl_c_while_an_answer_is_lost_stops_every_call_of_the_job(modal:
     assert runs_of(modal, record.id) == 0
 
 
-def test_a_stop_that_modal_does_not_answer_is_no_stop(modal: Loopback, client: Client) -> None:
+@pytest.mark.parametrize("again", ["at once", "when its call has ended"])
+def test_a_stop_that_modal_does_not_answer_is_no_stop(modal: Loopback, client: Client, again: str) -> None:
     from grpclib import Status
 
     job = client.submit(long())
@@ -200,6 +201,11 @@ def test_a_stop_that_modal_does_not_answer_is_no_stop(modal: Loopback, client: C
     with pytest.raises(RylaGenError) as caught:
         job.cancel()
     assert not isinstance(caught.value, JobCanceledError), "it may run on under a call that was not heard of"
+    if again != "at once":
+        with pytest.raises(JobCanceledError):
+            job.result(timeout=100)
+        eventually(lambda: not any(container.running for container in modal.containers if container.exit_code is None))
+        assert CANCELED not in entries(job.id), "the container could not write it either"
     modal.knobs.reset()
     job.cancel()
     with pytest.raises(JobCanceledError):

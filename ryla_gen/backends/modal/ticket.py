@@ -99,6 +99,8 @@ class ModalTicket(TaskTicket):
         self._over: set[str] = set()
         """Calls that ended without a reply."""
         self._canceled = False
+        self._stop_unheard = False
+        """Whether a cancel did not reach Modal: another call of the job may still begin."""
         self._taken = False
         """Whether a container may have taken the job although no start event arrived."""
         self.at_once = False
@@ -111,11 +113,12 @@ class ModalTicket(TaskTicket):
 
     async def cancel(self) -> None:
         """Stop the job, queued or running, whichever call it belongs to, and wait until it has ended here."""
-        if self._task.done():
+        if self._task.done() and not self._stop_unheard:
             return
         # Set before the entry is written: whatever ends the call from now on is reported as canceled, not as a fault.
-        self._canceled = True
+        self._canceled = self._stop_unheard = True
         await self._stop()
+        self._stop_unheard = False
         self._task.cancel()
         await asyncio.wait([self._task])
 

@@ -31,7 +31,7 @@ from ...screen import Screen
 
 T = TypeVar("T")
 
-FIRST_LOOK, FURTHER_LOOK = 3.0, 0.3
+FIRST_LOOK, FURTHER_LOOK = 3.0, 1.0
 """Seconds in which a job that runs says the first thing, and each further one: what was said before comes at once."""
 START_LOOK = 1.0
 """Seconds in which a job that is to be canceled says that it has started; where it has, it does so at once."""
@@ -68,6 +68,8 @@ def _where(record: Record, url: str | None) -> dict[str, Any]:
         return {"state": "running"}
     if place is not None and place.place == "pending":
         return {"state": "queued", "position": place.position}
+    if place is not None and place.place == "finished":
+        return _with_job(record.id, url, _end)  # however long its outputs take to arrive
     return _with_job(record.id, url, _current_progress)
 
 
@@ -75,6 +77,11 @@ def _journal_running(record: Record, url: str | None) -> None:
     """Record that a job runs; from now on if its start is not known."""
     with closing(History(settings_for(None, url).history_path)) as history:
         history.update(record.id, state="running", started_at=record.started_at or now())
+
+
+async def _end(job: AsyncJob) -> dict[str, Any]:
+    await _await_end(job)
+    return {"state": job.state}
 
 
 async def _current_progress(job: AsyncJob) -> dict[str, Any]:
