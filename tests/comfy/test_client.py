@@ -98,7 +98,8 @@ async def caught_up(stub, client):
 
 
 class TestRunning:
-    async def test_a_prompt_runs_to_its_end_and_gives_its_outputs(self, stub, client):
+    async def test_a_prompt_runs_to_its_end_and_gives_its_outputs(self, stub, client, monkeypatch):
+        monkeypatch.setattr("ryla_gen.comfy.socket.QUEUE_PAUSE", 60.0)  # however late this machine hears of the start
         messages = await run(client)
         assert isinstance(messages[0], ExecutionStart) and isinstance(messages[-1], ExecutionSuccess)
         assert [executed.output for executed in of(NodeExecuted, messages)] == [FILE]

@@ -24,7 +24,7 @@ from ryla_gen.comfy.client import ComfyClient
 from ryla_gen.comfy.health import examine_queue
 from ryla_gen.engine import Engine
 from ryla_gen.errors import GenerationTimeoutError, InternalError, NodeFailedError, RylaGenError, ServerUnhealthyError
-from ryla_gen.events import Event, Progress, Queued
+from ryla_gen.events import Event, Progress, Queued, Started
 from ryla_gen.media.origin import MADE_BY_MODEL, Mark
 from ryla_gen.results import Generation
 from tests.conftest import encoded, portrait
@@ -96,6 +96,12 @@ class Bench:
 
         async with asyncio.timeout(PATIENCE):
             return await self.engine.run(CustomWorkflow(graph=graph), job=job, emit=emit, timeout=timeout)
+
+    async def begun(self, job: str) -> None:
+        """Wait until the client has heard that a job started: its limit counts from there."""
+        async with asyncio.timeout(PATIENCE):
+            while not any(isinstance(event, Started) and event.job == job for event in self.events):
+                await asyncio.sleep(0.01)
 
     async def ending(self, job: str, **options: Any) -> Generation | RylaGenError:
         """How a job ends; one that hangs, or raises what is not ours, fails the test."""
@@ -306,10 +312,13 @@ async def test_an_answer_that_drips_ends_at_its_deadline(stub: StubServer, place
 @pytest.mark.parametrize("kind", ["bomb", "drip"])
 async def test_a_history_entry_without_measure_hides_nothing_of_the_others(stub: StubServer, kind: str) -> None:
     stub.odd_body, stub.hold_at = f"history {kind}", "executed"
-    async with benches(stub, answer_within=0.5) as bench:
+    async with benches(stub, answer_within=2.0) as bench:
         hit = asyncio.create_task(bench.ending("odd-1", timeout=3.0))  # its end is told nowhere else, so this ends it
-        well = asyncio.create_task(bench.run("well-1", timeout=PATIENCE))
         await stub.held.wait()
+        await bench.begun("odd-1")
+        well = asyncio.create_task(bench.run("well-1", timeout=PATIENCE))
+        while not stub.pending:
+            await asyncio.sleep(0.01)
         stub.drop_sockets()
         stub.go_on()
         assert isinstance(await hit, Generation | RylaGenError)

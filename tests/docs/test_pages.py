@@ -91,6 +91,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.timeout(900)  # whoever comes first builds it
 def test_the_site_builds_strictly_and_fetches_nothing(site: Path) -> None:
     pages = list(site.rglob("*.html"))
     assert len(pages) > 20
@@ -100,6 +101,7 @@ def test_the_site_builds_strictly_and_fetches_nothing(site: Path) -> None:
     assert [page.name for page in pages if loaded.search(page.read_text(encoding="utf-8"))] == []
 
 
+@pytest.mark.timeout(900)
 def test_every_link_of_the_site_leads_to_a_page_of_it(site: Path) -> None:
     dead = []
     for page in site.rglob("*.html"):
@@ -115,6 +117,7 @@ def test_every_link_of_the_site_leads_to_a_page_of_it(site: Path) -> None:
     assert dead == []
 
 
+@pytest.mark.timeout(900)
 def test_the_reference_unfolds_what_the_code_documents(site: Path) -> None:
     text = (site / "api" / "index.html").read_text(encoding="utf-8")
     assert 'id="ryla_gen.client.sync_client.Client.run"' in text

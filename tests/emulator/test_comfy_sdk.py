@@ -91,8 +91,10 @@ def test_it_hears_how_the_job_goes_on(server: Emulator, comfy: Comfy) -> None:
         time.sleep(0.01)
     job = comfy.submit(comfy.workflows.from_json(flux(size=128, steps=20)))
     stream = job.events()
-    first = next(stream)  # the stream is open before the job begins: on a busy machine it would miss what comes early
-    server.knobs.delay_per_node = 0.1
+    first = next(stream)
+    while not server.stats.sockets:  # the proxy listens before the job begins: on a busy machine it would miss what comes early
+        time.sleep(0.01)
+    server.knobs.delay_per_node = 0.6  # the proxy tells of progress every half a second
     before.cancel()
     heard = [first, *stream]
     kinds = {type(event) for event in heard}

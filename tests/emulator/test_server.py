@@ -201,7 +201,9 @@ async def test_a_deaf_client_neither_stops_the_worker_nor_fills_the_memory(clien
             graph["1"]["inputs"]["color"] = color
             await client.prompt(graph, "deaf", prompt_id=f"00000000-0000-4000-8000-{color:012}")
         assert (await client.finished("00000000-0000-4000-8000-000000000024"))["status"]["completed"]
-        assert emulator.stats.sockets == 0, "64 MiB behind, it should have been cut"
+        async with asyncio.timeout(60):  # 64 MiB behind, it is cut
+            while emulator.stats.sockets:
+                await asyncio.sleep(0.01)
         deaf._conn.transport.resume_reading()
 
 

@@ -25,7 +25,7 @@ FOX: dict[str, Any] = {"prompt": "a fox", **SMALL, "steps": 20}
 @pytest.fixture
 def server() -> Iterator[Emulator]:
     with Emulator() as made:
-        made.knobs.delay_per_node = 5.0  # an interrupt ends it
+        made.knobs.hold_nodes = True  # an interrupt ends it
         made.start()
         yield made
 
@@ -56,7 +56,6 @@ async def test_the_tool_cancel_stops_a_job_and_only_those_of_agents(server: Emul
         assert ended["state"] == "canceled"
         result = await client.call_tool("result", {"job": told["job"]})
         assert (result.is_error, result.structured_content["code"]) == (True, "job_canceled")
-    server.knobs.delay_per_node = 60.0  # it runs for as long as this test
     await asyncio.to_thread(ryla, "submit", "flux-dev", "a fox", "--url", server.url)
     own = jobs()[0].id
     async with agent("--url", server.url) as client:
@@ -123,7 +122,7 @@ async def test_after_a_kill_the_journal_has_the_job_and_the_next_server_its_resu
     busy.end()
     (record,) = jobs()
     assert (record.state, record.handle is not None, "mcp" in record.tags) == ("running", True, True)
-    server.knobs.delay_per_node = 0.0
+    server.knobs.hold_nodes = False
     async with agent("--url", server.url) as client:
         told = {"state": record.state}
         while told["state"] == "running":  # a call waits for some seconds only

@@ -22,7 +22,7 @@ START = """
 import asyncio
 from ryla_gen import AsyncClient, Client, Flux, FluxDev, RylaGenError, Settings, grid
 client, small = Client("emulator"), {"width": 256, "height": 256, "steps": 4, "seed": 7}
-long = FluxDev(prompt="a lighthouse", width=1024, height=1024, steps=100)
+long = FluxDev(prompt="a lighthouse", width=2048, height=2048, steps=100)
 """
 
 

@@ -70,7 +70,8 @@ def test_a_bar_follows_its_job_and_leaves_one_line() -> None:
     assert "progressbar" not in cell.shown[3][1]
 
 
-def test_a_bar_that_ends_early_says_where() -> None:
+def test_a_bar_that_ends_early_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[Live.__module__], "PAUSE", 3600.0)
     cell = Cell()
     bar = Live("flux_dev", cell)
     bar(Progress(fraction=0.35, step=7, steps=20, node="KSampler"))

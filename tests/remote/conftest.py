@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import json
 import os
@@ -154,12 +155,12 @@ def comfyui_of(container: Container) -> int | None:
 def told(container: Container, path: str) -> Any:
     """What a container's ComfyUI answers; nothing when it is not there."""
     pid = comfyui_of(container)
-    words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") if pid else []
     try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") if pid else []
         port = int(words[words.index(b"--port") + 1])
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
             return json.load(answer)
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):
         return {}
 
 

@@ -67,10 +67,10 @@ def node_modules() -> Path:
             shutil.copyfile(SOURCES / name, making / name)
         settings = {name: value for name, value in os.environ.items() if name.lower().startswith("npm_config_")}
         good(execute("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=making, **settings))
-        if place.exists():  # another session was faster
-            shutil.rmtree(making)
-        else:
+        try:
             making.rename(place)
+        except OSError:  # another session was faster
+            shutil.rmtree(making)
     return place / "node_modules"
 
 

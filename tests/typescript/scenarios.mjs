@@ -10,6 +10,7 @@ const name = process.argv[2];
 const given = JSON.parse(readFileSync(0, "utf8"), (_key, value) => (value?.$bytes ? Buffer.from(value.$bytes, "base64") : value?.$whole ? BigInt(value.$whole) : value));
 const small = { prompt: "a red fox in the snow", width: 256, height: 256, steps: 2 };
 const long = { ...small, width: 768, height: 768, steps: 50, batchSize: 4 };
+const longer = { ...long, width: 2048, height: 2048 }; // is stopped before its end, however late that is
 
 const scenarios = {
   generate: (ryla) => ryla.generate(given.workflow, given.options, given.call),
@@ -25,7 +26,7 @@ const scenarios = {
     ]),
   async states(ryla) {
     // A job far longer than any pause between two polls is seen running, on any machine, and stopped then; a short one is seen to its end.
-    const slow = await polled(ryla, await ryla.submit("flux", { ...long, width: 1024, height: 1024 }), ["queued"]);
+    const slow = await polled(ryla, await ryla.submit("flux", longer), ["queued"]);
     await ryla.cancel(slow);
     const quick = await polled(ryla, await ryla.submit("flux", small), ["queued", "running"]);
     return { slow: slow.seen, quick: quick.seen, result: quick.now.result };
@@ -54,16 +55,16 @@ const scenarios = {
   },
   async events(ryla) {
     const events = [];
-    const { job } = await ryla.generateFlux({ ...long, steps: 8 }, { previews: true, onEvent: (event) => events.push(event) });
+    const { job } = await ryla.generateFlux({ ...long, steps: 30 }, { previews: true, onEvent: (event) => events.push(event) });
     return { job, events };
   },
   async abort(ryla) {
     const controller = new AbortController();
     const onEvent = (event) => event.type === "progress" && controller.abort();
-    return ryla.generateFlux(long, { signal: controller.signal, onEvent });
+    return ryla.generateFlux(longer, { signal: controller.signal, onEvent });
   },
   async canceled(ryla) {
-    const { job, callId } = await ryla.submit("flux", long);
+    const { job, callId } = await ryla.submit("flux", longer);
     await ryla.cancel({ job, callId });
     return { poll: await ryla.poll(callId, job), waited: await ryla.wait({ job, callId }).catch(plainError) };
   },

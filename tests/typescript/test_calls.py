@@ -21,8 +21,8 @@ from tests.remote.conftest import eventually, ran_whole, started, strike, told
 from .conftest import Scenario, size
 
 SMALL = {"prompt": "a red fox in the snow", "width": 256, "height": 256, "steps": 2}
-LONG = {**SMALL, "width": 1024, "height": 1024, "steps": 100, "batchSize": 4}
-"""Several seconds, even with nothing else to do."""
+LONG = {**SMALL, "width": 2048, "height": 2048, "steps": 100, "batchSize": 4}
+"""Some twenty seconds with nothing else to do: is stopped before its end, however late that is."""
 GRAPH = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0x336699}},
     "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "mine"}},
@@ -118,7 +118,7 @@ def test_the_time_limit_counts_from_the_start_and_cancels_the_call(app: Loopback
     assert "ran longer than 0.4 s" in error["message"]
     assert app.counts["FunctionCallCancel"] >= 1
     settle(app)
-    assert ran_whole(app) == before
+    assert not ran_whole(app) - before
 
 
 def test_the_environment_sets_the_time_limit(app: Loopback, node: Scenario) -> None:
@@ -137,7 +137,7 @@ def test_an_abort_signal_and_a_cancel_end_the_job(app: Loopback, node: Scenario)
     before = ran_whole(app)
     assert node("abort")["error"]["code"] == "job_canceled"
     settle(app)
-    assert ran_whole(app) == before
+    assert not ran_whole(app) - before
     answer = node("canceled")
     assert answer["poll"]["state"] == "canceled"
     assert answer["poll"]["error"]["code"] == answer["waited"]["error"]["code"] == "job_canceled"
@@ -161,7 +161,7 @@ def test_a_job_that_was_sent_twice_is_stopped_wherever_it_runs(app: Loopback, no
         assert node("wait", **submitted, options={"timeoutMs": 200})["error"]["code"] == "generation_timeout"
     assert all(eventually(lambda call=call: call.outputs) for call in calls)
     settle(app)
-    assert ran_whole(app) == before
+    assert not ran_whole(app) - before
     with connected(app):
         claims = modal.Dict.from_name(CLAIMS_DICT)
         owner, last = (claims.get(key) for key in (submitted["job"], f"{submitted['job']}/2"))
@@ -186,7 +186,8 @@ def test_a_job_that_was_cancelled_before_a_container_took_it_never_runs(app: Loo
 @pytest.mark.parametrize("ends", [False, True], ids=["the input is restarted", "the input is over"])
 def test_a_preempted_job_goes_on_or_says_that_it_was_preempted(app: Loopback, node: Scenario, ends: bool) -> None:
     app.knobs.interrupted_ends = ends
-    submitted = node("submit", workflow="flux_dev", options=LONG)
+    long = LONG if ends else {**LONG, "width": 1536, "height": 1536}
+    submitted = node("submit", workflow="flux_dev", options=long)
     eventually(lambda: node("poll", **submitted).get("fraction"))
     app.preempt(next(container for container in app.containers if container.exit_code is None and container.running))
     answer = node("wait", **submitted, options={"timeoutMs": 200_000})
@@ -250,7 +251,7 @@ def test_an_expired_result_and_an_unknown_call_are_told_apart_from_running_ones(
 def test_an_answer_lost_on_the_way_and_a_plane_that_is_away_cost_no_second_run(app: Loopback, node: Scenario) -> None:
     app.knobs.lose_answer_of["FunctionMap"] = 1
     assert node("generate", workflow="flux", options=SMALL)["workflow"] == "flux"
-    submitted = node("submit", workflow="flux", options={**LONG, "steps": 30})
+    submitted = node("submit", workflow="flux", options={**LONG, "width": 1024, "height": 1024, "steps": 50})
     app.away(2.0)
     assert node("wait", **submitted)["job"] == submitted["job"]
 
@@ -263,8 +264,7 @@ def test_a_broken_queue_disturbs_nothing(app: Loopback, node: Scenario) -> None:
 
 
 def test_a_comfyui_that_dies_twice_is_a_machine_fault(app: Loopback, node: Scenario) -> None:
-    longer = {**LONG, "width": 2048, "height": 2048}  # the second one is struck before its end, however late that is noticed
-    submitted = node("submit", workflow="flux_dev", options=longer)
+    submitted = node("submit", workflow="flux_dev", options=LONG)
     eventually(lambda: node("poll", **submitted).get("fraction"))
     container = next(container for container in app.containers if container.exit_code is None and container.running)
     strike(container, signal.SIGKILL)
@@ -331,7 +331,7 @@ def test_a_sheet_tells_of_each_picture_and_can_be_cancelled(app: Loopback, node:
     failed = node("characters", method="submitCharacterSheet", arguments=[flat.getvalue(), False, ["front", "back"], by_face])
     assert (failed["state"], failed["succeeded"]) == ("failed", 0)
     assert [part["now"]["error"]["code"] for part in failed["parts"]] == ["face_not_found"] * 2
-    slow = {**TINY, "width": 1024, "height": 1024, "steps": 100}
+    slow = {**TINY, "width": 2048, "height": 2048, "steps": 100}
     canceled = node("characters", method="submitCharacterSheet", arguments=[face, False, ["front"], slow], cancel=True)
     assert canceled["state"] == "canceled"
     error = node("characters", method="submitCharacterSheet", arguments=[face, False, ["back", "back"], TINY])["error"]

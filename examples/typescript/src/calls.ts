@@ -15,7 +15,7 @@ const EVENT_SLICE_MS = 1_000;
 /** What a timer of JavaScript can hold. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /** How long a result waits for events that are still on their way, when somebody listens. */
-const LAST_EVENTS_MS = 500;
+const LAST_EVENTS_MS = 2000;
 
 export interface Limits {
   /** From the submit until the job starts. */

@@ -20,7 +20,7 @@ try {
     await answer(() => ryla.generateFluxDev({ ...small, width: 250 })),
     await answer(() => ryla.generateFluxLoRA({ ...small, loraId: "nobody", triggerWord: "fox" })),
     await answer(() => ryla.generateFluxDev({ ...small, seed: 2 ** 60 })),
-    await answer(() => ryla.generateFluxDev({ ...small, width: 1024, height: 1024, steps: 100 }, { timeoutMs: 300 })),
+    await answer(() => ryla.generateFluxDev({ ...small, width: 2048, height: 2048, steps: 100 }, { timeoutMs: 300 })),
   ];
   for (const { status, body } of answers) console.log(status, JSON.stringify(body));
 } finally {
