@@ -159,12 +159,14 @@ def test_a_job_that_ran_into_its_time_limit_is_left_to_a_person(
 def unkept(runner: Characters, endpoint: RunpodLoopback, worker: Worker, home: Path) -> tuple[CharacterJob, Path]:
     """A job whose picture was made, and which this machine's disk did not take; what is in its way."""
     worker.ready.clear()
-    job = runner.resume(runner.submit_base_images("a fox", count=1, fields=SMALL).id)
+    sent = runner.submit_base_images("a fox", count=1, fields=SMALL)
+    job = runner.resume(sent.id)
     obstacle = home / "characters" / job.id / "base-1.png"
     obstacle.mkdir()
     worker.ready.set()
-    with pytest.raises(StorageFailedError):
-        job.result(SECONDS)
+    for follower in (sent, job):  # each saves the picture: the obstacle stays until both have met it
+        with pytest.raises(StorageFailedError):
+            follower.result(SECONDS)
     obstacle.rmdir()
     assert endpoint.count("run") == 1, "the disk is at fault, and the picture is paid for"
     return job, obstacle

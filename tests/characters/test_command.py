@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ryla_gen.emulator.server import Emulator
+from tests.cli.emulated import wait_until_left
 from tests.cli.shell import SECONDS, SMALL, envelope, here, lines, picture, ryla, started
 
 
@@ -93,7 +94,7 @@ def test_ctrl_c_cancels_what_has_not_ended(server: Emulator, capsys: pytest.Capt
     assert process.returncode == 130
     assert json.loads(rest.splitlines()[-1])["error"]["code"] == "job_canceled"
     assert b"Traceback" not in said
-    assert server.queue.remaining() == 0
+    wait_until_left(server, 0)
     (item,) = data(capsys, "character", "list")["items"]
     assert item["state"] == "canceled"
 

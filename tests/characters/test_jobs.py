@@ -30,6 +30,7 @@ from ryla_gen.media.origin import EMULATED_EDIT, TOOL
 from ryla_gen.media.provenance import read_mark
 from ryla_gen.media.sheet import Tile, contact_sheet
 from ryla_gen.media.strip import strip
+from tests.cli.emulated import hold_after_the_first
 from tests.cli.shell import environment
 from tests.support.hooks import install, known_here
 
@@ -186,11 +187,8 @@ def test_a_fault_of_the_request_is_not_tried_again_unasked(server: Emulator, tmp
 def test_a_job_that_is_cancelled_keeps_what_came_and_can_be_finished_later(
     runner: Characters, server: Emulator, photo: Path
 ) -> None:
-    server.knobs.delay_per_node = 0.2
+    hold_after_the_first(server)  # whoever hears late of the first picture finds that the others have not come meanwhile
     job = runner.submit_character_sheet(photo, angles=["front", "back", "looking-up"], seed=1, fields=SMALL)
-    while not server.queue.history():
-        time.sleep(0.005)
-    server.knobs.hold_nodes = True  # whoever hears late of the first picture finds that the others have not come meanwhile
     for now in job.updates():
         if now.succeeded:
             job.cancel()
@@ -202,7 +200,7 @@ def test_a_job_that_is_cancelled_keeps_what_came_and_can_be_finished_later(
     sent = server.stats.prompts
     assert runner.resume(job.id).state == "canceled", "looking does not start it again"
     assert server.stats.prompts == sent
-    server.knobs.hold_nodes, server.knobs.delay_per_node = False, 0
+    server.knobs.hold_nodes = False
     assert len(runner.retry(job.id).result(SECONDS).pictures) == 3
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ryla_gen import Client
-from ryla_gen.characters import CharacterJob, Characters
+from ryla_gen.characters import CharacterJob, Characters, looking
 from ryla_gen.contract import new_job_id
 from ryla_gen.emulator.server import Emulator
 from ryla_gen.errors import GpuOutOfMemoryError
@@ -111,7 +111,10 @@ def test_a_job_of_an_emulator_in_another_process_is_left_to_it(capsys: Capsys) -
     assert looked["state"] in ("queued", "running", "succeeded")
 
 
-def test_a_server_that_is_away_is_named_beside_the_last_known_state(server: Emulator, capsys: Capsys) -> None:
+def test_a_server_that_is_away_is_named_beside_the_last_known_state(
+    server: Emulator, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "FIRST_LOOK", 60.0)  # however long it takes to find out
     server.knobs.delay_per_node = 30.0
     done = ryla("character", "base", "a fox", "--count", "1", *SMALL, "--detach", "--url", server.url)
     address = server.url

@@ -23,6 +23,7 @@ from tests.runpod_loopback import RunpodLoopback
 from tests.runpod_loopback.server import Fault
 from tests.support.hooks import RULE, install, known_here
 
+from .emulated import hold_after_the_first, wait_until_left
 from .shell import COMMAND, SECONDS, envelope, environment, here, lines, picture, ryla
 
 SMALL = {"width": 256, "height": 256, "steps": 1}
@@ -191,14 +192,11 @@ def started(file: str, out: Path, url: str, *more: str) -> subprocess.Popen[byte
 def test_ctrl_c_cancels_what_runs_and_keeps_what_is_done(
     server: Emulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server.knobs.delay_per_node = 0.2
+    hold_after_the_first(server)
     file = listed(tmp_path / "a.jsonl", *(row(f"fox {number}") for number in range(5)))
     out = tmp_path / "out"
     process = started(file, out, server.url, "--in-flight", "3")
     assert process.stdout is not None
-    while not server.queue.history():  # the command says so later: by then the server might have run all the others
-        time.sleep(0.005)
-    server.knobs.hold_nodes = True
     first = json.loads(process.stdout.readline())  # of those sent together, any may be first
     assert first["state"] == "succeeded"
     while server.queue.remaining() < 3:
@@ -209,8 +207,8 @@ def test_ctrl_c_cancels_what_runs_and_keeps_what_is_done(
     assert envelope(rest)["error"]["code"] == "job_canceled"
     assert b"of 5 rows are done and kept" in said
     assert b"Traceback" not in said
-    assert server.queue.remaining() == 0
-    server.knobs.hold_nodes, server.knobs.delay_per_node = False, 0.0
+    wait_until_left(server, 0)
+    server.knobs.hold_nodes = False
     data = ran(capsys, file, "-o", str(out), "--url", server.url)
     assert [item["state"] for item in data["items"] if item["line"] == first["line"]] == ["present"]
     assert data["present"] + data["succeeded"] == 5

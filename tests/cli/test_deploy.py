@@ -21,7 +21,7 @@ from tests.modal_loopback import Loopback, minimal_environment
 from tests.modal_loopback.client import connected
 from tests.models.downloads.hub import Hub
 
-from .shell import COMMAND, PLACES, SECONDS, SMALL, envelope, environment, here, lines, picture, ryla
+from .shell import COMMAND, PLACES, SECONDS, envelope, environment, here, lines, picture, ryla
 
 EMULATED = "{python} -m ryla_gen.emulator --port {port} --folder {work} --comfyui {comfyui}"
 """What the workers start in ComfyUI's place."""
@@ -303,7 +303,9 @@ def test_weights_on_the_volume_are_asked_through_the_app(app: Loopback, hub: Hub
 
 
 def test_a_job_is_submitted_watched_and_fetched_by_three_processes(app: Loopback, tmp_path: Path) -> None:
-    done = ryla("submit", "flux", "fox", *SMALL, "--seed", "7")
+    # It still runs when it is watched, for seconds: of one that has ended the events are listened for only a moment.
+    large = ("--width", "2048", "--height", "2048", "--steps", "60")
+    done = ryla("submit", "flux-dev", "fox", *large, "--seed", "7")
     job = done.stdout.decode().strip()
     assert (done.returncode, len(job)) == (0, 36), done.stderr
     watched = ryla("jobs", "watch", job, "--json")
@@ -313,7 +315,7 @@ def test_a_job_is_submitted_watched_and_fetched_by_three_processes(app: Loopback
     assert types[-2] == "finished"
     fetched = ryla("jobs", "result", job[:8], "-o", "fox.png", folder=tmp_path)
     assert fetched.returncode == 0, fetched.stderr
-    assert picture(tmp_path / "fox.png").size == (256, 256)
+    assert picture(tmp_path / "fox.png").size == (2048, 2048)
     assert load(tmp_path / "fox.png").to_plain()["seed"] == 7
     assert [sum(json.loads(ryla("jobs", "show", job, "--json").stdout)["data"]["state"] == state for state in ("succeeded",))] == [
         1

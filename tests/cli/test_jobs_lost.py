@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ryla_gen import Client
+from ryla_gen.client import whereabouts
 from ryla_gen.emulator.server import Emulator
 
 from .shell import SECONDS, SMALL, envelope, environment, here
@@ -26,8 +27,9 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def server() -> Iterator[Emulator]:
-    """A server on which every node takes long."""
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    """A server on which every node takes long, and which a list waits for however late it answers."""
+    monkeypatch.setattr(whereabouts, "ANSWER_SECONDS", 60.0)
     with Emulator() as emulator:
         emulator.knobs.delay_per_node = 30.0
         yield emulator

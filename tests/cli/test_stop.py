@@ -13,6 +13,7 @@ import pytest
 
 from ryla_gen.emulator.server import Emulator
 
+from .emulated import wait_until_left
 from .shell import COMMAND, SECONDS, SMALL, envelope, environment, here, lines, ryla, started
 
 NAMES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
@@ -41,6 +42,7 @@ def test_a_signal_stops_the_prompt_on_the_server_and_then_the_command(
     assert next(item for item in lines(rest) if item.get("type") == "finished")["state"] == "canceled"
     assert envelope(rest)["error"]["code"] == "job_canceled"
     assert b"Traceback" not in said
+    wait_until_left(server, 0)
     messages = server.queue.history(event["job"])[event["job"]]["status"]["messages"]
     assert "execution_interrupted" in [name for name, _ in messages]
     assert list(tmp_path.glob("*.png")) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def test_who_wants_plain_text_gets_no_control_codes(env: dict[str, str], tmp_pat
     code, _, said = on_terminal(*LINE, str(tmp_path / "x.png"), **env)
     assert code == 0
     assert "\x1b" not in said
-    assert len(said.splitlines()) == 2
+    progress = re.compile(r"waiting: | *\d+%  ")  # said every 15 seconds, on a slow machine only
+    assert len([line for line in said.splitlines() if not progress.match(line)]) == 2
 
 
 def test_a_narrow_terminal_gets_a_narrow_bar(tmp_path: Path) -> None:

@@ -407,7 +407,7 @@ def test_two_hundred_requests_leave_memory_threads_and_files_as_they_were(client
 
 async def test_a_prompt_that_was_taken_while_the_caller_left_is_taken_back(server: Emulator) -> None:
     server.knobs.slow_answers = 0.5
-    server.knobs.delay_per_node = 0.5
+    server.knobs.hold_nodes = True
     async with AsyncClient(url=server.url) as client:
         running = asyncio.create_task(client.run(Flux(**SMALL)))
         while not server.stats.prompts:
@@ -507,12 +507,13 @@ def test_a_day_has_its_own_allowance(server: Emulator, monkeypatch: pytest.Monke
 
 
 def test_closing_a_client_leaves_a_servers_job_running_and_says_so_in_the_journal(server: Emulator) -> None:
-    server.knobs.delay_per_node = 0.2
+    server.knobs.hold_nodes = True
     with Client(url=server.url) as client:
         job = client.submit(Flux(**SMALL))
         next(event for event in job.events() if isinstance(event, Started))
     with Client(url=server.url) as client:
         assert client.jobs.list()[0].state == "running"
+        server.knobs.hold_nodes = False
         assert client.jobs.get(job.id).result().image.size == (256, 256)
         assert client.jobs.list()[0].state == "succeeded"
 
@@ -582,13 +583,13 @@ def test_a_job_taken_up_again_can_be_cancelled_at_once(server: Emulator) -> None
 
 
 def test_a_job_out_of_reach_stays_open_and_is_fetched_when_the_server_answers_again(server: Emulator) -> None:
-    server.knobs.delay_per_node = 0.3
+    server.knobs.delay_per_node, server.knobs.hold_nodes = 0.3, True
     with Client(url=server.url) as client:
         client._client._backends["comfyui"] = ComfyBackend(server.url, connect=lambda: ComfyClient(server.url, gone_after=0.5))
         job = client.submit(Flux(**SMALL))
-        while job.state != "running":
-            time.sleep(0.01)
+        next(event for event in job.events() if isinstance(event, Started))
         server.knobs.away = True
+        server.knobs.hold_nodes = False  # the connection breaks when there is something to say
         with pytest.raises(ServerUnhealthyError) as caught:
             job.result()
         assert (caught.value.details["contact_lost"], caught.value.details["job"]) == (True, job.id)
@@ -700,6 +701,7 @@ def test_a_failure_after_closing_is_journaled_as_one(server: Emulator) -> None:
     client = Client(url=server.url)
     client.flux(**SMALL)
     client.close()
+    server.knobs.hold_nodes = True
     with pytest.raises(GenerationTimeoutError):
         client.run(Flux(**SMALL), timeout=0.0001)
     assert client.jobs.list()[0].state == "failed"

@@ -58,11 +58,14 @@ async def test_a_living_job_is_given_again_as_it_is(server: Emulator) -> None:
 
 @pytest.mark.parametrize("backend", ["comfyui", "emulator"])
 def test_looking_for_a_living_job_leaves_its_journal_alone(backend: str, server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    server.knobs.delay_per_node = 0.1
+    server.knobs.hold_nodes = True
     monkeypatch.setenv("COMFYUI_POD_URL", server.url)
+    monkeypatch.setattr("ryla_gen.emulator.server.Emulator", lambda **_: server)  # the embedded one, which can be held so
     with Client(backend) as client:
         job = client.submit(Flux(**SMALL, seed=3))
-        assert client.jobs.get(job.id).result().seed == job.result().seed == 3
+        found = client.jobs.get(job.id)
+        server.knobs.hold_nodes = False
+        assert found.result().seed == job.result().seed == 3
         assert (row(client, job.id).state, row(client, job.id).error) == ("succeeded", None)
 
 
@@ -148,11 +151,12 @@ def test_a_job_cancelled_by_another_process_costs_what_it_ran(server: Emulator, 
 
 
 def test_a_failure_that_is_found_a_day_later_has_not_cost_a_day(server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    server.knobs.delay_per_node, server.knobs.raise_at = 0.2, "KSampler"
+    server.knobs.hold_nodes, server.knobs.raise_at = True, "KSampler"
     monkeypatch.setenv("RYLA_GEN_COMFYUI_HOURLY_USD", "3600")
     with Client(url=server.url) as client:
         job = submitted(client)
         client.history.update(job, started_at="2020-01-01T00:00:00.000Z")
+    server.knobs.hold_nodes = False  # the client that saw it start has not seen it fail
     with Client(url=server.url) as client:
         with pytest.raises(NodeFailedError):
             client.jobs.get(job).result()
