@@ -376,8 +376,8 @@ class ComfyClient:
         return pieces_in(answer.json() if answer.status == 200 else None)
 
     def log_stream(self) -> AsyncGenerator[tuple[str, str], None]:
-        """Yield the pieces of the server's log from now on; none where it does not offer that."""
-        return stream_pieces(self._transport)
+        """Yield the newest pieces of the server's log, then what it writes; none where it does not offer that."""
+        return stream_pieces(self._transport, self.log)
 
     async def models(self, folder: str) -> list[str]:
         """List the files in one of the server's model folders, such as ``loras``; empty when the server knows no such folder."""

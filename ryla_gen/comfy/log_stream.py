@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import aiohttp
@@ -23,8 +23,13 @@ def pieces_in(data: object) -> list[Piece]:
     return [(str(at), text) for at, text in said if isinstance(text, str)]
 
 
-async def stream_pieces(transport: Transport) -> AsyncGenerator[Piece, None]:
-    """Yield what the server writes from now on, until it ends the connection; at once none where it does not offer that.
+async def stream_pieces(transport: Transport, newest: Callable[[], Awaitable[list[Piece]]]) -> AsyncGenerator[Piece, None]:
+    """Yield what the server's log has, then what it writes, until it ends the connection; none at all where it does not offer that.
+
+    Args:
+        transport: the connection to the server.
+        newest: asks for what its log has. Asked once the server sends all that it writes: nothing falls between the two, and what
+            is written meanwhile may come twice.
 
     Raises:
         BackendUnreachableError: it does not answer.
@@ -35,6 +40,8 @@ async def stream_pieces(transport: Transport) -> AsyncGenerator[Piece, None]:
         wish = {"clientId": client, "enabled": True}
         if (await transport.call("PATCH", "/internal/logs/subscribe", json=wish)).status != 200:
             return
+        for piece in await newest():
+            yield piece
         async for message in socket:
             for piece in _pieces(message):
                 yield piece

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
-from ryla_gen import Client, FluxDev
+from ryla_gen import AsyncClient, Client, FluxDev
 from ryla_gen.backends.server_logs import LOCAL_LOG
 from ryla_gen.emulator.server import Emulator
 from ryla_gen.errors import NodeFailedError
 from ryla_gen.settings import home_folder
 from ryla_gen.tools.local.folder import Folder
+from tests.comfy.proxy import proxied
 
 from .shell import SECONDS, SMALL, envelope, here, lines, ryla, started
 
@@ -94,6 +97,22 @@ def test_following_ends_with_the_job_and_shows_what_came_meanwhile(server: Emula
     while server.stats.sockets:  # the server notices a moment later
         assert time.monotonic() < end, "something is left open"
         time.sleep(0.01)
+
+
+async def test_a_line_that_is_written_before_the_following_begins_is_shown_at_once(server: Emulator) -> None:
+    server.knobs.hold_nodes = True
+    async with proxied(server.url) as proxy, AsyncClient(url=proxy.url) as client:
+        job = await client.submit(FluxDev(prompt="a fox", width=256, height=256, steps=1))
+        proxy.held_path = "/internal/logs/subscribe"
+        async with asyncio.timeout(SECONDS), aclosing(client.jobs.logs(job.id, follow=True)) as following:
+            assert (await anext(following)).text == "got prompt"
+            line = asyncio.ensure_future(anext(following))
+            while not proxy.waiting:
+                await asyncio.sleep(0.01)
+            server.executor.log("a node says something")
+            proxy.held_path = ""
+            assert (await line).text == "a node says something", "although the job is held"
+        await job.cancel()
 
 
 def test_an_interrupt_stops_the_following_and_not_the_job(server: Emulator) -> None:
