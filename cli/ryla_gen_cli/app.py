@@ -86,7 +86,11 @@ USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 
 
 class Ended(KeyboardInterrupt):
-    """The process was asked to end: like Ctrl-C, with another exit code."""
+    """The process was asked to end, by Ctrl-C or another signal, which its exit code names.
+
+    A class of its own for Ctrl-C too: where a KeyboardInterrupt itself leaves an ``exec`` of text, as in a dataclass that is being
+    made, Python ends the process by the signal when it ends, whatever its exit code, although the interrupt was caught.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -157,7 +161,7 @@ def _carried() -> Iterator[None]:
         cause = stop.__context__ if isinstance(stop, typer.Abort) else stop
         if not isinstance(cause, KeyboardInterrupt):
             raise
-        number = cause.number if isinstance(cause, Ended) else signal.SIGINT
+        number = cause.number if isinstance(cause, Ended) else signal.SIGINT  # one that was made without our handler
         raise InterruptCarrier(128 + number, getattr(cause, "__notes__", ()), asking=cause is not stop) from None
 
 
@@ -222,7 +226,7 @@ def _end(number: int, frame: FrameType | None) -> None:
         again.daemon = True
         again.start()
         return
-    raise KeyboardInterrupt if number == signal.SIGINT else Ended(number)
+    raise Ended(number)
 
 
 def _run(typed: Sequence[str]) -> int:

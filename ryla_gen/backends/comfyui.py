@@ -39,9 +39,13 @@ class EngineWork(Protocol):
 class EngineTicket(TaskTicket):
     """A job whose engine runs as a task of this process."""
 
-    def __init__(self, handle: str, job: str, work: Work, engine: Engine, on_output: OnOutput | None = None) -> None:
+    def __init__(
+        self, handle: str, job: str, work: Work, engine: Engine, on_output: OnOutput | None = None, *, taken_up: bool = False
+    ) -> None:
         super().__init__(job, on_output)
         self._handle = handle
+        self._taken_up = taken_up
+        """Whether an earlier process sent it: that its server cannot be reached says nothing of its end."""
         self._engine_work = work
         self._engine = engine
 
@@ -86,7 +90,8 @@ class EngineTicket(TaskTicket):
             raise
         except (BackendUnreachableError, ServerUnhealthyError) as error:
             # Only the server knows how it ended, unless it never had the job or has reported it as lost.
-            if error.started == "no" or not error.details.get("sent") or error.details.get("lost"):
+            never_sent = not self._taken_up and (error.started == "no" or not error.details.get("sent"))
+            if never_sent or error.details.get("lost"):
                 raise
             raise contact_lost(error, self._log.job) from None
 
@@ -186,7 +191,7 @@ class ComfyBackend:
         engine = await self._engine()
 
         run = partial(engine.resume, workflow, job=prompt_id)
-        return self._ticket(prompt_id, partial(self._listen, workflow, run), engine)
+        return self._ticket(prompt_id, partial(self._listen, workflow, run), engine, taken_up=True)
 
     async def find(self, job: str) -> str | None:
         """Return the handle of a job that the server has: the prompt's id is the job's own."""
@@ -209,5 +214,5 @@ class ComfyBackend:
             self._opened = (client, engine)
         return self._opened[1]
 
-    def _ticket(self, job: str, work: Work, engine: Engine) -> EngineTicket:
-        return EngineTicket(f"{self.name}:{job}", job, work, engine, self._on_output)
+    def _ticket(self, job: str, work: Work, engine: Engine, *, taken_up: bool = False) -> EngineTicket:
+        return EngineTicket(f"{self.name}:{job}", job, work, engine, self._on_output, taken_up=taken_up)

@@ -113,9 +113,8 @@ class AsyncJobs:
             return living
         if handle is None:
             return None
-        await self._learn(record.workflow, record.backend)
-        workflow = workflow_of(record)
         try:
+            workflow = await self._workflow(record, handle)
             ticket = await self._backend(record.backend).attach(handle, workflow, job=record.id)
         except JobExpiredError as error:
             if record.backend == "emulator" and record.state not in FINAL_STATES and may_live_elsewhere(record.process):
@@ -131,6 +130,25 @@ class AsyncJobs:
         options = Options(output_to=record.output_to)
         sent = SentJob(record.id, workflow, record.backend, ticket, record.skipped, said, options, started_at=started_at)
         return outcomes.follow(sent, journal=not ended)
+
+    async def _workflow(self, record: Record, handle: str) -> Workflow:
+        """Rebuild a job's request; the graph that its server has where its workflow is not known by name, as a lock's file is not.
+
+        Raises:
+            InvalidInputError: its workflow is not known here, and its backend does not tell the graph.
+            JobExpiredError: the backend no longer has the job.
+
+        """
+        await self._learn(record.workflow, record.backend)
+        try:
+            return workflow_of(record)
+        except InvalidInputError:
+            if record.backend not in ("comfyui", "emulator"):
+                raise
+            told = await recover_request(handle, self._settings)
+            if told is None or told.graph is None:
+                raise
+            return CustomWorkflow.from_plain({"graph": told.graph}, trusted=True)
 
     async def look_up(self, id: str) -> Record:  # noqa: A002 - as above
         """Find what the journal knows of a job. One of another machine, named by its handle, is written down first.
@@ -345,7 +363,8 @@ class AsyncJobs:
     def _estimate(self, record: Record) -> None:
         estimates = self._outcomes.estimates
         if record.id not in estimates:
-            estimates[record.id] = estimate_again(record, self._settings, self._history)
+            with suppress(InvalidInputError):  # no workflow of its name is known here: nothing to estimate by
+                estimates[record.id] = estimate_again(record, self._settings, self._history)
 
     def list(
         self, *, limit: int = 50, workflow: str | None = None, state: str | None = None, user: str | None = None

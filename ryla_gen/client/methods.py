@@ -14,6 +14,9 @@ from ..errors import InvalidInputError
 from ..workflows.base import Workflow
 from ..workflows.custom import CustomWorkflow
 from ..workflows.faces import FluxInstantID, FluxPulid, InstantID
+
+# end generated: imports
+from ..workflows.fields import command_word
 from ..workflows.flux import Flux, FluxDev, FluxLora
 from ..workflows.flux2 import Flux2Klein
 from ..workflows.flux_edits import FluxFill, FluxKontext
@@ -23,8 +26,6 @@ from ..workflows.seedvr2 import SeedVR2
 from ..workflows.wan2 import Wan2
 from ..workflows.wan22 import Wan22
 from ..workflows.z_image import ZImage
-
-# end generated: imports
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,7 +60,9 @@ class method(Generic[P]):  # noqa: N801 - used like a decorator
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             if args:  # type checkers refuse it; this is the message for callers without one
                 text = f"{name} takes its fields by name, not {args[0]!r:.60}."
-                raise InvalidInputError(text, f'Write: {name}(prompt="a fox"). All fields: ryla-gen workflows show {name}')
+                raise InvalidInputError(
+                    text, f'Write: {name}(prompt="a fox"). All fields: ryla-gen workflows show {command_word(self._workflow)}'
+                )
             return runner.run(self._workflow(*args, **kwargs))
 
         described: Any = call

@@ -188,7 +188,7 @@ class Transport:
         # Only a failed connection proves that the request never left.
         sent = not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
         silent = isinstance(error, TimeoutError) and sent
-        why = "it does not answer" if silent else clean(error, 200) or type(error).__name__
+        why = "it does not answer" if silent else clean(str(error).replace(" ssl:default", ""), 200) or type(error).__name__
         details = {"sent": sent, "silent": silent, "exception_type": type(error).__name__}
         hint = ""
         if isinstance(error, aiohttp.ClientConnectorCertificateError):

@@ -77,7 +77,8 @@ def parse_lock(text: str, name: str) -> GraphLock:
     except (tomllib.TOMLDecodeError, LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
         if isinstance(error, InvalidInputError):
             raise
-        raise InvalidInputError(f"{name} is not the lock of a graph: {type(error).__name__}: {error}.", hint) from error
+        why = str(error) if isinstance(error, tomllib.TOMLDecodeError) else f"{type(error).__name__}: {error}"
+        raise InvalidInputError(f"{name} is not the lock of a graph: {why}.", hint) from error
     if changed:
         text = f"The graph in {name} is not the one that was locked: somebody changed it by hand."
         raise HashMismatchError(text, "Change the graph in ComfyUI and lock it again: ryla-gen graph lock GRAPH.json")

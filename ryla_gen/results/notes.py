@@ -108,8 +108,9 @@ def noted_class(path: str | PathLike[str], name: str) -> type[Workflow]:
     """
     if name.replace("-", "_") not in workflow_names():
         text = f"{path} was made with the workflow {name[:80]!r}, which is not known here."
-        hint = "Bring the lock or the plug-in that has it, or run the graph inside the file: ryla-gen graph run"
-        raise InvalidInputError(text, f"{hint} {path_word(path)}")
+        hint = f"Run the graph inside the file: ryla-gen graph run {path_word(path)}"
+        more = "Its fields are known again with its plug-in, or once its lock is deployed: ryla-gen deploy FILE.lock"
+        raise InvalidInputError(text, f"{hint}  {more}")
     return named_class(name)
 
 

@@ -163,6 +163,12 @@ Elsewhere = Callable[[str], Sequence[str]]
 """Names the other workflows that have a field."""
 
 
+def command_word(cls: object) -> str:
+    """Return what names a workflow on a command line: its name, or the file of a lock that is known by nothing else."""
+    own = getattr(cls, "command_word", None)
+    return str(own()) if own is not None else str(getattr(cls, "name", "")).replace("_", "-")
+
+
 def explain(cls: type[BaseModel], error: ValidationError, elsewhere: Elsewhere = lambda name: ()) -> InvalidInputError:
     """Turn pydantic's errors into ours: every field that does not fit, and the nearest value that would.
 
@@ -181,7 +187,7 @@ def explain(cls: type[BaseModel], error: ValidationError, elsewhere: Elsewhere =
     text = "; ".join(f"{item['field']}: {item['message']}" if item["field"] else str(item["message"]) for item in problems)
     near = [item for item in problems if item.get("nearest") is not None]
     nearest = [f"{item['field']}={item['nearest']}" if item["field"] else item["nearest"] for item in near]
-    command = f"ryla-gen workflows show {name.replace('_', '-')}" if name else f"help({cls.__name__})"
+    command = f"ryla-gen workflows show {command_word(cls)}" if name else f"help({cls.__name__})"
     hint = f"Nearest valid: {', '.join(nearest)}. All fields: {command}" if nearest else f"All fields and their ranges: {command}"
     about = {"workflow": name} if name else {}
     return InvalidInputError(f"{name or cls.__name__} does not accept this: {text}", hint, {**about, "errors": problems})

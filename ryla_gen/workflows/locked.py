@@ -18,6 +18,7 @@ from ..locks.lock_reading import read_graph_lock
 from ..locks.model_rows import row_of
 from ..models.weights_table import Weights
 from ..names import GRAPH_FAMILY
+from ..support.shell_words import path_word
 from .base import Files, Seed, Workflow
 from .facts import OutputKind, Work, graph_work
 from .fields import ImageInput, VideoInput
@@ -48,6 +49,11 @@ class LockedWorkflow(Workflow):
     def image_lock(cls) -> ImageLock:
         """Return what the lock says of its image."""
         return cls.lock.image
+
+    @classmethod
+    def command_word(cls) -> str:
+        """Return what names it on a command line: its file, where it is not known by its name."""
+        return path_word(cls._own_file) if cls._own_file else cls.lock.name
 
     @classmethod
     def lock_file(cls) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,3 +131,14 @@ def test_a_signal_while_loading_ends_the_command_quietly(module: str, number: si
     assert process.returncode == code
     assert b"Traceback" not in said
     assert (b"Stopped." in said) == (module in LATER)
+
+
+@pytest.mark.parametrize(("number", "code"), CODES)
+def test_an_interrupt_in_a_text_that_is_run_ends_with_its_code(number: signal.Signals, code: int, tmp_path: Path) -> None:
+    # Python ends a module by the signal itself where a bare KeyboardInterrupt left an exec of text, though it was caught.
+    text = f"import os; os.kill(os.getpid(), {number.value})\nwhile True: pass"
+    script = f"import sys\nfrom ryla_gen_cli import app\nwith app._signals():\n    try:\n        exec({text!r})\n"
+    (tmp_path / "struck.py").write_text(script + f"    except KeyboardInterrupt:\n        sys.exit({code})\n")
+    command = [sys.executable, "-m", "struck"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, timeout=SECONDS)
+    assert done.returncode == code, done.stderr

@@ -14,7 +14,7 @@ import pytest
 
 from ryla_gen import AsyncClient, Client, CustomWorkflow, Flux, FluxDev, InstantID, load
 from ryla_gen.emulator.server import Emulator
-from ryla_gen.errors import JobCanceledError, JobExpiredError, JobNotFoundError, NodeFailedError
+from ryla_gen.errors import BackendUnreachableError, JobCanceledError, JobExpiredError, JobNotFoundError, NodeFailedError
 from ryla_gen.events import Started
 from ryla_gen.history import Record
 
@@ -179,3 +179,19 @@ os._exit(9)
         with pytest.raises(JobExpiredError):
             client.jobs.get(job)
         assert client.jobs.list()[0].state == "expired"
+
+
+def test_a_server_that_cannot_be_reached_ends_no_job_of_an_earlier_client() -> None:
+    with Emulator() as server:
+        server.knobs.hold_nodes = True
+        with Client(url=server.url) as client:
+            job = submitted(client)
+        port = server.port
+    for ask in (lambda found: found.result(timeout=60), lambda found: found.cancel()):
+        with Client(url=server.url) as other:
+            with pytest.raises(BackendUnreachableError) as caught:
+                ask(other.jobs.get(job))
+            assert caught.value.details["contact_lost"]
+            assert (row(other, job).state, row(other, job).finished_at) == ("running", None), "it may run on there"
+    with Emulator(port=port), Client(url=server.url) as other, pytest.raises(JobExpiredError):
+        other.jobs.get(job).result(timeout=60)  # asked again, now that something answers there
