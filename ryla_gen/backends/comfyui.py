@@ -64,7 +64,7 @@ class EngineTicket(TaskTicket):
             await self._begun.wait()  # a task canceled before its first step would never reach the code that stops the prompt
             self._task.cancel()
             await asyncio.wait([self._task])
-        elif self._log.job in self._engine.uncancelled:
+        elif not self._has_ended:
             await self._engine.stop(self._log.job)
         if self._log.job in self._engine.uncancelled:
             raise self._not_stopped()

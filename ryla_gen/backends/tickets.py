@@ -65,6 +65,14 @@ class TaskTicket(ABC):
         """The job's state, by its events so far."""
         return self._log.state
 
+    @property
+    def _has_ended(self) -> bool:
+        """Whether the job is over; one that was out of reach when this ticket lost it may run on, and can be canceled."""
+        if not self._task.done() or self._task.cancelled():
+            return self._task.done()
+        error = self._task.exception()
+        return not (isinstance(error, RylaGenError) and error.details.get("contact_lost"))
+
     def events(self, *, previews: bool = True) -> AsyncIterator[Event]:
         """Yield every event from the first one on, then the end."""
         return self._log.read(previews=previews)

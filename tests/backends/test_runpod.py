@@ -486,11 +486,16 @@ def test_a_status_of_an_unknown_kind_is_told_and_not_waited_on_for_ever(
         made = backend(RunpodPatience(unknown_seconds=0.1, poll=POLL))
         try:
             async with asyncio.timeout(WAIT):
-                await (await made.submit(WORKFLOW, job="job-1")).result()
+                ticket = await made.submit(WORKFLOW, job="job-1")
+                try:
+                    await ticket.result()
+                finally:
+                    await ticket.cancel()  # whoever lost it can stop it
         finally:
             await made.close()
 
     error = fails(BackendUnreachableError, work)
+    assert [job.status for job in loopback.jobs.values()] == ["CANCELLED"]
     assert "does not know" in error.message
     assert "jobs result job-1" in error.hint and error.details["contact_lost"]  # it may run, and is paid for
 

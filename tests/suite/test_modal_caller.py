@@ -286,6 +286,18 @@ def test_a_job_out_of_reach_stays_open_and_is_fetched_later(modal: Loopback, cli
     assert (client.jobs.list()[0].state, client.jobs.list()[0].error) == ("succeeded", None)
 
 
+def test_a_job_out_of_reach_is_stopped_by_the_client_that_lost_it(modal: Loopback, client: Client) -> None:
+    modal.knobs.refuse["FunctionGetOutputs"] = Status.UNAVAILABLE
+    job = client.submit(LONG.changed(seed=78, batch_size=12))
+    with pytest.raises(BackendUnreachableError):
+        job.result()
+    modal.knobs.reset()
+    job.cancel()
+    with Client("modal") as other, pytest.raises(JobCanceledError):
+        other.jobs.get(job.id).result(timeout=100)
+    assert runs_of(modal, job.id) == 0
+
+
 def test_a_caller_that_dies_right_after_the_spawn_finds_its_job_by_the_claim(modal: Loopback, clean_environment: Path) -> None:
     script = """
 import os, threading, time

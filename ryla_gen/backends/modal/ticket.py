@@ -113,7 +113,7 @@ class ModalTicket(TaskTicket):
 
     async def cancel(self) -> None:
         """Stop the job, queued or running, whichever call it belongs to, and wait until it has ended here."""
-        if self._task.done() and not self._stop_unheard:
+        if self._has_ended and not self._stop_unheard:
             return
         # Set before the entry is written: whatever ends the call from now on is reported as canceled, not as a fault.
         self._canceled = self._stop_unheard = True

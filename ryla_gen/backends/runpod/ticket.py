@@ -136,7 +136,7 @@ class RunpodTicket(TaskTicket):
 
     async def cancel(self) -> None:
         """Cancel the job, queued or running; a job that was faster ends as it ended."""
-        if self._task.done():
+        if self._has_ended:
             return
         answer = await self._api.cancel(self._id)
         # A job that ended before the cancel arrived keeps its result, which is paid for.
