@@ -290,5 +290,5 @@ def test_the_pages_commands_and_its_python_run(tmp_path: Path, capsys: Capsys, m
         for line in text.splitlines():
             assert here(*shlex.split(line, comments=True)[1:]) == 0, f"{line}\n{capsys.readouterr().err}"
     (again,) = Path().glob("again-*.png")
-    assert picture(Path("lighthouse.png")).size == picture(again).size == (512, 512)
+    assert picture(Path("two-steps.png")).size == picture(again).size == (512, 512)
     assert "flowchart LR" in capsys.readouterr().out
