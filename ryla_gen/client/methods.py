@@ -9,14 +9,12 @@ from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from ..errors import InvalidInputError
+from ..support.shell_words import command_word
 
 # begin generated: imports
 from ..workflows.base import Workflow
 from ..workflows.custom import CustomWorkflow
 from ..workflows.faces import FluxInstantID, FluxPulid, InstantID
-
-# end generated: imports
-from ..workflows.fields import command_word
 from ..workflows.flux import Flux, FluxDev, FluxLora
 from ..workflows.flux2 import Flux2Klein
 from ..workflows.flux_edits import FluxFill, FluxKontext
@@ -26,6 +24,8 @@ from ..workflows.seedvr2 import SeedVR2
 from ..workflows.wan2 import Wan2
 from ..workflows.wan22 import Wan22
 from ..workflows.z_image import ZImage
+
+# end generated: imports
 
 P = ParamSpec("P")
 R = TypeVar("R")

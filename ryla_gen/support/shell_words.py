@@ -15,3 +15,9 @@ def no_option(path: str | PathLike[str]) -> str:
     """Return a path as a command takes it for one, also where it begins with a dash."""
     text = str(path)
     return f"./{text}" if text.startswith("-") else text
+
+
+def command_word(cls: object) -> str:
+    """Return what names a workflow on a command line: its name, or the file of a lock that is known by nothing else."""
+    own = getattr(cls, "command_word", None)
+    return str(own()) if own is not None else str(getattr(cls, "name", "")).replace("_", "-")

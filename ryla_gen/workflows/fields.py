@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError, core_schema
 
 from ..errors import InvalidInputError
 from ..media import has_transparency, is_data_url
+from ..support.shell_words import command_word
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -161,12 +162,6 @@ def summary(value: Any) -> Any:
 
 Elsewhere = Callable[[str], Sequence[str]]
 """Names the other workflows that have a field."""
-
-
-def command_word(cls: object) -> str:
-    """Return what names a workflow on a command line: its name, or the file of a lock that is known by nothing else."""
-    own = getattr(cls, "command_word", None)
-    return str(own()) if own is not None else str(getattr(cls, "name", "")).replace("_", "-")
 
 
 def explain(cls: type[BaseModel], error: ValidationError, elsewhere: Elsewhere = lambda name: ()) -> InvalidInputError:
